@@ -1,0 +1,236 @@
+"""MODEL_CARD.md, written from what lies in the model's folder: no number is typed by hand."""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from gen.augan.evaluation import FILE_NAME, EvaluateSettings
+from gen.errors import BadInput
+from gen.media.files import write_atomically
+from gen.metrics.provenance import fingerprint
+
+Record = Mapping[str, Any]
+
+ROWS = {
+    "untouched": "untouched",
+    "baseline": "symmetric baseline",
+    "model": "**this model**",
+    "floor": "other real frames of the target (floor)",
+    "target": "the real frames compared with",
+}
+COLUMNS = {
+    "images": ("images", "d"),
+    "frechet": ("Fréchet ↓", ".2f"),
+    "kernel": ("kernel ↓", ".4f"),
+    "kernel_std": ("± over subsets", ".4f"),
+    "luma": ("mean luma", ".1f"),
+    "structure": ("structure kept ↑", ".3f"),
+}
+DIRECTIONS = {
+    "adverse_to_normal": "Adverse to normal (night and rain to clear day)",
+    "normal_to_adverse": "Normal to adverse (clear day to night)",
+}
+
+
+def write_card(model_dir: Path) -> Path:
+    """Write `model_dir`/MODEL_CARD.md from training.json, evaluation.json and, where there is one, notes.md.
+
+    Returns its path. Raises `BadInput` if a record is missing or unreadable, or if the numbers were measured
+    on other weights than those that lie there now.
+    """
+    training, evaluation = (_read(model_dir / name) for name in ("training.json", FILE_NAME))
+    command = evaluation_command(evaluation["settings"])
+    if evaluation["weights"] != fingerprint(model_dir):
+        raise BadInput(f"{model_dir / FILE_NAME} was measured on other weights: run `{command}` again")
+    notes = model_dir / "notes.md"
+    sections = [
+        head(model_dir.name),
+        usage(model_dir.name),
+        trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
+        numbers(evaluation, command),
+        uncertainty(evaluation["uncertainty"]),
+        LIMITS,
+        how_trained(training),
+    ]
+    card = model_dir / "MODEL_CARD.md"
+    with write_atomically(card) as path:
+        path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
+    return card
+
+
+def head(name: str) -> str:
+    """The metadata that a model hub reads, and what this is."""
+    return f"""---
+library_name: gen
+pipeline_tag: image-to-image
+license: other
+tags: [augan, unpaired-translation, night-to-day, driving, uncertainty]
+---
+
+# {name}
+
+AU-GAN (Kwak et al., "Adverse Weather Image Translation with Asymmetric and Uncertainty-aware GAN", BMVC
+2021), trained from scratch: a pair of generators between dash-cam frames taken in adverse conditions and in
+clear daylight. The way to clear day also says, pixel by pixel, how far off it expects its own cycle to be."""
+
+
+def usage(name: str) -> str:
+    """Three lines of Python, one of shell."""
+    return f"""## Use
+
+```python
+from gen import AUGANPipeline
+pipe = AUGANPipeline.from_pretrained("{name}")
+output = pipe("night.jpg", direction="adverse_to_normal")  # output.images, output.uncertainty
+```
+
+```sh
+gen translate IN OUT --model {name}  # a picture, a folder tree or a clip
+```"""
+
+
+def trained_on(training: Record, notes: str) -> str:
+    """The data that the weights come from, and what may be done with them."""
+    rows = [
+        (domain, data["folder"], data["count"], _sizes(data["sizes"]))
+        for domain, data in training["data"].items()
+    ]
+    frames = table(("domain", "folder", "frames", "sizes"), rows)
+    return "\n\n".join(("## Training data", f"{frames}\n\nThe two domains are not paired.", notes or LICENCE))
+
+
+def how_trained(training: Record) -> str:
+    """Hardware, time and every setting."""
+    hours = f"{training['seconds'] / 3600:.2f} h"
+    facts = [
+        ("preset", training["preset"]),
+        ("images shown a domain", f"{training['images_shown']:,}"),
+        ("optimiser steps", f"{training['steps']:,}"),
+        ("time", hours),
+        *training["hardware"].items(),
+        *((f"parameters: {part}", f"{count:,}") for part, count in _parts(training["parameters"])),
+        *((f"MACs: {part}", f"{count:,}") for part, count in _parts(training["macs"])),
+        ("date", training["date"]),
+    ]
+    settings = table(
+        ("setting", "value"), [(key, f"`{value}`") for key, value in training["settings"].items()]
+    )
+    return "\n\n".join(("## Training run", table(("", ""), facts), "### Settings", settings))
+
+
+def numbers(evaluation: Record, command: str) -> str:
+    """The measured tables as they come out, what they mean, and the command that makes them again."""
+    machine = ", ".join(str(part) for part in evaluation["machine"].values() if part)
+    return "\n\n".join(
+        (
+            f"## Measured\n\nFréchet: {evaluation['frechet_name']}. Kernel: {evaluation['kernel_name']}.",
+            results(evaluation),
+            MEANING,
+            f"Measured on {evaluation['date']} ({machine}); to measure again, with the same folders at hand:",
+            f"```sh\n{command}\n```",
+        )
+    )
+
+
+def results(evaluation: Record) -> str:
+    """Both directions' tables in Markdown, from what `evaluate` returns."""
+    blocks: list[str] = []
+    for direction, title in DIRECTIONS.items():
+        rows = evaluation[direction]
+        lines = [
+            (label, *(_number(rows[name].get(key), form) for key, (_, form) in COLUMNS.items()))
+            for name, label in ROWS.items()
+            if name in rows
+        ]
+        blocks += [f"### {title}", table(("frames", *(title for title, _ in COLUMNS.values())), lines)]
+    return "\n\n".join(blocks)
+
+
+def uncertainty(measured: Record | None) -> str:
+    """What the map is, and how well it ranks the errors."""
+    if measured is None:
+        return "## Uncertainty\n\nThis model was trained without an uncertainty head: it gives no map."
+    rows = [
+        (
+            "Spearman's rho between b and the error ↑ (1 is perfect, 0 is chance)",
+            f"{measured['spearman']:.3f}",
+        ),
+        (
+            "AUSE, area under the sparsification error ↓ (0 is perfect)",
+            f"{measured['ause']:.3f} (chance: {measured['ause_chance']:.3f})",
+        ),
+        ("mean b, grey levels", f"{measured['mean_scale']:.2f}"),
+        ("mean cycle error, grey levels", f"{measured['mean_error']:.2f}"),
+    ]
+    return f"{UNCERTAINTY}\n\n{table(('per frame, mean over the adverse frames', ''), rows)}"
+
+
+def evaluation_command(settings: Record) -> str:
+    """The command line that a record of `EvaluateSettings` stands for; defaults and `out` are left out."""
+    words = ["gen", "evaluate-augan"]
+    for name, field in EvaluateSettings.__dataclass_fields__.items():
+        if name != "out" and settings.get(name) not in (None, field.default):
+            words += [f"--{name.replace('_', '-')}", str(settings[name])]
+    return shlex.join(words)
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table."""
+    names = list(head)
+    lines = [names, ["---"] * len(names), *([str(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _read(path: Path) -> Record:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: a model card needs this record, and it cannot be read ({error})") from error
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _parts(value: object) -> list[tuple[str, Any]]:
+    """One number, or numbers by part."""
+    return list(cast(Record, value).items()) if isinstance(value, Mapping) else [("all", value)]
+
+
+def _sizes(sizes: object) -> str:
+    return (
+        ", ".join(map(str, cast(Iterable[object], sizes))) if isinstance(sizes, list | dict) else str(sizes)
+    )
+
+
+LICENCE = (
+    """No licence of these frames is on record here: take the weights as for research and education only."""
+)
+
+MEANING = """The distances say how far a set of frames is, in a network's features, from real frames of the
+target domain; the bar is the untouched row, the floor is what other real frames of that domain get. They
+depend on the number of images (the Fréchet distance is biased upwards by small sets, the kernel distance is
+not), on the feature network and on the frames: compare within one table, never with numbers from a paper.
+Only numbers that are headed FID are FID. They say nothing about a single frame: a car that was invented or
+removed hardly moves them. Structure kept is the correlation of edge strength between a frame and its own
+translation (1 the same edges, 0 unrelated); luma runs from 0 to 255."""
+
+UNCERTAINTY = """## Uncertainty
+
+The map is b = exp(s)/10 of the range [-1, 1], given in grey levels: the scale of a Laplace law of the cycle
+error |x_cyc - x|, that is, the mean error that the network expects after going to day and back. The loss
+cannot express less than 12.75 grey levels, so most of a map lies at that floor; what rises above it is what
+the cycle is expected to lose: lamps, reflections, drops, textured signs. It is not the probability that an
+object is real."""
+
+LIMITS = """## Limits
+
+- What the night hides is invented. A translated frame is no evidence, and a detector measured on translated
+  frames alone is not measured: keep the originals beside them.
+- Other cameras, countries, lenses and weather than those of the training frames shift the result.
+- Each frame is translated by itself; on clips the normalisation's statistics are smoothed over the frames,
+  and some flicker remains.
+- Lamps, signs and reflections may become bright patches; sky and road may get texture that was not there.
+- There is an uncertainty map in the adverse-to-normal direction only."""

@@ -1,0 +1,114 @@
+"""The command lines of training, exporting and evaluating AU-GAN."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gen.augan.training import AUGANSettings, AUGANTrainer
+from gen.errors import BadSetting
+from gen.training.settings import as_record, make_settings, parse_overrides, read_preset
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainArguments:
+    """Train AU-GAN on two unpaired folders of frames. The same command again goes on where it stopped."""
+
+    adverse: Path
+    """Folder of frames in adverse weather (night, rain, fog), in sub-folders or not."""
+    normal: Path
+    """Folder of frames in clear daylight."""
+    out: Path
+    """Run directory, for example runs/night2day."""
+    preset: Literal["bdd", "alderley", "small", "tiny"] = "bdd"
+    """bdd, alderley: the published sizes, for a GPU; small: two CPU cores; tiny: a first look."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A setting of AUGANSettings as field=value, for example --set lr=1e-4; may be given several times."""
+    dry_run: bool = False
+    """Only print the settings, data, parameters, MACs and the time that the run will take."""
+
+
+def train(arguments: Sequence[str]) -> int:
+    """`gen train-augan`."""
+    chosen = tyro.cli(TrainArguments, args=list(arguments), prog="gen train-augan")
+    preset = read_preset(PRESETS / f"{chosen.preset}.yaml")
+    folders = {"adverse": chosen.adverse, "normal": chosen.normal, "out": chosen.out}
+    settings = make_settings(AUGANSettings, preset, folders, parse_overrides(chosen.set))
+    if settings.out.exists() and not settings.out.is_dir():
+        raise BadSetting(f"--out {settings.out}: this is a file; a run needs a folder.")
+    trainer = AUGANTrainer(settings)
+    if chosen.dry_run:
+        print(describe(trainer))
+        return 0
+    settings.out.mkdir(parents=True, exist_ok=True)
+    data = {f.name: f.summary() for f in trainer.frames}
+    record = {"preset": chosen.preset, "settings": as_record(settings), "data": data}
+    (settings.out / "settings.json").write_text(json.dumps(record, indent=2))
+    trainer.fit()
+    if not trainer.finished:
+        print(f"stopped at {trainer.images_shown} of {trainer.total_images} images; the same command goes on from here.")
+        return 130
+    print(f"done; export the model with: gen export-augan {settings.out} weights/NAME")
+    return 0
+
+
+def describe(trainer: AUGANTrainer) -> str:
+    """What a run would be: settings, data, parameters, MACs, and the time, from one timed step."""
+    from gen.augan.cost import count_parameters, training_macs
+
+    s = trainer.settings
+    lines = [f"{name}: {value}" for name, value in as_record(s).items()]
+    lines += [f"{f.name} frames: {f.summary()}" for f in trainer.frames]
+    lines += [f"parameters of {name}: {count_parameters(net):,}" for name, net in trainer.raw.items()]
+    lines.append(f"MACs of one training image pair, forward: {training_macs(s) / 1e9:.1f} G")
+    began = time.perf_counter()
+    sample = [[0]] if trainer.device.type == "cpu" else trainer.share_of(0)
+    count = sum(len(part) for part in sample)
+    for _ in range(2):  # the first step prepares (and compiles); the second is timed
+        began = time.perf_counter()
+        sum(trainer.step(sample).values()).item()  # pyright: ignore[reportAttributeAccessIssue]
+    rate = count * trainer.accelerator.num_processes / (time.perf_counter() - began)
+    hours = trainer.total_images / rate / 3600
+    lines.append(f"{trainer.total_images} images at {rate:.2f} images/s: about {hours:.1f} hours on {trainer.device}")
+    return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportArguments:
+    """Turn the last checkpoint of a run into a model folder that pipelines load, with its card."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory of `gen train-augan`."""
+    out: tyro.conf.Positional[Path]
+    """Model folder, for example weights/augan-night2day."""
+    half: bool = False
+    """Store float16 only: half the size, loaded as float32 unless told otherwise."""
+
+
+def export(arguments: Sequence[str]) -> int:
+    """`gen export-augan`."""
+    from gen.augan.export import export_model
+
+    chosen = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-augan")
+    export_model(chosen.run, chosen.out, half=chosen.half)
+    print(f"{chosen.out} written; measure it with: gen evaluate-augan --model {chosen.out} --adverse DIR --normal DIR")
+    return 0
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """`gen evaluate-augan`."""
+    from gen.augan.card import write_card
+    from gen.augan.evaluation import EvaluateSettings
+    from gen.augan.evaluation import evaluate as measure
+
+    settings = tyro.cli(EvaluateSettings, args=list(arguments), prog="gen evaluate-augan")
+    print(json.dumps(measure(settings), indent=2))
+    if settings.out is None:
+        print(f"card: {write_card(Path(settings.model))}")
+    return 0

@@ -1,0 +1,37 @@
+"""What a network costs: parameters, and multiply-accumulates as torch's own counter finds them."""
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from gen.augan.networks import AUGANGenerator, DiscriminatorSet
+from gen.augan.training import AUGANSettings, GeneratorPair
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Numbers that a network learns."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def translation_macs(generator: AUGANGenerator, size: tuple[int, int]) -> int:
+    """True MACs of translating one frame of (H, W), counted on shapes alone."""
+    with torch.device("meta"):
+        shadow = AUGANGenerator(**{k: v for k, v in generator.config.items() if not k.startswith("_")})
+        return _macs(shadow, torch.empty(1, 3, *size))
+
+
+def training_macs(settings: AUGANSettings) -> int:
+    """True MACs of the forward passes of one training pair: generators, and discriminators three times."""
+    height, width = settings.crop
+    with torch.device("meta"):
+        image = torch.empty(1, 3, height, width)
+        noise = torch.empty(2, 1, 4 * settings.width, height // 4, width // 4)
+        generators = _macs(GeneratorPair(settings), image, image, noise, noise)
+        judges = DiscriminatorSet(settings.discriminator_width, count=settings.discriminators)
+        return generators + 3 * _macs(judges, image, image)
+
+
+def _macs(network: nn.Module, *inputs: torch.Tensor) -> int:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(*inputs)
+    return counter.get_total_flops() // 2

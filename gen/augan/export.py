@@ -1,0 +1,70 @@
+"""From a training run to a model folder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.training_utils import EMAModel
+
+from gen.augan.cost import count_parameters, training_macs, translation_macs
+from gen.augan.networks import AUGANGenerator
+from gen.augan.pipeline import AUGANPipeline
+from gen.augan.training import AUGANSettings, GeneratorPair
+from gen.errors import BadInput
+from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.settings import make_settings
+
+
+def export_model(run: Path, out: Path, half: bool = False) -> None:
+    """Write the averaged weights of the run's last checkpoint and `training.json`, the record for the card.
+
+    The reconstruction decoders, which only training needs, are left out. Raises `BadInput` where `run` has no
+    checkpoint.
+    """
+    checkpoint = latest_checkpoint(run / "checkpoints")
+    if checkpoint is None:
+        raise BadInput(f"{run}: no checkpoint here; give the --out folder of a training run.")
+    state = load_checkpoint(checkpoint)
+    settings = make_settings(AUGANSettings, state["settings"])
+    pair = GeneratorPair(settings)
+    averaged = EMAModel(pair.parameters())
+    averaged.load_state_dict(state["ema"])
+    averaged.copy_to(pair.parameters())
+    generators = [for_inference(g) for g in (pair.a2b, pair.b2a)]
+    begun = json.loads((run / "settings.json").read_text())
+    height, width = begun["data"]["adverse"]["cached_size"]
+    pipeline = AUGANPipeline(*generators, trained_height=height, trained_width=width)
+    pipeline.to(torch_dtype=torch.float16 if half else torch.float32).save_pretrained(out)
+    (out / "training.json").write_text(json.dumps(record(begun, state, settings, generators), indent=2))
+
+
+def for_inference(generator: AUGANGenerator) -> AUGANGenerator:
+    """A copy without the reconstruction decoder."""
+    config = {k: v for k, v in generator.config.items() if not k.startswith("_")} | {"reconstruction": False}
+    copy = AUGANGenerator(**config)
+    kept = {k: v for k, v in generator.state_dict().items() if not k.startswith("reconstructor.")}
+    copy.load_state_dict(kept)
+    return copy.eval()
+
+
+def record(
+    begun: dict[str, Any], state: dict[str, Any], settings: AUGANSettings, generators: list[AUGANGenerator]
+) -> dict[str, Any]:
+    """What the model card says of the training; MACs of a translation are at the size trained at."""
+    size = begun["data"]["adverse"]["cached_size"]
+    names = ("adverse_to_normal", "normal_to_adverse")
+    return {
+        "preset": begun["preset"],
+        "settings": {k: v for k, v in state["settings"].items() if k not in ("adverse", "normal", "out")},
+        "images_shown": state["images_shown"],
+        "steps": state["images_shown"] // settings.batch,
+        "seconds": round(state["seconds"]),
+        "hardware": state["hardware"],
+        "data": begun["data"],
+        "parameters": {n: count_parameters(g) for n, g in zip(names, generators, strict=True)},
+        "macs": {
+            "training_pair_forward": training_macs(settings),
+            **{n: translation_macs(g, (size[0], size[1])) for n, g in zip(names, generators, strict=True)},
+        },
+    }

@@ -1,0 +1,83 @@
+"""AU-GAN's losses, each a pure function of tensors (sections 2.1 to 2.5 of our notes on arXiv 2112.04283).
+
+Images are in [-1, 1]; one grey level is 1/127.5 of that range. A "set" of logits holds, for each of the
+discriminators of a domain, its two maps of logits.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+FeatureMatching = Literal["channel_mean", "full", "off"]
+LogitSet = Sequence[Sequence[Tensor]]
+
+GREY_LEVELS = 127.5
+"""Grey levels in one unit of the range [-1, 1]."""
+
+SCALE_FLOOR = 0.1
+"""Smallest Laplace scale b that the published loss can express: 0.1 of [-1, 1], that is 12.75 grey levels."""
+
+
+def least_squares(logits: Sequence[Tensor], target: float) -> Tensor:
+    """Mean over the maps of mean (D - target)^2: LSGAN (Mao et al. 2017) on one two-scale discriminator."""
+    return torch.stack([(x.float() - target).square().mean() for x in logits]).mean()
+
+
+def adversarial_generator(fake: LogitSet) -> Tensor:
+    """sum_i mean_maps (D_i(fake) - 1)^2: what a generator pays for being seen through."""
+    return torch.stack([least_squares(logits, 1.0) for logits in fake]).sum()
+
+
+def adversarial_discriminator(real: LogitSet, fake: LogitSet) -> Tensor:
+    """sum_i 1/2 [mean (D_i(real) - 1)^2 + mean D_i(fake)^2]."""
+    terms = [
+        (least_squares(r, 1.0) + least_squares(f, 0.0)) / 2 for r, f in zip(real, fake, strict=True)
+    ]
+    return torch.stack(terms).sum()
+
+
+def reconstruction(reconstructed: Tensor, image: Tensor) -> Tensor:
+    """mean |x_rec - x|: the encoder must keep what the image holds."""
+    return (reconstructed.float() - image).abs().mean()
+
+
+def cycle(cycled: Tensor, image: Tensor) -> Tensor:
+    """mean |x_cyc - x|: there and back again (Zhu et al. 2017)."""
+    return (cycled.float() - image).abs().mean()
+
+
+def uncertain_cycle(cycled: Tensor, image: Tensor, log_scale: Tensor) -> Tensor:
+    """mean [5 exp(-s) |x_cyc - x| + s/2]: half the Laplace negative log-likelihood of the cycle error.
+
+    With b = exp(s)/10 it equals 1/2 (|e|/b + ln b) + ln(10)/2. Its minimum over s >= 0 lies at
+    s* = max(0, ln(10 |e|)) with |e| the channel mean of the error. `log_scale` (B, 1, H, W) is s.
+    """
+    s = log_scale.float()
+    return (5 * torch.exp(-s) * (cycled.float() - image).abs() + s / 2).mean()
+
+
+def laplace_scale(log_scale: Tensor) -> Tensor:
+    """s -> b = exp(s)/10 in grey levels: the scale of the Laplace law of the cycle error, at least 12.75."""
+    return torch.exp(log_scale.float()) * (SCALE_FLOOR * GREY_LEVELS)
+
+
+def optimal_log_scale(error: float) -> float:
+    """The s that minimises `uncertain_cycle` where the channel-mean error is `error`: max(0, ln(10 error))."""
+    return max(0.0, math.log(10 * error)) if error > 0 else 0.0
+
+
+def feature_matching(ours: Tensor, theirs: Tensor, mode: FeatureMatching) -> Tensor:
+    """L1 between two feature maps (B, C, h, w), no stop-gradient.
+
+    `channel_mean`, as published: |mean_c ours - mean_c theirs|, so that only the mean activation of each place is
+    matched; `full`: |ours - theirs| channel by channel; `off`: zero. Which tensors are matched is what makes it
+    asymmetric: T(E_AB(x_A)) with E_BA(x'_B), and E_BA(x_B) with E_AB(x'_A).
+    """
+    if mode == "off":
+        return ours.new_zeros(())
+    if mode == "channel_mean":
+        ours, theirs = ours.float().mean(dim=1), theirs.float().mean(dim=1)
+    return (ours.float() - theirs.float()).abs().mean()

@@ -1,0 +1,286 @@
+"""AU-GAN's networks: asymmetric generators and cross-wired two-scale discriminators.
+
+Kwak et al., "Adverse Weather Image Translation with Asymmetric and Uncertainty-aware GAN", BMVC 2021
+(arXiv 2112.04283), sections 1.1 to 1.7 of our notes on it. No convolution has a bias.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+
+Upsampling = Literal["deconv", "resize"]
+
+
+class InstanceNorm(nn.Module):
+    """Affine instance normalisation, eps 1e-5, biased variance, the same in training and at test time.
+
+    Written with `var_mean` because `nn.InstanceNorm2d` drops the channels-last layout. Statistics are taken in
+    float32 whatever the precision of the activations. `smoother`, when set, replaces the statistics of a frame.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.smoother: StatisticsSmoother | None = None
+
+    def affine(self, var: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Statistics (B, C, 1, 1) -> the scale and shift (B, C, 1, 1) that normalise with them."""
+        if self.smoother is not None:
+            var, mean = self.smoother.smooth(self, var, mean)
+        scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(var + 1e-5)
+        return scale, self.bias.view(1, -1, 1, 1) - mean * scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape, each channel of each image normalised over its pixels."""
+        var, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
+        scale, shift = self.affine(var, mean)
+        return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
+
+
+class StatisticsSmoother:
+    """Exponential moving average of InstanceNorm statistics over the frames of one clip.
+
+    A normalisation that looks at one frame alone makes brightness and colour jump when a lamp enters the picture.
+    The state lives here, not in the network: one smoother a clip.
+    """
+
+    def __init__(self, decay: float) -> None:
+        """`decay` in [0, 1): the share of the past kept at each frame; 0 leaves every frame by itself."""
+        self.decay = decay
+        self.past: dict[InstanceNorm, tuple[Tensor, Tensor]] = {}
+
+    def smooth(self, norm: InstanceNorm, var: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """Statistics (B, C, 1, 1) of consecutive frames -> their running averages, in the same order."""
+        smoothed: list[tuple[Tensor, Tensor]] = []
+        past = self.past.get(norm)
+        for now in zip(var.split(1), mean.split(1), strict=True):
+            if past is not None:
+                now = (torch.lerp(now[0], past[0], self.decay), torch.lerp(now[1], past[1], self.decay))
+            past = now
+            smoothed.append(now)
+        if past is not None:
+            self.past[norm] = past
+        return torch.cat([s[0] for s in smoothed]), torch.cat([s[1] for s in smoothed])
+
+    @contextmanager
+    def attached(self, network: nn.Module) -> Iterator[None]:
+        """Within the block, every InstanceNorm of `network` takes its statistics through this smoother."""
+        norms = [m for m in network.modules() if isinstance(m, InstanceNorm)]
+        for norm in norms:
+            norm.smoother = self
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.smoother = None
+
+
+class ResidualBlock(nn.Module):
+    """conv3x3, norm, ReLU, conv3x3, norm, plus the input: no ReLU after the sum, zero padding."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            InstanceNorm(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            InstanceNorm(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        return x + self.body(x)
+
+
+def residual_blocks(channels: int, count: int) -> nn.Sequential:
+    """`count` residual blocks in a row; none is the identity."""
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
+
+
+def encoder(width: int, blocks: int) -> nn.Sequential:
+    """RGB (B, 3, H, W) -> features (B, 4 width, H/4, W/4)."""
+    return nn.Sequential(
+        nn.ReflectionPad2d(3),
+        nn.Conv2d(3, width, 7, bias=False),
+        InstanceNorm(width),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=False),
+        InstanceNorm(2 * width),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1, bias=False),
+        InstanceNorm(4 * width),
+        nn.ReLU(inplace=True),
+        *residual_blocks(4 * width, blocks),
+    )
+
+
+def upsample(channels: int, upsampling: Upsampling) -> nn.Sequential:
+    """(B, C, H, W) -> (B, C/2, 2H, 2W), normalised, ReLU.
+
+    `deconv` is the published transposed convolution; `resize` (nearest, then conv3x3) has the same parameters,
+    costs four times the MACs of this layer and cannot make a checkerboard.
+    """
+    half = channels // 2
+    up: list[nn.Module]
+    if upsampling == "deconv":
+        up = [nn.ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1, bias=False)]
+    else:
+        up = [nn.Upsample(scale_factor=2), nn.Conv2d(channels, half, 3, padding=1, bias=False)]
+    return nn.Sequential(*up, InstanceNorm(half), nn.ReLU(inplace=True))
+
+
+def to_image(width: int, channels: int) -> nn.Sequential:
+    """Features (B, width, H, W) -> (B, channels, H, W), without the last non-linearity."""
+    return nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, channels, 7, bias=False))
+
+
+class Decoder(nn.Module):
+    """Features (B, 4 width, H/4, W/4) -> image (B, 3, H, W) in [-1, 1]."""
+
+    def __init__(self, width: int, blocks: int, upsampling: Upsampling) -> None:
+        super().__init__()
+        self.blocks = residual_blocks(4 * width, blocks)
+        self.up1 = upsample(4 * width, upsampling)
+        self.up2 = upsample(2 * width, upsampling)
+        self.to_rgb = nn.Sequential(*to_image(width, 3), nn.Tanh())
+
+    def forward(self, features: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns the image and `d1`, the half-resolution features that the uncertainty head reads.
+
+        `noise` (2, B, 4 width, H/4, W/4), only given in training and only to reconstruction, is added before and
+        after the first block.
+        """
+        if noise is None:
+            x = self.blocks(features)
+        else:
+            first, rest = self.blocks[0], self.blocks[1:]
+            x = rest(first(features + noise[0]) + noise[1])
+        d1 = self.up1(x)
+        return self.to_rgb(self.up2(d1)), d1
+
+
+class Translation(NamedTuple):
+    """What a generator makes of an image batch."""
+
+    image: Tensor
+    """(B, 3, H, W) in [-1, 1]."""
+    features: Tensor
+    """(B, 4 width, H/4, W/4): the encoder's output, r4."""
+    transferred: Tensor
+    """The T-net's output, t4; `features` itself in a generator without a T-net."""
+    log_scale: Tensor | None
+    """(B, 1, H, W), s >= 0, large where uncertain; see `losses.laplace_scale`. None without the head."""
+
+
+class AUGANGenerator(ModelMixin, ConfigMixin):
+    """One direction: encoder, T-net (adverse -> normal only), decoder, uncertainty head, reconstruction decoder.
+
+    Sizes must be multiples of 4; `gen.media.resize.pad_to_multiple` makes them so. `reconstruction=False` leaves
+    out the decoder that only training needs.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        width: int = 64,
+        blocks: int = 4,
+        transfer_blocks: int = 4,
+        uncertainty: bool = True,
+        reconstruction: bool = True,
+        upsampling: Upsampling = "deconv",
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder(width, blocks)
+        self.transfer = residual_blocks(4 * width, transfer_blocks)
+        self.decoder = Decoder(width, blocks, upsampling)
+        self.reconstructor = Decoder(width, blocks, upsampling) if reconstruction else None
+        self.head = (
+            nn.Sequential(upsample(2 * width, upsampling), to_image(width, 1), nn.Softplus())
+            if uncertainty
+            else None
+        )
+        initialise(self)
+
+    def forward(self, image: Tensor, transfer: bool = True) -> Translation:
+        """Image (B, 3, H, W) in [-1, 1] -> `Translation`. `transfer=False` leaves the T-net out."""
+        features = self.encoder(image)
+        transferred = self.transfer(features) if transfer else features
+        translated, d1 = self.decoder(transferred)
+        return Translation(translated, features, transferred, self.head(d1) if self.head is not None else None)
+
+    def reconstruct(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Features before the T-net -> the image they came from, through the separate decoder."""
+        if self.reconstructor is None:
+            raise AttributeError("this generator was built with reconstruction=False: it only translates")
+        return self.reconstructor(features, noise)[0]
+
+
+class Discriminator(nn.Module):
+    """Two branches, full and half resolution, that swap inputs at each of four levels (section 1.7).
+
+    At every level new x0 = conv4x4 s1 of the old x1, new x1 = two conv4x4 s2 of the old x0, each followed by
+    norm and LeakyReLU 0.2. A 256x512 image ends in maps of 16x32 and 8x16.
+    """
+
+    def __init__(self, width: int = 32, levels: int = 4) -> None:
+        super().__init__()
+        channels = [3, *(width * 2**i for i in range(levels))]
+        self.across = nn.ModuleList()
+        self.down = nn.ModuleList()
+        for before, after in zip(channels, channels[1:], strict=False):
+            self.across.append(_block4(before, after, stride=1))
+            self.down.append(nn.Sequential(_block4(before, after, stride=2), _block4(after, after, stride=2)))
+        self.heads = nn.ModuleList(nn.Sequential(*_conv4(channels[-1], 1, stride=1)) for _ in range(2))
+        initialise(self)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Image (B, 3, H, W), sides of at least 64 -> two maps of logits (B, 1, h, w)."""
+        x0 = image
+        x1 = F.interpolate(image, scale_factor=0.5, mode="bicubic", antialias=False)
+        for across, down in zip(self.across, self.down, strict=True):
+            x0, x1 = across(x1), down(x0)
+        return [head(x) for head, x in zip(self.heads, (x0, x1), strict=True)]
+
+
+def _conv4(before: int, after: int, stride: int) -> list[nn.Module]:
+    """A 4x4 convolution whose output is exactly 1/stride of its input: the pad is TensorFlow's SAME."""
+    pad = nn.ZeroPad2d((1, 2, 1, 2) if stride == 1 else 1)
+    return [pad, nn.Conv2d(before, after, 4, stride=stride, bias=False)]
+
+
+def _block4(before: int, after: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(*_conv4(before, after, stride), InstanceNorm(after), nn.LeakyReLU(0.2, inplace=True))
+
+
+class DiscriminatorSet(nn.Module):
+    """The `count` discriminators of each of the two domains: same structure, different start."""
+
+    def __init__(self, width: int = 32, levels: int = 4, count: int = 2) -> None:
+        super().__init__()
+        self.adverse = nn.ModuleList(Discriminator(width, levels) for _ in range(count))
+        self.normal = nn.ModuleList(Discriminator(width, levels) for _ in range(count))
+
+    def forward(self, adverse: Tensor, normal: Tensor) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """Images that claim to be of each domain -> for each i the logits of the i-th pair of discriminators."""
+        return [(a(adverse), n(normal)) for a, n in zip(self.adverse, self.normal, strict=True)]
+
+
+def initialise(network: nn.Module) -> None:
+    """Published start: convolutions ~ N(0, 0.02), norm scales ~ N(1, 0.02), norm shifts 0.
+
+    The published code truncates some of the normals at two sigma; the difference has never been seen to matter.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, std=0.02)
+        elif isinstance(module, InstanceNorm):
+            nn.init.normal_(module.weight, mean=1.0, std=0.02)
+            nn.init.zeros_(module.bias)

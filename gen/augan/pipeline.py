@@ -1,0 +1,203 @@
+"""Translate frames with trained AU-GAN weights: any size, one or many, with a map of the uncertainty."""
+
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from gen import weights
+from gen.augan.losses import laplace_scale
+from gen.augan.networks import AUGANGenerator, StatisticsSmoother, Translation
+from gen.augan.tiling import translate_in_strips
+from gen.errors import BadInput, BadSetting
+from gen.media.images import decode_still
+from gen.media.resize import pad_to_multiple, resize, to_float, to_uint8, transfer_change
+
+Direction = Literal["adverse_to_normal", "normal_to_adverse"]
+Resolution = tuple[int, int] | Literal["auto"] | None
+Picture = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
+
+MULTIPLE = 4
+"""The networks halve the picture twice: sides are padded to a multiple of this and cut again."""
+
+
+@dataclass
+class AUGANOutput(BaseOutput):
+    """What the pipeline returns, one entry for each picture given."""
+
+    images: list[Any]
+    """PIL images; uint8 arrays (H, W, 3) with output_type="np"; float tensors (3, H, W) in [0, 1] with "pt"."""
+    uncertainty: list[NDArray[np.float32]] | None
+    """Laplace scale b of the expected error in grey levels, (H, W), at least 12.75; None where the direction has
+    no uncertainty head (normal -> adverse, and models trained without it)."""
+
+
+class AUGANPipeline(DiffusionPipeline):
+    """Both directions of an AU-GAN.
+
+    >>> pipe = AUGANPipeline.from_pretrained("augan-night2day")
+    >>> out = pipe("night.jpg", direction="adverse_to_normal")
+    >>> out.images[0].save("day.jpg")
+    """
+
+    _optional_components = ["adverse_to_normal", "normal_to_adverse"]  # noqa: RUF012  # diffusers reads a list
+    adverse_to_normal: AUGANGenerator | None
+    normal_to_adverse: AUGANGenerator | None
+
+    def __init__(
+        self,
+        adverse_to_normal: AUGANGenerator | None,
+        normal_to_adverse: AUGANGenerator | None,
+        trained_height: int = 288,
+        trained_width: int = 512,
+    ) -> None:
+        """`trained_height`, `trained_width`: size in pixels of the frames that the weights were trained on."""
+        super().__init__()
+        self.register_modules(adverse_to_normal=adverse_to_normal, normal_to_adverse=normal_to_adverse)
+        self.register_to_config(trained_height=trained_height, trained_width=trained_width)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+        """Load by name ("augan-night2day"), folder, or hub id; `variant="fp16"`, `torch_dtype` as in diffusers."""
+        return super().from_pretrained(weights.resolve(name_or_path), **kwargs)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        images: Picture | Sequence[Picture],
+        direction: Direction = "adverse_to_normal",
+        resolution: Resolution = "auto",
+        batch_size: int = 1,
+        tile: int | None = None,
+        output_type: Literal["pil", "np", "pt"] = "pil",
+    ) -> AUGANOutput:
+        """Translate one picture or many, each of any size.
+
+        `images`: paths, PIL images, arrays (H, W, 3) or (H, W), tensors (3, H, W) or (B, 3, H, W); uint8 in 0..255 or
+        float in [0, 1]. `resolution`: (H, W) that the network runs at; "auto", the height it was trained at; None,
+        each picture's own. Below native size, the colour change is carried to native size along the picture's edges.
+        `batch_size`: pictures of equal size done at once. `tile`: rows at a time, for pictures that memory cannot
+        hold; equal to the whole picture, and slower.
+        """
+        frames = to_frames(images)
+        pictures: list[Any] = []
+        maps: list[NDArray[np.float32]] = []
+        for batch in _equal_sizes(frames, batch_size):
+            translated, uncertainty = self.translate_frames(batch, direction, resolution=resolution, tile=tile)
+            pictures += [_from_uint8(frame, output_type) for frame in translated]
+            maps += list(uncertainty.numpy()) if uncertainty is not None else []
+        return AUGANOutput(images=pictures, uncertainty=maps or None)
+
+    @torch.no_grad()
+    def translate_frames(
+        self,
+        frames: Tensor,
+        direction: Direction,
+        *,
+        resolution: Resolution = "auto",
+        tile: int | None = None,
+        smoother: StatisticsSmoother | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """uint8 (B, H, W, 3) -> uint8 of the same shape, and b in grey levels (B, H, W), both on the CPU.
+
+        `smoother`, one a clip, averages the InstanceNorm statistics over frames, which must come in order.
+        """
+        generator = self.generator(direction)
+        # uint8 crosses the bus, and rows of RGB pixels are the channels-last layout already.
+        native = to_float(frames.to(generator.device, non_blocking=True).permute(0, 3, 1, 2))
+        size = self.network_size((native.shape[2], native.shape[3]), resolution)
+        small = resize(native, size)
+        with smoother.attached(generator) if smoother is not None else nullcontext():
+            out = self._run(generator, pad_to_multiple(small, MULTIPLE), tile)
+        translated = out.image[..., : size[0], : size[1]].to(native.device).float()
+        if size != native.shape[2:]:
+            translated = transfer_change(native, small, translated)
+        uncertainty = None
+        if out.log_scale is not None:
+            scale = laplace_scale(out.log_scale[..., : size[0], : size[1]])
+            uncertainty = resize(scale, (native.shape[2], native.shape[3]))[:, 0].cpu()
+        return to_uint8(translated).permute(0, 2, 3, 1).contiguous().cpu(), uncertainty
+
+    def _run(self, generator: AUGANGenerator, images: Tensor, tile: int | None) -> Translation:
+        if tile is not None:
+            if tile < 1:
+                raise BadSetting(f"tile: {tile} rows at a time make no picture; 256 is a good start.")
+            return translate_in_strips(generator, images, tile)
+        return generator(images.to(generator.dtype))
+
+    def generator(self, direction: Direction) -> AUGANGenerator:
+        """The generator of a direction. Raises `BadSetting` where the model has none."""
+        generators = {d: getattr(self, d, None) for d in ("adverse_to_normal", "normal_to_adverse")}
+        found = generators.get(direction)
+        if found is None:
+            have = " and ".join(d for d, g in generators.items() if g is not None)
+            raise BadSetting(f"direction: this model has no {direction!r}; it has {have}.")
+        return found
+
+    def network_size(self, native: tuple[int, int], resolution: Resolution) -> tuple[int, int]:
+        """The (H, W) that the network runs at for a picture of `native` size; see `__call__`."""
+        if resolution == "auto":
+            height = min(native[0], int(self.config["trained_height"]))
+            return height, max(1, round(native[1] * height / native[0]))
+        if resolution is None:
+            return native
+        height, width = resolution
+        if height < 1 or width < 1:
+            raise BadSetting(f"resolution: {height}x{width} is no size; give height and width in pixels, as 288x512.")
+        return height, width
+
+
+def to_frames(images: Picture | Sequence[Picture]) -> list[Tensor]:
+    """Whatever the pipeline takes -> uint8 tensors (H, W, 3). Raises `BadInput` for anything else."""
+    if isinstance(images, Tensor | np.ndarray) and images.ndim == 4:
+        images = list(images)
+    if isinstance(images, Image.Image | Tensor | np.ndarray | str | os.PathLike):
+        images = [images]
+    return [_to_frame(image) for image in images]
+
+
+def _to_frame(image: Picture) -> Tensor:
+    if isinstance(image, str | os.PathLike):
+        pixels = decode_still(Path(image)).rgb
+    elif isinstance(image, Image.Image):
+        pixels = np.asarray(image.convert("RGB"))
+    elif isinstance(image, Tensor):
+        pixels = image.permute(1, 2, 0).detach().cpu().numpy() if image.ndim == 3 else image.cpu().numpy()
+    else:
+        pixels = image
+    if pixels.ndim == 2:
+        pixels = pixels[..., None].repeat(3, axis=2)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise BadInput(f"images: a picture of shape {tuple(pixels.shape)}; arrays are (H, W, 3), tensors (3, H, W).")
+    if np.issubdtype(pixels.dtype, np.floating):
+        pixels = (np.clip(pixels, 0, 1) * 255).round()
+    elif pixels.dtype != np.uint8:
+        raise BadInput(f"images: values of type {pixels.dtype}; they must be uint8 in 0..255 or float in [0, 1].")
+    return torch.from_numpy(np.array(pixels, dtype=np.uint8))  # a copy: PIL's memory is read-only
+
+
+def _equal_sizes(frames: Sequence[Tensor], batch_size: int) -> list[Tensor]:
+    """Batches of up to `batch_size` neighbours of equal size, in order."""
+    batches: list[list[Tensor]] = []
+    for frame in frames:
+        if batches and len(batches[-1]) < batch_size and batches[-1][0].shape == frame.shape:
+            batches[-1].append(frame)
+        else:
+            batches.append([frame])
+    return [torch.stack(batch) for batch in batches]
+
+
+def _from_uint8(frame: Tensor, output_type: Literal["pil", "np", "pt"]) -> Any:
+    if output_type == "pt":
+        return frame.permute(2, 0, 1).float() / 255
+    return Image.fromarray(frame.numpy()) if output_type == "pil" else frame.numpy()

@@ -1,0 +1,85 @@
+"""A generator on a frame that the device's memory cannot hold: strip by strip, with whole-frame statistics.
+
+InstanceNorm ties every pixel to every other, so independent tiles differ from the whole frame by tens of grey
+levels. Here the feature maps lie in host memory and only what is being computed is on the device: a convolution
+takes a strip of rows at a time with the rows around it that it needs, and a normalisation takes whole channels.
+The result is the whole frame's, up to the rounding of sums.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gen.augan.networks import AUGANGenerator, InstanceNorm, ResidualBlock, Translation
+
+CHANNELS_AT_ONCE = 8
+
+
+def translate_in_strips(generator: AUGANGenerator, image: Tensor, rows: int) -> Translation:
+    """As `generator(image)`, with at most `rows` rows of a convolution's output at a time; the result is on the CPU.
+
+    `image` (B, 3, H, W) in [-1, 1], sides multiples of 4.
+    """
+    device, dtype = generator.device, generator.dtype
+
+    def run(module: nn.Module, x: Tensor) -> Tensor:
+        return _run(module, x, rows, device)
+
+    features = run(generator.encoder, image.to("cpu", dtype))
+    transferred = run(generator.transfer, features)
+    decoder = generator.decoder
+    d1 = run(decoder.up1, run(decoder.blocks, transferred))
+    log_scale = run(generator.head, d1) if generator.head is not None else None
+    return Translation(run(decoder.to_rgb, run(decoder.up2, d1)), features, transferred, log_scale)
+
+
+def _run(module: nn.Module, x: Tensor, rows: int, device: torch.device) -> Tensor:
+    if isinstance(module, nn.Sequential):
+        for child in module:
+            x = _run(child, x, rows, device)
+        return x
+    if isinstance(module, ResidualBlock):
+        return _run(module.body, x, rows, device).add_(x)
+    if isinstance(module, nn.Conv2d):
+        return _collect(_conv_strips(module, x, rows, device))
+    if isinstance(module, nn.ConvTranspose2d):
+        return _collect(_deconv_strips(module, x, rows, device))
+    if isinstance(module, InstanceNorm):
+        return _normalise(module, x, device)
+    return torch.cat([module(part.to(device)).cpu() for part in x.split(CHANNELS_AT_ONCE, dim=1)], dim=1)
+
+
+def _collect(strips: Iterator[Tensor]) -> Tensor:
+    return torch.cat([strip.cpu() for strip in strips], dim=2)
+
+
+def _conv_strips(conv: nn.Conv2d, x: Tensor, rows: int, device: torch.device) -> Iterator[Tensor]:
+    """Strips of rows of conv(x): each from the input rows it sees, zeros where those lie outside the frame."""
+    height, kernel, stride = x.shape[2], conv.kernel_size[0], conv.stride[0]
+    pad_y, pad_x = (int(p) for p in conv.padding)
+    out_height = (height + 2 * pad_y - kernel) // stride + 1
+    for top in range(0, out_height, rows):
+        bottom = min(top + rows, out_height)
+        first, last = top * stride - pad_y, (bottom - 1) * stride - pad_y + kernel
+        strip = x[:, :, max(first, 0) : min(last, height)].to(device)
+        strip = F.pad(strip, (pad_x, pad_x, max(-first, 0), max(last - height, 0)))
+        yield F.conv2d(strip, conv.weight, stride=conv.stride)
+
+
+def _deconv_strips(conv: nn.ConvTranspose2d, x: Tensor, rows: int, device: torch.device) -> Iterator[Tensor]:
+    """Strips of the transposed 3x3 stride-2 convolution: output rows 2i and 2i+1 come from input rows i and i+1."""
+    half = max(1, rows // 2)
+    for top in range(0, x.shape[2], half):
+        bottom = min(top + half, x.shape[2])
+        strip: Callable[[Tensor], Tensor] = conv
+        yield strip(x[:, :, top : bottom + 1].to(device))[:, :, : 2 * (bottom - top)]
+
+
+def _normalise(norm: InstanceNorm, x: Tensor, device: torch.device) -> Tensor:
+    parts = x.split(CHANNELS_AT_ONCE, dim=1)
+    statistics = [torch.var_mean(p.to(device).float(), (2, 3), correction=0, keepdim=True) for p in parts]
+    var, mean = (torch.cat(s, dim=1) for s in zip(*statistics, strict=True))
+    scale, shift = (s.to(x.dtype).cpu() for s in norm.affine(var, mean))
+    return x.mul_(scale).add_(shift)

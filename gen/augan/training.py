@@ -1,0 +1,311 @@
+"""Training AU-GAN on two unpaired folders of frames."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gen.augan import losses
+from gen.augan.networks import AUGANGenerator, DiscriminatorSet, Translation, Upsampling
+from gen.media.images import colour_uncertainty
+from gen.media.resize import pad_to_multiple, to_float, to_uint8
+from gen.training.data import Batch, Frames, UnpairedData, load_frames
+from gen.training.loop import Trainer
+from gen.training.settings import TrainerSettings
+
+RECONSTRUCTION_NOISE = 0.02
+"""Standard deviation of the noise on the features that are decoded back to their own image."""
+
+SAMPLE_FRAMES = 4
+"""Frames of each domain in a sample grid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AUGANSettings(TrainerSettings):
+    """Settings of AU-GAN training; the defaults are the published ones (preset bdd)."""
+
+    adverse: Path
+    """Folder of frames in adverse weather: night, rain, fog."""
+    normal: Path
+    """Folder of frames in clear daylight; other places and times, unpaired."""
+
+    load_height: int = 288
+    """Height in pixels that frames are resized to when cached, at their own aspect."""
+    crop: tuple[int, int] = (256, 512)
+    """Height and width in pixels of a training crop; multiples of 4."""
+
+    width: int = 64
+    """Channels of a generator's first layer."""
+    blocks: int = 4
+    """Residual blocks in each encoder and decoder."""
+    discriminator_width: int = 32
+    """Channels of a discriminator's first level."""
+    discriminators: int = 2
+    """Discriminators a domain."""
+    upsampling: Upsampling = "deconv"
+    """deconv: transposed convolutions, as published; resize: nearest and convolution, no checkerboard."""
+
+    transfer: bool = True
+    """Contribution 1: the feature transfer network (T-net) in the adverse -> normal generator."""
+    transfer_blocks: int = 4
+    """Residual blocks in the T-net."""
+    transfer_in_normal_cycle: bool = True
+    """Use the T-net on the fake adverse image of the normal cycle too, as the published code does (its figure
+    does not)."""
+    feature_matching: losses.FeatureMatching = "channel_mean"
+    """Contribution 2: asymmetric feature matching; `full` matches channel by channel."""
+    uncertainty: bool = True
+    """Contribution 3: the uncertainty head and the uncertainty-aware cycle loss."""
+    reconstruction: Literal["separate", "shared"] = "separate"
+    """separate: a decoder of its own for self-reconstruction, as in the published code; shared: through the other
+    generator's decoder, as in the paper's figure."""
+
+    cycle_weight: float = 10.0
+    """Weight of the plain cycle losses."""
+    uncertain_cycle_weight: float = 1.0
+    """Weight of the uncertainty-aware cycle loss; its own factor of 5 is half of the plain one's 10."""
+    reconstruction_weight: float = 10.0
+    """Weight of the self-reconstruction losses."""
+    feature_weight: float = 1.0
+    """Weight of asymmetric feature matching."""
+    pool_size: int = 50
+    """Translated images of each domain kept to show the discriminators again."""
+
+
+class PairOutput(NamedTuple):
+    """All that one training step makes of a batch: A is adverse, B is normal."""
+
+    fake_b: Tensor
+    fake_a: Tensor
+    cycle_a: Tensor
+    cycle_b: Tensor
+    reconstructed_a: Tensor
+    reconstructed_b: Tensor
+    transferred_a: Tensor
+    """T(E_AB(x_A))."""
+    features_fake_b: Tensor
+    """E_BA(x'_B)."""
+    features_b: Tensor
+    """E_BA(x_B)."""
+    features_fake_a: Tensor
+    """E_AB(x'_A)."""
+    log_scale: Tensor | None
+
+
+class GeneratorPair(nn.Module):
+    """Both generators, and the passes between them that training needs, no more."""
+
+    def __init__(self, settings: AUGANSettings) -> None:
+        super().__init__()
+        s = settings
+        separate = s.reconstruction == "separate"
+        self.a2b = AUGANGenerator(
+            s.width, s.blocks, s.transfer_blocks if s.transfer else 0, s.uncertainty, separate, s.upsampling
+        )
+        self.b2a = AUGANGenerator(s.width, s.blocks, 0, False, separate, s.upsampling)
+        self.separate = separate
+        self.transfer_in_normal_cycle = s.transfer_in_normal_cycle
+
+    def forward(self, a: Tensor, b: Tensor, noise_a: Tensor, noise_b: Tensor) -> PairOutput:
+        """Images (B, 3, H, W) in [-1, 1] and feature noise (2, B, C, H/4, W/4) -> `PairOutput`."""
+        to_b: Translation = self.a2b(a)
+        to_a: Translation = self.b2a(b)
+        back_a: Translation = self.b2a(to_b.image)
+        back_b: Translation = self.a2b(to_a.image, transfer=self.transfer_in_normal_cycle)
+        return PairOutput(
+            fake_b=to_b.image,
+            fake_a=to_a.image,
+            cycle_a=back_a.image,
+            cycle_b=back_b.image,
+            reconstructed_a=self.reconstruct(self.a2b, self.b2a, to_b.features, noise_a),
+            reconstructed_b=self.reconstruct(self.b2a, self.a2b, to_a.features, noise_b),
+            transferred_a=to_b.transferred,
+            features_fake_b=back_a.features,
+            features_b=to_a.features,
+            features_fake_a=back_b.features,
+            log_scale=to_b.log_scale,
+        )
+
+    def reconstruct(
+        self, own: AUGANGenerator, other: AUGANGenerator, features: Tensor, noise: Tensor | None
+    ) -> Tensor:
+        """The image that `own` encoded, decoded into its own domain."""
+        return own.reconstruct(features, noise) if self.separate else other.decoder(features, noise)[0]
+
+
+def generator_losses(
+    out: PairOutput, a: Tensor, b: Tensor, judged_a: losses.LogitSet, judged_b: losses.LogitSet, s: AUGANSettings
+) -> dict[str, Tensor]:
+    """The weighted terms of the generators' loss, section 2.7; `judged_*` are logits of the fakes of that domain."""
+    if out.log_scale is not None:
+        cycle_a = s.uncertain_cycle_weight * losses.uncertain_cycle(out.cycle_a, a, out.log_scale)
+    else:
+        cycle_a = s.cycle_weight * losses.cycle(out.cycle_a, a)
+    terms = {
+        "adversarial_a": losses.adversarial_generator(judged_a),
+        "adversarial_b": losses.adversarial_generator(judged_b),
+        "cycle_a": cycle_a,
+        "cycle_b": s.cycle_weight * losses.cycle(out.cycle_b, b),
+        "reconstruction_a": s.reconstruction_weight * losses.reconstruction(out.reconstructed_a, a),
+        "reconstruction_b": s.reconstruction_weight * losses.reconstruction(out.reconstructed_b, b),
+    }
+    if s.feature_matching != "off":
+        mode = s.feature_matching
+        matched_a = losses.feature_matching(out.transferred_a, out.features_fake_b, mode)
+        matched_b = losses.feature_matching(out.features_b, out.features_fake_a, mode)
+        terms["features"] = s.feature_weight * (matched_a + matched_b)
+    return terms
+
+
+class ImagePool:
+    """Buffer of translated images, one by one (Shrivastava et al. 2017).
+
+    A full pool answers half of the time with an old image, which the new one replaces.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.images: list[Tensor] = []
+
+    def exchange(self, images: Tensor, seeds: Sequence[int]) -> Tensor:
+        """(B, 3, H, W) -> as many images, new or old; `seeds` decide."""
+        return torch.stack([self._exchange_one(i, s) for i, s in zip(images, seeds, strict=True)])
+
+    def _exchange_one(self, image: Tensor, seed: int) -> Tensor:
+        if len(self.images) < self.size:
+            self.images.append(image.clone())
+            return image
+        rng = np.random.default_rng(seed)
+        if self.size == 0 or rng.random() < 0.5:
+            return image
+        place = int(rng.integers(self.size))
+        old, self.images[place] = self.images[place], image.clone()
+        return old
+
+
+class AUGANTrainer(Trainer[AUGANSettings]):
+    """Trains both directions at once: one generator step, then one discriminator step."""
+
+    def __init__(self, settings: AUGANSettings) -> None:
+        super().__init__(settings)
+        s = settings
+        with self.accelerator.main_process_first():  # the others find the cache that the first one wrote
+            frames = [
+                load_frames(name, folder, s.out / "cache", s.load_height, s.crop)
+                for name, folder in (("adverse", s.adverse), ("normal", s.normal))
+            ]
+        self.frames: tuple[Frames, Frames] = (frames[0], frames[1])
+        self.data = UnpairedData(frames[0], frames[1], s.crop, s.seed, self.device)
+        self.pair = GeneratorPair(s)
+        self.judges = DiscriminatorSet(s.discriminator_width, count=s.discriminators)
+        self.pools = (ImagePool(s.pool_size), ImagePool(s.pool_size))
+        self.setup({"generators": self.pair, "discriminators": self.judges}, averaged="generators")
+
+    @property
+    def total_images(self) -> int:
+        """`images`, or `epochs` of the smaller domain."""
+        s = self.settings
+        return s.images if s.images is not None else round(s.epochs * min(len(f) for f in self.frames))
+
+    def compile(self) -> None:
+        """Compile the parts that are called, each once for all its calls in a step."""
+        for generator in (self.pair.a2b, self.pair.b2a):
+            generator.compile(dynamic=False)
+            if generator.reconstructor is not None:
+                generator.reconstructor.compile(dynamic=False)
+        self.judges.compile(dynamic=False)
+
+    def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        """Generators first, then discriminators on the same translations (section 3)."""
+        batches = [self.data.batch(samples) for samples in parts]
+        made: list[PairOutput] = []
+        records: list[dict[str, Tensor]] = []
+        self.judges.requires_grad_(False)
+        with self.updating("generators"):
+            for part, batch in enumerate(batches):
+                with self.synchronised("generators", part):
+                    out, terms = self._generator_terms(batch)
+                    self.backward("generators", terms, part)
+                made.append(PairOutput(*(x.detach() if x is not None else None for x in out)))
+                records.append(terms)
+        self.judges.requires_grad_(True)
+        with self.updating("discriminators"):
+            for part, (batch, out) in enumerate(zip(batches, made, strict=True)):
+                with self.synchronised("discriminators", part):
+                    terms = self._discriminator_terms(batch, out)
+                    self.backward("discriminators", terms, part)
+                records[part] |= terms
+        return {name: torch.stack([r[name].detach() for r in records]).mean() for name in records[0]}
+
+    def _generator_terms(self, batch: Batch) -> tuple[PairOutput, dict[str, Tensor]]:
+        a, b = batch.adverse, batch.normal
+        with self.accelerator.autocast():
+            out: PairOutput = self.wrapped["generators"](a, b, self._noise(a, batch.seeds, 0), self._noise(b, batch.seeds, 1))
+            # The unwrapped module: its frozen weights have no gradients for processes to exchange.
+            judged = self.judges(out.fake_a, out.fake_b)
+        terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], self.settings)
+        return out, terms
+
+    def _discriminator_terms(self, batch: Batch, out: PairOutput) -> dict[str, Tensor]:
+        count = len(batch.seeds)
+        fake_a = self.pools[0].exchange(out.fake_a, [s ^ 1 for s in batch.seeds])
+        fake_b = self.pools[1].exchange(out.fake_b, [s ^ 2 for s in batch.seeds])
+        with self.accelerator.autocast():
+            judged = self.wrapped["discriminators"](
+                torch.cat([batch.adverse, fake_a]), torch.cat([batch.normal, fake_b])
+            )
+        terms: dict[str, Tensor] = {}
+        for domain, name in enumerate(("discriminator_a", "discriminator_b")):
+            real = [[x[:count] for x in pair[domain]] for pair in judged]
+            fake = [[x[count:] for x in pair[domain]] for pair in judged]
+            terms[name] = losses.adversarial_discriminator(real, fake)
+        return terms
+
+    def _noise(self, images: Tensor, seeds: Sequence[int], salt: int) -> Tensor:
+        """Feature noise (2, B, C, H/4, W/4) for self-reconstruction, each sample from its own seed."""
+        height, width = images.shape[-2] // 4, images.shape[-1] // 4
+        shape = (2, 4 * self.settings.width, height, width)
+        generator = torch.Generator(self.device)
+        samples = [
+            torch.randn(shape, generator=generator.manual_seed(seed ^ salt << 8), device=self.device)
+            for seed in seeds
+        ]
+        return torch.stack(samples, dim=1) * RECONSTRUCTION_NOISE
+
+    def extra_state(self) -> dict[str, Any]:
+        """The image pools (of the main process; those of other processes fill anew after a resume)."""
+        return {"pools": [pool.images for pool in self.pools]}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Fill the image pools."""
+        for pool, images in zip(self.pools, state["pools"], strict=True):
+            pool.images = list(images)
+
+    @torch.no_grad()
+    def sample_grid(self) -> NDArray[np.uint8]:
+        """Rows of input, translation, uncertainty (0..127.5 grey levels), cycle, reconstruction; adverse first."""
+        height, width = self.settings.crop
+        rows: list[NDArray[np.uint8]] = []
+        for domain, frames in enumerate(self.frames):
+            for index in np.linspace(0, len(frames) - 1, SAMPLE_FRAMES).round().astype(int):
+                frame = frames.frame(int(index))[None, :, :height, :width].to(self.device)
+                rows.append(self._sample_row(to_float(frame), adverse=domain == 0))
+        return np.concatenate(rows)
+
+    def _sample_row(self, image: Tensor, adverse: bool) -> NDArray[np.uint8]:
+        own, other = (self.pair.a2b, self.pair.b2a) if adverse else (self.pair.b2a, self.pair.a2b)
+        with self.accelerator.autocast():
+            out: Translation = own(image)
+            cycled: Translation = other(out.image)
+            reconstructed = self.pair.reconstruct(own, other, out.features, None)
+        pictures = [to_uint8(x)[0].permute(1, 2, 0).cpu().numpy() for x in (image, out.image, cycled.image, reconstructed)]
+        if out.log_scale is not None:
+            scale = colour_uncertainty(losses.laplace_scale(out.log_scale)[0, 0].cpu().numpy())
+        else:
+            scale = np.zeros_like(pictures[0])
+        return np.concatenate([*pictures[:2], scale, *pictures[2:]], axis=1)

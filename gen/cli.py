@@ -1,0 +1,49 @@
+"""`gen COMMAND`: one command per script. Nothing heavy is imported before a command is chosen."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import gen
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "translate": ("gen.augan.batch:main", "translate a frame, a folder tree or a clip"),
+    "train-augan": ("gen.augan.commands:train", "train AU-GAN on two folders of frames"),
+    "export-augan": ("gen.augan.commands:export", "turn a training run into a model folder"),
+    "evaluate-augan": ("gen.augan.commands:evaluate", "measure a model on held-out frames and write its card"),
+}
+
+
+def usage() -> str:
+    """The text of `gen --help`."""
+    lines = [f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        ["usage: gen COMMAND ...", "", "commands:", *lines, "", "`gen COMMAND --help` tells a command's options."]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 failed, 2 not understood, 130 stopped by Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(gen.__version__)
+        return 0
+    if arguments[0] not in COMMANDS:
+        print(f"gen: there is no command {arguments[0]!r}.\n\n{usage()}", file=sys.stderr)
+        return 2
+    module, function = COMMANDS[arguments[0]][0].split(":")
+    try:
+        return int(getattr(importlib.import_module(module), function)(arguments[1:]) or 0)
+    except gen.GenError as error:
+        print(f"gen {arguments[0]}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\ngen {arguments[0]}: stopped.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Fréchet and kernel distance between two sets of images, streamed through a feature network.
+
+Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", NeurIPS 2017 (Fréchet); Bińkowski et al.,
+"Demystifying MMD GANs", ICLR 2018 (kernel). The arithmetic is torchmetrics'.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gen.errors import BadInput
+from gen.metrics.features import Features
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+class Distance(NamedTuple):
+    """How far apart two sets of images are in one feature space. 0 = the same."""
+
+    frechet: float
+    """Squared Fréchet distance between the two fitted Gaussians; biased upwards by small sets."""
+    kernel: float
+    """Mean over subsets of the unbiased MMD²; may be slightly negative."""
+    kernel_std: float
+    """Standard deviation of it over the subsets."""
+
+
+class Population:
+    """The features of a set of images that streams by: 4 num_features bytes a picture stay in memory."""
+
+    def __init__(self, network: Features) -> None:
+        self.network = network
+        self._features: list[Tensor] = []
+
+    def add(self, frames: Tensor) -> None:
+        """Frames (B, H, W, 3), uint8, RGB, on any device; the network runs where it lies."""
+        device = next(self.network.parameters()).device
+        self._features.append(self.network(frames.to(device).permute(0, 3, 1, 2)).cpu())
+
+    def add_all(self, batches: Iterable[Tensor]) -> "Population":
+        """Every batch of `batches`, one at a time; returns itself."""
+        for frames in batches:
+            self.add(frames)
+        return self
+
+    @property
+    def features(self) -> Tensor:
+        """(N, num_features) float32 on the CPU, in the order in which they came."""
+        return torch.cat([torch.empty(0, self.network.num_features), *self._features])
+
+    def __len__(self) -> int:
+        return sum(len(features) for features in self._features)
+
+    def distance(self, reference: "Population", subset_size: int = 100, seed: int = 0) -> Distance:
+        """Distance of this set from `reference`; both need at least two images."""
+        ours, theirs = self.features, reference.features
+        kernel, std = kernel_distance(ours, theirs, subset_size=subset_size, seed=seed)
+        return Distance(frechet_distance(ours, theirs), kernel, std)
+
+
+class _Given(nn.Module):
+    """Stands where torchmetrics wants a network: the features are there, taken once for all measures."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """|mean a - mean b|² + tr(A + B - 2 (A B)^½), A and B the covariances, of features (N, D) and (M, D).
+
+    In float64. Raises `BadInput` for a set of fewer than two images.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    _at_least_two(a, b)
+    metric = FrechetInceptionDistance(_Given(a.shape[1]))
+    metric.update(a.double(), real=False)
+    metric.update(b.double(), real=True)
+    return metric.compute().item()
+
+
+def kernel_distance(
+    a: Tensor, b: Tensor, *, subset_size: int = 100, subsets: int = 100, seed: int = 0
+) -> tuple[float, float]:
+    """Mean and standard deviation over random subsets of the unbiased MMD² with k(x, y) = (x·y / D + 1)³.
+
+    Features (N, D) and (M, D); subsets are no larger than the smaller set. In float64. The same `seed` gives
+    the same subsets and leaves torch's own generator as it was. Raises `BadInput` for fewer than two images.
+    """
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    _at_least_two(a, b)
+    with warnings.catch_warnings():
+        # It warns that it keeps all features: we hold them already.
+        warnings.simplefilter("ignore", UserWarning)
+        metric = KernelInceptionDistance(
+            _Given(a.shape[1]), subsets=subsets, subset_size=min(subset_size, len(a), len(b))
+        )
+    metric.update(a.double(), real=False)
+    metric.update(b.double(), real=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        mean, std = metric.compute()
+    return mean.item(), std.item()
+
+
+def _at_least_two(a: Tensor, b: Tensor) -> None:
+    if min(len(a), len(b)) < 2:
+        raise BadInput(f"a distance needs at least two images in each set: there are {len(a)} and {len(b)}")
+
+
+def list_images(folder: Path, limit: int | None = None) -> list[Path]:
+    """The stills anywhere under `folder`, sorted; with `limit`, that many spread evenly over them.
+
+    Raises `BadInput` if there is no such folder or no image in it.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder of images")
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    if not paths:
+        raise BadInput(f"{folder}: no images (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+    if limit is None or limit >= len(paths):
+        return paths
+    return [paths[i * len(paths) // limit] for i in range(limit)]
+
+
+def read_batches(paths: Iterable[Path], batch: int = 8) -> Iterator[Tensor]:
+    """Stills, in order, as uint8 batches (B, H, W, 3) of one size each, B <= `batch`."""
+    from gen.media.images import decode_still
+
+    group: list[Tensor] = []
+    for path in paths:
+        image = torch.from_numpy(decode_still(path).rgb)
+        if group and (len(group) == batch or image.shape != group[0].shape):
+            yield torch.stack(group)
+            group = []
+        group.append(image)
+    if group:
+        yield torch.stack(group)

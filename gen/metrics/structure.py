@@ -1,0 +1,34 @@
+"""Is it still the same scene? Brightness and the structure of edges, between a frame and its translation."""
+
+import torch.nn.functional as F
+from kornia.filters import sobel
+from torch import Tensor
+
+from gen.media.resize import resize
+
+
+def luma(frames: Tensor) -> Tensor:
+    """Frames (B, H, W, 3), uint8, RGB -> BT.601 luma (B, 1, H, W), float32, 0 to 255."""
+    grey = frames.float()
+    return (grey @ grey.new_tensor([0.299, 0.587, 0.114])).unsqueeze(1)
+
+
+def edge_correlation(frames: Tensor, others: Tensor, height: int = 256) -> Tensor:
+    """Structure kept, (B,): 1 = the same edges, 0 = unrelated (two dash-cam frames at random have 0.05).
+
+    Pearson correlation, over the pixels, of two frames' edge strength. Frames (B, H, W, 3), uint8, are
+    reduced to at most `height` rows of luma; edge strength is the Sobel magnitude as a share of the picture's
+    own 99th percentile (at least one grey level), clipped at 1. So neither brightness nor contrast counts,
+    only where edges are and how strong beside one another; a lamp that is rightly removed lowers it as well.
+    (SSIM of the same maps takes empty places for alike: 0.3 for two night frames at random.)
+    """
+    a, b = (_edges(luma(x), height).flatten(1).double() for x in (frames, others))
+    a, b = (x - x.mean(1, keepdim=True) for x in (a, b))
+    return F.cosine_similarity(a, b, dim=1)
+
+
+def _edges(grey: Tensor, height: int) -> Tensor:
+    scale = min(1.0, height / grey.shape[-2])
+    strength = sobel(resize(grey, (round(grey.shape[-2] * scale), round(grey.shape[-1] * scale))))
+    top = strength.flatten(1).quantile(0.99, dim=1).clamp_min(1.0)
+    return (strength / top.view(-1, 1, 1, 1)).clamp_max(1.0)

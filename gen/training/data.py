@@ -1,0 +1,181 @@
+"""Unpaired image folders as training data: decoded once, kept as uint8, cropped and flipped on the device.
+
+Every random choice is a pure function of (seed, number of the image shown). So nothing has to be saved to resume
+exactly, and two processes draw between them what one process would draw alone.
+"""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from kornia.geometry.transform import hflip
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from gen.errors import BadInput
+from gen.media.folders import find_stills
+from gen.media.images import decode_still
+from gen.media.resize import to_float
+
+DEVICE_SHARE = 0.25
+"""Part of the free device memory that cached frames may take."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Decoded frames of one domain: their pixels one after the other, and where each begins."""
+
+    name: str
+    folder: Path
+    paths: tuple[Path, ...]
+    pixels: Tensor
+    """uint8, flat: frame i is `pixels[starts[i]:][: h * w * 3]` as (h, w, 3)."""
+    starts: tuple[int, ...]
+    sizes: tuple[tuple[int, int], ...]
+    """Height and width of each frame, in pixels, as cached."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def frame(self, index: int) -> Tensor:
+        """Frame `index` as uint8 (3, h, w): a view, not a copy."""
+        height, width = self.sizes[index]
+        start = self.starts[index]
+        return self.pixels[start : start + height * width * 3].view(height, width, 3).permute(2, 0, 1)
+
+    def summary(self) -> dict[str, Any]:
+        """For the record: the folder's name, the count, and the most common size (height, width) as cached."""
+        return {
+            "folder": "/".join(self.folder.resolve().parts[-3:]),
+            "count": len(self),
+            "cached_size": Counter(self.sizes).most_common(1)[0][0],
+        }
+
+
+def load_frames(name: str, folder: Path, cache: Path, height: int, crop: tuple[int, int]) -> Frames:
+    """Decode every still below `folder` once, resized to `height` rows at its own aspect, into a file in `cache`.
+
+    The cache is used again when the files, their times and the height are the same. Raises `BadInput` for a
+    missing or empty folder, for unreadable files, and for frames smaller than `crop` (rows, columns).
+    """
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: the {name} domain must be a folder of images, and there is none of that name.")
+    paths = find_stills(folder)
+    if not paths:
+        raise BadInput(f"{folder}: no images for the {name} domain; jpg, png, webp, bmp or tiff files are needed.")
+    stamp = [[str(p), p.stat().st_size, p.stat().st_mtime_ns, height] for p in paths]
+    key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]
+    index_file, pixel_file = cache / f"{name}-{key}.json", cache / f"{name}-{key}.u8"
+    if not index_file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        _write_cache(paths, pixel_file, index_file, height)
+    sizes = [(int(h), int(w)) for h, w in json.loads(index_file.read_text())]
+    _check_sizes(paths, sizes, crop)
+    starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in sizes])]).tolist()
+    # Mapped copy-on-write: torch wants a writable array, and nothing of ours reaches the file.
+    pixels = torch.from_numpy(np.memmap(pixel_file, dtype=np.uint8, mode="c"))
+    return Frames(name, folder, tuple(paths), pixels, tuple(starts[:-1]), tuple(sizes))
+
+
+def _write_cache(paths: Sequence[Path], pixel_file: Path, index_file: Path, height: int) -> None:
+    sizes: list[tuple[int, int]] = []
+    unreadable: list[str] = []
+    partial = pixel_file.with_suffix(f".{os.getpid()}.partial")
+    with ThreadPoolExecutor() as pool, partial.open("wb") as out:
+        decoded = pool.map(lambda p: _decode_resized(p, height), paths)
+        for frame in tqdm(decoded, total=len(paths), desc=f"decoding {pixel_file.stem.split('-')[0]}", leave=False):
+            if isinstance(frame, str):
+                unreadable.append(frame)
+            else:
+                sizes.append(frame.shape[:2])
+                out.write(frame.tobytes())
+    if unreadable:
+        partial.unlink()
+        raise BadInput(f"{len(unreadable)} unreadable files; remove or repair them:\n  " + "\n  ".join(unreadable))
+    os.replace(partial, pixel_file)
+    index_file.write_text(json.dumps(sizes))
+
+
+def _decode_resized(path: Path, height: int) -> NDArray[np.uint8] | str:
+    """The frame at `height` rows and its own aspect, or the reason why it cannot be read."""
+    try:
+        image = Image.fromarray(decode_still(path).rgb)
+    except BadInput as error:
+        return str(error)
+    if image.height != height:
+        width = max(1, round(image.width * height / image.height))
+        image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return np.asarray(image)
+
+
+def _check_sizes(paths: Sequence[Path], sizes: Sequence[tuple[int, int]], crop: tuple[int, int]) -> None:
+    for path, (height, width) in zip(paths, sizes, strict=True):
+        if height < crop[0] or width < crop[1]:
+            raise BadInput(
+                f"{path}: at the loading height the frame is {width}x{height}, smaller than the crop of "
+                f"{crop[1]}x{crop[0]}; set a smaller crop, a larger load_height, or leave the file out."
+            )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One unpaired batch: images of each domain, and the random seeds that belong to its samples."""
+
+    adverse: Tensor
+    """(B, 3, H, W) in [-1, 1]."""
+    normal: Tensor
+    seeds: tuple[int, ...]
+    """One 63-bit seed a sample, for whatever else is random about it."""
+
+
+class UnpairedData:
+    """Two domains of frames, drawn independently: own order, own crop, own flip for each."""
+
+    def __init__(
+        self, adverse: Frames, normal: Frames, crop: tuple[int, int], seed: int, device: torch.device
+    ) -> None:
+        """Frames move to a CUDA device when they take less than a quarter of its free memory."""
+        self.adverse, self.normal = (_to_device(f, device) for f in (adverse, normal))
+        self.crop, self.seed, self.device = crop, seed, device
+        self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
+
+    def batch(self, samples: Sequence[int]) -> Batch:
+        """The batch of these numbers of the run's endless sequence of samples."""
+        drawn = [np.random.default_rng((self.seed, sample)) for sample in samples]
+        domains = [
+            torch.cat([self._draw(frames, rng, sample, salt) for rng, sample in zip(drawn, samples, strict=True)])
+            for salt, frames in enumerate((self.adverse, self.normal))
+        ]
+        adverse, normal = (to_float(d.to(self.device, non_blocking=True)) for d in domains)
+        return Batch(adverse, normal, tuple(int(rng.integers(2**63)) for rng in drawn))
+
+    def _draw(self, frames: Frames, rng: np.random.Generator, sample: int, salt: int) -> Tensor:
+        """One cropped, perhaps flipped frame, uint8 (1, 3, H, W)."""
+        epoch, place = divmod(sample, len(frames))
+        frame = frames.frame(int(self._order(len(frames), epoch, salt)[place]))
+        top, left = (int(rng.integers(have - want + 1)) for have, want in zip(frame.shape[1:], self.crop, strict=True))
+        crop = frame[None, :, top : top + self.crop[0], left : left + self.crop[1]]
+        return hflip(crop) if rng.random() < 0.5 else crop
+
+    def _order(self, count: int, epoch: int, salt: int) -> NDArray[np.int64]:
+        """The permutation of `count` frames in this epoch, its own for each domain."""
+        if self._orders.get(salt, (-1,))[0] != epoch:
+            permutation = np.random.default_rng((self.seed, epoch, salt, 1)).permutation(count)
+            self._orders[salt] = (epoch, permutation)
+        return self._orders[salt][1]
+
+
+def _to_device(frames: Frames, device: torch.device) -> Frames:
+    if device.type != "cuda" or frames.pixels.numel() > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return frames
+    return replace(frames, pixels=frames.pixels.to(device))

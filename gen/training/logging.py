@@ -1,0 +1,60 @@
+"""What a run tells: a progress bar, metrics as JSON lines, TensorBoard, sample grids."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from gen.media.files import write_atomically
+
+METRICS = "metrics.jsonl"
+
+
+class RunLog:
+    """The records in a run directory. On resume, lines after the checkpoint are dropped: they are done again."""
+
+    def __init__(self, folder: Path, images: int, images_shown: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.folder = folder
+        (folder / "samples").mkdir(parents=True, exist_ok=True)
+        self._drop_lines_after(images_shown)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=images_shown)
+        self.bar = tqdm(total=images, initial=images_shown, unit="img", smoothing=0.05, dynamic_ncols=True)
+
+    def _drop_lines_after(self, images_shown: int) -> None:
+        path = self.folder / METRICS
+        if path.exists():
+            # The last line may be cut short by a kill; it belongs to what is dropped.
+            whole = [line for line in path.read_text().splitlines() if line.endswith("}")]
+            kept = [line for line in whole if json.loads(line)["images"] <= images_shown]
+            with write_atomically(path) as partial:
+                partial.write_text("".join(line + "\n" for line in kept))
+
+    def metrics(self, images: int, values: Mapping[str, float]) -> None:
+        """One line of metrics at this count of images shown."""
+        with (self.folder / METRICS).open("a") as file:
+            file.write(json.dumps({"images": images, **{k: float(f"{v:.6g}") for k, v in values.items()}}) + "\n")
+        for name, value in values.items():
+            self.board.add_scalar(name, value, images)
+        losses = {k.removeprefix("loss/"): f"{v:.3f}" for k, v in values.items() if k.startswith("loss/")}
+        self.bar.set_postfix(losses, refresh=False)
+
+    def progress(self, images: int) -> None:
+        """Move the bar by this many images."""
+        self.bar.update(images)
+
+    def sample(self, images: int, grid: NDArray[np.uint8]) -> None:
+        """A grid of sample pictures (H, W, 3), as a JPEG and in TensorBoard."""
+        with write_atomically(self.folder / "samples" / f"{images:09d}.jpg") as partial:
+            Image.fromarray(grid).save(partial, quality=92)
+        self.board.add_image("samples", grid, images, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush and close everything."""
+        self.board.close()
+        self.bar.close()

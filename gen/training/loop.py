@@ -1,0 +1,299 @@
+"""The training loop that every trainer shares: devices, precision, schedule, EMA, records, resume.
+
+A trainer gives its networks, one optimiser step, and a sample grid; this loop does the rest. Everything random is a
+function of the seed and of the number of the image, so that a resumed run is the same run, bit for bit on a CPU.
+"""
+
+import os
+import platform
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from types import FrameType
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from diffusers.training_utils import EMAModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from gen.errors import BadSetting, TrainingDiverged
+from gen.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from gen.training.logging import RunLog
+from gen.training.settings import TrainerSettings, as_record, check_same_run
+
+S = TypeVar("S", bound=TrainerSettings)
+
+
+class Trainer(ABC, Generic[S]):
+    """Base of the trainers. Subclasses build networks in `__init__`, then call `setup`."""
+
+    def __init__(self, settings: S) -> None:
+        self.settings = settings
+        self.accelerator = Accelerator(
+            cpu=settings.device == "cpu", mixed_precision="bf16" if settings.precision == "bf16" else "no"
+        )
+        self.device: torch.device = self.accelerator.device
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        set_seed(settings.seed)
+        self.images_shown = 0
+        self.seconds = 0.0
+        self._losses: list[tuple[int, list[str], Tensor]] = []
+        self._stop = False
+        parts = self.accelerator.num_processes * settings.accumulate
+        if settings.batch % parts:
+            raise BadSetting(
+                f"batch: {settings.batch} cannot be shared out evenly to {self.accelerator.num_processes} processes "
+                f"and {settings.accumulate} accumulation steps; it must be a multiple of {parts}."
+            )
+
+    # What a subclass gives.
+
+    @property
+    @abstractmethod
+    def total_images(self) -> int:
+        """Images to show a domain before the run ends."""
+
+    @abstractmethod
+    def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        """One optimiser step on these samples, in so many accumulation parts; returns detached scalar losses."""
+
+    @abstractmethod
+    def sample_grid(self) -> NDArray[np.uint8]:
+        """Pictures (H, W, 3) of the fixed sample frames through the averaged weights."""
+
+    def extra_state(self) -> dict[str, Any]:
+        """State beyond networks, optimisers and EMA."""
+        return {}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `extra_state` gave."""
+
+    # Set-up.
+
+    def setup(self, networks: Mapping[str, nn.Module], averaged: str) -> None:
+        """Move the networks to the device, wrap them, make an Adam for each; `averaged` names the one with an EMA."""
+        layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
+        for network in networks.values():
+            network.to(self.device, memory_format=layout)  # pyright: ignore[reportCallIssue]
+        self.raw = dict(networks)
+        if self.settings.compile:
+            self.compile()
+        self.wrapped: dict[str, nn.Module] = {k: self.accelerator.prepare(v) for k, v in networks.items()}
+        self.optimizers: dict[str, Adam] = {
+            # Fused Adam runs the whole update in one kernel, on CUDA and on the CPU.
+            k: Adam(v.parameters(), lr=self.settings.lr, betas=(0.5, 0.999), fused=True)
+            for k, v in networks.items()
+        }
+        decay = 0.5 ** (self.settings.batch / self.settings.ema_half_life)
+        self.averaged = networks[averaged]
+        self.ema = EMAModel(self.averaged.parameters(), decay=decay, foreach=True)
+
+    def compile(self) -> None:
+        """Compile in place, so that names in the state do not change."""
+        for network in self.raw.values():
+            network.compile(dynamic=False)
+
+    # Tools for a subclass's step.
+
+    @contextmanager
+    def updating(self, name: str) -> Iterator[None]:
+        """Gradients of network `name` start at zero, and its optimiser steps at the end of the block."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        yield
+        optimizer.step()
+
+    def backward(self, name: str, losses: Mapping[str, Tensor], part: int) -> None:
+        """Add the gradients of the sum of `losses`, one of `accumulate` parts."""
+        total = torch.stack(list(losses.values())).sum() / self.settings.accumulate
+        self.accelerator.backward(total)
+
+    def synchronised(self, name: str, part: int) -> Any:
+        """The context for a part's forward and backward: processes exchange gradients only in the last part."""
+        last = part == self.settings.accumulate - 1
+        return nullcontext() if last else self.accelerator.no_sync(self.wrapped[name])
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Within the block, the averaged network has its EMA weights."""
+        self.ema.store(self.averaged.parameters())
+        self.ema.copy_to(self.averaged.parameters())
+        try:
+            yield
+        finally:
+            self.ema.restore(self.averaged.parameters())
+
+    # The loop.
+
+    def fit(self) -> None:
+        """Train to the end, or until Ctrl-C: then save, and leave with `finished` False."""
+        self.resume()
+        main = self.accelerator.is_main_process
+        self.log = RunLog(self.settings.out, self.total_images, self.images_shown) if main else None
+        if self.images_shown == 0:
+            self._sample()
+        try:
+            with self._stop_on_signals():
+                while not self.finished and not self._stop:
+                    self._train_one_step()
+            self._flush()
+            self.save()
+        finally:
+            if self.log:
+                self.log.close()
+
+    @property
+    def finished(self) -> bool:
+        """All images have been shown."""
+        return self.images_shown >= self.total_images
+
+    def _train_one_step(self) -> None:
+        began = time.perf_counter()
+        before, batch = self.images_shown, self.settings.batch
+        for optimizer in self.optimizers.values():
+            set_lr(optimizer, self.settings.lr * lr_factor(before / self.total_images))
+        losses = self.step(self.share_of(before))
+        self.ema.step(self.averaged.parameters())
+        self._losses.append((before, list(losses), torch.stack(list(losses.values()))))
+        self.images_shown = before + batch
+        self.seconds += time.perf_counter() - began
+        if self.log:
+            self.log.progress(batch)
+        # Reading a loss waits for the device, so it is done at ticks only. A check always precedes a checkpoint.
+        if self._tick(self.settings.log_every) or self._tick(self.settings.checkpoint_every):
+            self._flush()
+        if self._tick(self.settings.sample_every):
+            self._sample()
+        if self._tick(self.settings.checkpoint_every) and not self.finished:
+            self.save()
+
+    def _tick(self, every: int) -> bool:
+        return self.images_shown // every > (self.images_shown - self.settings.batch) // every
+
+    def share_of(self, start: int) -> list[list[int]]:
+        """This process's samples of the step that begins at sample `start`, in accumulation parts."""
+        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
+        size = self.settings.batch // (processes * self.settings.accumulate)
+        firsts = [start + (part * processes + rank) * size for part in range(self.settings.accumulate)]
+        return [list(range(first, first + size)) for first in firsts]
+
+    def _flush(self) -> None:
+        """Read the losses since the last tick, stop on NaN or Inf, record their means."""
+        if not self._losses:
+            return
+        names = self._losses[0][1]
+        values = self.accelerator.reduce(torch.stack([v for _, _, v in self._losses]), reduction="mean")
+        table = values.float().cpu().numpy()
+        for (images, _, _), row in zip(self._losses, table, strict=True):
+            for name, value in zip(names, row, strict=True):
+                if not np.isfinite(value):
+                    raise TrainingDiverged(self._divergence(name, float(value), images))
+        self._losses.clear()
+        if self.log:
+            record = {f"loss/{n}": float(v) for n, v in zip(names, table.mean(0), strict=True)}
+            record["lr"] = self.optimizers[next(iter(self.optimizers))].param_groups[0]["lr"]
+            record["seconds"] = self.seconds
+            record["images_per_second"] = self.images_shown / max(self.seconds, 1e-9)
+            self.log.metrics(self.images_shown, record)
+        # All processes must leave at the same step: one that was told to stop tells the others.
+        if self.accelerator.num_processes > 1:
+            self._stop = bool(self.accelerator.reduce(torch.tensor(float(self._stop), device=self.device)) > 0)
+
+    def _divergence(self, name: str, value: float, images: int) -> str:
+        step = images // self.settings.batch
+        last = latest_checkpoint(self.settings.out / "checkpoints")
+        kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
+        return f"loss {name} became {value} at step {step} ({images} images); {kept}. A smaller lr often helps."
+
+    def _sample(self) -> None:
+        if self.log:
+            with self.averaged_weights():
+                self.log.sample(self.images_shown, self.sample_grid())
+
+    # State.
+
+    def save(self) -> None:
+        """Write a checkpoint, if the weights are finite."""
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "settings": as_record(self.settings),
+            "images_shown": self.images_shown,
+            "seconds": self.seconds,
+            "hardware": describe_hardware(self.device, self.accelerator.num_processes),
+            "networks": {k: v.state_dict() for k, v in self.raw.items()},
+            "optimizers": {k: v.state_dict() for k, v in self.optimizers.items()},
+            "ema": self.ema.state_dict(),
+            "extra": self.extra_state(),
+        }
+        for name, network in state["networks"].items():
+            for key, value in network.items():
+                if not torch.isfinite(value).all():
+                    raise TrainingDiverged(self._divergence(f"(weights {name}.{key})", float("nan"), self.images_shown))
+        save_checkpoint(self.settings.out / "checkpoints", self.images_shown, state)
+
+    def resume(self) -> None:
+        """Go on from the last checkpoint of the run directory, if there is one."""
+        path = latest_checkpoint(self.settings.out / "checkpoints")
+        if path is None:
+            return
+        state = load_checkpoint(path, self.device)
+        check_same_run(state["settings"], as_record(self.settings))
+        for name, network in self.raw.items():
+            network.load_state_dict(state["networks"][name])
+            self.optimizers[name].load_state_dict(state["optimizers"][name])
+        self.ema.load_state_dict(state["ema"])
+        self.images_shown, self.seconds = state["images_shown"], state["seconds"]
+        self.load_extra_state(state["extra"])
+        self.accelerator.print(f"going on from {path} at {self.images_shown} of {self.total_images} images")
+
+    @contextmanager
+    def _stop_on_signals(self) -> Iterator[None]:
+        """Ctrl-C and a polite kill end the run after the step that is under way; a second Ctrl-C ends it at once."""
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self._stop = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self.accelerator.print("\nstopping after this step; the state will be saved")
+
+        old = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+
+def lr_factor(progress: float) -> float:
+    """Share of the full learning rate at `progress` in [0, 1]: 1 for the first half, then linearly to 0."""
+    return min(1.0, 2.0 * (1.0 - progress))
+
+
+def set_lr(optimizer: Optimizer, lr: float) -> None:
+    """Set the learning rate of all groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def describe_hardware(device: torch.device, processes: int) -> dict[str, Any]:
+    """What a run was computed on, for the record."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    return {"device": name, "processes": processes, "cpu_cores": os.cpu_count(), "torch": torch.__version__}
+
+
+def cpu_name() -> str:
+    """The processor's model name."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

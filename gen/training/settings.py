@@ -1,0 +1,101 @@
+"""Settings of a training run: a frozen dataclass, filled from a YAML preset and from field=value pairs."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from gen.errors import BadSetting
+
+T = TypeVar("T")
+
+MAY_CHANGE = {"out", "device", "log_every", "sample_every", "checkpoint_every", "accumulate", "compile"}
+"""Settings that a resumed run may change, because the weights do not depend on them (but for rounding)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """What every training run has. Progress is counted in images shown, whatever the batch and the devices."""
+
+    out: Path
+    """Run directory: settings, metrics, samples, checkpoints."""
+    seed: int = 0
+    """Seed of everything random."""
+    images: int | None = None
+    """Training images to show a domain (pairs); none: `epochs` times the smaller domain."""
+    epochs: float = 20.0
+    """Length of the run where `images` is not given, in epochs of the smaller domain."""
+    batch: int = 8
+    """Images of each domain in one optimiser step, over all devices and accumulation steps."""
+    accumulate: int = 1
+    """Parts a step is done in to save memory; gradients are added up over them."""
+    lr: float = 2e-4
+    """Adam's learning rate; constant for the first half of the run, then linearly to zero."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: mixed precision, with weights, losses and norm statistics in float32."""
+    channels_last: bool = True
+    """Memory layout of the activations."""
+    compile: bool = False
+    """Compile the networks with torch.compile: a minute or two at the start, then faster steps."""
+    ema_half_life: int = 1000
+    """Images after which a weight's share in the averaged weights has halved."""
+    log_every: int = 100
+    """Images between two lines of metrics."""
+    sample_every: int = 2000
+    """Images between two sample grids."""
+    checkpoint_every: int = 2000
+    """Images between two checkpoints."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: the GPU where there is one."""
+
+
+def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
+    """A `kind` from mappings, later ones winning; strings are converted. Raises `BadSetting` naming the field."""
+    merged = {key: value for layer in layers for key, value in layer.items()}
+    known = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
+    for name in merged.keys() - known:
+        raise BadSetting(f"{name}: there is no such setting; the settings are {', '.join(sorted(known))}.")
+    try:
+        return TypeAdapter(kind).validate_python(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BadSetting(f"{name}: {first['msg']}, but it is {first['input']!r}.") from error
+
+
+def read_preset(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML preset."""
+    return yaml.safe_load(path.read_text())
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """["lr=1e-4", "crop=[128,224]"] -> {"lr": 1e-4, "crop": [128, 224]}: JSON where it is JSON, else a string."""
+    overrides: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise BadSetting(f"--set {pair}: a setting is given as field=value, for example --set lr=1e-4.")
+        try:
+            overrides[name.strip()] = json.loads(value)
+        except json.JSONDecodeError:  # not YAML: there `off` is a boolean, and here it is a choice
+            overrides[name.strip()] = value.strip()
+    return overrides
+
+
+def as_record(settings: Any) -> dict[str, Any]:
+    """The settings as JSON-able values."""
+    return json.loads(json.dumps(dataclasses.asdict(settings), default=str))
+
+
+def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raises `BadSetting` when a resumed run would not be the run that was begun."""
+    for name in sorted(old.keys() | new.keys()):
+        if name not in MAY_CHANGE and old.get(name) != new.get(name):
+            raise BadSetting(
+                f"{name}: the run in this folder was begun with {old.get(name)!r}, not {new.get(name)!r}; "
+                f"use the old value to go on with it, or another --out for a new run."
+            )

@@ -1,0 +1,132 @@
+"""Parameter counts to the unit, shapes, the normalisation, and what the switches switch."""
+
+import pytest
+import torch
+from torch import nn
+
+from gen.augan.cost import count_parameters, translation_macs
+from gen.augan.networks import (
+    AUGANGenerator,
+    Discriminator,
+    DiscriminatorSet,
+    InstanceNorm,
+    StatisticsSmoother,
+)
+
+
+def tiny(**changes) -> AUGANGenerator:
+    return AUGANGenerator(**{"width": 8, "blocks": 1, "transfer_blocks": 1, **changes}).eval()
+
+
+def on_meta(kind, **settings):
+    with torch.device("meta"):
+        return kind(**settings)
+
+
+def test_parameter_counts_of_the_published_size():
+    a2b = on_meta(AUGANGenerator)
+    b2a = on_meta(AUGANGenerator, transfer_blocks=0, uncertainty=False)
+    assert count_parameters(a2b.encoder) == 5_101_632
+    assert count_parameters(a2b.transfer) == 4_722_688
+    assert count_parameters(a2b.decoder) == 5_101_120
+    assert count_parameters(a2b.reconstructor) == 5_101_120
+    assert count_parameters(a2b.head) == 76_992
+    assert count_parameters(a2b) == 20_103_552
+    assert count_parameters(b2a) == 15_303_872
+    assert count_parameters(on_meta(Discriminator)) == 2_783_040
+    assert count_parameters(on_meta(DiscriminatorSet)) == 4 * 2_783_040
+
+
+def test_macs_of_the_published_size():
+    """128.1 G for the picture and 2.8 G for the uncertainty head at 256x512, by torch's counter."""
+    with_head = translation_macs(on_meta(AUGANGenerator, reconstruction=False), (256, 512))
+    without = translation_macs(on_meta(AUGANGenerator, reconstruction=False, uncertainty=False), (256, 512))
+    assert without / 1e9 == pytest.approx(128.1, abs=0.1)
+    assert (with_head - without) / 1e9 == pytest.approx(2.8, abs=0.1)
+
+
+@pytest.mark.parametrize("upsampling", ["deconv", "resize"])
+def test_generator_shapes_and_ranges(upsampling):
+    image = torch.rand(2, 3, 24, 40) * 2 - 1
+    out = tiny(upsampling=upsampling)(image)
+    assert out.image.shape == image.shape
+    assert out.image.abs().max() <= 1
+    assert out.features.shape == out.transferred.shape == (2, 32, 6, 10)
+    assert out.log_scale.shape == (2, 1, 24, 40)
+    assert out.log_scale.min() >= 0
+
+
+def test_both_upsamplings_have_the_same_parameters():
+    assert count_parameters(tiny(upsampling="deconv")) == count_parameters(tiny(upsampling="resize"))
+
+
+def test_switches():
+    image = torch.rand(1, 3, 16, 16)
+    plain = tiny(transfer_blocks=0, uncertainty=False, reconstruction=False)
+    out = plain(image)
+    assert out.log_scale is None
+    assert out.transferred is out.features
+    with pytest.raises(AttributeError, match="reconstruction=False"):
+        plain.reconstruct(out.features)
+    full = tiny()
+    assert not torch.equal(full(image).image, full(image, transfer=False).image)
+
+
+def test_noise_only_where_it_is_given():
+    generator = tiny()
+    features = generator(torch.rand(1, 3, 16, 16)).features
+    once, twice = generator.reconstruct(features), generator.reconstruct(features)
+    assert torch.equal(once, twice)
+    assert not torch.equal(once, generator.reconstruct(features, torch.randn(2, *features.shape)))
+
+
+def test_initial_uncertainty_is_near_ln2():
+    """Softplus of a small number: s = ln 2 = 0.693 (section 1.5)."""
+    s = AUGANGenerator(width=16, blocks=1, transfer_blocks=1)(torch.rand(1, 3, 32, 32)).log_scale
+    assert s.mean().item() == pytest.approx(0.693, abs=0.15)
+
+
+def test_discriminator_maps_at_the_published_size():
+    maps = Discriminator(width=4)(torch.rand(1, 3, 256, 512))
+    assert [tuple(m.shape) for m in maps] == [(1, 1, 16, 32), (1, 1, 8, 16)]
+
+
+def test_discriminators_of_a_set_differ():
+    judged = DiscriminatorSet(width=4)(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64))
+    assert len(judged) == 2
+    assert not torch.allclose(judged[0][0][0], judged[1][0][0])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_instance_norm_equals_torch_and_keeps_the_layout(layout):
+    x = (torch.randn(2, 5, 7, 9) * 3 + 1).to(memory_format=layout)
+    ours, theirs = InstanceNorm(5), nn.InstanceNorm2d(5, affine=True)
+    with torch.no_grad():
+        ours.weight.uniform_(0.5, 2)
+        ours.bias.normal_()
+        theirs.weight.copy_(ours.weight)
+        theirs.bias.copy_(ours.bias)
+    torch.testing.assert_close(ours(x), theirs(x), atol=2e-6, rtol=1e-5)
+    assert ours(x).is_contiguous(memory_format=layout)
+
+
+def test_instance_norm_takes_float32_statistics_of_bf16():
+    x = torch.randn(1, 4, 64, 64) + 50
+    ours = InstanceNorm(4)(x.bfloat16()).float()
+    assert ours.mean().abs() < 0.2  # statistics in bf16 would be off by whole units here
+
+
+def test_smoother_is_a_running_average_over_frames():
+    smoother, norm = StatisticsSmoother(0.75), InstanceNorm(1)
+    frames = torch.randn(5, 1, 8, 8) * torch.arange(1, 6).view(5, 1, 1, 1)
+    network = nn.Sequential(norm)
+    with smoother.attached(network):
+        found = torch.cat([network(frames[:2]), network(frames[2:])])  # batches must not matter
+    var = mean = None
+    for frame, ours in zip(frames, found, strict=True):
+        now_var, now_mean = frame.var(correction=0), frame.mean()
+        var = now_var if var is None else 0.75 * var + 0.25 * now_var
+        mean = now_mean if mean is None else 0.75 * mean + 0.25 * now_mean
+        torch.testing.assert_close(ours, (frame - mean) / (var + 1e-5).sqrt())
+    torch.testing.assert_close(network(frames)[0], norm(frames[:1])[0])
+    assert norm.smoother is None

@@ -1,0 +1,159 @@
+"""The pipeline: whatever picture comes in, the same size goes out; saved and loaded; strips equal the whole."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from gen import AUGANPipeline, BadInput, BadSetting
+from gen.augan.networks import AUGANGenerator, StatisticsSmoother
+from gen.augan.tiling import translate_in_strips
+from gen.media.resize import transfer_change
+
+WEIGHTS_SEED = 1
+
+
+@pytest.fixture(scope="module")
+def pipe() -> AUGANPipeline:
+    return small_pipeline()
+
+
+def small_pipeline(**changes) -> AUGANPipeline:
+    torch.manual_seed(WEIGHTS_SEED)
+    shape = {"width": 8, "blocks": 1, "reconstruction": False, "upsampling": "resize", **changes}
+    pipe = AUGANPipeline(
+        AUGANGenerator(transfer_blocks=1, uncertainty=True, **shape),
+        AUGANGenerator(transfer_blocks=0, uncertainty=False, **shape),
+        trained_height=32,
+        trained_width=56,
+    )
+    for generator in (pipe.adverse_to_normal, pipe.normal_to_adverse):
+        for p in generator.parameters():  # the published start is nearly grey: make differences visible
+            p.data *= 4 if p.ndim > 1 else 1
+    return pipe
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@given(st.integers(1, 45), st.integers(1, 45), st.sampled_from(["auto", None, (20, 24)]))
+@settings(max_examples=40, deadline=None)
+def test_any_size_in_same_size_out(height, width, resolution):
+    out = small_pipeline()(picture(height, width), resolution=resolution, output_type="np")
+    assert out.images[0].shape == (height, width, 3)
+    assert out.uncertainty[0].shape == (height, width)
+    assert np.isfinite(out.uncertainty[0]).all()
+    assert out.uncertainty[0].min() >= 12.749
+
+
+def test_kinds_of_input_agree(pipe, tmp_path):
+    array = picture(24, 40)
+    Image.fromarray(array).save(tmp_path / "x.png")
+    tensor = torch.from_numpy(array).permute(2, 0, 1)
+    kinds = [array, Image.fromarray(array), tmp_path / "x.png", tensor, tensor.float() / 255, tensor[None]]
+    found = [pipe(x, output_type="np").images[0] for x in kinds]
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
+    together = pipe([array, str(tmp_path / "x.png"), Image.fromarray(array[:16])], output_type="np", batch_size=2)
+    np.testing.assert_allclose(together.images[1].astype(int), found[0], atol=1)
+    assert together.images[2].shape == (16, 40, 3)
+
+
+def test_output_types(pipe):
+    array = picture(24, 40)
+    pil, arr, pt = (pipe(array, output_type=t).images[0] for t in ("pil", "np", "pt"))
+    assert pil.size == (40, 24)
+    np.testing.assert_array_equal(np.asarray(pil), arr)
+    torch.testing.assert_close(pt, torch.from_numpy(arr).permute(2, 0, 1) / 255)
+
+
+def test_both_directions(pipe):
+    array = picture(24, 40)
+    there = pipe(array, direction="adverse_to_normal")
+    back = pipe(array, direction="normal_to_adverse")
+    assert there.uncertainty is not None
+    assert back.uncertainty is None
+    with pytest.raises(BadSetting, match="direction"):
+        pipe(array, direction="sideways")
+
+
+@pytest.mark.parametrize("bad", [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.int32), np.zeros((0, 4, 3))])
+def test_bad_pictures_are_refused_in_a_sentence(pipe, bad):
+    with pytest.raises(BadInput, match="images"):
+        pipe(bad)
+
+
+def test_save_and_load_are_the_same_model(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path / "model")
+    pipe.save_pretrained(tmp_path / "model", variant="fp16")
+    array = picture(40, 64)
+    loaded = AUGANPipeline.from_pretrained(tmp_path / "model")
+    assert (loaded.config.trained_height, loaded.config.trained_width) == (32, 56)
+    np.testing.assert_array_equal(loaded(array, output_type="np").images[0], pipe(array, output_type="np").images[0])
+    assert loaded.adverse_to_normal.dtype == torch.float32
+    half = AUGANPipeline.from_pretrained(tmp_path / "model", variant="fp16", torch_dtype=torch.bfloat16)
+    a = half(array, output_type="np").images[0].astype(int)
+    assert np.abs(a - pipe(array, output_type="np").images[0]).mean() < 4  # bf16 keeps eight bits
+
+
+def test_a_missing_model_names_those_at_hand():
+    with pytest.raises(BadInput, match="no model of this name"):
+        AUGANPipeline.from_pretrained("no-such-model")
+
+
+@pytest.mark.parametrize("upsampling", ["deconv", "resize"])
+@pytest.mark.parametrize("rows", [3, 8, 1000])
+def test_strips_equal_the_whole_frame(upsampling, rows):
+    """To a tenth of a grey level; the bound asked for is one."""
+    pipe = small_pipeline(upsampling=upsampling)
+    image = torch.rand(1, 3, 48, 64) * torch.linspace(-1, 1, 64)
+    with torch.no_grad():
+        whole = pipe.adverse_to_normal(image)
+        strips = translate_in_strips(pipe.adverse_to_normal, image, rows)
+    for ours, theirs in zip(strips, whole, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-3)
+    whole_picture = pipe(picture(45, 61), resolution=None, output_type="np").images[0].astype(int)
+    in_strips = pipe(picture(45, 61), resolution=None, tile=rows, output_type="np").images[0]
+    assert np.abs(whole_picture - in_strips).max() <= 1
+
+
+def test_strips_with_smoothed_statistics():
+    pipe = small_pipeline()
+    frames = torch.from_numpy(np.stack([picture(24, 32, seed) for seed in range(3)]))
+    found = []
+    for tile in (None, 7):
+        smoother = StatisticsSmoother(0.8)
+        parts = [
+            pipe.translate_frames(f[None], "adverse_to_normal", resolution=None, tile=tile, smoother=smoother)[0]
+            for f in frames
+        ]
+        found.append(torch.cat(parts).int())
+    assert (found[0] - found[1]).abs().max() <= 1
+
+
+def test_smoothing_steadies_a_flickering_clip(pipe):
+    """The same street under a lamp that goes on and off: with smoothing the translation changes less."""
+    base = picture(32, 56).astype(float) * 0.3
+    frames = np.stack([base + (60 if i % 2 else 0) * (np.arange(56) > 40)[None, :, None] for i in range(8)])
+    frames = torch.from_numpy(frames.astype(np.uint8))
+
+    def change(smoother):
+        out = [pipe.translate_frames(f[None], "adverse_to_normal", smoother=smoother)[0].float() for f in frames]
+        return torch.stack(out)[:, :, :, :30].diff(dim=0).abs()[2:].mean().item()
+
+    assert change(StatisticsSmoother(0.9)) < 0.6 * change(None)
+
+
+def test_change_is_carried_along_edges():
+    """A step edge: the change made on a coarse grid must not bleed over it."""
+    native = torch.full((1, 3, 64, 64), -0.9)
+    native[..., 30:] = 0.3
+    target = torch.where(native < 0, native + 0.8, native - 0.2)
+    small = torch.nn.functional.interpolate(native, size=(16, 16), mode="area")
+    translated = torch.where(small < -0.3, small + 0.8, small - 0.2)
+    found = transfer_change(native, small, translated)
+    plain = native + torch.nn.functional.interpolate(translated - small, size=(64, 64), mode="bilinear")
+    assert (found - target).abs().mean() < 0.5 * (plain - target).abs().mean()
