@@ -10,7 +10,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("gen.augan.batch:main", "translate a frame, a folder tree or a clip"),
     "train-augan": ("gen.augan.commands:train", "train AU-GAN on two folders of frames"),
     "export-augan": ("gen.augan.commands:export", "turn a training run into a model folder"),
-    "evaluate-augan": ("gen.augan.commands:evaluate", "measure a model on held-out frames and write its card"),
+    "evaluate-augan": (
+        "gen.augan.commands:evaluate",
+        "measure a model on held-out frames and write its card",
+    ),
 }
 
 
@@ -18,7 +21,14 @@ def usage() -> str:
     """The text of `gen --help`."""
     lines = [f"  {name:<16} {text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(
-        ["usage: gen COMMAND ...", "", "commands:", *lines, "", "`gen COMMAND --help` tells a command's options."]
+        [
+            "usage: gen COMMAND ...",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "`gen COMMAND --help` tells a command's options.",
+        ]
     )
 
 

@@ -52,7 +52,9 @@ def train(arguments: Sequence[str]) -> int:
     (settings.out / "settings.json").write_text(json.dumps(record, indent=2))
     trainer.fit()
     if not trainer.finished:
-        print(f"stopped at {trainer.images_shown} of {trainer.total_images} images; the same command goes on from here.")
+        print(
+            f"stopped at {trainer.images_shown} of {trainer.total_images} images; the same command goes on from here."
+        )
         return 130
     print(f"done; export the model with: gen export-augan {settings.out} weights/NAME")
     return 0
@@ -75,7 +77,9 @@ def describe(trainer: AUGANTrainer) -> str:
         sum(trainer.step(sample).values()).item()  # pyright: ignore[reportAttributeAccessIssue]
     rate = count * trainer.accelerator.num_processes / (time.perf_counter() - began)
     hours = trainer.total_images / rate / 3600
-    lines.append(f"{trainer.total_images} images at {rate:.2f} images/s: about {hours:.1f} hours on {trainer.device}")
+    lines.append(
+        f"{trainer.total_images} images at {rate:.2f} images/s: about {hours:.1f} hours on {trainer.device}"
+    )
     return "\n".join(lines)
 
 
@@ -97,7 +101,9 @@ def export(arguments: Sequence[str]) -> int:
 
     chosen = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-augan")
     export_model(chosen.run, chosen.out, half=chosen.half)
-    print(f"{chosen.out} written; measure it with: gen evaluate-augan --model {chosen.out} --adverse DIR --normal DIR")
+    print(
+        f"{chosen.out} written; measure it with: gen evaluate-augan --model {chosen.out} --adverse DIR --normal DIR"
+    )
     return 0
 
 

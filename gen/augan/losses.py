@@ -33,9 +33,7 @@ def adversarial_generator(fake: LogitSet) -> Tensor:
 
 def adversarial_discriminator(real: LogitSet, fake: LogitSet) -> Tensor:
     """sum_i 1/2 [mean (D_i(real) - 1)^2 + mean D_i(fake)^2]."""
-    terms = [
-        (least_squares(r, 1.0) + least_squares(f, 0.0)) / 2 for r, f in zip(real, fake, strict=True)
-    ]
+    terms = [(least_squares(r, 1.0) + least_squares(f, 0.0)) / 2 for r, f in zip(real, fake, strict=True)]
     return torch.stack(terms).sum()
 
 

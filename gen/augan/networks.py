@@ -214,7 +214,9 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         features = self.encoder(image)
         transferred = self.transfer(features) if transfer else features
         translated, d1 = self.decoder(transferred)
-        return Translation(translated, features, transferred, self.head(d1) if self.head is not None else None)
+        return Translation(
+            translated, features, transferred, self.head(d1) if self.head is not None else None
+        )
 
     def reconstruct(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
         """Features before the T-net -> the image they came from, through the separate decoder."""

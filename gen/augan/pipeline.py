@@ -93,7 +93,9 @@ class AUGANPipeline(DiffusionPipeline):
         pictures: list[Any] = []
         maps: list[NDArray[np.float32]] = []
         for batch in _equal_sizes(frames, batch_size):
-            translated, uncertainty = self.translate_frames(batch, direction, resolution=resolution, tile=tile)
+            translated, uncertainty = self.translate_frames(
+                batch, direction, resolution=resolution, tile=tile
+            )
             pictures += [_from_uint8(frame, output_type) for frame in translated]
             maps += list(uncertainty.numpy()) if uncertainty is not None else []
         return AUGANOutput(images=pictures, uncertainty=maps or None)
@@ -153,7 +155,9 @@ class AUGANPipeline(DiffusionPipeline):
             return native
         height, width = resolution
         if height < 1 or width < 1:
-            raise BadSetting(f"resolution: {height}x{width} is no size; give height and width in pixels, as 288x512.")
+            raise BadSetting(
+                f"resolution: {height}x{width} is no size; give height and width in pixels, as 288x512."
+            )
         return height, width
 
 
@@ -178,11 +182,15 @@ def _to_frame(image: Picture) -> Tensor:
     if pixels.ndim == 2:
         pixels = pixels[..., None].repeat(3, axis=2)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise BadInput(f"images: a picture of shape {tuple(pixels.shape)}; arrays are (H, W, 3), tensors (3, H, W).")
+        raise BadInput(
+            f"images: a picture of shape {tuple(pixels.shape)}; arrays are (H, W, 3), tensors (3, H, W)."
+        )
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = (np.clip(pixels, 0, 1) * 255).round()
     elif pixels.dtype != np.uint8:
-        raise BadInput(f"images: values of type {pixels.dtype}; they must be uint8 in 0..255 or float in [0, 1].")
+        raise BadInput(
+            f"images: values of type {pixels.dtype}; they must be uint8 in 0..255 or float in [0, 1]."
+        )
     return torch.from_numpy(np.array(pixels, dtype=np.uint8))  # a copy: PIL's memory is read-only
 
 

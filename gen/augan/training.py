@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gen.augan import losses
 from gen.augan.networks import AUGANGenerator, DiscriminatorSet, Translation, Upsampling
 from gen.media.images import colour_uncertainty
-from gen.media.resize import pad_to_multiple, to_float, to_uint8
+from gen.media.resize import to_float, to_uint8
 from gen.training.data import Batch, Frames, UnpairedData, load_frames
 from gen.training.loop import Trainer
 from gen.training.settings import TrainerSettings
@@ -139,7 +139,12 @@ class GeneratorPair(nn.Module):
 
 
 def generator_losses(
-    out: PairOutput, a: Tensor, b: Tensor, judged_a: losses.LogitSet, judged_b: losses.LogitSet, s: AUGANSettings
+    out: PairOutput,
+    a: Tensor,
+    b: Tensor,
+    judged_a: losses.LogitSet,
+    judged_b: losses.LogitSet,
+    s: AUGANSettings,
 ) -> dict[str, Tensor]:
     """The weighted terms of the generators' loss, section 2.7; `judged_*` are logits of the fakes of that domain."""
     if out.log_scale is not None:
@@ -245,7 +250,9 @@ class AUGANTrainer(Trainer[AUGANSettings]):
     def _generator_terms(self, batch: Batch) -> tuple[PairOutput, dict[str, Tensor]]:
         a, b = batch.adverse, batch.normal
         with self.accelerator.autocast():
-            out: PairOutput = self.wrapped["generators"](a, b, self._noise(a, batch.seeds, 0), self._noise(b, batch.seeds, 1))
+            out: PairOutput = self.wrapped["generators"](
+                a, b, self._noise(a, batch.seeds, 0), self._noise(b, batch.seeds, 1)
+            )
             # The unwrapped module: its frozen weights have no gradients for processes to exchange.
             judged = self.judges(out.fake_a, out.fake_b)
         terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], self.settings)
@@ -303,7 +310,10 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             out: Translation = own(image)
             cycled: Translation = other(out.image)
             reconstructed = self.pair.reconstruct(own, other, out.features, None)
-        pictures = [to_uint8(x)[0].permute(1, 2, 0).cpu().numpy() for x in (image, out.image, cycled.image, reconstructed)]
+        pictures = [
+            to_uint8(x)[0].permute(1, 2, 0).cpu().numpy()
+            for x in (image, out.image, cycled.image, reconstructed)
+        ]
         if out.log_scale is not None:
             scale = colour_uncertainty(losses.laplace_scale(out.log_scale)[0, 0].cpu().numpy())
         else:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gen.errors import BadInput
+
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
@@ -19,3 +21,13 @@ def write_atomically(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """As `write_atomically`, for what a user asked for: raises `BadInput` where the place cannot be written."""
+    try:
+        with write_atomically(path) as partial:
+            yield partial
+    except OSError as error:
+        raise BadInput(f"{path}: the file cannot be written ({error.strerror or error}).") from error

@@ -69,10 +69,14 @@ def load_frames(name: str, folder: Path, cache: Path, height: int, crop: tuple[i
     missing or empty folder, for unreadable files, and for frames smaller than `crop` (rows, columns).
     """
     if not folder.is_dir():
-        raise BadInput(f"{folder}: the {name} domain must be a folder of images, and there is none of that name.")
+        raise BadInput(
+            f"{folder}: the {name} domain must be a folder of images, and there is none of that name."
+        )
     paths = find_stills(folder)
     if not paths:
-        raise BadInput(f"{folder}: no images for the {name} domain; jpg, png, webp, bmp or tiff files are needed.")
+        raise BadInput(
+            f"{folder}: no images for the {name} domain; jpg, png, webp, bmp or tiff files are needed."
+        )
     stamp = [[str(p), p.stat().st_size, p.stat().st_mtime_ns, height] for p in paths]
     key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]
     index_file, pixel_file = cache / f"{name}-{key}.json", cache / f"{name}-{key}.u8"
@@ -93,7 +97,9 @@ def _write_cache(paths: Sequence[Path], pixel_file: Path, index_file: Path, heig
     partial = pixel_file.with_suffix(f".{os.getpid()}.partial")
     with ThreadPoolExecutor() as pool, partial.open("wb") as out:
         decoded = pool.map(lambda p: _decode_resized(p, height), paths)
-        for frame in tqdm(decoded, total=len(paths), desc=f"decoding {pixel_file.stem.split('-')[0]}", leave=False):
+        for frame in tqdm(
+            decoded, total=len(paths), desc=f"decoding {pixel_file.stem.split('-')[0]}", leave=False
+        ):
             if isinstance(frame, str):
                 unreadable.append(frame)
             else:
@@ -101,7 +107,9 @@ def _write_cache(paths: Sequence[Path], pixel_file: Path, index_file: Path, heig
                 out.write(frame.tobytes())
     if unreadable:
         partial.unlink()
-        raise BadInput(f"{len(unreadable)} unreadable files; remove or repair them:\n  " + "\n  ".join(unreadable))
+        raise BadInput(
+            f"{len(unreadable)} unreadable files; remove or repair them:\n  " + "\n  ".join(unreadable)
+        )
     os.replace(partial, pixel_file)
     index_file.write_text(json.dumps(sizes))
 
@@ -153,7 +161,9 @@ class UnpairedData:
         """The batch of these numbers of the run's endless sequence of samples."""
         drawn = [np.random.default_rng((self.seed, sample)) for sample in samples]
         domains = [
-            torch.cat([self._draw(frames, rng, sample, salt) for rng, sample in zip(drawn, samples, strict=True)])
+            torch.cat(
+                [self._draw(frames, rng, sample, salt) for rng, sample in zip(drawn, samples, strict=True)]
+            )
             for salt, frames in enumerate((self.adverse, self.normal))
         ]
         adverse, normal = (to_float(d.to(self.device, non_blocking=True)) for d in domains)
@@ -163,7 +173,9 @@ class UnpairedData:
         """One cropped, perhaps flipped frame, uint8 (1, 3, H, W)."""
         epoch, place = divmod(sample, len(frames))
         frame = frames.frame(int(self._order(len(frames), epoch, salt)[place]))
-        top, left = (int(rng.integers(have - want + 1)) for have, want in zip(frame.shape[1:], self.crop, strict=True))
+        top, left = (
+            int(rng.integers(have - want + 1)) for have, want in zip(frame.shape[1:], self.crop, strict=True)
+        )
         crop = frame[None, :, top : top + self.crop[0], left : left + self.crop[1]]
         return hflip(crop) if rng.random() < 0.5 else crop
 

@@ -205,13 +205,17 @@ class Trainer(ABC, Generic[S]):
             self.log.metrics(self.images_shown, record)
         # All processes must leave at the same step: one that was told to stop tells the others.
         if self.accelerator.num_processes > 1:
-            self._stop = bool(self.accelerator.reduce(torch.tensor(float(self._stop), device=self.device)) > 0)
+            self._stop = bool(
+                self.accelerator.reduce(torch.tensor(float(self._stop), device=self.device)) > 0
+            )
 
     def _divergence(self, name: str, value: float, images: int) -> str:
         step = images // self.settings.batch
         last = latest_checkpoint(self.settings.out / "checkpoints")
         kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
-        return f"loss {name} became {value} at step {step} ({images} images); {kept}. A smaller lr often helps."
+        return (
+            f"loss {name} became {value} at step {step} ({images} images); {kept}. A smaller lr often helps."
+        )
 
     def _sample(self) -> None:
         if self.log:
@@ -238,7 +242,9 @@ class Trainer(ABC, Generic[S]):
         for name, network in state["networks"].items():
             for key, value in network.items():
                 if not torch.isfinite(value).all():
-                    raise TrainingDiverged(self._divergence(f"(weights {name}.{key})", float("nan"), self.images_shown))
+                    raise TrainingDiverged(
+                        self._divergence(f"(weights {name}.{key})", float("nan"), self.images_shown)
+                    )
         save_checkpoint(self.settings.out / "checkpoints", self.images_shown, state)
 
     def resume(self) -> None:
@@ -287,7 +293,12 @@ def set_lr(optimizer: Optimizer, lr: float) -> None:
 def describe_hardware(device: torch.device, processes: int) -> dict[str, Any]:
     """What a run was computed on, for the record."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
-    return {"device": name, "processes": processes, "cpu_cores": os.cpu_count(), "torch": torch.__version__}
+    return {
+        "device": name,
+        "processes": processes,
+        "cpu_cores": os.cpu_count(),
+        "torch": str(torch.__version__),
+    }
 
 
 def cpu_name() -> str:

@@ -71,18 +71,19 @@ class Untrained(FeatureExtractorInceptionV3):
         return
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("hub")
+    empty = root / "empty.pth"
+    torch.save({}, empty)
+    path = root / "hub" / "checkpoints" / INCEPTION_URL.rsplit("/", 1)[1]
+    path.parent.mkdir(parents=True)
+    torch.save(Untrained("random", ["2048"], str(empty)).state_dict(), path)
+    return path
+
+
 class TestInception:
     """What can be known without the published weights: the code around them, on random ones."""
-
-    @pytest.fixture(scope="class")
-    def weights(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        root = tmp_path_factory.mktemp("hub")
-        empty = root / "empty.pth"
-        torch.save({}, empty)
-        path = root / "hub" / "checkpoints" / INCEPTION_URL.rsplit("/", 1)[1]
-        path.parent.mkdir(parents=True)
-        torch.save(Untrained("random", ["2048"], str(empty)).state_dict(), path)
-        return path
 
     def test_is_taken_from_the_cache(self, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TORCH_HOME", str(weights.parents[2]))
@@ -100,7 +101,7 @@ class TestInception:
 
     def test_a_file_that_is_more_than_tensors_is_not_unpickled(self, tmp_path: Path) -> None:
         path = tmp_path / "weights.pth"
-        path.write_bytes(pickle.dumps(Path.unlink))
+        path.write_bytes(pickle.dumps(Path.unlink, protocol=2))
         with pytest.raises(pickle.UnpicklingError):
             InceptionFeatures(path)
 

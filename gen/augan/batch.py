@@ -1,0 +1,403 @@
+"""Translate files, folder trees and clips: decoding, the network and encoding at the same time, in bounded memory."""
+
+import dataclasses
+import math
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from gen.augan.networks import StatisticsSmoother
+from gen.augan.pipeline import AUGANPipeline, Direction, Resolution
+from gen.errors import BadInput, BadSetting, GenError
+from gen.media.ahead import batches, iterate_ahead, map_ahead
+from gen.media.folders import REPORT, Entry, Job, Report, plan_jobs
+from gen.media.images import (
+    Pixels,
+    RawMaps,
+    Still,
+    colour_uncertainty,
+    decode_still,
+    encode_still,
+    encode_uncertainty_raw,
+    overlay_uncertainty,
+)
+from gen.media.video import ClipFrame, ClipReader, ClipWriter
+from gen.metrics.flicker import FlickerMeter
+
+Scale = NDArray[np.float32] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class TranslateSettings:
+    """Translate a still, a clip, or a tree of both. Finished files are not done again."""
+
+    input: tyro.conf.Positional[Path]
+    """A picture, a clip, or a folder of them."""
+    output: tyro.conf.Positional[Path]
+    """Where to: a file for a file, or a folder that mirrors the input's."""
+    model: str = "augan-night2day"
+    """Name of a model in weights/, its folder, or a hub id."""
+    direction: Direction = "adverse_to_normal"
+    """adverse_to_normal: night to day; normal_to_adverse: day to night."""
+    resolution: str = "auto"
+    """Size the network runs at: auto (as the weights were trained), native, or HEIGHTxWIDTH."""
+    uncertainty: Literal["none", "map", "overlay", "raw"] = "none"
+    """Also write where not to believe the picture: a colour map, a tinted picture, or 16-bit values."""
+    compare: bool = False
+    """Also write input, translation and map side by side."""
+    format: Literal["keep", "jpg", "png", "webp"] = "keep"
+    """Format of stills: each as it came, or one for all."""
+    quality: int = 95
+    """Quality of JPEG and WebP, 1 to 100."""
+    strip_metadata: bool = False
+    """Leave out EXIF (place, camera) and colour profiles; the mark of translation stays."""
+    overwrite: bool = False
+    """Do finished files again."""
+    smooth: float = 0.5
+    """Clips: seconds over which the network's normalisation is averaged, against flicker; 0: each frame by itself."""
+    batch_size: int | None = None
+    """Frames at once; none: 8 on a GPU, 1 on a CPU."""
+    device: str | None = None
+    """cuda, cpu, ...; none: the GPU where there is one."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: twice as fast on processors that have it, one or two grey levels off."""
+    tile: int | None = None
+    """Rows at a time, for frames that memory cannot hold at the network's size; none: whole frames."""
+    workers: int = 4
+    """Threads that decode and as many that encode."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`gen translate`: 0 all done, 1 some failed."""
+    settings = tyro.cli(TranslateSettings, args=list(arguments), prog="gen translate")
+    report = translate(settings)
+    done, skipped, failed = (report.count(s) for s in ("done", "skipped", "failed"))
+    print(f"{done} done, {skipped} finished before, {failed} failed; see {report_path(settings)}")
+    for entry in report.entries:
+        if entry.error:
+            print(f"  failed: {entry.error}")
+        if entry.flicker and entry.status == "done":
+            numbers = ", ".join(f"{name} {value:.2f}" for name, value in entry.flicker.items())
+            print(f"  {entry.output}: {entry.frames} frames, {numbers} grey levels")
+    return 1 if failed else 0
+
+
+def report_path(settings: TranslateSettings) -> Path:
+    """Beside a single output file, or in the output folder."""
+    out = settings.output
+    single = settings.input.is_file() and out.suffix and not out.is_dir()
+    return out.with_name(f"{out.stem}.{REPORT}") if single else out / REPORT
+
+
+def translate(settings: TranslateSettings) -> Report:
+    """Do all that is not done yet. Raises `GenError` only for what concerns the whole run."""
+    check_settings(settings)
+    jobs = plan_jobs(settings.input, settings.output, settings.format)
+    report = Report({k: v for k, v in dataclasses.asdict(settings).items()})
+    todo: list[Job] = []
+    for job in jobs:
+        if not settings.overwrite and all(path.exists() for path in outputs_of(job, settings)):
+            report.entries.append(_entry(job, "skipped"))
+        else:
+            todo.append(job)
+    _make_folders({job.target.parent for job in jobs})
+    try:
+        if todo:
+            Translator(settings, report).run(todo)
+    finally:
+        report.entries.sort(key=lambda entry: entry.input)
+        report.write(report_path(settings))
+    return report
+
+
+def check_settings(settings: TranslateSettings) -> None:
+    """Raises `BadSetting` before any work for what could not go well."""
+    parse_resolution(settings.resolution)
+    if settings.uncertainty != "none" and settings.direction == "normal_to_adverse":
+        raise BadSetting(
+            "uncertainty: normal_to_adverse has no uncertainty head; only adverse_to_normal has one."
+        )
+    if not 1 <= settings.quality <= 100:
+        raise BadSetting(f"quality: {settings.quality} is outside of 1 to 100; 95 is a good value.")
+    for name in ("workers", "batch_size", "tile"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise BadSetting(f"{name}: {value} is too small; it must be at least 1.")
+
+
+def parse_resolution(text: str) -> Resolution:
+    """auto, native, or HEIGHTxWIDTH -> what the pipeline takes."""
+    if text in ("auto", "native"):
+        return "auto" if text == "auto" else None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or "0" in match.groups():
+        raise BadSetting(f"resolution: {text!r} is not auto, native or HEIGHTxWIDTH, for example 288x512.")
+    return int(match[1]), int(match[2])
+
+
+def outputs_of(job: Job, settings: TranslateSettings) -> list[Path]:
+    """All files that the job is to leave; only when all are there it is finished."""
+    outputs = [job.target]
+    if settings.uncertainty == "overlay":
+        outputs.append(job.beside(".overlay"))
+    elif settings.uncertainty != "none":
+        clip_suffix = {"map": job.target.suffix, "raw": ".zip"}[settings.uncertainty]
+        outputs.append(job.beside(".uncertainty", ".png" if job.kind == "still" else clip_suffix))
+    if settings.compare:
+        outputs.append(job.beside(".compare"))
+    return outputs
+
+
+def _make_folders(folders: Iterable[Path]) -> None:
+    for folder in sorted(folders):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"{folder}: the output folder cannot be made ({error.strerror}).") from error
+
+
+def _entry(job: Job, status: Literal["done", "skipped", "failed"], **values: Any) -> Entry:
+    return Entry(str(job.source), str(job.target), job.kind, status, **values)
+
+
+def load_pipeline(settings: TranslateSettings) -> AUGANPipeline:
+    """The model on its device in its precision."""
+    device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
+    pipeline = AUGANPipeline.from_pretrained(settings.model)
+    try:
+        return pipeline.to(device, dtype)
+    except (RuntimeError, AssertionError) as error:
+        raise BadSetting(f"device: {device!r} cannot be used here ({str(error).splitlines()[0]}).") from error
+
+
+class Translator:
+    """One run: the pipeline, the threads around it, and the report."""
+
+    def __init__(self, settings: TranslateSettings, report: Report) -> None:
+        self.settings, self.report = settings, report
+        self.pipeline = load_pipeline(settings)
+        self.pipeline.generator(settings.direction)  # a direction that the model lacks stops the run here
+        self.resolution = parse_resolution(settings.resolution)
+        on_cpu = self.pipeline.device.type == "cpu"
+        self.batch_size = settings.batch_size or (1 if on_cpu else 8)
+        self.mark = f"Translated by gen ({Path(settings.model).name}, {settings.direction}): not a photograph"
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        """Translate stills, then clips."""
+        stills = [job for job in jobs if job.kind == "still"]
+        clips = [job for job in jobs if job.kind == "clip"]
+        with tqdm(total=len(jobs), unit="file", dynamic_ncols=True) as bar:
+            self._stills(stills, bar)
+            for job in clips:
+                self._clip(job, bar)
+
+    def _network(
+        self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None = None
+    ) -> list[tuple[Pixels, Scale]]:
+        """Frames of equal size through the network: the translations and the maps of b."""
+        batch = torch.from_numpy(np.stack(frames))
+        translated, scale = self.pipeline.translate_frames(
+            batch,
+            self.settings.direction,
+            resolution=self.resolution,
+            tile=self.settings.tile,
+            smoother=smoother,
+        )
+        scales: list[Scale] = list(scale.numpy()) if scale is not None else [None] * len(frames)
+        return list(zip(translated.numpy(), scales, strict=True))
+
+    # Stills: a pool decodes ahead, the main thread runs the network, a pool encodes behind.
+
+    def _stills(self, jobs: Sequence[Job], bar: "tqdm[Any]") -> None:
+        window = 2 * (self.settings.workers + self.batch_size)
+        with (
+            ThreadPoolExecutor(self.settings.workers) as readers,
+            ThreadPoolExecutor(self.settings.workers) as writers,
+        ):
+            decoded = map_ahead(readers, _decode_timed, jobs, window)
+            entries: deque[Future[Entry]] = deque()
+            for batch in batches(
+                self._readable(decoded, bar), self.batch_size, lambda item: item[1].rgb.shape
+            ):
+                try:
+                    results = self._network([still.rgb for _, still, _ in batch])
+                except RuntimeError as error:  # out of memory, above all: these fail, the rest go on
+                    self._failed([job for job, _, _ in batch], error, bar)
+                    continue
+                for (job, still, began), result in zip(batch, results, strict=True):
+                    entries.append(writers.submit(self._write_still, job, still, began, *result))
+                while len(entries) > window:
+                    self._finished(entries.popleft().result(), bar)
+            for entry in entries:
+                self._finished(entry.result(), bar)
+
+    def _readable(
+        self, decoded: Iterable[tuple[Job, Still | str, float]], bar: "tqdm[Any]"
+    ) -> Iterator[tuple[Job, Still, float]]:
+        for job, still, began in decoded:
+            if isinstance(still, str):
+                self._finished(_entry(job, "failed", error=still), bar)
+            else:
+                yield job, still, began
+
+    def _write_still(self, job: Job, still: Still, began: float, rgb: Pixels, scale: Scale) -> Entry:
+        try:
+            s = self.settings
+            encode = partial(encode_still, quality=s.quality, mark=self.mark, strip_metadata=s.strip_metadata)
+            plain = dataclasses.replace(still, alpha=None)
+            if scale is not None and s.uncertainty == "map":
+                encode(job.beside(".uncertainty", ".png"), Still(colour_uncertainty(scale)))
+            elif scale is not None and s.uncertainty == "raw":
+                encode_uncertainty_raw(job.beside(".uncertainty", ".png"), scale)
+            elif scale is not None and s.uncertainty == "overlay":
+                encode(
+                    job.beside(".overlay"), dataclasses.replace(plain, rgb=overlay_uncertainty(rgb, scale))
+                )
+            if s.compare:
+                encode(
+                    job.beside(".compare"),
+                    dataclasses.replace(plain, rgb=side_by_side(still.rgb, rgb, scale)),
+                )
+            # The translation comes last: when it is there, its side files are.
+            encode(job.target, dataclasses.replace(still, rgb=rgb))
+        except (GenError, OSError, ValueError) as error:
+            return _entry(job, "failed", error=str(error))
+        height, width = rgb.shape[:2]
+        sums = _statistics(scale)
+        return _entry(job, "done", seconds=time.perf_counter() - began, width=width, height=height, **sums)
+
+    def _finished(self, entry: Entry, bar: "tqdm[Any]") -> None:
+        self.report.entries.append(entry)
+        if entry.error:
+            bar.write(f"failed: {entry.error}")
+        bar.update()
+
+    def _failed(self, jobs: Sequence[Job], error: Exception, bar: "tqdm[Any]") -> None:
+        for job in jobs:
+            message = f"{job.source}: {str(error).splitlines()[0]}; a smaller --resolution or --tile 256 needs less memory."
+            self._finished(_entry(job, "failed", error=message), bar)
+
+    # Clips: one at a time, frames in order, a thread on either side of the network.
+
+    def _clip(self, job: Job, bar: "tqdm[Any]") -> None:
+        began = time.perf_counter()
+        try:
+            with ClipReader(job.source) as reader:
+                entry = self._translate_clip(job, reader, bar)
+            self._finished(dataclasses.replace(entry, seconds=time.perf_counter() - began), bar)
+        except GenError as error:
+            self._finished(_entry(job, "failed", error=str(error)), bar)
+        except RuntimeError as error:
+            self._failed([job], error, bar)
+
+    def _translate_clip(self, job: Job, reader: ClipReader, bar: "tqdm[Any]") -> Entry:
+        decay = math.exp(-1 / float(reader.rate * self.settings.smooth)) if self.settings.smooth > 0 else 0.0
+        smoother = StatisticsSmoother(decay) if decay else None
+        meter = FlickerMeter()
+        summaries: list[dict[str, float]] = []
+        with (
+            ExitStack() as stack,
+            ThreadPoolExecutor(1) as decoder,
+            ThreadPoolExecutor(1) as encoder,
+            tqdm(
+                total=reader.expected_frames or None, unit="frame", desc=job.source.name, leave=False
+            ) as frames_bar,
+        ):
+            sink = ClipSink(stack, job, reader, self.settings, self.mark)
+            written: deque[Future[None]] = deque()
+            for batch in batches(
+                iterate_ahead(decoder, reader, 2 * self.batch_size), self.batch_size, lambda _: None
+            ):
+                for frame, (rgb, scale) in zip(
+                    batch, self._network([f.rgb for f in batch], smoother), strict=True
+                ):
+                    written.append(encoder.submit(_write_and_measure, sink, meter, frame, rgb, scale))
+                    summaries.append(_statistics(scale))
+                    while len(written) > 2 * self.batch_size:
+                        written.popleft().result()
+                frames_bar.update(len(batch))
+            for frame_written in written:
+                frame_written.result()
+        sums = {
+            key: float(np.mean([s[key] for s in summaries])) for key in (summaries[0] if summaries else {})
+        }
+        size = {"width": reader.width, "height": reader.height, "frames": len(summaries)}
+        return _entry(job, "done", flicker=meter.result(), **size, **sums)
+
+
+class ClipSink:
+    """The clips that a job leaves: the translation and what stands beside it."""
+
+    def __init__(
+        self, stack: ExitStack, job: Job, reader: ClipReader, settings: TranslateSettings, mark: str
+    ) -> None:
+        self.uncertainty = settings.uncertainty
+        height, width = reader.height, reader.width
+        panels = 2 if settings.direction == "normal_to_adverse" else 3
+
+        def clip(path: Path, columns: int = 1) -> ClipWriter:
+            return stack.enter_context(ClipWriter(path, reader, (height, width * columns), mark))
+
+        self.main = clip(job.target)
+        self.compare = clip(job.beside(".compare"), panels) if settings.compare else None
+        self.side: ClipWriter | None = None
+        self.raw: RawMaps | None = None
+        if settings.uncertainty in ("map", "overlay"):
+            self.side = clip(job.beside(".uncertainty" if settings.uncertainty == "map" else ".overlay"))
+        elif settings.uncertainty == "raw":
+            self.raw = stack.enter_context(RawMaps(job.beside(".uncertainty", ".zip")))
+
+    def write(self, frame: ClipFrame, rgb: Pixels, scale: Scale) -> None:
+        """One frame into all of them."""
+        self.main.write(rgb, frame.pts)
+        if self.compare:
+            self.compare.write(side_by_side(frame.rgb, rgb, scale), frame.pts)
+        if self.side and scale is not None:
+            picture = (
+                colour_uncertainty(scale) if self.uncertainty == "map" else overlay_uncertainty(rgb, scale)
+            )
+            self.side.write(picture, frame.pts)
+        if self.raw and scale is not None:
+            self.raw.write(scale)
+
+
+def _write_and_measure(
+    sink: ClipSink, meter: FlickerMeter, frame: ClipFrame, rgb: Pixels, scale: Scale
+) -> None:
+    sink.write(frame, rgb, scale)
+    meter.update(frame.rgb, rgb)
+
+
+def _decode_timed(job: Job) -> tuple[Job, Still | str, float]:
+    """The picture, or the reason why there is none; and when decoding began."""
+    began = time.perf_counter()
+    try:
+        return job, decode_still(job.source), began
+    except BadInput as error:
+        return job, str(error), began
+
+
+def _statistics(scale: Scale) -> dict[str, float]:
+    """Mean and 95th percentile of b in grey levels."""
+    if scale is None:
+        return {}
+    return {"mean_uncertainty": float(scale.mean()), "p95_uncertainty": float(np.percentile(scale, 95))}
+
+
+def side_by_side(source: Pixels, translated: Pixels, scale: Scale) -> Pixels:
+    """Input, translation and, where there is one, the map of b, from left to right."""
+    panels = [source, translated] + ([colour_uncertainty(scale)] if scale is not None else [])
+    return np.concatenate(panels, axis=1)

@@ -1,0 +1,50 @@
+"""Work done ahead by threads, in order and within bounds, so that whoever consumes it never waits for long."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def map_ahead(pool: Executor, function: Callable[[A], B], items: Iterable[A], window: int) -> Iterator[B]:
+    """As `map(function, items)`, with up to `window` results computed or under way before they are asked for."""
+    pending: deque[Future[B]] = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) >= window:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def iterate_ahead(pool: Executor, items: Iterable[A], window: int) -> Iterator[A]:
+    """As `iter(items)`, with up to `window` items drawn in a thread of `pool` before they are asked for."""
+    end = object()
+    iterator = iter(items)
+    pending: deque[Future[object]] = deque(pool.submit(next, iterator, end) for _ in range(window))
+    try:
+        while (item := pending.popleft().result()) is not end:
+            pending.append(pool.submit(next, iterator, end))
+            yield item  # pyright: ignore[reportReturnType]  # everything but `end` is an A
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def batches(items: Iterable[A], size: int, key: Callable[[A], object]) -> Iterator[Sequence[A]]:
+    """Runs of up to `size` neighbours with the same key."""
+    batch: list[A] = []
+    for item in items:
+        if batch and (len(batch) == size or key(batch[0]) != key(item)):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch

@@ -1,0 +1,170 @@
+"""A tree of stills and clips in, its mirror out: what to do, what is done already, what failed."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from gen.errors import BadInput
+from gen.media.files import writing
+from gen.media.images import STILL_SUFFIXES
+from gen.media.video import VIDEO_SUFFIXES
+
+Kind = Literal["still", "clip"]
+
+SIDE_MARKS = (".uncertainty", ".overlay", ".compare")
+"""What the names of files made beside a translation end in, before the suffix."""
+
+REPORT = "report.json"
+
+
+def find_stills(folder: Path) -> list[Path]:
+    """All pictures below `folder`, sorted; hidden files and folders are left out."""
+    return _find(folder, STILL_SUFFIXES)
+
+
+def _find(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    return sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix.lower() in suffixes
+        and p.is_file()
+        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to translate."""
+
+    source: Path
+    target: Path
+    kind: Kind
+
+    def beside(self, mark: str, suffix: str | None = None) -> Path:
+        """The path of a file made beside the translation: NAME.mark.suffix."""
+        return self.target.with_name(f"{self.target.stem}{mark}{suffix or self.target.suffix}")
+
+
+def plan_jobs(source: Path, target: Path, still_format: str = "keep") -> list[Job]:
+    """What `source`, a file or a tree, becomes below `target`: the same names in the same sub-folders.
+
+    `still_format`: "keep", or the suffix of all stills without its dot. Clips stay mp4, mov or mkv, others become mp4.
+    Inputs that would meet in one output keep their old suffix in the new name. Raises `BadInput` where there is
+    nothing to do, or where an output would take the place of an input.
+    """
+    if source.is_dir():
+        inputs = [p for p in _find(source, STILL_SUFFIXES + VIDEO_SUFFIXES) if not p.is_relative_to(target)]
+        inputs = [p for p in inputs if not p.stem.endswith(SIDE_MARKS)]
+        targets = [target / p.relative_to(source) for p in inputs]
+    elif source.is_file():
+        inputs = [source]
+        targets = [target if target.suffix and not target.is_dir() else target / source.name]
+    else:
+        raise BadInput(f"{source}: there is no such file or folder.")
+    if not inputs:
+        raise BadInput(
+            f"{source}: no stills ({' '.join(STILL_SUFFIXES)}) and no clips ({' '.join(VIDEO_SUFFIXES)})."
+        )
+    single = source.is_file() and targets[0] == target
+    jobs = [_job(s, t, still_format, single) for s, t in zip(inputs, targets, strict=True)]
+    return _checked(_separated(jobs))
+
+
+def _job(source: Path, target: Path, still_format: str, single: bool) -> Job:
+    suffix = target.suffix.lower()
+    kind: Kind = "clip" if source.suffix.lower() in VIDEO_SUFFIXES else "still"
+    allowed = (".mp4", ".mov", ".mkv") if kind == "clip" else STILL_SUFFIXES
+    if single and suffix not in allowed:
+        raise BadInput(f"{target}: a {kind} cannot be written as {suffix!r}; use one of {' '.join(allowed)}.")
+    if kind == "clip":
+        return Job(source, target if suffix in allowed else target.with_suffix(".mp4"), kind)
+    return Job(
+        source, target if still_format == "keep" or single else target.with_suffix(f".{still_format}"), kind
+    )
+
+
+def _separated(jobs: list[Job]) -> list[Job]:
+    shared = {t for t, n in Counter(j.target for j in jobs).items() if n > 1}
+    return [
+        Job(j.source, j.target.with_name(j.source.name + j.target.suffix), j.kind)
+        if j.target in shared
+        else j
+        for j in jobs
+    ]
+
+
+def _checked(jobs: list[Job]) -> list[Job]:
+    inputs = {job.source.resolve() for job in jobs}
+    for job in jobs:
+        if job.target.resolve() in inputs:
+            raise BadInput(
+                f"{job.target}: the output would take the place of an input; choose another output folder."
+            )
+    return jobs
+
+
+@dataclass
+class Entry:
+    """What became of one file."""
+
+    input: str
+    output: str
+    kind: Kind
+    status: Literal["done", "skipped", "failed"]
+    seconds: float = 0.0
+    """From the start of decoding to the end of encoding."""
+    width: int = 0
+    height: int = 0
+    frames: int = 1
+    mean_uncertainty: float | None = None
+    """Mean of b over the picture, in grey levels."""
+    p95_uncertainty: float | None = None
+    flicker: dict[str, float] | None = None
+    """Warp errors of a clip, in grey levels; see gen.metrics.flicker."""
+    error: str | None = None
+
+
+@dataclass
+class Report:
+    """What became of every file of a run."""
+
+    settings: dict[str, object]
+    entries: list[Entry] = field(default_factory=list[Entry])
+
+    def count(self, status: str) -> int:
+        """Files that ended so."""
+        return sum(entry.status == status for entry in self.entries)
+
+    def write(self, path: Path) -> None:
+        """Write as JSON. What an earlier run measured of a file that this one skipped is kept."""
+        earlier = _earlier_entries(path)
+        for entry in self.entries:
+            old = earlier.get(entry.output)
+            if entry.status == "skipped" and old and old["status"] != "failed":
+                for name in (
+                    "seconds",
+                    "width",
+                    "height",
+                    "frames",
+                    "mean_uncertainty",
+                    "p95_uncertainty",
+                    "flicker",
+                ):
+                    setattr(entry, name, old.get(name, getattr(entry, name)))
+        totals = {status: self.count(status) for status in ("done", "skipped", "failed")}
+        record = {"totals": totals, "settings": self.settings, "files": [asdict(e) for e in self.entries]}
+        with writing(path) as partial:
+            partial.write_text(
+                json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8"
+            )
+
+
+def _earlier_entries(path: Path) -> dict[str, dict[str, object]]:
+    try:
+        files: Sequence[dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {str(f["output"]): f for f in files}
+    except (OSError, ValueError, KeyError):
+        return {}

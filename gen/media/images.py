@@ -1,0 +1,203 @@
+"""Stills: any picture file to upright 8-bit RGB, and back to a file that says what was done to it."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+from zipfile import ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+import gen
+from gen.errors import BadInput
+from gen.media.files import writing
+
+Pixels = NDArray[np.uint8]
+
+STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+FULL_UNCERTAINTY = 127.5
+"""Grey levels at the bright end of the uncertainty scale: half of the range. Fixed, so that maps compare."""
+
+RAW_UNCERTAINTY_UNITS = 256
+"""Units of the 16-bit uncertainty PNG in one grey level."""
+
+
+@dataclass(frozen=True)
+class Still:
+    """A decoded picture, upright."""
+
+    rgb: Pixels
+    """(H, W, 3)."""
+    alpha: Pixels | None = None
+    """(H, W), 255 opaque; None where the file has no transparency."""
+    exif: bytes | None = None
+    """EXIF block (camera, time, GPS) with the orientation already applied."""
+    icc: bytes | None = None
+    """Colour profile of the pixels."""
+
+
+def decode_still(path: Path) -> Still:
+    """Read a jpg, png, webp, bmp or tiff file: EXIF turn applied, 16 bit to 8, palette, grey, CMYK and alpha.
+
+    Raises `BadInput` with the file's name and the reason.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise BadInput(f"{path}: the file is empty.")
+        with Image.open(path) as opened:
+            return _from_pil(opened)
+    except UnidentifiedImageError as error:
+        return _decode_with_ffmpeg(path, error)  # 16-bit RGB TIFF, among others, is beyond Pillow
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: there is no such file.") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"{path}: the picture cannot be read ({error}).") from error
+
+
+def _from_pil(opened: Image.Image) -> Still:
+    opened.load()
+    icc = opened.info.get("icc_profile")
+    image = ImageOps.exif_transpose(opened)
+    exif = image.getexif()
+    icc = None if image.mode == "CMYK" else icc  # the profile of inks says nothing of the RGB made from them
+    image = _to_8_bit(image)
+    alpha = np.asarray(image.convert("RGBA"))[..., 3].copy() if image.has_transparency_data else None
+    return Still(np.array(image.convert("RGB")), alpha, exif.tobytes() if len(exif) else None, icc)
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """16-bit grey (modes I;16*, and I as some PNG readers give) scaled to 0..255; other modes as they are."""
+    if not image.mode.startswith("I"):
+        return image
+    values = np.asarray(image).astype(np.float64)
+    return Image.fromarray(np.clip(np.round(values / 257), 0, 255).astype(np.uint8))
+
+
+def _decode_with_ffmpeg(path: Path, cause: Exception) -> Still:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return Still(next(container.decode(video=0)).to_ndarray(format="rgb24"))
+    except (av.FFmpegError, IndexError, StopIteration) as error:
+        raise BadInput(f"{path}: this is not a picture that can be read ({cause}).") from error
+
+
+def encode_still(
+    path: Path, still: Still, *, quality: int = 95, mark: str | None = None, strip_metadata: bool = False
+) -> None:
+    """Write `still` in the format of the suffix of `path`, whole or not at all.
+
+    JPEG and WebP at `quality`, JPEG with full chroma (4:4:4); PNG at its fastest level, because a 720p PNG costs more
+    time than the network. `mark` says in the file's metadata what made the picture; it stays when the rest of
+    the metadata is stripped. Raises `BadInput` where the place cannot be written.
+    """
+    if strip_metadata:
+        still = replace(still, exif=None, icc=None)
+    image = Image.fromarray(still.rgb)
+    suffix = path.suffix.lower()
+    if still.alpha is not None and suffix in (".png", ".webp", ".tif", ".tiff"):
+        image.putalpha(Image.fromarray(still.alpha))
+    options: dict[str, object] = {"exif": marked_exif(still.exif, mark)} if suffix != ".bmp" else {}
+    if still.icc and suffix != ".bmp":
+        options["icc_profile"] = still.icc
+    if suffix in (".jpg", ".jpeg"):
+        options |= {"quality": quality, "subsampling": 0}
+    elif suffix == ".webp":
+        options |= {"quality": quality}
+    elif suffix == ".png":
+        options |= {"compress_level": 1, "pnginfo": _png_text(mark)}
+    _write(path, image, options)
+
+
+def _write(path: Path, image: Image.Image, options: dict[str, object]) -> None:
+    buffer = BytesIO()
+    image.save(buffer, format=Image.registered_extensions()[path.suffix.lower()], **options)
+    with writing(path) as partial:
+        partial.write_bytes(buffer.getbuffer())
+
+
+def marked_exif(exif: bytes | None, mark: str | None) -> bytes:
+    """The EXIF block with the mark in Software and ImageDescription."""
+    data = Image.Exif()
+    if exif:
+        data.load(exif)
+    if mark:
+        data[ExifTags.Base.Software] = f"gen {gen.__version__}"
+        data[ExifTags.Base.ImageDescription] = mark
+    return data.tobytes()
+
+
+def _png_text(mark: str | None) -> PngInfo:
+    text = PngInfo()
+    if mark:
+        text.add_itxt("Software", f"gen {gen.__version__}")
+        text.add_itxt("Description", mark)
+    return text
+
+
+@cache
+def _plasma() -> Pixels:
+    from matplotlib import colormaps
+
+    return (colormaps["plasma"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
+
+
+def colour_uncertainty(scale: NDArray[np.float32]) -> Pixels:
+    """b in grey levels (H, W) -> plasma colours (H, W, 3) on the fixed scale 0..127.5."""
+    return _plasma()[np.clip(scale * (255 / FULL_UNCERTAINTY), 0, 255).astype(np.uint8)]
+
+
+def overlay_uncertainty(rgb: Pixels, scale: NDArray[np.float32], floor: float = 12.75) -> Pixels:
+    """The picture (H, W, 3) tinted where it is uncertain: untouched at the floor of b, four fifths colour at the top."""
+    weight = np.clip((scale - floor) / (FULL_UNCERTAINTY - floor), 0, 1)[..., None] ** 0.5 * 0.8
+    return (rgb * (1 - weight) + colour_uncertainty(scale) * weight).round().astype(np.uint8)
+
+
+def encode_uncertainty_raw(path: Path, scale: NDArray[np.float32]) -> None:
+    """b in grey levels (H, W) as a 16-bit grey PNG in units of 1/256 grey level, whole or not at all."""
+    with writing(path) as partial:
+        partial.write_bytes(_raw_png(scale))
+
+
+def decode_uncertainty_raw(file: Path | BinaryIO) -> NDArray[np.float32]:
+    """The inverse of `encode_uncertainty_raw`."""
+    with Image.open(file) as image:
+        return np.asarray(image).astype(np.float32) / RAW_UNCERTAINTY_UNITS
+
+
+def _raw_png(scale: NDArray[np.float32]) -> bytes:
+    values = np.clip(np.round(scale * RAW_UNCERTAINTY_UNITS), 0, 65535).astype(np.uint16)
+    buffer = BytesIO()
+    Image.fromarray(values).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+class RawMaps:
+    """The 16-bit maps of a clip, 000000.png and so on, in one zip file: whole, or not there."""
+
+    def __init__(self, path: Path) -> None:
+        self._stack = ExitStack()
+        self.path, self.count = path, 0
+
+    def __enter__(self) -> Self:
+        partial = self._stack.enter_context(writing(self.path))
+        self.archive = self._stack.enter_context(ZipFile(partial, "w"))  # PNGs are compressed already
+        return self
+
+    def write(self, scale: NDArray[np.float32]) -> None:
+        """Append the map of the next frame, b in grey levels (H, W)."""
+        self.archive.writestr(f"{self.count:06d}.png", _raw_png(scale))
+        self.count += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
