@@ -57,6 +57,11 @@ def two_domains(tmp_path: Path) -> tuple[Path, Path]:
     return write_streets(tmp_path / "night", 12, True), write_streets(tmp_path / "day", 10, False)
 
 
+# Threads cost networks this small more than they bring, and the tests run two at a time.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     torch.manual_seed(0)

@@ -41,19 +41,22 @@ def write_card(model_dir: Path) -> Path:
     on other weights than those that lie there now.
     """
     training, evaluation = (_read(model_dir / name) for name in ("training.json", FILE_NAME))
-    command = evaluation_command(evaluation["settings"])
-    if evaluation["weights"] != fingerprint(model_dir):
-        raise BadInput(f"{model_dir / FILE_NAME} was measured on other weights: run `{command}` again")
     notes = model_dir / "notes.md"
-    sections = [
-        head(model_dir.name),
-        usage(model_dir.name),
-        trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
-        numbers(evaluation, command),
-        uncertainty(evaluation["uncertainty"]),
-        LIMITS,
-        how_trained(training),
-    ]
+    try:
+        command = evaluation_command(evaluation["settings"])
+        if evaluation["weights"] != fingerprint(model_dir):
+            raise BadInput(f"{model_dir / FILE_NAME} was measured on other weights: run `{command}` again")
+        sections = [
+            head(model_dir.name),
+            usage(model_dir.name),
+            trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
+            numbers(evaluation, command),
+            uncertainty(evaluation["uncertainty"]),
+            LIMITS,
+            how_trained(training),
+        ]
+    except KeyError as error:
+        raise BadInput(f"{model_dir}: training.json and {FILE_NAME} do not say {error}") from error
     card = model_dir / "MODEL_CARD.md"
     with write_atomically(card) as path:
         path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
@@ -94,10 +97,10 @@ gen translate IN OUT --model {name}  # a picture, a folder tree or a clip
 def trained_on(training: Record, notes: str) -> str:
     """The data that the weights come from, and what may be done with them."""
     rows = [
-        (domain, data["folder"], data["count"], _sizes(data["sizes"]))
+        (domain, data["folder"], data["count"], "x".join(map(str, data["cached_size"])))
         for domain, data in training["data"].items()
     ]
-    frames = table(("domain", "folder", "frames", "sizes"), rows)
+    frames = table(("domain", "folder", "frames", "trained at (height x width)"), rows)
     return "\n\n".join(("## Training data", f"{frames}\n\nThe two domains are not paired.", notes or LICENCE))
 
 
@@ -112,17 +115,14 @@ def how_trained(training: Record) -> str:
         *training["hardware"].items(),
         *((f"parameters: {part}", f"{count:,}") for part, count in _parts(training["parameters"])),
         *((f"MACs: {part}", f"{count:,}") for part, count in _parts(training["macs"])),
-        ("date", training["date"]),
     ]
-    settings = table(
-        ("setting", "value"), [(key, f"`{value}`") for key, value in training["settings"].items()]
-    )
+    settings = table(("setting", "value"), [(key, f"`{value}`") for key, value in training["settings"].items()])
     return "\n\n".join(("## Training run", table(("", ""), facts), "### Settings", settings))
 
 
 def numbers(evaluation: Record, command: str) -> str:
     """The measured tables as they come out, what they mean, and the command that makes them again."""
-    machine = ", ".join(str(part) for part in evaluation["machine"].values() if part)
+    machine = ", ".join(f"{part}: {what}" for part, what in evaluation["machine"].items() if what)
     return "\n\n".join(
         (
             f"## Measured\n\nFréchet: {evaluation['frechet_name']}. Kernel: {evaluation['kernel_name']}.",
@@ -199,15 +199,7 @@ def _parts(value: object) -> list[tuple[str, Any]]:
     return list(cast(Record, value).items()) if isinstance(value, Mapping) else [("all", value)]
 
 
-def _sizes(sizes: object) -> str:
-    return (
-        ", ".join(map(str, cast(Iterable[object], sizes))) if isinstance(sizes, list | dict) else str(sizes)
-    )
-
-
-LICENCE = (
-    """No licence of these frames is on record here: take the weights as for research and education only."""
-)
+LICENCE = """No licence of these frames is on record here: take the weights as for research and education only."""
 
 MEANING = """The distances say how far a set of frames is, in a network's features, from real frames of the
 target domain; the bar is the untouched row, the floor is what other real frames of that domain get. They
@@ -215,7 +207,8 @@ depend on the number of images (the Fréchet distance is biased upwards by small
 not), on the feature network and on the frames: compare within one table, never with numbers from a paper.
 Only numbers that are headed FID are FID. They say nothing about a single frame: a car that was invented or
 removed hardly moves them. Structure kept is the correlation of edge strength between a frame and its own
-translation (1 the same edges, 0 unrelated); luma runs from 0 to 255."""
+translation (1 the same edges, 0 unrelated); a network that runs below the frames' own size gets their fine
+detail back from the pipeline, which alone keeps it high. Luma runs from 0 to 255."""
 
 UNCERTAINTY = """## Uncertainty
 

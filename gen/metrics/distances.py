@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from gen.errors import BadInput
+from gen.media.folders import find_stills
+from gen.media.images import decode_still
 from gen.metrics.features import Features
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 class Distance(NamedTuple):
@@ -104,9 +104,7 @@ def kernel_distance(
     with warnings.catch_warnings():
         # It warns that it keeps all features: we hold them already.
         warnings.simplefilter("ignore", UserWarning)
-        metric = KernelInceptionDistance(
-            _Given(), subsets=subsets, subset_size=min(subset_size, len(a), len(b))
-        )
+        metric = KernelInceptionDistance(_Given(), subsets=subsets, subset_size=min(subset_size, len(a), len(b)))
     metric.update(a.double(), real=False)
     metric.update(b.double(), real=True)
     with torch.random.fork_rng(devices=[]):
@@ -127,9 +125,9 @@ def list_images(folder: Path, limit: int | None = None) -> list[Path]:
     """
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder of images")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    paths = find_stills(folder)
     if not paths:
-        raise BadInput(f"{folder}: no images (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise BadInput(f"{folder}: no images in it, nor in any folder below")
     if limit is None or limit >= len(paths):
         return paths
     return [paths[i * len(paths) // limit] for i in range(limit)]
@@ -137,8 +135,6 @@ def list_images(folder: Path, limit: int | None = None) -> list[Path]:
 
 def read_batches(paths: Iterable[Path], batch: int = 8) -> Iterator[Tensor]:
     """Stills, in order, as uint8 batches (B, H, W, 3) of one size each, B <= `batch`."""
-    from gen.media.images import decode_still
-
     group: list[Tensor] = []
     for path in paths:
         image = torch.from_numpy(decode_still(path).rgb)

@@ -23,13 +23,17 @@ log = logging.getLogger(__name__)
 
 FeatureName = Literal["auto", "inception", "efficientnet-lite0"]
 
-INCEPTION_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_URL = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+)
 """TensorFlow's Inception-V3 of 2015-12-05 as torch-fidelity ships it; the name ends in its SHA-256 prefix."""
 
 
 class Features(nn.Module):
     """Images (B, 3, H, W), uint8 or float in [0, 1], RGB -> features (B, num_features), no gradient."""
 
+    name: FeatureName
+    """What `load_features` knows it by."""
     title: str
     """The network's name for tables."""
     num_features: int
@@ -55,6 +59,7 @@ class EfficientNetLite0Features(Features):
     The picture is squashed to 224x224 with antialiasing and scaled as (x - 127) / 128, as the weights expect.
     """
 
+    name = "efficientnet-lite0"
     title = "EfficientNet-Lite0"
     num_features = 1280
 
@@ -83,6 +88,7 @@ class InceptionFeatures(Features):
     Resized to 299x299 with antialiasing (torchmetrics' default), unlike the TensorFlow resize of 2017.
     """
 
+    name = "inception"
     title = "Inception-V3"
     num_features = 2048
 

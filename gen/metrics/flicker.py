@@ -73,9 +73,7 @@ def warp(image: NDArray[np.generic], flow: Floats) -> Floats:
     height, width = flow.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     floats = image.astype(np.float32)
-    looked_up = cv2.remap(
-        floats, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
+    looked_up = cv2.remap(floats, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return cast(Floats, looked_up)
 
 

@@ -109,6 +109,7 @@ class TestEvaluate:
 
     def test_record_names_features_versions_machine_and_no_home(self, result: dict[str, Any]) -> None:
         assert result["frechet_name"] == "Fréchet distance (EfficientNet-Lite0)"
+        assert result["settings"]["features"] == "efficientnet-lite0"
         assert torch.__version__.startswith(result["versions"]["torch"])
         assert result["machine"]["cpu"]
         assert not any(os.path.isabs(str(value)) for value in result["settings"].values())
@@ -121,9 +122,7 @@ class TestEvaluate:
         assert again["adverse_to_normal"]["model"] == pytest.approx(result["adverse_to_normal"]["model"])
         assert (tmp_path / "elsewhere" / "evaluation.json").is_file()
 
-    def test_limit_and_a_model_without_a_head(
-        self, settings: EvaluateSettings, place: Path, tmp_path: Path
-    ) -> None:
+    def test_limit_and_a_model_without_a_head(self, settings: EvaluateSettings, place: Path, tmp_path: Path) -> None:
         short = dataclasses.replace(
             settings,
             model=str(place / "baseline"),
@@ -184,8 +183,7 @@ def trained(settings: EvaluateSettings, result: dict[str, Any], tmp_path: Path) 
         "steps": 617,
         "hardware": {"device": "cpu", "cores": 2, "torch": torch.__version__},
         "seconds": 5400.0,
-        "date": "2026-01-31",
-        "data": {"adverse": {"folder": "night", "count": 5, "sizes": {"128x72": 5}}},
+        "data": {"adverse": {"folder": "night", "count": 5, "cached_size": [72, 128]}},
         "parameters": {"adverse_to_normal": 20103552},
         "macs": 123456789,
     }
@@ -205,6 +203,7 @@ class TestCard:
             f"| {rows['model']['frechet']:.2f} | {rows['model']['kernel']:.4f} |",
             f"| symmetric baseline | 5 | {rows['baseline']['frechet']:.2f} |",
             "| 1.50 h |",
+            "| adverse | night | 5 | 72x128 |",
             "20,103,552",
             "| lr | `0.0002` |",
             "gen evaluate-augan --adverse",
@@ -224,7 +223,7 @@ class TestCard:
         with pytest.raises(BadInput, match="other weights: run `gen evaluate-augan"):
             write_card(trained)
 
-    @pytest.mark.parametrize("content", [None, "{"])
+    @pytest.mark.parametrize("content", [None, "{", "{}"])
     def test_needs_its_records(self, trained: Path, content: str | None) -> None:
         record = trained / "training.json"
         record.unlink() if content is None else record.write_text(content)

@@ -162,8 +162,8 @@ def test_change_is_carried_along_edges():
     native = torch.full((1, 3, 64, 64), -0.9)
     native[..., 30:] = 0.3
     target = torch.where(native < 0, native + 0.8, native - 0.2)
-    small = torch.nn.functional.interpolate(native, size=(16, 16), mode="area")
+    small = torch.nn.functional.interpolate(native, size=(16, 16), mode="bilinear", antialias=True)
     translated = torch.where(small < -0.3, small + 0.8, small - 0.2)
     found = transfer_change(native, small, translated)
     plain = native + torch.nn.functional.interpolate(translated - small, size=(64, 64), mode="bilinear")
-    assert (found - target).abs().mean() < 0.5 * (plain - target).abs().mean()
+    assert (found - target).abs().mean() < 0.6 * (plain - target).abs().mean()

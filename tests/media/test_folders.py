@@ -1,0 +1,94 @@
+"""Planning: which file becomes which, and the report."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gen import BadInput
+from gen.media.folders import Entry, Job, Report, find_stills, plan_jobs
+
+names = st.text("abc é夜", min_size=1, max_size=4).map(str.strip).filter(bool)
+suffixes = st.sampled_from([".jpg", ".JPG", ".jpeg", ".png", ".webp", ".bmp", ".tiff", ".mp4", ".mov", ".avi", ".txt"])
+trees = st.lists(st.tuples(st.lists(names, max_size=2), names, suffixes), min_size=1, max_size=12)
+
+
+def make_tree(root: Path, files) -> list[Path]:
+    made = []
+    for folders, name, suffix in files:
+        path = root.joinpath(*folders, name + suffix)
+        if not any(p.is_file() for p in path.parents) and not path.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+            made.append(path)
+    return made
+
+
+@given(trees, st.sampled_from(["keep", "jpg", "png"]))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_file_has_an_output_of_its_own_in_the_mirrored_place(tmp_path_factory, files, still_format):
+    root = tmp_path_factory.mktemp("plan")
+    made = {p for p in make_tree(root / "in", files) if p.suffix != ".txt"}
+    if not made:
+        with pytest.raises(BadInput, match="no stills"):
+            plan_jobs(root / "in", root / "out", still_format)
+        return
+    jobs = plan_jobs(root / "in", root / "out", still_format)
+    assert {j.source for j in jobs} == made
+    assert len({j.target for j in jobs}) == len(jobs)
+    for job in jobs:
+        assert job.target.parent.relative_to(root / "out") == job.source.parent.relative_to(root / "in")
+        assert job.target.name.startswith(job.source.stem)
+        if job.kind == "still":
+            assert job.target.suffix == (job.source.suffix if still_format == "keep" else f".{still_format}")
+        else:
+            assert job.target.suffix in (".mp4", ".mov")
+
+
+def test_inputs_that_would_meet_keep_their_suffix(tmp_path):
+    make_tree(tmp_path / "in", [([], "a", ".jpg"), ([], "a", ".png"), ([], "b", ".png")])
+    found = sorted(j.target.name for j in plan_jobs(tmp_path / "in", tmp_path / "out", "jpg"))
+    assert found == ["a.jpg.jpg", "a.png.jpg", "b.jpg"]
+
+
+def test_the_output_inside_the_input_is_not_input_again(tmp_path):
+    make_tree(tmp_path, [([], "a", ".jpg"), (["out"], "a", ".jpg"), ([".hidden"], "b", ".jpg"), ([], "._c", ".jpg")])
+    assert [j.source.name for j in plan_jobs(tmp_path, tmp_path / "out")] == ["a.jpg"]
+    assert find_stills(tmp_path) == [tmp_path / "a.jpg", tmp_path / "out" / "a.jpg"]
+
+
+@pytest.mark.parametrize("target", ["in", "in/sub/..", "link"])
+def test_an_input_is_never_written_over(tmp_path, target):
+    make_tree(tmp_path / "in", [([], "a", ".jpg"), (["sub"], "b", ".jpg")])
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    with pytest.raises(BadInput, match="place of an input|no stills"):
+        plan_jobs(tmp_path / "in", tmp_path / target)
+
+
+def test_single_files(tmp_path):
+    make_tree(tmp_path, [([], "a", ".jpg"), ([], "c", ".avi")])
+    a, c = tmp_path / "a.jpg", tmp_path / "c.avi"
+    assert plan_jobs(a, tmp_path / "b.png") == [Job(a, tmp_path / "b.png", "still")]
+    assert plan_jobs(a, tmp_path / "folder") == [Job(a, tmp_path / "folder" / "a.jpg", "still")]
+    assert plan_jobs(c, tmp_path / "folder") == [Job(c, tmp_path / "folder" / "c.mp4", "clip")]
+    for source, target, problem in [
+        (a, a, "place of an input"),
+        (a, tmp_path / "b.xyz", "cannot be written as"),
+        (c, tmp_path / "b.png", "cannot be written as"),
+        (tmp_path / "none.jpg", tmp_path / "b.jpg", "no such file"),
+    ]:
+        with pytest.raises(BadInput, match=problem):
+            plan_jobs(source, target)
+
+
+def test_a_report_keeps_what_an_earlier_run_measured(tmp_path):
+    path = tmp_path / "report.json"
+    Report({}, [Entry("a", "A", "still", "done", seconds=1.5, mean_uncertainty=20.0)]).write(path)
+    Report({}, [Entry("a", "A", "still", "skipped"), Entry("b", "B", "still", "failed", error="why")]).write(path)
+    found = json.loads(path.read_text())
+    assert found["totals"] == {"done": 0, "skipped": 1, "failed": 1}
+    assert found["files"][0]["seconds"] == 1.5
+    assert found["files"][0]["mean_uncertainty"] == 20.0
+    assert found["files"][1]["error"] == "why"
