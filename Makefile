@@ -20,7 +20,7 @@ demo: $(VENV)/ready
 	$(BIN)/gen translate "$(INPUT)" "$(OUTPUT)" --model "$(MODEL)" --uncertainty map --compare
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow

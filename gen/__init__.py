@@ -6,14 +6,13 @@ The public names load on first use, because torch and diffusers take seconds to 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gen.about import VERSION as __version__
 from gen.errors import BadInput, BadSetting, GenError, TrainingDiverged
 
 if TYPE_CHECKING:
     from gen.augan.networks import AUGANGenerator
     from gen.augan.pipeline import AUGANOutput, AUGANPipeline
     from gen.augan.training import AUGANSettings, AUGANTrainer
-
-__version__ = "0.1.0"
 
 _LAZY = {
     "AUGANGenerator": "gen.augan.networks",

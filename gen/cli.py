@@ -4,7 +4,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-import gen
+from gen.about import VERSION
+from gen.errors import GenError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("gen.augan.batch:main", "translate a frame, a folder tree or a clip"),
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(usage())
         return 0 if arguments else 2
     if arguments[0] == "--version":
-        print(gen.__version__)
+        print(VERSION)
         return 0
     if arguments[0] not in COMMANDS:
         print(f"gen: there is no command {arguments[0]!r}.\n\n{usage()}", file=sys.stderr)
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module, function = COMMANDS[arguments[0]][0].split(":")
     try:
         return int(getattr(importlib.import_module(module), function)(arguments[1:]) or 0)
-    except gen.GenError as error:
+    except GenError as error:
         print(f"gen {arguments[0]}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

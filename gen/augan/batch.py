@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import re
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gen.augan.networks import StatisticsSmoother
-from gen.augan.pipeline import AUGANPipeline, Direction, Resolution
+from gen.augan.pipeline import AUGANPipeline, Direction, Resolution, parse_resolution
 from gen.errors import BadInput, BadSetting, GenError
 from gen.media.ahead import batches, iterate_ahead, map_ahead
 from gen.media.folders import REPORT, Entry, Job, Report, plan_jobs
@@ -126,25 +125,13 @@ def check_settings(settings: TranslateSettings) -> None:
     """Raises `BadSetting` before any work for what could not go well."""
     parse_resolution(settings.resolution)
     if settings.uncertainty != "none" and settings.direction == "normal_to_adverse":
-        raise BadSetting(
-            "uncertainty: normal_to_adverse has no uncertainty head; only adverse_to_normal has one."
-        )
+        raise BadSetting("uncertainty: normal_to_adverse has no uncertainty head; only adverse_to_normal has one.")
     if not 1 <= settings.quality <= 100:
         raise BadSetting(f"quality: {settings.quality} is outside of 1 to 100; 95 is a good value.")
     for name in ("workers", "batch_size", "tile"):
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise BadSetting(f"{name}: {value} is too small; it must be at least 1.")
-
-
-def parse_resolution(text: str) -> Resolution:
-    """auto, native, or HEIGHTxWIDTH -> what the pipeline takes."""
-    if text in ("auto", "native"):
-        return "auto" if text == "auto" else None
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match or "0" in match.groups():
-        raise BadSetting(f"resolution: {text!r} is not auto, native or HEIGHTxWIDTH, for example 288x512.")
-    return int(match[1]), int(match[2])
 
 
 def outputs_of(job: Job, settings: TranslateSettings) -> list[Path]:
@@ -190,7 +177,7 @@ class Translator:
         self.settings, self.report = settings, report
         self.pipeline = load_pipeline(settings)
         self.pipeline.generator(settings.direction)  # a direction that the model lacks stops the run here
-        self.resolution = parse_resolution(settings.resolution)
+        self.resolution: Resolution = parse_resolution(settings.resolution)
         on_cpu = self.pipeline.device.type == "cpu"
         self.batch_size = settings.batch_size or (1 if on_cpu else 8)
         self.mark = f"Translated by gen ({Path(settings.model).name}, {settings.direction}): not a photograph"
@@ -229,20 +216,27 @@ class Translator:
         ):
             decoded = map_ahead(readers, _decode_timed, jobs, window)
             entries: deque[Future[Entry]] = deque()
-            for batch in batches(
-                self._readable(decoded, bar), self.batch_size, lambda item: item[1].rgb.shape
-            ):
-                try:
-                    results = self._network([still.rgb for _, still, _ in batch])
-                except RuntimeError as error:  # out of memory, above all: these fail, the rest go on
-                    self._failed([job for job, _, _ in batch], error, bar)
-                    continue
-                for (job, still, began), result in zip(batch, results, strict=True):
-                    entries.append(writers.submit(self._write_still, job, still, began, *result))
-                while len(entries) > window:
-                    self._finished(entries.popleft().result(), bar)
-            for entry in entries:
-                self._finished(entry.result(), bar)
+            try:
+                for batch in batches(self._readable(decoded, bar), self.batch_size, lambda item: item[1].rgb.shape):
+                    entries.extend(self._still_batch(batch, writers, bar))
+                    while len(entries) > window:
+                        self._finished(entries.popleft().result(), bar)
+            finally:  # after Ctrl-C too, what is being written is finished and reported
+                for entry in entries:
+                    self._finished(entry.result(), bar)
+
+    def _still_batch(
+        self, batch: Sequence[tuple[Job, Still, float]], writers: ThreadPoolExecutor, bar: "tqdm[Any]"
+    ) -> list[Future[Entry]]:
+        try:
+            results = self._network([still.rgb for _, still, _ in batch])
+        except RuntimeError as error:  # out of memory, above all: these fail, the rest go on
+            self._failed([job for job, _, _ in batch], error, bar)
+            return []
+        return [
+            writers.submit(self._write_still, job, still, began, *result)
+            for (job, still, began), result in zip(batch, results, strict=True)
+        ]
 
     def _readable(
         self, decoded: Iterable[tuple[Job, Still | str, float]], bar: "tqdm[Any]"
@@ -263,9 +257,7 @@ class Translator:
             elif scale is not None and s.uncertainty == "raw":
                 encode_uncertainty_raw(job.beside(".uncertainty", ".png"), scale)
             elif scale is not None and s.uncertainty == "overlay":
-                encode(
-                    job.beside(".overlay"), dataclasses.replace(plain, rgb=overlay_uncertainty(rgb, scale))
-                )
+                encode(job.beside(".overlay"), dataclasses.replace(plain, rgb=overlay_uncertainty(rgb, scale)))
             if s.compare:
                 encode(
                     job.beside(".compare"),
@@ -287,7 +279,9 @@ class Translator:
 
     def _failed(self, jobs: Sequence[Job], error: Exception, bar: "tqdm[Any]") -> None:
         for job in jobs:
-            message = f"{job.source}: {str(error).splitlines()[0]}; a smaller --resolution or --tile 256 needs less memory."
+            message = (
+                f"{job.source}: {str(error).splitlines()[0]}; a smaller --resolution or --tile 256 needs less memory."
+            )
             self._finished(_entry(job, "failed", error=message), bar)
 
     # Clips: one at a time, frames in order, a thread on either side of the network.
@@ -312,18 +306,12 @@ class Translator:
             ExitStack() as stack,
             ThreadPoolExecutor(1) as decoder,
             ThreadPoolExecutor(1) as encoder,
-            tqdm(
-                total=reader.expected_frames or None, unit="frame", desc=job.source.name, leave=False
-            ) as frames_bar,
+            tqdm(total=reader.expected_frames or None, unit="frame", desc=job.source.name, leave=False) as frames_bar,
         ):
             sink = ClipSink(stack, job, reader, self.settings, self.mark)
             written: deque[Future[None]] = deque()
-            for batch in batches(
-                iterate_ahead(decoder, reader, 2 * self.batch_size), self.batch_size, lambda _: None
-            ):
-                for frame, (rgb, scale) in zip(
-                    batch, self._network([f.rgb for f in batch], smoother), strict=True
-                ):
+            for batch in batches(iterate_ahead(decoder, reader, 2 * self.batch_size), self.batch_size, lambda _: None):
+                for frame, (rgb, scale) in zip(batch, self._network([f.rgb for f in batch], smoother), strict=True):
                     written.append(encoder.submit(_write_and_measure, sink, meter, frame, rgb, scale))
                     summaries.append(_statistics(scale))
                     while len(written) > 2 * self.batch_size:
@@ -331,9 +319,7 @@ class Translator:
                 frames_bar.update(len(batch))
             for frame_written in written:
                 frame_written.result()
-        sums = {
-            key: float(np.mean([s[key] for s in summaries])) for key in (summaries[0] if summaries else {})
-        }
+        sums = {key: float(np.mean([s[key] for s in summaries])) for key in (summaries[0] if summaries else {})}
         size = {"width": reader.width, "height": reader.height, "frames": len(summaries)}
         return _entry(job, "done", flicker=meter.result(), **size, **sums)
 
@@ -341,9 +327,7 @@ class Translator:
 class ClipSink:
     """The clips that a job leaves: the translation and what stands beside it."""
 
-    def __init__(
-        self, stack: ExitStack, job: Job, reader: ClipReader, settings: TranslateSettings, mark: str
-    ) -> None:
+    def __init__(self, stack: ExitStack, job: Job, reader: ClipReader, settings: TranslateSettings, mark: str) -> None:
         self.uncertainty = settings.uncertainty
         height, width = reader.height, reader.width
         panels = 2 if settings.direction == "normal_to_adverse" else 3
@@ -366,17 +350,13 @@ class ClipSink:
         if self.compare:
             self.compare.write(side_by_side(frame.rgb, rgb, scale), frame.pts)
         if self.side and scale is not None:
-            picture = (
-                colour_uncertainty(scale) if self.uncertainty == "map" else overlay_uncertainty(rgb, scale)
-            )
+            picture = colour_uncertainty(scale) if self.uncertainty == "map" else overlay_uncertainty(rgb, scale)
             self.side.write(picture, frame.pts)
         if self.raw and scale is not None:
             self.raw.write(scale)
 
 
-def _write_and_measure(
-    sink: ClipSink, meter: FlickerMeter, frame: ClipFrame, rgb: Pixels, scale: Scale
-) -> None:
+def _write_and_measure(sink: ClipSink, meter: FlickerMeter, frame: ClipFrame, rgb: Pixels, scale: Scale) -> None:
     sink.write(frame, rgb, scale)
     meter.update(frame.rgb, rgb)
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from gen.augan.evaluation import FILE_NAME, EvaluateSettings
 from gen.errors import BadInput
 from gen.media.files import write_atomically
-from gen.metrics.provenance import fingerprint
+from gen.provenance import fingerprint
 
 Record = Mapping[str, Any]
 

@@ -77,9 +77,7 @@ def describe(trainer: AUGANTrainer) -> str:
         sum(trainer.step(sample).values()).item()  # pyright: ignore[reportAttributeAccessIssue]
     rate = count * trainer.accelerator.num_processes / (time.perf_counter() - began)
     hours = trainer.total_images / rate / 3600
-    lines.append(
-        f"{trainer.total_images} images at {rate:.2f} images/s: about {hours:.1f} hours on {trainer.device}"
-    )
+    lines.append(f"{trainer.total_images} images at {rate:.2f} images/s: about {hours:.1f} hours on {trainer.device}")
     return "\n".join(lines)
 
 
@@ -101,20 +99,18 @@ def export(arguments: Sequence[str]) -> int:
 
     chosen = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-augan")
     export_model(chosen.run, chosen.out, half=chosen.half)
-    print(
-        f"{chosen.out} written; measure it with: gen evaluate-augan --model {chosen.out} --adverse DIR --normal DIR"
-    )
+    print(f"{chosen.out} written; measure it with: gen evaluate-augan --model {chosen.out} --adverse DIR --normal DIR")
     return 0
 
 
 def evaluate(arguments: Sequence[str]) -> int:
     """`gen evaluate-augan`."""
     from gen.augan.card import write_card
-    from gen.augan.evaluation import EvaluateSettings
+    from gen.augan.evaluation import EvaluateSettings, model_folder
     from gen.augan.evaluation import evaluate as measure
 
     settings = tyro.cli(EvaluateSettings, args=list(arguments), prog="gen evaluate-augan")
     print(json.dumps(measure(settings), indent=2))
-    if settings.out is None:
-        print(f"card: {write_card(Path(settings.model))}")
+    if settings.out is None and (model_folder(settings) / "training.json").exists():
+        print(f"card: {write_card(model_folder(settings))}")
     return 0

@@ -16,7 +16,7 @@ def count_parameters(network: nn.Module) -> int:
 def translation_macs(generator: AUGANGenerator, size: tuple[int, int]) -> int:
     """True MACs of translating one frame of (H, W), counted on shapes alone."""
     with torch.device("meta"):
-        shadow = AUGANGenerator(**{k: v for k, v in generator.config.items() if not k.startswith("_")})
+        shadow = AUGANGenerator(**generator.settings())
         return _macs(shadow, torch.empty(1, 3, *size))
 
 

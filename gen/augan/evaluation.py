@@ -12,15 +12,15 @@ from tqdm import tqdm
 
 from gen import weights
 from gen.augan.losses import GREY_LEVELS, laplace_scale
-from gen.augan.pipeline import MULTIPLE, AUGANPipeline, Direction, Resolution
+from gen.augan.pipeline import MULTIPLE, AUGANPipeline, Direction, Resolution, parse_resolution
 from gen.errors import BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import pad_to_multiple, resize, to_float
 from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.distances import Population, list_images, read_batches
 from gen.metrics.features import FeatureName, Features, load_features
-from gen.metrics.provenance import fingerprint, machine, portable, versions
 from gen.metrics.structure import edge_correlation, luma
+from gen.provenance import fingerprint, machine, portable, versions
 
 FILE_NAME = "evaluation.json"
 
@@ -230,18 +230,6 @@ def judge(scale: Tensor, error: Tensor) -> dict[str, float]:
         "mean_scale": float(predicted.mean()),
         "mean_error": float(actual.mean()),
     }
-
-
-def parse_resolution(text: str) -> Resolution:
-    """auto, native (None) or HxW -> what the pipeline takes. Raises `BadSetting` for anything else."""
-    if text == "auto":
-        return "auto"
-    if text == "native":
-        return None
-    height, _, width = text.partition("x")
-    if height.isdecimal() and width.isdecimal() and int(height) and int(width):
-        return int(height), int(width)
-    raise BadSetting(f"resolution={text!r}: give auto, native or HxW, for example 256x512")
 
 
 def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:

@@ -41,8 +41,9 @@ def export_model(run: Path, out: Path, half: bool = False) -> None:
 
 def for_inference(generator: AUGANGenerator) -> AUGANGenerator:
     """A copy without the reconstruction decoder."""
-    config = {k: v for k, v in generator.config.items() if not k.startswith("_")} | {"reconstruction": False}
-    copy = AUGANGenerator(**config)
+    settings = generator.settings()
+    settings["reconstruction"] = False
+    copy = AUGANGenerator(**settings)
     kept = {k: v for k, v in generator.state_dict().items() if not k.startswith("reconstructor.")}
     copy.load_state_dict(kept)
     return copy.eval()

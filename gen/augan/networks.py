@@ -4,9 +4,10 @@ Kwak et al., "Adverse Weather Image Translation with Asymmetric and Uncertainty-
 (arXiv 2112.04283), sections 1.1 to 1.7 of our notes on it. No convolution has a bias.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +71,7 @@ class StatisticsSmoother:
         return torch.cat([s[0] for s in smoothed]), torch.cat([s[1] for s in smoothed])
 
     @contextmanager
-    def attached(self, network: nn.Module) -> Iterator[None]:
+    def attached(self, network: nn.Module) -> Generator[None]:
         """Within the block, every InstanceNorm of `network` takes its statistics through this smoother."""
         norms = [m for m in network.modules() if isinstance(m, InstanceNorm)]
         for norm in norms:
@@ -203,9 +204,7 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         self.decoder = Decoder(width, blocks, upsampling)
         self.reconstructor = Decoder(width, blocks, upsampling) if reconstruction else None
         self.head = (
-            nn.Sequential(upsample(2 * width, upsampling), to_image(width, 1), nn.Softplus())
-            if uncertainty
-            else None
+            nn.Sequential(upsample(2 * width, upsampling), to_image(width, 1), nn.Softplus()) if uncertainty else None
         )
         initialise(self)
 
@@ -214,9 +213,11 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         features = self.encoder(image)
         transferred = self.transfer(features) if transfer else features
         translated, d1 = self.decoder(transferred)
-        return Translation(
-            translated, features, transferred, self.head(d1) if self.head is not None else None
-        )
+        return Translation(translated, features, transferred, self.head(d1) if self.head is not None else None)
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make a generator of this shape."""
+        return {k: v for k, v in self.config.items() if not k.startswith("_")}
 
     def reconstruct(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
         """Features before the T-net -> the image they came from, through the separate decoder."""
@@ -237,7 +238,7 @@ class Discriminator(nn.Module):
         channels = [3, *(width * 2**i for i in range(levels))]
         self.across = nn.ModuleList()
         self.down = nn.ModuleList()
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in pairwise(channels):
             self.across.append(_block4(before, after, stride=1))
             self.down.append(nn.Sequential(_block4(before, after, stride=2), _block4(after, after, stride=2)))
         self.heads = nn.ModuleList(nn.Sequential(*_conv4(channels[-1], 1, stride=1)) for _ in range(2))

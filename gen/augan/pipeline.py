@@ -1,6 +1,7 @@
 """Translate frames with trained AU-GAN weights: any size, one or many, with a map of the uncertainty."""
 
 import os
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -67,9 +68,11 @@ class AUGANPipeline(DiffusionPipeline):
         self.register_to_config(trained_height=trained_height, trained_width=trained_width)
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str], **kwargs: Any) -> Self:
+    def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]  # diffusers types it in a stub of its own
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> Self:
         """Load by name ("augan-night2day"), folder, or hub id; `variant="fp16"`, `torch_dtype` as in diffusers."""
-        return super().from_pretrained(weights.resolve(name_or_path), **kwargs)
+        return super().from_pretrained(weights.resolve(pretrained_model_name_or_path), **kwargs)
 
     @torch.no_grad()
     def __call__(
@@ -93,9 +96,7 @@ class AUGANPipeline(DiffusionPipeline):
         pictures: list[Any] = []
         maps: list[NDArray[np.float32]] = []
         for batch in _equal_sizes(frames, batch_size):
-            translated, uncertainty = self.translate_frames(
-                batch, direction, resolution=resolution, tile=tile
-            )
+            translated, uncertainty = self.translate_frames(batch, direction, resolution=resolution, tile=tile)
             pictures += [_from_uint8(frame, output_type) for frame in translated]
             maps += list(uncertainty.numpy()) if uncertainty is not None else []
         return AUGANOutput(images=pictures, uncertainty=maps or None)
@@ -155,10 +156,18 @@ class AUGANPipeline(DiffusionPipeline):
             return native
         height, width = resolution
         if height < 1 or width < 1:
-            raise BadSetting(
-                f"resolution: {height}x{width} is no size; give height and width in pixels, as 288x512."
-            )
+            raise BadSetting(f"resolution: {height}x{width} is no size; give height and width in pixels, as 288x512.")
         return height, width
+
+
+def parse_resolution(text: str) -> Resolution:
+    """auto, native, or HEIGHTxWIDTH -> what the pipeline takes."""
+    if text in ("auto", "native"):
+        return "auto" if text == "auto" else None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or "0" in match.groups():
+        raise BadSetting(f"resolution: {text!r} is not auto, native or HEIGHTxWIDTH, for example 288x512.")
+    return int(match[1]), int(match[2])
 
 
 def to_frames(images: Picture | Sequence[Picture]) -> list[Tensor]:
@@ -182,15 +191,11 @@ def _to_frame(image: Picture) -> Tensor:
     if pixels.ndim == 2:
         pixels = pixels[..., None].repeat(3, axis=2)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise BadInput(
-            f"images: a picture of shape {tuple(pixels.shape)}; arrays are (H, W, 3), tensors (3, H, W)."
-        )
+        raise BadInput(f"images: a picture of shape {tuple(pixels.shape)}; arrays are (H, W, 3), tensors (3, H, W).")
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = (np.clip(pixels, 0, 1) * 255).round()
     elif pixels.dtype != np.uint8:
-        raise BadInput(
-            f"images: values of type {pixels.dtype}; they must be uint8 in 0..255 or float in [0, 1]."
-        )
+        raise BadInput(f"images: values of type {pixels.dtype}; they must be uint8 in 0..255 or float in [0, 1].")
     return torch.from_numpy(np.array(pixels, dtype=np.uint8))  # a copy: PIL's memory is read-only
 
 

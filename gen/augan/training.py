@@ -131,9 +131,7 @@ class GeneratorPair(nn.Module):
             log_scale=to_b.log_scale,
         )
 
-    def reconstruct(
-        self, own: AUGANGenerator, other: AUGANGenerator, features: Tensor, noise: Tensor | None
-    ) -> Tensor:
+    def reconstruct(self, own: AUGANGenerator, other: AUGANGenerator, features: Tensor, noise: Tensor | None) -> Tensor:
         """The image that `own` encoded, decoded into its own domain."""
         return own.reconstruct(features, noise) if self.separate else other.decoder(features, noise)[0]
 
@@ -228,7 +226,7 @@ class AUGANTrainer(Trainer[AUGANSettings]):
     def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Generators first, then discriminators on the same translations (section 3)."""
         batches = [self.data.batch(samples) for samples in parts]
-        made: list[PairOutput] = []
+        made: list[tuple[Tensor, Tensor]] = []
         records: list[dict[str, Tensor]] = []
         self.judges.requires_grad_(False)
         with self.updating("generators"):
@@ -236,13 +234,14 @@ class AUGANTrainer(Trainer[AUGANSettings]):
                 with self.synchronised("generators", part):
                     out, terms = self._generator_terms(batch)
                     self.backward("generators", terms, part)
-                made.append(PairOutput(*(x.detach() if x is not None else None for x in out)))
+                # Only the translations are shown to the discriminators; the rest of the graph is let go.
+                made.append((out.fake_a.detach(), out.fake_b.detach()))
                 records.append(terms)
         self.judges.requires_grad_(True)
         with self.updating("discriminators"):
-            for part, (batch, out) in enumerate(zip(batches, made, strict=True)):
+            for part, (batch, fakes) in enumerate(zip(batches, made, strict=True)):
                 with self.synchronised("discriminators", part):
-                    terms = self._discriminator_terms(batch, out)
+                    terms = self._discriminator_terms(batch, *fakes)
                     self.backward("discriminators", terms, part)
                 records[part] |= terms
         return {name: torch.stack([r[name].detach() for r in records]).mean() for name in records[0]}
@@ -258,10 +257,10 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], self.settings)
         return out, terms
 
-    def _discriminator_terms(self, batch: Batch, out: PairOutput) -> dict[str, Tensor]:
+    def _discriminator_terms(self, batch: Batch, fake_a: Tensor, fake_b: Tensor) -> dict[str, Tensor]:
         count = len(batch.seeds)
-        fake_a = self.pools[0].exchange(out.fake_a, [s ^ 1 for s in batch.seeds])
-        fake_b = self.pools[1].exchange(out.fake_b, [s ^ 2 for s in batch.seeds])
+        fake_a = self.pools[0].exchange(fake_a, [s ^ 1 for s in batch.seeds])
+        fake_b = self.pools[1].exchange(fake_b, [s ^ 2 for s in batch.seeds])
         with self.accelerator.autocast():
             judged = self.wrapped["discriminators"](
                 torch.cat([batch.adverse, fake_a]), torch.cat([batch.normal, fake_b])
@@ -279,8 +278,7 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         shape = (2, 4 * self.settings.width, height, width)
         generator = torch.Generator(self.device)
         samples = [
-            torch.randn(shape, generator=generator.manual_seed(seed ^ salt << 8), device=self.device)
-            for seed in seeds
+            torch.randn(shape, generator=generator.manual_seed(seed ^ salt << 8), device=self.device) for seed in seeds
         ]
         return torch.stack(samples, dim=1) * RECONSTRUCTION_NOISE
 
@@ -311,8 +309,7 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             cycled: Translation = other(out.image)
             reconstructed = self.pair.reconstruct(own, other, out.features, None)
         pictures = [
-            to_uint8(x)[0].permute(1, 2, 0).cpu().numpy()
-            for x in (image, out.image, cycled.image, reconstructed)
+            to_uint8(x)[0].permute(1, 2, 0).cpu().numpy() for x in (image, out.image, cycled.image, reconstructed)
         ]
         if out.log_scale is not None:
             scale = colour_uncertainty(losses.laplace_scale(out.log_scale)[0, 0].cpu().numpy())

@@ -1,7 +1,7 @@
 """Files that are either whole or not there."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from gen.errors import BadInput
 
 
 @contextmanager
-def write_atomically(path: Path) -> Iterator[Path]:
+def write_atomically(path: Path) -> Generator[Path]:
     """Yield a temporary path beside `path`; it takes the place of `path` when the block ends well.
 
     On any error, Ctrl-C included, the temporary file is removed and `path` is as it was. The temporary name is
@@ -24,7 +24,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path) -> Generator[Path]:
     """As `write_atomically`, for what a user asked for: raises `BadInput` where the place cannot be written."""
     try:
         with write_atomically(path) as partial:

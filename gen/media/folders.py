@@ -65,9 +65,7 @@ def plan_jobs(source: Path, target: Path, still_format: str = "keep") -> list[Jo
     else:
         raise BadInput(f"{source}: there is no such file or folder.")
     if not inputs:
-        raise BadInput(
-            f"{source}: no stills ({' '.join(STILL_SUFFIXES)}) and no clips ({' '.join(VIDEO_SUFFIXES)})."
-        )
+        raise BadInput(f"{source}: no stills ({' '.join(STILL_SUFFIXES)}) and no clips ({' '.join(VIDEO_SUFFIXES)}).")
     single = source.is_file() and targets[0] == target
     jobs = [_job(s, t, still_format, single) for s, t in zip(inputs, targets, strict=True)]
     return _checked(_separated(jobs))
@@ -81,17 +79,13 @@ def _job(source: Path, target: Path, still_format: str, single: bool) -> Job:
         raise BadInput(f"{target}: a {kind} cannot be written as {suffix!r}; use one of {' '.join(allowed)}.")
     if kind == "clip":
         return Job(source, target if suffix in allowed else target.with_suffix(".mp4"), kind)
-    return Job(
-        source, target if still_format == "keep" or single else target.with_suffix(f".{still_format}"), kind
-    )
+    return Job(source, target if still_format == "keep" or single else target.with_suffix(f".{still_format}"), kind)
 
 
 def _separated(jobs: list[Job]) -> list[Job]:
     shared = {t for t, n in Counter(j.target for j in jobs).items() if n > 1}
     return [
-        Job(j.source, j.target.with_name(j.source.name + j.target.suffix), j.kind)
-        if j.target in shared
-        else j
+        Job(j.source, j.target.with_name(j.source.name + j.target.suffix), j.kind) if j.target in shared else j
         for j in jobs
     ]
 
@@ -100,9 +94,7 @@ def _checked(jobs: list[Job]) -> list[Job]:
     inputs = {job.source.resolve() for job in jobs}
     for job in jobs:
         if job.target.resolve() in inputs:
-            raise BadInput(
-                f"{job.target}: the output would take the place of an input; choose another output folder."
-            )
+            raise BadInput(f"{job.target}: the output would take the place of an input; choose another output folder.")
     return jobs
 
 
@@ -157,9 +149,7 @@ class Report:
         totals = {status: self.count(status) for status in ("done", "skipped", "failed")}
         record = {"totals": totals, "settings": self.settings, "files": [asdict(e) for e in self.entries]}
         with writing(path) as partial:
-            partial.write_text(
-                json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8"
-            )
+            partial.write_text(json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
 
 
 def _earlier_entries(path: Path) -> dict[str, dict[str, object]]:

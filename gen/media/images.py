@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-import gen
+from gen.about import VERSION
 from gen.errors import BadInput
 from gen.media.files import writing
 
@@ -85,7 +85,7 @@ def _decode_with_ffmpeg(path: Path, cause: Exception) -> Still:
 
     try:
         with av.open(str(path)) as container:
-            return Still(next(container.decode(video=0)).to_ndarray(format="rgb24"))
+            return Still(next(container.decode(video=0)).to_ndarray(format="rgb24").astype(np.uint8))
     except (av.FFmpegError, IndexError, StopIteration) as error:
         raise BadInput(f"{path}: this is not a picture that can be read ({cause}).") from error
 
@@ -130,7 +130,7 @@ def marked_exif(exif: bytes | None, mark: str | None) -> bytes:
     if exif:
         data.load(exif)
     if mark:
-        data[ExifTags.Base.Software] = f"gen {gen.__version__}"
+        data[ExifTags.Base.Software] = f"gen {VERSION}"
         data[ExifTags.Base.ImageDescription] = mark
     return data.tobytes()
 
@@ -138,7 +138,7 @@ def marked_exif(exif: bytes | None, mark: str | None) -> bytes:
 def _png_text(mark: str | None) -> PngInfo:
     text = PngInfo()
     if mark:
-        text.add_itxt("Software", f"gen {gen.__version__}")
+        text.add_itxt("Software", f"gen {VERSION}")
         text.add_itxt("Description", mark)
     return text
 
@@ -156,7 +156,7 @@ def colour_uncertainty(scale: NDArray[np.float32]) -> Pixels:
 
 
 def overlay_uncertainty(rgb: Pixels, scale: NDArray[np.float32], floor: float = 12.75) -> Pixels:
-    """The picture (H, W, 3) tinted where it is uncertain: untouched at the floor of b, four fifths colour at the top."""
+    """The picture (H, W, 3) tinted where it is uncertain: untouched at the floor of b, 4/5 colour at the top."""
     weight = np.clip((scale - floor) / (FULL_UNCERTAINTY - floor), 0, 1)[..., None] ** 0.5 * 0.8
     return (rgb * (1 - weight) + colour_uncertainty(scale) * weight).round().astype(np.uint8)
 
@@ -170,7 +170,7 @@ def encode_uncertainty_raw(path: Path, scale: NDArray[np.float32]) -> None:
 def decode_uncertainty_raw(file: Path | BinaryIO) -> NDArray[np.float32]:
     """The inverse of `encode_uncertainty_raw`."""
     with Image.open(file) as image:
-        return np.asarray(image).astype(np.float32) / RAW_UNCERTAINTY_UNITS
+        return np.asarray(image).astype(np.float32) / np.float32(RAW_UNCERTAINTY_UNITS)
 
 
 def _raw_png(scale: NDArray[np.float32]) -> bytes:

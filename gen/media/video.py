@@ -70,16 +70,12 @@ class ClipReader:
                 # ffmpeg turns counter-clockwise by `rotation` to make a frame upright, as rot90 does.
                 rgb = np.rot90(frame.to_ndarray(format="rgb24"), self.quarter_turns)
                 pts = frame.pts if frame.pts is not None else round(count / self.rate / self.time_base)
-                yield ClipFrame(np.ascontiguousarray(rgb), pts)
+                yield ClipFrame(np.ascontiguousarray(rgb, dtype=np.uint8), pts)
                 count += 1
         except av.FFmpegError as error:
-            raise BadInput(
-                f"{self.path}: the clip breaks off after {count} frames ({_reason(error)})."
-            ) from error
+            raise BadInput(f"{self.path}: the clip breaks off after {count} frames ({_reason(error)}).") from error
         if count < self.declared_frames:
-            raise BadInput(
-                f"{self.path}: the clip breaks off after {count} of {self.declared_frames} frames."
-            )
+            raise BadInput(f"{self.path}: the clip breaks off after {count} of {self.declared_frames} frames.")
 
     def close(self) -> None:
         """Close the file."""
@@ -98,9 +94,7 @@ class ClipWriter:
     Use as a context manager; leaving it by an exception removes what was written.
     """
 
-    def __init__(
-        self, path: Path, source: ClipReader, size: tuple[int, int], mark: str | None = None
-    ) -> None:
+    def __init__(self, path: Path, source: ClipReader, size: tuple[int, int], mark: str | None = None) -> None:
         """`size` (H, W) of the frames to come; `mark` goes into the container's comment."""
         self.path, self.source, self.size, self.mark = path, source, size, mark
         self._stack = ExitStack()
@@ -144,9 +138,7 @@ class ClipWriter:
             if self.copy_sound:
                 self.sound_out = self.container.add_stream_from_template(self.sound_in)
             else:
-                self.sound_out = self.container.add_stream(
-                    "aac", rate=self.sound_in.codec_context.sample_rate
-                )
+                self.sound_out = self.container.add_stream("aac", rate=self.sound_in.codec_context.sample_rate)
 
     def write(self, rgb: Pixels, pts: int) -> None:
         """Append a frame (H, W, 3), shown at `pts` in the source's time base."""

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +70,10 @@ def load_frames(name: str, folder: Path, cache: Path, height: int, crop: tuple[i
     missing or empty folder, for unreadable files, and for frames smaller than `crop` (rows, columns).
     """
     if not folder.is_dir():
-        raise BadInput(
-            f"{folder}: the {name} domain must be a folder of images, and there is none of that name."
-        )
+        raise BadInput(f"{folder}: the {name} domain must be a folder of images, and there is none of that name.")
     paths = find_stills(folder)
     if not paths:
-        raise BadInput(
-            f"{folder}: no images for the {name} domain; jpg, png, webp, bmp or tiff files are needed."
-        )
+        raise BadInput(f"{folder}: no images for the {name} domain; jpg, png, webp, bmp or tiff files are needed.")
     stamp = [[str(p), p.stat().st_size, p.stat().st_mtime_ns, height] for p in paths]
     key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]
     index_file, pixel_file = cache / f"{name}-{key}.json", cache / f"{name}-{key}.u8"
@@ -94,23 +91,19 @@ def load_frames(name: str, folder: Path, cache: Path, height: int, crop: tuple[i
 def _write_cache(paths: Sequence[Path], pixel_file: Path, index_file: Path, height: int) -> None:
     sizes: list[tuple[int, int]] = []
     unreadable: list[str] = []
-    partial = pixel_file.with_suffix(f".{os.getpid()}.partial")
-    with ThreadPoolExecutor() as pool, partial.open("wb") as out:
-        decoded = pool.map(lambda p: _decode_resized(p, height), paths)
-        for frame in tqdm(
-            decoded, total=len(paths), desc=f"decoding {pixel_file.stem.split('-')[0]}", leave=False
-        ):
+    unfinished = pixel_file.with_suffix(f".{os.getpid()}.partial")
+    with ThreadPoolExecutor() as pool, unfinished.open("wb") as out:
+        decoded = pool.map(partial(_decode_resized, height=height), paths)
+        for frame in tqdm(decoded, total=len(paths), desc=f"decoding {pixel_file.stem.split('-')[0]}", leave=False):
             if isinstance(frame, str):
                 unreadable.append(frame)
             else:
                 sizes.append(frame.shape[:2])
                 out.write(frame.tobytes())
     if unreadable:
-        partial.unlink()
-        raise BadInput(
-            f"{len(unreadable)} unreadable files; remove or repair them:\n  " + "\n  ".join(unreadable)
-        )
-    os.replace(partial, pixel_file)
+        unfinished.unlink()
+        raise BadInput(f"{len(unreadable)} unreadable files; remove or repair them:\n  " + "\n  ".join(unreadable))
+    os.replace(unfinished, pixel_file)
     index_file.write_text(json.dumps(sizes))
 
 
@@ -149,9 +142,7 @@ class Batch:
 class UnpairedData:
     """Two domains of frames, drawn independently: own order, own crop, own flip for each."""
 
-    def __init__(
-        self, adverse: Frames, normal: Frames, crop: tuple[int, int], seed: int, device: torch.device
-    ) -> None:
+    def __init__(self, adverse: Frames, normal: Frames, crop: tuple[int, int], seed: int, device: torch.device) -> None:
         """Frames move to a CUDA device when they take less than a quarter of its free memory."""
         self.adverse, self.normal = (_to_device(f, device) for f in (adverse, normal))
         self.crop, self.seed, self.device = crop, seed, device
@@ -161,9 +152,7 @@ class UnpairedData:
         """The batch of these numbers of the run's endless sequence of samples."""
         drawn = [np.random.default_rng((self.seed, sample)) for sample in samples]
         domains = [
-            torch.cat(
-                [self._draw(frames, rng, sample, salt) for rng, sample in zip(drawn, samples, strict=True)]
-            )
+            torch.cat([self._draw(frames, rng, sample, salt) for rng, sample in zip(drawn, samples, strict=True)])
             for salt, frames in enumerate((self.adverse, self.normal))
         ]
         adverse, normal = (to_float(d.to(self.device, non_blocking=True)) for d in domains)
@@ -173,9 +162,7 @@ class UnpairedData:
         """One cropped, perhaps flipped frame, uint8 (1, 3, H, W)."""
         epoch, place = divmod(sample, len(frames))
         frame = frames.frame(int(self._order(len(frames), epoch, salt)[place]))
-        top, left = (
-            int(rng.integers(have - want + 1)) for have, want in zip(frame.shape[1:], self.crop, strict=True)
-        )
+        top, left = (int(rng.integers(have - want + 1)) for have, want in zip(frame.shape[1:], self.crop, strict=True))
         crop = frame[None, :, top : top + self.crop[0], left : left + self.crop[1]]
         return hflip(crop) if rng.random() < 0.5 else crop
 

@@ -38,9 +38,7 @@ class RunLog:
     def metrics(self, images: int, values: Mapping[str, float]) -> None:
         """One line of metrics at this count of images shown."""
         with (self.folder / METRICS).open("a") as file:
-            file.write(
-                json.dumps({"images": images, **{k: float(f"{v:.6g}") for k, v in values.items()}}) + "\n"
-            )
+            file.write(json.dumps({"images": images, **{k: float(f"{v:.6g}") for k, v in values.items()}}) + "\n")
         for name, value in values.items():
             self.board.add_scalar(name, value, images)
         losses = {k.removeprefix("loss/"): f"{v:.3f}" for k, v in values.items() if k.startswith("loss/")}

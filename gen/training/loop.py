@@ -4,15 +4,13 @@ A trainer gives its networks, one optimiser step, and a sample grid; this loop d
 function of the seed and of the number of the image, so that a resumed run is the same run, bit for bit on a CPU.
 """
 
-import os
-import platform
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from gen.errors import BadSetting, TrainingDiverged
+from gen.provenance import machine
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from gen.training.logging import RunLog
 from gen.training.settings import TrainerSettings, as_record, check_same_run
@@ -104,7 +103,7 @@ class Trainer(ABC, Generic[S]):
     # Tools for a subclass's step.
 
     @contextmanager
-    def updating(self, name: str) -> Iterator[None]:
+    def updating(self, name: str) -> Generator[None]:
         """Gradients of network `name` start at zero, and its optimiser steps at the end of the block."""
         optimizer = self.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
@@ -122,7 +121,7 @@ class Trainer(ABC, Generic[S]):
         return nullcontext() if last else self.accelerator.no_sync(self.wrapped[name])
 
     @contextmanager
-    def averaged_weights(self) -> Iterator[None]:
+    def averaged_weights(self) -> Generator[None]:
         """Within the block, the averaged network has its EMA weights."""
         self.ema.store(self.averaged.parameters())
         self.ema.copy_to(self.averaged.parameters())
@@ -190,8 +189,7 @@ class Trainer(ABC, Generic[S]):
         if not self._losses:
             return
         names = self._losses[0][1]
-        values = self.accelerator.reduce(torch.stack([v for _, _, v in self._losses]), reduction="mean")
-        table = values.float().cpu().numpy()
+        table = self._reduced(torch.stack([v for _, _, v in self._losses])).float().cpu().numpy()
         for (images, _, _), row in zip(self._losses, table, strict=True):
             for name, value in zip(names, row, strict=True):
                 if not np.isfinite(value):
@@ -205,17 +203,17 @@ class Trainer(ABC, Generic[S]):
             self.log.metrics(self.images_shown, record)
         # All processes must leave at the same step: one that was told to stop tells the others.
         if self.accelerator.num_processes > 1:
-            self._stop = bool(
-                self.accelerator.reduce(torch.tensor(float(self._stop), device=self.device)) > 0
-            )
+            self._stop = self._reduced(torch.tensor(float(self._stop), device=self.device)).item() > 0
+
+    def _reduced(self, values: Tensor) -> Tensor:
+        """Mean over the processes."""
+        return cast(Tensor, self.accelerator.reduce(values, reduction="mean"))
 
     def _divergence(self, name: str, value: float, images: int) -> str:
         step = images // self.settings.batch
         last = latest_checkpoint(self.settings.out / "checkpoints")
         kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
-        return (
-            f"loss {name} became {value} at step {step} ({images} images); {kept}. A smaller lr often helps."
-        )
+        return f"loss {name} became {value} at step {step} ({images} images); {kept}. A smaller lr often helps."
 
     def _sample(self) -> None:
         if self.log:
@@ -229,22 +227,22 @@ class Trainer(ABC, Generic[S]):
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
+        networks = {k: v.state_dict() for k, v in self.raw.items()}
+        for name, network in networks.items():
+            for key, value in network.items():
+                if not torch.isfinite(value).all():
+                    what = f"(weights {name}.{key})"
+                    raise TrainingDiverged(self._divergence(what, float("nan"), self.images_shown))
         state = {
             "settings": as_record(self.settings),
             "images_shown": self.images_shown,
             "seconds": self.seconds,
-            "hardware": describe_hardware(self.device, self.accelerator.num_processes),
-            "networks": {k: v.state_dict() for k, v in self.raw.items()},
+            "hardware": machine(self.device) | {"processes": self.accelerator.num_processes},
+            "networks": networks,
             "optimizers": {k: v.state_dict() for k, v in self.optimizers.items()},
             "ema": self.ema.state_dict(),
             "extra": self.extra_state(),
         }
-        for name, network in state["networks"].items():
-            for key, value in network.items():
-                if not torch.isfinite(value).all():
-                    raise TrainingDiverged(
-                        self._divergence(f"(weights {name}.{key})", float("nan"), self.images_shown)
-                    )
         save_checkpoint(self.settings.out / "checkpoints", self.images_shown, state)
 
     def resume(self) -> None:
@@ -263,7 +261,7 @@ class Trainer(ABC, Generic[S]):
         self.accelerator.print(f"going on from {path} at {self.images_shown} of {self.total_images} images")
 
     @contextmanager
-    def _stop_on_signals(self) -> Iterator[None]:
+    def _stop_on_signals(self) -> Generator[None]:
         """Ctrl-C and a polite kill end the run after the step that is under way; a second Ctrl-C ends it at once."""
 
         def stop(number: int, frame: FrameType | None) -> None:
@@ -288,23 +286,3 @@ def set_lr(optimizer: Optimizer, lr: float) -> None:
     """Set the learning rate of all groups."""
     for group in optimizer.param_groups:
         group["lr"] = lr
-
-
-def describe_hardware(device: torch.device, processes: int) -> dict[str, Any]:
-    """What a run was computed on, for the record."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
-    return {
-        "device": name,
-        "processes": processes,
-        "cpu_cores": os.cpu_count(),
-        "torch": str(torch.__version__),
-    }
-
-
-def cpu_name() -> str:
-    """The processor's model name."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -57,9 +57,7 @@ def test_kinds_of_input_agree(pipe, tmp_path):
     found = [pipe(x, output_type="np").images[0] for x in kinds]
     for other in found[1:]:
         np.testing.assert_array_equal(found[0], other)
-    together = pipe(
-        [array, str(tmp_path / "x.png"), Image.fromarray(array[:16])], output_type="np", batch_size=2
-    )
+    together = pipe([array, str(tmp_path / "x.png"), Image.fromarray(array[:16])], output_type="np", batch_size=2)
     np.testing.assert_allclose(together.images[1].astype(int), found[0], atol=1)
     assert together.images[2].shape == (16, 40, 3)
 
@@ -82,9 +80,7 @@ def test_both_directions(pipe):
         pipe(array, direction="sideways")
 
 
-@pytest.mark.parametrize(
-    "bad", [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.int32), np.zeros((0, 4, 3))]
-)
+@pytest.mark.parametrize("bad", [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.int32), np.zeros((0, 4, 3))])
 def test_bad_pictures_are_refused_in_a_sentence(pipe, bad):
     with pytest.raises(BadInput, match="images"):
         pipe(bad)
@@ -96,9 +92,7 @@ def test_save_and_load_are_the_same_model(pipe, tmp_path):
     array = picture(40, 64)
     loaded = AUGANPipeline.from_pretrained(tmp_path / "model")
     assert (loaded.config.trained_height, loaded.config.trained_width) == (32, 56)
-    np.testing.assert_array_equal(
-        loaded(array, output_type="np").images[0], pipe(array, output_type="np").images[0]
-    )
+    np.testing.assert_array_equal(loaded(array, output_type="np").images[0], pipe(array, output_type="np").images[0])
     assert loaded.adverse_to_normal.dtype == torch.float32
     half = AUGANPipeline.from_pretrained(tmp_path / "model", variant="fp16", torch_dtype=torch.bfloat16)
     a = half(array, output_type="np").images[0].astype(int)
@@ -133,9 +127,7 @@ def test_strips_with_smoothed_statistics():
     for tile in (None, 7):
         smoother = StatisticsSmoother(0.8)
         parts = [
-            pipe.translate_frames(
-                f[None], "adverse_to_normal", resolution=None, tile=tile, smoother=smoother
-            )[0]
+            pipe.translate_frames(f[None], "adverse_to_normal", resolution=None, tile=tile, smoother=smoother)[0]
             for f in frames
         ]
         found.append(torch.cat(parts).int())
@@ -149,9 +141,7 @@ def test_smoothing_steadies_a_flickering_clip(pipe):
     frames = torch.from_numpy(frames.astype(np.uint8))
 
     def change(smoother):
-        out = [
-            pipe.translate_frames(f[None], "adverse_to_normal", smoother=smoother)[0].float() for f in frames
-        ]
+        out = [pipe.translate_frames(f[None], "adverse_to_normal", smoother=smoother)[0].float() for f in frames]
         return torch.stack(out)[:, :, :, :30].diff(dim=0).abs()[2:].mean().item()
 
     assert change(StatisticsSmoother(0.9)) < 0.6 * change(None)

@@ -106,9 +106,7 @@ def test_sigkill_and_resume_end_with_the_same_weights_bit_for_bit(two_domains, t
     whole, killed = ((tmp_path / n / "metrics.jsonl").read_text().splitlines() for n in ("whole", "killed"))
     for ours, theirs in zip(whole, killed, strict=True):
         a, b = json.loads(ours), json.loads(theirs)
-        assert {k: v for k, v in a.items() if "second" not in k} == {
-            k: v for k, v in b.items() if "second" not in k
-        }
+        assert {k: v for k, v in a.items() if "second" not in k} == {k: v for k, v in b.items() if "second" not in k}
 
 
 def test_two_processes_train_as_one(two_domains, tmp_path):

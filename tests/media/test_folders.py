@@ -63,7 +63,7 @@ def test_the_output_inside_the_input_is_not_input_again(tmp_path):
 def test_an_input_is_never_written_over(tmp_path, target):
     make_tree(tmp_path / "in", [([], "a", ".jpg"), (["sub"], "b", ".jpg")])
     (tmp_path / "link").symlink_to(tmp_path / "in")
-    with pytest.raises(BadInput, match="place of an input|no stills"):
+    with pytest.raises(BadInput, match=r"place of an input|no stills"):
         plan_jobs(tmp_path / "in", tmp_path / target)
 
 

@@ -168,17 +168,23 @@ def test_broken_clips_are_named(tmp_path, kept):
 
 
 def test_a_clip_with_its_index_in_front_that_breaks_off(tmp_path):
-    make_clip(tmp_path / "whole.mp4", [np.random.default_rng(i).integers(0, 256, (48, 64, 3), dtype=np.uint8) for i in range(20)])
-    with av.open(str(tmp_path / "whole.mp4")) as source:
-        with av.open(str(tmp_path / "broken.mp4"), "w", options={"movflags": "faststart"}) as out:
-            stream = out.add_stream_from_template(source.streams.video[0])
-            for packet in source.demux(video=0):
-                if packet.dts is not None:
-                    packet.stream = stream
-                    out.mux(packet)
+    rng = np.random.default_rng(0)
+    make_clip(tmp_path / "whole.mp4", [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(20)])
+    with (
+        av.open(str(tmp_path / "whole.mp4")) as source,
+        av.open(str(tmp_path / "broken.mp4"), "w", options={"movflags": "faststart"}) as out,
+    ):
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                out.mux(packet)
     data = (tmp_path / "broken.mp4").read_bytes()
     (tmp_path / "broken.mp4").write_bytes(data[: len(data) // 2])
-    with ClipReader(tmp_path / "broken.mp4") as reader, pytest.raises(BadInput, match=r"broken\.mp4.* breaks off after \d+"):
+    with (
+        ClipReader(tmp_path / "broken.mp4") as reader,
+        pytest.raises(BadInput, match=r"broken\.mp4.* breaks off after \d+"),
+    ):
         list(reader)
 
 

@@ -39,7 +39,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 def machine(device: torch.device) -> dict[str, str | int | None]:
     """The processor's model and cores, and the GPU's name where it was used."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpu": gpu}
+    return {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpu": gpu, "torch": str(torch.__version__)}
 
 
 def _cpu_model() -> str:

@@ -1,0 +1,291 @@
+"""The folder tool on real trees: every kind of file, broken ones between them, killed and taken up again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import ExifTags, Image
+
+from gen import AUGANPipeline
+from gen.augan.networks import AUGANGenerator
+from gen.cli import main
+from gen.media.ahead import batches, iterate_ahead, map_ahead
+from gen.media.images import decode_still, decode_uncertainty_raw
+from gen.media.video import ClipReader
+from tests.conftest import street
+from tests.media.test_video import make_clip, moving_bars, show_times
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("model")
+    shape = {"width": 4, "blocks": 1, "reconstruction": False}
+    AUGANPipeline(
+        AUGANGenerator(transfer_blocks=1, uncertainty=True, **shape),
+        AUGANGenerator(transfer_blocks=0, uncertainty=False, **shape),
+        trained_height=32,
+        trained_width=56,
+    ).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def tree(tmp_path) -> Path:
+    """What a person's folder holds: good files of all kinds, and bad ones."""
+    root = tmp_path / "in"
+    (root / "rear").mkdir(parents=True)
+    night = street(np.random.default_rng(0), 48, 64, True)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (52.0, 30.0, 0.0)
+    Image.fromarray(night).save(root / "turned.jpg", exif=exif)
+    Image.fromarray(night).save(root / "rear" / "夜 été.png")
+    Image.fromarray(night).convert("CMYK").save(root / "cmyk.jpg")
+    Image.fromarray(night[..., 0].astype(np.uint16) * 257).save(root / "deep.png")
+    alpha = Image.fromarray(np.linspace(0, 255, 48 * 64).reshape(48, 64).astype(np.uint8))
+    glass = Image.fromarray(night)
+    glass.putalpha(alpha)
+    glass.save(root / "rear" / "alpha.webp", lossless=True)
+    (root / "corrupt.jpg").write_bytes((root / "cmyk.jpg").read_bytes()[:300])
+    (root / "zero.png").touch()
+    make_clip(root / "rear" / "drive.mp4", moving_bars(6), sound="aac")
+    data = make_clip(root / "cut.mp4", moving_bars(20)).read_bytes()
+    (root / "cut.mp4").write_bytes(data[: len(data) // 2])
+    (root / "notes.txt").write_text("not a picture")
+    return root
+
+
+BAD = {"corrupt.jpg", "zero.png", "cut.mp4"}
+GOOD = {"turned.jpg", "rear/夜 été.png", "cmyk.jpg", "deep.png", "rear/alpha.webp", "rear/drive.mp4"}
+
+
+def files_below(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def report_of(out: Path) -> dict[str, dict]:
+    return {Path(f["input"]).name: f for f in json.loads((out / "report.json").read_text())["files"]}
+
+
+def test_a_tree_with_good_and_bad_files(tree, tmp_path, model):
+    out = tmp_path / "out"
+    assert main(["translate", str(tree), str(out), "--model", model]) == 1
+    assert files_below(out) == GOOD | {"report.json"}
+    report = report_of(out)
+    assert {Path(name).name for name in BAD} == {n for n, f in report.items() if f["status"] == "failed"}
+    for name in BAD:
+        assert Path(name).name in report[Path(name).name]["error"]
+    assert decode_still(out / "turned.jpg").rgb.shape == (64, 48, 3)
+    exif = Image.open(out / "turned.jpg").getexif()
+    assert exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] == (52.0, 30.0, 0.0)
+    assert "not a photograph" in exif[ExifTags.Base.ImageDescription]
+    assert decode_still(out / "rear" / "alpha.webp").alpha is not None
+    assert report["deep.png"]["mean_uncertainty"] >= 12.75
+    assert report["deep.png"]["p95_uncertainty"] >= report["deep.png"]["mean_uncertainty"] - 1e-3
+    assert report["drive.mp4"]["frames"] == 6
+    assert set(report["drive.mp4"]["flicker"]) == {"source_warp_error", "output_warp_error", "added_warp_error"}
+
+
+def test_the_translation_is_the_pipelines(tree, tmp_path, model):
+    main(["translate", str(tree / "rear" / "夜 été.png"), str(tmp_path / "day.png"), "--model", model])
+    by_hand = AUGANPipeline.from_pretrained(model)(tree / "rear" / "夜 été.png", output_type="np")
+    np.testing.assert_array_equal(decode_still(tmp_path / "day.png").rgb, by_hand.images[0])
+    report = json.loads((tmp_path / "day.report.json").read_text())["files"][0]
+    assert report["mean_uncertainty"] == pytest.approx(by_hand.uncertainty[0].mean(), rel=1e-5)
+
+
+def test_finished_files_are_not_done_again_and_missing_ones_are(tree, tmp_path, model):
+    out = tmp_path / "out"
+    arguments = ["translate", str(tree), str(out), "--model", model]
+    main(arguments)
+    before = {name: (out / name).stat().st_mtime_ns for name in GOOD}
+    (out / "deep.png").unlink()
+    main(arguments)
+    after = {name: (out / name).stat().st_mtime_ns for name in GOOD}
+    assert {name for name in GOOD if before[name] != after[name]} == {"deep.png"}
+    assert {n for n, f in report_of(out).items() if f["status"] == "done"} == {"deep.png"}
+    assert report_of(out)["cmyk.jpg"]["seconds"] > 0  # kept from the first run
+    main([*arguments, "--overwrite"])
+    assert all((out / name).stat().st_mtime_ns > after[name] for name in GOOD)
+
+
+@pytest.mark.parametrize("kind", ["map", "overlay", "raw"])
+def test_side_files(tree, tmp_path, model, kind):
+    out = tmp_path / "out"
+    arguments = ["translate", str(tree), str(out), "--model", model, "--uncertainty", kind, "--compare"]
+    assert main(arguments) == 1
+    still, clip = {
+        "map": ("deep.uncertainty.png", "rear/drive.uncertainty.mp4"),
+        "overlay": ("deep.overlay.png", "rear/drive.overlay.mp4"),
+        "raw": ("deep.uncertainty.png", "rear/drive.uncertainty.zip"),
+    }[kind]
+    made = files_below(out)
+    assert {still, clip, "deep.compare.png", "rear/drive.compare.mp4"} <= made
+    assert len(made) == 3 * len(GOOD) + 1
+    assert decode_still(out / "deep.compare.png").rgb.shape == (48, 3 * 64, 3)
+    if kind == "raw":
+        mean = decode_uncertainty_raw(out / still).mean()
+        assert mean == pytest.approx(report_of(out)["deep.png"]["mean_uncertainty"], abs=0.01)
+    with ClipReader(out / "rear" / "drive.compare.mp4") as reader:
+        assert (reader.height, reader.width, len(list(reader))) == (48, 192, 6)
+    (out / still).unlink()
+    main(arguments)
+    assert {n for n, f in report_of(out).items() if f["status"] == "done"} == {"deep.png"}
+    assert main(["translate", str(out), str(tmp_path / "again"), "--model", model]) == 0
+    assert not [n for n in files_below(tmp_path / "again") if "uncertainty" in n or "compare" in n or "overlay" in n]
+
+
+def test_formats_and_metadata_options(tree, tmp_path, model):
+    out = tmp_path / "out"
+    main(["translate", str(tree), str(out), "--model", model, "--format", "png", "--strip-metadata"])
+    assert "turned.png" in files_below(out)
+    exif = Image.open(out / "turned.png").getexif()
+    assert not exif.get_ifd(ExifTags.IFD.GPSInfo)
+    assert "not a photograph" in exif[ExifTags.Base.ImageDescription]
+
+
+def test_clips_keep_time_sound_and_size(tmp_path, model):
+    clip = make_clip(tmp_path / "in.mkv", moving_bars(7, 47, 63), sound="aac", times=[0, 40, 80, 200, 240, 500, 540])
+    assert main(["translate", str(clip), str(tmp_path / "out.mkv"), "--model", model, "--batch-size", "3"]) == 0
+    with ClipReader(tmp_path / "out.mkv") as out:
+        assert (out.height, out.width) == (47, 63)
+        assert out.container.streams.audio[0].codec_context.name == "aac"
+    np.testing.assert_allclose(show_times(tmp_path / "out.mkv"), show_times(clip), atol=2e-3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_smoothing_is_on_for_clips_and_can_be_turned_off(tmp_path, model, batch_size):
+    """A lamp that flashes: with smoothing the translation adds less change of its own."""
+    frames = [np.clip(f * 0.4 + (70 if i % 2 else 0) * (np.arange(64) > 48)[None, :, None], 0, 255).astype(np.uint8)
+              for i, f in enumerate([moving_bars(1)[0]] * 12)]  # fmt: skip
+    clip = make_clip(tmp_path / "in.mp4", frames)
+    added = {}
+    for seconds in ("0.5", "0"):
+        out = tmp_path / f"out{seconds}.mp4"
+        command = ["translate", str(clip), str(out), "--model", model, "--smooth", seconds]
+        assert main([*command, "--batch-size", str(batch_size)]) == 0
+        report = json.loads(out.with_name(f"{out.stem}.report.json").read_text())["files"][0]
+        added[seconds] = report["flicker"]["added_warp_error"]
+    assert added["0.5"] < added["0"]
+
+
+def test_a_killed_run_leaves_no_half_file_and_is_taken_up_again(tmp_path, model):
+    night = tmp_path / "in"
+    night.mkdir()
+    for i in range(60):
+        Image.fromarray(street(np.random.default_rng(i), 120, 200, True)).save(night / f"{i:03d}.png")
+    out = tmp_path / "out"
+    command = [sys.executable, str(REPOSITORY / "scripts" / "translate.py"), str(night), str(out), "--model", model]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not list(out.glob("*.png")) and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+    finished = {p.name for p in out.glob("[0-9]*.png")}
+    assert 0 < len(finished) < 60
+    for name in finished:
+        assert decode_still(out / name).rgb.shape == (120, 200, 3)
+    assert main(["translate", str(night), str(out), "--model", model]) == 0
+    assert {p.name for p in out.glob("[0-9]*.png")} == {p.name for p in night.iterdir()}
+    skipped = {n for n, f in report_of(out).items() if f["status"] == "skipped"}
+    assert skipped == finished
+
+
+def test_ctrl_c_writes_the_report_and_leaves_130(tmp_path, model):
+    night = tmp_path / "in"
+    night.mkdir()
+    for i in range(60):
+        Image.fromarray(street(np.random.default_rng(i), 120, 200, True)).save(night / f"{i:03d}.png")
+    out = tmp_path / "out"
+    command = [sys.executable, str(REPOSITORY / "scripts" / "translate.py"), str(night), str(out), "--model", model]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while not list(out.glob("*.png")) and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate()[1]
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    done = {n for n, f in report_of(out).items() if f["status"] == "done"}
+    assert 0 < len(done) < 60
+    assert not [p for p in out.iterdir() if "partial" in p.name]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--direction", "normal_to_adverse", "--uncertainty", "map"], "no uncertainty head"),
+        (["--resolution", "big"], "resolution"),
+        (["--resolution", "0x5"], "resolution"),
+        (["--quality", "0"], "quality"),
+        (["--workers", "0"], "workers"),
+        (["--model", "nowhere"], "no model of this name"),
+        (["--device", "cuda:9"], "device"),
+    ],
+)
+def test_wrong_settings_are_told_in_a_sentence_before_any_work(tree, tmp_path, model, capsys, more, message):
+    assert main(["translate", str(tree), str(tmp_path / "out"), "--model", model, *more]) == 1
+    assert message in capsys.readouterr().err
+    assert files_below(tmp_path / "out") <= {"report.json"}
+
+
+@pytest.mark.parametrize("place", ["under a file", "read-only"])
+def test_an_output_that_cannot_be_written(tree, tmp_path, model, capsys, place):
+    out = tmp_path / "out"
+    if place == "under a file":
+        out.write_text("a file")
+        out = out / "sub"
+    else:
+        out.mkdir()
+        out.chmod(0o555)
+        if os.access(out, os.W_OK):
+            pytest.skip("this user may write anywhere")
+    assert main(["translate", str(tree), str(out), "--model", model]) == 1
+    assert str(out) in capsys.readouterr().err
+
+
+def test_an_input_is_never_written_over(tree, model, capsys):
+    before = {p: p.read_bytes() for p in tree.rglob("*") if p.is_file()}
+    assert main(["translate", str(tree), str(tree), "--model", model]) == 1
+    assert before == {p: p.read_bytes() for p in tree.rglob("*") if p.is_file()}
+
+
+def test_day_to_night(tree, tmp_path, model):
+    arguments = [str(tree / "cmyk.jpg"), str(tmp_path / "night.jpg"), "--direction", "normal_to_adverse"]
+    assert main(["translate", *arguments, "--model", model, "--compare"]) == 0
+    assert decode_still(tmp_path / "night.compare.jpg").rgb.shape == (48, 128, 3)
+
+
+def test_look_ahead_is_in_order_and_within_bounds():
+    from concurrent.futures import ThreadPoolExecutor
+
+    drawn: list[int] = []
+
+    def source():
+        for i in range(50):
+            drawn.append(i)
+            yield i
+
+    with ThreadPoolExecutor(2) as pool:
+        for consumed, value in enumerate(map_ahead(pool, lambda i: i * i, source(), window=5)):
+            assert value == consumed * consumed
+            assert len(drawn) <= consumed + 5
+    drawn.clear()
+    with ThreadPoolExecutor(1) as pool:
+        for consumed, value in enumerate(iterate_ahead(pool, source(), window=5)):
+            assert value == consumed
+            assert len(drawn) <= consumed + 6
+    assert [list(b) for b in batches([1, 3, 5, 2, 7, 9, 11, 13], 3, lambda i: i % 2)] == [
+        [1, 3, 5],
+        [2],
+        [7, 9, 11],
+        [13],
+    ]
