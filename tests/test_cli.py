@@ -1,0 +1,46 @@
+"""The command line before any command is chosen, and the house rules."""
+
+import subprocess
+import sys
+
+import pytest
+
+from gen.cli import COMMANDS, main
+
+HEAVY = {"torch", "diffusers", "kornia", "accelerate", "numpy", "PIL", "av", "cv2", "tyro", "matplotlib"}
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    """`gen --help` must answer within 0.3 s; torch alone takes a second to import."""
+    code = "import sys, gen.cli; gen.cli.main(['--help']); print(sorted(m for m in sys.modules if '.' not in m))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for name in COMMANDS:
+        assert name in out
+    assert not HEAVY & set(out.splitlines()[-1].strip("[]").replace("'", "").split(", "))
+
+
+def test_as_a_person_starts_it(gen_command):
+    done = subprocess.run([*gen_command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0.1.0"
+    assert subprocess.run([*gen_command], capture_output=True, check=False).returncode == 2
+
+
+def test_an_unknown_command_is_told(capsys):
+    assert main(["trasnlate"]) == 2
+    assert "no command 'trasnlate'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([name, "--help"])
+    assert left.value.code == 0
+    assert f"gen {name}" in capsys.readouterr().out
+
+
+def test_imports_run_one_way():
+    """The contracts in pyproject.toml: web -> wings -> metrics, training -> media, weights."""
+    code = "from importlinter.cli import lint_imports; raise SystemExit(lint_imports())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "0 broken" in done.stdout

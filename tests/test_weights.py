@@ -1,0 +1,43 @@
+"""From a name to a folder, and the shipped models."""
+
+import numpy as np
+import pytest
+
+from gen import AUGANPipeline, BadInput, weights
+
+
+def test_names_paths_and_hub_ids(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model_index.json").write_text("{}")
+    monkeypatch.setenv("GEN_WEIGHTS", str(tmp_path))
+    assert weights.resolve("mine") == str(tmp_path / "mine")
+    assert weights.resolve(tmp_path / "mine") == str(tmp_path / "mine")
+    assert weights.resolve("someone/their-model") == "someone/their-model"
+    assert "mine" in weights.available()
+    with pytest.raises(BadInput, match=r"nothing: no model of this name.*mine"):
+        weights.resolve("nothing")
+
+
+def test_the_shipped_model_brightens_a_night_and_knows_where_lamps_are(shared_data):
+    pipe = AUGANPipeline.from_pretrained("augan-night2day")
+    frames = sorted((shared_data / "driving" / "val" / "night").glob("*.jpg"))[::25]
+    days = sorted((shared_data / "driving" / "val" / "day").glob("*.jpg"))[::25]
+    out = pipe(frames, direction="adverse_to_normal", output_type="np")
+    before = np.mean([pipe_input(f).mean() for f in frames])
+    after = np.mean([image.mean() for image in out.images])
+    real = np.mean([pipe_input(f).mean() for f in days])
+    assert abs(after - real) < 0.35 * abs(before - real)
+    ratios = []
+    for frame, scale in zip(frames, out.uncertainty, strict=True):
+        lamps = pipe_input(frame).max(axis=2) > 240
+        if 50 < lamps.sum() < lamps.size / 4:
+            ratios.append(scale[lamps].mean() / scale[~lamps].mean())
+    assert np.mean(ratios) > 1.2
+    night = pipe(days[0], direction="normal_to_adverse", output_type="np").images[0]
+    assert night.mean() < 0.6 * pipe_input(days[0]).mean()
+
+
+def pipe_input(path) -> np.ndarray:
+    from gen.media.images import decode_still
+
+    return decode_still(path).rgb

@@ -1,0 +1,97 @@
+"""Frames in a cache, drawn by number."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gen import BadInput
+from gen.training.data import UnpairedData, load_frames
+from tests.conftest import street
+
+CPU = torch.device("cpu")
+
+
+def test_frames_keep_their_pixels_and_their_aspect(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = {"a": street(rng, 40, 60, True), "b": street(rng, 40, 90, True), "c": street(rng, 80, 120, True)}
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+    frames = load_frames("adverse", tmp_path, tmp_path / "cache", 40, (32, 48))
+    assert frames.sizes == ((40, 60), (40, 90), (40, 60))
+    for index, name in enumerate("ab"):
+        np.testing.assert_array_equal(frames.frame(index).permute(1, 2, 0).numpy(), pictures[name])
+    assert frames.summary()["cached_size"] == (40, 60)
+
+
+def test_the_cache_is_used_again_until_a_file_changes(two_domains, tmp_path):
+    cache = tmp_path / "cache"
+    load_frames("adverse", two_domains[0], cache, 40, (32, 48))
+    written = {p: p.stat().st_mtime_ns for p in cache.iterdir()}
+    load_frames("adverse", two_domains[0], cache, 40, (32, 48))
+    assert written == {p: p.stat().st_mtime_ns for p in cache.iterdir()}
+    Image.fromarray(np.full((80, 128, 3), 77, np.uint8)).save(two_domains[0] / "000.png")
+    assert (load_frames("adverse", two_domains[0], cache, 40, (32, 48)).frame(0) == 77).all()
+
+
+def test_all_unreadable_files_are_named_at_once(two_domains, tmp_path):
+    for name in ("x.jpg", "y.png"):
+        (two_domains[0] / name).write_bytes(b"nothing")
+    with pytest.raises(BadInput, match=r"2 unreadable(.|\n)*x\.jpg(.|\n)*y\.png"):
+        load_frames("adverse", two_domains[0], tmp_path / "cache", 40, (32, 48))
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def unpaired(two_domains, cache, seed=0) -> UnpairedData:
+    frames = [load_frames(n, f, cache, 40, (32, 48)) for n, f in zip(("adverse", "normal"), two_domains, strict=True)]
+    return UnpairedData(frames[0], frames[1], (32, 48), seed, CPU)
+
+
+def test_a_sample_depends_on_its_number_alone(two_domains, tmp_path):
+    data = unpaired(two_domains, tmp_path / "cache")
+    together = data.batch([5, 17, 30])
+    for place, number in enumerate((5, 17, 30)):
+        alone = unpaired(two_domains, tmp_path / "cache").batch([number])
+        torch.testing.assert_close(alone.adverse[0], together.adverse[place])
+        torch.testing.assert_close(alone.normal[0], together.normal[place])
+        assert alone.seeds[0] == together.seeds[place]
+    other = unpaired(two_domains, tmp_path / "cache", seed=1).batch([5])
+    assert not torch.equal(other.adverse[0], together.adverse[0])
+
+
+def test_an_epoch_shows_every_frame_once_in_a_new_order(tmp_path):
+    for domain, count in (("adverse", 6), ("normal", 4)):
+        (tmp_path / domain).mkdir()
+        for i in range(count):
+            Image.fromarray(np.full((40, 60, 3), 10 * i, np.uint8)).save(tmp_path / domain / f"{i}.png")
+    data = unpaired((tmp_path / "adverse", tmp_path / "normal"), tmp_path / "cache")
+    batch = data.batch(range(12))
+    grey = ((batch.adverse[:, 0, 0, 0] + 1) * 127.5 / 10).round().int().tolist()
+    assert sorted(grey[:6]) == sorted(grey[6:]) == list(range(6))
+    assert grey[:6] != grey[6:]
+    assert sorted(((batch.normal[:4, 0, 0, 0] + 1) * 127.5 / 10).round().int().tolist()) == list(range(4))
+
+
+def test_crops_and_flips_of_the_domains_are_independent(tmp_path):
+    """A picture whose pixels say where they are: the crop's place and flip can be read off."""
+    y, x = np.mgrid[:40, :60]
+    for domain in ("adverse", "normal"):
+        (tmp_path / domain).mkdir()
+        Image.fromarray(np.stack([x, y, 0 * x], -1).astype(np.uint8)).save(tmp_path / domain / "0.png")
+    data = unpaired((tmp_path / "adverse", tmp_path / "normal"), tmp_path / "cache")
+    batch = data.batch(range(200))
+    places = []
+    for images in (batch.adverse, batch.normal):
+        pixels = ((images + 1) * 127.5).round().int()
+        flipped = pixels[:, 0, 0, 0] > pixels[:, 0, 0, -1]
+        left = torch.minimum(pixels[:, 0, 0, 0], pixels[:, 0, 0, -1])
+        top = pixels[:, 1, 0, 0]
+        assert (pixels[:, 1] - top.view(-1, 1, 1) == torch.arange(32).view(1, 32, 1)).all()
+        assert set(top.tolist()) == set(range(9))
+        assert set(left.tolist()) == set(range(13))
+        assert 0.35 < flipped.float().mean() < 0.65
+        places.append(torch.stack([flipped.int(), top, left]).float())
+    same = (places[0] == places[1]).float().mean(dim=1)
+    assert same[0] < 0.65
+    assert same[1] < 0.3
+    assert same[2] < 0.3
