@@ -29,6 +29,7 @@ def median_seconds(generator, image, repeats: int = 5) -> float:
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--size", default="256x512")

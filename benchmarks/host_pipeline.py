@@ -62,6 +62,7 @@ def median_seconds(work: Callable[[Path], None], repeats: int) -> float:
 
 
 def main() -> None:
+    """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("frames", type=Path)
     parser.add_argument("--repeats", type=int, default=3)

@@ -46,7 +46,7 @@ def test_the_learning_rate_is_constant_for_half_and_then_falls_to_zero():
 def test_settings_from_layers_and_strings():
     s = make_settings(TrainerSettings, {"out": "a", "lr": 1e-3}, parse_overrides(["lr=2e-4", "images=null", "seed=3"]))
     assert (s.lr, s.images, s.seed) == (2e-4, None, 3)
-    with pytest.raises(BadSetting, match="precision: .*'fp8'"):
+    with pytest.raises(BadSetting, match=r"precision: .*'fp8'"):
         make_settings(TrainerSettings, {"out": "a", "precision": "fp8"})
 
 
