@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
+from diffusers.utils.logging import disable_progress_bar
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -163,9 +164,10 @@ def load_pipeline(settings: TranslateSettings) -> AUGANPipeline:
     """The model on its device in its precision."""
     device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
-    pipeline = AUGANPipeline.from_pretrained(settings.model)
+    disable_progress_bar()
+    pipeline = AUGANPipeline.from_pretrained(settings.model, dtype=dtype)
     try:
-        return pipeline.to(device, dtype)
+        return pipeline.to(device)
     except (RuntimeError, AssertionError) as error:
         raise BadSetting(f"device: {device!r} cannot be used here ({str(error).splitlines()[0]}).") from error
 
@@ -301,7 +303,8 @@ class Translator:
         decay = math.exp(-1 / float(reader.rate * self.settings.smooth)) if self.settings.smooth > 0 else 0.0
         smoother = StatisticsSmoother(decay) if decay else None
         meter = FlickerMeter()
-        summaries: list[dict[str, float]] = []
+        sums: Counter[str] = Counter()
+        count = 0
         with (
             ExitStack() as stack,
             ThreadPoolExecutor(1) as decoder,
@@ -313,15 +316,16 @@ class Translator:
             for batch in batches(iterate_ahead(decoder, reader, 2 * self.batch_size), self.batch_size, lambda _: None):
                 for frame, (rgb, scale) in zip(batch, self._network([f.rgb for f in batch], smoother), strict=True):
                     written.append(encoder.submit(_write_and_measure, sink, meter, frame, rgb, scale))
-                    summaries.append(_statistics(scale))
+                    sums.update(_statistics(scale))
+                    count += 1
                     while len(written) > 2 * self.batch_size:
                         written.popleft().result()
                 frames_bar.update(len(batch))
             for frame_written in written:
                 frame_written.result()
-        sums = {key: float(np.mean([s[key] for s in summaries])) for key in (summaries[0] if summaries else {})}
-        size = {"width": reader.width, "height": reader.height, "frames": len(summaries)}
-        return _entry(job, "done", flicker=meter.result(), **size, **sums)
+        means = {key: value / count for key, value in sums.items()}
+        size = {"width": reader.width, "height": reader.height, "frames": count}
+        return _entry(job, "done", flicker=meter.result(), **size, **means)
 
 
 class ClipSink:

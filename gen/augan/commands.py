@@ -90,7 +90,7 @@ class ExportArguments:
     out: tyro.conf.Positional[Path]
     """Model folder, for example weights/augan-night2day."""
     half: bool = False
-    """Store float16 only: half the size, loaded as float32 unless told otherwise."""
+    """Store float16 alone, a third of the size; it is loaded as float32 unless told otherwise."""
 
 
 def export(arguments: Sequence[str]) -> int:

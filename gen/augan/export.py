@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from diffusers.training_utils import EMAModel
+from torch import nn
 
 from gen.augan.cost import count_parameters, training_macs, translation_macs
 from gen.augan.networks import AUGANGenerator
@@ -15,12 +15,15 @@ from gen.errors import BadInput
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.settings import make_settings
 
+SHARD = "15MB"
+"""Size that a weight file is split at, so that it can lie in a git repository."""
+
 
 def export_model(run: Path, out: Path, half: bool = False) -> None:
     """Write the averaged weights of the run's last checkpoint and `training.json`, the record for the card.
 
-    The reconstruction decoders, which only training needs, are left out. Raises `BadInput` where `run` has no
-    checkpoint.
+    In float32, and in float16 as `variant="fp16"`; with `half`, in float16 alone. The reconstruction decoders, which
+    only training needs, are left out. Raises `BadInput` where `run` has no checkpoint.
     """
     checkpoint = latest_checkpoint(run / "checkpoints")
     if checkpoint is None:
@@ -35,7 +38,11 @@ def export_model(run: Path, out: Path, half: bool = False) -> None:
     begun = json.loads((run / "settings.json").read_text())
     height, width = begun["data"]["adverse"]["cached_size"]
     pipeline = AUGANPipeline(*generators, trained_height=height, trained_width=width)
-    pipeline.to(torch_dtype=torch.float16 if half else torch.float32).save_pretrained(out)
+    if not half:
+        pipeline.save_pretrained(out, max_shard_size=SHARD)
+    for generator in generators:
+        nn.Module.half(generator)  # diffusers' own half() warns of modules to keep in float32; there are none
+    pipeline.save_pretrained(out, max_shard_size=SHARD, variant=None if half else "fp16")
     (out / "training.json").write_text(json.dumps(record(begun, state, settings, generators), indent=2))
 
 

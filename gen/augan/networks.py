@@ -208,12 +208,13 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         )
         initialise(self)
 
-    def forward(self, image: Tensor, transfer: bool = True) -> Translation:
-        """Image (B, 3, H, W) in [-1, 1] -> `Translation`. `transfer=False` leaves the T-net out."""
+    def forward(self, image: Tensor, transfer: bool = True, uncertainty: bool = True) -> Translation:
+        """Image (B, 3, H, W) in [-1, 1] -> `Translation`; `transfer`, `uncertainty`: use the T-net, the head."""
         features = self.encoder(image)
         transferred = self.transfer(features) if transfer else features
         translated, d1 = self.decoder(transferred)
-        return Translation(translated, features, transferred, self.head(d1) if self.head is not None else None)
+        log_scale = self.head(d1) if uncertainty and self.head is not None else None
+        return Translation(translated, features, transferred, log_scale)
 
     def settings(self) -> dict[str, Any]:
         """The arguments that make a generator of this shape."""

@@ -71,7 +71,7 @@ class AUGANPipeline(DiffusionPipeline):
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]  # diffusers types it in a stub of its own
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:
-        """Load by name ("augan-night2day"), folder, or hub id; `variant="fp16"`, `torch_dtype` as in diffusers."""
+        """Load by name ("augan-night2day"), folder, or hub id; `variant="fp16"`, `dtype` as in diffusers."""
         return super().from_pretrained(weights.resolve(pretrained_model_name_or_path), **kwargs)
 
     @torch.no_grad()

@@ -116,7 +116,7 @@ class GeneratorPair(nn.Module):
         to_b: Translation = self.a2b(a)
         to_a: Translation = self.b2a(b)
         back_a: Translation = self.b2a(to_b.image)
-        back_b: Translation = self.a2b(to_a.image, transfer=self.transfer_in_normal_cycle)
+        back_b: Translation = self.a2b(to_a.image, transfer=self.transfer_in_normal_cycle, uncertainty=False)
         return PairOutput(
             fake_b=to_b.image,
             fake_a=to_a.image,

@@ -49,8 +49,8 @@ def transfer_change(native: Tensor, small: Tensor, translated: Tensor) -> Tensor
     The change `translated - small` (B, 3, h, w) is fitted, around each small pixel, as a linear function of the
     frame's luma; the two coefficients are enlarged and applied to the luma of `native` (B, 3, H, W), and the change
     is added to it: the fast guided filter (He and Sun 2015, arXiv 1505.00996). So the native frame's fine detail
-    survives, and the change stops at its edges and not at those of the small grid. kornia's `guided_blur` wants
-    the change at native size already, where its edges are smeared; on a step edge its error is twice as large.
+    survives, and the change stops at its edges and not at those of the small grid. (kornia's `guided_blur` takes
+    the change at native size only, where enlarging has smeared its edges already.)
     Returns (B, 3, H, W) in [-1, 1].
     """
     guide, change = luma(small), translated - small
@@ -71,4 +71,4 @@ def luma(images: Tensor) -> Tensor:
 
 
 def _window_mean(images: Tensor) -> Tensor:
-    return box_blur(images, (WINDOW, WINDOW))
+    return box_blur(images, (WINDOW, WINDOW), border_type="replicate")

@@ -23,7 +23,8 @@ class FlickerMeter:
 
     def __init__(self, width: int = 320) -> None:
         self.width = width
-        self.errors: list[tuple[float, float]] = []
+        self.total = np.zeros(2)  # of source and output; a sum, because clips may be long
+        self.pairs = 0
         self._past: tuple[Image, Image] | None = None
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
@@ -43,7 +44,7 @@ class FlickerMeter:
         `source_warp_error`: of the source (camera noise, flow errors, lamps that flash); `output_warp_error`:
         of the output, along the same flow; `added_warp_error`: output minus source, what translation added.
         """
-        source, output = np.mean(self.errors, axis=0) if self.errors else (0.0, 0.0)
+        source, output = self.total / max(self.pairs, 1)
         return {
             "source_warp_error": float(source),
             "output_warp_error": float(output),
@@ -64,8 +65,8 @@ class FlickerMeter:
         seen = visible(backward, forward)
         if not seen.any():  # a cut: nothing of the last frame is left to compare with
             return
-        source, output = (warp_error(p, n, backward, seen) for p, n in zip(past, now, strict=True))
-        self.errors.append((source, output))
+        self.total += [warp_error(p, n, backward, seen) for p, n in zip(past, now, strict=True)]
+        self.pairs += 1
 
 
 def warp(image: NDArray[np.generic], flow: Floats) -> Floats:

@@ -41,6 +41,7 @@ class Trainer(ABC, Generic[S]):
         self.device: torch.device = self.accelerator.device
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True  # crops have one size, so the search for the best kernel pays
         set_seed(settings.seed)
         self.images_shown = 0
         self.seconds = 0.0
