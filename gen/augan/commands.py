@@ -83,7 +83,7 @@ def describe(trainer: AUGANTrainer) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class ExportArguments:
-    """Turn the last checkpoint of a run into a model folder that pipelines load, with its card."""
+    """Turn the last checkpoint of a run into a model folder that pipelines load, with the record for its card."""
 
     run: tyro.conf.Positional[Path]
     """Run directory of `gen train-augan`."""
@@ -91,6 +91,8 @@ class ExportArguments:
     """Model folder, for example weights/augan-night2day."""
     half: bool = False
     """Store float16 alone, a third of the size; it is loaded as float32 unless told otherwise."""
+    height: int | None = None
+    """Rows that the pipeline runs at by default; none: as trained."""
 
 
 def export(arguments: Sequence[str]) -> int:
@@ -98,7 +100,7 @@ def export(arguments: Sequence[str]) -> int:
     from gen.augan.export import export_model
 
     chosen = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-augan")
-    export_model(chosen.run, chosen.out, half=chosen.half)
+    export_model(chosen.run, chosen.out, half=chosen.half, auto_height=chosen.height)
     print(f"{chosen.out} written; measure it with: gen evaluate-augan --model {chosen.out} --adverse DIR --normal DIR")
     return 0
 

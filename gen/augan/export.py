@@ -19,7 +19,7 @@ SHARD = "15MB"
 """Size that a weight file is split at, so that it can lie in a git repository."""
 
 
-def export_model(run: Path, out: Path, half: bool = False) -> None:
+def export_model(run: Path, out: Path, half: bool = False, auto_height: int | None = None) -> None:
     """Write the averaged weights of the run's last checkpoint and `training.json`, the record for the card.
 
     In float32, and in float16 as `variant="fp16"`; with `half`, in float16 alone. The reconstruction decoders, which
@@ -37,7 +37,7 @@ def export_model(run: Path, out: Path, half: bool = False) -> None:
     generators = [for_inference(g) for g in (pair.a2b, pair.b2a)]
     begun = json.loads((run / "settings.json").read_text())
     height, width = begun["data"]["adverse"]["cached_size"]
-    pipeline = AUGANPipeline(*generators, trained_height=height, trained_width=width)
+    pipeline = AUGANPipeline(*generators, trained_height=height, trained_width=width, auto_height=auto_height)
     if not half:
         pipeline.save_pretrained(out, max_shard_size=SHARD)
     for generator in generators:

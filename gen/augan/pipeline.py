@@ -61,11 +61,15 @@ class AUGANPipeline(DiffusionPipeline):
         normal_to_adverse: AUGANGenerator | None,
         trained_height: int = 288,
         trained_width: int = 512,
+        auto_height: int | None = None,
     ) -> None:
-        """`trained_height`, `trained_width`: size in pixels of the frames that the weights were trained on."""
+        """`trained_height`, `trained_width`: size in pixels of the frames that the weights were trained on.
+
+        `auto_height`: rows that resolution="auto" runs at; None: `trained_height`.
+        """
         super().__init__()
         self.register_modules(adverse_to_normal=adverse_to_normal, normal_to_adverse=normal_to_adverse)
-        self.register_to_config(trained_height=trained_height, trained_width=trained_width)
+        self.register_to_config(trained_height=trained_height, trained_width=trained_width, auto_height=auto_height)
 
     @classmethod
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]  # diffusers types it in a stub of its own
@@ -87,7 +91,7 @@ class AUGANPipeline(DiffusionPipeline):
         """Translate one picture or many, each of any size.
 
         `images`: paths, PIL images, arrays (H, W, 3) or (H, W), tensors (3, H, W) or (B, 3, H, W); uint8 in 0..255 or
-        float in [0, 1]. `resolution`: (H, W) that the network runs at; "auto", the height it was trained at; None,
+        float in [0, 1]. `resolution`: (H, W) that the network runs at; "auto", the height that suits the weights; None,
         each picture's own. Below native size, the colour change is carried to native size along the picture's edges.
         `batch_size`: pictures of equal size done at once. `tile`: rows at a time, for pictures that memory cannot
         hold; equal to the whole picture, and slower.
@@ -150,7 +154,7 @@ class AUGANPipeline(DiffusionPipeline):
     def network_size(self, native: tuple[int, int], resolution: Resolution) -> tuple[int, int]:
         """The (H, W) that the network runs at for a picture of `native` size; see `__call__`."""
         if resolution == "auto":
-            height = min(native[0], int(self.config["trained_height"]))
+            height = min(native[0], int(self.config["auto_height"] or self.config["trained_height"]))
             return height, max(1, round(native[1] * height / native[0]))
         if resolution is None:
             return native
