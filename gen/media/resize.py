@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from kornia.filters import box_blur
 from torch import Tensor
 
-WINDOW = 5
+WINDOW = 7
 """Side, in small pixels, of the window in which a change is fitted to the luma."""
 
 EDGE_VARIANCE = 1e-3

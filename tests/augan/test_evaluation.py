@@ -144,7 +144,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("text", ["", "256", "0x512", "256x", "256x512x3", "-1x5", "axb"])
     def test_resolution(self, text: str) -> None:
-        with pytest.raises(BadSetting, match="HxW"):
+        with pytest.raises(BadSetting, match="HEIGHTxWIDTH"):
             parse_resolution(text)
 
     def test_resolutions_that_are_right(self) -> None:
