@@ -16,13 +16,15 @@ import torch
 import tyro
 from diffusers.utils.logging import disable_progress_bar
 from numpy.typing import NDArray
+from PIL import Image
 from tqdm import tqdm
 
 from gen.augan.networks import StatisticsSmoother
 from gen.augan.pipeline import AUGANPipeline, Direction, Resolution, parse_resolution
 from gen.errors import BadInput, BadSetting, GenError
 from gen.media.ahead import batches, iterate_ahead, map_ahead
-from gen.media.folders import REPORT, Entry, Job, Report, plan_jobs
+from gen.media.files import sweep
+from gen.media.folders import REPORT, Entry, Job, Report, check_not_inputs, plan_jobs
 from gen.media.images import (
     Pixels,
     RawMaps,
@@ -62,7 +64,7 @@ class TranslateSettings:
     quality: int = 95
     """Quality of JPEG and WebP, 1 to 100."""
     strip_metadata: bool = False
-    """Leave out EXIF (place, camera) and colour profiles; the mark of translation stays."""
+    """Leave out EXIF (place, camera), colour profiles and clips' tags; the mark of translation stays."""
     overwrite: bool = False
     """Do finished files again."""
     smooth: float = 0.5
@@ -112,10 +114,12 @@ def translate(settings: TranslateSettings) -> Report:
             report.entries.append(_entry(job, "skipped"))
         else:
             todo.append(job)
+    check_not_inputs(jobs, (path for job in jobs for path in outputs_of(job, settings)))
     _make_folders({job.target.parent for job in jobs})
+    translator = Translator(settings, report) if todo else None  # what stops the run leaves the old report alone
     try:
-        if todo:
-            Translator(settings, report).run(todo)
+        if translator is not None:
+            translator.run(todo)
     finally:
         report.entries.sort(key=lambda entry: entry.input)
         report.write(report_path(settings))
@@ -152,6 +156,7 @@ def _make_folders(folders: Iterable[Path]) -> None:
     for folder in sorted(folders):
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
         except OSError as error:
             raise BadInput(f"{folder}: the output folder cannot be made ({error.strerror}).") from error
 
@@ -178,7 +183,9 @@ class Translator:
     def __init__(self, settings: TranslateSettings, report: Report) -> None:
         self.settings, self.report = settings, report
         self.pipeline = load_pipeline(settings)
-        self.pipeline.generator(settings.direction)  # a direction that the model lacks stops the run here
+        self.has_head = self.pipeline.generator(settings.direction).head is not None
+        if settings.uncertainty != "none" and not self.has_head:
+            raise BadSetting(f"uncertainty: {settings.model} has no uncertainty head for {settings.direction}.")
         self.resolution: Resolution = parse_resolution(settings.resolution)
         on_cpu = self.pipeline.device.type == "cpu"
         self.batch_size = settings.batch_size or (1 if on_cpu else 8)
@@ -232,7 +239,7 @@ class Translator:
     ) -> list[Future[Entry]]:
         try:
             results = self._network([still.rgb for _, still, _ in batch])
-        except RuntimeError as error:  # out of memory, above all: these fail, the rest go on
+        except Exception as error:  # whatever is wrong with these pictures, the rest go on
             self._failed([job for job, _, _ in batch], error, bar)
             return []
         return [
@@ -267,8 +274,8 @@ class Translator:
                 )
             # The translation comes last: when it is there, its side files are.
             encode(job.target, dataclasses.replace(still, rgb=rgb))
-        except (GenError, OSError, ValueError) as error:
-            return _entry(job, "failed", error=str(error))
+        except Exception as error:
+            return _entry(job, "failed", error=_reason(job, error))
         height, width = rgb.shape[:2]
         sums = _statistics(scale)
         return _entry(job, "done", seconds=time.perf_counter() - began, width=width, height=height, **sums)
@@ -281,10 +288,7 @@ class Translator:
 
     def _failed(self, jobs: Sequence[Job], error: Exception, bar: "tqdm[Any]") -> None:
         for job in jobs:
-            message = (
-                f"{job.source}: {str(error).splitlines()[0]}; a smaller --resolution or --tile 256 needs less memory."
-            )
-            self._finished(_entry(job, "failed", error=message), bar)
+            self._finished(_entry(job, "failed", error=_reason(job, error)), bar)
 
     # Clips: one at a time, frames in order, a thread on either side of the network.
 
@@ -294,50 +298,91 @@ class Translator:
             with ClipReader(job.source) as reader:
                 entry = self._translate_clip(job, reader, bar)
             self._finished(dataclasses.replace(entry, seconds=time.perf_counter() - began), bar)
-        except GenError as error:
-            self._finished(_entry(job, "failed", error=str(error)), bar)
-        except RuntimeError as error:
+        except Exception as error:  # whatever is wrong with this clip, the rest go on
             self._failed([job], error, bar)
 
     def _translate_clip(self, job: Job, reader: ClipReader, bar: "tqdm[Any]") -> Entry:
-        decay = math.exp(-1 / float(reader.rate * self.settings.smooth)) if self.settings.smooth > 0 else 0.0
-        smoother = StatisticsSmoother(decay) if decay else None
-        meter = FlickerMeter()
-        sums: Counter[str] = Counter()
-        count = 0
+        meter, summary = FlickerMeter(), Summary()
+        written: deque[Future[None]] = deque()
         with (
             ExitStack() as stack,
             ThreadPoolExecutor(1) as decoder,
             ThreadPoolExecutor(1) as encoder,
             tqdm(total=reader.expected_frames or None, unit="frame", desc=job.source.name, leave=False) as frames_bar,
         ):
-            sink = ClipSink(stack, job, reader, self.settings, self.mark)
-            written: deque[Future[None]] = deque()
-            for batch in batches(iterate_ahead(decoder, reader, 2 * self.batch_size), self.batch_size, lambda _: None):
-                for frame, (rgb, scale) in zip(batch, self._network([f.rgb for f in batch], smoother), strict=True):
-                    written.append(encoder.submit(_write_and_measure, sink, meter, frame, rgb, scale))
-                    sums.update(_statistics(scale))
-                    count += 1
-                    while len(written) > 2 * self.batch_size:
-                        written.popleft().result()
+            sink = ClipSink(stack, job, reader, self.settings, self.mark, panels=3 if self.has_head else 2)
+            ahead = iterate_ahead(decoder, scenes(reader), 2 * self.batch_size)
+            smoother, scene = self._smoother(reader), 0
+            for batch in batches(ahead, self.batch_size, lambda item: item[0]):
+                if batch[0][0] != scene:  # what was before a cut says nothing of what comes after it
+                    smoother, scene = self._smoother(reader), batch[0][0]
+                frames = [frame for _, frame in batch]
+                for frame, result in zip(frames, self._network([f.rgb for f in frames], smoother), strict=True):
+                    written.append(encoder.submit(_write_and_measure, sink, meter, summary, frame, *result))
+                while len(written) > 2 * self.batch_size:
+                    written.popleft().result()
                 frames_bar.update(len(batch))
             for frame_written in written:
                 frame_written.result()
-        means = {key: value / count for key, value in sums.items()}
-        size = {"width": reader.width, "height": reader.height, "frames": count}
-        return _entry(job, "done", flicker=meter.result(), **size, **means)
+        size = {"width": reader.width, "height": reader.height, "frames": summary.frames}
+        return _entry(job, "done", flicker=meter.result(), **size, **summary.means())
+
+    def _smoother(self, reader: ClipReader) -> StatisticsSmoother | None:
+        seconds = self.settings.smooth
+        return StatisticsSmoother(math.exp(-1 / float(reader.rate * seconds))) if seconds > 0 else None
+
+
+class Summary:
+    """Running means over the frames of a clip, which may be long."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.sums: Counter[str] = Counter()
+
+    def add(self, values: dict[str, float]) -> None:
+        """One frame's values."""
+        self.frames += 1
+        self.sums.update(values)
+
+    def means(self) -> dict[str, float]:
+        """Mean over the frames."""
+        return {name: value / self.frames for name, value in self.sums.items()}
+
+
+def scenes(frames: Iterable[ClipFrame]) -> Iterator[tuple[int, ClipFrame]]:
+    """Number the scenes: a new one begins where a frame hardly correlates with the one before.
+
+    Pearson correlation of 32x18 luma thumbnails; neighbours in a drive are above 0.9, a cut or a sudden tunnel
+    mostly below 0.4.
+    """
+    scene, past = 0, None
+    for frame in frames:
+        thumbnail = np.asarray(Image.fromarray(frame.rgb).convert("L").resize((32, 18)), dtype=np.float64)
+        thumbnail -= thumbnail.mean()
+        if past is not None:
+            power = np.sqrt((past**2).sum() * (thumbnail**2).sum())
+            scene += bool(power > 0 and (past * thumbnail).sum() < 0.4 * power)
+        past = thumbnail
+        yield scene, frame
 
 
 class ClipSink:
     """The clips that a job leaves: the translation and what stands beside it."""
 
-    def __init__(self, stack: ExitStack, job: Job, reader: ClipReader, settings: TranslateSettings, mark: str) -> None:
+    def __init__(
+        self,
+        stack: ExitStack,
+        job: Job,
+        reader: ClipReader,
+        settings: TranslateSettings,
+        mark: str,
+        panels: int,
+    ) -> None:
         self.uncertainty = settings.uncertainty
-        height, width = reader.height, reader.width
-        panels = 2 if settings.direction == "normal_to_adverse" else 3
 
         def clip(path: Path, columns: int = 1) -> ClipWriter:
-            return stack.enter_context(ClipWriter(path, reader, (height, width * columns), mark))
+            size = (reader.height, reader.width * columns)
+            return stack.enter_context(ClipWriter(path, reader, size, mark, settings.strip_metadata))
 
         self.main = clip(job.target)
         self.compare = clip(job.beside(".compare"), panels) if settings.compare else None
@@ -360,9 +405,21 @@ class ClipSink:
             self.raw.write(scale)
 
 
-def _write_and_measure(sink: ClipSink, meter: FlickerMeter, frame: ClipFrame, rgb: Pixels, scale: Scale) -> None:
+def _write_and_measure(
+    sink: ClipSink, meter: FlickerMeter, summary: Summary, frame: ClipFrame, rgb: Pixels, scale: Scale
+) -> None:
     sink.write(frame, rgb, scale)
     meter.update(frame.rgb, rgb)
+    summary.add(_statistics(scale))
+
+
+def _reason(job: Job, error: Exception) -> str:
+    """One sentence that names the file."""
+    if isinstance(error, GenError):
+        return str(error)
+    text = (str(error).splitlines() or [""])[0] or type(error).__name__
+    more = "; a smaller --resolution, or --tile 256, needs less" if isinstance(error, torch.OutOfMemoryError) else ""
+    return f"{job.source}: {text}{more}."
 
 
 def _decode_timed(job: Job) -> tuple[Job, Still | str, float]:

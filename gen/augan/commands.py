@@ -38,7 +38,7 @@ def train(arguments: Sequence[str]) -> int:
     """`gen train-augan`."""
     chosen = tyro.cli(TrainArguments, args=list(arguments), prog="gen train-augan")
     preset = read_preset(PRESETS / f"{chosen.preset}.yaml")
-    folders = {"adverse": chosen.adverse, "normal": chosen.normal, "out": chosen.out}
+    folders = {"preset": chosen.preset, "adverse": chosen.adverse, "normal": chosen.normal, "out": chosen.out}
     settings = make_settings(AUGANSettings, preset, folders, parse_overrides(chosen.set))
     if settings.out.exists() and not settings.out.is_dir():
         raise BadSetting(f"--out {settings.out}: this is a file; a run needs a folder.")
@@ -46,10 +46,6 @@ def train(arguments: Sequence[str]) -> int:
     if chosen.dry_run:
         print(describe(trainer))
         return 0
-    settings.out.mkdir(parents=True, exist_ok=True)
-    data = {f.name: f.summary() for f in trainer.frames}
-    record = {"preset": chosen.preset, "settings": as_record(settings), "data": data}
-    (settings.out / "settings.json").write_text(json.dumps(record, indent=2))
     trainer.fit()
     if not trainer.finished:
         print(

@@ -35,15 +35,14 @@ def export_model(run: Path, out: Path, half: bool = False, auto_height: int | No
     averaged.load_state_dict(state["ema"])
     averaged.copy_to(pair.parameters())
     generators = [for_inference(g) for g in (pair.a2b, pair.b2a)]
-    begun = json.loads((run / "settings.json").read_text())
-    height, width = begun["data"]["adverse"]["cached_size"]
+    height, width = state["data"]["adverse"]["cached_size"]
     pipeline = AUGANPipeline(*generators, trained_height=height, trained_width=width, auto_height=auto_height)
     if not half:
         pipeline.save_pretrained(out, max_shard_size=SHARD)
     for generator in generators:
         nn.Module.half(generator)  # diffusers' own half() warns of modules to keep in float32; there are none
     pipeline.save_pretrained(out, max_shard_size=SHARD, variant=None if half else "fp16")
-    (out / "training.json").write_text(json.dumps(record(begun, state, settings, generators), indent=2))
+    (out / "training.json").write_text(json.dumps(record(state, settings, generators), indent=2))
 
 
 def for_inference(generator: AUGANGenerator) -> AUGANGenerator:
@@ -56,20 +55,18 @@ def for_inference(generator: AUGANGenerator) -> AUGANGenerator:
     return copy.eval()
 
 
-def record(
-    begun: dict[str, Any], state: dict[str, Any], settings: AUGANSettings, generators: list[AUGANGenerator]
-) -> dict[str, Any]:
+def record(state: dict[str, Any], settings: AUGANSettings, generators: list[AUGANGenerator]) -> dict[str, Any]:
     """What the model card says of the training; MACs of a translation are at the size trained at."""
-    size = begun["data"]["adverse"]["cached_size"]
+    size = state["data"]["adverse"]["cached_size"]
     names = ("adverse_to_normal", "normal_to_adverse")
     return {
-        "preset": begun["preset"],
-        "settings": {k: v for k, v in state["settings"].items() if k not in ("adverse", "normal", "out")},
+        "preset": settings.preset,
+        "settings": {k: v for k, v in state["settings"].items() if k not in ("preset", "adverse", "normal", "out")},
         "images_shown": state["images_shown"],
         "steps": state["images_shown"] // settings.batch,
         "seconds": round(state["seconds"]),
         "hardware": state["hardware"],
-        "data": begun["data"],
+        "data": state["data"],
         "parameters": {n: count_parameters(g) for n, g in zip(names, generators, strict=True)},
         "macs": {
             "training_pair_forward": training_macs(settings),

@@ -21,7 +21,7 @@ from gen.augan.losses import laplace_scale
 from gen.augan.networks import AUGANGenerator, StatisticsSmoother, Translation
 from gen.augan.tiling import translate_in_strips
 from gen.errors import BadInput, BadSetting
-from gen.media.images import decode_still
+from gen.media.images import decode_still, from_pil
 from gen.media.resize import pad_to_multiple, resize, to_float, to_uint8, transfer_change
 
 Direction = Literal["adverse_to_normal", "normal_to_adverse"]
@@ -76,7 +76,11 @@ class AUGANPipeline(DiffusionPipeline):
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:
         """Load by name ("augan-night2day"), folder, or hub id; `variant="fp16"`, `dtype` as in diffusers."""
-        return super().from_pretrained(weights.resolve(pretrained_model_name_or_path), **kwargs)
+        folder = weights.resolve(pretrained_model_name_or_path)
+        try:
+            return super().from_pretrained(folder, **{"use_safetensors": True, **kwargs})
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{folder}: the model cannot be loaded ({str(error).splitlines()[0]}).") from error
 
     @torch.no_grad()
     def __call__(
@@ -187,9 +191,10 @@ def _to_frame(image: Picture) -> Tensor:
     if isinstance(image, str | os.PathLike):
         pixels = decode_still(Path(image)).rgb
     elif isinstance(image, Image.Image):
-        pixels = np.asarray(image.convert("RGB"))
+        pixels = from_pil(image).rgb
     elif isinstance(image, Tensor):
-        pixels = image.permute(1, 2, 0).detach().cpu().numpy() if image.ndim == 3 else image.cpu().numpy()
+        image = image.detach().cpu() if image.dtype == torch.uint8 else image.detach().float().cpu()
+        pixels = image.permute(1, 2, 0).numpy() if image.ndim == 3 else image.numpy()
     else:
         pixels = image
     if pixels.ndim == 2:

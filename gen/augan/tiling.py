@@ -82,4 +82,4 @@ def _normalise(norm: InstanceNorm, x: Tensor, device: torch.device) -> Tensor:
     statistics = [torch.var_mean(p.to(device).float(), (2, 3), correction=0, keepdim=True) for p in parts]
     var, mean = (torch.cat(s, dim=1) for s in zip(*statistics, strict=True))
     scale, shift = (s.to(x.dtype).cpu() for s in norm.affine(var, mean))
-    return x.mul_(scale).add_(shift)
+    return torch.addcmul(shift, x, scale, out=x)

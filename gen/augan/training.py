@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from gen.augan import losses
@@ -16,10 +17,13 @@ from gen.media.images import colour_uncertainty
 from gen.media.resize import to_float, to_uint8
 from gen.training.data import Batch, Frames, UnpairedData, load_frames
 from gen.training.loop import Trainer
-from gen.training.settings import TrainerSettings
+from gen.training.settings import Positive, TrainerSettings
 
 RECONSTRUCTION_NOISE = 0.02
 """Standard deviation of the noise on the features that are decoded back to their own image."""
+
+CropSide = Annotated[int, Field(ge=64, multiple_of=4)]
+"""Pixels: the networks halve twice, and the discriminators see nothing below 64."""
 
 SAMPLE_FRAMES = 4
 """Frames of each domain in a sample grid."""
@@ -34,25 +38,25 @@ class AUGANSettings(TrainerSettings):
     normal: Path
     """Folder of frames in clear daylight; other places and times, unpaired."""
 
-    load_height: int = 288
+    load_height: Positive = 288
     """Height in pixels that frames are resized to when cached, at their own aspect."""
-    crop: tuple[int, int] = (256, 512)
+    crop: tuple[CropSide, CropSide] = (256, 512)
     """Height and width in pixels of a training crop; multiples of 4."""
 
-    width: int = 64
+    width: Positive = 64
     """Channels of a generator's first layer."""
-    blocks: int = 4
+    blocks: Positive = 4
     """Residual blocks in each encoder and decoder."""
-    discriminator_width: int = 32
+    discriminator_width: Positive = 32
     """Channels of a discriminator's first level."""
-    discriminators: int = 2
+    discriminators: Positive = 2
     """Discriminators a domain."""
     upsampling: Upsampling = "deconv"
     """deconv: transposed convolutions, as published; resize: nearest and convolution, no checkerboard."""
 
     transfer: bool = True
     """Contribution 1: the feature transfer network (T-net) in the adverse -> normal generator."""
-    transfer_blocks: int = 4
+    transfer_blocks: Positive = 4
     """Residual blocks in the T-net."""
     transfer_in_normal_cycle: bool = True
     """Use the T-net on the fake adverse image of the normal cycle too, as the published code does (its figure
@@ -73,7 +77,7 @@ class AUGANSettings(TrainerSettings):
     """Weight of the self-reconstruction losses."""
     feature_weight: float = 1.0
     """Weight of asymmetric feature matching."""
-    pool_size: int = 50
+    pool_size: Annotated[int, Field(ge=0)] = 50
     """Translated images of each domain kept to show the discriminators again."""
 
 
@@ -233,18 +237,18 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             for part, batch in enumerate(batches):
                 with self.synchronised("generators", part):
                     out, terms = self._generator_terms(batch)
-                    self.backward("generators", terms, part)
-                # Only the translations are shown to the discriminators; the rest of the graph is let go.
+                    self.backward(terms)
                 made.append((out.fake_a.detach(), out.fake_b.detach()))
-                records.append(terms)
+                records.append({name: term.detach() for name, term in terms.items()})
+                del out, terms  # only the translations are shown to the discriminators; the rest is let go
         self.judges.requires_grad_(True)
         with self.updating("discriminators"):
             for part, (batch, fakes) in enumerate(zip(batches, made, strict=True)):
                 with self.synchronised("discriminators", part):
                     terms = self._discriminator_terms(batch, *fakes)
-                    self.backward("discriminators", terms, part)
-                records[part] |= terms
-        return {name: torch.stack([r[name].detach() for r in records]).mean() for name in records[0]}
+                    self.backward(terms)
+                records[part] |= {name: term.detach() for name, term in terms.items()}
+        return {name: torch.stack([r[name] for r in records]).mean() for name in records[0]}
 
     def _generator_terms(self, batch: Batch) -> tuple[PairOutput, dict[str, Tensor]]:
         a, b = batch.adverse, batch.normal
@@ -282,8 +286,12 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         ]
         return torch.stack(samples, dim=1) * RECONSTRUCTION_NOISE
 
+    def data_record(self) -> dict[str, Any]:
+        """The folders, how many frames, and their size as cached."""
+        return {frames.name: frames.summary() for frames in self.frames}
+
     def extra_state(self) -> dict[str, Any]:
-        """The image pools (of the main process; those of other processes fill anew after a resume)."""
+        """The image pools of the main process; after a resume all processes begin with these."""
         return {"pools": [pool.images for pool in self.pools]}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:

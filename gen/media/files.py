@@ -1,9 +1,11 @@
 """Files that are either whole or not there."""
 
 import os
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from gen.errors import BadInput
 
@@ -15,12 +17,34 @@ def write_atomically(path: Path) -> Generator[Path]:
     On any error, Ctrl-C included, the temporary file is removed and `path` is as it was. The temporary name is
     hidden and keeps the suffix, because encoders choose the format by it.
     """
-    partial = path.with_name(f".{path.stem[:80]}.{os.getpid()}.partial{path.suffix}")
+    partial = path.with_name(f"{_prefix()}{os.getpid()}-{uuid4().hex[:12]}.partial{path.suffix}")
     try:
         yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _prefix() -> str:
+    return f".gen-{socket.gethostname()[:32]}-"
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files in `folder` that a killed process of this machine has left."""
+    for partial in folder.glob(f"{_prefix()}*.partial*"):
+        process = partial.name.removeprefix(_prefix()).partition("-")[0]
+        if process.isdecimal() and not _alive(int(process)):
+            partial.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -44,8 +44,8 @@ class Job:
     kind: Kind
 
     def beside(self, mark: str, suffix: str | None = None) -> Path:
-        """The path of a file made beside the translation: NAME.mark.suffix."""
-        return self.target.with_name(f"{self.target.stem}{mark}{suffix or self.target.suffix}")
+        """The path of a file made beside the translation: NAME.SUFFIX.mark.suffix, so that no two jobs share it."""
+        return self.target.with_name(f"{self.target.name}{mark}{suffix or self.target.suffix}")
 
 
 def plan_jobs(source: Path, target: Path, still_format: str = "keep") -> list[Job]:
@@ -56,8 +56,9 @@ def plan_jobs(source: Path, target: Path, still_format: str = "keep") -> list[Jo
     nothing to do, or where an output would take the place of an input.
     """
     if source.is_dir():
-        inputs = [p for p in _find(source, STILL_SUFFIXES + VIDEO_SUFFIXES) if not p.is_relative_to(target)]
-        inputs = [p for p in inputs if not p.stem.endswith(SIDE_MARKS)]
+        inputs = [p for p in _find(source, STILL_SUFFIXES + VIDEO_SUFFIXES) if not p.stem.endswith(SIDE_MARKS)]
+        if target.resolve().is_relative_to(source.resolve()) and target.resolve() != source.resolve():
+            inputs = [p for p in inputs if not p.resolve().is_relative_to(target.resolve())]
         targets = [target / p.relative_to(source) for p in inputs]
     elif source.is_file():
         inputs = [source]
@@ -68,7 +69,9 @@ def plan_jobs(source: Path, target: Path, still_format: str = "keep") -> list[Jo
         raise BadInput(f"{source}: no stills ({' '.join(STILL_SUFFIXES)}) and no clips ({' '.join(VIDEO_SUFFIXES)}).")
     single = source.is_file() and targets[0] == target
     jobs = [_job(s, t, still_format, single) for s, t in zip(inputs, targets, strict=True)]
-    return _checked(_separated(jobs))
+    jobs = _separated(jobs)
+    check_not_inputs(jobs, [job.target for job in jobs])
+    return jobs
 
 
 def _job(source: Path, target: Path, still_format: str, single: bool) -> Job:
@@ -83,19 +86,26 @@ def _job(source: Path, target: Path, still_format: str, single: bool) -> Job:
 
 
 def _separated(jobs: list[Job]) -> list[Job]:
-    shared = {t for t, n in Counter(j.target for j in jobs).items() if n > 1}
-    return [
-        Job(j.source, j.target.with_name(j.source.name + j.target.suffix), j.kind) if j.target in shared else j
-        for j in jobs
-    ]
+    """Jobs whose outputs meet get their whole old name; if that meets others, all jobs do, which cannot meet."""
+    shared = _shared(jobs)
+    separated = [_with_whole_name(j) if j.target in shared else j for j in jobs]
+    return [_with_whole_name(j) for j in jobs] if _shared(separated) else separated
 
 
-def _checked(jobs: list[Job]) -> list[Job]:
+def _shared(jobs: list[Job]) -> set[Path]:
+    return {target for target, count in Counter(job.target for job in jobs).items() if count > 1}
+
+
+def _with_whole_name(job: Job) -> Job:
+    return Job(job.source, job.target.with_name(job.source.name + job.target.suffix), job.kind)
+
+
+def check_not_inputs(jobs: Sequence[Job], outputs: Iterable[Path]) -> None:
+    """Raises `BadInput` if an output would take the place of any job's input."""
     inputs = {job.source.resolve() for job in jobs}
-    for job in jobs:
-        if job.target.resolve() in inputs:
-            raise BadInput(f"{job.target}: the output would take the place of an input; choose another output folder.")
-    return jobs
+    for output in outputs:
+        if output.resolve() in inputs:
+            raise BadInput(f"{output}: the output would take the place of an input; choose another output folder.")
 
 
 @dataclass

@@ -52,7 +52,7 @@ def decode_still(path: Path) -> Still:
         if path.stat().st_size == 0:
             raise BadInput(f"{path}: the file is empty.")
         with Image.open(path) as opened:
-            return _from_pil(opened)
+            return from_pil(opened)
     except UnidentifiedImageError as error:
         return _decode_with_ffmpeg(path, error)  # 16-bit RGB TIFF, among others, is beyond Pillow
     except FileNotFoundError as error:
@@ -61,7 +61,8 @@ def decode_still(path: Path) -> Still:
         raise BadInput(f"{path}: the picture cannot be read ({error}).") from error
 
 
-def _from_pil(opened: Image.Image) -> Still:
+def from_pil(opened: Image.Image) -> Still:
+    """A PIL image of any mode, upright and in 8 bit."""
     opened.load()
     icc = opened.info.get("icc_profile")
     image = ImageOps.exif_transpose(opened)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gen.errors import BadInput
-from gen.media.files import write_atomically
+from gen.media.files import sweep, write_atomically
 
 POINTER = "latest.json"
 KEPT = 2
@@ -21,6 +21,7 @@ def save_checkpoint(folder: Path, images_shown: int, state: dict[str, Any]) -> P
     A kill at any moment leaves either the old or the new checkpoint in force, never a half one.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     path = folder / f"state-{images_shown:09d}.pt"
     with write_atomically(path) as partial:
         torch.save(state, partial)

@@ -6,7 +6,6 @@ exactly, and two processes draw between them what one process would draw alone.
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gen.errors import BadInput
+from gen.media.ahead import map_ahead
+from gen.media.files import sweep, write_atomically
 from gen.media.folders import find_stills
 from gen.media.images import decode_still
 from gen.media.resize import to_float
@@ -59,7 +60,7 @@ class Frames:
         return {
             "folder": "/".join(self.folder.resolve().parts[-3:]),
             "count": len(self),
-            "cached_size": Counter(self.sizes).most_common(1)[0][0],
+            "cached_size": list(Counter(self.sizes).most_common(1)[0][0]),
         }
 
 
@@ -91,20 +92,19 @@ def load_frames(name: str, folder: Path, cache: Path, height: int, crop: tuple[i
 def _write_cache(paths: Sequence[Path], pixel_file: Path, index_file: Path, height: int) -> None:
     sizes: list[tuple[int, int]] = []
     unreadable: list[str] = []
-    unfinished = pixel_file.with_suffix(f".{os.getpid()}.partial")
-    with ThreadPoolExecutor() as pool, unfinished.open("wb") as out:
-        decoded = pool.map(partial(_decode_resized, height=height), paths)
+    sweep(pixel_file.parent)
+    with ThreadPoolExecutor() as pool, write_atomically(pixel_file) as partial_file, partial_file.open("wb") as out:
+        decoded = map_ahead(pool, partial(_decode_resized, height=height), paths, window=64)
         for frame in tqdm(decoded, total=len(paths), desc=f"decoding {pixel_file.stem.split('-')[0]}", leave=False):
             if isinstance(frame, str):
                 unreadable.append(frame)
             else:
                 sizes.append(frame.shape[:2])
                 out.write(frame.tobytes())
-    if unreadable:
-        unfinished.unlink()
-        raise BadInput(f"{len(unreadable)} unreadable files; remove or repair them:\n  " + "\n  ".join(unreadable))
-    os.replace(unfinished, pixel_file)
-    index_file.write_text(json.dumps(sizes))
+        if unreadable:
+            raise BadInput(f"{len(unreadable)} unreadable files; remove or repair them:\n  " + "\n  ".join(unreadable))
+    with write_atomically(index_file) as partial_file:
+        partial_file.write_text(json.dumps(sizes))
 
 
 def _decode_resized(path: Path, height: int) -> NDArray[np.uint8] | str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,11 @@ class RunLog:
             kept = [line for line in whole if json.loads(line)["images"] <= images_shown]
             with write_atomically(path) as partial:
                 partial.write_text("".join(line + "\n" for line in kept))
+
+    def settings(self, record: Mapping[str, Any]) -> None:
+        """settings.json: what the run is."""
+        with write_atomically(self.folder / "settings.json") as partial:
+            partial.write_text(json.dumps(record, indent=2))
 
     def metrics(self, images: int, values: Mapping[str, float]) -> None:
         """One line of metrics at this count of images shown."""

@@ -69,6 +69,10 @@ class Trainer(ABC, Generic[S]):
     def sample_grid(self) -> NDArray[np.uint8]:
         """Pictures (H, W, 3) of the fixed sample frames through the averaged weights."""
 
+    def data_record(self) -> dict[str, Any]:
+        """What the run learns from, for the record; a resumed run must find the same."""
+        return {}
+
     def extra_state(self) -> dict[str, Any]:
         """State beyond networks, optimisers and EMA."""
         return {}
@@ -111,8 +115,8 @@ class Trainer(ABC, Generic[S]):
         yield
         optimizer.step()
 
-    def backward(self, name: str, losses: Mapping[str, Tensor], part: int) -> None:
-        """Add the gradients of the sum of `losses`, one of `accumulate` parts."""
+    def backward(self, losses: Mapping[str, Tensor]) -> None:
+        """Add the gradients of the sum of `losses` of one of the step's `accumulate` parts."""
         total = torch.stack(list(losses.values())).sum() / self.settings.accumulate
         self.accelerator.backward(total)
 
@@ -136,13 +140,16 @@ class Trainer(ABC, Generic[S]):
     def fit(self) -> None:
         """Train to the end, or until Ctrl-C: then save, and leave with `finished` False."""
         self.resume()
-        main = self.accelerator.is_main_process
-        self.log = RunLog(self.settings.out, self.total_images, self.images_shown) if main else None
+        self.log: RunLog | None = None
+        if self.accelerator.is_main_process:
+            self.log = RunLog(self.settings.out, self.total_images, self.images_shown)
+            self.log.settings({"settings": as_record(self.settings), "data": self.data_record()})
+        self._clock = time.perf_counter()
         if self.images_shown == 0:
             self._sample()
         try:
             with self._stop_on_signals():
-                while not self.finished and not self._stop:
+                while not self.finished and not self._told_to_stop():
                     self._train_one_step()
             self._flush()
             self.save()
@@ -156,7 +163,6 @@ class Trainer(ABC, Generic[S]):
         return self.images_shown >= self.total_images
 
     def _train_one_step(self) -> None:
-        began = time.perf_counter()
         before, batch = self.images_shown, self.settings.batch
         for optimizer in self.optimizers.values():
             set_lr(optimizer, self.settings.lr * lr_factor(before / self.total_images))
@@ -164,7 +170,6 @@ class Trainer(ABC, Generic[S]):
         self.ema.step(self.averaged.parameters())
         self._losses.append((before, list(losses), torch.stack(list(losses.values()))))
         self.images_shown = before + batch
-        self.seconds += time.perf_counter() - began
         if self.log:
             self.log.progress(batch)
         # Reading a loss waits for the device, so it is done at ticks only. A check always precedes a checkpoint.
@@ -196,15 +201,20 @@ class Trainer(ABC, Generic[S]):
                 if not np.isfinite(value):
                     raise TrainingDiverged(self._divergence(name, float(value), images))
         self._losses.clear()
+        now = time.perf_counter()  # after the device has been waited for
+        self.seconds, self._clock = self.seconds + now - self._clock, now
         if self.log:
             record = {f"loss/{n}": float(v) for n, v in zip(names, table.mean(0), strict=True)}
             record["lr"] = self.optimizers[next(iter(self.optimizers))].param_groups[0]["lr"]
             record["seconds"] = self.seconds
             record["images_per_second"] = self.images_shown / max(self.seconds, 1e-9)
             self.log.metrics(self.images_shown, record)
-        # All processes must leave at the same step: one that was told to stop tells the others.
-        if self.accelerator.num_processes > 1:
-            self._stop = self._reduced(torch.tensor(float(self._stop), device=self.device)).item() > 0
+
+    def _told_to_stop(self) -> bool:
+        """Whether any process was: all must leave at the same step, or the others would wait for ever."""
+        if self.accelerator.num_processes == 1:
+            return self._stop
+        return self._reduced(torch.tensor(float(self._stop), device=self.device)).item() > 0
 
     def _reduced(self, values: Tensor) -> Tensor:
         """Mean over the processes."""
@@ -235,6 +245,7 @@ class Trainer(ABC, Generic[S]):
                     what = f"(weights {name}.{key})"
                     raise TrainingDiverged(self._divergence(what, float("nan"), self.images_shown))
         state = {
+            "data": self.data_record(),
             "settings": as_record(self.settings),
             "images_shown": self.images_shown,
             "seconds": self.seconds,
@@ -253,6 +264,7 @@ class Trainer(ABC, Generic[S]):
             return
         state = load_checkpoint(path, self.device)
         check_same_run(state["settings"], as_record(self.settings))
+        check_same_run(state["data"], self.data_record())
         for name, network in self.raw.items():
             network.load_state_dict(state["networks"][name])
             self.optimizers[name].load_state_dict(state["optimizers"][name])

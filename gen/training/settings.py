@@ -4,14 +4,17 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from gen.errors import BadSetting
 
 T = TypeVar("T")
+
+Positive = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
 
 MAY_CHANGE = {"out", "device", "log_every", "sample_every", "checkpoint_every", "accumulate", "compile"}
 """Settings that a resumed run may change, because the weights do not depend on them (but for rounding)."""
@@ -21,19 +24,21 @@ MAY_CHANGE = {"out", "device", "log_every", "sample_every", "checkpoint_every", 
 class TrainerSettings:
     """What every training run has. Progress is counted in images shown, whatever the batch and the devices."""
 
+    preset: str = "none"
+    """Name of the preset that the settings began with."""
     out: Path
     """Run directory: settings, metrics, samples, checkpoints."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Seed of everything random."""
-    images: int | None = None
+    images: Positive | None = None
     """Training images to show a domain (pairs); none: `epochs` times the smaller domain."""
-    epochs: float = 20.0
+    epochs: PositiveFloat = 20.0
     """Length of the run where `images` is not given, in epochs of the smaller domain."""
-    batch: int = 8
+    batch: Positive = 8
     """Images of each domain in one optimiser step, over all devices and accumulation steps."""
-    accumulate: int = 1
+    accumulate: Positive = 1
     """Parts a step is done in to save memory; gradients are added up over them."""
-    lr: float = 2e-4
+    lr: PositiveFloat = 2e-4
     """Adam's learning rate; constant for the first half of the run, then linearly to zero."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: mixed precision, with weights, losses and norm statistics in float32."""
@@ -41,13 +46,13 @@ class TrainerSettings:
     """Memory layout of the activations."""
     compile: bool = False
     """Compile the networks with torch.compile: a minute or two at the start, then faster steps."""
-    ema_half_life: int = 1000
+    ema_half_life: Positive = 1000
     """Images after which a weight's share in the averaged weights has halved."""
-    log_every: int = 100
+    log_every: Positive = 100
     """Images between two lines of metrics."""
-    sample_every: int = 2000
+    sample_every: Positive = 2000
     """Images between two sample grids."""
-    checkpoint_every: int = 2000
+    checkpoint_every: Positive = 2000
     """Images between two checkpoints."""
     device: Literal["auto", "cpu"] = "auto"
     """auto: the GPU where there is one."""

@@ -14,11 +14,12 @@ import torch
 from PIL import ExifTags, Image
 
 from gen import AUGANPipeline
+from gen.augan.batch import Translator, scenes
 from gen.augan.networks import AUGANGenerator
 from gen.cli import main
 from gen.media.ahead import batches, iterate_ahead, map_ahead
 from gen.media.images import decode_still, decode_uncertainty_raw
-from gen.media.video import ClipReader
+from gen.media.video import ClipFrame, ClipReader
 from tests.conftest import street
 from tests.media.test_video import make_clip, moving_bars, show_times
 
@@ -125,18 +126,18 @@ def test_side_files(tree, tmp_path, model, kind):
     arguments = ["translate", str(tree), str(out), "--model", model, "--uncertainty", kind, "--compare"]
     assert main(arguments) == 1
     still, clip = {
-        "map": ("deep.uncertainty.png", "rear/drive.uncertainty.mp4"),
-        "overlay": ("deep.overlay.png", "rear/drive.overlay.mp4"),
-        "raw": ("deep.uncertainty.png", "rear/drive.uncertainty.zip"),
+        "map": ("deep.png.uncertainty.png", "rear/drive.mp4.uncertainty.mp4"),
+        "overlay": ("deep.png.overlay.png", "rear/drive.mp4.overlay.mp4"),
+        "raw": ("deep.png.uncertainty.png", "rear/drive.mp4.uncertainty.zip"),
     }[kind]
     made = files_below(out)
-    assert {still, clip, "deep.compare.png", "rear/drive.compare.mp4"} <= made
+    assert {still, clip, "deep.png.compare.png", "rear/drive.mp4.compare.mp4"} <= made
     assert len(made) == 3 * len(GOOD) + 1
-    assert decode_still(out / "deep.compare.png").rgb.shape == (48, 3 * 64, 3)
+    assert decode_still(out / "deep.png.compare.png").rgb.shape == (48, 3 * 64, 3)
     if kind == "raw":
         mean = decode_uncertainty_raw(out / still).mean()
         assert mean == pytest.approx(report_of(out)["deep.png"]["mean_uncertainty"], abs=0.01)
-    with ClipReader(out / "rear" / "drive.compare.mp4") as reader:
+    with ClipReader(out / "rear" / "drive.mp4.compare.mp4") as reader:
         assert (reader.height, reader.width, len(list(reader))) == (48, 192, 6)
     (out / still).unlink()
     main(arguments)
@@ -166,7 +167,7 @@ def test_clips_keep_time_sound_and_size(tmp_path, model):
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_smoothing_is_on_for_clips_and_can_be_turned_off(tmp_path, model, batch_size):
     """A lamp that flashes: with smoothing the translation adds less change of its own."""
-    frames = [np.clip(f * 0.4 + (70 if i % 2 else 0) * (np.arange(64) > 48)[None, :, None], 0, 255).astype(np.uint8)
+    frames = [np.clip(f * 0.4 + (30 if i % 2 else 0) * (np.arange(64) > 48)[None, :, None], 0, 255).astype(np.uint8)
               for i, f in enumerate([moving_bars(1)[0]] * 12)]  # fmt: skip
     clip = make_clip(tmp_path / "in.mp4", frames)
     added = {}
@@ -195,7 +196,7 @@ def test_a_killed_run_leaves_no_half_file_and_is_taken_up_again(tmp_path, model)
     for name in finished:
         assert decode_still(out / name).rgb.shape == (120, 200, 3)
     assert main(["translate", str(night), str(out), "--model", model]) == 0
-    assert {p.name for p in out.glob("[0-9]*.png")} == {p.name for p in night.iterdir()}
+    assert files_below(out) == {p.name for p in night.iterdir()} | {"report.json"}
     skipped = {n for n, f in report_of(out).items() if f["status"] == "skipped"}
     assert skipped == finished
 
@@ -234,7 +235,7 @@ def test_ctrl_c_writes_the_report_and_leaves_130(tmp_path, model):
 def test_wrong_settings_are_told_in_a_sentence_before_any_work(tree, tmp_path, model, capsys, more, message):
     assert main(["translate", str(tree), str(tmp_path / "out"), "--model", model, *more]) == 1
     assert message in capsys.readouterr().err
-    assert files_below(tmp_path / "out") <= {"report.json"}
+    assert not files_below(tmp_path / "out")
 
 
 @pytest.mark.parametrize("place", ["under a file", "read-only"])
@@ -258,10 +259,58 @@ def test_an_input_is_never_written_over(tree, model, capsys):
     assert before == {p: p.read_bytes() for p in tree.rglob("*") if p.is_file()}
 
 
+def test_one_impossible_clip_does_not_end_the_run(tmp_path, model, monkeypatch):
+    """A failure that nobody foresaw, in the midst of a clip."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.mp4", "b.mp4"):
+        make_clip(tmp_path / "in" / name, moving_bars(3))
+
+    def surprised(self, frames, smoother=None, work=Translator._network, seen=[]):  # noqa: B006
+        seen.append(1)
+        if len(seen) == 2:
+            raise ZeroDivisionError("a surprise")
+        return work(self, frames, smoother)
+
+    monkeypatch.setattr(Translator, "_network", surprised)
+    assert main(["translate", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]) == 1
+    report = report_of(tmp_path / "out")
+    assert (report["a.mp4"]["status"], report["b.mp4"]["status"]) == ("failed", "done")
+    assert "a.mp4: a surprise" in report["a.mp4"]["error"]
+    assert files_below(tmp_path / "out") == {"b.mp4", "report.json"}
+
+
+def test_a_model_without_a_head_says_so_and_compares_two_panels(tmp_path, model):
+    plain = tmp_path / "plain"
+    one_way = AUGANGenerator(width=4, blocks=1, transfer_blocks=0, uncertainty=False, reconstruction=False)
+    AUGANPipeline(one_way, None, trained_height=32, trained_width=56).save_pretrained(plain)
+    clip = make_clip(tmp_path / "in.mp4", moving_bars(3))
+    arguments = ["translate", str(clip), str(tmp_path / "out.mp4"), "--model", str(plain)]
+    assert main([*arguments, "--uncertainty", "map"]) == 1
+    assert not (tmp_path / "out.mp4").exists()
+    assert main([*arguments, "--compare"]) == 0
+    with ClipReader(tmp_path / "out.mp4.compare.mp4") as reader:
+        assert (reader.height, reader.width) == (48, 128)
+
+
+def test_smoothing_begins_anew_after_a_cut(tmp_path):
+    left, right = moving_bars(2), [np.flip(255 - f, axis=1) for f in moving_bars(2)]
+    frames = [ClipFrame(rgb, i) for i, rgb in enumerate([*left, *right, *left])]
+    assert [scene for scene, _ in scenes(frames)] == [0, 0, 1, 1, 2, 2]
+
+
+def test_side_files_of_pictures_with_one_stem_are_apart(tmp_path, model):
+    (tmp_path / "in").mkdir()
+    for suffix in ("jpg", "png"):
+        Image.fromarray(street(np.random.default_rng(0), 48, 64, True)).save(tmp_path / "in" / f"a.{suffix}")
+    arguments = [str(tmp_path / "in"), str(tmp_path / "out"), "--model", model, "--uncertainty", "map", "--compare"]
+    assert main(["translate", *arguments]) == 0
+    assert len(files_below(tmp_path / "out")) == 2 * 3 + 1
+
+
 def test_day_to_night(tree, tmp_path, model):
     arguments = [str(tree / "cmyk.jpg"), str(tmp_path / "night.jpg"), "--direction", "normal_to_adverse"]
     assert main(["translate", *arguments, "--model", model, "--compare"]) == 0
-    assert decode_still(tmp_path / "night.compare.jpg").rgb.shape == (48, 128, 3)
+    assert decode_still(tmp_path / "night.jpg.compare.jpg").rgb.shape == (48, 128, 3)
 
 
 def test_look_ahead_is_in_order_and_within_bounds():

@@ -120,6 +120,13 @@ def test_strips_equal_the_whole_frame(upsampling, rows):
     assert np.abs(whole_picture - in_strips).max() <= 1
 
 
+def test_strips_in_bf16_are_as_close_as_bf16_allows():
+    pipe = small_pipeline().to(torch.bfloat16)
+    whole = pipe(picture(45, 61), resolution=None, output_type="np").images[0].astype(int)
+    in_strips = pipe(picture(45, 61), resolution=None, tile=8, output_type="np").images[0]
+    assert np.abs(whole - in_strips).mean() < 1
+
+
 def test_strips_with_smoothed_statistics():
     pipe = small_pipeline()
     frames = torch.from_numpy(np.stack([picture(24, 32, seed) for seed in range(3)]))
