@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +26,7 @@ from gen.augan.pipeline import AUGANPipeline, Direction, Resolution, parse_resol
 from gen.errors import BadInput, BadSetting, GenError
 from gen.media.ahead import batches, iterate_ahead, map_ahead
 from gen.media.files import sweep
-from gen.media.folders import REPORT, Entry, Job, Report, check_not_inputs, plan_jobs
+from gen.media.folders import REPORT, Entry, Job, Report, check_not_inputs, earlier_entries, plan_jobs
 from gen.media.images import (
     Pixels,
     RawMaps,
@@ -39,6 +41,9 @@ from gen.media.video import ClipFrame, ClipReader, ClipWriter
 from gen.metrics.flicker import FlickerMeter
 
 Scale = NDArray[np.float32] | None
+
+SAVE_SECONDS = 60.0
+"""A run that is killed loses what the report gained in this time; its files are safe at any time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,16 +88,18 @@ class TranslateSettings:
 
 def main(arguments: Sequence[str]) -> int:
     """`gen translate`: 0 all done, 1 some failed."""
-    settings = tyro.cli(TranslateSettings, args=list(arguments), prog="gen translate")
+    return run(tyro.cli(TranslateSettings, args=list(arguments), prog="gen translate"))
+
+
+def run(settings: TranslateSettings) -> int:
+    """Translate and print what became of it: 0 all done, 1 some failed."""
     report = translate(settings)
-    done, skipped, failed = (report.count(s) for s in ("done", "skipped", "failed"))
-    print(f"{done} done, {skipped} finished before, {failed} failed; see {report_path(settings)}")
     for entry in report.entries:
-        if entry.error:
-            print(f"  failed: {entry.error}")
         if entry.flicker and entry.status == "done":
             numbers = ", ".join(f"{name} {value:.2f}" for name, value in entry.flicker.items())
-            print(f"  {entry.output}: {entry.frames} frames, {numbers} grey levels")
+            print(f"{entry.output}: {entry.frames} frames, {numbers} grey levels")
+    done, skipped, failed = (report.count(s) for s in ("done", "skipped", "failed"))
+    print(f"{done} done, {skipped} finished before, {failed} failed; see {report_path(settings)}")
     return 1 if failed else 0
 
 
@@ -109,9 +116,16 @@ def translate(settings: TranslateSettings) -> Report:
     jobs = plan_jobs(settings.input, settings.output, settings.format)
     report = Report({k: v for k, v in dataclasses.asdict(settings).items()})
     todo: list[Job] = []
+    done_before = earlier_entries(report_path(settings))
     for job in jobs:
         if not settings.overwrite and all(path.exists() for path in outputs_of(job, settings)):
-            report.entries.append(_entry(job, "skipped"))
+            earlier = done_before.get(str(job.target), {}).get("made_with", made_with(settings))
+            if earlier != made_with(settings):
+                raise BadSetting(
+                    f"{job.target}: this folder holds pictures made with {earlier}, not {made_with(settings)}; "
+                    f"use another output folder, or --overwrite."
+                )
+            report.entries.append(_entry(job, "skipped", settings))
         else:
             todo.append(job)
     check_not_inputs(jobs, (path for job in jobs for path in outputs_of(job, settings)))
@@ -133,6 +147,8 @@ def check_settings(settings: TranslateSettings) -> None:
         raise BadSetting("uncertainty: normal_to_adverse has no uncertainty head; only adverse_to_normal has one.")
     if not 1 <= settings.quality <= 100:
         raise BadSetting(f"quality: {settings.quality} is outside of 1 to 100; 95 is a good value.")
+    if not settings.smooth >= 0:
+        raise BadSetting(f"smooth: {settings.smooth} is no length of time; seconds, or 0 for each frame by itself.")
     for name in ("workers", "batch_size", "tile"):
         value = getattr(settings, name)
         if value is not None and value < 1:
@@ -159,10 +175,17 @@ def _make_folders(folders: Iterable[Path]) -> None:
             sweep(folder)
         except OSError as error:
             raise BadInput(f"{folder}: the output folder cannot be made ({error.strerror}).") from error
+        if not os.access(folder, os.W_OK | os.X_OK):  # told now, and not by each file after its work
+            raise BadInput(f"{folder}: the output folder cannot be written to; choose another, or change its rights.")
 
 
-def _entry(job: Job, status: Literal["done", "skipped", "failed"], **values: Any) -> Entry:
-    return Entry(str(job.source), str(job.target), job.kind, status, **values)
+def made_with(settings: TranslateSettings) -> str:
+    """What a translation depends on."""
+    return f"{settings.model}, {settings.direction}, resolution {settings.resolution}"
+
+
+def _entry(job: Job, status: Literal["done", "skipped", "failed"], settings: TranslateSettings, **values: Any) -> Entry:
+    return Entry(str(job.source), str(job.target), job.kind, status, made_with(settings), **values)
 
 
 def load_pipeline(settings: TranslateSettings) -> AUGANPipeline:
@@ -189,6 +212,7 @@ class Translator:
         self.resolution: Resolution = parse_resolution(settings.resolution)
         on_cpu = self.pipeline.device.type == "cpu"
         self.batch_size = settings.batch_size or (1 if on_cpu else 8)
+        self._saved = time.monotonic()
         self.mark = f"Translated by gen ({Path(settings.model).name}, {settings.direction}): not a photograph"
 
     def run(self, jobs: Sequence[Job]) -> None:
@@ -239,9 +263,11 @@ class Translator:
     ) -> list[Future[Entry]]:
         try:
             results = self._network([still.rgb for _, still, _ in batch])
-        except Exception as error:  # whatever is wrong with these pictures, the rest go on
-            self._failed([job for job, _, _ in batch], error, bar)
-            return []
+        except Exception as error:  # memory, above all: one by one they may pass, and the rest go on
+            if len(batch) == 1:
+                self._failed([batch[0][0]], error, bar)
+                return []
+            return [future for item in batch for future in self._still_batch([item], writers, bar)]
         return [
             writers.submit(self._write_still, job, still, began, *result)
             for (job, still, began), result in zip(batch, results, strict=True)
@@ -252,7 +278,7 @@ class Translator:
     ) -> Iterator[tuple[Job, Still, float]]:
         for job, still, began in decoded:
             if isinstance(still, str):
-                self._finished(_entry(job, "failed", error=still), bar)
+                self._finished(_entry(job, "failed", self.settings, error=still), bar)
             else:
                 yield job, still, began
 
@@ -275,20 +301,25 @@ class Translator:
             # The translation comes last: when it is there, its side files are.
             encode(job.target, dataclasses.replace(still, rgb=rgb))
         except Exception as error:
-            return _entry(job, "failed", error=_reason(job, error))
+            return _entry(job, "failed", self.settings, error=_reason(job, error))
         height, width = rgb.shape[:2]
         sums = _statistics(scale)
-        return _entry(job, "done", seconds=time.perf_counter() - began, width=width, height=height, **sums)
+        return _entry(
+            job, "done", self.settings, seconds=time.perf_counter() - began, width=width, height=height, **sums
+        )
 
     def _finished(self, entry: Entry, bar: "tqdm[Any]") -> None:
         self.report.entries.append(entry)
         if entry.error:
-            bar.write(f"failed: {entry.error}")
+            bar.write(f"failed: {entry.error}", file=sys.stderr)
         bar.update()
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self.report.write(report_path(self.settings))
+            self._saved = time.monotonic()
 
     def _failed(self, jobs: Sequence[Job], error: Exception, bar: "tqdm[Any]") -> None:
         for job in jobs:
-            self._finished(_entry(job, "failed", error=_reason(job, error)), bar)
+            self._finished(_entry(job, "failed", self.settings, error=_reason(job, error)), bar)
 
     # Clips: one at a time, frames in order, a thread on either side of the network.
 
@@ -308,6 +339,7 @@ class Translator:
             ExitStack() as stack,
             ThreadPoolExecutor(1) as decoder,
             ThreadPoolExecutor(1) as encoder,
+            ThreadPoolExecutor(1) as observer,
             tqdm(total=reader.expected_frames or None, unit="frame", desc=job.source.name, leave=False) as frames_bar,
         ):
             sink = ClipSink(stack, job, reader, self.settings, self.mark, panels=3 if self.has_head else 2)
@@ -318,14 +350,15 @@ class Translator:
                     smoother, scene = self._smoother(reader), batch[0][0]
                 frames = [frame for _, frame in batch]
                 for frame, result in zip(frames, self._network([f.rgb for f in frames], smoother), strict=True):
-                    written.append(encoder.submit(_write_and_measure, sink, meter, summary, frame, *result))
-                while len(written) > 2 * self.batch_size:
+                    written.append(encoder.submit(sink.write, frame, *result))
+                    written.append(observer.submit(_measure, meter, summary, frame, *result))
+                while len(written) > 4 * self.batch_size:
                     written.popleft().result()
                 frames_bar.update(len(batch))
             for frame_written in written:
                 frame_written.result()
         size = {"width": reader.width, "height": reader.height, "frames": summary.frames}
-        return _entry(job, "done", flicker=meter.result(), **size, **summary.means())
+        return _entry(job, "done", self.settings, flicker=meter.result(), **size, **summary.means())
 
     def _smoother(self, reader: ClipReader) -> StatisticsSmoother | None:
         seconds = self.settings.smooth
@@ -353,7 +386,7 @@ def scenes(frames: Iterable[ClipFrame]) -> Iterator[tuple[int, ClipFrame]]:
     """Number the scenes: a new one begins where a frame hardly correlates with the one before.
 
     Pearson correlation of 32x18 luma thumbnails; neighbours in a drive are above 0.9, a cut or a sudden tunnel
-    mostly below 0.4.
+    often below 0.2 (a lamp that lights up half the picture is not).
     """
     scene, past = 0, None
     for frame in frames:
@@ -361,7 +394,7 @@ def scenes(frames: Iterable[ClipFrame]) -> Iterator[tuple[int, ClipFrame]]:
         thumbnail -= thumbnail.mean()
         if past is not None:
             power = np.sqrt((past**2).sum() * (thumbnail**2).sum())
-            scene += bool(power > 0 and (past * thumbnail).sum() < 0.4 * power)
+            scene += bool(power > 0 and (past * thumbnail).sum() < 0.2 * power)
         past = thumbnail
         yield scene, frame
 
@@ -405,10 +438,7 @@ class ClipSink:
             self.raw.write(scale)
 
 
-def _write_and_measure(
-    sink: ClipSink, meter: FlickerMeter, summary: Summary, frame: ClipFrame, rgb: Pixels, scale: Scale
-) -> None:
-    sink.write(frame, rgb, scale)
+def _measure(meter: FlickerMeter, summary: Summary, frame: ClipFrame, rgb: Pixels, scale: Scale) -> None:
     meter.update(frame.rgb, rgb)
     summary.add(_statistics(scale))
 
@@ -418,7 +448,8 @@ def _reason(job: Job, error: Exception) -> str:
     if isinstance(error, GenError):
         return str(error)
     text = (str(error).splitlines() or [""])[0] or type(error).__name__
-    more = "; a smaller --resolution, or --tile 256, needs less" if isinstance(error, torch.OutOfMemoryError) else ""
+    short = isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in text
+    more = "; a smaller --resolution, or --tile 256, needs less" if short else ""
     return f"{job.source}: {text}{more}."
 
 

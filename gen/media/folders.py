@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from gen.errors import BadInput
 from gen.media.files import writing
@@ -56,22 +56,32 @@ def plan_jobs(source: Path, target: Path, still_format: str = "keep") -> list[Jo
     nothing to do, or where an output would take the place of an input.
     """
     if source.is_dir():
-        inputs = [p for p in _find(source, STILL_SUFFIXES + VIDEO_SUFFIXES) if not p.stem.endswith(SIDE_MARKS)]
-        if target.resolve().is_relative_to(source.resolve()) and target.resolve() != source.resolve():
-            inputs = [p for p in inputs if not p.resolve().is_relative_to(target.resolve())]
+        inputs = _inputs_below(source, target)
         targets = [target / p.relative_to(source) for p in inputs]
     elif source.is_file():
         inputs = [source]
         targets = [target if target.suffix and not target.is_dir() else target / source.name]
     else:
         raise BadInput(f"{source}: there is no such file or folder.")
-    if not inputs:
+    if not inputs or not all(p.suffix.lower() in STILL_SUFFIXES + VIDEO_SUFFIXES for p in inputs):
         raise BadInput(f"{source}: no stills ({' '.join(STILL_SUFFIXES)}) and no clips ({' '.join(VIDEO_SUFFIXES)}).")
     single = source.is_file() and targets[0] == target
     jobs = [_job(s, t, still_format, single) for s, t in zip(inputs, targets, strict=True)]
     jobs = _separated(jobs)
     check_not_inputs(jobs, [job.target for job in jobs])
     return jobs
+
+
+def _inputs_below(source: Path, target: Path) -> list[Path]:
+    """What a tree holds, less the outputs of earlier runs: all in `target`, and what lies beside a translation."""
+    out = target.resolve()
+    if out == source.resolve():  # in another format too: the next run would take the outputs for inputs
+        raise BadInput(f"{target}: the output would take the place of an input; choose another output folder.")
+    found = _find(source, STILL_SUFFIXES + VIDEO_SUFFIXES)
+    if out.is_relative_to(source.resolve()):
+        found = [p for p in found if not p.resolve().is_relative_to(out)]
+    known = set(found)
+    return [p for p in found if not (p.stem.endswith(SIDE_MARKS) and p.with_suffix("").with_suffix("") in known)]
 
 
 def _job(source: Path, target: Path, still_format: str, single: bool) -> Job:
@@ -116,6 +126,8 @@ class Entry:
     output: str
     kind: Kind
     status: Literal["done", "skipped", "failed"]
+    made_with: str
+    """What a picture depends on: model, direction, size. A folder holds pictures of one kind."""
     seconds: float = 0.0
     """From the start of decoding to the end of encoding."""
     width: int = 0
@@ -142,7 +154,7 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Write as JSON. What an earlier run measured of a file that this one skipped is kept."""
-        earlier = _earlier_entries(path)
+        earlier = earlier_entries(path)
         for entry in self.entries:
             old = earlier.get(entry.output)
             if entry.status == "skipped" and old and old["status"] != "failed":
@@ -162,9 +174,10 @@ class Report:
             partial.write_text(json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
 
 
-def _earlier_entries(path: Path) -> dict[str, dict[str, object]]:
+def earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
+    """The files of an earlier run's report, by output; none where there is no report."""
     try:
-        files: Sequence[dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))["files"]
+        files: Sequence[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["files"]
         return {str(f["output"]): f for f in files}
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
         return {}

@@ -1,15 +1,17 @@
 """Clips through PyAV: frames in and out in bounded memory, with their times, rotation and sound."""
 
-import math
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
@@ -18,11 +20,24 @@ from gen.media.files import writing
 
 Pixels = NDArray[np.uint8]
 
-COPIED_SOUND = ("aac", "mp3", "ac3", "eac3", "alac")
-"""Sound that mp4 and mov both hold; mkv holds any."""
-MP4_SOUND = ("opus", "flac")
-
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".m4v", ".webm")
+
+
+COPIED_SOUND = {
+    ".mp4": ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"),
+    ".mov": ("aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le"),
+}
+"""Codecs that players expect in these containers (ffmpeg would put more into them); mkv holds any."""
+
+UNTAGGED = 2
+"""The colour matrix of a clip that does not tell it (ITU-T H.273)."""
+
+HD_WIDTH, HD_HEIGHT = 1280, 577
+"""Either of these, and players take an untagged clip for BT.709; below both, for BT.601."""
+
+UNDECLARED_LOSS = 1.0
+"""Seconds that may be missing at the end of a clip that declares a length but no number of frames: its last frame
+may have been meant to stay for a while."""
 
 
 class ClipFrame(NamedTuple):
@@ -40,20 +55,26 @@ class ClipReader:
     def __init__(self, path: Path) -> None:
         """Raises `BadInput` for a file that is no clip, or has no picture."""
         self.path = path
+        self._packets = 0
+        self._ends: dict[bool, Fraction] = {}
         try:
-            self.container = av.open(str(path))
+            self.container = av.open(_url(path))
             self.stream = self.container.streams.video[0]
             self.stream.thread_type = "AUTO"
-            first = next(self.container.decode(self.stream))
-            self.container.seek(0)
+            self._decoded = self._decode()
+            self._first = next(self._decoded)
         except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
             raise BadInput(f"{path}: the clip cannot be read ({_reason(error)}).") from error
-        self.quarter_turns = round(first.rotation / 90) % 4
-        height, width = first.height, first.width
+        self.quarter_turns = round(self._first.rotation / 90) % 4
+        height, width = self._first.height, self._first.width
         self.height, self.width = (width, height) if self.quarter_turns % 2 else (height, width)
         self.rate: Fraction = self.stream.average_rate or Fraction(30)
         self.time_base: Fraction = self.stream.time_base or 1 / self.rate
-        self.bt709 = first.colorspace == Colorspace.ITU709
+        shape = self.stream.sample_aspect_ratio or Fraction(1)
+        self.pixel_shape: Fraction = 1 / shape if self.quarter_turns % 2 else shape  # width to height of a pixel
+        self.untagged = self._first.colorspace == UNTAGGED
+        large = width >= HD_WIDTH or height >= HD_HEIGHT
+        self.bt709 = large if self.untagged else self._first.colorspace == Colorspace.ITU709
 
     @property
     def declared_frames(self) -> int:
@@ -70,20 +91,45 @@ class ClipReader:
     def __iter__(self) -> Iterator[ClipFrame]:
         """All frames in order. Raises `BadInput` where the clip breaks off before its declared end."""
         count = 0
-        end = 0.0
         try:
-            for frame in self.container.decode(self.stream):
-                # ffmpeg turns counter-clockwise by `rotation` to make a frame upright, as rot90 does.
-                rgb = np.rot90(frame.to_ndarray(format="rgb24"), self.quarter_turns)
+            for frame in chain([self._first], self._decoded):
                 pts = frame.pts if frame.pts is not None else round(count / self.rate / self.time_base)
-                yield ClipFrame(np.ascontiguousarray(rgb, dtype=np.uint8), pts)
+                yield ClipFrame(self._upright(frame), pts)
                 count += 1
-                end = float((pts - (self.stream.start_time or 0)) * self.time_base + 4 / self.rate)
         except av.FFmpegError as error:
             raise BadInput(f"{self.path}: the clip breaks off after {count} frames ({_reason(error)}).") from error
-        # Fewer frames than declared is no fault by itself: an edit list may hide some. Fewer and too short is.
-        if count < self.declared_frames and end < float((self.stream.duration or 0) * self.time_base):
-            raise BadInput(f"{self.path}: the clip breaks off after {count} of {self.declared_frames} frames.")
+        if self._breaks_off():
+            declared = f" of {self.declared_frames}" if self.declared_frames else ""
+            raise BadInput(f"{self.path}: the clip breaks off after {count}{declared} frames.")
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """Frames as stored. Packets of sound are passed by, but their times tell how far the file goes."""
+        for packet in self.container.demux():
+            picture = packet.stream.index == self.stream.index
+            if packet.pts is not None:
+                end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                self._ends[picture] = max(end, self._ends.get(picture, end))
+            self._packets += picture and packet.size > 0
+            if picture:
+                yield from self.stream.decode(packet)  # pyright: ignore[reportArgumentType]
+
+    def _upright(self, frame: av.VideoFrame) -> Pixels:
+        if self.untagged and self.bt709:
+            frame.colorspace = Colorspace.ITU709
+        # ffmpeg turns counter-clockwise by `rotation` to make a frame upright, as rot90 does.
+        return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), self.quarter_turns), dtype=np.uint8)
+
+    def _breaks_off(self) -> bool:
+        """Whether the file ended before the end that its header declares.
+
+        Packets are counted and not frames, for a clip that was trimmed keeps frames that are not shown.
+        """
+        if self.declared_frames:
+            length = (self.stream.duration or 0) * self.time_base + (self.stream.start_time or 0) * self.time_base
+            short = length - self._ends.get(True, Fraction(0)) > 1.5 / self.rate
+            return self._packets < self.declared_frames and (short or not self.stream.duration)
+        length = Fraction(self.container.duration or 0, av.time_base)
+        return length - max(self._ends.values(), default=Fraction(0)) > UNDECLARED_LOSS
 
     def close(self) -> None:
         """Close the file."""
@@ -111,20 +157,28 @@ class ClipWriter:
         strip_metadata: bool = False,
     ) -> None:
         """`size` (H, W) of the frames to come; `mark` goes into the container's comment, stripped or not."""
-        self.path, self.source, self.size, self.mark = path, source, size, mark
+        self.path, self.source, self.size = path, source, size
         self.metadata = {} if strip_metadata else dict(source.container.metadata)
-        self._stack = ExitStack()
+        self.metadata |= {"comment": mark} if mark else {}
+        self._last_pts: int | None = None
 
     def __enter__(self) -> Self:
-        partial = self._stack.enter_context(writing(self.path))
-        try:
-            self.container = self._stack.enter_context(av.open(str(partial), "w"))
-        except OSError as error:
-            raise BadInput(f"{self.path}: the clip cannot be written ({_reason(error)}).") from error
-        self.container.metadata.update(self.metadata | ({"comment": self.mark} if self.mark else {}))
-        self._add_picture()
-        self._add_sound()
+        with ExitStack() as stack:  # undone if the container refuses what is asked of it
+            partial = stack.enter_context(writing(self.path))
+            stack.enter_context(self._naming())
+            self.container: OutputContainer = stack.enter_context(av.open(_url(partial), "w"))
+            self.container.metadata.update(self.metadata)
+            self._add_picture()
+            self._sound = stack.enter_context(SoundTrack(self.source.path, self.container, self.path.suffix.lower()))
+            self._stack = stack.pop_all()
         return self
+
+    @contextmanager
+    def _naming(self) -> Generator[None]:
+        try:
+            yield
+        except av.FFmpegError as error:
+            raise BadInput(f"{self.path}: the clip cannot be written ({_reason(error)}).") from error
 
     def _add_picture(self) -> None:
         height, width = self.size
@@ -134,37 +188,18 @@ class ClipWriter:
         self.stream.pix_fmt = "yuv420p" if height % 2 == width % 2 == 0 else "yuv444p"
         self.stream.options = {"crf": "18", "preset": "veryfast"}
         self.stream.codec_context.time_base = self.source.time_base
+        self.stream.codec_context.sample_aspect_ratio = self.source.pixel_shape
         self.matrix = Colorspace.ITU709 if self.source.bt709 else Colorspace.ITU601
         code = 1 if self.source.bt709 else 6  # ITU-T H.273
         context = self.stream.codec_context
-        aspect = self.source.stream.sample_aspect_ratio
-        if aspect and self.size == (self.source.height, self.source.width) and not self.source.quarter_turns % 2:
-            context.sample_aspect_ratio = aspect
         context.colorspace, context.color_primaries, context.color_trc = code, code, code
         context.color_range = ColorRange.MPEG
 
-    def _add_sound(self) -> None:
-        """The sound packets are copied as they are; what the container cannot hold is encoded anew as AAC."""
-        self.packets: Iterator[Any] = iter(())
-        sound = next(iter(self.source.container.streams.audio), None)
-        if sound is not None:
-            name, suffix = sound.codec_context.name, self.path.suffix.lower()
-            self.copy_sound = suffix == ".mkv" or name in COPIED_SOUND or (suffix == ".mp4" and name in MP4_SOUND)
-            if self.copy_sound:
-                self.sound: Any = self.container.add_stream_from_template(sound)
-            else:
-                self.sound = self.container.add_stream("aac", rate=sound.codec_context.sample_rate)
-                channels = sound.codec_context.layout.nb_channels
-                # Old containers count channels without naming them; an encoder wants names.
-                self.sound.layout = {1: "mono", 2: "stereo"}.get(channels, sound.codec_context.layout)
-                self.sound.format = "fltp"
-            again = self._stack.enter_context(av.open(str(self.source.path)))
-            self.sound_base = sound.time_base or Fraction(1, sound.codec_context.sample_rate)
-            self.packets = (p for p in again.demux(audio=0) if p.dts is not None)
-        self.packet = next(self.packets, None)
-
     def write(self, rgb: Pixels, pts: int) -> None:
-        """Append a frame (H, W, 3), shown at `pts` in the source's time base."""
+        """Append a frame (H, W, 3), shown at `pts` in the source's time base, and the sound up to it."""
+        if self._last_pts is not None:  # two frames at one time, as broken recordings have them, are set one unit apart
+            pts = max(pts, self._last_pts + 1)
+        self._last_pts = pts
         frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
         frame = frame.reformat(
             format=self.stream.pix_fmt,
@@ -173,8 +208,8 @@ class ClipWriter:
             dst_color_range=ColorRange.MPEG,
         )
         frame.pts, frame.time_base = pts, self.source.time_base
-        self._write_sound(float(pts * self.source.time_base))  # beside its picture, where players look for it
         self.container.mux(self.stream.encode(frame))
+        self._sound.copy_until(pts * self.source.time_base)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -182,24 +217,70 @@ class ClipWriter:
         if kind is None:
             try:
                 self.container.mux(self.stream.encode())
-                self._write_sound(math.inf)
+                self._sound.copy_until(None)
             except BaseException as failure:
                 self._stack.__exit__(type(failure), failure, failure.__traceback__)
                 raise
         self._stack.__exit__(kind, error, trace)
 
-    def _write_sound(self, until: float) -> None:
-        """Sound packets that begin before `until` seconds."""
-        while self.packet is not None and float((self.packet.dts or 0) * self.sound_base) <= until:
-            if self.copy_sound:
-                self.packet.stream = self.sound
-                self.container.mux(self.packet)
-            else:
-                for frame in self.packet.decode():
-                    self.container.mux(self.sound.encode(frame))
-            self.packet = next(self.packets, None)
-            if self.packet is None and not self.copy_sound:
-                self.container.mux(self.sound.encode(None))
+
+class SoundTrack:
+    """The first sound of a clip on its way into another container: its packets as they are, or anew as AAC.
+
+    Sound and picture must go into the file side by side: a player that reads it as it comes has no time to seek.
+    """
+
+    def __init__(self, source: Path, container: OutputContainer, suffix: str) -> None:
+        """Adds the stream to `container`, a `suffix` file (".mkv"), which must not have been written to yet."""
+        self._output = container
+        self._input = av.open(_url(source))
+        self._packets: Iterator[av.Packet[Any]] = iter(())
+        self._next: av.Packet[Any] | None = None
+        if self._input.streams.audio:
+            self._add(self._input.streams.audio[0], suffix)
+
+    def _add(self, sound: AudioStream, suffix: str) -> None:
+        name = sound.codec_context.codec.canonical_name
+        self._copied = name in COPIED_SOUND.get(suffix, self._output.supported_codecs)
+        if self._copied:
+            self._stream: Any = self._output.add_stream_from_template(sound)
+        else:
+            self._stream = self._output.add_stream("aac", rate=sound.codec_context.sample_rate)
+            layout = sound.codec_context.layout
+            # Old containers count channels without naming them; an encoder wants names.
+            self._stream.layout = {1: "mono", 2: "stereo"}.get(layout.nb_channels, layout)
+            self._stream.format = "fltp"
+        self._packets = self._input.demux(sound)
+        self._next = next(self._packets, None)
+
+    def copy_until(self, time: Fraction | None) -> None:
+        """Write what is heard before `time` in seconds; None: the rest."""
+        while (packet := self._next) is not None:
+            if time is not None and packet.dts is not None and packet.dts * packet.time_base > time:
+                return
+            self._copy(packet)
+            self._next = next(self._packets, None)
+            if self._next is None and not self._copied:
+                self._output.mux(self._stream.encode(None))
+
+    def _copy(self, packet: "av.Packet[Any]") -> None:
+        if not self._copied:
+            for frame in packet.decode():
+                self._output.mux(self._stream.encode(frame))
+        elif packet.dts is not None:  # the last packet of a demuxer is empty
+            packet.stream = self._stream
+            self._output.mux(packet)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._input.close()
+
+
+def _url(path: Path) -> str:
+    """For ffmpeg, which would take 12:30.mp4 for an address."""
+    return f"file:{path}"
 
 
 def _reason(error: Exception) -> str:

@@ -21,6 +21,7 @@ from gen.media.ahead import batches, iterate_ahead, map_ahead
 from gen.media.images import decode_still, decode_uncertainty_raw
 from gen.media.video import ClipFrame, ClipReader
 from tests.conftest import street
+from tests.media.test_images import write_with_broken_exif
 from tests.media.test_video import make_clip, moving_bars, show_times
 
 REPOSITORY = Path(__file__).parents[2]
@@ -188,7 +189,7 @@ def test_a_killed_run_leaves_no_half_file_and_is_taken_up_again(tmp_path, model)
     out = tmp_path / "out"
     command = [sys.executable, str(REPOSITORY / "scripts" / "translate.py"), str(night), str(out), "--model", model]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while not list(out.glob("*.png")) and process.poll() is None:
+        while not list(out.glob("[0-9]*.png")) and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
     finished = {p.name for p in out.glob("[0-9]*.png")}
@@ -209,7 +210,7 @@ def test_ctrl_c_writes_the_report_and_leaves_130(tmp_path, model):
     out = tmp_path / "out"
     command = [sys.executable, str(REPOSITORY / "scripts" / "translate.py"), str(night), str(out), "--model", model]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        while not list(out.glob("*.png")) and process.poll() is None:
+        while not list(out.glob("[0-9]*.png")) and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         errors = process.communicate()[1]
@@ -228,6 +229,7 @@ def test_ctrl_c_writes_the_report_and_leaves_130(tmp_path, model):
         (["--resolution", "0x5"], "resolution"),
         (["--quality", "0"], "quality"),
         (["--workers", "0"], "workers"),
+        (["--smooth", "-1"], "smooth"),
         (["--model", "nowhere"], "no model of this name"),
         (["--device", "cuda:9"], "device"),
     ],
@@ -305,6 +307,69 @@ def test_side_files_of_pictures_with_one_stem_are_apart(tmp_path, model):
     arguments = [str(tmp_path / "in"), str(tmp_path / "out"), "--model", model, "--uncertainty", "map", "--compare"]
     assert main(["translate", *arguments]) == 0
     assert len(files_below(tmp_path / "out")) == 2 * 3 + 1
+
+
+def test_maps_of_like_names_do_not_meet(tmp_path, model):
+    root, out = tmp_path / "in", tmp_path / "out"
+    root.mkdir()
+    for i, name in enumerate(["a.png", "a.bmp"]):
+        Image.fromarray(street(np.random.default_rng(i), 48, 64, True)).save(root / name)
+    arguments = ["translate", str(root), str(out), "--model", model, "--uncertainty", "raw"]
+    assert main(arguments) == 0
+    for name in ("a.png", "a.bmp"):
+        mean = decode_uncertainty_raw(out / f"{name}.uncertainty.png").mean()
+        assert mean == pytest.approx(report_of(out)[name]["mean_uncertainty"], abs=0.01)
+    main(arguments)
+    assert {f["status"] for f in report_of(out).values()} == {"skipped"}
+
+
+def test_an_output_inside_the_input_is_taken_up_again(tree, model, monkeypatch):
+    """First named in full, then from the folder itself: what was translated is not translated again."""
+    arguments = ["--model", model, "--uncertainty", "map", "--compare"]
+    assert main(["translate", str(tree), str(tree / "day"), *arguments]) == 1
+    made = files_below(tree / "day")
+    monkeypatch.chdir(tree)
+    assert main(["translate", ".", str(tree / "day"), *arguments]) == 1
+    assert files_below(tree / "day") == made
+    assert {n for n, f in report_of(tree / "day").items() if f["status"] == "skipped"} == {Path(n).name for n in GOOD}
+
+
+def test_a_failure_of_any_kind_concerns_its_file_alone(tmp_path, model):
+    """WebP ends at 16383 pixels: the picture fits, three beside each other do not. A camera with odd EXIF."""
+    root, out = tmp_path / "in", tmp_path / "out"
+    root.mkdir()
+    Image.fromarray(np.full((8, 6000, 3), 40, np.uint8)).save(root / "wide.webp")
+    Image.fromarray(np.full((8, 60, 3), 40, np.uint8)).save(root / "usual.webp")
+    write_with_broken_exif(root / "odd.jpg")
+    assert main(["translate", str(root), str(out), "--model", model, "--compare"]) == 1
+    assert {n: f["status"] for n, f in report_of(out).items()} == {
+        "odd.jpg": "done",
+        "usual.webp": "done",
+        "wide.webp": "failed",
+    }
+    assert "wide.webp.compare.webp" in report_of(out)["wide.webp"]["error"]
+    made = {"usual.webp", "usual.webp.compare.webp", "odd.jpg", "odd.jpg.compare.jpg"}
+    assert files_below(out) == made | {"report.json"}
+
+
+def test_failures_go_to_the_error_stream_and_one_line_sums_up(tree, tmp_path, model, capsys):
+    main(["translate", str(tree), str(tmp_path / "out"), "--model", model])
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1].startswith(f"{len(GOOD)} done, 0 finished before, {len(BAD)} failed")
+    assert "failed" not in "".join(printed.out.splitlines()[:-1])
+    for name in BAD:
+        assert printed.err.count(f"failed: {tree / name}:") == 1
+
+
+def test_a_folder_does_not_mix_pictures_of_two_kinds(tree, tmp_path, model, capsys):
+    arguments = ["translate", str(tree), str(tmp_path / "out"), "--model", model]
+    main(arguments)
+    before = (tmp_path / "out" / "report.json").read_text()
+    assert main([*arguments, "--direction", "normal_to_adverse"]) == 1
+    assert "made with" in capsys.readouterr().err
+    assert (tmp_path / "out" / "report.json").read_text() == before
+    assert main([*arguments, "--direction", "normal_to_adverse", "--overwrite"]) == 1  # only the broken files
+    assert report_of(tmp_path / "out")["deep.png"]["status"] == "done"
 
 
 def test_day_to_night(tree, tmp_path, model):

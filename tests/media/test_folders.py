@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from gen import BadInput
 from gen.media.folders import Entry, Job, Report, find_stills, plan_jobs
 
-names = st.text("abc é夜", min_size=1, max_size=4).map(str.strip).filter(bool)
+words = st.text("abc é夜", min_size=1, max_size=4).map(str.strip).filter(bool)
+names = st.builds(str.__add__, words, st.sampled_from(["", "", ".jpg", ".png", ".1"]))
 suffixes = st.sampled_from([".jpg", ".JPG", ".jpeg", ".png", ".webp", ".bmp", ".tiff", ".mp4", ".mov", ".avi", ".txt"])
 trees = st.lists(st.tuples(st.lists(names, max_size=2), names, suffixes), min_size=1, max_size=12)
 
@@ -37,7 +38,8 @@ def test_every_file_has_an_output_of_its_own_in_the_mirrored_place(tmp_path_fact
         return
     jobs = plan_jobs(root / "in", root / "out", still_format)
     assert {j.source for j in jobs} == made
-    assert len({j.target for j in jobs}) == len(jobs)
+    written = [p for j in jobs for p in (j.target, j.beside(".uncertainty", ".png"), j.beside(".compare"))]
+    assert len(set(written)) == 3 * len(jobs)
     for job in jobs:
         assert job.target.parent.relative_to(root / "out") == job.source.parent.relative_to(root / "in")
         assert job.target.name.startswith(job.source.stem)
@@ -70,6 +72,27 @@ def test_the_output_inside_the_input_is_not_input_again(tmp_path):
     assert find_stills(tmp_path) == [tmp_path / "a.jpg", tmp_path / "out" / "a.jpg"]
 
 
+def test_the_output_is_known_under_any_name(tmp_path, monkeypatch):
+    """A relative input, and its output inside given in full, or through a link."""
+    make_tree(tmp_path, [(["in"], "a", ".jpg"), (["in", "out"], "a", ".jpg")])
+    (tmp_path / "link").symlink_to(tmp_path / "in" / "out")
+    monkeypatch.chdir(tmp_path)
+    for target in (tmp_path / "in" / "out", tmp_path / "link", Path("in/../in/out")):
+        assert [j.source for j in plan_jobs(Path("in"), target)] == [Path("in/a.jpg")]
+
+
+def test_the_input_may_lie_inside_the_output(tmp_path):
+    make_tree(tmp_path, [(["night"], "a", ".jpg")])
+    assert [j.target for j in plan_jobs(tmp_path / "night", tmp_path)] == [tmp_path / "a.jpg"]
+
+
+def test_side_files_are_no_input_and_own_names_are(tmp_path):
+    made = ["a.jpg.uncertainty.png", "a.jpg.overlay.jpg", "b.png.compare.png", "v1.2.png.compare.png"]
+    own = ["a.jpg", "b.png", "v1.2.png", "bridge.compare.jpg", "a.compare.jpg"]
+    make_tree(tmp_path / "in", [([], Path(n).stem, Path(n).suffix) for n in made + own])
+    assert {j.source.name for j in plan_jobs(tmp_path / "in", tmp_path / "out")} == set(own)
+
+
 @pytest.mark.parametrize("target", ["in", "in/sub/..", "link"])
 def test_an_input_is_never_written_over(tmp_path, target):
     make_tree(tmp_path / "in", [([], "a", ".jpg"), (["sub"], "b", ".jpg")])
@@ -79,13 +102,14 @@ def test_an_input_is_never_written_over(tmp_path, target):
 
 
 def test_single_files(tmp_path):
-    make_tree(tmp_path, [([], "a", ".jpg"), ([], "c", ".avi")])
+    make_tree(tmp_path, [([], "a", ".jpg"), ([], "c", ".avi"), ([], "x", ".heic")])
     a, c = tmp_path / "a.jpg", tmp_path / "c.avi"
     assert plan_jobs(a, tmp_path / "b.png") == [Job(a, tmp_path / "b.png", "still")]
     assert plan_jobs(a, tmp_path / "folder") == [Job(a, tmp_path / "folder" / "a.jpg", "still")]
     assert plan_jobs(c, tmp_path / "folder") == [Job(c, tmp_path / "folder" / "c.mp4", "clip")]
     for source, target, problem in [
         (a, a, "place of an input"),
+        (tmp_path / "x.heic", tmp_path / "folder", r"x\.heic: no stills"),
         (a, tmp_path / "b.xyz", "cannot be written as"),
         (c, tmp_path / "b.png", "cannot be written as"),
         (tmp_path / "none.jpg", tmp_path / "b.jpg", "no such file"),
@@ -96,10 +120,19 @@ def test_single_files(tmp_path):
 
 def test_a_report_keeps_what_an_earlier_run_measured(tmp_path):
     path = tmp_path / "report.json"
-    Report({}, [Entry("a", "A", "still", "done", seconds=1.5, mean_uncertainty=20.0)]).write(path)
-    Report({}, [Entry("a", "A", "still", "skipped"), Entry("b", "B", "still", "failed", error="why")]).write(path)
+    Report({}, [Entry("a", "A", "still", "done", "m", seconds=1.5, mean_uncertainty=20.0)]).write(path)
+    Report({}, [Entry("a", "A", "still", "skipped", "m"), Entry("b", "B", "still", "failed", "m", error="why")]).write(
+        path
+    )
     found = json.loads(path.read_text())
     assert found["totals"] == {"done": 0, "skipped": 1, "failed": 1}
     assert found["files"][0]["seconds"] == 1.5
     assert found["files"][0]["mean_uncertainty"] == 20.0
     assert found["files"][1]["error"] == "why"
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", '{"files": [3]}', '{"files": 4}', "no json"])
+def test_a_report_that_is_not_ours_does_not_stop_a_run(tmp_path, text):
+    (tmp_path / "report.json").write_text(text)
+    Report({}, [Entry("a", "A", "still", "done", "m")]).write(tmp_path / "report.json")
+    assert json.loads((tmp_path / "report.json").read_text())["totals"]["done"] == 1

@@ -1,13 +1,15 @@
 """Stills of every kind in and out: what a camera, a phone, a scanner or a web page writes."""
 
 import os
+from contextlib import suppress
+from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
 from gen import BadInput
 from gen.media.files import write_atomically
@@ -88,6 +90,13 @@ def test_stripped_metadata_leaves_only_the_mark(tmp_path, suffix):
         assert "icc_profile" not in found.info
 
 
+def test_exif_too_large_for_a_jpeg_is_dropped_and_the_mark_kept(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.MakerNote] = b"x" * 70_000
+    encode_still(tmp_path / "x.jpg", Still(gradient(), exif=exif.tobytes()), mark="made by gen")
+    assert Image.open(tmp_path / "x.jpg").getexif()[ExifTags.Base.ImageDescription] == "made by gen"
+
+
 def test_16_bit_grey_is_scaled_and_not_cut(tmp_path):
     values = np.linspace(0, 65535, 24 * 40).reshape(24, 40).astype(np.uint16)
     for name in ("x.png", "x.tif"):
@@ -109,6 +118,37 @@ def test_16_bit_colour(tmp_path):
         frame = av.VideoFrame.from_ndarray(values, format="rgb48le").reformat(format=encoder.pix_fmt)
         (tmp_path / name).write_bytes(b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)]))
         assert np.abs(decode_still(tmp_path / name).rgb.astype(int) - gradient()).max() <= 1
+
+
+def test_16_bit_colour_tiff_keeps_its_alpha(tmp_path):
+    import av
+
+    alpha = np.linspace(0, 65535, 24 * 40).reshape(24, 40, 1).astype(np.uint16)
+    values = np.concatenate([gradient().astype(np.uint16) * 257, alpha], axis=-1)
+    encoder = av.CodecContext.create("tiff", "w")
+    encoder.width, encoder.height, encoder.pix_fmt, encoder.time_base = 40, 24, "rgba64le", 1
+    frame = av.VideoFrame.from_ndarray(values, format="rgba64le")
+    (tmp_path / "x.tif").write_bytes(b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)]))
+    still = decode_still(tmp_path / "x.tif")
+    assert np.abs(still.rgb.astype(int) - gradient()).max() <= 1
+    np.testing.assert_allclose(still.alpha, alpha[..., 0] / 257, atol=1)
+
+
+def test_float_grey_is_taken_from_0_to_1(tmp_path):
+    values = np.linspace(0, 1, 24 * 40, dtype=np.float32).reshape(24, 40)
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    np.testing.assert_allclose(decode_still(tmp_path / "x.tif").rgb[..., 1], values * 255, atol=0.51)
+
+
+@pytest.mark.parametrize(("space", "kept"), [(b"RGB ", True), (b"GRAY", False), (b"CMYK", False)])
+def test_only_a_profile_of_rgb_goes_with_the_rgb(tmp_path, space, kept):
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[16:20] = space  # ICC.1, 7.2: data colour space
+    Image.fromarray(gradient()).save(tmp_path / "x.jpg", icc_profile=bytes(profile))
+    assert (decode_still(tmp_path / "x.jpg").icc == bytes(profile)) == kept
+    encode_still(tmp_path / "y.jpg", decode_still(tmp_path / "x.jpg"))
+    with Image.open(tmp_path / "y.jpg") as found:
+        assert ("icc_profile" in found.info) == kept
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1", "CMYK", "LA", "RGBA"])
@@ -138,6 +178,59 @@ def test_unreadable_files_are_named(tmp_path, problem, suffix):
         path.write_bytes({"empty": b"", "garbage": b"no picture", "truncated": whole[: len(whole) // 2]}[problem])
     with pytest.raises(BadInput, match=f"broken{suffix}"):
         decode_still(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["<html>404 Not Found</html>" * 20, "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"]
+)
+def test_what_is_no_picture_is_not_taken_for_one(tmp_path, text):
+    """A page saved under a picture's name, and a program that a careless decoder would run."""
+    (tmp_path / "x.jpg").write_text(text)
+    with pytest.raises(BadInput, match=r"x\.jpg: this is not a picture"):
+        decode_still(tmp_path / "x.jpg")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+def test_any_damage_gives_a_picture_or_a_sentence(tmp_path, suffix):
+    """Bytes changed in the headers: what Pillow raises on them is of many kinds."""
+    rng = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Orientation] = "dash cam", 6
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] = (1, 3)
+    path = tmp_path / f"x{suffix}"
+    Image.fromarray(gradient()).save(path, exif=exif)
+    whole = path.read_bytes()
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(rng.integers(1, 6)):
+            damaged[rng.integers(0, min(len(whole), 400))] = rng.integers(0, 256)
+        path.write_bytes(damaged)
+        with suppress(BadInput):
+            still = decode_still(path)
+            if still.rgb.size < 1e6:  # a changed header may ask for any size
+                encode_still(tmp_path / "copy.png", still, mark="made")
+
+
+def write_with_broken_exif(path: Path) -> None:
+    """A turned picture whose EXIF Pillow can read and not write back: a compression of 131072 in 16 bits."""
+    compression, orientation = b"\1\3\0\4\0\0\0\1\0\2\0\0", b"\1\x12\0\3\0\0\0\1\0\6\0\0"
+    directory = b"\0\2" + compression + orientation + b"\0\0\0\0"
+    Image.fromarray(gradient()).save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08" + directory)
+
+
+def test_a_picture_with_broken_exif_is_still_a_picture(tmp_path):
+    write_with_broken_exif(tmp_path / "x.png")
+    still = decode_still(tmp_path / "x.png")
+    np.testing.assert_array_equal(still.rgb, np.rot90(gradient(), -1))
+    assert still.exif is None
+    encode_still(tmp_path / "y.jpg", still, mark="made")
+
+
+def test_a_picture_too_large_for_its_format_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"x\.webp.*16384x4"):
+        encode_still(tmp_path / "x.webp", Still(np.zeros((4, 16384, 3), np.uint8)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -29,10 +29,16 @@ def make_clip(
     times: list[int] | None = None,
     bt709: bool = False,
     codec: str = "libx264",
+    seconds: int = 1,
+    pixel_shape: Fraction | None = None,
+    matrix: int | None = None,
+    tagged: bool = True,
+    metadata: dict[str, str] | None = None,
 ) -> Path:
-    """A clip as a camera would write it; `times` in milliseconds make the frame rate vary."""
+    """A clip as a camera would write it: `seconds` of sound; `times` in milliseconds make the frame rate vary."""
     height, width = frames[0].shape[:2]
     with av.open(str(path), "w") as out:
+        out.metadata.update(metadata or {})
         stream = out.add_stream(codec, rate=rate)
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p" if height % 2 == width % 2 == 0 else "yuv444p"
@@ -40,19 +46,24 @@ def make_clip(
         base = Fraction(1, 1000) if times else 1 / rate
         stream.codec_context.time_base = base
         code = 1 if bt709 else 6
-        stream.codec_context.colorspace = stream.codec_context.color_primaries = code
-        stream.codec_context.color_trc = code
+        if tagged:
+            stream.codec_context.colorspace = stream.codec_context.color_primaries = code
+            stream.codec_context.color_trc = code
+        if pixel_shape:
+            stream.codec_context.sample_aspect_ratio = pixel_shape
         noise = out.add_stream(sound, rate=48000) if sound else None
         if noise:
             noise.layout = "mono"
         for i, rgb in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace=1 if bt709 else 5)
+            frame = frame.reformat(format=stream.pix_fmt, dst_colorspace=matrix or (1 if bt709 else 5))
+            if not tagged:
+                frame.colorspace = 2
             frame.pts, frame.time_base = (times[i] if times else i), base
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
         if noise:
-            wave = (np.sin(np.arange(48000) / 20) * 8000).astype(np.int16)[None]
+            wave = (np.sin(np.arange(48000 * seconds) / 20) * 8000).astype(np.int16)[None]
             audio = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
             audio.sample_rate, audio.pts = 48000, 0
             resampler = av.AudioResampler(format=noise.codec_context.format, layout="mono", rate=48000)
@@ -63,6 +74,18 @@ def make_clip(
                 out.mux(noise.encode(part))
             out.mux(noise.encode(None))
     return path
+
+
+def turn_clip(clip: Path) -> Path:
+    """The display matrix of the picture's track header (ISO 14496-12, 8.3.2): from identity to a quarter turn."""
+    data = bytearray(clip.read_bytes())
+    one, zero, minus = (v.to_bytes(4, "big", signed=True) for v in (65536, 0, -65536))
+    last = (0x40000000).to_bytes(4, "big")
+    start = data.index(b"tkhd") + 44  # a shape of pixels changes the first value of the matrix: not searched for
+    assert data[start + 32 : start + 36] == last
+    data[start : start + 36] = zero + one + zero + minus + zero * 4 + last
+    clip.write_bytes(data)
+    return clip
 
 
 def copy_clip(source: Path, target: Path, mark: str | None = None) -> list[np.ndarray]:
@@ -118,28 +141,89 @@ def test_odd_sizes_stay(tmp_path, height, width):
         assert len(list(out)) == 3
 
 
-@pytest.mark.parametrize(("codec", "suffix"), [("aac", ".mp4"), ("mp3", ".mkv"), ("pcm_s16le", ".avi")])
-def test_sound_is_kept(tmp_path, codec, suffix):
+@pytest.mark.parametrize(
+    ("codec", "suffix", "target", "expected"),
+    [
+        ("aac", ".mp4", ".mp4", "aac"),
+        ("mp3", ".mkv", ".mp4", "mp3"),
+        ("pcm_s16le", ".avi", ".mp4", "aac"),
+        ("pcm_s16le", ".mov", ".mov", "pcm_s16le"),
+        ("libopus", ".mkv", ".mkv", "opus"),
+        ("libopus", ".mkv", ".mov", "aac"),
+    ],
+)
+def test_sound_is_kept(tmp_path, codec, suffix, target, expected):
+    """Copied where players expect the codec in the container, else anew as AAC."""
     make_clip(tmp_path / f"in{suffix}", moving_bars(25), sound=codec, codec="mpeg4" if suffix == ".avi" else "libx264")
-    copy_clip(tmp_path / f"in{suffix}", tmp_path / "out.mp4")
-    with av.open(str(tmp_path / "out.mp4")) as out:
+    copy_clip(tmp_path / f"in{suffix}", tmp_path / f"out{target}")
+    with av.open(str(tmp_path / f"out{target}")) as out:
+        assert out.streams.audio[0].codec_context.codec.canonical_name == expected
+        assert out.streams.audio[0].codec_context.layout.nb_channels == 1
         frames = list(out.decode(audio=0))
     assert sum(f.samples for f in frames) == pytest.approx(48000, rel=0.1)
     assert max(np.abs(f.to_ndarray()).max() for f in frames) > 0
 
 
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_sound_lies_beside_the_picture_it_belongs_to(tmp_path, codec):
+    """In the order of the file, so that a player need not seek; copied, and encoded anew."""
+    suffix = ".mp4" if codec == "aac" else ".mkv"
+    make_clip(tmp_path / f"in{suffix}", moving_bars(150), rate=Fraction(5), sound=codec, seconds=30)
+    copy_clip(tmp_path / f"in{suffix}", tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        packets = [p for p in out.demux() if p.pos is not None and p.pts is not None]
+        reached = {"video": 0.0, "audio": 0.0}
+        for packet in sorted(packets, key=lambda p: p.pos):
+            reached[packet.stream.type] = float(packet.dts * packet.time_base)
+            assert abs(reached["video"] - reached["audio"]) < 2
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_shape_of_pixels_is_kept(tmp_path, turned):
+    clip = make_clip(tmp_path / "in.mp4", moving_bars(3), pixel_shape=Fraction(4, 3))
+    if turned:
+        turn_clip(clip)
+    copy_clip(clip, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert out.streams.video[0].sample_aspect_ratio == (Fraction(3, 4) if turned else Fraction(4, 3))
+
+
+def test_an_untagged_clip_is_taken_as_players_take_it(tmp_path):
+    """BT.709 in high definition, BT.601 below."""
+    for height, width, matrix in ((720, 64, 1), (48, 64, 5)):
+        frames = moving_bars(2, height, width)
+        make_clip(tmp_path / "in.mp4", frames, matrix=matrix, tagged=False)
+        seen = copy_clip(tmp_path / "in.mp4", tmp_path / "out.mp4")
+        assert np.abs(seen[0].astype(int) - frames[0]).mean() < 4
+        with ClipReader(tmp_path / "out.mp4") as out:
+            assert out.bt709 == (matrix == 1)
+            assert not out.untagged
+
+
+def test_frames_at_one_time_are_set_apart(tmp_path):
+    make_clip(tmp_path / "in.mp4", moving_bars(6))
+    with (
+        ClipReader(tmp_path / "in.mp4") as reader,
+        ClipWriter(tmp_path / "out.mp4", reader, (48, 64)) as writer,
+    ):
+        step = round(1 / reader.rate / reader.time_base)
+        for i, frame in enumerate(reader):
+            writer.write(frame.rgb, frame.pts - (step if i == 3 else 0))
+    times = show_times(tmp_path / "out.mp4")
+    assert len(times) == 6
+    assert times == sorted(set(times))
+
+
+def test_a_name_that_looks_like_an_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_clip(tmp_path / "in.mp4", moving_bars(3)).rename("12:30.mp4")
+    assert len(copy_clip(Path("12:30.mp4"), Path("out:1.mp4"))) == 3
+    assert (tmp_path / "out:1.mp4").exists()
+
+
 def test_rotation_is_applied(tmp_path):
     """A phone held upright: stored lying, shown standing; the copy is stored standing."""
-    clip = make_clip(tmp_path / "in.mp4", moving_bars(3))
-    data = bytearray(clip.read_bytes())
-    # The display matrix of the picture's track header (ISO 14496-12, 8.3.2): from identity to a quarter turn.
-    one, zero, minus = (v.to_bytes(4, "big", signed=True) for v in (65536, 0, -65536))
-    last = (0x40000000).to_bytes(4, "big")
-    identity = one + zero * 3 + one + zero * 3 + last
-    quarter = zero + one + zero + minus + zero * 4 + last
-    place = data.index(identity, data.index(b"tkhd"))
-    data[place : place + 36] = quarter
-    clip.write_bytes(data)
+    clip = turn_clip(make_clip(tmp_path / "in.mp4", moving_bars(3)))
     with ClipReader(clip) as reader:
         assert (reader.height, reader.width) == (64, 48)
         upright = next(iter(reader)).rgb
@@ -150,11 +234,18 @@ def test_rotation_is_applied(tmp_path):
         assert np.abs(next(iter(out)).rgb.astype(int) - upright).mean() < 4
 
 
-def test_the_mark_is_in_the_container(tmp_path):
-    make_clip(tmp_path / "in.mp4", moving_bars(2))
-    copy_clip(tmp_path / "in.mp4", tmp_path / "out.mp4", mark="made by gen")
+@pytest.mark.parametrize("strip", [False, True])
+def test_the_mark_is_in_the_container(tmp_path, strip):
+    make_clip(tmp_path / "in.mkv", moving_bars(2), metadata={"title": "drive", "comment": "mine"})
+    with (
+        ClipReader(tmp_path / "in.mkv") as reader,
+        ClipWriter(tmp_path / "out.mp4", reader, (48, 64), "made by gen", strip) as writer,
+    ):
+        for frame in reader:
+            writer.write(frame.rgb, frame.pts)
     with av.open(str(tmp_path / "out.mp4")) as out:
         assert out.metadata["comment"] == "made by gen"
+        assert out.metadata.get("title") == (None if strip else "drive")
 
 
 @pytest.mark.parametrize("kept", [0, 40, 0.5])
@@ -186,6 +277,46 @@ def test_a_clip_with_its_index_in_front_that_breaks_off(tmp_path):
         pytest.raises(BadInput, match=r"broken\.mp4.* breaks off after \d+"),
     ):
         list(reader)
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".mkv"), ("libvpx", ".webm"), ("mpeg4", ".avi")])
+def test_a_cut_recording_is_told_in_any_container(tmp_path, codec, suffix):
+    """mkv and webm declare a length and no number of frames, and end early without an error."""
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(60)]
+    clip = make_clip(tmp_path / f"broken{suffix}", frames, codec=codec)
+    with ClipReader(clip) as reader:
+        assert len(list(reader)) == 60
+    data = clip.read_bytes()
+    clip.write_bytes(data[: len(data) // 2])
+    with ClipReader(clip) as reader, pytest.raises(BadInput, match=r"broken\..* breaks off after \d+"):
+        list(reader)
+
+
+def test_a_trimmed_clip_is_whole(tmp_path):
+    """Cut without encoding anew, as phones do it: frames before the cut are in the file and not shown."""
+    make_clip(tmp_path / "in.mp4", moving_bars(60))
+    with av.open(str(tmp_path / "in.mp4")) as source, av.open(str(tmp_path / "trimmed.mp4"), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        shift = round(Fraction(10, 25) / source.streams.video[0].time_base)
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                out.mux(packet)
+    with ClipReader(tmp_path / "trimmed.mp4") as reader:
+        assert reader.declared_frames == 60
+        assert len(list(reader)) == 50
+
+
+def test_a_container_that_refuses_leaves_nothing(tmp_path):
+    make_clip(tmp_path / "in.mp4", moving_bars(2))
+    with (
+        ClipReader(tmp_path / "in.mp4") as reader,
+        pytest.raises(BadInput, match=r"out\.mp4: the clip cannot be written"),
+        ClipWriter(tmp_path / "out.mp4", reader, (0, 0)) as writer,
+    ):
+        writer.write(moving_bars(1)[0], 0)
+    assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
 
 
 def test_an_error_leaves_no_clip(tmp_path):
