@@ -79,7 +79,7 @@ class TranslateSettings:
     device: str | None = None
     """cuda, cpu, ...; none: the GPU where there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: twice as fast on processors that have it, one or two grey levels off."""
+    """bf16: faster on processors that have it, at the cost of small rounding errors (see benchmarks/generator.py)."""
     tile: int | None = None
     """Rows at a time, for frames that memory cannot hold at the network's size; none: whole frames."""
     workers: int = 4

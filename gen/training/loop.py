@@ -234,16 +234,16 @@ class Trainer(ABC, Generic[S]):
     # State.
 
     def save(self) -> None:
-        """Write a checkpoint, if the weights are finite."""
-        self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
-            return
+        """Write a checkpoint, if the weights are finite: they are the same in all processes, and so all stop."""
         networks = {k: v.state_dict() for k, v in self.raw.items()}
         for name, network in networks.items():
             for key, value in network.items():
                 if not torch.isfinite(value).all():
                     what = f"(weights {name}.{key})"
                     raise TrainingDiverged(self._divergence(what, float("nan"), self.images_shown))
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
         state = {
             "data": self.data_record(),
             "settings": as_record(self.settings),

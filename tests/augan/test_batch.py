@@ -181,17 +181,24 @@ def test_smoothing_is_on_for_clips_and_can_be_turned_off(tmp_path, model, batch_
     assert added["0.5"] < added["0"]
 
 
-def test_a_killed_run_leaves_no_half_file_and_is_taken_up_again(tmp_path, model):
-    night = tmp_path / "in"
+def interrupt(tmp_path: Path, model: str, number: signal.Signals) -> tuple[Path, Path, int, str]:
+    """Translate sixty pictures in a process of its own, and signal it when the first is done."""
+    night, out = tmp_path / "in", tmp_path / "out"
     night.mkdir()
     for i in range(60):
         Image.fromarray(street(np.random.default_rng(i), 120, 200, True)).save(night / f"{i:03d}.png")
-    out = tmp_path / "out"
     command = [sys.executable, str(REPOSITORY / "scripts" / "translate.py"), str(night), str(out), "--model", model]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         while not list(out.glob("[0-9]*.png")) and process.poll() is None:
             time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(number)
+        errors = process.communicate()[1]
+    return night, out, process.returncode, errors
+
+
+def test_a_killed_run_leaves_no_half_file_and_is_taken_up_again(tmp_path, model):
+    night, out, status, _ = interrupt(tmp_path, model, signal.SIGKILL)
+    assert status == -signal.SIGKILL
     finished = {p.name for p in out.glob("[0-9]*.png")}
     assert 0 < len(finished) < 60
     for name in finished:
@@ -203,18 +210,8 @@ def test_a_killed_run_leaves_no_half_file_and_is_taken_up_again(tmp_path, model)
 
 
 def test_ctrl_c_writes_the_report_and_leaves_130(tmp_path, model):
-    night = tmp_path / "in"
-    night.mkdir()
-    for i in range(60):
-        Image.fromarray(street(np.random.default_rng(i), 120, 200, True)).save(night / f"{i:03d}.png")
-    out = tmp_path / "out"
-    command = [sys.executable, str(REPOSITORY / "scripts" / "translate.py"), str(night), str(out), "--model", model]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        while not list(out.glob("[0-9]*.png")) and process.poll() is None:
-            time.sleep(0.005)
-        process.send_signal(signal.SIGINT)
-        errors = process.communicate()[1]
-    assert process.returncode == 130
+    _, out, status, errors = interrupt(tmp_path, model, signal.SIGINT)
+    assert status == 130
     assert "Traceback" not in errors
     done = {n for n, f in report_of(out).items() if f["status"] == "done"}
     assert 0 < len(done) < 60
