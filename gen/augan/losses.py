@@ -79,3 +79,12 @@ def feature_matching(ours: Tensor, theirs: Tensor, mode: FeatureMatching) -> Ten
     if mode == "channel_mean":
         ours, theirs = ours.float().mean(dim=1), theirs.float().mean(dim=1)
     return (ours.float() - theirs.float()).abs().mean()
+
+
+def pair(translated: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Mean L1 over the samples whose truth is known, (B,) bool: rendered pairs; 0 where there are none.
+
+    Not of the paper, which has no pairs.
+    """
+    distance = (translated.float() - truth.float()).abs().mean(dim=(1, 2, 3))
+    return (distance * known).sum() / known.sum().clamp(min=1)

@@ -15,7 +15,7 @@ from gen.augan import losses
 from gen.augan.networks import AUGANGenerator, DiscriminatorSet, Translation, Upsampling
 from gen.media.images import colour_uncertainty
 from gen.media.resize import to_float, to_uint8
-from gen.training.data import Batch, Frames, UnpairedData, load_frames
+from gen.training.data import Batch, Frames, UnpairedData, load_frames, match_pairs
 from gen.training.loop import Trainer
 from gen.training.settings import Positive, TrainerSettings
 
@@ -37,6 +37,13 @@ class AUGANSettings(TrainerSettings):
     """Folder of frames in adverse weather: night, rain, fog."""
     normal: Path
     """Folder of frames in clear daylight; other places and times, unpaired."""
+
+    rendered: Path | None = None
+    """Folder of `gen render-street` frames, adverse/ and day/, to mix in; they are pairs."""
+    rendered_share: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Part of the samples that are rendered pairs."""
+    start_from: Path | None = None
+    """Run directory whose last networks this run begins with; none: random weights."""
 
     load_height: Positive = 288
     """Height in pixels that frames are resized to when cached, at their own aspect."""
@@ -77,6 +84,8 @@ class AUGANSettings(TrainerSettings):
     """Weight of the self-reconstruction losses."""
     feature_weight: float = 1.0
     """Weight of asymmetric feature matching."""
+    pair_weight: Annotated[float, Field(ge=0)] = 10.0
+    """Weight of the distance between a rendered pair's translations and its true frames."""
     pool_size: Annotated[int, Field(ge=0)] = 50
     """Translated images of each domain kept to show the discriminators again."""
 
@@ -202,16 +211,24 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         super().__init__(settings)
         s = settings
         with self.accelerator.main_process_first():  # the others find the cache that the first one wrote
-            frames = [
-                load_frames(name, folder, s.out / "cache", s.load_height, s.crop)
-                for name, folder in (("adverse", s.adverse), ("normal", s.normal))
-            ]
-        self.frames: tuple[Frames, Frames] = (frames[0], frames[1])
-        self.data = UnpairedData(frames[0], frames[1], s.crop, s.seed, self.device)
+            self.frames = (self._load("adverse", s.adverse), self._load("normal", s.normal))
+            pairs = None
+            if s.rendered is not None:
+                rendered = (
+                    self._load("rendered adverse", s.rendered / "adverse"),
+                    self._load("rendered day", s.rendered / "day"),
+                )
+                pairs = match_pairs(*rendered, s.rendered_share)
+        self.data = UnpairedData(*self.frames, s.crop, s.seed, self.device, pairs)
         self.pair = GeneratorPair(s)
         self.judges = DiscriminatorSet(s.discriminator_width, count=s.discriminators)
         self.pools = (ImagePool(s.pool_size), ImagePool(s.pool_size))
         self.setup({"generators": self.pair, "discriminators": self.judges}, averaged="generators")
+        if s.start_from is not None:
+            self.begin_with(s.start_from)
+
+    def _load(self, name: str, folder: Path) -> Frames:
+        return load_frames(name, folder, self.settings.out / "cache", self.settings.load_height, self.settings.crop)
 
     @property
     def total_images(self) -> int:
@@ -259,6 +276,10 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             # The unwrapped module: its frozen weights have no gradients for processes to exchange.
             judged = self.judges(out.fake_a, out.fake_b)
         terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], self.settings)
+        if self.data.pairs is not None:
+            known = torch.tensor(batch.paired, device=self.device)
+            distance = losses.pair(out.fake_b, b, known) + losses.pair(out.fake_a, a, known)
+            terms["pair"] = self.settings.pair_weight * distance
         return out, terms
 
     def _discriminator_terms(self, batch: Batch, fake_a: Tensor, fake_b: Tensor) -> dict[str, Tensor]:
@@ -288,7 +309,8 @@ class AUGANTrainer(Trainer[AUGANSettings]):
 
     def data_record(self) -> dict[str, Any]:
         """The folders, how many frames, and their size as cached."""
-        return {frames.name: frames.summary() for frames in self.frames}
+        pairs = (self.data.pairs.adverse, self.data.pairs.normal) if self.data.pairs else ()
+        return {frames.name: frames.summary() for frames in (*self.frames, *pairs)}
 
     def extra_state(self) -> dict[str, Any]:
         """The image pools of the main process; after a resume all processes begin with these."""

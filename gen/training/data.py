@@ -1,4 +1,4 @@
-"""Unpaired image folders as training data: decoded once, kept as uint8, cropped and flipped on the device.
+"""Image folders as training data, unpaired or paired: decoded once, kept as uint8, cropped and flipped on the device.
 
 Every random choice is a pure function of (seed, number of the image shown). So nothing has to be saved to resume
 exactly, and two processes draw between them what one process would draw alone.
@@ -130,38 +130,81 @@ def _check_sizes(paths: Sequence[Path], sizes: Sequence[tuple[int, int]], crop: 
 
 @dataclass(frozen=True)
 class Batch:
-    """One unpaired batch: images of each domain, and the random seeds that belong to its samples."""
+    """One batch: images of each domain, and the random seeds that belong to its samples."""
 
     adverse: Tensor
     """(B, 3, H, W) in [-1, 1]."""
     normal: Tensor
     seeds: tuple[int, ...]
     """One 63-bit seed a sample, for whatever else is random about it."""
+    paired: tuple[bool, ...]
+    """Whether a sample's two images show the same moment, pixel by pixel."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Frames of two domains that show the same moments: frame i of one is frame i of the other."""
+
+    adverse: Frames
+    normal: Frames
+    share: float
+    """Part of the samples that are drawn from these, 0..1."""
+
+
+def match_pairs(adverse: Frames, normal: Frames, share: float) -> Pairs:
+    """Pairs of equal file names; several adverse frames may have the same normal one.
+
+    Raises `BadInput` for an adverse frame without its normal one, or of another size.
+    """
+    places = {path.stem: index for index, path in enumerate(normal.paths)}
+    for path, size in zip(adverse.paths, adverse.sizes, strict=True):
+        if path.stem not in places:
+            raise BadInput(f"{path}: {normal.folder} holds no frame named {path.stem}, which would make it a pair.")
+        if size != normal.sizes[places[path.stem]]:
+            raise BadInput(f"{path}: its frame in {normal.folder} has another shape; render both anew.")
+    order = [places[path.stem] for path in adverse.paths]
+    paths, starts, sizes = (tuple(v[i] for i in order) for v in (normal.paths, normal.starts, normal.sizes))
+    return Pairs(adverse, replace(normal, paths=paths, starts=starts, sizes=sizes), share)
 
 
 class UnpairedData:
-    """Two domains of frames, drawn independently: own order, own crop, own flip for each."""
+    """Two domains of frames, drawn independently: own order, own crop, own flip for each.
 
-    def __init__(self, adverse: Frames, normal: Frames, crop: tuple[int, int], seed: int, device: torch.device) -> None:
+    With `pairs`, that share of the samples is drawn from them, each with one crop and flip for both.
+    """
+
+    def __init__(
+        self, adverse: Frames, normal: Frames, crop: tuple[int, int], seed: int, device: torch.device,
+        pairs: Pairs | None = None,
+    ) -> None:  # fmt: skip
         """Frames move to a CUDA device when they take less than a quarter of its free memory."""
         self.adverse, self.normal = (_to_device(f, device) for f in (adverse, normal))
+        self.pairs = pairs
         self.crop, self.seed, self.device = crop, seed, device
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     def batch(self, samples: Sequence[int]) -> Batch:
         """The batch of these numbers of the run's endless sequence of samples."""
         drawn = [np.random.default_rng((self.seed, sample)) for sample in samples]
+        paired = tuple(self.pairs is not None and rng.random() < self.pairs.share for rng in drawn)
         domains = [
-            torch.cat([self._draw(frames, rng, sample, salt) for rng, sample in zip(drawn, samples, strict=True)])
-            for salt, frames in enumerate((self.adverse, self.normal))
+            torch.cat([self._draw(*what, salt) for what in zip(drawn, samples, paired, strict=True)]) for salt in (0, 1)
         ]
         adverse, normal = (to_float(d.to(self.device, non_blocking=True)) for d in domains)
-        return Batch(adverse, normal, tuple(int(rng.integers(2**63)) for rng in drawn))
+        return Batch(adverse, normal, tuple(int(rng.integers(2**63)) for rng in drawn), paired)
 
-    def _draw(self, frames: Frames, rng: np.random.Generator, sample: int, salt: int) -> Tensor:
-        """One cropped, perhaps flipped frame, uint8 (1, 3, H, W)."""
+    def _draw(self, rng: np.random.Generator, sample: int, paired: bool, salt: int) -> Tensor:
+        """One cropped, perhaps flipped frame of the adverse (0) or normal (1) domain, uint8 (1, 3, H, W)."""
+        if paired and self.pairs is not None:
+            own = np.random.default_rng((self.seed, sample, 2))  # the same for both domains
+            frames = (self.pairs.adverse, self.pairs.normal)[salt]
+            return self._cut(frames.frame(int(own.integers(len(frames)))), own).to(self.adverse.pixels.device)
+        frames = (self.adverse, self.normal)[salt]
         epoch, place = divmod(sample, len(frames))
-        frame = frames.frame(int(self._order(len(frames), epoch, salt)[place]))
+        return self._cut(frames.frame(int(self._order(len(frames), epoch, salt)[place])), rng)
+
+    def _cut(self, frame: Tensor, rng: np.random.Generator) -> Tensor:
+        """A random crop of a frame (3, h, w), flipped in half of the cases."""
         top, left = (int(rng.integers(have - want + 1)) for have, want in zip(frame.shape[1:], self.crop, strict=True))
         crop = frame[None, :, top : top + self.crop[0], left : left + self.crop[1]]
         return hflip(crop) if rng.random() < 0.5 else crop

@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import FrameType
 from typing import Any, Generic, TypeVar, cast
 
@@ -272,6 +273,22 @@ class Trainer(ABC, Generic[S]):
         self.images_shown, self.seconds = state["images_shown"], state["seconds"]
         self.load_extra_state(state["extra"])
         self.accelerator.print(f"going on from {path} at {self.images_shown} of {self.total_images} images")
+
+    def begin_with(self, run: Path) -> None:
+        """Take the networks of another run's last checkpoint, with nothing of its optimisers or its schedule.
+
+        Raises `BadSetting` where there is none, or its networks have other shapes.
+        """
+        path = latest_checkpoint(run / "checkpoints")
+        if path is None:
+            raise BadSetting(f"start_from={run}: no checkpoint of a run lies there.")
+        networks = load_checkpoint(path, self.device)["networks"]
+        for name, network in self.raw.items():
+            try:
+                network.load_state_dict(networks[name])
+            except (KeyError, RuntimeError) as error:
+                raise BadSetting(f"start_from={run}: its networks do not fit these settings ({name}).") from error
+        self.ema = EMAModel(self.averaged.parameters(), decay=self.ema.decay, foreach=True)
 
     @contextmanager
     def _stop_on_signals(self) -> Generator[None]:

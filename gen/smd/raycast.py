@@ -1,0 +1,458 @@
+"""A batched ray caster in torch: spheres, boxes, cylinders (cones, frusta), planes and height fields.
+
+x points right, y up, z away from the viewer; one unit is one block of a game world or one metre of a street.
+Rays travel in packets, for a camera the tiles of its image. A packet is tested only against solids whose bounding
+sphere meets the packet's cone of directions, so the work grows with what is seen, not with solids x pixels. Shadow
+and mirror rays are packets too. Everything is a tensor over scenes (S), packets (P), rays in a packet (N) and solids
+(K), and runs where the scene lies. The caster knows geometry only: colour and light are `gen.smd.shading`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Generic, NamedTuple, Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+NOTHING, SPHERE, BOX, CYLINDER, PLANE, FIELD = range(6)
+TILE = 16
+"""Side of a camera's packet in pixels."""
+NEAREST = 1e-3
+"""A hit closer than this is the surface that the ray leaves."""
+PAIRS = 1024
+"""Packet-solid pairs at a time on a CPU: what they need stays in its cache."""
+
+M = TypeVar("M")
+Vector = tuple[float, float, float]
+FULL = (1.0, 1.0)
+
+
+class Solids(Generic[M]):
+    """The solids of one scene, added one by one; each carries a material of any type."""
+
+    def __init__(self) -> None:
+        self.materials: list[M] = []
+        self._rows: list[tuple[float, ...]] = []
+        self._field: tuple[NDArray[np.float32], tuple[float, float, float, float], int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def sphere(self, centre: Vector, radius: float | Vector, material: M, turn: Vector = (0, 0, 0)) -> None:
+        """A ball, or with three radii an ellipsoid. `turn`: yaw, pitch and roll in radians."""
+        half = radius if isinstance(radius, tuple) else (radius, radius, radius)
+        self._add(SPHERE, centre, half, turn, FULL, material)
+
+    def box(
+        self, centre: Vector, half: Vector, material: M, turn: Vector = (0, 0, 0), taper: tuple[float, float] = (1, 1)
+    ) -> None:
+        """A box of half sides `half`; at the top its x and z sides are `taper` times those at the foot.
+
+        (0, 0) is a pyramid, (0, 1) a gable roof, (0.7, 0.7) the cabin of a car.
+        """
+        self._add(BOX, centre, half, turn, taper, material)
+
+    def cylinder(
+        self, centre: Vector, radius: float, half: float, material: M, turn: Vector = (0, 0, 0), taper: float = 1
+    ) -> None:
+        """An upright cylinder of height 2 `half`; its radius at the top is `taper` times that at the foot."""
+        self._add(CYLINDER, centre, (radius, half, radius), turn, (taper, taper), material)
+
+    def plane(self, height: float, material: M) -> None:
+        """The level plane y = `height`, seen from above."""
+        self._add(PLANE, (0, height, 0), (1, 1, 1), (0, 0, 0), FULL, material)
+
+    def field(self, heights: NDArray[np.float32], x: tuple[float, float], z: tuple[float, float], material: M) -> None:
+        """Land of `heights` (nz, nx), bilinear between the points of a grid over `x` and `z`. One to a scene."""
+        if self._field is not None:
+            raise ValueError("a scene holds one height field")
+        self._field = (heights, (*x, *z), len(self._rows))
+        self._add(FIELD, (0, 0, 0), (1, 1, 1), (0, 0, 0), FULL, material)
+
+    def _add(
+        self, kind: int, centre: Vector, half: Vector, turn: Vector, taper: tuple[float, float], material: M
+    ) -> None:
+        self._rows.append((kind, *centre, *half, *turn, *taper))
+        self.materials.append(material)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The solids of S scenes as tensors, padded to K solids each with NOTHING."""
+
+    kind: Tensor
+    """(S, K) int64."""
+    centre: Tensor
+    """(S, K, 3)."""
+    half: Tensor
+    """(S, K, 3) half sides along the solid's own axes."""
+    axes: Tensor
+    """(S, K, 3, 3): column j is the solid's axis j in the world."""
+    taper: Tensor
+    """(S, K, 2) the x and z sides at the top over those at the foot."""
+    reach: Tensor
+    """(S, K) radius of the bounding sphere; infinite for planes and fields, -infinite for NOTHING."""
+    heights: Tensor
+    """(S, 1, nz, nx), or (S, 1, 0, 0) where no scene has a field."""
+    extent: Tensor
+    """(S, 4): x0, x1, z0, z1 of the field; empty (x1 < x0) for a scene that has none."""
+    field: Tensor
+    """(S,) index of the field among the solids."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the scene lies."""
+        return self.kind.device
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
+
+
+def rotation(turn: Tensor) -> Tensor:
+    """Yaw about y, then pitch about the turned x, then roll about the turned z: (..., 3) radians -> (..., 3, 3)."""
+    (cy, cp, cr), (sy, sp, sr) = turn.cos().unbind(-1), turn.sin().unbind(-1)
+    rows = [
+        [cy * cr + sy * sp * sr, -cy * sr + sy * sp * cr, sy * cp],
+        [cp * sr, cp * cr, -sp],
+        [-sy * cr + cy * sp * sr, sy * sr + cy * sp * cr, cy * cp],
+    ]
+    return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
+
+def collate(scenes: Sequence[Solids[M]]) -> Scene:
+    """Several scenes as one batch, on the CPU. Fields must have grids of one size."""
+    width = max(len(s) for s in scenes)
+    blank = (float(NOTHING), 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1)
+    table = torch.tensor([[*s._rows, *[blank] * (width - len(s))] for s in scenes], dtype=torch.float32)  # pyright: ignore[reportPrivateUsage]
+    kind, centre, half, turn, taper = (
+        table[..., 0].long(),
+        table[..., 1:4],
+        table[..., 4:7],
+        table[..., 7:10],
+        table[..., 10:],
+    )
+    x, y, z = half.unbind(-1)
+    wide, deep = x * taper[..., 0].clamp(min=1), z * taper[..., 1].clamp(min=1)
+    corner = torch.stack([wide, y, deep], -1).norm(dim=-1)
+    reach = torch.where(kind == SPHERE, half.amax(-1), torch.where(kind == CYLINDER, wide.hypot(y), corner))
+    reach = torch.where(kind >= PLANE, math.inf, torch.where(kind == NOTHING, -math.inf, reach))
+    grids = [s._field for s in scenes]  # pyright: ignore[reportPrivateUsage]
+    shape = next((g[0].shape for g in grids if g), (0, 0))
+    empty = (np.zeros(shape, np.float32), (0.0, -1.0, 0.0, -1.0), 0)
+    whole = [g or empty for g in grids]
+    return Scene(
+        kind, centre, half, rotation(turn), taper, reach,
+        heights=torch.stack([torch.from_numpy(g[0])[None] for g in whole]),
+        extent=torch.tensor([g[1] for g in whole]),
+        field=torch.tensor([g[2] for g in whole]),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Pinhole cameras, one a scene."""
+
+    position: Tensor
+    """(S, 3)."""
+    turn: Tensor
+    """(S, 3): yaw (to the right), pitch (down) and roll, radians."""
+    focal: Tensor
+    """(S,) focal length in heights of the image: 0.5 / tan(half the vertical angle of view)."""
+
+    def rays(self, height: int, width: int) -> "Rays":
+        """Rays through the pixels' centres, in tiles; the image is padded to whole tiles."""
+        device = self.position.device
+        rows, columns = -(-height // TILE), -(-width // TILE)
+        y, x = torch.meshgrid(
+            torch.arange(rows * TILE, device=device), torch.arange(columns * TILE, device=device), indexing="ij"
+        )
+        forward = torch.ones_like(x) * height
+        pixels = torch.stack([x + 0.5 - width / 2, height / 2 - 0.5 - y, forward], 0).float()
+        local = pixels.expand(len(self.focal), -1, -1, -1).clone()
+        local[:, 2] *= self.focal[:, None, None]
+        world = torch.einsum("sij,sjhw->sihw", rotation(self.turn), local)
+        direction = world * world.square().sum(1, keepdim=True).rsqrt()
+        packets = direction.unflatten(2, (rows, TILE)).unflatten(4, (columns, TILE))  # S 3 r t c t
+        packets = packets.permute(0, 2, 4, 1, 3, 5).flatten(1, 2).flatten(-2)
+        return Rays(self.position[:, None, :, None].expand_as(packets), packets)
+
+
+class Rays(NamedTuple):
+    """Packets of rays (S, P, 3, N); directions have length 1."""
+
+    origin: Tensor
+    direction: Tensor
+
+    def at(self, distance: Tensor) -> Tensor:
+        """The points (S, P, 3, N) at `distance` (S, P, N)."""
+        return self.origin + self.direction * distance[:, :, None]
+
+
+def image(packets: Tensor, height: int, width: int) -> Tensor:
+    """(S, P, C, N) values of a camera's rays -> (S, C, height, width)."""
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    tiles = packets.unflatten(1, (rows, columns)).unflatten(-1, (TILE, TILE))  # S r c C t t
+    return tiles.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)[..., :height, :width]
+
+
+class Hits(NamedTuple):
+    """What rays meet first."""
+
+    distance: Tensor
+    """(S, P, N) along the ray; infinite where it meets nothing."""
+    solid: Tensor
+    """(S, P, N) int64 index of the solid; 0 where it meets nothing."""
+
+    @property
+    def found(self) -> Tensor:
+        """(S, P, N) bool."""
+        return self.distance.isfinite()
+
+
+def cast(scene: Scene, rays: Rays, alive: Tensor | None = None) -> Hits:
+    """The first hit of every ray; of rays that are not `alive` (S, P, N) nothing is promised, and they cost less."""
+    shape = rays.direction.shape
+    # Distance and solid in one number: the bits of a positive float are ordered as the float is.
+    best = torch.full((shape[0] * shape[1], shape[3]), _key(math.inf), dtype=torch.int64, device=scene.device)
+    near = meets(scene, rays, alive)
+    origin, direction = rays.origin.flatten(0, 1), rays.direction.flatten(0, 1)
+    for kind in (SPHERE, BOX, CYLINDER, PLANE):
+        pairs = (near & (scene.kind == kind)[:, None]).flatten(0, 1).nonzero()
+        for chunk in pairs.split(PAIRS if scene.device.type == "cpu" else 1 << 16):
+            packet, solid = chunk.unbind(1)
+            distance = _distance(scene, kind, packet // shape[1], solid, origin[packet], direction[packet])
+            keys = (distance.view(torch.int32).long() << 32) | solid[:, None]
+            best.scatter_reduce_(0, packet[:, None].expand_as(keys), keys, "amin")
+    best = best.unflatten(0, shape[:2])
+    if scene.heights.numel():
+        distance = _march(scene, rays)
+        keys = (distance.view(torch.int32).long() << 32) | scene.field[:, None, None]
+        best = torch.minimum(best, keys)
+    return Hits((best >> 32).int().view(torch.float32), torch.where(best < _key(math.inf), best & 0xFFFFFFFF, 0))
+
+
+def _key(distance: float) -> int:
+    return int(torch.tensor(distance).view(torch.int32).item()) << 32
+
+
+def meets(scene: Scene, rays: Rays, alive: Tensor | None = None) -> Tensor:
+    """(S, P, K): may a ray of the packet meet the solid? Bounding sphere against the packet's cone, never too few."""
+    origin, direction = rays
+    if alive is not None:  # the dead take the place of a living ray of their packet, so as not to widen it
+        first = alive.float().argmax(-1)[:, :, None, None].expand(-1, -1, 3, 1)
+        origin = torch.where(alive[:, :, None], origin, origin.gather(-1, first))
+        direction = torch.where(alive[:, :, None], direction, direction.gather(-1, first))
+    middle = (origin.amax(-1) + origin.amin(-1)) / 2
+    spread = (origin - middle[..., None]).square().sum(2).amax(-1).sqrt()  # faster than norm
+    axis = F.normalize(direction.mean(-1), dim=-1)
+    angle = (direction * axis[..., None]).sum(2).amin(-1).clamp(-1, 1).acos()
+    to_solid = scene.centre[:, None] - middle[:, :, None]
+    distance = to_solid.square().sum(-1).sqrt()
+    radius = scene.reach[:, None] + spread[..., None]
+    seen = torch.asin((radius / distance.clamp(min=1e-6)).clamp(0, 1)) + angle[..., None] + 1e-4
+    off_axis = ((to_solid * axis[:, :, None]).sum(-1) / distance.clamp(min=1e-6)).clamp(-1, 1).acos()
+    near = (distance <= radius) | ((off_axis <= seen) & (radius > 0))
+    near = near & (scene.kind != NOTHING)[:, None] & (scene.kind != FIELD)[:, None]
+    return near if alive is None else near & alive.any(-1)[..., None]
+
+
+def _distance(scene: Scene, kind: int, s: Tensor, k: Tensor, origin: Tensor, direction: Tensor) -> Tensor:
+    """Distances (n, N) of rays (n, 3, N) to the solids (s, k), (n,) each, infinite where they miss.
+
+    In the solid's own unit frame (half sides 1) the parameter along the ray is the same.
+    """
+    unit = scene.axes[s, k].mT / scene.half[s, k][..., None]
+    o = unit @ (origin - scene.centre[s, k][..., None])
+    d = unit @ direction
+    d = torch.where(d.abs() < 1e-9, 1e-9, d)
+    match kind:
+        case 1:
+            return _unit_sphere(o, d)
+        case 2:
+            return _unit_box(o, d, scene.taper[s, k])
+        case 3:
+            return _unit_cylinder(o, d, scene.taper[s, k, :1])
+        case _:
+            return _valid(-o[:, 1] / d[:, 1], d[:, 1] < 0)
+
+
+def _valid(t: Tensor, ok: Tensor) -> Tensor:
+    return torch.where(ok & (t > NEAREST), t, math.inf)
+
+
+def _unit_sphere(o: Tensor, d: Tensor) -> Tensor:
+    a, b, c = (d * d).sum(1), (o * d).sum(1), (o * o).sum(1) - 1
+    root = b * b - a * c
+    return _valid((-b - root.clamp(min=0).sqrt()) / a, root > 0)
+
+
+def _unit_box(o: Tensor, d: Tensor, taper: Tensor) -> Tensor:
+    """Between three pairs of planes: |y| <= 1, |x| and |z| <= m + n y with m = (1 + taper) / 2, n = (taper - 1) / 2."""
+    (ox, oy, oz), (dx, dy, dz) = o.unbind(1), d.unbind(1)
+    middle, half = -oy / dy, 1 / dy.abs()
+    enter, leave = middle - half, middle + half
+    for place, way, k in ((ox, dx, taper[:, :1]), (oz, dz, taper[:, 1:])):
+        m, n = (1 + k) / 2, (k - 1) / 2
+        rim, slope = m + n * oy, n * dy
+        for sign in (-1, 1):  # sign * (place + t way) <= rim + t slope
+            speed = sign * way - slope
+            t = (rim - sign * place) / torch.where(speed.abs() < 1e-9, 1e-9, speed)
+            enter = torch.where(speed < 0, torch.maximum(enter, t), enter)
+            leave = torch.where(speed < 0, leave, torch.minimum(leave, t))
+    return _valid(enter, enter < leave)
+
+
+def _unit_cylinder(o: Tensor, d: Tensor, taper: Tensor) -> Tensor:
+    """Radius 1 at y = -1, `taper` at y = 1: x² + z² = (m + n y)² between two caps."""
+    (ox, oy, oz), (dx, dy, dz) = o.unbind(1), d.unbind(1)
+    m, n = (1 + taper) / 2, (taper - 1) / 2
+    rim, slope = m + n * oy, n * dy
+    a, b, c = dx * dx + dz * dz - slope * slope, ox * dx + oz * dz - rim * slope, ox * ox + oz * oz - rim * rim
+    root = b * b - a * c
+    a = torch.where(a.abs() < 1e-9, 1e-9, a)
+    best = torch.full_like(a, math.inf)
+    for sign in (-1, 1):
+        t = (-b + sign * root.clamp(min=0).sqrt()) / a
+        y = oy + t * dy
+        best = torch.minimum(best, _valid(t, (root > 0) & (y.abs() <= 1) & (m + n * y >= 0)))
+    for cap, radius in ((-1.0, torch.ones_like(taper)), (1.0, taper)):
+        t = (cap - oy) / dy
+        x, z = ox + t * dx, oz + t * dz
+        best = torch.minimum(best, _valid(t, x * x + z * z <= radius * radius))
+    return best
+
+
+STEPS = 40
+"""Samples along a ray over a height field before the crossing is refined."""
+
+
+def _march(scene: Scene, rays: Rays) -> Tensor:
+    """Distance (S, P, N) to the height field: steps that grow with the distance, then false position."""
+    top, floor = scene.heights.amax((1, 2, 3)) + 1e-3, scene.heights.amin((1, 2, 3)) - 1.0
+    low = torch.stack([scene.extent[:, 0], floor, scene.extent[:, 2]], -1)[:, None, :, None]
+    high = torch.stack([scene.extent[:, 1], top, scene.extent[:, 3]], -1)[:, None, :, None]
+    d = torch.where(rays.direction.abs() < 1e-9, 1e-9, rays.direction)
+    one, two = (low - rays.origin) / d, (high - rays.origin) / d
+    enter, leave = torch.minimum(one, two).amax(2).clamp(min=NEAREST), torch.maximum(one, two).amin(2)
+    result = torch.full_like(enter, math.inf)
+    inside = (leave > enter) & (scene.extent[:, 1] > scene.extent[:, 0])[:, None, None]
+    which = inside.nonzero()
+    if not len(which):
+        return result
+    s, p, n = which.unbind(1)
+    origin, direction = rays.origin[s, p, :, n], rays.direction[s, p, :, n]
+    start, end = enter[inside], leave[inside]
+    # Even steps in the logarithm of the distance: as many per pixel near as far.
+    offset = 4.0
+    step = torch.linspace(0, 1, STEPS, device=scene.device)
+    t = (start + offset)[:, None] * ((end + offset) / (start + offset))[:, None] ** step - offset
+    gap = _above(scene, s, origin, direction, t)
+    under = gap < 0
+    first = under.float().argmax(1).clamp(min=1)
+    t0, t1 = t.gather(1, first[:, None] - 1), t.gather(1, first[:, None])
+    g0, g1 = gap.gather(1, first[:, None] - 1), gap.gather(1, first[:, None])
+    for _ in range(3):
+        guess = t0 + (t1 - t0) * (g0 / (g0 - g1)).clamp(0.02, 0.98)
+        g = _above(scene, s, origin, direction, guess)
+        t0, g0 = torch.where(g > 0, guess, t0), torch.where(g > 0, g, g0)
+        t1, g1 = torch.where(g > 0, t1, guess), torch.where(g > 0, g1, g)
+    result[inside] = torch.where(under.any(1) & ~under[:, 0], t1[:, 0], math.inf)
+    return result
+
+
+def _above(scene: Scene, s: Tensor, origin: Tensor, direction: Tensor, t: Tensor) -> Tensor:
+    """Height above the field of the points at `t` (n, m) of rays (n, 3) in scenes `s` (n,)."""
+    x, y, z = (origin[:, i, None] + t * direction[:, i, None] for i in range(3))
+    return y - field_height(scene, s, x, z)
+
+
+def field_height(scene: Scene, s: Tensor, x: Tensor, z: Tensor) -> Tensor:
+    """Bilinear height of the fields of scenes `s` (n,) at (n, m) places; clamped at the borders."""
+    _, _, nz, nx = scene.heights.shape
+    x0, x1, z0, z1 = (scene.extent[s, i, None] for i in range(4))
+    u = ((x - x0) / (x1 - x0) * (nx - 1)).clamp(0, nx - 1.001)
+    v = ((z - z0) / (z1 - z0) * (nz - 1)).clamp(0, nz - 1.001)
+    i, j = u.long(), v.long()
+    u, v = u - i, v - j
+    flat = scene.heights.flatten()
+    at = (s[:, None] * nz + j) * nx + i
+    near = flat[at] * (1 - u) + flat[at + 1] * u
+    far = flat[at + nx] * (1 - u) + flat[at + nx + 1] * u
+    return near * (1 - v) + far * v
+
+
+class Surface(NamedTuple):
+    """The place where each ray ends; only meaningful where `Hits.found`."""
+
+    point: Tensor
+    """(S, P, 3, N)."""
+    normal: Tensor
+    """(S, P, 3, N), of length 1, towards the viewer."""
+    local: Tensor
+    """(S, P, 3, N): the point from the solid's centre along its own axes, in units of the world."""
+    face: Tensor
+    """(S, P, 3, N): the normal along the solid's own axes."""
+
+
+def surface(scene: Scene, rays: Rays, hits: Hits) -> Surface:
+    """Points and normals of `hits`."""
+    point = rays.at(torch.where(hits.found, hits.distance, 0))
+    row = torch.arange(len(scene.kind), device=scene.device)[:, None, None]
+    kind, half, axes, taper = (v[row, hits.solid] for v in (scene.kind, scene.half, scene.axes, scene.taper))
+    offset = point.movedim(2, -1) - scene.centre[row, hits.solid]
+    local = torch.einsum("...ij,...i->...j", axes, offset)
+    unit = local / half
+    face = torch.where((kind == BOX)[..., None], _box_normal(unit, taper), unit)
+    face = torch.where((kind == CYLINDER)[..., None], _cylinder_normal(unit, taper[..., 0]), face)
+    face = F.normalize(face / half, dim=-1)
+    up = torch.zeros_like(face)
+    up[..., 1] = 1
+    face = torch.where((kind == PLANE)[..., None], up, face)
+    if scene.heights.numel():
+        on_field = kind == FIELD
+        s, p, n = on_field.nonzero().unbind(1)
+        face[on_field] = _field_normal(scene, s, point[s, p, :, n])
+    normal = torch.einsum("...ij,...j->...i", axes, face).movedim(-1, 2)
+    return Surface(point, normal, local.movedim(-1, 2), face.movedim(-1, 2))
+
+
+def _box_normal(unit: Tensor, taper: Tensor) -> Tensor:
+    """Of the side of a tapered unit box that a point lies on."""
+    m, n = (1 + taper) / 2, (taper - 1) / 2
+    rim = (m + n * unit[..., 1:2]).clamp(min=1e-6)  # (..., 2) half sides in x and z at this height
+    place = torch.stack([unit[..., 0] / rim[..., 0], unit[..., 1], unit[..., 2] / rim[..., 1]], -1)
+    side = place.abs().argmax(-1, keepdim=True)
+    normal = torch.zeros_like(unit).scatter(-1, side, place.gather(-1, side).sign())
+    lean = torch.where(side == 0, n[..., :1], n[..., 1:])
+    normal[..., 1] = torch.where(side[..., 0] == 1, normal[..., 1], -lean[..., 0])
+    return normal
+
+
+def _cylinder_normal(unit: Tensor, taper: Tensor) -> Tensor:
+    """Of a frustum in its unit frame: its caps' ±y, else outwards and up by the slope."""
+    x, y, z = unit.unbind(-1)
+    m, n = (1 + taper) / 2, (taper - 1) / 2
+    side = torch.stack([x, -n * (m + n * y), z], -1)
+    cap = torch.stack([torch.zeros_like(y), y.sign(), torch.zeros_like(y)], -1)
+    return torch.where((y.abs() > 0.9999)[..., None], cap, side)
+
+
+def _field_normal(scene: Scene, s: Tensor, point: Tensor) -> Tensor:
+    """(n, 3) normals of the fields by central differences over one cell."""
+    _, _, nz, nx = scene.heights.shape
+    dx, dz = (scene.extent[s, 1] - scene.extent[s, 0]) / (nx - 1), (scene.extent[s, 3] - scene.extent[s, 2]) / (nz - 1)
+    x, z = point[:, 0], point[:, 2]
+    xs = torch.stack([x - dx / 2, x + dx / 2, x, x], 1)
+    zs = torch.stack([z, z, z - dz / 2, z + dz / 2], 1)
+    west, east, south, north = field_height(scene, s, xs, zs).unbind(1)
+    return F.normalize(torch.stack([(west - east) / dx, torch.ones_like(dx), (south - north) / dz], -1), dim=-1)
+
+
+def blocked(scene: Scene, rays: Rays, distance: Tensor, alive: Tensor) -> Tensor:
+    """(S, P, N): does something stand within `distance` along the rays that are `alive`?"""
+    return (cast(scene, rays, alive).distance < distance) & alive
