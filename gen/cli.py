@@ -15,6 +15,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gen.augan.commands:evaluate",
         "measure a model on held-out frames and write its card",
     ),
+    "render-street": ("gen.smd.commands:render_street", "render dash-cam frames of made-up streets, in pairs"),
+    "render-smd": ("gen.smd.commands:render_smd", "render game scenes in four console styles"),
+    "measure-shift": ("gen.smos.commands:measure_shift", "measure how far image domains are apart"),
 }
 
 

@@ -28,6 +28,12 @@ COLUMNS = {
     "luma": ("mean luma", ".1f"),
     "structure": ("structure kept ↑", ".3f"),
 }
+PAIRED = {
+    "images": ("images", "d"),
+    "psnr": ("PSNR, dB ↑", ".2f"),
+    "ssim": ("SSIM ↑", ".3f"),
+    "lpips": ("LPIPS (SqueezeNet) ↓", ".3f"),
+}
 DIRECTIONS = {
     "adverse_to_normal": "Adverse to normal (night and rain to clear day)",
     "normal_to_adverse": "Normal to adverse (clear day to night)",
@@ -51,6 +57,7 @@ def write_card(model_dir: Path) -> Path:
             usage(model_dir.name),
             trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
             numbers(evaluation, command),
+            *([rendered(evaluation["rendered"])] if "rendered" in evaluation else []),
             uncertainty(evaluation["uncertainty"]),
             LIMITS,
             how_trained(training),
@@ -148,6 +155,16 @@ def results(evaluation: Record) -> str:
     return "\n\n".join(blocks)
 
 
+def rendered(measured: Record) -> str:
+    """How far translations of rendered frames are from the true clear day."""
+    rows = [
+        (weather, ROWS[name], *(_number(scores.get(key), form) for key, (_, form) in PAIRED.items()))
+        for weather, by_name in measured.items()
+        for name, scores in by_name.items()
+    ]
+    return f"{RENDERED}\n\n{table(('weather', 'frames', *(title for title, _ in PAIRED.values())), rows)}"
+
+
 def uncertainty(measured: Record | None) -> str:
     """What the map is, and how well it ranks the errors."""
     if measured is None:
@@ -209,6 +226,12 @@ Only numbers that are headed FID are FID. They say nothing about a single frame:
 removed hardly moves them. Structure kept is the correlation of edge strength between a frame and its own
 translation (1 the same edges, 0 unrelated); a network that runs below the frames' own size gets their fine
 detail back from the pipeline, which alone keeps it high. Luma runs from 0 to 255."""
+
+RENDERED = """## Against the truth, on rendered streets
+
+Real frames have no true clear day; rendered ones do (`gen render-street`). Other streets than those trained on,
+adverse to normal, each frame against the same moment on a clear day. A picture of the right brightness with nothing
+in it also scores well in PSNR: read the three together, and with the table of real frames."""
 
 UNCERTAINTY = """## Uncertainty
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -13,16 +14,18 @@ from tqdm import tqdm
 from gen import weights
 from gen.augan.losses import GREY_LEVELS, laplace_scale
 from gen.augan.pipeline import MULTIPLE, AUGANPipeline, Direction, Resolution, parse_resolution
-from gen.errors import BadSetting
+from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import pad_to_multiple, resize, to_float
 from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.distances import Population, list_images, read_batches
 from gen.metrics.features import FeatureName, Features, load_features
+from gen.metrics.paired import PairedScores, load_perceptual
 from gen.metrics.structure import edge_correlation, luma
 from gen.provenance import fingerprint, machine, portable, versions
 
 FILE_NAME = "evaluation.json"
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,10 @@ class EvaluateSettings:
     """Other real adverse frames, for instance the training ones: their distance is the floor."""
     normal_reference: Path | None = None
     """Other real normal frames, for instance the training ones: their distance is the floor."""
+    rendered: Path | None = None
+    """Folder of `gen render-street` frames that were not trained on: scores against the true clear day."""
+    perceptual: Path | None = None
+    """File of torchvision's squeezenet1_1 weights for LPIPS; none: cached or downloaded, else LPIPS is left out."""
     features: FeatureName = "auto"
     """Space of the distances; auto: inception where its weights can be had, else efficientnet-lite0."""
     resolution: str = "auto"
@@ -102,6 +109,7 @@ def measure(settings: EvaluateSettings, model: Path, device: torch.device) -> di
     features.to(device)
     there = Tally("adverse_to_normal", pipes, features, settings)
     back = Tally("normal_to_adverse", pipes, features, settings)
+    rendered = {"rendered": score_rendered(pipes, settings)} if settings.rendered else {}
     there.run(paths[0])
     back.run(paths[1])
     return {
@@ -111,7 +119,35 @@ def measure(settings: EvaluateSettings, model: Path, device: torch.device) -> di
         "adverse_to_normal": there.rows(back.untouched, settings.normal_reference),
         "normal_to_adverse": back.rows(there.untouched, settings.adverse_reference),
         "uncertainty": there.doubt.result(),
-    }
+    } | rendered
+
+
+def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings) -> dict[str, Any]:
+    """By weather and by translator: how far the rendered frames and their translations are from the true day.
+
+    Raises `BadInput` for a folder that lacks the frames or a frame's day.
+    """
+    root = settings.rendered or Path()
+    perceptual = None
+    try:
+        perceptual = load_perceptual(settings.perceptual)
+    except BadSetting as error:
+        log.warning("no LPIPS: %s", error)
+    resolution, table = parse_resolution(settings.resolution), dict[str, dict[str, PairedScores]]()
+    paths = list_images(root / "adverse", settings.limit)
+    days = [root / "day" / path.name for path in paths]
+    for path, day in zip(paths, days, strict=True):
+        if not day.is_file():
+            raise BadInput(f"{path}: its clear day should be {day}, and there is no such file.")
+    for path, frame, day in zip(paths, read_batches(paths, 1), read_batches(days, 1), strict=True):
+        scores = table.setdefault(path.parent.name, {})
+        candidates = {"untouched": frame} | {
+            name: pipe.translate_frames(frame, "adverse_to_normal", resolution=resolution)[0]
+            for name, pipe in pipes.items()
+        }
+        for name, picture in candidates.items():
+            scores.setdefault(name, PairedScores(perceptual)).add(picture.cpu(), day)
+    return {weather: {name: s.numbers() for name, s in rows.items()} for weather, rows in table.items()}
 
 
 class View:

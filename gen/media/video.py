@@ -1,6 +1,6 @@
 """Clips through PyAV: frames in and out in bounded memory, with their times, rotation and sound."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from itertools import chain
@@ -222,6 +222,21 @@ class ClipWriter:
                 self._stack.__exit__(type(failure), failure, failure.__traceback__)
                 raise
         self._stack.__exit__(kind, error, trace)
+
+
+def write_clip(path: Path, frames: Iterable[Pixels], rate: int) -> None:
+    """A new H.264 clip of frames (H, W, 3) of one even size, `rate` a second: whole, or not there.
+
+    Raises `BadInput` where it cannot be written.
+    """
+    with writing(path) as partial, av.open(_url(partial), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=rate)
+        stream.pix_fmt, stream.options = "yuv420p", {"crf": "20", "preset": "slow"}
+        for index, rgb in enumerate(frames):
+            if index == 0:
+                stream.height, stream.width = rgb.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
+        container.mux(stream.encode())
 
 
 class SoundTrack:

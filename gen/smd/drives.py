@@ -2,18 +2,21 @@
 
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 import tyro
 from numpy.typing import NDArray
 from PIL import Image
 
 from gen.errors import BadSetting
-from gen.media.files import sweep, writing
-from gen.media.images import Still, encode_still
-from gen.smd.writing import make_folder, run_jobs
+from gen.media.files import writing
+from gen.media.images import Still, decode_still, encode_still
+from gen.media.video import write_clip
+from gen.smd.writing import begin, make_folder, run_jobs
 
 WeatherName = Literal["day", "dusk", "night", "rain", "rainy_night", "fog", "snow"]
 FRAME_RATE = 30
@@ -43,8 +46,8 @@ class StreetSettings:
     """Write depth and labels too."""
     workers: int | None = None
     """Processes; none: one a core."""
-    device: str = "cpu"
-    """Where the rays are cast: cpu or cuda."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the rays are cast."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +70,10 @@ def render_drives(settings: StreetSettings) -> list[Path]:
         raise BadSetting("frames and samples: at least 1 is needed.")
     if settings.clip and (width % 2 or height % 2):
         raise BadSetting(f"size={settings.size}: a clip needs even sides.")
-    make_folder(settings.out)
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise BadSetting("device=cuda: torch sees no CUDA device here; use device=cpu.")
+    frames = {f"frames of clip {settings.seed}": settings.frames} if settings.clip else {}
+    begin(settings.out, {"size": settings.size, "samples": settings.samples} | frames)
     weathers = ["day", *(w for w in settings.weather if w != "day")]
     if settings.clip:
         name = f"{settings.seed:06d}"
@@ -76,10 +82,10 @@ def render_drives(settings: StreetSettings) -> list[Path]:
         moments = [_still(settings.seed + i, settings) for i in range(settings.frames)]
     folders = [weather_folder(settings.out, w) for w in weathers]
     for folder in {*folders, *((settings.out / "depth", settings.out / "labels") if settings.depth else ())}:
-        target = folder / f"{settings.seed:06d}" if settings.clip else folder
-        make_folder(target)
-        sweep(target)
-    run_jobs(write_moment, moments, settings.workers, "frame")
+        make_folder(folder / f"{settings.seed:06d}" if settings.clip else folder)
+    clips = [folder / f"{settings.seed:06d}.mp4" for folder in folders]
+    if not (settings.clip and all(clip.exists() for clip in clips)):
+        run_jobs(write_moment, moments, settings.workers, "frame")
     if not settings.clip:
         return folders
     return [_join_clip(folder, f"{settings.seed:06d}", settings.frames) for folder in folders]
@@ -135,22 +141,9 @@ def _write_map(path: Path, values: NDArray[np.uint8] | NDArray[np.uint16]) -> No
 
 def _join_clip(folder: Path, name: str, count: int) -> Path:
     """Encode the frames `folder`/`name`/*.png as `folder`/`name`.mp4, and remove them."""
-    import av
-
-    frames = [folder / name / f"{i:05d}.png" for i in range(count)]
-    path = folder / f"{name}.mp4"
-    if path.exists() and not frames[0].exists():
-        return path
-    with writing(path) as partial, av.open(str(partial), "w") as container:
-        stream = container.add_stream("libx264", rate=FRAME_RATE)
-        for index, frame in enumerate(frames):
-            picture = Image.open(frame).convert("RGB")
-            if index == 0:
-                stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "yuv420p"
-                stream.options = {"crf": "20", "preset": "slow"}
-            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
-        container.mux(stream.encode())
-    for frame in frames:
-        frame.unlink()
-    (folder / name).rmdir()
+    path, frames = folder / f"{name}.mp4", [folder / name / f"{i:05d}.png" for i in range(count)]
+    if not path.exists():
+        pictures = (decode_still(frame).rgb for frame in frames)
+        write_clip(path, pictures, FRAME_RATE)
+    shutil.rmtree(folder / name, ignore_errors=True)
     return path

@@ -164,6 +164,10 @@ class Camera:
     focal: Tensor
     """(S,) focal length in heights of the image: 0.5 / tan(half the vertical angle of view)."""
 
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        return type(self)(self.position.to(device), self.turn.to(device), self.focal.to(device))
+
     def rays(self, height: int, width: int) -> "Rays":
         """Rays through the pixels' centres, in tiles; the image is padded to whole tiles."""
         device = self.position.device

@@ -170,6 +170,10 @@ class Sunlight(NamedTuple):
     ground: Tensor
     """(S, 3) light from below."""
 
+    def to(self, device: torch.device | str) -> "Sunlight":
+        """The same on another device."""
+        return Sunlight(*(value.to(device) for value in self))
+
 
 class Lamps(NamedTuple):
     """L near lights in each of S scenes."""
@@ -182,6 +186,10 @@ class Lamps(NamedTuple):
     """(S, L, 3) of length 1, of a cone's axis."""
     spread: Tensor
     """(S, L) cosine of the angle at which a cone is at half its light; -1 or less: shines everywhere."""
+
+    def to(self, device: torch.device | str) -> "Lamps":
+        """The same on another device."""
+        return Lamps(*(value.to(device) for value in self))
 
 
 def sunlit(pixels: Pixels, normal: Tensor, light: Sunlight, lit: Tensor | float) -> Tensor:

@@ -137,7 +137,7 @@ LAMPS = 14
 def lights(street: Street, time: float) -> Lamps:
     """The lamps that light the road after `time` seconds, (1, LAMPS): our own, street lamps, other cars' lights."""
     eye = street.camera(time).position[0].tolist()
-    own = _times(HEADLIGHT, 170)
+    own = _times(HEADLIGHT, 110)
     rows = [_lamp((eye[0] + x, 0.7, eye[2] + 1.5), own, (x * 0.08, -0.022, 1), 0.985) for x in (-0.6, 0.6)]
     light = _times(street.lamp_colour, 34)
     others = [_lamp(lamp_head(x, z), light, (0, -1, 0), 0.35) for x, z in street.lamps]

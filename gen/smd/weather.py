@@ -70,7 +70,7 @@ WEATHERS: dict[str, Weather] = {
     ),
     "dusk": Weather(
         (0.035, 0.05, 0.11), (0.42, 0.22, 0.13), (0.06, 0.065, 0.09), (0.03, 0.025, 0.02), sun=(0.05, 0.03, 0.015),
-        elevation=5, lamps=1, exposure=2.2, grain=0.012, vignette=0.25, glare=0.10,
+        elevation=5, lamps=1, exposure=1.4, grain=0.012, vignette=0.25, glare=0.10,
     ),
     "night": Weather(
         (0.0012, 0.0016, 0.0030), (0.012, 0.010, 0.009), (0.006, 0.006, 0.008), (0.003, 0.003, 0.003),
@@ -151,12 +151,11 @@ def render_street(
 def _look(street: Street, time: float, height: int, width: int, device: torch.device) -> _View:
     things = solids(street, time)
     scene, rows = collate([things]).to(device), material_rows([things]).to(device)
-    camera = street.camera(time)
-    camera = Camera(camera.position.to(device), camera.turn.to(device), camera.focal.to(device))
+    camera = street.camera(time).to(device)
     rays = camera.rays(height, width)
     hits = cast(scene, rays)
     pixels = Pixels.of(rays, hits, surface(scene, rays, hits), rows, float(1 / (height * camera.focal[0])))
-    lamps = Lamps(*(value.to(device) for value in lights(street, time)))
+    lamps = lights(street, time).to(device)
     return _View(scene, rows, camera, rays, hits, pixels, paint(pixels, street), lamps)
 
 
@@ -277,7 +276,8 @@ def sky(direction: Tensor, weather: Weather, light: Sunlight) -> Tensor:
     colour = torch.lerp(zenith, horizon, (1 - up.clamp(0, 1)) ** 4)
     if weather.clouds:
         layer = 14 / up.clamp(min=0.03)
-        u, v = x * layer + 11, z * layer
+        east, _, north = (40 * light.towards[0]).tolist()  # other clouds over another street
+        u, v = x * layer + east, z * layer + north
         cover = 0.7 * noise(u, v) + 0.3 * noise(3 * u, 3 * v + 40)
         amount = ((cover - (1 - 0.75 * weather.clouds)) * 2.2).clamp(0, 1) * (up / 0.12).clamp(0, 1)
         bright = 1.25 * horizon + 0.25 * _tensor(weather.sun, direction)

@@ -1,25 +1,53 @@
 """Many pictures made by several processes, each file whole or absent, so that a stopped run goes on where it was."""
 
+import json
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from gen.about import VERSION
 from gen.errors import BadSetting
+from gen.media.files import sweep, write_atomically
 
 J = TypeVar("J")
 
 
+RECORD = "render.json"
+
+
 def make_folder(out: Path) -> None:
-    """Make the folder `out`. Raises `BadSetting` where that cannot be."""
+    """Make the folder `out`, and remove what a killed process left half written there.
+
+    Raises `BadSetting` where that cannot be.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadSetting(f"{out}: no folder can be made there ({error.strerror}).") from error
+    sweep(out)
+
+
+def begin(out: Path, record: Mapping[str, Any]) -> None:
+    """Make `out` and note in it what its pictures are, so that no folder mixes two kinds.
+
+    Raises `BadSetting` when it holds pictures that were made with other settings.
+    """
+    make_folder(out)
+    path, record = out / RECORD, dict(record) | {"version": VERSION}
+    old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    for name in record:
+        if name in old and old[name] != record[name]:
+            raise BadSetting(
+                f"{out}: its pictures were rendered with {name}={old.get(name)!r}, not {record[name]!r}; "
+                f"use the old value to go on, or another folder."
+            )
+    with write_atomically(path) as partial:
+        partial.write_text(json.dumps(old | record, indent=2) + "\n")
 
 
 def run_jobs(function: Callable[[J], object], jobs: Sequence[J], workers: int | None, unit: str) -> None:

@@ -1,0 +1,367 @@
+"""The look of a 16-bit console: 256 x 224, 15-bit colours, outlines, gradients, parallax layers, translucent water."""
+
+import functools
+
+import numpy as np
+from PIL import Image
+
+from gen.smd.raster import (
+    BLOCK,
+    Colours,
+    Mask,
+    Pixels,
+    fifteen_bits,
+    outline,
+    profile,
+    speckle,
+    sprite,
+    stuff_texture,
+)
+from gen.smd.styles.models import STUFF
+from gen.smd.world import VIEW_HEIGHT, Layer, Thing, World
+
+HEIGHT, WIDTH = 224, 256
+MARGIN = 2 * BLOCK
+"""Columns beyond the view that things are drawn in, so that what reaches into it is not cut."""
+INK = 0.28
+"""Brightness of an outline."""
+Rgb = tuple[int, int, int]
+
+SKIES: dict[str, tuple[tuple[Rgb, Rgb], ...]] = {
+    "grassland": (((72, 128, 224), (176, 220, 248)), ((56, 104, 200), (248, 216, 168))),
+    "cave": (((24, 20, 40), (48, 40, 64)), ((20, 28, 40), (40, 56, 64))),
+    "underwater": (((40, 136, 184), (8, 40, 96)), ((48, 152, 168), (8, 48, 80))),
+    "fortress": (((40, 32, 48), (64, 40, 40)), ((32, 32, 40), (72, 56, 40))),
+    "sky": (((56, 112, 216), (200, 232, 248)), ((96, 88, 192), (248, 200, 176))),
+    "snow": (((88, 128, 184), (208, 224, 240)), ((72, 80, 144), (224, 200, 216))),
+    "desert": (((88, 144, 208), (248, 224, 168)), ((200, 104, 72), (248, 208, 128))),
+    "haunted": (((16, 16, 56), (88, 56, 112)), ((16, 24, 40), (64, 96, 96))),
+}
+"""Two hours of the day for each class: the top and the foot of the sky."""
+
+TOPS = {
+    "grassland": ("turf", "soil"), "cave": ("rock", "darkrock"), "underwater": ("seabed", "rock"),
+    "fortress": ("brick", "darkbrick"), "sky": ("turf", "soil"), "snow": ("snow", "rock"),
+    "desert": ("sand", "sandstone"), "haunted": ("moss", "soil"),
+}  # fmt: skip
+"""Stuff of the ground's top and of what lies below."""
+
+BLOCKS = {
+    "cave": "rock",
+    "fortress": "brick",
+    "underwater": "rock",
+    "snow": "ice",
+    "desert": "sandstone",
+    "sky": "cloud",
+}
+COLUMNS = {
+    "trunk": "wood", "stalagmite": "darkrock", "stalactite": "darkrock", "pillar": "rock", "ice": "ice",
+    "reef": "coral", "ruin": "sandstone",
+}  # fmt: skip
+LAYERS = {
+    "clouds": "cloud", "mountains": "rock", "hills": "turf", "peaks": "rock", "dunes": "sand", "mesas": "sandstone",
+    "forest": "deadwood", "reef": "rock", "cavewall": "darkrock", "brickwall": "darkbrick",
+}  # fmt: skip
+
+
+class Canvas:
+    """A picture being painted from back to front, with a margin left and right."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.width = WIDTH + 2 * MARGIN
+        self.x0 = world.view.x - MARGIN / BLOCK
+        self.colour: Colours = np.zeros((HEIGHT, self.width, 3), np.float32)
+        y = (np.arange(HEIGHT)[::-1] + 0.5) / BLOCK + world.view.y
+        self.y = np.broadcast_to(y[:, None], (HEIGHT, self.width))
+        self.x = np.broadcast_to(self.x0 + (np.arange(self.width)[None] + 0.5) / BLOCK, (HEIGHT, self.width))
+
+    def row(self, y: float) -> int:
+        """The row of the picture whose upper edge lies at height y."""
+        return HEIGHT - round((y - self.world.view.y) * BLOCK)
+
+    def column(self, x: float) -> int:
+        """The column whose left edge lies at x."""
+        return round((x - self.x0) * BLOCK)
+
+    def fill(self, mask: Mask, stuff: str, tone: float = 1.0, seed: int = 0, haze: float = 0.0) -> None:
+        """Paint a stuff's texture where `mask` is, in four steps of brightness; with `haze` it fades to the sky."""
+        texture = cut(stuff_texture(stuff, seed % 3), int(self.world.view.x * BLOCK), self.width)
+        steps = np.clip(np.rint((texture - 1) * 5), -2, 2) * 0.14 + 1
+        base = np.array(STUFF[stuff].colour, np.float32) * tone
+        painted = np.clip(base * steps[..., None], 0, 255)
+        self.colour[mask] = (painted * (1 - haze) + self.colour * haze)[mask]
+
+    def edge(self, mask: Mask, dark: float = INK) -> None:
+        """Draw an outline around a mask, and a light line along its upper edge."""
+        lower = mask & ~np.pad(mask, ((1, 0), (0, 0)))[:-1]
+        self.colour[lower] = np.clip(self.colour[lower] * 1.25 + 16, 0, 255)
+        ink = outline(mask)
+        self.colour[ink] *= dark
+
+    def stamp(self, thing: Thing, haze: float = 0.0) -> None:
+        """Draw a thing's sprite with a dark outline."""
+        picture = sprite(thing.kind, round(thing.size * 5) / 5, thing.facing)
+        top, left = self.row(thing.y) - picture.top, self.column(thing.x) + picture.left
+        height, width = picture.mask.shape
+        up, down, west, east = max(0, top), min(HEIGHT, top + height), max(0, left), min(self.width, left + width)
+        if up >= down or west >= east:
+            return
+        mask = np.zeros((HEIGHT, self.width), bool)
+        inner = (slice(up - top, down - top), slice(west - left, east - left))
+        mask[up:down, west:east] = picture.mask[inner]
+        target = self.colour[up:down, west:east]
+        chosen = picture.mask[inner]
+        target[chosen] = picture.colour[inner][chosen] * (1 - haze) + target[chosen] * haze
+        around = (slice(max(0, up - 1), down + 1), slice(max(0, west - 1), east + 1))
+        ink = outline(mask[around])
+        self.colour[around][ink] *= INK + 0.5 * haze
+
+
+def cut(texture: np.ndarray, offset: int, width: int) -> np.ndarray:
+    """`width` columns of a wide texture from `offset` on, of the picture's height."""
+    columns = (np.arange(width) + offset) % texture.shape[1]
+    return texture[:HEIGHT, columns]
+
+
+def render(world: World) -> Pixels:
+    """The picture (224, 256, 3) of a world."""
+    canvas = Canvas(world)
+    _sky(canvas)
+    for layer in world.layers:
+        _layer(canvas, layer)
+    for thing in (p for p in world.props if p.z > 1.7):
+        canvas.stamp(thing, 0.25 if thing.z > 4 else 0.0)
+    _columns(canvas)
+    _ground(canvas)
+    _platforms(canvas)
+    for thing in (*(p for p in world.props if p.z <= 1.7), *world.items, *world.creatures, world.hero):
+        canvas.stamp(thing)
+    _liquid(canvas)
+    if world.scene in ("cave", "haunted", "fortress"):
+        _lantern_light(canvas)
+    picture = fifteen_bits(np.clip(canvas.colour[:, MARGIN:-MARGIN], 0, 255), 0.5)
+    return at_most_256(picture)
+
+
+def at_most_256(picture: Pixels) -> Pixels:
+    """The picture with no more than 256 colours, all of them of 15 bits."""
+    packed = picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    if len(np.unique(packed)) <= 256:
+        return picture
+    fewer = Image.fromarray(picture).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    return fifteen_bits(np.asarray(fewer.convert("RGB")).astype(np.float32))
+
+
+def _sky(canvas: Canvas) -> None:
+    top, foot = SKIES[canvas.world.scene][canvas.world.seed // 2 % 2]
+    blend = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None, None] ** 0.9
+    canvas.colour[:] = np.array(top, np.float32) * (1 - blend) + np.array(foot, np.float32) * blend
+    if canvas.world.scene == "haunted":
+        moon = np.hypot(canvas.x - canvas.world.view.x - 12, canvas.y - 11.5)
+        canvas.colour[moon < 1.6] = (232, 224, 184)
+        canvas.colour[(moon < 1.6) & (speckle(2)[:HEIGHT, : canvas.width] > 0.72)] = (208, 196, 156)
+        canvas.colour[(moon >= 1.6) & (moon < 2.3)] += 18
+    if canvas.world.scene == "underwater":  # shafts of light
+        shaft = np.sin((canvas.x + 0.45 * canvas.y) * 1.3) + np.sin((canvas.x + 0.45 * canvas.y) * 0.57 + 1)
+        canvas.colour += (np.clip(shaft, 0, 2) * np.clip(canvas.y / VIEW_HEIGHT, 0, 1) * 14)[..., None]
+
+
+def _layer(canvas: Canvas, layer: Layer) -> None:
+    haze = min(0.68, 0.16 + 0.055 * layer.distance)
+    outline_ = profile(layer, canvas.world.view._replace(x=canvas.x0), canvas.width)
+    seed, stuff = canvas.world.seed, LAYERS[layer.kind]
+    x = canvas.x0 / layer.distance + np.arange(canvas.width) / BLOCK
+    match layer.kind:
+        case "clouds":
+            _clouds(canvas, outline_, layer, haze)
+            return
+        case "cavewall" | "brickwall":
+            canvas.fill(np.ones(canvas.x.shape, bool), stuff, 0.62, seed, 0.25)
+            if layer.kind == "cavewall":
+                lumps = np.sin(canvas.x * 1.1) * np.sin(canvas.y * 1.3 + canvas.x * 0.4)
+                canvas.colour[lumps > 0.35] *= 1.22
+                canvas.colour[lumps < -0.5] *= 0.72
+            return
+        case "mountains" | "peaks":
+            outline_ = outline_ + 1.4 * (np.abs((x * 0.55) % 2 - 1) - 0.5) + 0.5 * (np.abs((x * 1.7) % 2 - 1) - 0.5)
+        case "mesas":
+            outline_ = np.where((x * 0.21 + 0.1 * seed) % 1 < 0.55, np.round(outline_ * 0.75) + 1, 2.5)
+        case "forest":
+            _forest(canvas, outline_, x, haze)
+            return
+        case "hills" | "reef" | "dunes":
+            if layer.kind != "dunes":
+                outline_ = outline_ + 0.35 * np.abs(np.sin(x * 1.9 + seed))
+            stuff = {"snow": "snow", "haunted": "moss"}.get(canvas.world.scene, stuff)
+        case _:
+            pass
+    mask = canvas.y < outline_[None]
+    canvas.fill(mask, stuff, 0.9, seed, haze)
+    depth = outline_[None] - canvas.y
+    if layer.kind in ("mountains", "peaks"):  # a sunny and a shady side
+        shady = np.gradient(outline_)[None] < 0
+        canvas.colour[mask & shady] *= 0.84
+        if layer.kind == "peaks":
+            cap = mask & (depth < 1.1 + 0.4 * np.sin(x * 9)[None])
+            snow = np.where(shady, 200, 244)[..., None] * np.array([0.94, 0.97, 1.0])
+            canvas.colour[cap] = (np.broadcast_to(snow, canvas.colour.shape) * 0.75 + canvas.colour * 0.25)[cap]
+    elif layer.kind in ("hills", "reef", "dunes"):
+        canvas.colour[mask & (depth < 0.3)] = np.clip(canvas.colour[mask & (depth < 0.3)] * 1.14, 0, 255)
+        band = mask & (((depth * 1.1).astype(int) % 2) == 1)
+        canvas.colour[band] *= 0.94
+    canvas.edge(mask, 0.72)
+
+
+def _clouds(canvas: Canvas, outline_: np.ndarray, layer: Layer, haze: float) -> None:
+    """Rows of puffs, each flat below."""
+    for i in range(-1, 9):
+        rng = np.random.default_rng([canvas.world.seed, int(layer.distance), i + 1])
+        x = canvas.x0 + 2.6 * i + float(rng.uniform(0, 1.6))
+        base = float(outline_[min(canvas.width - 1, max(0, canvas.column(x)))]) + float(rng.uniform(-1, 1))
+        mask = np.zeros(canvas.x.shape, bool)
+        for _ in range(4):
+            cx, r = x + float(rng.uniform(-1.0, 1.0)), float(rng.uniform(0.45, 0.85)) * (9 / (layer.distance + 3))
+            mask |= (np.hypot(canvas.x - cx, (canvas.y - base) * 1.25) < r) & (canvas.y > base)
+        if mask.any():
+            light = np.where(canvas.y > base + 0.35, 250, 218)[..., None] * np.array([0.97, 0.985, 1.0])
+            canvas.colour[mask] = (light * (1 - haze) + canvas.colour * haze)[mask]
+            canvas.edge(mask, 0.86)
+
+
+def _forest(canvas: Canvas, outline_: np.ndarray, x: np.ndarray, haze: float) -> None:
+    """Bare trunks with round crowns, dark against the sky."""
+    pitch = (x * 0.62 + 0.2 * np.sin(x * 2)) % 1
+    trunk = (np.abs(pitch - 0.5) < 0.07)[None] & (canvas.y < outline_[None])
+    crown = np.hypot((pitch[None] - 0.5) * 1.7, (canvas.y - outline_[None]) * 0.75) < 0.75
+    twig = (np.abs(canvas.y - outline_[None] * 0.72 - np.abs(pitch[None] - 0.5) * 2.2) < 0.09) & (
+        np.abs(pitch - 0.5) < 0.32
+    )[None]
+    canvas.fill(trunk | twig, "deadwood", 0.62, canvas.world.seed, haze)
+    canvas.fill(crown, "moss", 0.6, canvas.world.seed, haze)
+    canvas.edge(trunk | crown, 0.75)
+
+
+def _heights(canvas: Canvas, values: tuple[int | None, ...], missing: float) -> np.ndarray:
+    """The height of each pixel column's ground or ceiling."""
+    columns = np.clip(np.floor(canvas.x[0]).astype(int), 0, len(values) - 1)
+    return np.array([missing if v is None else v for v in values], np.float32)[columns]
+
+
+def _ground(canvas: Canvas) -> None:
+    world = canvas.world
+    top, body = TOPS[world.scene]
+    height = _heights(canvas, world.ground, -9)[None]
+    mask = canvas.y < height
+    if world.scene == "sky":  # islands: narrower below, and not too deep
+        thick = 1.9 + 0.5 * np.sin(canvas.x * 2.3)
+        mask &= canvas.y > height - thick
+    canvas.fill(mask, body, 0.95, world.seed)
+    depth = height - canvas.y
+    fringe = 0.32 + 0.16 * (np.sin(canvas.x * 7.1 + world.seed) > 0.1) + 0.1 * (np.sin(canvas.x * 17) > 0.3)
+    canvas.colour[mask & (depth > fringe) & (depth < fringe + 0.22)] *= 0.66
+    canvas.fill(mask & (depth < fringe), top, 1.06, world.seed + 1)
+    canvas.colour[mask & (depth > 1.6)] *= 0.86
+    canvas.colour[mask & (depth > 3.0)] *= 0.86
+    canvas.edge(mask)
+    if any(c is not None for c in world.ceiling):
+        under = _heights(canvas, world.ceiling, 99)[None]
+        roof = canvas.y > under
+        canvas.fill(roof, body, 0.8, world.seed + 2)
+        canvas.colour[roof & (canvas.y < under + 0.3)] *= 0.7
+        canvas.edge(roof)
+
+
+def _platforms(canvas: Canvas) -> None:
+    for p in canvas.world.platforms:
+        stuff = {"plank": "deadwood", "cloud": "cloud"}.get(p.kind, BLOCKS.get(canvas.world.scene, "wood"))
+        across = (canvas.x >= p.x) & (canvas.x < p.x + p.width)
+        if p.kind == "cloud":
+            bump = 0.22 * np.abs(np.sin((canvas.x - p.x) * np.pi))
+            mask = across & (canvas.y < p.y + bump - 0.15) & (canvas.y > p.y - 0.75 - bump)
+        else:
+            thick = {"plank": 0.3, "block": 1.0}.get(p.kind, 0.75)
+            mask = across & (canvas.y < p.y) & (canvas.y >= p.y - thick)
+        canvas.fill(mask, stuff, 1.0, p.x)
+        if p.kind == "block":  # each block on its own, lit from the upper left
+            a, b = (canvas.x - p.x) % 1, (p.y - canvas.y) % 1
+            canvas.colour[mask & ((a < 0.08) | (b < 0.1))] *= 1.25
+            canvas.colour[mask & ((a > 0.9) | (b > 0.88))] *= 0.55
+        elif p.kind != "cloud":
+            canvas.colour[mask & (canvas.y < p.y - 0.55 * (0.3 if p.kind == "plank" else 0.75))] *= 0.75
+        canvas.colour = np.clip(canvas.colour, 0, 255)
+        canvas.edge(mask)
+
+
+def _columns(canvas: Canvas) -> None:
+    for c in canvas.world.columns:
+        middle, half = c.x + 0.5, 0.46 * c.width
+        rise = np.clip((canvas.y - c.foot) / max(c.top - c.foot, 0.1), 0, 1)
+        reach = {
+            "stalagmite": half * (1.15 - rise),
+            "stalactite": half * (0.15 + rise),
+            "ice": half * (1.15 - 0.6 * rise),
+        }
+        width = reach.get(c.kind, np.full_like(rise, half))
+        if c.kind == "pillar":
+            width = np.where((rise < 0.05) | (rise > 0.95), 0.56, 0.4)
+        mask = (np.abs(canvas.x - middle) < width) & (canvas.y >= c.foot - 0.1) & (canvas.y < c.top)
+        stuff = "deadwood" if c.kind == "trunk" and canvas.world.scene == "haunted" else COLUMNS[c.kind]
+        canvas.fill(mask, stuff, 1.0, c.x)
+        side = (canvas.x - middle) / np.maximum(width, 0.05)
+        canvas.colour[mask & (side < -0.4)] *= 1.18
+        canvas.colour[mask & (side > 0.35)] *= 0.72
+        canvas.colour = np.clip(canvas.colour, 0, 255)
+        canvas.edge(mask)
+
+
+LIQUIDS: dict[str, tuple[Rgb, float]] = {
+    "water": ((40, 112, 184), 0.45), "lava": ((232, 88, 24), 0.95), "swamp": ((72, 88, 48), 0.75), "ice": ((176, 216, 240), 0.8),
+}  # fmt: skip
+
+
+def _liquid(canvas: Canvas) -> None:
+    """Translucent, with a bright and uneven surface; in a level under water it tints only what lies deep."""
+    liquid = canvas.world.liquid
+    if liquid is None:
+        return
+    colour, strength = LIQUIDS[liquid.kind]
+    surface = liquid.level + (0.0 if liquid.kind == "ice" else 0.09 * np.sin(canvas.x * 3.3))
+    below = canvas.y < surface
+    if canvas.world.scene == "underwater":
+        deep = np.clip((surface - canvas.y) / 13, 0, 1)[..., None] * 0.42
+        tinted = canvas.colour * (1 - deep) + np.array((16, 64, 128)) * deep
+        canvas.colour = np.where(
+            below[..., None], tinted, 0.4 * canvas.colour + 0.6 * np.array((168, 216, 240))
+        ).astype(np.float32)
+    else:
+        gap = _heights(canvas, canvas.world.ground, -9)[None] < liquid.level
+        below &= gap
+        waves = 1 + 0.12 * np.sign(np.sin(canvas.x * 5 + 3 * np.sin(canvas.y * 4)))
+        filled = np.array(colour) * waves[..., None] * strength + canvas.colour * (1 - strength)
+        canvas.colour[below] = np.clip(filled, 0, 255)[below]
+        if liquid.kind == "lava":
+            glow = np.clip(1 - (canvas.y - surface) / 5, 0, 1) * (canvas.y >= surface)
+            canvas.colour = np.clip(canvas.colour + glow[..., None] * np.array([34, 10, 0]), 0, 255)
+    line = np.abs(canvas.y - surface) < 0.09
+    line = line if canvas.world.scene == "underwater" else line & gap  # pyright: ignore[reportPossiblyUnboundVariable]
+    canvas.colour[line] = np.clip(np.array(colour) * 0.4 + 150, 0, 255)
+
+
+@functools.lru_cache(maxsize=4)
+def _falloff(scene: str) -> tuple[float, float]:
+    """Darkness far from the lamp, and the light's reach in blocks."""
+    return {"cave": (0.62, 6.0), "haunted": (0.78, 6.0), "fortress": (0.8, 7.0)}[scene]
+
+
+def _lantern_light(canvas: Canvas) -> None:
+    """The hero's lantern and burning torches brighten their surroundings, in three steps."""
+    world = canvas.world
+    far, reach = _falloff(world.scene)
+    lights = [(world.hero.x + 0.4, world.hero.y + 0.7, 1.0)]
+    lights += [(p.x, p.y + 0.9, 0.7) for p in world.props if p.kind in ("torch", "lamppost", "crystal")]
+    bright = np.zeros(canvas.x.shape)
+    for x, y, strength in lights:
+        bright = np.maximum(bright, strength * (1 - np.hypot(canvas.x - x, canvas.y - y) / reach))
+    step = np.ceil(np.clip(bright, 0, 1) * 4) / 4
+    canvas.colour = np.clip(canvas.colour * (far + (1.2 - far) * step)[..., None], 0, 255).astype(np.float32)

@@ -1,0 +1,132 @@
+"""The look of a console with programmable shading: 640 x 480, soft shadows, highlights and rim light, bloom, depth of
+field, a curved horizon of haze."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from gen.smd.raycast import TILE, Rays, Scene, blocked, cast, collate, image, surface
+from gen.smd.shading import (
+    COLOUR,
+    GLOSS,
+    GLOW,
+    Lamps,
+    Pixels,
+    Sunlight,
+    bloom,
+    blur,
+    dot,
+    highlight,
+    lamplit,
+    material_rows,
+    noise,
+    sunlit,
+    tone,
+    unit,
+)
+from gen.smd.styles.stage import air, build, cameras, lamps, sunlight
+from gen.smd.styles.texture import texture
+from gen.smd.world import World
+
+HEIGHT, WIDTH = 480, 640
+SHARPER = 1.25
+"""Rows that are cast for a row of a smaller picture."""
+FOCUS = 14.0
+"""Distance of the lane from the camera, in blocks."""
+
+
+def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu") -> list[NDArray[np.uint8]]:
+    """Pictures (480, 640, 3) of worlds, together; with `size` the middle square alone, with fewer rays."""
+    height, width = (HEIGHT, WIDTH) if size is None else (min(HEIGHT, round(size * SHARPER)),) * 2
+    scenes = [build(world) for world in worlds]
+    scene, rows = collate(scenes).to(device), material_rows(scenes).to(device)
+    camera = cameras(worlds, 4 / 3).to(device)
+    rays = camera.rays(height, width)
+    hits = cast(scene, rays)
+    pixels = Pixels.of(rays, hits, surface(scene, rays, hits), rows, 1 / (height * float(camera.focal[0])))
+    light, lamp = sunlight(worlds).to(device), lamps(worlds).to(device)
+    zenith, horizon, fog = (value.to(device) for value in air(worlds))
+    lit = soft_shadow(scene, pixels, light, height)
+    colour = shade(pixels, light, lamp, lit, zenith)
+    clear = torch.exp(-fog[pixels.scene, 0] * (pixels.distance - FOCUS + 2).clamp(min=0))
+    colour = torch.lerp(pixels.each(horizon), colour, clear)
+    picture = image(pixels.spread(colour, sky(rays.direction, zenith, horizon, light)), height, width)
+    depth = image(hits.distance.clamp(max=200)[:, :, None], height, width)
+    picture = bloom(depth_of_field(picture, depth), 0.12, height / 120)
+    return [p.permute(1, 2, 0).cpu().numpy() for p in tone(picture)]
+
+
+def shade(pixels: Pixels, light: Sunlight, lamp: Lamps, lit: Tensor, zenith: Tensor) -> Tensor:
+    """Light (3, n) of the surfaces: texture, bumps, sun, sky, lamps, highlights, and a rim of sky light."""
+    painted = texture(pixels)
+    normal = unit(pixels.normal + 0.10 * _bumps(pixels))
+    gloss = pixels.row[GLOSS]
+    diffuse, shiny = lamplit(pixels, normal, lamp, gloss * 0.7)
+    near = _openness(pixels)
+    received = sunlit(pixels, normal, light, lit) * near + diffuse
+    facing = -dot(pixels.view, pixels.normal)
+    rim = (1 - facing).clamp(0, 1) ** 3 * (normal[1] + 0.6).clamp(0, 1)
+    mirrored = pixels.view[1] + 2 * facing * normal[1]
+    shiny = shiny + gloss * highlight(pixels.view, normal, pixels.each(light.towards), 60) * lit * pixels.each(
+        light.sun
+    )
+    shiny = shiny + (gloss * (0.08 + 0.5 * (1 - facing).clamp(0, 1) ** 4) * mirrored.clamp(0, 1)) * pixels.each(zenith)
+    sky_light = pixels.each(light.sky)
+    return pixels.row[COLOUR] * painted * (received + 0.5 * rim * sky_light) + shiny + pixels.row[GLOW] * painted
+
+
+def _bumps(pixels: Pixels) -> Tensor:
+    """A little unevenness (3, n), fixed to the place."""
+    x, y, z = pixels.point * 14
+    return torch.stack([noise(x + y, z), noise(x, z + y), noise(z - y, x)]) * 2 - 1
+
+
+def _openness(pixels: Pixels) -> Tensor:
+    """Less sky light in the lower part of what faces the viewer: a cheap ambient occlusion by height, (n,)."""
+    upright = (1 - pixels.face[1].abs()).clamp(0, 1)
+    return 1 - 0.25 * upright * torch.exp(-(pixels.local[1] + 1.0).clamp(min=0))
+
+
+def soft_shadow(scene: Scene, pixels: Pixels, light: Sunlight, height: int) -> Tensor:
+    """How much of the sun reaches each pixel (n,): rays to a sun of some width, then smoothed over its penumbra."""
+    towards = pixels.each(light.towards).expand_as(pixels.normal)
+    wanted = torch.zeros_like(pixels.where)
+    wanted[pixels.where] = (dot(pixels.normal, towards) > 0) & (pixels.distance < 45)
+    x, y, z = pixels.point * 83
+    jitter = torch.stack([noise(x, y + z), noise(y, z + x), noise(z, x + y)]) - 0.5
+    rays = Rays(
+        pixels.spread(pixels.point + 0.03 * pixels.normal),
+        pixels.spread(unit(towards + 0.06 * jitter), torch.tensor([0.0, 1, 0], device=x.device).view(3, 1, 1, 1)),
+    )
+    shadow = blocked(scene, rays, pixels.distance.new_tensor(30.0), wanted).float()
+    tiles = shadow.unflatten(-1, (TILE, TILE))
+    smooth = F.avg_pool2d(tiles.flatten(0, 1), 3, 1, 1, count_include_pad=False).view_as(shadow)
+    return 1 - smooth[pixels.where]
+
+
+def sky(direction: Tensor, zenith: Tensor, horizon: Tensor, light: Sunlight) -> Tensor:
+    """The sky (3, S, P, N) along rays (S, P, 3, N): a gradient, thin clouds, and the glow around the sun."""
+    x, up, z = direction.unbind(2)
+    low, high = (c.T[:, :, None, None] for c in (horizon, zenith))
+    colour = torch.lerp(low, high, (up * 2.4).clamp(0, 1) ** 0.8)
+    layer = 10 / (up + 0.12).clamp(min=0.06)
+    veil = ((noise(x * layer + 5, z * layer) - 0.55) * 2).clamp(0, 1) * (up * 5).clamp(0, 1) * 0.35
+    colour = torch.lerp(colour, low * 1.05, veil)
+    glow = (
+        torch.einsum("spcn,sc->spn", direction, -light.towards * torch.tensor([1, -1, 1], device=up.device)).clamp(
+            min=0
+        )
+        ** 6
+    )
+    return colour + 0.25 * glow * light.sun.T[:, :, None, None]
+
+
+def depth_of_field(picture: Tensor, depth: Tensor) -> Tensor:
+    """What lies far behind or before the lane is blurred, (S, 3, H, W) with depths (S, 1, H, W)."""
+    height = picture.shape[-2]
+    circle = blur(((depth - FOCUS - 3) / 22).clamp(0, 1), height / 240)
+    return torch.lerp(picture, blur(picture, height / 140), circle)

@@ -1,0 +1,76 @@
+"""The look of the first home consoles with 3D: 320 x 240, a light for each facet, 32 x 32 textures, fog, 15-bit dither."""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gen.smd.raycast import BOX, PLANE, cast, collate, image, surface
+from gen.smd.shading import COLOUR, GLOW, Pixels, lamplit, material_rows, sunlit, tone, unit
+from gen.smd.styles.stage import air, build, cameras, lamps, sunlight
+from gen.smd.styles.texture import texture
+from gen.smd.world import World
+
+HEIGHT, WIDTH = 240, 320
+TEXELS = 10.0
+"""Of a texture, a block."""
+
+
+def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu") -> list[NDArray[np.uint8]]:
+    """Pictures (240, 320, 3) of worlds, together; with `size` the middle square alone."""
+    width = WIDTH if size is None else HEIGHT
+    scenes = [build(world) for world in worlds]
+    scene, rows = collate(scenes).to(device), material_rows(scenes).to(device)
+    camera = cameras(worlds, 4 / 3).to(device)
+    rays = camera.rays(HEIGHT, width)
+    hits = cast(scene, rays)
+    pixels = Pixels.of(rays, hits, surface(scene, rays, hits), rows, 1 / (HEIGHT * float(camera.focal[0])))
+    light, lamp = sunlight(worlds).to(device), lamps(worlds).to(device)
+    normal = facets(pixels, scene.kind[pixels.scene, pixels.solid])
+    painted = texture(pixels, TEXELS)
+    received = sunlit(pixels, normal, light, 1.0) + lamplit(pixels, normal, lamp)[0]
+    colour = pixels.row[COLOUR] * painted * received + pixels.row[GLOW] * painted
+    zenith, horizon, fog = (value.to(device) for value in air(worlds))
+    clear = torch.exp(-1.5 * fog[pixels.scene, 0] * (pixels.distance - 12).clamp(min=0))
+    colour = torch.lerp(pixels.each(horizon), colour, clear)
+    picture = image(pixels.spread(colour, sky(rays.direction, zenith, horizon)), HEIGHT, width)
+    return [p.permute(1, 2, 0).cpu().numpy() for p in fifteen_bits(picture)]
+
+
+def facets(pixels: Pixels, kind: Tensor) -> Tensor:
+    """Normals (3, n) of a coarse mesh: those of round solids are held to an eighth of a turn."""
+    x, y, z = pixels.face
+    eighth = math.pi / 4
+    around = torch.round(torch.atan2(z, x) / eighth) * eighth
+    up = torch.round(torch.asin(y.clamp(-1, 1)) / eighth) * eighth
+    coarse = torch.stack([up.cos() * around.cos(), up.sin(), up.cos() * around.sin()])
+    # In the solid's axes; turned back by what turns its true normal: close enough, and no second gather of axes.
+    mixed = unit(0.35 * pixels.normal + 0.65 * (coarse + pixels.normal - pixels.face))
+    return torch.where((kind == BOX) | (kind == PLANE), pixels.normal, mixed)
+
+
+def sky(direction: Tensor, zenith: Tensor, horizon: Tensor) -> Tensor:
+    """A gradient (3, S, P, N) by the height of the rays (S, P, 3, N), in bands as few bits make them."""
+    up = (direction[:, :, 1] * 2.2).clamp(0, 1)
+    low, high = (c.T[:, :, None, None] for c in (horizon, zenith))
+    return torch.lerp(low, high, up)
+
+
+@functools.cache
+def _bayer() -> Tensor:
+    """The 4 x 4 ordered dither matrix, -0.5..0.5."""
+    two = np.array([[0, 2], [3, 1]])
+    four = np.block([[4 * two, 4 * two + 2], [4 * two + 3, 4 * two + 1]])
+    return torch.from_numpy((four + 0.5) / 16 - 0.5).float()
+
+
+def fifteen_bits(picture: Tensor) -> Tensor:
+    """Linear (S, 3, H, W) -> uint8 with 5 bits a channel, dithered."""
+    height, width = picture.shape[-2:]
+    pattern = _bayer().to(picture).tile(height // 4 + 1, width // 4 + 1)[:height, :width]
+    levels = (tone(picture).float() * (31 / 255) + 0.8 * pattern).round().clamp(0, 31).long()
+    return ((levels << 3) | (levels >> 2)).to(torch.uint8)

@@ -1,0 +1,192 @@
+"""What a person looks at: the table, the paper's scatter plot and the heat map."""
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gen.media.files import writing
+from gen.smos.shift import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
+    from matplotlib.transforms import Bbox
+
+LN2 = math.log(2)
+
+LABEL_PLACES = [(dx, dy) for reach in (7, 16, 28, 42) for dy in (reach, -reach, 0) for dx in (7, -7)]
+"""Where a label may stand relative to its dot, in points, the best first."""
+
+COLUMNS = {
+    "icv": ("ICV (nats²)", 5),
+    "icv_mean": ("mean pair D_JS (nats)", 4),
+    "icv_ratio": ("ICV ratio", 3),
+    "idd": ("IDD (nats)", 4),
+}
+"""What a person reads above a column of estimates, and their decimals."""
+
+Row = Mapping[str, str | int | Estimate]
+"""A line of the table: what the columns are called, and what is in them."""
+
+
+class Dot(NamedTuple):
+    """A domain in the scatter plot."""
+
+    name: str
+    icv: Estimate
+    idd: Estimate
+
+
+def flat(row: Row) -> dict[str, Any]:
+    """Each estimate as three columns, NAME, NAME_low and NAME_high; None for what is not defined."""
+    cells: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Estimate):
+            numbers = {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+            cells |= {key: number if math.isfinite(number) else None for key, number in numbers.items()}
+        else:
+            cells[name] = value
+    return cells
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """The table for other programs; an empty cell is not defined."""
+    lines = [flat(row) for row in rows]
+    text = StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def as_text(rows: Sequence[Row]) -> str:
+    """The table for people: names to the left, numbers to the right, 95 % intervals in brackets."""
+    headings = [COLUMNS[name][0] if name in COLUMNS else name for name in rows[0]]
+    cells = [headings, *([_cell(name, value) for name, value in row.items()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+        for line in cells
+    )
+
+
+def _cell(column: str, value: str | int | Estimate) -> str:
+    if not isinstance(value, Estimate):
+        return str(value)
+    if math.isnan(value.value):
+        return "not defined"
+    digits = COLUMNS[column][1]
+    interval = "" if math.isnan(value.low) else f" [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+    return f"{value.value:.{digits}f}{interval}"
+
+
+def draw_scatter(path: Path, dots: Iterable[Dot], reference: str, representation: str) -> None:
+    """ICV against IDD from the reference, with 95 % intervals, as figure 1 of the paper; undefined dots are left out.
+
+    An interval is drawn where it lies, not always around its dot: see `Statistic.estimate`.
+    """
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    dots = [dot for dot in dots if math.isfinite(dot.icv.value)]
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.subplots()
+    colours = [colormaps["tab10"](i % 10) for i in range(len(dots))]
+    for dot, colour in zip(dots, colours, strict=True):
+        x, y = dot.icv, dot.idd
+        axes.plot([x.low, x.high], [y.value, y.value], "|-", color=colour, alpha=0.6)
+        axes.plot([x.value, x.value], [y.low, y.high], "_-", color=colour, alpha=0.6)
+        axes.plot(x.value, y.value, "o", color=colour, markersize=8, markeredgecolor="white")
+    axes.set_xlim(_range([n for d in dots for n in (d.icv.value, d.icv.high)]))
+    axes.set_ylim(_range([n for d in dots for n in (d.idd.value, d.idd.high)]))
+    axes.grid(alpha=0.25)
+    axes.set_xlabel("ICV: variance of $D_{JS}$ over pairs of images of a class (nats²)\n← alike        varied →")
+    axes.set_ylabel(f"IDD from {_plain(reference)}: $D_{{JS}}$ of the mean histograms (nats)\n← near        far →")
+    axes.set_title(f"Domain shift in {representation}; bars: 95 % bootstrap intervals", fontsize=11)
+    _label(figure, axes, dots, colours)
+    _save(figure, path)
+
+
+def _range(numbers: Sequence[float]) -> tuple[float, float]:
+    """The ends of an axis that shows 0 and `numbers` with some air around."""
+    most = max([n for n in numbers if math.isfinite(n)], default=0.0) or 1.0
+    return -0.04 * most, 1.12 * most
+
+
+def _label(figure: "Figure", axes: "Axes", dots: Sequence[Dot], colours: Sequence[Any]) -> None:
+    """Write each name where it hides no dot, no bar and no other name, or the least of them, tied by a thin line."""
+    figure.draw_without_rendering()  # so that the axes have their final place and can tell pixels
+    inside = axes.get_window_extent()
+    taken = [box for dot in dots for box in _drawn(axes, dot)]
+    for dot, colour in zip(dots, colours, strict=True):
+        point = dot.icv.value, dot.idd.value
+        text = axes.annotate(
+            _plain(dot.name), point, (0, 0), textcoords="offset points", color=colour, fontweight="bold"
+        )
+        best = min(LABEL_PLACES, key=lambda place: _hidden(_place(text, place), taken, inside))
+        taken.append(_place(text, best))
+        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4}
+        axes.annotate("", point, best, textcoords="offset points", arrowprops=line)
+
+
+def _drawn(axes: "Axes", dot: Dot) -> list["Bbox"]:
+    """The pixels of a dot and of its ICV bar."""
+    from matplotlib.transforms import Bbox
+
+    x, y = dot.icv, dot.idd.value
+    ends = axes.transData.transform([(x.value, y), (np.nan_to_num(x.low, nan=x.value), y), (x.high, y)])
+    (middle, height), (left, _), (right, _) = ends.tolist()
+    bar = [Bbox.from_extents(left, height - 4, right, height + 4)] if math.isfinite(x.low) else []
+    return [Bbox.from_extents(middle - 8, height - 8, middle + 8, height + 8), *bar]
+
+
+def _place(text: "Annotation", place: tuple[float, float]) -> "Bbox":
+    """Move a label to (dx, dy) points from its dot; the pixels that it covers there."""
+    text.set(position=place, ha="left" if place[0] > 0 else "right", va="center")
+    return text.get_window_extent()
+
+
+def _hidden(box: "Bbox", taken: Sequence["Bbox"], inside: "Bbox") -> float:
+    """Pixels of other things that a label at `box` would cover, and of its own beyond the axes."""
+    from matplotlib.transforms import Bbox
+
+    def common(other: Bbox) -> float:
+        overlap = Bbox.intersection(box, other)
+        return float(overlap.width * overlap.height) if overlap else 0.0
+
+    return sum(map(common, taken)) + float(box.width * box.height) - common(inside)
+
+
+def draw_heat_map(path: Path, names: Sequence[str], values: NDArray[np.float64], representation: str) -> None:
+    """IDD of every two of `names`, (N, N) in nats. The colours run from 0 to ln 2 always, so that maps compare."""
+    from matplotlib.figure import Figure
+
+    side = 3.2 + 0.75 * len(names)
+    figure = Figure(figsize=(side + 1.2, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(values, cmap="YlGnBu", vmin=0, vmax=LN2)
+    for (i, j), value in np.ndenumerate(values):
+        axes.text(j, i, f"{value:.3f}", ha="center", va="center", color="black" if value < LN2 / 2 else "white")
+    labels = [_plain(name) for name in names]
+    axes.set_xticks(range(len(names)), labels, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), labels)
+    axes.set_title(f"IDD of every two domains in {representation}", fontsize=11)
+    figure.colorbar(image, label="$D_{JS}$ of the mean histograms (nats), at most ln 2 = 0.693", shrink=0.8)
+    _save(figure, path)
+
+
+def _plain(name: str) -> str:
+    """A name as it is: between two dollars matplotlib would read a formula."""
+    return name.replace("$", r"\$")
+
+
+def _save(figure: "Figure", path: Path) -> None:
+    with writing(path) as partial:
+        figure.savefig(partial, dpi=150)

@@ -1,0 +1,86 @@
+"""PSNR, SSIM and LPIPS against their definitions and against torchvision's own network."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gen.errors import BadInput
+from gen.metrics.paired import PairedScores, load_perceptual
+from tests.conftest import street
+
+
+@pytest.fixture
+def frames() -> torch.Tensor:
+    return torch.stack([torch.from_numpy(street(np.random.default_rng(i), 96, 128, night=False)) for i in range(3)])
+
+
+def noisy(frames: torch.Tensor, sigma: float) -> torch.Tensor:
+    noise = torch.randn(frames.shape, generator=torch.Generator().manual_seed(0)) * sigma
+    return (frames + noise).clamp(0, 255).round().to(torch.uint8)
+
+
+def scores(images, truth, perceptual=None) -> dict[str, float]:
+    table = PairedScores(perceptual)
+    table.add(images, truth)
+    return table.numbers()
+
+
+def test_psnr_is_its_definition(frames):
+    other = noisy(frames, 12)
+    errors = (frames.double() - other.double()).square().mean(dim=(1, 2, 3))
+    expected = [10 * math.log10(255**2 / float(e)) for e in errors]
+    assert scores(other, frames)["psnr"] == pytest.approx(sum(expected) / 3, abs=1e-3)
+
+
+def test_the_same_picture_has_ssim_one_and_noise_less(frames):
+    assert scores(frames, frames)["ssim"] == pytest.approx(1.0)
+    some, more = (scores(noisy(frames, s), frames)["ssim"] for s in (10, 40))
+    assert 1 > some > more > 0
+
+
+def test_batches_give_the_mean_over_images(frames):
+    other, table = noisy(frames, 20), PairedScores(None)
+    for i in range(3):
+        table.add(other[i : i + 1], frames[i : i + 1])
+    assert table.numbers() == pytest.approx(scores(other, frames), rel=1e-5)
+    assert table.numbers()["images"] == 3
+
+
+class TestPerceptual:
+    @pytest.fixture
+    def weights(self, tmp_path):
+        """Random weights in torchvision's layout: the real ones are a download."""
+        from torchvision.models import squeezenet1_1
+
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = squeezenet1_1(weights=None).eval()
+        save_file(network.state_dict(), tmp_path / "squeeze.safetensors")
+        return tmp_path / "squeeze.safetensors", network
+
+    def test_the_weights_reach_their_places(self, weights):
+        path, torchvision = weights
+        network = load_perceptual(path)
+        x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+        ours = network.net(x)
+        with torch.no_grad():
+            reference = torchvision.features[:2](x)
+            assert torch.allclose(ours.relu1, reference, atol=1e-6)
+            assert torch.allclose(ours[-1], torchvision.features(x), atol=1e-5)
+
+    def test_real_weights_order_distortions(self, shared_data, frames):
+        network = load_perceptual(shared_data / "models" / "squeezenet1_1_imagenet.safetensors")
+        same, some, more = (scores(noisy(frames, s), frames, network)["lpips"] for s in (0, 10, 40))
+        assert same == pytest.approx(0, abs=1e-6)
+        assert 0.005 < some < more < 2
+
+    def test_other_weights_are_told(self, tmp_path):
+        save_file({"features.0.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
+        with pytest.raises(BadInput, match="not torchvision's squeezenet1_1"):
+            load_perceptual(tmp_path / "other.safetensors")
+        (tmp_path / "broken.safetensors").write_bytes(b"no")
+        with pytest.raises(BadInput, match="cannot be read"):
+            load_perceptual(tmp_path / "broken.safetensors")
