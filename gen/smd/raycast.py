@@ -305,7 +305,8 @@ def _unit_box(o: Tensor, d: Tensor, taper: Tensor) -> Tensor:
         rim, slope = m + n * oy, n * dy
         for sign in (-1, 1):  # sign * (place + t way) <= rim + t slope
             speed = sign * way - slope
-            t = (rim - sign * place) / torch.where(speed.abs() < 1e-9, 1e-9, speed)
+            speed = torch.where(speed.abs() < 1e-9, 1e-9, speed)
+            t = (rim - sign * place) / speed
             enter = torch.where(speed < 0, torch.maximum(enter, t), enter)
             leave = torch.where(speed < 0, leave, torch.minimum(leave, t))
     return _valid(enter, enter < leave)

@@ -102,6 +102,8 @@ class World:
     creatures: tuple[Thing, ...]
     hero: Thing
     view: View
+    hour: float
+    """0: high noon, 1: dusk; indoors how dim it is."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def make_world(scene: str, seed: int) -> World:
         layers=tuple(_layer(rng, *layer) for layer in recipe.layers),
         props=tuple(_props(rng, recipe, ground, ceiling)),
         items=tuple(_items(rng, floor, view)), creatures=tuple(_creatures(rng, floor, view, hero)),
-        hero=hero, view=view,
+        hero=hero, view=view, hour=float(rng.random()),
     )  # fmt: skip
 
 

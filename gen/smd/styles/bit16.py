@@ -25,6 +25,8 @@ MARGIN = 2 * BLOCK
 """Columns beyond the view that things are drawn in, so that what reaches into it is not cut."""
 INK = 0.28
 """Brightness of an outline."""
+NOON, DUSK = (1.05, 1.04, 1.02), (0.78, 0.73, 0.80)
+"""What the hour makes of all colours."""
 Rgb = tuple[int, int, int]
 
 SKIES: dict[str, tuple[tuple[Rgb, Rgb], ...]] = {
@@ -140,7 +142,9 @@ def render(world: World) -> Pixels:
     _liquid(canvas)
     if world.scene in ("cave", "haunted", "fortress"):
         _lantern_light(canvas)
-    picture = fifteen_bits(np.clip(canvas.colour[:, MARGIN:-MARGIN], 0, 255), 0.5)
+    blend = np.float32(world.hour)
+    light = np.array(NOON, np.float32) * (1 - blend) + np.array(DUSK, np.float32) * blend
+    picture = fifteen_bits(np.clip(canvas.colour[:, MARGIN:-MARGIN] * light, 0, 255), 0.5)
     return at_most_256(picture)
 
 
@@ -154,7 +158,7 @@ def at_most_256(picture: Pixels) -> Pixels:
 
 
 def _sky(canvas: Canvas) -> None:
-    top, foot = SKIES[canvas.world.scene][canvas.world.seed // 2 % 2]
+    top, foot = SKIES[canvas.world.scene][int(canvas.world.hour > 0.6)]
     blend = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None, None] ** 0.9
     canvas.colour[:] = np.array(top, np.float32) * (1 - blend) + np.array(foot, np.float32) * blend
     if canvas.world.scene == "haunted":
@@ -337,7 +341,7 @@ def _liquid(canvas: Canvas) -> None:
     else:
         gap = _heights(canvas, canvas.world.ground, -9)[None] < liquid.level
         below &= gap
-        waves = 1 + 0.12 * np.sign(np.sin(canvas.x * 5 + 3 * np.sin(canvas.y * 4)))
+        waves = 1 + 0.12 * np.sign(np.sin(canvas.x * 5 + 3 * np.sin(canvas.y * 4))) * (liquid.kind != "ice")
         filled = np.array(colour) * waves[..., None] * strength + canvas.colour * (1 - strength)
         canvas.colour[below] = np.clip(filled, 0, 255)[below]
         if liquid.kind == "lava":

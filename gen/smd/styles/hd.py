@@ -28,7 +28,7 @@ from gen.smd.shading import (
     tone,
     unit,
 )
-from gen.smd.styles.stage import air, build, cameras, lamps, sunlight
+from gen.smd.styles.stage import air, build, cameras, graded, lamps, sunlight
 from gen.smd.styles.texture import texture
 from gen.smd.world import World
 
@@ -55,6 +55,7 @@ def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu"
     clear = torch.exp(-fog[pixels.scene, 0] * (pixels.distance - FOCUS + 2).clamp(min=0))
     colour = torch.lerp(pixels.each(horizon), colour, clear)
     picture = image(pixels.spread(colour, sky(rays.direction, zenith, horizon, light)), height, width)
+    picture = graded(picture, worlds)
     depth = image(hits.distance.clamp(max=200)[:, :, None], height, width)
     picture = bloom(depth_of_field(picture, depth), 0.12, height / 120)
     return [p.permute(1, 2, 0).cpu().numpy() for p in tone(picture)]
@@ -112,7 +113,7 @@ def sky(direction: Tensor, zenith: Tensor, horizon: Tensor, light: Sunlight) -> 
     """The sky (3, S, P, N) along rays (S, P, 3, N): a gradient, thin clouds, and the glow around the sun."""
     x, up, z = direction.unbind(2)
     low, high = (c.T[:, :, None, None] for c in (horizon, zenith))
-    colour = torch.lerp(low, high, (up * 2.4).clamp(0, 1) ** 0.8)
+    colour = torch.lerp(low, high, (up.abs() * 2.4).clamp(0, 1) ** 0.8)
     layer = 10 / (up + 0.12).clamp(min=0.06)
     veil = ((noise(x * layer + 5, z * layer) - 0.55) * 2).clamp(0, 1) * (up * 5).clamp(0, 1) * 0.35
     colour = torch.lerp(colour, low * 1.05, veil)

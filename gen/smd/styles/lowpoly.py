@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gen.smd.raycast import BOX, PLANE, cast, collate, image, surface
 from gen.smd.shading import COLOUR, GLOW, Pixels, lamplit, material_rows, sunlit, tone, unit
-from gen.smd.styles.stage import air, build, cameras, lamps, sunlight
+from gen.smd.styles.stage import air, build, cameras, graded, lamps, sunlight
 from gen.smd.styles.texture import texture
 from gen.smd.world import World
 
@@ -38,6 +38,7 @@ def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu"
     clear = torch.exp(-1.5 * fog[pixels.scene, 0] * (pixels.distance - 12).clamp(min=0))
     colour = torch.lerp(pixels.each(horizon), colour, clear)
     picture = image(pixels.spread(colour, sky(rays.direction, zenith, horizon)), HEIGHT, width)
+    picture = graded(picture, worlds)
     return [p.permute(1, 2, 0).cpu().numpy() for p in fifteen_bits(picture)]
 
 
@@ -55,7 +56,7 @@ def facets(pixels: Pixels, kind: Tensor) -> Tensor:
 
 def sky(direction: Tensor, zenith: Tensor, horizon: Tensor) -> Tensor:
     """A gradient (3, S, P, N) by the height of the rays (S, P, 3, N), in bands as few bits make them."""
-    up = (direction[:, :, 1] * 2.2).clamp(0, 1)
+    up = (direction[:, :, 1].abs() * 2.2).clamp(0, 1)
     low, high = (c.T[:, :, None, None] for c in (horizon, zenith))
     return torch.lerp(low, high, up)
 

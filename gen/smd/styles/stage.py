@@ -46,14 +46,14 @@ class Mood:
 
 
 MOODS: dict[str, Mood] = {
-    "grassland": Mood((70, 132, 214), (196, 222, 240), (255, 240, 206), 1.5, 0.75, "turf", "soil", "turf", 0.008),
-    "cave": Mood((20, 18, 26), (34, 32, 46), (150, 170, 230), 0.16, 0.34, "darkrock", "darkrock", None, 0.022, "rock", 9),
+    "grassland": Mood((44, 100, 196), (196, 222, 240), (255, 240, 206), 1.5, 0.75, "turf", "soil", "turf", 0.008),
+    "cave": Mood((36, 33, 44), (52, 50, 66), (170, 180, 230), 0.9, 3.0, "darkrock", "darkrock", None, 0.022, "rock", 9),
     "underwater": Mood((60, 170, 196), (22, 92, 134), (170, 230, 230), 1.0, 0.75, "seabed", "rock", "seabed", 0.045, "rock"),
-    "fortress": Mood((40, 30, 34), (52, 36, 38), (255, 210, 170), 0.35, 0.40, "brick", "darkbrick", None, 0.010, "brick", 9),
-    "sky": Mood((52, 120, 214), (206, 228, 246), (255, 246, 226), 1.5, 0.95, "turf", "soil", None, 0.012, "cloud"),
-    "snow": Mood((120, 156, 198), (214, 224, 234), (255, 236, 216), 1.05, 0.80, "snow", "rock", "snow", 0.014, "ice"),
-    "desert": Mood((92, 150, 206), (240, 214, 170), (255, 226, 176), 1.7, 0.70, "sand", "sandstone", "sand", 0.008, "sandstone"),
-    "haunted": Mood((18, 18, 46), (66, 52, 92), (150, 164, 220), 0.5, 0.42, "moss", "soil", "moss", 0.024, "deadwood", 7),
+    "fortress": Mood((56, 46, 48), (66, 52, 52), (255, 210, 170), 0.9, 1.5, "brick", "darkbrick", None, 0.010, "brick", 9),
+    "sky": Mood((26, 74, 176), (196, 222, 244), (255, 246, 226), 1.5, 0.95, "turf", "soil", None, 0.012, "cloud"),
+    "snow": Mood((70, 108, 164), (206, 218, 232), (255, 236, 216), 1.05, 0.80, "snow", "rock", "snow", 0.014, "ice"),
+    "desert": Mood((58, 112, 180), (232, 196, 146), (255, 226, 176), 1.7, 0.70, "sand", "sandstone", "sand", 0.008, "sandstone"),
+    "haunted": Mood((24, 26, 66), (104, 84, 132), (150, 164, 220), 1.2, 0.9, "moss", "soil", "moss", 0.024, "deadwood", 7),
 }  # fmt: skip
 
 
@@ -288,6 +288,21 @@ def sunlight(worlds: Sequence[World]) -> Sunlight:
         sky.append(mood.ambient * (0.55 * blend + 0.35 * float(blend.mean())))
         ground.append(mood.ambient * (0.4 * torch.tensor(linear(*mood.horizon)) + 0.05))
     return Sunlight(torch.stack(towards), torch.stack(sun), torch.stack(sky), torch.stack(ground))
+
+
+NOON, EVENING, DUSK = (0.96, 0.96, 0.95), (0.82, 0.75, 0.65), (0.60, 0.58, 0.64)
+
+
+def daylight(worlds: Sequence[World]) -> Tensor:
+    """What the hour makes of all light (S, 3): full, golden, blue."""
+    x = torch.tensor([[2 * w.hour] for w in worlds])
+    noon, evening, dusk = (torch.tensor(c) for c in (NOON, EVENING, DUSK))
+    return torch.where(x < 1, torch.lerp(noon, evening, x), torch.lerp(evening, dusk, x - 1))
+
+
+def graded(picture: Tensor, worlds: Sequence[World]) -> Tensor:
+    """The picture (S, 3, H, W) at its worlds' hours, with the steeper contrast of a game: deep shade, bright lights."""
+    return 1.45 * (picture * daylight(worlds).to(picture)[:, :, None, None]).clamp(min=0) ** 1.3
 
 
 LAMPS = 5

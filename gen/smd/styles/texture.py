@@ -49,7 +49,7 @@ def _soil(u: Tensor, v: Tensor, seed: Tensor) -> Tensor:
 
 
 def _grass(u: Tensor, v: Tensor, seed: Tensor) -> Tensor:
-    return 1 + 0.3 * _grain(u + seed, v * 0.35, 0.02) + 0.22 * _grain(u, v + seed, 0.12)
+    return 1 + 0.3 * _grain(u + seed, v * 0.35, 0.02) + 0.3 * _grain(u, v + seed, 0.14)
 
 
 def _stone(u: Tensor, v: Tensor, seed: Tensor) -> Tensor:
@@ -68,11 +68,11 @@ def _brick(u: Tensor, v: Tensor, seed: Tensor) -> Tensor:
 
 def _sand(u: Tensor, v: Tensor, seed: Tensor) -> Tensor:
     ripple = torch.sin(v * 16 + 5 * noise(u * 6 + seed, v * 6))
-    return 1 + 0.08 * ripple + 0.1 * _grain(u, v + seed, 0.015) + 0.1 * _grain(u + seed, v, 0.15)
+    return 0.92 + 0.12 * ripple + 0.12 * _grain(u, v + seed, 0.015) + 0.28 * _grain(u + seed, v, 0.18)
 
 
 def _snow(u: Tensor, v: Tensor, seed: Tensor) -> Tensor:
-    return 1 + 0.06 * _grain(u + seed, v, 0.02) + 0.12 * _grain(u, v + seed, 0.12)
+    return 0.9 + 0.08 * _grain(u + seed, v, 0.02) + 0.3 * _grain(u, v + seed, 0.15)
 
 
 def _wood(u: Tensor, v: Tensor, seed: Tensor) -> Tensor:
