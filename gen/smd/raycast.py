@@ -23,7 +23,7 @@ TILE = 16
 """Side of a camera's packet in pixels."""
 NEAREST = 1e-3
 """A hit closer than this is the surface that the ray leaves."""
-PAIRS = 1024
+PAIRS = 512
 """Packet-solid pairs at a time on a CPU: what they need stays in its cache."""
 
 M = TypeVar("M")

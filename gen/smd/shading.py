@@ -207,7 +207,7 @@ def highlight(view: Tensor, normal: Tensor, towards: Tensor, shine: float = 40.0
 def lamplit(pixels: Pixels, normal: Tensor, lamps: Lamps, gloss: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Diffuse light and highlights (3, n) each from the lamps, with the square of the distance; no shadows."""
     diffuse, shiny = torch.zeros_like(normal), torch.zeros_like(normal)
-    for index in range(lamps.position.shape[1]):
+    for index in lamps.colour.any(-1).any(0).nonzero()[:, 0].tolist():  # those that burn somewhere
         position, colour, axis = (pixels.each(v[:, index]) for v in lamps[:3])
         towards = position - pixels.point
         squared = dot(towards, towards)

@@ -25,4 +25,7 @@ def render(
     if style in ("8bit", "16bit"):
         draw = import_module(f"gen.smd.styles.bit{style.removesuffix('bit')}").render
         return [draw(world) for world in worlds]
-    return import_module(f"gen.smd.styles.{style}").render(worlds, size, device)
+    draw = import_module(f"gen.smd.styles.{style}").render
+    together = len(worlds) if device != "cpu" else 1  # a GPU wants many rays; a CPU's cache wants few
+    groups = (worlds[i : i + together] for i in range(0, len(worlds), together))
+    return [picture for group in groups for picture in draw(group, size, device)]

@@ -15,7 +15,7 @@ from gen.smd.raster import (
     profile,
     speckle,
     sprite,
-    stuff_texture,
+    stuff_steps,
 )
 from gen.smd.styles.models import STUFF
 from gen.smd.world import VIEW_HEIGHT, Layer, Thing, World
@@ -75,8 +75,8 @@ class Canvas:
         self.x0 = world.view.x - MARGIN / BLOCK
         self.colour: Colours = np.zeros((HEIGHT, self.width, 3), np.float32)
         y = (np.arange(HEIGHT)[::-1] + 0.5) / BLOCK + world.view.y
-        self.y = np.broadcast_to(y[:, None], (HEIGHT, self.width))
-        self.x = np.broadcast_to(self.x0 + (np.arange(self.width)[None] + 0.5) / BLOCK, (HEIGHT, self.width))
+        self.shape = (HEIGHT, self.width)
+        self.y, self.x = y[:, None], self.x0 + (np.arange(self.width)[None] + 0.5) / BLOCK
 
     def row(self, y: float) -> int:
         """The row of the picture whose upper edge lies at height y."""
@@ -87,19 +87,28 @@ class Canvas:
         return round((x - self.x0) * BLOCK)
 
     def fill(self, mask: Mask, stuff: str, tone: float = 1.0, seed: int = 0, haze: float = 0.0) -> None:
-        """Paint a stuff's texture where `mask` is, in four steps of brightness; with `haze` it fades to the sky."""
-        texture = cut(stuff_texture(stuff, seed % 3), int(self.world.view.x * BLOCK), self.width)
-        steps = np.clip(np.rint((texture - 1) * 5), -2, 2) * 0.14 + 1
-        base = np.array(STUFF[stuff].colour, np.float32) * tone
-        painted = np.clip(base * steps[..., None], 0, 255)
-        self.colour[mask] = (painted * (1 - haze) + self.colour * haze)[mask]
+        """Paint a stuff's texture where `mask` is, in five steps of brightness; with `haze` it fades to the sky."""
+        box = bounds(mask)
+        if box is None:
+            return
+        rows, columns = box
+        steps = stuff_steps(stuff, seed % 3)
+        first = int(self.world.view.x * BLOCK) + columns.start
+        steps = steps[rows, np.arange(first, first + columns.stop - columns.start) % steps.shape[1]]
+        table = np.array(STUFF[stuff].colour, np.float32) * tone * np.linspace(0.72, 1.28, 5, dtype=np.float32)[:, None]
+        inside, target = mask[box], self.colour[box]
+        painted = np.clip(table, 0, 255)[steps[inside]]
+        target[inside] = painted * (1 - haze) + target[inside] * haze if haze else painted
 
     def edge(self, mask: Mask, dark: float = INK) -> None:
         """Draw an outline around a mask, and a light line along its upper edge."""
+        box = bounds(mask, 1)
+        if box is None:
+            return
+        mask, target = mask[box], self.colour[box]
         lower = mask & ~np.pad(mask, ((1, 0), (0, 0)))[:-1]
-        self.colour[lower] = np.clip(self.colour[lower] * 1.25 + 16, 0, 255)
-        ink = outline(mask)
-        self.colour[ink] *= dark
+        target[lower] = np.clip(target[lower] * 1.25 + 16, 0, 255)
+        target[outline(mask)] *= dark
 
     def stamp(self, thing: Thing, haze: float = 0.0) -> None:
         """Draw a thing's sprite with a dark outline."""
@@ -120,10 +129,16 @@ class Canvas:
         self.colour[around][ink] *= INK + 0.5 * haze
 
 
-def cut(texture: np.ndarray, offset: int, width: int) -> np.ndarray:
-    """`width` columns of a wide texture from `offset` on, of the picture's height."""
-    columns = (np.arange(width) + offset) % texture.shape[1]
-    return texture[:HEIGHT, columns]
+def bounds(mask: Mask, margin: int = 0) -> tuple[slice, slice] | None:
+    """The rows and columns that a mask reaches over, and `margin` more; None for an empty one."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    first, last = (
+        (max(0, int(v[0]) - margin) for v in (rows, columns)),
+        (int(v[-1]) + 1 + margin for v in (rows, columns)),
+    )
+    return tuple(slice(a, min(b, n)) for a, b, n in zip(first, last, mask.shape, strict=True))  # pyright: ignore[reportReturnType]
 
 
 def render(world: World) -> Pixels:
@@ -181,7 +196,7 @@ def _layer(canvas: Canvas, layer: Layer) -> None:
             _clouds(canvas, outline_, layer, haze)
             return
         case "cavewall" | "brickwall":
-            canvas.fill(np.ones(canvas.x.shape, bool), stuff, 0.62, seed, 0.25)
+            canvas.fill(np.ones(canvas.shape, bool), stuff, 0.62, seed, 0.25)
             if layer.kind == "cavewall":
                 lumps = np.sin(canvas.x * 1.1) * np.sin(canvas.y * 1.3 + canvas.x * 0.4)
                 canvas.colour[lumps > 0.35] *= 1.22
@@ -223,14 +238,21 @@ def _clouds(canvas: Canvas, outline_: np.ndarray, layer: Layer, haze: float) -> 
         rng = np.random.default_rng([canvas.world.seed, int(layer.distance), i + 1])
         x = canvas.x0 + 2.6 * i + float(rng.uniform(0, 1.6))
         base = float(outline_[min(canvas.width - 1, max(0, canvas.column(x)))]) + float(rng.uniform(-1, 1))
-        mask = np.zeros(canvas.x.shape, bool)
+        columns = slice(max(0, canvas.column(x - 2.6)), max(0, canvas.column(x + 2.6)))
+        rows = slice(max(0, canvas.row(base + 1.6)), max(0, canvas.row(base - 0.2)))
+        cx, cy = canvas.x[:, columns], canvas.y[rows] - base
+        mask = np.zeros((cy.shape[0], cx.shape[1]), bool)
         for _ in range(4):
-            cx, r = x + float(rng.uniform(-1.0, 1.0)), float(rng.uniform(0.45, 0.85)) * (9 / (layer.distance + 3))
-            mask |= (np.hypot(canvas.x - cx, (canvas.y - base) * 1.25) < r) & (canvas.y > base)
-        if mask.any():
-            light = np.where(canvas.y > base + 0.35, 250, 218)[..., None] * np.array([0.97, 0.985, 1.0])
-            canvas.colour[mask] = (light * (1 - haze) + canvas.colour * haze)[mask]
-            canvas.edge(mask, 0.86)
+            middle, radius = (
+                x + float(rng.uniform(-1.0, 1.0)),
+                float(rng.uniform(0.45, 0.85)) * (9 / (layer.distance + 3)),
+            )
+            mask |= (np.square(cx - middle) + np.square(cy * 1.25) < radius * radius) & (cy > 0)
+        light = np.where((cy > 0.35) & (cx < np.inf), 250, 218)[..., None] * np.array([0.97, 0.985, 1.0])
+        whole = np.zeros(canvas.shape, bool)
+        whole[rows, columns] = mask
+        canvas.colour[whole] = light[mask] * (1 - haze) + canvas.colour[whole] * haze
+        canvas.edge(whole, 0.86)
 
 
 def _forest(canvas: Canvas, outline_: np.ndarray, x: np.ndarray, haze: float) -> None:
@@ -340,7 +362,7 @@ def _liquid(canvas: Canvas) -> None:
         ).astype(np.float32)
     else:
         gap = _heights(canvas, canvas.world.ground, -9)[None] < liquid.level
-        below &= gap
+        below = below & gap
         waves = 1 + 0.12 * np.sign(np.sin(canvas.x * 5 + 3 * np.sin(canvas.y * 4))) * (liquid.kind != "ice")
         filled = np.array(colour) * waves[..., None] * strength + canvas.colour * (1 - strength)
         canvas.colour[below] = np.clip(filled, 0, 255)[below]
@@ -364,7 +386,7 @@ def _lantern_light(canvas: Canvas) -> None:
     far, reach = _falloff(world.scene)
     lights = [(world.hero.x + 0.4, world.hero.y + 0.7, 1.0)]
     lights += [(p.x, p.y + 0.9, 0.7) for p in world.props if p.kind in ("torch", "lamppost", "crystal")]
-    bright = np.zeros(canvas.x.shape)
+    bright = np.zeros(canvas.shape)
     for x, y, strength in lights:
         bright = np.maximum(bright, strength * (1 - np.hypot(canvas.x - x, canvas.y - y) / reach))
     step = np.ceil(np.clip(bright, 0, 1) * 4) / 4

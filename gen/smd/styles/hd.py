@@ -33,7 +33,7 @@ from gen.smd.styles.texture import texture
 from gen.smd.world import World
 
 HEIGHT, WIDTH = 480, 640
-SHARPER = 1.25
+SHARPER = 8 / 7
 """Rows that are cast for a row of a smaller picture."""
 FOCUS = 14.0
 """Distance of the lane from the camera, in blocks."""
@@ -50,7 +50,7 @@ def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu"
     pixels = Pixels.of(rays, hits, surface(scene, rays, hits), rows, 1 / (height * float(camera.focal[0])))
     light, lamp = sunlight(worlds).to(device), lamps(worlds).to(device)
     zenith, horizon, fog = (value.to(device) for value in air(worlds))
-    lit = soft_shadow(scene, pixels, light, height)
+    lit = soft_shadow(scene, pixels, light)
     colour = shade(pixels, light, lamp, lit, zenith)
     clear = torch.exp(-fog[pixels.scene, 0] * (pixels.distance - FOCUS + 2).clamp(min=0))
     colour = torch.lerp(pixels.each(horizon), colour, clear)
@@ -83,7 +83,8 @@ def shade(pixels: Pixels, light: Sunlight, lamp: Lamps, lit: Tensor, zenith: Ten
 def _bumps(pixels: Pixels) -> Tensor:
     """A little unevenness (3, n), fixed to the place."""
     x, y, z = pixels.point * 14
-    return torch.stack([noise(x + y, z), noise(x, z + y), noise(z - y, x)]) * 2 - 1
+    one, two = noise(x + y, z) * 2 - 1, noise(z - y, x) * 2 - 1
+    return torch.stack([one, one * two, two])
 
 
 def _openness(pixels: Pixels) -> Tensor:
@@ -92,21 +93,24 @@ def _openness(pixels: Pixels) -> Tensor:
     return 1 - 0.25 * upright * torch.exp(-(pixels.local[1] + 1.0).clamp(min=0))
 
 
-def soft_shadow(scene: Scene, pixels: Pixels, light: Sunlight, height: int) -> Tensor:
-    """How much of the sun reaches each pixel (n,): rays to a sun of some width, then smoothed over its penumbra."""
-    towards = pixels.each(light.towards).expand_as(pixels.normal)
+def soft_shadow(scene: Scene, pixels: Pixels, light: Sunlight) -> Tensor:
+    """How much of the sun reaches each pixel (n,): a ray for each 2 x 2 pixels to a sun of some width, then smoothed."""
     wanted = torch.zeros_like(pixels.where)
-    wanted[pixels.where] = (dot(pixels.normal, towards) > 0) & (pixels.distance < 45)
-    x, y, z = pixels.point * 83
-    jitter = torch.stack([noise(x, y + z), noise(y, z + x), noise(z, x + y)]) - 0.5
-    rays = Rays(
-        pixels.spread(pixels.point + 0.03 * pixels.normal),
-        pixels.spread(unit(towards + 0.06 * jitter), torch.tensor([0.0, 1, 0], device=x.device).view(3, 1, 1, 1)),
-    )
-    shadow = blocked(scene, rays, pixels.distance.new_tensor(30.0), wanted).float()
-    tiles = shadow.unflatten(-1, (TILE, TILE))
-    smooth = F.avg_pool2d(tiles.flatten(0, 1), 3, 1, 1, count_include_pad=False).view_as(shadow)
-    return 1 - smooth[pixels.where]
+    wanted[pixels.where] = (dot(pixels.normal, pixels.each(light.towards)) > 0) & (pixels.distance < 45)
+    origin = _sparse(pixels.spread(pixels.point + 0.03 * pixels.normal))
+    x, y, z = (83 * origin).unbind(2)
+    jitter = torch.stack([noise(x, y + z), noise(y, z + x), noise(z, x + y)], 2) - 0.5
+    rays = Rays(origin, F.normalize(light.towards[:, None, :, None] + 0.06 * jitter, dim=2))
+    shadow = blocked(scene, rays, pixels.distance.new_tensor(30.0), _sparse(wanted)).float()
+    tiles = shadow.flatten(0, 1).unflatten(-1, (1, TILE // 2, TILE // 2))
+    smooth = F.avg_pool2d(tiles, 3, 1, 1, count_include_pad=False)
+    whole = F.interpolate(smooth, (TILE, TILE), mode="bilinear", align_corners=False)
+    return 1 - whole.flatten(1).view_as(pixels.where)[pixels.where]
+
+
+def _sparse(values: Tensor) -> Tensor:
+    """Every other ray of every other row of the tiles: (..., 256) -> (..., 64)."""
+    return values.unflatten(-1, (TILE, TILE))[..., ::2, ::2].flatten(-2)
 
 
 def sky(direction: Tensor, zenith: Tensor, horizon: Tensor, light: Sunlight) -> Tensor:

@@ -1,0 +1,48 @@
+"""Pictures a second of each style at 224 x 224, worlds and resizing included: `python benchmarks/render_smd.py`."""
+
+import argparse
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import torch
+
+from gen.smd.dataset import Levels
+from gen.smd.styles import STYLES
+from gen.smd.world import SCENES
+
+
+def work(style: str, worker: int, seconds: float, device: str, batch: int) -> tuple[int, float]:
+    """Renders for about so many seconds; returns the pictures and the seconds that they took."""
+    torch.set_num_threads(1)
+    levels = Levels(seed=worker, device=device)
+    for scene in SCENES:  # sprites, textures and kernels are made once
+        levels.pictures(scene, style, range(2 if device == "cpu" else batch))
+    count, first, began = 0, 100, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        for scene in SCENES:
+            count += len(levels.pictures(scene, style, range(first, first + batch)))
+        first += batch
+    return count, time.perf_counter() - began
+
+
+def main() -> None:
+    """One line a style."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=4, help="pictures rendered together; 256 on a GPU")
+    chosen = parser.parse_args()
+    for style in STYLES:
+        with ProcessPoolExecutor(chosen.workers, get_context("spawn")) as pool:
+            jobs = [
+                pool.submit(work, style, i, chosen.seconds, chosen.device, chosen.batch) for i in range(chosen.workers)
+            ]
+            rate = sum(count / seconds for count, seconds in (job.result() for job in jobs))
+        print(f"{style:<8} {rate:6.1f} img/s in {chosen.workers} processes on {chosen.device}")
+
+
+if __name__ == "__main__":
+    main()
