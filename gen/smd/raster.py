@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from gen.smd.world import Layer, View
 BLOCK = 16
 """Pixels a block."""
 Pixels = NDArray[np.uint8]
-Colours = NDArray[np.float32]
+Colours = NDArray[np.floating[Any]]
 """8-bit sRGB values as floats, (..., 3)."""
 Mask = NDArray[np.bool_]
 
@@ -136,4 +137,4 @@ def fifteen_bits(colour: Colours, dither: float = 0.0) -> Pixels:
         pattern = np.tile(bayer(), (height // 4 + 1, width // 4 + 1))[:height, :width, None]
         colour = colour + dither * 8 * pattern
     five = np.clip(np.rint(colour * (31 / 255)), 0, 31).astype(np.uint8)
-    return (five << 3) | (five >> 2)
+    return ((five << 3) | (five >> 2)).astype(np.uint8)

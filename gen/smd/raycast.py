@@ -183,14 +183,16 @@ class Camera:
         direction = world * world.square().sum(1, keepdim=True).rsqrt()
         packets = direction.unflatten(2, (rows, TILE)).unflatten(4, (columns, TILE))  # S 3 r t c t
         packets = packets.permute(0, 2, 4, 1, 3, 5).flatten(1, 2).flatten(-2)
-        return Rays(self.position[:, None, :, None].expand_as(packets), packets)
+        return Rays(self.position[:, None, :, None].expand(-1, packets.shape[1], -1, 1), packets)
 
 
 class Rays(NamedTuple):
-    """Packets of rays (S, P, 3, N); directions have length 1."""
+    """Packets of rays."""
 
     origin: Tensor
+    """(S, P, 3, N), or (S, P, 3, 1) for rays from one point."""
     direction: Tensor
+    """(S, P, 3, N) of length 1."""
 
     def at(self, distance: Tensor) -> Tensor:
         """The points (S, P, 3, N) at `distance` (S, P, N)."""
@@ -249,7 +251,8 @@ def meets(scene: Scene, rays: Rays, alive: Tensor | None = None) -> Tensor:
     origin, direction = rays
     if alive is not None:  # the dead take the place of a living ray of their packet, so as not to widen it
         first = alive.float().argmax(-1)[:, :, None, None].expand(-1, -1, 3, 1)
-        origin = torch.where(alive[:, :, None], origin, origin.gather(-1, first))
+        if origin.shape[-1] > 1:
+            origin = torch.where(alive[:, :, None], origin, origin.gather(-1, first))
         direction = torch.where(alive[:, :, None], direction, direction.gather(-1, first))
     middle = (origin.amax(-1) + origin.amin(-1)) / 2
     spread = (origin - middle[..., None]).square().sum(2).amax(-1).sqrt()  # faster than norm
@@ -350,7 +353,7 @@ def _march(scene: Scene, rays: Rays) -> Tensor:
     if not len(which):
         return result
     s, p, n = which.unbind(1)
-    origin, direction = rays.origin[s, p, :, n], rays.direction[s, p, :, n]
+    origin, direction = rays.origin.expand_as(rays.direction)[s, p, :, n], rays.direction[s, p, :, n]
     start, end = enter[inside], leave[inside]
     # Even steps in the logarithm of the distance: as many per pixel near as far.
     offset = 4.0
@@ -431,7 +434,8 @@ def _box_normal(unit: Tensor, taper: Tensor) -> Tensor:
     m, n = (1 + taper) / 2, (taper - 1) / 2
     rim = (m + n * unit[..., 1:2]).clamp(min=1e-6)  # (..., 2) half sides in x and z at this height
     place = torch.stack([unit[..., 0] / rim[..., 0], unit[..., 1], unit[..., 2] / rim[..., 1]], -1)
-    side = place.abs().argmax(-1, keepdim=True)
+    x, y, z = place.abs().unbind(-1)
+    side = torch.where((x >= y) & (x >= z), 0, torch.where(y >= z, 1, 2))[..., None]  # faster than argmax
     normal = torch.zeros_like(unit).scatter(-1, side, place.gather(-1, side).sign())
     lean = torch.where(side == 0, n[..., :1], n[..., 1:])
     normal[..., 1] = torch.where(side[..., 0] == 1, normal[..., 1], -lean[..., 0])

@@ -82,11 +82,13 @@ class Pixels:
     def of(cls, rays: Rays, hits: Hits, surface: Surface, rows: Tensor, pixel: float) -> Self:
         """`rows` (S, K, 11) are the materials, `pixel` the angle of a pixel in radians."""
         where = hits.found
-        scene, _, _ = where.nonzero().unbind(1)
-        view, point, normal, local, face = (value.movedim(2, 0)[:, where] for value in (rays.direction, *surface))
-        distance, solid = hits.distance[where], hits.solid[where]
-        row, footprint = rows.movedim(2, 0)[:, scene, solid], distance * pixel
-        return cls(where, scene, solid, distance, view, point, normal, local, face, row, footprint)
+        at = where.flatten().nonzero()[:, 0]
+        scene = at // where[0].numel()
+        vectors = (value.movedim(2, 0).flatten(1).index_select(1, at) for value in (rays.direction, *surface))
+        view, point, normal, local, face = vectors
+        distance, solid = hits.distance.flatten()[at], hits.solid.flatten()[at]
+        row = rows.movedim(2, 0).flatten(1).index_select(1, scene * rows.shape[1] + solid)
+        return cls(where, scene, solid, distance, view, point, normal, local, face, row, distance * pixel)
 
     def spread(self, values: Tensor, background: Tensor | float = 0.0) -> Tensor:
         """Flat values (C, n) at their rays, (S, P, C, N), before `background` (C, S, P, N)."""
@@ -154,8 +156,9 @@ def scatter(*cells: Tensor) -> Tensor:
 def on_face(pixels: Pixels) -> tuple[Tensor, Tensor]:
     """Two coordinates (n,) on the side that was hit, in units of the world: across and up (or along z on top)."""
     x, y, z = pixels.local
-    side = pixels.face.abs().argmax(0)
-    return torch.where(side == 0, z, x), torch.where(side == 1, z, y)
+    a, b, c = pixels.face.abs()
+    across, top = (a >= b) & (a >= c), (b > a) & (b >= c)
+    return torch.where(across, z, x), torch.where(top, z, y)
 
 
 class Sunlight(NamedTuple):

@@ -70,7 +70,7 @@ WEATHERS: dict[str, Weather] = {
     ),
     "dusk": Weather(
         (0.035, 0.05, 0.11), (0.42, 0.22, 0.13), (0.06, 0.065, 0.09), (0.03, 0.025, 0.02), sun=(0.05, 0.03, 0.015),
-        elevation=5, lamps=1, exposure=1.4, grain=0.012, vignette=0.25, glare=0.10,
+        elevation=5, lamps=1, exposure=1.2, grain=0.012, vignette=0.25, glare=0.10,
     ),
     "night": Weather(
         (0.0012, 0.0016, 0.0030), (0.012, 0.010, 0.009), (0.006, 0.006, 0.008), (0.003, 0.003, 0.003),

@@ -342,8 +342,12 @@ def _columns(canvas: Canvas) -> None:
 
 
 LIQUIDS: dict[str, tuple[Rgb, float]] = {
-    "water": ((40, 112, 184), 0.45), "lava": ((232, 88, 24), 0.95), "swamp": ((72, 88, 48), 0.75), "ice": ((176, 216, 240), 0.8),
-}  # fmt: skip
+    "water": ((40, 112, 184), 0.45),
+    "lava": ((232, 88, 24), 0.95),
+    "swamp": ((72, 88, 48), 0.75),
+    "ice": ((176, 216, 240), 0.8),
+}
+"""Colour and opacity."""
 
 
 def _liquid(canvas: Canvas) -> None:

@@ -94,13 +94,14 @@ def _openness(pixels: Pixels) -> Tensor:
 
 
 def soft_shadow(scene: Scene, pixels: Pixels, light: Sunlight) -> Tensor:
-    """How much of the sun reaches each pixel (n,): a ray for each 2 x 2 pixels to a sun of some width, then smoothed."""
+    """How much of the sun reaches each pixel (n,): one ray for 2 x 2 pixels to a sun of some width, then smoothed."""
     wanted = torch.zeros_like(pixels.where)
     wanted[pixels.where] = (dot(pixels.normal, pixels.each(light.towards)) > 0) & (pixels.distance < 45)
     origin = _sparse(pixels.spread(pixels.point + 0.03 * pixels.normal))
     x, y, z = (83 * origin).unbind(2)
-    jitter = torch.stack([noise(x, y + z), noise(y, z + x), noise(z, x + y)], 2) - 0.5
-    rays = Rays(origin, F.normalize(light.towards[:, None, :, None] + 0.06 * jitter, dim=2))
+    one, two = noise(x, y + z) - 0.5, noise(z + y, x) - 0.5
+    jittered = light.towards[:, None, :, None] + 0.06 * torch.stack([one, one * two, two], 2)
+    rays = Rays(origin, jittered * jittered.square().sum(2, keepdim=True).rsqrt())
     shadow = blocked(scene, rays, pixels.distance.new_tensor(30.0), _sparse(wanted)).float()
     tiles = shadow.flatten(0, 1).unflatten(-1, (1, TILE // 2, TILE // 2))
     smooth = F.avg_pool2d(tiles, 3, 1, 1, count_include_pad=False)

@@ -1,4 +1,4 @@
-"""The look of the first home consoles with 3D: 320 x 240, a light for each facet, 32 x 32 textures, fog, 15-bit dither."""
+"""The look of the first consoles with 3D: 320 x 240, light by facet, 32 x 32 textures, fog, 15-bit dither."""
 
 import functools
 import math

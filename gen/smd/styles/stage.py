@@ -47,13 +47,23 @@ class Mood:
 
 MOODS: dict[str, Mood] = {
     "grassland": Mood((44, 100, 196), (196, 222, 240), (255, 240, 206), 1.5, 0.75, "turf", "soil", "turf", 0.008),
-    "cave": Mood((36, 33, 44), (52, 50, 66), (170, 180, 230), 0.9, 3.0, "darkrock", "darkrock", None, 0.022, "rock", 9),
-    "underwater": Mood((60, 170, 196), (22, 92, 134), (170, 230, 230), 1.0, 0.75, "seabed", "rock", "seabed", 0.045, "rock"),
-    "fortress": Mood((56, 46, 48), (66, 52, 52), (255, 210, 170), 0.9, 1.5, "brick", "darkbrick", None, 0.010, "brick", 9),
+    "cave": Mood(
+        (36, 33, 44), (52, 50, 66), (170, 180, 230), 0.9, 3.0, "darkrock", "darkrock", None, 0.022, "rock", 9,
+    ),
+    "underwater": Mood(
+        (60, 170, 196), (22, 92, 134), (170, 230, 230), 1.0, 0.75, "seabed", "rock", "seabed", 0.045, "rock",
+    ),
+    "fortress": Mood(
+        (56, 46, 48), (66, 52, 52), (255, 210, 170), 0.9, 1.5, "brick", "darkbrick", None, 0.010, "brick", 9,
+    ),
     "sky": Mood((26, 74, 176), (196, 222, 244), (255, 246, 226), 1.5, 0.95, "turf", "soil", None, 0.012, "cloud"),
     "snow": Mood((70, 108, 164), (206, 218, 232), (255, 236, 216), 1.05, 0.80, "snow", "rock", "snow", 0.014, "ice"),
-    "desert": Mood((58, 112, 180), (232, 196, 146), (255, 226, 176), 1.7, 0.70, "sand", "sandstone", "sand", 0.008, "sandstone"),
-    "haunted": Mood((24, 26, 66), (104, 84, 132), (150, 164, 220), 1.2, 0.9, "moss", "soil", "moss", 0.024, "deadwood", 7),
+    "desert": Mood(
+        (58, 112, 180), (232, 196, 146), (255, 226, 176), 1.7, 0.70, "sand", "sandstone", "sand", 0.008, "sandstone",
+    ),
+    "haunted": Mood(
+        (24, 26, 66), (104, 84, 132), (150, 164, 220), 1.2, 0.9, "moss", "soil", "moss", 0.024, "deadwood", 7,
+    ),
 }  # fmt: skip
 
 
