@@ -14,11 +14,13 @@ from PIL import Image
 
 import gen.cli
 from gen import AUGANPipeline, BadSetting, TrainingDiverged
+from gen.augan import losses
 from gen.augan.commands import PRESETS
 from gen.augan.export import export_model
 from gen.augan.training import AUGANSettings, AUGANTrainer, GeneratorPair, ImagePool, generator_losses
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.settings import make_settings, read_preset
+from tests.conftest import street
 
 REPOSITORY = Path(__file__).parents[2]
 SMALL = {"batch": 2, "width": 4, "blocks": 1, "transfer_blocks": 1, "discriminator_width": 4, "device": "cpu"}
@@ -410,3 +412,44 @@ def test_a_wrong_setting_is_named(setting, message, capsys):
     folders = ["--adverse", "a", "--normal", "b", "--out", "c", "--preset", "tiny"]
     assert gen.cli.main(["train-augan", *folders, "--set", setting]) == 1
     assert message in capsys.readouterr().err
+
+
+def rendered_pairs(folder: Path) -> Path:
+    """Four days and their nights, as `gen render-street` lays them out."""
+    rng = np.random.default_rng(5)
+    for name in range(4):
+        day = street(rng, 80, 128, night=False)
+        for sub, picture in (("day", day), ("adverse/night", day // 6)):
+            (folder / sub).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(folder / sub / f"{name}.png")
+    return folder
+
+
+def test_rendered_pairs_teach_their_truth(two_domains, tmp_path):
+    """With nothing but pairs the distance to the true frames falls; the record names them."""
+    pairs = {"rendered": rendered_pairs(tmp_path / "pairs"), "rendered_share": 1.0, "images": 60, "log_every": 20}
+    AUGANTrainer(tiny_settings(two_domains, tmp_path / "run", **pairs)).fit()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    distances = [line["loss/pair"] for line in lines if "loss/pair" in line]
+    assert distances[-1] < 0.8 * distances[0]
+    assert final_state(tmp_path / "run")["data"]["rendered day"]["count"] == 4
+
+
+def test_a_step_without_pairs_has_no_pair_loss():
+    translated, truth = torch.rand(3, 3, 8, 8), torch.rand(3, 3, 8, 8)
+    assert losses.pair(translated, truth, torch.tensor([False] * 3)) == 0
+    only = losses.pair(translated, truth, torch.tensor([False, True, False]))
+    torch.testing.assert_close(only, (translated[1] - truth[1]).abs().mean())
+
+
+def test_a_run_may_start_from_another_runs_networks(two_domains, tmp_path):
+    AUGANTrainer(tiny_settings(two_domains, tmp_path / "first", images=4)).fit()
+    begun = AUGANTrainer(tiny_settings(two_domains, tmp_path / "second", start_from=tmp_path / "first", seed=9))
+    for name, weights in final_state(tmp_path / "first")["networks"].items():
+        for key, value in begun.raw[name].state_dict().items():
+            torch.testing.assert_close(value, weights[key], rtol=0, atol=0)
+    assert begun.images_shown == 0
+    with pytest.raises(BadSetting, match=r"start_from=.*no checkpoint"):
+        AUGANTrainer(tiny_settings(two_domains, tmp_path / "third", start_from=tmp_path / "nowhere"))
+    with pytest.raises(BadSetting, match="do not fit"):
+        AUGANTrainer(tiny_settings(two_domains, tmp_path / "third", start_from=tmp_path / "first", width=8))

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from gen import BadInput
-from gen.training.data import UnpairedData, load_frames
+from gen.training.data import UnpairedData, load_frames, match_pairs
 from tests.conftest import street
 
 CPU = torch.device("cpu")
@@ -95,3 +95,52 @@ def test_crops_and_flips_of_the_domains_are_independent(tmp_path):
     assert same[0] < 0.65
     assert same[1] < 0.3
     assert same[2] < 0.3
+
+
+class TestPairs:
+    @pytest.fixture
+    def rendered(self, tmp_path):
+        """Three days and five adverse frames of them, whose pixels say where they are and which they are."""
+        tmp_path = tmp_path / "rendered"
+        y, x = np.mgrid[:40, :60]
+        for folder, names in (("adverse/night", "012"), ("adverse/rain", "12"), ("day", "012")):
+            (tmp_path / folder).mkdir(parents=True)
+            for name in names:
+                picture = np.stack([x, y, 0 * x + 40 * int(name) + (7 if folder == "day" else 0)], -1)
+                Image.fromarray(picture.astype(np.uint8)).save(tmp_path / folder / f"{name}.png")
+        return tmp_path
+
+    def pairs(self, rendered, share):
+        adverse, day = (load_frames(n, rendered / n, rendered / "cache", 40, (32, 48)) for n in ("adverse", "day"))
+        return match_pairs(adverse, day, share)
+
+    def data(self, two_domains, rendered, share) -> UnpairedData:
+        frames = [load_frames(n, f, rendered / "cache", 40, (32, 48)) for n, f in zip("ab", two_domains, strict=True)]
+        return UnpairedData(*frames, (32, 48), 0, CPU, self.pairs(rendered, share))
+
+    def test_both_frames_of_a_pair_show_the_same_place(self, two_domains, rendered):
+        batch = self.data(two_domains, rendered, 1.0).batch(range(60))
+        assert all(batch.paired)
+        dark, day = (((images + 1) * 127.5).round() for images in (batch.adverse, batch.normal))
+        assert torch.equal(dark[:, :2], day[:, :2])  # the same crop, the same flip
+        assert (day[:, 2] - dark[:, 2] == 7).all()  # the same moment, on another day
+        assert len({tuple(v) for v in dark[:, :, 0, 0].int().tolist()}) > 30
+        assert len({int(v) for v in dark[:, 2, 0, 0]}) == 3
+
+    def test_the_share_is_kept_and_the_rest_is_as_without(self, two_domains, rendered):
+        batch = self.data(two_domains, rendered, 0.15).batch(range(400))
+        assert 0.10 < sum(batch.paired) / 400 < 0.20
+        assert sum(self.data(two_domains, rendered, 0.0).batch(range(50)).paired) == 0
+        frames = [load_frames(n, f, rendered / "cache", 40, (32, 48)) for n, f in zip("ab", two_domains, strict=True)]
+        alone = UnpairedData(*frames, (32, 48), 0, CPU).batch(range(50))
+        assert not any(alone.paired)
+
+    def test_a_frame_without_its_day_is_told(self, rendered):
+        (rendered / "day" / "1.png").unlink()
+        with pytest.raises(BadInput, match=r"1\.png: .*day holds no frame named 1"):
+            self.pairs(rendered, 0.1)
+
+    def test_another_shape_is_told(self, rendered):
+        Image.fromarray(np.zeros((40, 80, 3), np.uint8)).save(rendered / "day" / "2.png")
+        with pytest.raises(BadInput, match="another shape"):
+            self.pairs(rendered, 0.1)
