@@ -1,14 +1,14 @@
 # Two commands on a fresh machine with Python 3.11 or newer:
-#   make demo INPUT=DIR   translate a folder of night frames to day, into out/
-#   make test             run the test suite
+#   make demo   translate the rendered night drives in samples/ to day, into out/; INPUT=DIR: your own frames and clips
+#   make test   run the test suite
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INPUT ?=
+INPUT ?= samples/adverse
 OUTPUT ?= out
 MODEL ?= augan-night2day
 
-.PHONY: demo test test-slow check app clean
+.PHONY: demo test test-slow check samples docs app clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -16,7 +16,6 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: $(VENV)/ready
-	@test -n "$(INPUT)" || { echo "make demo INPUT=DIR: name a folder of night frames or clips."; exit 2; }
 	$(BIN)/gen translate "$(INPUT)" "$(OUTPUT)" --model "$(MODEL)" --uncertainty map --compare
 
 test: $(VENV)/ready
@@ -30,6 +29,20 @@ check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# What the repository ships: six nights, six rainy nights and a clip, each with its true day.
+samples: $(VENV)/ready
+	$(BIN)/gen render-street samples --weather night --frames 6 --seed 10 --no-depth
+	$(BIN)/gen render-street samples --weather rainy_night --frames 6 --seed 16 --no-depth
+	$(BIN)/gen render-street samples --weather rainy_night --frames 90 --seed 3 --clip --no-depth
+
+# Pictures and figures of docs/. PHOTO=DIR: class folders of photographs to set beside the game scenes.
+PHOTO ?=
+docs: $(VENV)/ready
+	$(BIN)/gen render-street docs/street --seed 17 --size 480x270 --preview
+	$(BIN)/gen render-smd docs/smd --seed 3 --preview
+	$(BIN)/gen render-smd runs/smd --per-class 200
+	$(BIN)/gen measure-shift runs/smd $(PHOTO) --out docs/shift --cache runs/shift-cache $(if $(PHOTO),--relative-to $(notdir $(PHOTO)))
 
 app: $(VENV)/ready
 	@test -f app.py || { echo "make app: the web page is not part of this version yet; use gen translate."; exit 2; }

@@ -163,10 +163,10 @@ class RenderSettings:
     """train or val: they share no level, whatever the seeds."""
     noise: bool = False
     """Pass the pictures through a video capture: resize and JPEG."""
-    quality: int = 90
+    quality: int = 85
     """Of the JPEG files."""
     preview: bool = False
-    """Only write OUT/preview.png: a level of each class in each style, at native size."""
+    """Only write OUT/preview.jpg, a contact sheet: a level of each class in each style."""
     workers: int | None = None
     """Processes; none: one a core."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -197,8 +197,9 @@ def render_smd(settings: RenderSettings) -> Path:
         raise BadSetting("device=cuda: torch sees no CUDA device here; use device=cpu.")
     if s.preview:
         make_folder(s.out)
-        path = s.out / "preview.png"
-        encode_still(path, Still(contact_sheet(s.styles, s.scenes, level_seed(s.seed, s.split, 0), s.device)))
+        path = s.out / "preview.jpg"
+        sheet = contact_sheet(s.styles, s.scenes, level_seed(s.seed, s.split, 0), s.device)
+        encode_still(path, Still(sheet), quality=s.quality)
         return path
     begin(s.out, {name: getattr(s, name) for name in ("seed", "split", "size", "noise", "quality")})
     for style in s.styles:
@@ -228,15 +229,17 @@ def write_chunk(settings: RenderSettings, chunk: Chunk) -> None:
 
 
 def contact_sheet(styles: Sequence[str], scenes: Sequence[str], seed: int, device: str = "cpu") -> Pixels:
-    """One level of each class (rows) in each style (columns), each 320 x 240."""
+    """One level of each class (rows) in each style (columns), in cells of 320 x 240 with a name."""
     sheet = Image.new("RGB", (len(styles) * 324 + 4, len(scenes) * 244 + 4), "white")
     for row, scene in enumerate(scenes):
         world = make_world(scene, seed)
         for column, style in enumerate(styles):
             picture = Image.fromarray(render([world], style, device=device)[0])
-            sheet.paste(picture.resize((320, 240), Image.Resampling.LANCZOS), (column * 324 + 4, row * 244 + 4))
-            draw = ImageDraw.Draw(sheet)
-            draw.text(
-                (column * 324 + 9, row * 244 + 7), f"{scene}, {style}", "white", stroke_width=1, stroke_fill="black"
+            picture.thumbnail((320, 240), Image.Resampling.LANCZOS)
+            corner = (column * 324 + 4, row * 244 + 4)
+            sheet.paste(picture, (corner[0] + (320 - picture.width) // 2, corner[1] + (240 - picture.height) // 2))
+            name = f"{scene}, {style}"
+            ImageDraw.Draw(sheet).text(
+                (corner[0] + 37, corner[1] + 12), name, "white", stroke_width=1, stroke_fill="black"
             )
     return np.asarray(sheet)

@@ -44,6 +44,8 @@ class StreetSettings:
     """Rays a pixel each way: more is smoother and slower."""
     depth: bool = True
     """Write depth and labels too."""
+    preview: bool = False
+    """Only write OUT/preview.jpg: the first street under every weather, and its depth."""
     workers: int | None = None
     """Processes; none: one a core."""
     device: Literal["cpu", "cuda"] = "cpu"
@@ -72,6 +74,11 @@ def render_drives(settings: StreetSettings) -> list[Path]:
         raise BadSetting(f"size={settings.size}: a clip needs even sides.")
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise BadSetting("device=cuda: torch sees no CUDA device here; use device=cpu.")
+    if settings.preview:
+        make_folder(settings.out)
+        path = settings.out / "preview.jpg"
+        encode_still(path, Still(contact_sheet(settings)))
+        return [path]
     frames = {f"frames of clip {settings.seed}": settings.frames} if settings.clip else {}
     begin(settings.out, {"size": settings.size, "samples": settings.samples} | frames)
     weathers = ["day", *(w for w in settings.weather if w != "day")]
@@ -89,6 +96,20 @@ def render_drives(settings: StreetSettings) -> list[Path]:
     if not settings.clip:
         return folders
     return [_join_clip(folder, f"{settings.seed:06d}", settings.frames) for folder in folders]
+
+
+def contact_sheet(settings: StreetSettings) -> NDArray[np.uint8]:
+    """The first street under every weather and its depth (near is dark), two in a row."""
+    from gen.smd.street import make_street
+    from gen.smd.weather import WEATHERS, render_street
+
+    width, height = parse_size(settings.size)
+    moment = _still(settings.seed, settings)
+    street = make_street(moment.seed)
+    frame = render_street(street, moment.time, list(WEATHERS), height, width, settings.samples, settings.device)
+    depth = (frame.depth.clamp(max=100) * 2.55).byte()[None].expand(3, -1, -1)
+    cells = [cell.permute(1, 2, 0).cpu().numpy() for cell in (*frame.images.values(), depth)]
+    return np.concatenate([np.concatenate(cells[i : i + 2], 1) for i in range(0, len(cells), 2)])
 
 
 def parse_size(size: str) -> tuple[int, int]:

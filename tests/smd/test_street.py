@@ -189,6 +189,11 @@ class TestWriting:
         assert frames[0].shape == (64, 96, 3)
         assert not (tmp_path / "day" / "000000").exists()  # the frames that it was encoded from
 
+    def test_preview(self, tmp_path):
+        (path,) = render_drives(settings(tmp_path, preview=True))
+        with Image.open(path) as sheet:
+            assert sheet.size == (2 * 96, 4 * 64)
+
     @pytest.mark.parametrize(
         ("changes", "message"),
         [

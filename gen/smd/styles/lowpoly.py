@@ -1,6 +1,5 @@
 """The look of the first consoles with 3D: 320 x 240, light by facet, 32 x 32 textures, fog, 15-bit dither."""
 
-import functools
 import math
 from collections.abc import Sequence
 
@@ -9,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gen.smd.raster import fifteen_bits
 from gen.smd.raycast import BOX, PLANE, cast, collate, image, surface
 from gen.smd.shading import COLOUR, GLOW, Pixels, lamplit, material_rows, sunlit, tone, unit
 from gen.smd.styles.stage import air, build, cameras, graded, lamps, sunlight
@@ -16,7 +16,7 @@ from gen.smd.styles.texture import texture
 from gen.smd.world import World
 
 HEIGHT, WIDTH = 240, 320
-TEXELS = 10.0
+TEXELS = 6.0
 """Of a texture, a block."""
 
 
@@ -39,7 +39,7 @@ def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu"
     colour = torch.lerp(pixels.each(horizon), colour, clear)
     picture = image(pixels.spread(colour, sky(rays.direction, zenith, horizon)), HEIGHT, width)
     picture = graded(picture, worlds)
-    return [p.permute(1, 2, 0).cpu().numpy() for p in fifteen_bits(picture)]
+    return [fifteen_bits(p.permute(1, 2, 0).cpu().numpy().astype(np.float32), 0.8) for p in tone(picture)]
 
 
 def facets(pixels: Pixels, kind: Tensor) -> Tensor:
@@ -59,19 +59,3 @@ def sky(direction: Tensor, zenith: Tensor, horizon: Tensor) -> Tensor:
     up = (direction[:, :, 1].abs() * 2.2).clamp(0, 1)
     low, high = (c.T[:, :, None, None] for c in (horizon, zenith))
     return torch.lerp(low, high, up)
-
-
-@functools.cache
-def _bayer() -> Tensor:
-    """The 4 x 4 ordered dither matrix, -0.5..0.5."""
-    two = np.array([[0, 2], [3, 1]])
-    four = np.block([[4 * two, 4 * two + 2], [4 * two + 3, 4 * two + 1]])
-    return torch.from_numpy((four + 0.5) / 16 - 0.5).float()
-
-
-def fifteen_bits(picture: Tensor) -> Tensor:
-    """Linear (S, 3, H, W) -> uint8 with 5 bits a channel, dithered."""
-    height, width = picture.shape[-2:]
-    pattern = _bayer().to(picture).tile(height // 4 + 1, width // 4 + 1)[:height, :width]
-    levels = (tone(picture).float() * (31 / 255) + 0.8 * pattern).round().clamp(0, 31).long()
-    return ((levels << 3) | (levels >> 2)).to(torch.uint8)

@@ -1,0 +1,8 @@
+"""Render game scenes in four console styles; the same as `gen render-smd`."""
+
+import sys
+
+from gen.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["render-smd", *sys.argv[1:]]))
