@@ -23,7 +23,7 @@ from gen.errors import BadSetting
 from gen.media.images import Still, encode_still
 from gen.smd.styles import STYLES, render
 from gen.smd.world import SCENES, World, make_world
-from gen.smd.writing import begin, make_folder, run_jobs
+from gen.smd.writing import begin, check_seed, make_folder, run_jobs
 
 Pixels = NDArray[np.uint8]
 Split = Literal["train", "val"]
@@ -193,6 +193,7 @@ def render_smd(settings: RenderSettings) -> Path:
     s = settings
     if s.per_class < 1 or not 16 <= s.size <= 1024:
         raise BadSetting("per_class must be at least 1, and size between 16 and 1024 pixels.")
+    check_seed(s.seed)
     if s.device == "cuda" and not torch.cuda.is_available():
         raise BadSetting("device=cuda: torch sees no CUDA device here; use device=cpu.")
     if s.preview:
@@ -205,7 +206,8 @@ def render_smd(settings: RenderSettings) -> Path:
     for style in s.styles:
         for scene in s.scenes:
             make_folder(s.out / style / scene)
-    run_jobs(partial(write_chunk, s), list(_chunks(s)), s.workers, f"x{CHUNK} img")
+    total = len(s.styles) * len(s.scenes) * s.per_class
+    run_jobs(partial(write_chunk, s), list(_chunks(s)), s.workers, total, "img")
     return s.out
 
 
@@ -217,15 +219,14 @@ def _chunks(settings: RenderSettings) -> Iterator[Chunk]:
                 yield Chunk(style, scene, tuple(indices))
 
 
-def write_chunk(settings: RenderSettings, chunk: Chunk) -> None:
-    """Render the pictures of a chunk that are not there yet."""
+def write_chunk(settings: RenderSettings, chunk: Chunk) -> int:
+    """Render the pictures of a chunk that are not there yet; returns how many it has."""
     paths = {i: settings.out / chunk.style / chunk.scene / f"{i:06d}.jpg" for i in chunk.indices}
     missing = [i for i, path in paths.items() if not path.exists()]
-    if not missing:
-        return
     levels = Levels(settings.seed, settings.split, settings.size, settings.noise, settings.device)
     for index, picture in zip(missing, levels.pictures(chunk.scene, chunk.style, missing), strict=True):
         encode_still(paths[index], Still(picture), quality=settings.quality, mark=f"gen: rendered, {chunk.style}")
+    return len(paths)
 
 
 def contact_sheet(styles: Sequence[str], scenes: Sequence[str], seed: int, device: str = "cpu") -> Pixels:

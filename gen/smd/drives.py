@@ -16,7 +16,7 @@ from gen.errors import BadSetting
 from gen.media.files import writing
 from gen.media.images import Still, decode_still, encode_still
 from gen.media.video import write_clip
-from gen.smd.writing import begin, make_folder, run_jobs
+from gen.smd.writing import begin, check_seed, make_folder, run_jobs
 
 WeatherName = Literal["day", "dusk", "night", "rain", "rainy_night", "fog", "snow"]
 FRAME_RATE = 30
@@ -70,6 +70,7 @@ def render_drives(settings: StreetSettings) -> list[Path]:
     width, height = parse_size(settings.size)
     if settings.frames < 1 or settings.samples < 1:
         raise BadSetting("frames and samples: at least 1 is needed.")
+    check_seed(settings.seed)
     if settings.clip and (width % 2 or height % 2):
         raise BadSetting(f"size={settings.size}: a clip needs even sides.")
     if settings.device == "cuda" and not torch.cuda.is_available():
@@ -92,7 +93,7 @@ def render_drives(settings: StreetSettings) -> list[Path]:
         make_folder(folder / f"{settings.seed:06d}" if settings.clip else folder)
     clips = [folder / f"{settings.seed:06d}.mp4" for folder in folders]
     if not (settings.clip and all(clip.exists() for clip in clips)):
-        run_jobs(write_moment, moments, settings.workers, "frame")
+        run_jobs(write_moment, moments, settings.workers, len(moments), "frame")
     if not settings.clip:
         return folders
     return [_join_clip(folder, f"{settings.seed:06d}", settings.frames) for folder in folders]
@@ -130,15 +131,15 @@ def _still(seed: int, settings: StreetSettings) -> Moment:
     return Moment(seed, time, f"{seed:06d}", settings)
 
 
-def write_moment(moment: Moment) -> None:
-    """Render one moment and write its pictures, unless all are there."""
+def write_moment(moment: Moment) -> int:
+    """Render one moment and write its pictures, unless all are there; returns 1."""
     s = moment.settings
     suffix = "png" if s.clip else "jpg"  # a clip is encoded once, from frames without loss
     weathers = ["day", *(w for w in s.weather if w != "day")]
     paths = {w: weather_folder(s.out, w) / f"{moment.name}.{suffix}" for w in weathers}
     extras = [s.out / kind / f"{moment.name}.png" for kind in ("depth", "labels")] if s.depth else []
     if all(path.exists() for path in (*paths.values(), *extras)):
-        return
+        return 1
     from gen.smd.street import make_street
     from gen.smd.weather import render_street
 
@@ -153,6 +154,7 @@ def write_moment(moment: Moment) -> None:
         centimetres = np.where(np.isfinite(depth), np.minimum(depth, FARTHEST) * 100, 0).round().astype(np.uint16)
         _write_map(extras[0], centimetres)
         _write_map(extras[1], labels)
+    return 1
 
 
 def _write_map(path: Path, values: NDArray[np.uint8] | NDArray[np.uint16]) -> None:

@@ -50,23 +50,33 @@ def begin(out: Path, record: Mapping[str, Any]) -> None:
         partial.write_text(json.dumps(old | record, indent=2) + "\n")
 
 
-def run_jobs(function: Callable[[J], object], jobs: Sequence[J], workers: int | None, unit: str) -> None:
-    """`function(job)` for every job, in `workers` processes (none: one a core); the first error ends all."""
+def run_jobs(function: Callable[[J], int], jobs: Sequence[J], workers: int | None, total: int, unit: str) -> None:
+    """`function(job)` for every job, in `workers` processes (none: one a core); the first error ends all.
+
+    A job returns how many of the `total` pictures it stood for, for the progress bar.
+    """
     count = min(workers or os.cpu_count() or 1, len(jobs))
-    if count <= 1:
-        for job in tqdm(jobs, unit=unit, disable=None):
-            function(job)
-        return
-    # Forked children of a process that has run torch's threads may hang; spawned ones begin clean.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, context, initializer=_one_thread) as pool:
-        futures = [pool.submit(function, job) for job in jobs]
-        try:
-            for future in tqdm(as_completed(futures), total=len(futures), unit=unit, disable=None):
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with tqdm(total=total, unit=unit, disable=None) as bar:
+        if count <= 1:
+            for job in jobs:
+                bar.update(function(job))
+            return
+        # Forked children of a process that has run torch's threads may hang; spawned ones begin clean.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(count, context, initializer=_one_thread) as pool:
+            futures = [pool.submit(function, job) for job in jobs]
+            try:
+                for future in as_completed(futures):
+                    bar.update(future.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def check_seed(seed: int) -> None:
+    """Raises `BadSetting` for a seed that generators do not take."""
+    if not 0 <= seed < 2**31:
+        raise BadSetting(f"seed={seed}: it must be a whole number from 0 to {2**31 - 1}.")
 
 
 def _one_thread() -> None:

@@ -116,6 +116,11 @@ class TestWriting:
         with pytest.raises(BadSetting, match="per_class must be at least 1, and size between"):
             render_smd(settings(tmp_path, **changes))
 
+    @pytest.mark.parametrize("seed", [-1, 2**40])
+    def test_a_seed_out_of_range_is_told(self, tmp_path, seed):
+        with pytest.raises(BadSetting, match="whole number from 0 to 2147483647"):
+            render_smd(settings(tmp_path, seed=seed))
+
     def test_a_folder_holds_one_data_set(self, tmp_path):
         render_smd(settings(tmp_path, per_class=1))
         with pytest.raises(BadSetting, match="rendered with split='train', not 'val'"):

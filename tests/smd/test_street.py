@@ -201,6 +201,7 @@ class TestWriting:
             ({"frames": 0}, "at least 1"),
             ({"clip": True, "size": "95x64"}, "even sides"),
             ({"device": "cuda"}, "device=cuda"),
+            ({"seed": -3}, "seed=-3: it must be a whole number"),
         ],
     )
     def test_bad_settings_are_told(self, tmp_path, changes, message):
