@@ -108,7 +108,8 @@ def trained_on(training: Record, notes: str) -> str:
         for domain, data in training["data"].items()
     ]
     frames = table(("domain", "folder", "frames", "trained at (height x width)"), rows)
-    return "\n\n".join(("## Training data", f"{frames}\n\nThe two domains are not paired.", notes or LICENCE))
+    pairs = RENDERED_PAIRS if "rendered day" in training["data"] else ""
+    return "\n\n".join(("## Training data", f"{frames}\n\nThe two domains are not paired.{pairs}", notes or LICENCE))
 
 
 def how_trained(training: Record) -> str:
@@ -217,6 +218,9 @@ def _parts(value: object) -> list[tuple[str, Any]]:
 
 
 LICENCE = """No licence of these frames is on record here: take the weights as for research and education only."""
+
+RENDERED_PAIRS = """ Rendered frames (`gen render-street`) are: each shows the same moment
+of a made-up street by night and on a clear day."""
 
 MEANING = """The distances say how far a set of frames is, in a network's features, from real frames of the
 target domain; the bar is the untouched row, the floor is what other real frames of that domain get. They

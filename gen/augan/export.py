@@ -12,6 +12,7 @@ from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.training import AUGANSettings, GeneratorPair
 from gen.errors import BadInput
+from gen.provenance import portable
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.settings import make_settings
 
@@ -61,7 +62,7 @@ def record(state: dict[str, Any], settings: AUGANSettings, generators: list[AUGA
     names = ("adverse_to_normal", "normal_to_adverse")
     return {
         "preset": settings.preset,
-        "settings": {k: v for k, v in state["settings"].items() if k not in ("preset", "adverse", "normal", "out")},
+        "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "adverse", "normal", "out")},
         "images_shown": state["images_shown"],
         "steps": state["images_shown"] // settings.batch,
         "seconds": round(state["seconds"]),
