@@ -92,6 +92,7 @@ def usage(name: str) -> str:
 
 ```python
 from gen import AUGANPipeline
+
 pipe = AUGANPipeline.from_pretrained("{name}")
 output = pipe("night.jpg", direction="adverse_to_normal")  # output.images, output.uncertainty
 ```
