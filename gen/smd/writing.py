@@ -63,14 +63,12 @@ def run_jobs(function: Callable[[J], int], jobs: Sequence[J], workers: int | Non
             return
         # Forked children of a process that has run torch's threads may hang; spawned ones begin clean.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(count, context, initializer=_one_thread) as pool:
-            futures = [pool.submit(function, job) for job in jobs]
-            try:
-                for future in as_completed(futures):
-                    bar.update(future.result())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        pool = ProcessPoolExecutor(count, context, initializer=_one_thread)
+        try:
+            for future in as_completed([pool.submit(function, job) for job in jobs]):
+                bar.update(future.result())
+        finally:  # not `with`: that would wait for all jobs after an error or Ctrl-C
+            pool.shutdown(cancel_futures=True)
 
 
 def check_seed(seed: int) -> None:
