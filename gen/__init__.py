@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from gen.augan.networks import AUGANGenerator
     from gen.augan.pipeline import AUGANOutput, AUGANPipeline
     from gen.augan.training import AUGANSettings, AUGANTrainer
+    from gen.hda.gan_training import StyleGAN2Settings, StyleGAN2Trainer
+    from gen.hda.networks import StyleGAN2Discriminator, StyleGAN2Generator
+    from gen.hda.pipeline import HDAOutput, HDAPipeline
+    from gen.hda.training import HDASettings, HDATrainer
 
 _LAZY = {
     "AUGANGenerator": "gen.augan.networks",
@@ -20,6 +24,14 @@ _LAZY = {
     "AUGANPipeline": "gen.augan.pipeline",
     "AUGANSettings": "gen.augan.training",
     "AUGANTrainer": "gen.augan.training",
+    "HDAOutput": "gen.hda.pipeline",
+    "HDAPipeline": "gen.hda.pipeline",
+    "HDASettings": "gen.hda.training",
+    "HDATrainer": "gen.hda.training",
+    "StyleGAN2Discriminator": "gen.hda.networks",
+    "StyleGAN2Generator": "gen.hda.networks",
+    "StyleGAN2Settings": "gen.hda.gan_training",
+    "StyleGAN2Trainer": "gen.hda.gan_training",
 }
 
 __all__ = [
@@ -31,6 +43,14 @@ __all__ = [
     "BadInput",
     "BadSetting",
     "GenError",
+    "HDAOutput",
+    "HDAPipeline",
+    "HDASettings",
+    "HDATrainer",
+    "StyleGAN2Discriminator",
+    "StyleGAN2Generator",
+    "StyleGAN2Settings",
+    "StyleGAN2Trainer",
     "TrainingDiverged",
     "__version__",
 ]

@@ -15,18 +15,29 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from gen.errors import BadSetting
+from gen.errors import BadInput, BadSetting
+from gen.weights import weight_folders
 
 log = logging.getLogger(__name__)
 
-FeatureName = Literal["auto", "inception", "efficientnet-lite0"]
+FeatureName = Literal["auto", "inception", "efficientnet-lite0", "squeezenet"]
 
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 )
 """TensorFlow's Inception-V3 of 2015-12-05 as torch-fidelity ships it; the name ends in its SHA-256 prefix."""
+
+
+SQUEEZENET_URL = "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"
+"""torchvision's ImageNet weights; the name ends in their SHA-256 prefix."""
+
+SQUEEZENET_SHIPPED = "squeezenet1_1/model.safetensors"
+"""Another set of ImageNet weights for the same network, in a folder of weights: half the size, BSD-2-Clause."""
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Features(nn.Module):
@@ -82,6 +93,33 @@ class EfficientNetLite0Features(Features):
         return self.network.extract_features((x - 127) / 128).mean(dim=(2, 3))
 
 
+class SqueezeNetFeatures(Features):
+    """Globally pooled 512-d features of SqueezeNet 1.1 (ImageNet), before its classifier.
+
+    The picture is squashed to 224x224 with antialiasing and normalised as ImageNet is.
+    """
+
+    name = "squeezenet"
+    title = "SqueezeNet 1.1"
+    num_features = 512
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchvision.models import squeezenet1_1
+
+        self.network = squeezenet1_1()
+        self.network.load_state_dict(read_squeezenet())
+        self.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 or [0, 1] -> (B, 512)."""
+        x = images.float() / 255 if images.dtype == torch.uint8 else images.float()
+        x = F.interpolate(x, (224, 224), mode="bilinear", align_corners=False, antialias=True)
+        x = (x - x.new_tensor(IMAGENET_MEAN).view(-1, 1, 1)) / x.new_tensor(IMAGENET_STD).view(-1, 1, 1)
+        return self.network.features(x).mean(dim=(2, 3))
+
+
 class InceptionFeatures(Features):
     """The 2048-d pool features of FID: torch-fidelity's Inception-V3 as torchmetrics wraps it.
 
@@ -127,8 +165,10 @@ def load_features(name: FeatureName = "auto") -> Features:
     """
     if name == "efficientnet-lite0":
         return EfficientNetLite0Features()
+    if name == "squeezenet":
+        return SqueezeNetFeatures()
     if name not in ("auto", "inception"):
-        raise BadSetting(f"features={name!r} is unknown: choose auto, inception or efficientnet-lite0")
+        raise BadSetting(f"features={name!r} is unknown: choose auto, inception, efficientnet-lite0 or squeezenet")
     try:
         return InceptionFeatures(inception_weights())
     except BadSetting as error:
@@ -153,6 +193,37 @@ def inception_weights(timeout: float = 5.0) -> Path:
             f"features=inception needs {INCEPTION_URL}, which could not be downloaded ({error}): "
             f"put that file into {path.parent}, or choose features=efficientnet-lite0"
         ) from error
+    return path
+
+
+def read_squeezenet(path: Path | None = None) -> dict[str, Tensor]:
+    """SqueezeNet 1.1's ImageNet weights, float32, by torchvision's names.
+
+    From `path` (safetensors, or a .pth of tensors alone), else from the shipped weights, torch's hub cache or a
+    download (5 MB). Raises `BadSetting` where they cannot be had, `BadInput` if the file is none.
+    """
+    path = path or squeezenet_weights()
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+        return {key: value.float() for key, value in state.items()}
+    except Exception as error:  # each reader has its own kinds
+        raise BadInput(f"{path}: the weights cannot be read ({type(error).__name__}).") from error
+
+
+def squeezenet_weights() -> Path:
+    """Where they lie. Raises `BadSetting` if they cannot be had."""
+    for folder in weight_folders():
+        if (folder / SQUEEZENET_SHIPPED).is_file():
+            return folder / SQUEEZENET_SHIPPED
+    path = Path(torch.hub.get_dir()) / "checkpoints" / SQUEEZENET_URL.rsplit("/", 1)[1]
+    if not path.is_file():
+        try:
+            download(SQUEEZENET_URL, path, timeout=5.0)
+        except OSError as error:
+            raise BadSetting(
+                f"SqueezeNet needs {SQUEEZENET_URL}, which could not be downloaded ({error}): "
+                f"put that file into {path.parent}, or name another copy of these weights."
+            ) from error
     return path
 
 

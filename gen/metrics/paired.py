@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from gen.errors import BadInput, BadSetting
-from gen.metrics.features import download
-
-SQUEEZENET_URL = "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"
-"""torchvision's ImageNet weights; the name ends in their SHA-256 prefix."""
+from gen.errors import BadInput
+from gen.metrics.features import read_squeezenet
 
 
 class PairedScores:
@@ -49,40 +45,18 @@ class PairedScores:
 def load_perceptual(weights: Path | None = None) -> nn.Module:
     """LPIPS with SqueezeNet: images (B, 3, H, W) in [-1, 1], twice -> distances (B, 1, 1, 1).
 
-    `weights` are torchvision's squeezenet1_1 (safetensors, or a .pth of tensors alone); none: from torch's hub cache,
-    downloaded (5 MB) if not there. Raises `BadSetting` where they cannot be had, `BadInput` if they do not fit.
+    `weights` are for torchvision's squeezenet1_1 (safetensors, or a .pth of tensors alone); none: the shipped ones.
+    Raises `BadSetting` where they cannot be had, `BadInput` if they do not fit.
     """
     import lpips
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # it calls torchvision in the old way
         network = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).eval().requires_grad_(False)
-    path = weights or squeezenet_weights()
-    state = _read(path)
+    state = read_squeezenet(weights)
     own = network.net.state_dict()  # slice2.3.squeeze.weight is torchvision's features.3.squeeze.weight
     try:
-        network.net.load_state_dict({key: state["features." + key.split(".", 1)[1]].float() for key in own})
+        network.net.load_state_dict({key: state["features." + key.split(".", 1)[1]] for key in own})
     except (KeyError, RuntimeError) as error:
-        raise BadInput(f"{path}: these are not torchvision's squeezenet1_1 weights.") from error
+        raise BadInput(f"{weights}: these are not torchvision's squeezenet1_1 weights.") from error
     return network
-
-
-def squeezenet_weights() -> Path:
-    """The backbone's file in torch's hub cache. Raises `BadSetting` if it cannot be had."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / SQUEEZENET_URL.rsplit("/", 1)[1]
-    if not path.is_file():
-        try:
-            download(SQUEEZENET_URL, path, timeout=5.0)
-        except OSError as error:
-            raise BadSetting(
-                f"LPIPS needs {SQUEEZENET_URL}, which could not be downloaded ({error}): "
-                f"put that file into {path.parent}, or name another copy of these weights."
-            ) from error
-    return path
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
-    except Exception as error:  # each reader has its own kinds
-        raise BadInput(f"{path}: the weights cannot be read ({type(error).__name__}).") from error

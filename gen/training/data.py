@@ -95,7 +95,8 @@ def _write_cache(paths: Sequence[Path], pixel_file: Path, index_file: Path, heig
     sweep(pixel_file.parent)
     with ThreadPoolExecutor() as pool, write_atomically(pixel_file) as partial_file, partial_file.open("wb") as out:
         decoded = map_ahead(pool, partial(_decode_resized, height=height), paths, window=64)
-        for frame in tqdm(decoded, total=len(paths), desc=f"decoding {pixel_file.stem.split('-')[0]}", leave=False):
+        name = f"decoding {pixel_file.stem.split('-')[0]}"
+        for frame in tqdm(decoded, total=len(paths), desc=name, leave=False, disable=None):
             if isinstance(frame, str):
                 unreadable.append(frame)
             else:
@@ -215,6 +216,34 @@ class UnpairedData:
             permutation = np.random.default_rng((self.seed, epoch, salt, 1)).permutation(count)
             self._orders[salt] = (epoch, permutation)
         return self._orders[salt][1]
+
+
+class ImageData:
+    """One domain of images, whole: square, scaled to one size, flipped in half of the cases if `flip`."""
+
+    def __init__(self, frames: Frames, size: int, seed: int, device: torch.device, flip: bool = True) -> None:
+        """`frames` cached at a height of `size`; what is wider is cut in the middle, by `batch`."""
+        self.frames = _to_device(frames, device)
+        self.size, self.seed, self.device, self.flip = size, seed, device, flip
+        self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def batch(self, samples: Sequence[int]) -> Tensor:
+        """Images (B, 3, size, size) in [-1, 1] of these numbers of the run's endless sequence of samples."""
+        images = torch.stack([self._draw(sample) for sample in samples])
+        return to_float(images.to(self.device, non_blocking=True))
+
+    def _draw(self, sample: int) -> Tensor:
+        epoch, place = divmod(sample, len(self.frames))
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng((self.seed, epoch)).permutation(len(self.frames)))
+        image = self.image(int(self._order[1][place]))
+        return hflip(image) if self.flip and np.random.default_rng((self.seed, sample, 3)).random() < 0.5 else image
+
+    def image(self, index: int) -> Tensor:
+        """Image `index`, not flipped, uint8 (3, size, size)."""
+        frame = self.frames.frame(index)
+        left = (frame.shape[2] - self.size) // 2
+        return frame[:, : self.size, left : left + self.size]
 
 
 def _to_device(frames: Frames, device: torch.device) -> Frames:

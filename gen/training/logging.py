@@ -25,7 +25,9 @@ class RunLog:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         self._drop_lines_after(images_shown)
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=images_shown)
-        self.bar = tqdm(total=images, initial=images_shown, unit="img", smoothing=0.05, dynamic_ncols=True)
+        self.bar = tqdm(
+            total=images, initial=images_shown, unit="img", smoothing=0.05, dynamic_ncols=True, disable=None
+        )
 
     def _drop_lines_after(self, images_shown: int) -> None:
         path = self.folder / METRICS
@@ -47,8 +49,11 @@ class RunLog:
             file.write(json.dumps({"images": images, **{k: float(f"{v:.6g}") for k, v in values.items()}}) + "\n")
         for name, value in values.items():
             self.board.add_scalar(name, value, images)
-        losses = {k.removeprefix("loss/"): f"{v:.3f}" for k, v in values.items() if k.startswith("loss/")}
-        self.bar.set_postfix(losses, refresh=False)
+        told = {k: v for k, v in values.items() if k.startswith("progress/")} or {
+            k.removeprefix("loss/"): v for k, v in values.items() if k.startswith("loss/")
+        }
+        if told:
+            self.bar.set_postfix({k: f"{v:.3f}" for k, v in told.items()}, refresh=False)
 
     def progress(self, images: int) -> None:
         """Move the bar by this many images."""

@@ -34,6 +34,9 @@ S = TypeVar("S", bound=TrainerSettings)
 class Trainer(ABC, Generic[S]):
     """Base of the trainers. Subclasses build networks in `__init__`, then call `setup`."""
 
+    betas = (0.5, 0.999)
+    """Adam's."""
+
     def __init__(self, settings: S) -> None:
         self.settings = settings
         self.accelerator = Accelerator(
@@ -81,6 +84,17 @@ class Trainer(ABC, Generic[S]):
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take back what `extra_state` gave."""
 
+    def learning_rate(self, name: str, progress: float) -> float:
+        """Of network `name` at `progress` in [0, 1]."""
+        return self.settings.lr * constant_then_linear(progress)
+
+    measure_every = 0
+    """Images between two calls of `measure`; 0: never."""
+
+    def measure(self) -> dict[str, float]:
+        """Figures of the averaged weights, for the record."""
+        return {}
+
     # Set-up.
 
     def setup(self, networks: Mapping[str, nn.Module], averaged: str) -> None:
@@ -92,14 +106,20 @@ class Trainer(ABC, Generic[S]):
         if self.settings.compile:
             self.compile()
         self.wrapped: dict[str, nn.Module] = {k: self.accelerator.prepare(v) for k, v in networks.items()}
-        self.optimizers: dict[str, Adam] = {
-            # Fused Adam runs the whole update in one kernel, on CUDA and on the CPU.
-            k: Adam(v.parameters(), lr=self.settings.lr, betas=(0.5, 0.999), fused=True)
-            for k, v in networks.items()
-        }
-        decay = 0.5 ** (self.settings.batch / self.settings.ema_half_life)
+        self.optimizers: dict[str, Adam] = {k: self.make_optimizer(k, v) for k, v in networks.items()}
         self.averaged = networks[averaged]
-        self.ema = EMAModel(self.averaged.parameters(), decay=decay, foreach=True)
+        self.ema = EMAModel(self.averaged.parameters(), decay=self.ema_decay(), foreach=True)
+
+    def make_optimizer(self, name: str, network: nn.Module) -> Adam:
+        """Fused Adam, which runs the whole update in one kernel, on CUDA and on the CPU."""
+        learning = [p for p in network.parameters() if p.requires_grad]
+        return Adam(learning, lr=self.settings.lr, betas=self.betas, fused=True)
+
+    def ema_decay(self) -> float:
+        """What is kept of the averaged weights at this step."""
+        s = self.settings
+        half_life = s.ema_half_life if s.ema_ramp is None else min(s.ema_half_life, s.ema_ramp * self.images_shown)
+        return 0.5 ** (s.batch / half_life) if half_life else 0.0
 
     def compile(self) -> None:
         """Compile in place, so that names in the state do not change."""
@@ -107,6 +127,13 @@ class Trainer(ABC, Generic[S]):
             network.compile(dynamic=False)
 
     # Tools for a subclass's step.
+
+    def average_gradients(self, name: str) -> None:
+        """Mean of network `name`'s gradients over the processes, for steps that use the plain module."""
+        if self.accelerator.num_processes > 1:
+            for parameter in self.raw[name].parameters():
+                if parameter.grad is not None:
+                    parameter.grad = self._reduced(parameter.grad)
 
     @contextmanager
     def updating(self, name: str) -> Generator[None]:
@@ -165,9 +192,10 @@ class Trainer(ABC, Generic[S]):
 
     def _train_one_step(self) -> None:
         before, batch = self.images_shown, self.settings.batch
-        for optimizer in self.optimizers.values():
-            set_lr(optimizer, self.settings.lr * lr_factor(before / self.total_images))
+        for name, optimizer in self.optimizers.items():
+            set_lr(optimizer, self.learning_rate(name, before / self.total_images))
         losses = self.step(self.share_of(before))
+        self.ema.decay = self.ema_decay()
         self.ema.step(self.averaged.parameters())
         self._losses.append((before, list(losses), torch.stack(list(losses.values()))))
         self.images_shown = before + batch
@@ -178,6 +206,9 @@ class Trainer(ABC, Generic[S]):
             self._flush()
         if self._tick(self.settings.sample_every):
             self._sample()
+        if self.log and self.measure_every and self._tick(self.measure_every):
+            with self.averaged_weights():
+                self.log.metrics(self.images_shown, self.measure())
         if self._tick(self.settings.checkpoint_every) and not self.finished:
             self.save()
 
@@ -205,7 +236,7 @@ class Trainer(ABC, Generic[S]):
         now = time.perf_counter()  # after the device has been waited for
         self.seconds, self._clock = self.seconds + now - self._clock, now
         if self.log:
-            record = {f"loss/{n}": float(v) for n, v in zip(names, table.mean(0), strict=True)}
+            record = {_metric(n): float(v) for n, v in zip(names, table.mean(0), strict=True)}
             record["lr"] = self.optimizers[next(iter(self.optimizers))].param_groups[0]["lr"]
             record["seconds"] = self.seconds
             record["images_per_second"] = self.images_shown / max(self.seconds, 1e-9)
@@ -307,7 +338,12 @@ class Trainer(ABC, Generic[S]):
                 signal.signal(number, handler)
 
 
-def lr_factor(progress: float) -> float:
+def _metric(name: str) -> str:
+    """A step's `progress/...` is no loss, and keeps its name; all else goes under loss/."""
+    return name if name.startswith("progress/") else f"loss/{name}"
+
+
+def constant_then_linear(progress: float) -> float:
     """Share of the full learning rate at `progress` in [0, 1]: 1 for the first half, then linearly to 0."""
     return min(1.0, 2.0 * (1.0 - progress))
 

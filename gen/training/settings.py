@@ -48,6 +48,8 @@ class TrainerSettings:
     """Compile the networks with torch.compile: a minute or two at the start, then faster steps."""
     ema_half_life: Positive = 1000
     """Images after which a weight's share in the averaged weights has halved."""
+    ema_ramp: PositiveFloat | None = None
+    """Half-life at the start, as a share of the images shown so far; none: `ema_half_life` from the first step."""
     log_every: Positive = 100
     """Images between two lines of metrics."""
     sample_every: Positive = 2000

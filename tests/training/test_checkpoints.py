@@ -8,7 +8,7 @@ import torch
 
 from gen import BadInput, BadSetting
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
-from gen.training.loop import lr_factor
+from gen.training.loop import constant_then_linear
 from gen.training.settings import TrainerSettings, check_same_run, make_settings, parse_overrides
 
 
@@ -40,7 +40,7 @@ def test_a_hostile_checkpoint_runs_nothing(tmp_path):
 
 
 def test_the_learning_rate_is_constant_for_half_and_then_falls_to_zero():
-    assert [lr_factor(p / 10) for p in range(11)] == pytest.approx([1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0])
+    assert [constant_then_linear(p / 10) for p in range(11)] == pytest.approx([1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0])
 
 
 def test_settings_from_layers_and_strings():

@@ -1,0 +1,81 @@
+"""What an adaptation is: the difference between two sets of weights, with a record of where it comes from."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from gen.errors import BadInput
+from gen.media.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """theta_T - theta_S, for the tensors that changed."""
+
+    name: str
+    source: str
+    """`fingerprint` of the generator that it belongs to."""
+    difference: dict[str, Tensor]
+    record: dict[str, Any]
+    """Domains, weights, encoders, seed, settings."""
+
+    def save(self, path: Path) -> None:
+        """Write it as float16 safetensors, with the record in its header."""
+        header = {"name": self.name, "source": self.source, "record": json.dumps(self.record)}
+        tensors = {k: v.to("cpu", torch.float16).contiguous() for k, v in self.difference.items()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with write_atomically(path) as partial:
+            save_file(tensors, partial, metadata=header)
+
+    @classmethod
+    def load(cls, path: Path) -> "Adaptation":
+        """Raises `BadInput` for a file that is none."""
+        if not path.is_file():
+            raise BadInput(f"{path}: no such adaptation; `gen adapt` writes one as adaptation.safetensors.")
+        try:
+            with safe_open(path, "pt") as file:
+                header = file.metadata() or {}
+                difference = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return cls(header["name"], header["source"], difference, json.loads(header["record"]))
+        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            raise BadInput(f"{path}: this is not an adaptation written by `gen adapt`, or it is damaged.") from error
+
+
+def fingerprint(generator: nn.Module) -> str:
+    """SHA-256 prefix of a generator's weights as float16, so that its full and half files agree."""
+    digest = hashlib.sha256()
+    for key, value in sorted(generator.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def difference(source: nn.Module, adapted: nn.Module) -> dict[str, Tensor]:
+    """theta_T - theta_S in float32, without the tensors that are equal."""
+    before, after = source.state_dict(), adapted.state_dict()
+    changed = {k: after[k].detach().float() - before[k].detach().float() for k in before}
+    return {k: v.cpu() for k, v in changed.items() if v.any()}
+
+
+def blend(generator: nn.Module, source: dict[str, Tensor], parts: Sequence[tuple[Adaptation, float]]) -> None:
+    """Set `generator` to theta_S + sum k (theta_T - theta_S); where all k are 0 it is the source bit for bit.
+
+    `source` holds theta_S. Raises `BadInput` for an adaptation of another generator.
+    """
+    weights = {key: value.clone() for key, value in source.items()}
+    for adaptation, strength in parts:
+        if strength == 0:
+            continue
+        for key, change in adaptation.difference.items():
+            if key not in weights or weights[key].shape != change.shape:
+                raise BadInput(f"adaptation {adaptation.name}: it was made for a generator of another shape ({key}).")
+            weights[key] += strength * change.to(weights[key])
+    generator.load_state_dict(weights)

