@@ -144,6 +144,7 @@ def save_adaptation(trainer: HDATrainer) -> Path:
         "samples": trainer.images_shown,
         "seconds": round(trainer.seconds),
         "progress": trainer.progress,
+        "reached": trainer.reached,
         "hardware": machine(trainer.device),
     }
     adaptation = Adaptation("+".join(d.name for d in trainer.domains), fingerprint(trainer.source), change, record)

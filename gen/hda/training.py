@@ -190,7 +190,8 @@ class HDATrainer(Trainer[HDASettings]):
     @property
     def progress(self) -> dict[str, float]:
         """Of each domain, as last seen: 0 = as far as the source, 1 = there."""
-        return {d.name: float(v) for d, v in zip(self.domains, self._progress, strict=False)}
+        values = self._progress or torch.stack(self._recent).mean(0).tolist()
+        return {d.name: value for d, value in zip(self.domains, values, strict=True)}
 
     def ending(self) -> str:
         """Why training ended, in a line."""

@@ -1,0 +1,148 @@
+"""The commands as a person runs them, on a tiny model: adapt, generate, invert, evaluate."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from gen.hda.adaptation import Adaptation
+from gen.hda.evaluation import EvaluateSettings, evaluate_table
+from tests.hda.conftest import write_pictures
+
+FAST = ["--encoder", "efficientnet-lite0@64", "--set", "images=24", "--set", "batch=4", "--set", "device=cpu"]
+
+
+def run(gen_command: list[str], *arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*gen_command, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=240, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def adaptation(model: Path, gen_command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("adapt")
+    red = write_pictures(folder / "red", 3, (220, 40, 40))
+    done = run(gen_command, "adapt", "--source", model, "--domain", f"red={red}", "--out", folder / "run", *FAST)
+    assert done.returncode == 0, done.stderr
+    assert "red: 3 images, rank 2, weight 1.00" in done.stdout
+    assert "all samples drawn after 24 samples" in done.stdout
+    return folder / "run" / "adaptation.safetensors"
+
+
+class TestAdapt:
+    def test_record_says_how_it_was_made(self, adaptation: Path) -> None:
+        record = Adaptation.load(adaptation).record
+        assert record["samples"] == 24
+        assert record["settings"]["encoders"] == ["efficientnet-lite0@64"]
+        assert not str(record["settings"]["domains"]).startswith("/")
+
+    def test_check_trains_nothing(self, model: Path, gen_command: list[str], tmp_path: Path, red: Path) -> None:
+        arguments = ["adapt", "--source", model, "--domain", f"red={red}", "--out", tmp_path / "run", "--check", *FAST]
+        done = run(gen_command, *arguments)
+        assert done.returncode == 0, done.stderr
+        assert "distance from the source" in done.stdout
+        assert not (tmp_path / "run" / "checkpoints").exists()
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            (["--domain", "red=/no/such/folder"], "/no/such/folder: no such folder of reference images"),
+            (["--domain", "red"], "a domain is given as name=DIR"),
+            (["--set", "layers=most"], "layers: Input should be"),
+            (["--source", "no-such-model"], "no-such-model: no model of this name"),
+            (["--encoder", "vgg"], "encoder vgg: unknown"),
+        ],
+    )
+    def test_mistakes_get_one_sentence(
+        self, changes: list[str], reason: str, model: Path, gen_command: list[str], tmp_path: Path, red: Path
+    ) -> None:
+        given = ["--source", str(model), "--domain", f"red={red}", "--out", str(tmp_path / "run"), *FAST, "--check"]
+        if changes[0] in ("--domain", "--source"):
+            place = given.index(changes[0])
+            del given[place : place + 2]
+        done = run(gen_command, "adapt", *given, *changes)
+        assert done.returncode == 1
+        assert reason in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestGenerate:
+    def test_pictures_grid_and_clips(
+        self, model: Path, adaptation: Path, gen_command: list[str], tmp_path: Path
+    ) -> None:
+        done = run(
+            gen_command, "generate", "--model", model, "--adaptation", f"{adaptation}:0.8", "--seeds", "0-2,7",
+            "--out", tmp_path, "--strengths", "0,1", "--walk", "--morph", "--seconds", "0.5", "--rate", "12",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert {p.name for p in tmp_path.iterdir()} == {
+            "seed0000.png", "seed0001.png", "seed0002.png", "seed0007.png", "grid.png", "walk.mp4", "morph.mp4"
+        }  # fmt: skip
+        grid = np.asarray(Image.open(tmp_path / "grid.png"))
+        assert grid.shape == (2 * 34 + 2, 4 * 34 + 2, 3)
+        adapted_row = grid[36:68, 2:34]
+        np.testing.assert_array_equal(adapted_row, np.asarray(Image.open(tmp_path / "seed0000.png")))
+        for name in ("walk.mp4", "morph.mp4"):
+            with av.open(str(tmp_path / name)) as clip:
+                frames = [f.to_ndarray(format="rgb24") for f in clip.decode(video=0)]
+            assert len(frames) == 6
+            assert min(frames[0].shape[:2]) >= 256
+
+    def test_a_morph_needs_something_to_morph_to(self, model: Path, gen_command: list[str], tmp_path: Path) -> None:
+        done = run(gen_command, "generate", "--model", model, "--seeds", "0", "--out", tmp_path, "--morph")
+        assert done.returncode == 1
+        assert "--morph needs --adaptation" in done.stderr
+
+
+class TestInvert:
+    def test_photos_become_latents_that_can_be_drawn(
+        self, model: Path, adaptation: Path, gen_command: list[str], tmp_path: Path, blue: Path
+    ) -> None:
+        broken = tmp_path / "broken.jpg"
+        broken.write_bytes(b"x")
+        out = tmp_path / "out"
+        done = run(
+            gen_command, "invert", blue / "0.png", broken, blue / "1.png", "--model", model,
+            "--adaptation", adaptation, "--out", out, "--steps", "3",
+        )  # fmt: skip
+        assert done.returncode == 1  # one photo could not be read, and the others were done
+        assert "left out: " in done.stdout
+        assert "broken.jpg" in done.stdout
+        assert Image.open(out / "0.png").size == (3 * 34 + 2, 36)
+        again = run(
+            gen_command, "generate", "--model", model, "--latents", out / "latents.safetensors", "--out", tmp_path / "b"
+        )
+        assert again.returncode == 0, again.stderr
+        drawn = np.asarray(Image.open(tmp_path / "b" / "1.png"))
+        np.testing.assert_array_equal(drawn, np.asarray(Image.open(out / "1.png"))[2:34, 36:68])
+
+
+class TestEvaluate:
+    def test_table_of_a_hybrid(self, model: Path, tmp_path: Path, red: Path, blue: Path) -> None:
+        settings = EvaluateSettings(
+            hybrid=(f"red={red},blue={blue}",), out=tmp_path, source=str(model), methods="mean point,HDA λ=0.5", seeds=2,
+            target_progress=0.9, images=8, encoder=("efficientnet-lite0@64",), samples=6,
+        )  # fmt: skip
+        results = evaluate_table(settings)
+        rows = results["hybrids"]["red + blue"]
+        assert {k: len(v) for k, v in rows.items()} == {"source": 1, "mean point": 2, "HDA λ=0.5": 2}
+        assert rows["source"][0]["structure"] == pytest.approx(1)
+        assert rows["source"][0]["progress red"] == pytest.approx(0, abs=1e-6)
+        one = rows["HDA λ=0.5"][0]
+        assert one["similarity, minimum"] == min(one["similarity red"], one["similarity blue"])
+        text = (tmp_path / "table.md").read_text()
+        assert "| HDA λ=0.5 * |" in text  # nine tenths of the way were not gone in two steps
+        assert "±" in text
+        assert json.loads((tmp_path / "results.json").read_text())["hybrids"].keys() == results["hybrids"].keys()
+        assert (tmp_path / "red+blue.png").is_file()
+
+    def test_the_judge_must_not_be_a_trainer(self, tmp_path: Path, red: Path) -> None:
+        from gen.errors import BadSetting
+
+        settings = EvaluateSettings(hybrid=(f"red={red}",), out=tmp_path, judge="efficientnet-lite0")
+        with pytest.raises(BadSetting, match="would flatter"):
+            evaluate_table(settings)

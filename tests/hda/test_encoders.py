@@ -1,0 +1,155 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gen.errors import BadSetting
+from gen.hda.encoders import LiteBackbone, load_encoder
+from gen.metrics.features import load_features
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+class TestLite:
+    def test_folding_the_norms_changes_nothing(self) -> None:
+        pictures = torch.randint(
+            0, 256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+        )
+        expected = load_features("efficientnet-lite0")(pictures)
+        backbone = LiteBackbone()
+        found = backbone.pooled(backbone((pictures.float() - 127) / 128)[-1])
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+    def test_the_grid_knows_left_from_right_and_the_pool_does_not(self) -> None:
+        picture = torch.zeros(1, 3, 64, 64)
+        picture[..., :20] = 1
+        mirrored = picture.flip(3)
+        grid, pooled = load_encoder("efficientnet-lite0-grid@64"), load_encoder("efficientnet-lite0@64")
+        alike = [float((e(picture) * e(mirrored)).sum()) for e in (grid, pooled)]
+        assert alike[0] < alike[1]
+
+    def test_tokens_have_places(self, images: torch.Tensor) -> None:
+        assert load_encoder("efficientnet-lite0@128").tokens(images).shape == (3, 64, 112)
+
+
+class TestEvery:
+    @pytest.mark.parametrize("name", ["efficientnet-lite0@64", "efficientnet-lite0-grid@96", "squeezenet@96"])
+    def test_features_have_length_one_and_gradients_reach_the_picture(self, name: str, images: torch.Tensor) -> None:
+        encoder = load_encoder(name)
+        picture = images.clone().requires_grad_(True)
+        features = encoder(picture)
+        torch.testing.assert_close(features.norm(dim=1), torch.ones(3))
+        features[:, :50].sum().backward()
+        assert picture.grad is not None
+        assert picture.grad.abs().sum() > 0
+        assert not any(p.requires_grad for p in encoder.parameters())
+
+    def test_training_mode_does_not_reach_it(self, images: torch.Tensor) -> None:
+        encoder = load_encoder("squeezenet@96")
+        before = encoder(images)
+        torch.testing.assert_close(encoder.train()(images), before)
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("vgg", "unknown; choose"),
+            ("efficientnet-lite0@100", "multiple of 32"),
+            ("efficientnet-lite0@big", "size in pixels"),
+            ("timm", "unknown; choose"),
+            ("clip:/no/such/folder", "no such model"),
+        ],
+    )
+    def test_bad_names(self, name: str, reason: str) -> None:
+        with pytest.raises(BadSetting, match=reason):
+            load_encoder(name)
+
+    def test_places_are_not_everywhere(self, images: torch.Tensor) -> None:
+        with pytest.raises(BadSetting, match="no tokens of places"):
+            load_encoder("squeezenet").tokens(images)
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP of random weights, small, as transformers saves it, with a tokenizer of a few words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": 9,
+    }
+    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    CLIPModel(
+        CLIPConfig(
+            text_config={**text, **ends}, vision_config={**vision, "image_size": 32, "patch_size": 8}, projection_dim=12
+        )
+    ).save_pretrained(folder)
+    words = ["<s>", "</s>", "photo", "an", "angry", "face", "sketch", "a", "<unk>"]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>").save_pretrained(folder)
+    return folder
+
+
+class TestTransformers:
+    def test_clip_is_what_transformers_computes(self, clip_folder: Path, images: torch.Tensor) -> None:
+        from transformers import CLIPModel
+
+        encoder = load_encoder(f"clip:{clip_folder}")
+        network: Any = CLIPModel.from_pretrained(clip_folder)
+        prepared = encoder.prepared(images)
+        assert prepared.shape[2:] == (32, 32)
+        out: Any = network.get_image_features(pixel_values=prepared)
+        expected = F.normalize(out if isinstance(out, torch.Tensor) else out.pooler_output, dim=1)
+        torch.testing.assert_close(encoder(images), expected)
+
+    def test_clip_at_another_size(self, clip_folder: Path, images: torch.Tensor) -> None:
+        assert load_encoder(f"clip:{clip_folder}@64")(images).shape == (3, 12)
+
+    def test_words_are_features_of_length_one(self, clip_folder: Path) -> None:
+        encoder: Any = load_encoder(f"clip:{clip_folder}")
+        angry, sketch = encoder.text("an angry face"), encoder.text("a sketch")
+        assert float(angry.norm()) == pytest.approx(1)
+        assert not torch.allclose(angry, sketch)
+
+    def test_dino_gives_a_class_and_places(self, tmp_path: Path, images: torch.Tensor) -> None:
+        from transformers import Dinov2Config, Dinov2Model
+
+        torch.manual_seed(0)
+        small = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
+        Dinov2Model(small).save_pretrained(tmp_path)
+        encoder = load_encoder(f"dinov2:{tmp_path}@56")
+        assert encoder(images).shape == (3, 16)
+        assert encoder.tokens(images).shape == (3, 16, 16)
+        with pytest.raises(BadSetting, match="multiple of 14"):
+            load_encoder(f"dinov2:{tmp_path}@60")
+
+    def test_a_domain_by_words_pulls_towards_them(self, clip_folder: Path, tmp_path: Path) -> None:
+        from gen.hda.training import HDATrainer
+        from tests.hda.conftest import tiny_generator
+        from tests.hda.test_training import settings
+
+        run = settings(
+            tmp_path / "run", ["angry=text:an angry face"], encoders=[f"clip:{clip_folder}"], images=160, lr=0.02
+        )
+        trainer = HDATrainer(run, tiny_generator())
+        trainer.fit()
+        assert trainer.progress["angry"] > 0.1  # the cosine of the way taken to the way wanted
+
+
+def test_timm_models_by_name(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    timm: Any = pytest.importorskip("timm")
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **k: create(name, pretrained=False, **k))
+    assert load_encoder("timm:resnet18@64")(images).shape == (3, 512)

@@ -1,0 +1,170 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from gen.errors import BadInput, BadSetting
+from gen.hda.export import export_model
+from gen.hda.gan_training import StyleGAN2Settings, StyleGAN2Trainer, latents
+from gen.hda.pipeline import HDAPipeline
+from gen.training.data import ImageData, load_frames
+from gen.training.settings import make_settings
+from tests.hda.conftest import write_pictures
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("data") / "boxes", 12, (90, 160, 90), size=40)
+
+
+def settings(data: Path, out: Path, **changes: Any) -> StyleGAN2Settings:
+    base = {
+        "data": data, "out": out, "size": 32, "channel_multiplier": 0.016, "channel_max": 16, "z_dim": 16,
+        "mapping_layers": 2, "batch": 4, "images": 32, "sample_every": 1000, "log_every": 8, "checkpoint_every": 1000,
+        "distance_images": 0, "device": "cpu",
+    }  # fmt: skip
+    return make_settings(StyleGAN2Settings, base, changes)
+
+
+class TestTraining:
+    def test_resume_is_exact(self, pictures: Path, tmp_path: Path) -> None:
+        whole = StyleGAN2Trainer(settings(pictures, tmp_path / "a"))
+        whole.fit()
+        half = StyleGAN2Trainer(settings(pictures, tmp_path / "b"))
+        half.log = None
+        half._clock = 0.0
+        while half.images_shown < 16:
+            half._train_one_step()
+        half.save()
+        rest = StyleGAN2Trainer(settings(pictures, tmp_path / "b"))
+        rest.fit()
+        assert rest.images_shown == 32
+        torch.testing.assert_close(rest.path_mean, whole.path_mean, atol=0, rtol=0)
+        for name in ("generator", "discriminator"):
+            for key, value in whole.raw[name].state_dict().items():
+                torch.testing.assert_close(rest.raw[name].state_dict()[key], value, atol=0, rtol=0)
+        for a, b in zip(whole.ema.shadow_params, rest.ema.shadow_params, strict=True):
+            torch.testing.assert_close(a, b, atol=0, rtol=0)
+
+    def test_learns_the_colour_of_its_pictures(self, pictures: Path, tmp_path: Path) -> None:
+        """The mean picture is green; a generator that starts at grey must find that in a hundred steps."""
+        trainer = StyleGAN2Trainer(settings(pictures, tmp_path, images=600, batch=8, path_weight=0, augment=False))
+        target = torch.stack([trainer.data.image(i).float() for i in range(12)]).mean((0, 2, 3)) / 127.5 - 1
+
+        def off() -> float:
+            with torch.no_grad(), trainer.averaged_weights():
+                drawn = trainer.generator(latents(range(64), 16))
+            return float((drawn.mean((0, 2, 3)) - target).abs().mean())
+
+        before = off()
+        trainer.fit()
+        assert off() < 0.5 * before
+
+    def test_regularisation_happens_on_its_steps_alone(
+        self, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trainer = StyleGAN2Trainer(settings(pictures, tmp_path, r1_every=4, path_every=2))
+        calls: list[tuple[str, int]] = []
+        for name in ("_r1", "_path_penalty"):
+            real = getattr(trainer, name)
+
+            def noted(*inputs: Any, name: str = name, real: Any = real) -> Tensor:
+                calls.append((name, trainer.images_shown // 4))
+                return real(*inputs)
+
+            monkeypatch.setattr(trainer, name, noted)
+        trainer.fit()
+        assert calls == [("_r1", 0), ("_path_penalty", 0), ("_path_penalty", 2), ("_r1", 4), ("_path_penalty", 4),
+                         ("_path_penalty", 6)]  # fmt: skip
+
+    def test_rates_are_corrected_beside_lazy_regularisation(self, pictures: Path, tmp_path: Path) -> None:
+        trainer = StyleGAN2Trainer(settings(pictures, tmp_path, lr=0.002, r1_every=16, path_weight=0))
+        assert trainer.learning_rate("discriminator", 0.5) == pytest.approx(0.002 * 16 / 17)
+        assert trainer.learning_rate("generator", 0.5) == 0.002
+        assert trainer.optimizers["discriminator"].param_groups[0]["betas"] == (0.0, 0.99 ** (16 / 17))
+
+    def test_half_life_of_the_average_ramps_up(self, pictures: Path, tmp_path: Path) -> None:
+        trainer = StyleGAN2Trainer(settings(pictures, tmp_path, ema_half_life=100, ema_ramp=0.5))
+        assert trainer.ema_decay() == 0
+        trainer.images_shown = 40
+        assert trainer.ema_decay() == pytest.approx(0.5 ** (4 / 20))
+        trainer.images_shown = 10_000
+        assert trainer.ema_decay() == pytest.approx(0.5 ** (4 / 100))
+
+    def test_what_is_random_belongs_to_the_sample(self, pictures: Path, tmp_path: Path) -> None:
+        trainer = StyleGAN2Trainer(settings(pictures, tmp_path))
+        together, alone = trainer.draw([5, 6, 7]), trainer.draw([6])
+        torch.testing.assert_close(together.z[1:2], alone.z)
+        torch.testing.assert_close(together.augment[:, 1:2], alone.augment)
+        for a, b in zip(together.noise, alone.noise, strict=True):
+            torch.testing.assert_close(a[1:2], b)
+        assert [tuple(n.shape[1:]) for n in alone.noise] == [(1, r, r) for r in trainer.generator.noise_sizes]
+
+    def test_distance_is_measured_on_the_way(self, pictures: Path, tmp_path: Path) -> None:
+        run = settings(
+            pictures, tmp_path, images=16, distance_every=8, distance_images=6, distance_features="efficientnet-lite0"
+        )
+        StyleGAN2Trainer(run).fit()
+        lines = [line for line in (tmp_path / "metrics.jsonl").read_text().splitlines() if "frechet" in line]
+        assert len(lines) == 2
+
+    def test_sizes_are_powers_of_two(self, pictures: Path, tmp_path: Path) -> None:
+        with pytest.raises(BadSetting, match="power of two"):
+            StyleGAN2Trainer(settings(pictures, tmp_path, size=48))
+
+
+class TestExport:
+    def test_model_folder(self, pictures: Path, tmp_path: Path) -> None:
+        trainer = StyleGAN2Trainer(settings(pictures, tmp_path / "run"))
+        trainer.fit()
+        out = tmp_path / "model"
+        export_model(
+            tmp_path / "run", out, False, pictures, 8, ["efficientnet-lite0"], "research only", ["It is tiny."]
+        )
+        pipe = HDAPipeline.from_pretrained(out)
+        trainer.ema.copy_to(trainer.generator.parameters())
+        with torch.no_grad():
+            expected = trainer.generator(latents([3], 16))
+            mean = trainer.generator.mapping(latents(range(2000), 16)).mean(0)
+        torch.testing.assert_close(pipe.generator(latents([3], 16)), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(pipe.generator.w_average, mean, atol=0.1, rtol=0)
+        card = (out / "MODEL_CARD.md").read_text()
+        for text in ("12 images of", "32 images shown", "research only", "It is tiny.", "Fréchet distance"):
+            assert text in card
+        assert (out / "samples.jpg").is_file()
+        half = HDAPipeline.from_pretrained(out, variant="fp16")
+        assert half.fingerprint == pipe.fingerprint
+
+    def test_no_run(self, tmp_path: Path) -> None:
+        with pytest.raises(BadInput, match="no checkpoint here"):
+            export_model(tmp_path, tmp_path / "out", False, None, 0, [], "")
+
+
+class TestImageData:
+    def test_an_epoch_shows_each_image_once_and_flips_about_half(self, pictures: Path, tmp_path: Path) -> None:
+        frames = load_frames("images", pictures, tmp_path, 32, (32, 32))
+        data = ImageData(frames, 32, seed=1, device=torch.device("cpu"))
+        whole = torch.stack([data.image(i) for i in range(12)]).float() / 127.5 - 1
+        for epoch in range(2):
+            shown = data.batch(range(12 * epoch, 12 * epoch + 12))
+            assert shown.shape == (12, 3, 32, 32)
+            plain = (shown[:, None] - whole[None]).abs().amax((2, 3, 4)) < 0.01
+            mirrored = (shown.flip(3)[:, None] - whole[None]).abs().amax((2, 3, 4)) < 0.01
+            assert ((plain | mirrored).sum(0) == 1).all()
+        unflipped = ImageData(frames, 32, seed=1, device=torch.device("cpu"), flip=False).batch(range(24))
+        share = float(((unflipped - data.batch(range(24))).abs().amax((1, 2, 3)) > 0.01).float().mean())
+        assert 0.2 < share < 0.8
+
+    def test_latents_are_those_of_their_seeds(self) -> None:
+        np.testing.assert_array_equal(latents([7, 8], 4)[1], latents([8], 4)[0])
