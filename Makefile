@@ -8,7 +8,7 @@ INPUT ?= samples/adverse
 OUTPUT ?= out
 MODEL ?= augan-night2day
 
-.PHONY: demo test test-slow check samples docs app clean
+.PHONY: demo test test-slow check samples docs docs-hda app clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,16 @@ docs: $(VENV)/ready
 	$(BIN)/gen render-smd docs/smd --seed 3 --preview
 	$(BIN)/gen render-smd runs/smd --per-class 200
 	$(BIN)/gen measure-shift runs/smd $(PHOTO) --out docs/shift --cache runs/shift-cache $(if $(PHOTO),--relative-to $(notdir $(PHOTO)))
+
+# The comparison of adaptation methods in docs/hda, an hour on two cores. FACES=DIR: folders of few-shot domains.
+FACES ?=
+SUNGLASSES = sunglasses=$(FACES)/sunglasses
+docs-hda: $(VENV)/ready
+	@test -n "$(FACES)" || { echo "make docs-hda: FACES=DIR names the folder with sketches, caricatures, sunglasses."; exit 2; }
+	$(BIN)/gen evaluate-hda --hybrid "sketch=$(FACES)/sketches,$(SUNGLASSES)" \
+	    --hybrid "caricature=$(FACES)/caricatures,$(SUNGLASSES)" --jobs 2 --out runs/hda-table
+	mkdir -p docs/hda
+	cp runs/hda-table/table.md runs/hda-table/results.json runs/hda-table/*.png docs/hda/
 
 app: $(VENV)/ready
 	@test -f app.py || { echo "make app: the web page is not part of this version yet; use gen translate."; exit 2; }

@@ -1,8 +1,9 @@
-"""`python scripts/evaluate.py` is `gen evaluate-augan`: the same settings, the same table."""
+"""`evaluate.py hda ...` is `gen evaluate-hda ...`; `evaluate.py augan ...`, or without a name, `gen evaluate-augan`."""
 
 import sys
 
 from gen.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main(["evaluate-augan", *sys.argv[1:]]))
+    named = sys.argv[1:2] if sys.argv[1:2] in (["augan"], ["hda"]) else []
+    sys.exit(main([f"evaluate-{(named or ['augan'])[0]}", *sys.argv[1 + len(named) :]]))

@@ -99,6 +99,8 @@ class AdaptArguments:
     squeezenet, clip, dinov2, timm:MODEL. Several are an ensemble."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting of HDASettings as field=value, for example --set direction_weight=0.1 --set layers=affine."""
+    full: bool = False
+    """Also write a model folder, source and adaptation together, as OUT/model."""
     check: bool = False
     """Only tell what the references say: ranks, distances, angles between the domains, warnings."""
 
@@ -124,8 +126,12 @@ def adapt(arguments: Sequence[str]) -> int:
     if not trainer.finished:
         return _stopped(trainer)
     path = save_adaptation(trainer)
-    print(f"{trainer.ending()}\nwritten: {path}\n")
-    print(f"draw with it: gen generate --model {settings.source} --adaptation {path} --out out")
+    print(f"{trainer.ending()}\nwritten: {path}")
+    if chosen.full:
+        pipe.load_adaptation(path)
+        pipe.save_pretrained(settings.out / "model")
+        print(f"written: {settings.out / 'model'}")
+    print(f"\ndraw with it: gen generate --model {settings.source} --adaptation {path} --out out")
     return 0
 
 

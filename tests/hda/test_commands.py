@@ -124,8 +124,8 @@ class TestInvert:
 class TestEvaluate:
     def test_table_of_a_hybrid(self, model: Path, tmp_path: Path, red: Path, blue: Path) -> None:
         settings = EvaluateSettings(
-            hybrid=(f"red={red},blue={blue}",), out=tmp_path, source=str(model), methods="mean point,HDA λ=0.5", seeds=2,
-            target_progress=0.9, images=8, encoder=("efficientnet-lite0@64",), samples=6,
+            hybrid=(f"red={red},blue={blue}",), out=tmp_path, source=str(model), methods="mean point,HDA λ=0.5",
+            seeds=2, target_progress=0.9, images=8, encoder=("efficientnet-lite0@64",), samples=6,
         )  # fmt: skip
         results = evaluate_table(settings)
         rows = results["hybrids"]["red + blue"]

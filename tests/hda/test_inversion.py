@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -27,7 +29,7 @@ def test_learning_rate_rises_and_falls() -> None:
     assert rates[0] < 0.01
     assert rates[5:75] == pytest.approx([1.0] * 70)
     assert rates[-1] == pytest.approx(0)
-    assert all(a >= b for a, b in zip(rates[75:], rates[76:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[75:]))
 
 
 def test_regularity_tells_noise_from_a_picture() -> None:
