@@ -191,16 +191,20 @@ class _Recorder:
         raise pickle.UnpicklingError(f"{self._name} is not to be changed")
 
 
-class _Reader(pickle.Unpickler):
-    """Builds numbers, strings, containers and notes of calls."""
+class _Reader(pickle._Unpickler):  # pyright: ignore[reportPrivateUsage]
+    """Builds numbers, strings, containers and notes of calls.
+
+    The unpickler in Python and not the one in C, which takes tens of gigabytes at one damaged byte: its memo is an
+    array as long as the largest index in the file.
+    """
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         super().__init__(file)
         self._path = path
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
+    def find_class(self, module: str, name: str) -> Any:
         """From the tables, or not at all."""
-        name = f"{module_name}.{global_name}"
+        name = f"{module}.{name}"
         if name in CONTAINERS:
             return CONTAINERS[name]
         if name in RECORDED:

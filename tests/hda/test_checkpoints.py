@@ -10,6 +10,7 @@ import io
 import math
 import os
 import pickle
+import resource
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
@@ -629,6 +630,14 @@ class TestErrors:
                 (tmp_path / name).write_bytes(content[: int(len(content) * part)])
                 with pytest.raises(BadInput, match=name):
                     load_stylegan2(tmp_path / name)
+
+    def test_a_far_memo_index_takes_no_memory(self, tmp_path: Path) -> None:
+        """Pickle's LONG_BINPUT at 2^28 - 1; in an array that would be 4 GB."""
+        (tmp_path / "a.pkl").write_bytes(b"\x80\x03}r\xff\xff\xff\x0f.")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(BadInput, match=r"a\.pkl.*G_ema"):
+            load_stylegan2(tmp_path / "a.pkl")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1e5  # kilobytes
 
     def test_changed_bytes_give_our_error_or_none(self, tmp_path: Path) -> None:
         content = nvlabs_bytes(module_tree(nvlabs_state()))
