@@ -47,7 +47,7 @@ class EvaluateSettings:
     rendered: Path | None = None
     """Folder of `gen render-street` frames that were not trained on: scores against the true clear day."""
     perceptual: Path | None = None
-    """File of torchvision's squeezenet1_1 weights for LPIPS; none: cached or downloaded, else LPIPS is left out."""
+    """File of torchvision's squeezenet1_1 weights for LPIPS; none: those in weights/squeezenet1_1."""
     features: FeatureName = "auto"
     """Space of the distances; auto: inception where its weights can be had, else efficientnet-lite0."""
     resolution: str = "auto"

@@ -34,10 +34,14 @@ def translate(images: Tensor, draws: Tensor, share: float = 0.125) -> Tensor:
     """Move by up to `share` of each side, whole pixels, zeros behind; `draws` (B, 2)."""
     height, width = images.shape[2:]
     reach = (int(height * share + 0.5), int(width * share + 0.5))
-    padded = F.pad(images, (reach[1], reach[1], reach[0], reach[0]))
-    offsets = (draws * draws.new_tensor([2 * r + 1 for r in reach])).long().clamp_max(2 * max(reach)).tolist()
-    cut = [p[:, y : y + height, x : x + width] for p, (y, x) in zip(padded, offsets, strict=True)]
-    return torch.stack(cut)
+    padded = F.pad(images, (reach[1], reach[1], reach[0], reach[0])).permute(0, 2, 3, 1)
+    # By index and not by slices, which would have to wait for a GPU to say where.
+    rows, columns = (
+        torch.arange(size, device=images.device) + (draw * (2 * r + 1)).long().clamp_max(2 * r).unsqueeze(1)
+        for size, r, draw in zip((height, width), reach, draws.unbind(1), strict=True)
+    )
+    each = torch.arange(len(images), device=images.device).view(-1, 1, 1)
+    return padded[each, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
 
 
 def cutout(images: Tensor, draws: Tensor, share: float = 0.5) -> Tensor:

@@ -29,9 +29,9 @@ class TrainArguments:
 
 def train_stylegan2(arguments: Sequence[str]) -> int:
     """`gen train-stylegan2`."""
+    chosen = tyro.cli(TrainArguments, args=list(arguments), prog="gen train-stylegan2")
     from gen.hda.gan_training import StyleGAN2Settings, StyleGAN2Trainer
 
-    chosen = tyro.cli(TrainArguments, args=list(arguments), prog="gen train-stylegan2")
     given = {"preset": chosen.preset, "data": chosen.data, "out": chosen.out}
     preset = read_preset(PRESETS / f"{chosen.preset}.yaml")
     settings = make_settings(StyleGAN2Settings, preset, given, parse_overrides(chosen.set))
@@ -67,9 +67,9 @@ class ExportArguments:
 
 def export_stylegan2(arguments: Sequence[str]) -> int:
     """`gen export-stylegan2`."""
+    chosen = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-stylegan2")
     from gen.hda.export import export_model
 
-    chosen = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-stylegan2")
     export_model(
         chosen.run,
         chosen.out,
@@ -107,12 +107,12 @@ class AdaptArguments:
 
 def adapt(arguments: Sequence[str]) -> int:
     """`gen adapt`."""
+    chosen = tyro.cli(AdaptArguments, args=list(arguments), prog="gen adapt")
     from gen.hda.check import report
     from gen.hda.export import save_adaptation
     from gen.hda.pipeline import HDAPipeline
     from gen.hda.training import HDASettings, HDATrainer
 
-    chosen = tyro.cli(AdaptArguments, args=list(arguments), prog="gen adapt")
     given: dict[str, Any] = {"source": chosen.source, "domains": chosen.domain, "out": chosen.out}
     if chosen.encoder:
         given["encoders"] = chosen.encoder
@@ -165,9 +165,10 @@ class GenerateArguments:
 
 def generate(arguments: Sequence[str]) -> int:
     """`gen generate`."""
+    chosen = tyro.cli(GenerateArguments, args=list(arguments), prog="gen generate")
     from gen.hda.drawing import draw_all
 
-    return draw_all(tyro.cli(GenerateArguments, args=list(arguments), prog="gen generate"))
+    return draw_all(chosen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,9 +193,10 @@ class InvertArguments:
 
 def invert(arguments: Sequence[str]) -> int:
     """`gen invert`."""
+    chosen = tyro.cli(InvertArguments, args=list(arguments), prog="gen invert")
     from gen.hda.drawing import invert_all
 
-    return invert_all(tyro.cli(InvertArguments, args=list(arguments), prog="gen invert"))
+    return invert_all(chosen)
 
 
 def evaluate(arguments: Sequence[str]) -> int:

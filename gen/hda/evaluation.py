@@ -26,6 +26,7 @@ from gen.hda.encoders import Encoder, load_encoder
 from gen.hda.export import save_adaptation
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.references import load_references, parse_domains
+from gen.hda.subspace import fit_flat
 from gen.hda.training import HDASettings, HDATrainer
 from gen.media.files import write_atomically
 from gen.media.resize import to_uint8
@@ -44,6 +45,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "HDA λ=2": {"direction_weight": 2.0},
 }
 """Settings that make each method of the common trainer."""
+
+EDGE_IMAGES, EDGE_SIZE = 64, 128
+"""HED is a VGG-16: it takes longer for a picture than all other measures together."""
 
 FIRST_SEED = 1_000_000
 """Of the latents that methods are compared on; training draws its own."""
@@ -106,7 +110,8 @@ def evaluate_table(settings: EvaluateSettings) -> dict[str, Any]:
             raise BadSetting(f"--methods {name}: choose from {', '.join(METHODS)}.")
     jobs = [Job(h, m, seed) for seed in range(s.seeds) for h in s.hybrid for m in chosen]
     train_all(s, jobs)
-    results: dict[str, Any] = {"settings": {**vars(s), "out": str(s.out)}, "machine": machine(torch.device("cpu"))}
+    told = {**vars(s), "out": s.out.name, "source": Path(s.source).name, "hybrid": [_names(h) for h in s.hybrid]}
+    results: dict[str, Any] = {"settings": told, "machine": machine(torch.device("cpu"))}
     results["hybrids"] = {_names(h): score_hybrid(s, h, chosen) for h in s.hybrid}
     with write_atomically(s.out / "results.json") as partial:
         partial.write_text(json.dumps(results, indent=2))
@@ -183,9 +188,11 @@ class Scorer:
         return figures | self._progress(images)
 
     def _edges(self, images: Tensor) -> Tensor:
-        """At 256 pixels: smaller pictures are beneath what HED was trained on."""
-        enlarged = F.interpolate(images, (256, 256), mode="bilinear")
-        return in_batches(self.edges, enlarged)
+        """Of the first pictures, at 128 pixels at least: smaller ones are beneath what HED was trained on."""
+        some = images[:EDGE_IMAGES]
+        if some.shape[-1] < EDGE_SIZE:
+            some = F.interpolate(some, (EDGE_SIZE, EDGE_SIZE), mode="bilinear")
+        return in_batches(self.edges, some)
 
     def _diversity(self, images: Tensor, most: int = 50) -> float:
         """Intra-LPIPS (CDC, CVPR 2021): mean LPIPS between pictures that are nearest to the same reference."""
@@ -205,8 +212,6 @@ class Scorer:
 
     def _progress(self, images: Tensor) -> dict[str, float]:
         """In the encoders of the loss, on latents that training did not see."""
-        from gen.hda.subspace import fit_flat
-
         shares: dict[str, list[float]] = {name: [] for name in self.references}
         for encoder in self.trained:
             before, after = in_batches(encoder, self.source), in_batches(encoder, images)
@@ -228,21 +233,19 @@ def score_hybrid(s: EvaluateSettings, hybrid: str, methods: Sequence[str]) -> di
     latents = pipe.latents(range(FIRST_SEED, FIRST_SEED + s.samples), truncation=1.0)
     source = drawn(pipe, latents)
     scorer = Scorer(s, hybrid, source)
-    rows: dict[str, list[dict[str, Any]]] = {"source": [scorer.scores(source)]}
-    shown = [pipe.latents(range(10))]
-    pictures = [drawn(pipe, shown[0])]
+    rows: dict[str, list[dict[str, Any]]] = {"source": [scorer.scores(source) | {"samples": 0}]}
+    shown = pipe.latents(range(10))
+    pictures = [drawn(pipe, shown)]
     for method in methods:
         rows[method] = []
         for seed in range(s.seeds):
             folder = s.out / Job(hybrid, method, seed).folder
-            name = pipe.load_adaptation(folder / "adaptation.safetensors")
-            record = pipe.adaptations[name].record
+            pipe.load_adaptation(folder / "adaptation.safetensors", name="run")  # in the place of the one before
+            record = pipe.adaptations["run"].record
             figures = scorer.scores(drawn(pipe, latents))
-            rows[method].append(
-                figures | {"samples": record["samples"], "seconds": record["seconds"], "reached": record["reached"]}
-            )
+            rows[method].append(figures | {k: record[k] for k in ("samples", "seconds", "reached")})
             if seed == 0:
-                pictures.append(drawn(pipe, shown[0]))
+                pictures.append(drawn(pipe, shown))
     sheet = make_grid(to_uint8(torch.cat(pictures)), nrow=10, padding=2, pad_value=255)
     s.out.mkdir(parents=True, exist_ok=True)
     Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(s.out / f"{_names(hybrid).replace(' ', '')}.png")
@@ -261,7 +264,8 @@ def table(results: Mapping[str, Any]) -> str:
     lines = [
         f"Source `{s['source']}`, {s['seeds']} seeds, each run ended at a mean progress of {s['target_progress']:g} "
         f"(or after {s['images']} samples: marked *). Scored on {s['samples']} latents by {s['judge']}; the loss used "
-        f"{', '.join(s['encoder'])}. Structure: SCS of {edges} edges with the source. Diversity: intra-LPIPS.",
+        f"{', '.join(s['encoder'])}. Structure: SCS of {edges} edges with the source's pictures, for the first "
+        f"{EDGE_IMAGES}. Diversity: intra-LPIPS.",
     ]
     for hybrid, rows in results["hybrids"].items():
         columns = list(next(iter(rows.values()))[0])

@@ -136,6 +136,7 @@ def save_adaptation(trainer: HDATrainer) -> Path:
     with trainer.averaged_weights():
         change = difference(trainer.source, trainer.generator)
     kept = {k: v for k, v in portable(s).items() if k not in ("preset", "out", "device")}
+    kept["domains"] = [d.place for d in trainer.domains]
     record = {
         "settings": kept,
         "weights": {d.name: d.weight for d in trainer.domains},

@@ -30,6 +30,15 @@ class DomainName:
     weight: float
     """alpha as given, not yet a share of all."""
 
+    @property
+    def place(self) -> str:
+        """For the record: the words, or the last two parts of the folder's name."""
+        return (
+            f"{self.name}={TEXT}{self.words}"
+            if self.folder is None
+            else f"{self.name}={'/'.join(self.folder.parts[-2:])}"
+        )
+
 
 def parse_domain(text: str) -> DomainName:
     """`sketch=refs/sketch`, `sketch=refs/sketch:0.5`, `angry=text:an angry face:0.3`. Raises `BadSetting`."""

@@ -71,7 +71,8 @@ class HDASettings(TrainerSettings):
     detach_foot: bool = False
     """Let no gradient through the foot of the perpendicular in the direction loss."""
     sequential: bool = False
-    """The domains one after another, an equal part of the images each, instead of all at once."""
+    """The domains one after another instead of all at once: each until its own progress reaches `target_progress`, or
+    for an equal part of the images where there is no target."""
     structure_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the cross-domain spatial structure loss, by the first encoder that knows places."""
     source_words: str = "photo"
@@ -142,6 +143,8 @@ class HDATrainer(Trainer[HDASettings]):
         self.setup({"generator": self.generator}, averaged="generator")
         self._recent: list[Tensor] = []
         self._progress: list[float] = []
+        self._stage = 0
+        """Domains that reached the target, where they come one after another."""
         self.windows: list[float] = []
         """Mean progress of all domains over each ten steps so far."""
 
@@ -175,9 +178,11 @@ class HDATrainer(Trainer[HDASettings]):
 
     @property
     def reached(self) -> bool:
-        """The mean progress is at its target."""
+        """The mean progress is at its target; one domain after another, the last one's."""
         target = self.settings.target_progress
-        return target is not None and bool(self.windows) and self.windows[-1] >= target
+        if target is None or not self.windows:
+            return False
+        return self._stage == len(self.domains) if self.settings.sequential else self.windows[-1] >= target
 
     @property
     def stalled(self) -> bool:
@@ -276,7 +281,10 @@ class HDATrainer(Trainer[HDASettings]):
         """alpha of each domain at this step."""
         if not self.settings.sequential:
             return [d.weight for d in self.domains]
-        now = min(len(self.domains) - 1, len(self.domains) * self.images_shown // self.total_images)
+        now = len(self.domains) * self.images_shown // self.total_images
+        if self.settings.target_progress is not None:
+            now = self._stage
+        now = min(now, len(self.domains) - 1)
         return [float(place == now) for place in range(len(self.domains))]
 
     def _follow(self, means: Mapping[str, Tensor]) -> None:
@@ -287,6 +295,9 @@ class HDATrainer(Trainer[HDASettings]):
             self._progress = torch.stack(self._recent).mean(0).tolist()
             self.windows.append(sum(self._progress) / len(self._progress))
             self._recent.clear()
+            target = self.settings.target_progress
+            if target is not None and self._stage < len(self.domains) and self._progress[self._stage] >= target:
+                self._stage += 1
 
     def latents(self, samples: Sequence[int]) -> Tensor:
         """z of these numbers of the run's endless sequence of samples, (B, z_dim)."""
@@ -305,12 +316,13 @@ class HDATrainer(Trainer[HDASettings]):
 
     def extra_state(self) -> dict[str, Any]:
         """What decides when to stop."""
-        return {"recent": self._recent, "windows": self.windows, "progress": self._progress}
+        return {"recent": self._recent, "windows": self.windows, "progress": self._progress, "stage": self._stage}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
         self._recent = [t.to(self.device) for t in state["recent"]]
         self.windows, self._progress = list(state["windows"]), list(state["progress"])
+        self._stage = state["stage"]
 
     @torch.no_grad()
     def sample_grid(self) -> NDArray[np.uint8]:

@@ -128,6 +128,17 @@ class TestAdapting:
             seen.append(trainer.weights())
         assert seen == [[1.0, 0.0]] * 5 + [[0.0, 1.0]] * 5
 
+    def test_sequential_goes_on_where_the_target_is_reached(self, tmp_path: Path, red: Path, blue: Path) -> None:
+        run = settings(
+            tmp_path / "run", [f"red={red}", f"blue={blue}"], sequential=True, target_progress=0.02, images=4000
+        )
+        trainer = HDATrainer(run, tiny_generator())
+        assert trainer.weights() == [1.0, 0.0]
+        trainer.fit()
+        assert trainer.reached
+        assert trainer.progress["blue"] >= 0.02
+        assert trainer.images_shown < 4000
+
     def test_auto_makes_both_gradients_equally_strong(self, tmp_path: Path, red: Path) -> None:
         trainer = HDATrainer(settings(tmp_path / "run", [f"red={red}"], direction_weight="auto"), tiny_generator())
         target = trainer.targets[0][0]

@@ -21,6 +21,7 @@ from gen.metrics.features import (
     InceptionFeatures,
     download,
     load_features,
+    read_squeezenet,
 )
 
 NOWHERE = "http://127.0.0.1:9/weights-6726825d.pth"
@@ -62,6 +63,23 @@ class TestEfficientNetLite0:
     def test_is_never_called_fid(self, network: EfficientNetLite0Features) -> None:
         assert network.frechet_name == "Fréchet distance (EfficientNet-Lite0)"
         assert "FID" not in network.kernel_name
+
+
+class TestSqueezeNet:
+    def test_shipped_weights_are_torchvisions_network_before_its_classifier(self) -> None:
+        from torchvision.models import squeezenet1_1
+
+        network = load_features("squeezenet")
+        classifier = squeezenet1_1()
+        classifier.load_state_dict(read_squeezenet())
+        picture = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+        normalised = (picture - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+            [0.229, 0.224, 0.225]
+        ).view(3, 1, 1)
+        with torch.no_grad():
+            expected = classifier.features(normalised).mean((2, 3))
+        torch.testing.assert_close(network(picture), expected, atol=1e-5, rtol=1e-5)
+        assert network.frechet_name == "Fréchet distance (SqueezeNet 1.1)"
 
 
 class Untrained(FeatureExtractorInceptionV3):
@@ -127,7 +145,7 @@ class TestLoadFeatures:
         assert not list(tmp_path.rglob("*.p*"))
 
     def test_unknown_name(self) -> None:
-        with pytest.raises(BadSetting, match="choose auto, inception or efficientnet-lite0"):
+        with pytest.raises(BadSetting, match="choose auto, inception, efficientnet-lite0 or squeezenet"):
             load_features("vgg")  # pyright: ignore[reportArgumentType]
 
 

@@ -1,0 +1,39 @@
+"""The measures must tell real references of a domain from real faces without it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gen.hda.attributes import brightness, colourfulness, eye_darkness
+from gen.hda.references import load_references, square
+from gen.media.images import decode_still
+
+
+def test_known_pictures() -> None:
+    grey, red = torch.zeros(1, 3, 64, 64), torch.tensor([1.0, -1.0, -1.0]).view(1, 3, 1, 1).expand(1, 3, 64, 64)
+    assert float(colourfulness(grey)) == 0
+    assert float(brightness(grey)) == pytest.approx(127.5)
+    # 255 from its grey of 85 by 170, 85 and 85: 113.3 on average, times one and a half.
+    assert float(colourfulness(red)) == pytest.approx(170)
+    glasses = grey.clone()
+    glasses[:, :, 24:32] = -1
+    assert float(eye_darkness(glasses)) == pytest.approx(127.5)
+    assert float(eye_darkness(grey)) == 0
+
+
+def test_they_tell_domains_apart(shared_data: Path) -> None:
+    faces = shared_data / "faces"
+    paths = sorted((faces / "lfw128").iterdir())[::40]
+    source = torch.stack([square(torch.from_numpy(decode_still(p).rgb).permute(2, 0, 1), 64) for p in paths])
+    sketches = load_references(faces / "sketches", 64).images
+    glasses = load_references(faces / "sunglasses", 64).images
+
+    def beats(measure: object, a: torch.Tensor, b: torch.Tensor) -> float:
+        """How often a picture of `a` has more of it than one of `b`."""
+        x, y = measure(a), measure(b)  # type: ignore[operator]
+        return float((x[:, None] > y[None]).float().mean())
+
+    assert beats(colourfulness, source, sketches) > 0.95
+    assert beats(brightness, sketches, source) > 0.95
+    assert beats(eye_darkness, glasses, source) > 0.85
