@@ -119,12 +119,14 @@ def adapt(arguments: Sequence[str]) -> int:
     settings = _in_a_folder(make_settings(HDASettings, given, parse_overrides(chosen.set)))
     pipe = HDAPipeline.from_pretrained(settings.source)
     trainer = HDATrainer(settings, pipe.generator)
-    print(report(trainer))
+    trainer.accelerator.print(report(trainer))
     if chosen.check:
         return 0
     trainer.fit()
     if not trainer.finished:
         return _stopped(trainer)
+    if not trainer.accelerator.is_main_process:
+        return 0
     path = save_adaptation(trainer)
     print(f"{trainer.ending()}\nwritten: {path}")
     if chosen.full:

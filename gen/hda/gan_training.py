@@ -1,6 +1,6 @@
 """Training a StyleGAN2 generator on a folder of images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -139,49 +139,45 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         s = self.settings
         number = self.images_shown // s.batch
         drawn = [(self.data.batch(samples), self.draw(samples)) for samples in parts]
-        records: list[dict[str, Tensor]] = [{} for _ in parts]
         self.generator.requires_grad_(False)
         self.judge.requires_grad_(True)
-        with self.updating("discriminator"):
-            for record, (real, draws) in zip(records, drawn, strict=True):
-                record |= self._learn(self._judge_terms(real, draws))
-            self.average_gradients("discriminator")
+        record = self._update("discriminator", self._judge_loss, drawn)
         if s.r1_gamma and number % s.r1_every == 0:
-            with self.updating("discriminator"):
-                for real, draws in drawn:
-                    self._learn({"r1": self._r1(real, draws)})
-                self.average_gradients("discriminator")
+            self._update("discriminator", self._r1, drawn)
         self.judge.requires_grad_(False)
         self.generator.requires_grad_(True)
-        with self.updating("generator"):
-            for record, (_, draws) in zip(records, drawn, strict=True):
-                record |= self._learn(self._generator_terms(draws))
-            self.average_gradients("generator")
+        record |= self._update("generator", self._generator_loss, drawn)
         if s.path_weight and number % s.path_every == 0:
-            with self.updating("generator"):
-                for _, draws in drawn:
-                    self._learn({"path": self._path_penalty(draws)})
-                self.average_gradients("generator")
-        return {name: torch.stack([r[name] for r in records]).mean() for name in records[0]}
+            self._update("generator", self._path_penalty, drawn)
+        return record
 
-    def _learn(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        self.backward(terms)
-        return {name: term.detach() for name, term in terms.items()}
+    def _update(
+        self, name: str, loss: Callable[[Tensor, Draws], Tensor], drawn: Sequence[tuple[Tensor, Draws]]
+    ) -> dict[str, Tensor]:
+        """One optimiser step of network `name` on the loss of real images and draws; returns its mean by that name."""
+        values: list[Tensor] = []
+        with self.updating(name):
+            for real, draws in drawn:
+                value = loss(real, draws)
+                self.backward({name: value})
+                values.append(value.detach())
+            self.average_gradients(name)
+        return {name: torch.stack(values).mean()}
 
-    def _judge_terms(self, real: Tensor, draws: Draws) -> dict[str, Tensor]:
+    def _judge_loss(self, real: Tensor, draws: Draws) -> Tensor:
         with self.accelerator.autocast():
             fake = self.generator(draws.z, noise=draws.noise)
             logits = [
                 self.judge(self._augmented(images, draw))
                 for images, draw in zip((real, fake), draws.augment, strict=True)
             ]
-        return {"discriminator": adversarial.logistic_discriminator(*logits)}
+        return adversarial.logistic_discriminator(*logits)
 
-    def _generator_terms(self, draws: Draws) -> dict[str, Tensor]:
+    def _generator_loss(self, real: Tensor, draws: Draws) -> Tensor:
         with self.accelerator.autocast():
             fake = self.generator(draws.z, noise=draws.noise)
             logits = self.judge(self._augmented(fake, draws.augment[1]))
-        return {"generator": adversarial.non_saturating_generator(logits)}
+        return adversarial.non_saturating_generator(logits)
 
     def _augmented(self, images: Tensor, draws: Tensor) -> Tensor:
         images = diff_augment(images, draws) if self.settings.augment else images
@@ -189,12 +185,13 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         return images.contiguous(memory_format=layout)
 
     def _r1(self, real: Tensor, draws: Draws) -> Tensor:
+        """In float32 and through the plain module: compiled code cannot be differentiated twice."""
         s = self.settings
         real = real.detach().requires_grad_(True)
         penalty = adversarial.r1_penalty(self.judge.forward(self._augmented(real, draws.augment[0])), real)
         return penalty * (s.r1_gamma / 2 * s.r1_every)
 
-    def _path_penalty(self, draws: Draws) -> Tensor:
+    def _path_penalty(self, real: Tensor, draws: Draws) -> Tensor:
         s = self.settings
         half = max(1, len(draws.z) // 2)
         ws = self.generator.mapping(draws.z[:half]).unsqueeze(1).repeat(1, self.generator.layers, 1)
@@ -202,8 +199,7 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         random = torch.Generator(self.device).manual_seed(s.seed ^ self.images_shown)
         directions = torch.randn(images.shape, generator=random, device=self.device)
         lengths = adversarial.path_lengths(images, ws, directions)
-        mean = self._reduced(lengths.detach().mean()) if self.accelerator.num_processes > 1 else lengths.detach().mean()
-        self.path_mean = torch.lerp(self.path_mean, mean, PATH_DECAY)
+        self.path_mean = torch.lerp(self.path_mean, self.mean_over_processes(lengths.detach().mean()), PATH_DECAY)
         return (lengths - self.path_mean).square().mean() * (s.path_weight * s.path_every)
 
     def draw(self, samples: Sequence[int]) -> Draws:

@@ -290,7 +290,7 @@ class HDATrainer(Trainer[HDASettings]):
     def _follow(self, means: Mapping[str, Tensor]) -> None:
         """Keep the progress of the domains, a window of steps at a time."""
         values = torch.stack([means[f"progress/{d.name}"] for d in self.domains])
-        self._recent.append(self._reduced(values) if self.accelerator.num_processes > 1 else values)
+        self._recent.append(self.mean_over_processes(values))
         if len(self._recent) == WINDOW:
             self._progress = torch.stack(self._recent).mean(0).tolist()
             self.windows.append(sum(self._progress) / len(self._progress))

@@ -133,7 +133,7 @@ class Trainer(ABC, Generic[S]):
         if self.accelerator.num_processes > 1:
             for parameter in self.raw[name].parameters():
                 if parameter.grad is not None:
-                    parameter.grad = self._reduced(parameter.grad)
+                    parameter.grad = self.mean_over_processes(parameter.grad)
 
     @contextmanager
     def updating(self, name: str) -> Generator[None]:
@@ -227,7 +227,7 @@ class Trainer(ABC, Generic[S]):
         if not self._losses:
             return
         names = self._losses[0][1]
-        table = self._reduced(torch.stack([v for _, _, v in self._losses])).float().cpu().numpy()
+        table = self.mean_over_processes(torch.stack([v for _, _, v in self._losses])).float().cpu().numpy()
         for (images, _, _), row in zip(self._losses, table, strict=True):
             for name, value in zip(names, row, strict=True):
                 if not np.isfinite(value):
@@ -246,10 +246,12 @@ class Trainer(ABC, Generic[S]):
         """Whether any process was: all must leave at the same step, or the others would wait for ever."""
         if self.accelerator.num_processes == 1:
             return self._stop
-        return self._reduced(torch.tensor(float(self._stop), device=self.device)).item() > 0
+        return self.mean_over_processes(torch.tensor(float(self._stop), device=self.device)).item() > 0
 
-    def _reduced(self, values: Tensor) -> Tensor:
-        """Mean over the processes."""
+    def mean_over_processes(self, values: Tensor) -> Tensor:
+        """Of the same shape in each."""
+        if self.accelerator.num_processes == 1:
+            return values
         return cast(Tensor, self.accelerator.reduce(values, reduction="mean"))
 
     def _divergence(self, name: str, value: float, images: int) -> str:
