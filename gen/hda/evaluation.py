@@ -211,14 +211,19 @@ class Scorer:
         return torch.cat([self.perceptual(x, y).flatten() for x, y in zip(a.split(64), b.split(64), strict=True)])
 
     def _progress(self, images: Tensor) -> dict[str, float]:
-        """In the encoders of the loss, on latents that training did not see."""
+        """In the encoders of the loss, on latents that training did not see: the way gone towards each flat, and the
+        leak, the part of the features' movement that lies within the flats (|B^T D| / |D|)."""
         shares: dict[str, list[float]] = {name: [] for name in self.references}
+        leaks: list[float] = []
         for encoder in self.trained:
             before, after = in_batches(encoder, self.source), in_batches(encoder, images)
+            moved = after - before
             for name, refs in self.references.items():
                 flat = fit_flat(encoder(refs)).to(dtype=torch.float32)
                 shares[name].append(1 - float(flat.distance(after).mean() / flat.distance(before).mean()))
-        return {f"progress {name}": statistics.fmean(values) for name, values in shares.items()}
+                leaks.append(float(((moved @ flat.basis).norm(dim=1) / moved.norm(dim=1).clamp_min(1e-9)).mean()))
+        progress = {f"progress {name}": statistics.fmean(values) for name, values in shares.items()}
+        return progress | {"leak": statistics.fmean(leaks)}
 
 
 def in_batches(function: Encoder | Any, images: Tensor) -> Tensor:

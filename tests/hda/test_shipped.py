@@ -1,0 +1,61 @@
+"""The generator in weights/, and what the project exists for: an adaptation that carries two domains at once."""
+
+import statistics
+from pathlib import Path
+
+import pytest
+import torch
+
+from gen.hda.attributes import brightness, colourfulness, eye_darkness
+from gen.hda.evaluation import drawn
+from gen.hda.export import save_adaptation
+from gen.hda.pipeline import HDAPipeline
+from gen.hda.references import load_references
+from gen.hda.training import HDASettings, HDATrainer
+
+MODEL = "stylegan2-faces64"
+
+
+@pytest.fixture
+def pipe() -> HDAPipeline:
+    return HDAPipeline.from_pretrained(MODEL)
+
+
+def test_draws_varied_pictures_in_range(pipe: HDAPipeline) -> None:
+    assert pipe.generator.size == 64
+    images = drawn(pipe, pipe.latents(range(32), truncation=1.0))
+    assert 60 < float(brightness(images).mean()) < 160
+    assert float(images.std(0).mean()) > 0.2  # faces differ
+    truncated = drawn(pipe, pipe.latents(range(32), truncation=0.3))
+    assert truncated.std(0).mean() < images.std(0).mean()
+
+
+@pytest.mark.slow
+def test_a_hybrid_carries_both_attributes(pipe: HDAPipeline, shared_data: Path, tmp_path: Path) -> None:
+    """Sketch and sunglasses, ten pictures each: judged by measures that no encoder has part in."""
+    faces = shared_data / "faces"
+    settings = HDASettings(
+        source=MODEL, domains=(f"sketch={faces / 'sketches'}", f"sunglasses={faces / 'sunglasses'}"), out=tmp_path,
+        images=1600, direction_weight=0.0, target_progress=0.35,
+    )  # fmt: skip
+    trainer = HDATrainer(settings, pipe.generator)
+    trainer.fit()
+    assert min(trainer.progress.values()) > 0.2
+    pipe = HDAPipeline.from_pretrained(MODEL)
+    latents = pipe.latents(range(5000, 5064), truncation=0.7)
+    before = drawn(pipe, latents)
+    pipe.load_adaptation(save_adaptation(trainer))
+    after = drawn(pipe, latents)
+
+    def way(measure: object, folder: str) -> float:
+        """How much of the way from the source to the references the measure has gone."""
+        goal = float(measure(load_references(faces / folder, 64).images).mean())  # type: ignore[operator]
+        start, end = (float(measure(x).mean()) for x in (before, after))  # type: ignore[operator]
+        return (end - start) / (goal - start)
+
+    assert way(eye_darkness, "sunglasses") > 0.3
+    assert way(brightness, "sketches") > 0.2
+    # And the faces are still different ones.
+    assert after.std(0).mean() > 0.4 * before.std(0).mean()
+    assert statistics.fmean([way(brightness, "sketches"), way(eye_darkness, "sunglasses")]) < 3
+    assert torch.isfinite(colourfulness(after)).all()
