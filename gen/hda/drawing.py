@@ -1,5 +1,6 @@
 """What `gen generate` and `gen invert` write: pictures, grids, clips."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,7 +186,8 @@ def _read_photos(paths: Sequence[Path], size: int) -> tuple[dict[str, Tensor], l
     failed: list[str] = []
     for path in paths:
         try:
-            name = path.stem if path.stem not in photos else path.name
+            names = itertools.chain([path.stem], (f"{path.stem}-{n}" for n in itertools.count(2)))
+            name = next(name for name in names if name not in photos)
             photos[name] = square(torch.from_numpy(decode_still(path).rgb).permute(2, 0, 1), size)
         except BadInput as error:
             failed.append(str(error))

@@ -16,7 +16,7 @@ T = TypeVar("T")
 Positive = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
-MAY_CHANGE = {"out", "device", "log_every", "sample_every", "checkpoint_every", "accumulate", "compile"}
+MAY_CHANGE = {"preset", "out", "device", "log_every", "sample_every", "checkpoint_every", "accumulate", "compile"}
 """Settings that a resumed run may change, because the weights do not depend on them (but for rounding)."""
 
 

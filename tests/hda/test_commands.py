@@ -114,19 +114,20 @@ class TestGenerate:
 
 class TestInvert:
     def test_photos_become_latents_that_can_be_drawn(
-        self, model: Path, adaptation: Path, tmp_path: Path, blue: Path
+        self, model: Path, adaptation: Path, tmp_path: Path, blue: Path, red: Path
     ) -> None:
         broken = tmp_path / "broken.jpg"
         broken.write_bytes(b"x")
         out = tmp_path / "out"
         done = run(
-            "invert", blue / "0.png", broken, blue / "1.png", "--model", model,
-            "--adaptation", adaptation, "--out", out, "--steps", "3",
+            "invert", blue / "0.png", broken, blue / "1.png", red / "0.png", red / ".." / "red" / "0.png",
+            "--model", model, "--adaptation", adaptation, "--out", out, "--steps", "3",
         )  # fmt: skip
         assert done.returncode == 1  # one photo could not be read, and the others were done
         assert "left out: " in done.stdout
         assert "broken.jpg" in done.stdout
         assert Image.open(out / "0.png").size == (3 * 34 + 2, 36)
+        assert {p.name for p in out.glob("*.png")} == {"0.png", "1.png", "0-2.png", "0-3.png"}  # none overwritten
         again = run("generate", "--model", model, "--latents", out / "latents.safetensors", "--out", tmp_path / "b")
         assert again.returncode == 0, again.stderr
         drawn = np.asarray(Image.open(tmp_path / "b" / "1.png"))
