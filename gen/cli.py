@@ -23,7 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "evaluate-hda": ("gen.hda.commands:evaluate", "compare adaptation methods in a table"),
     "render-street": ("gen.smd.commands:render_street", "render dash-cam frames of made-up streets, in pairs"),
     "render-smd": ("gen.smd.commands:render_smd", "render game scenes in four console styles"),
-    "measure-shift": ("gen.smos.commands:measure_shift", "measure how far image domains are apart"),
+    "train-precursor": ("gen.smos.commands:train_precursor", "train a classifier of game scenes to ground others in"),
+    "train-smos": ("gen.smos.commands:train_smos", "domain generalisation: leave each domain out in turn"),
+    "analyse-smos": ("gen.smos.commands:analyse_smos", "how far domains are apart in the trained networks"),
+    "measure-shift": ("gen.smos.survey:measure_shift", "measure how far image domains are apart"),
 }
 
 

@@ -14,24 +14,24 @@ def weight_folders() -> list[Path]:
     return [*([Path(named)] if named else []), Path("weights"), SHIPPED]
 
 
-def available() -> list[str]:
+def available(index: str = "model_index.json") -> list[str]:
     """Names of the models that can be loaded without a download."""
-    found = {f.parent.name for folder in weight_folders() for f in folder.glob("*/model_index.json")}
+    found = {f.parent.name for folder in weight_folders() for f in folder.glob(f"*/{index}")}
     return sorted(found)
 
 
-def resolve(name_or_path: str | os.PathLike[str]) -> str:
-    """A folder that holds `model_index.json`, or a hub id (`owner/name`), which diffusers downloads.
+def resolve(name_or_path: str | os.PathLike[str], index: str = "model_index.json") -> str:
+    """A folder that holds `index`, or a hub id (`owner/name`), which diffusers downloads.
 
-    Raises `BadInput` for a name that is neither.
+    `index` is config.json for a network without a pipeline. Raises `BadInput` for a name that is neither.
     """
     name = os.fspath(name_or_path)
     for folder in [Path(name), *(root / name for root in weight_folders())]:
-        if (folder / "model_index.json").is_file():
+        if (folder / index).is_file():
             return str(folder)
     if name.count("/") == 1 and not name.startswith((".", "/")) and not Path(name).exists():
         return name
     raise BadInput(
-        f"{name}: no model of this name and no folder with a model_index.json; "
-        f"models at hand: {', '.join(available()) or 'none'}. $GEN_WEIGHTS names a folder with more."
+        f"{name}: no model of this name and no folder with a {index}; "
+        f"models at hand: {', '.join(available(index)) or 'none'}. $GEN_WEIGHTS names a folder with more."
     )

@@ -1,261 +1,163 @@
-"""The command lines of SMOS."""
+"""The command lines of domain generalisation: a precursor, a table of leave-one-out runs, what the networks see."""
 
 import dataclasses
-import json
-import os
-import zlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-import torch
 import tyro
 
-from gen.errors import BadInput, BadSetting
-from gen.media.files import writing
-from gen.provenance import machine, portable, versions
-from gen.smos.domains import DomainFolder, find_domains, find_images, unique_names
-from gen.smos.plots import Dot, Row, as_csv, as_text, draw_heat_map, draw_scatter, flat
-from gen.smos.representations import Histogram, RepresentationName, imagenet_histogram, read_histograms
-from gen.smos.shift import (
-    FEWEST_IMAGES,
-    DomainStatistics,
-    Estimate,
-    Histograms,
-    Statistic,
-    fixed,
-    idd,
-    measure_domain,
-    ratio,
-)
+from gen.errors import BadSetting
+from gen.training.settings import make_settings, parse_overrides, read_preset
 
-IMAGENET, NONE = "imagenet", "none"
-"""References that are no folders."""
+if TYPE_CHECKING:
+    from gen.smos.training import SMOSSettings
+
+PRESETS = Path(__file__).parent / "presets"
 
 
 @dataclasses.dataclass(frozen=True)
-class MeasureShiftSettings:
-    """Measure how far image domains are apart (IDD) and how much each varies in itself (ICV)."""
+class TableArguments:
+    """Leave each domain out in turn, train on the others, measure on it. The same command goes on where it stopped."""
 
-    roots: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of images: CLASS/IMAGE is one domain, DOMAIN/CLASS/IMAGE several; no class folders: one class."""
+    data: Path
+    """Folder ROOT/DOMAIN/CLASS/IMAGE: PACS, VLCS, OfficeHome, TerraIncognita, DomainNet, or your own."""
     out: Path
-    """Folder that gets table.csv, table.json, scatter.png and pairwise.png."""
-    representation: RepresentationName = "luma32"
-    """What of the pictures is compared: histograms of luma, hue or colour, or network features."""
-    reference: str = IMAGENET
-    """What IDD is measured against: imagenet (shipped, luma only), a folder of images, or none."""
-    relative_to: str | None = None
-    """Name of a domain; the ICV of all is also given as a ratio to the ICV of this one."""
-    balanced: bool = False
-    """Mean histograms weigh each class the same; else each image."""
-    pairs: int = 2000
-    """Random pairs of images per class for ICV; a class that has fewer takes them all."""
-    resamples: int = 1000
-    """Bootstrap resamples behind the 95 % intervals; 0: no intervals."""
-    seed: int = 0
-    """Seed of pairs and resamples."""
-    cache: Path | None = None
-    """Folder that keeps what each picture came to, so that it is read once; none: OUT/cache."""
-    workers: int = 4
-    """Threads that decode."""
+    """Folder for the runs, table.md and results.json."""
+    target: str = "all"
+    """Domain to leave out, several with commas between, or all."""
+    algorithm: Literal["erm", "miro", "miro_precursor", "smos", "smos_kl", "smos_released"] = "smos"
+    """What is trained, where no --method is given."""
+    precursor: str | None = None
+    """Classifier that it is grounded in: a folder, or a shipped one's name, for example smd-precursor."""
+    method: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A row of a table: erm, miro, or NAME=ALGORITHM:PRECURSOR; may be given several times."""
+    seeds: str = "0"
+    """With commas between; published tables have 0,1,2."""
+    preset: Literal["published", "cpu"] = "published"
+    """published: ResNet-50 at 224 pixels, for a GPU; cpu: EfficientNet-Lite0 at 96 pixels, a few minutes a run."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A setting of SMOSSettings as field=value, for example --set js_weight=5; may be given several times."""
+    engine: Literal["order", "ray"] = "order"
+    """order: one run after the other; ray: as trials of Ray Tune, on all the machines of its cluster."""
+    gpus: float = 0.0
+    """GPUs of a trial, with --engine ray."""
+
+
+def train_smos(arguments: Sequence[str]) -> int:
+    """`gen train-smos`: 0 the table is whole, 130 stopped by Ctrl-C."""
+    chosen = tyro.cli(TableArguments, args=list(arguments), prog="gen train-smos")
+    from gen.smos.table import collect, parse_method, plan, run_cells
+
+    one = f"{chosen.algorithm}={chosen.algorithm}:{chosen.precursor}" if chosen.precursor else chosen.algorithm
+    methods = [parse_method(text) for text in chosen.method or (one,)]
+    settings = _settings(chosen.preset, {"data": chosen.data, "out": chosen.out}, chosen.set)
+    cells = plan(settings, methods, chosen.target, _seeds(chosen.seeds))
+    whole = run_cells(settings, cells, chosen.engine, chosen.gpus)
+    collect(settings, cells)
+    print((settings.out / "table.md").read_text())
+    return 0 if whole else 130
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise BadSetting(f"--seeds {text}: give whole numbers with commas between, for example 0,1,2.") from error
+
+
+def _settings(preset: str, given: dict[str, Any], pairs: Sequence[str]) -> "SMOSSettings":
+    from gen.smos.training import SMOSSettings
+
+    return make_settings(
+        SMOSSettings, read_preset(PRESETS / f"{preset}.yaml"), {"preset": preset, **given}, parse_overrides(pairs)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class Domain:
-    """A domain that was read; of its images only statistics are left."""
+class PrecursorArguments:
+    """Train a precursor: a classifier of game scenes in all styles. The same command goes on where it stopped."""
 
-    name: str
-    images: int
-    classes: int
-    statistics: DomainStatistics
+    data: str
+    """Folder of `gen render-smd`, or `scenes`: rendered while it learns."""
+    out: Path
+    """Run directory."""
+    val: Path | None = None
+    """Folder of `gen render-smd --split val`: levels that are not trained on, to measure."""
+    leave_out: str | None = None
+    """A style that is not trained on but measured, or `each`: one run for each style, then the one with all."""
+    scratch: bool = False
+    """Begin with random weights, and let batch norms learn."""
+    preset: Literal["precursor", "precursor-cpu"] = "precursor"
+    """precursor: ResNet-50 at 224 pixels, for a GPU; precursor-cpu: EfficientNet-Lite0 at 96 pixels."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A setting of SMOSSettings as field=value; may be given several times."""
+    export: Path | None = None
+    """Write the classifier to this model folder, with its card."""
+    weights_license: str = "research use only"
+    """Of the exported weights."""
+
+
+def train_precursor(arguments: Sequence[str]) -> int:
+    """`gen train-precursor`: 0 done, 130 stopped by Ctrl-C."""
+    chosen = tyro.cli(PrecursorArguments, args=list(arguments), prog="gen train-precursor")
+    from gen.smos.datasets import find_benchmark
+    from gen.smos.export import export_precursor
+    from gen.smos.training import SMOSTrainer
+
+    if chosen.leave_out and (chosen.data == "scenes" or chosen.val is None):
+        raise BadSetting("--leave-out needs folders: --data of `gen render-smd` and --val of its --split val.")
+    first: dict[str, Any] = {"data": chosen.data, "val": chosen.val, "dataset": "any", "swad": False}
+    scratch = {"weights": "none", "frozen_norms": False} if chosen.scratch else {}
+    styles = list(find_benchmark(Path(chosen.data), "any")[1]) if chosen.leave_out == "each" else [chosen.leave_out]
+    found: dict[str, float] = {}
+    for style in filter(None, styles):
+        own = {
+            **first,
+            **scratch,
+            "out": chosen.out / f"without-{style}",
+            "target": style,
+            "cache": chosen.out / "cache",
+        }
+        trainer = SMOSTrainer(_settings(chosen.preset, own, chosen.set))
+        trainer.fit()
+        if not trainer.finished:
+            return 130
+        found[style] = float(trainer.report()["rules"]["last step"]["accuracy"] or 0)
+        print(f"{style} left out: {found[style]:.1%} of its unseen levels are right")
+    if chosen.leave_out not in (None, "each"):
+        return 0
+    own = {**first, **scratch, "out": chosen.out, "cache": chosen.out / "cache"}
+    trainer = SMOSTrainer(_settings(chosen.preset, own, chosen.set))
+    trainer.fit()
+    if not trainer.finished:
+        return 130
+    trainer.report()
+    if chosen.export:
+        export_precursor(trainer, chosen.export, found, chosen.weights_license)
+        print(f"written: {chosen.export}")
+    return 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Reference:
-    """What domains are measured against."""
+class AnalyseArguments:
+    """How far apart are the domains in the features of a table's networks, and does it go with accuracy?"""
 
-    name: str
-    mean: Statistic
-
-
-def measure_shift(arguments: Sequence[str]) -> int:
-    """`gen measure-shift`: 0 all read, 1 some files could not be."""
-    return run(tyro.cli(MeasureShiftSettings, args=list(arguments), prog="gen measure-shift"))
-
-
-def run(settings: MeasureShiftSettings) -> int:
-    """Measure, write tables and plots, print the table: 0 all read, 1 some files could not be."""
-    check_settings(settings)
-    folders = find_domains(settings.roots, settings.out)
-    check_anchor(settings, folders)
-    make_folders(settings)
-    survey = Survey(settings)
-    domains = [survey.read(folder) for folder in folders]
-    reference = survey.read_reference()
-    rows = make_rows(domains, reference, settings.relative_to)
-    write_tables(settings, survey, rows, domains)
-    draw_plots(settings, domains, reference)
-    print(as_text(rows))
-    print(f"{settings.representation}; IDD from {reference.name if reference else 'no reference'}; [95 % intervals]")
-    for note in survey.notes:
-        print(f"note: {note}")
-    print(f"{len(survey.failed)} files could not be read; tables and plots are in {settings.out}")
-    return 1 if survey.failed else 0
+    table: tyro.conf.Positional[Path]
+    """The --out folder of `gen train-smos`."""
+    data: Path
+    """The data set that it was made on."""
+    out: Path
+    """Folder for analysis.md, analysis.json and embeddings."""
+    images: int = 500
+    """Of each domain, at most."""
 
 
-def check_settings(settings: MeasureShiftSettings) -> None:
-    """Raises `BadSetting` or `BadInput`, before anything is read, for what could not go well."""
-    if not settings.roots:
-        raise BadSetting("roots: no folder of images is given; name at least one.")
-    for name, least in {"pairs": 2, "resamples": 0, "seed": 0, "workers": 1}.items():
-        if getattr(settings, name) < least:
-            raise BadSetting(f"{name}: {getattr(settings, name)} is too small; it must be at least {least}.")
-    if settings.reference == IMAGENET and imagenet_histogram(settings.representation) is None:
-        raise BadSetting(
-            f"reference: the shipped ImageNet histogram is one of luma; with representation={settings.representation} "
-            f"give a folder of images, or none."
-        )
-    if settings.reference not in (IMAGENET, NONE):
-        find_images(Path(settings.reference), settings.out)
+def analyse_smos(arguments: Sequence[str]) -> int:
+    """`gen analyse-smos`."""
+    chosen = tyro.cli(AnalyseArguments, args=list(arguments), prog="gen analyse-smos")
+    from gen.smos.analysis import analyse
 
-
-def check_anchor(settings: MeasureShiftSettings, folders: Sequence[DomainFolder]) -> None:
-    """Raises `BadSetting` if `relative_to` is no domain."""
-    names = [folder.name for folder in folders]
-    if settings.relative_to is not None and settings.relative_to not in names:
-        raise BadSetting(f"relative_to: there is no domain {settings.relative_to!r}; choose one of {', '.join(names)}.")
-
-
-def make_folders(settings: MeasureShiftSettings) -> None:
-    """Raises `BadInput` where nothing can be written: now, and not after an hour of reading."""
-    for folder in (settings.out, cache_folder(settings)):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"{folder}: the output folder cannot be made ({error.strerror}).") from error
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise BadInput(f"{folder}: the output folder cannot be written to; choose another, or change its rights.")
-
-
-def cache_folder(settings: MeasureShiftSettings) -> Path:
-    """Where what was read is kept."""
-    return settings.cache or settings.out / "cache"
-
-
-class Survey:
-    """Reads domains one after the other, and remembers what there is to tell of them."""
-
-    def __init__(self, settings: MeasureShiftSettings) -> None:
-        self.settings = settings
-        self.failed: dict[Path, str] = {}
-        self.notes: list[str] = []
-
-    def read(self, folder: DomainFolder) -> Domain:
-        """Raises `BadInput` if none of its images can be read."""
-        s = self.settings
-        reading = read_histograms(folder.root, folder.files, s.representation, cache_folder(s), s.workers)
-        if not reading.histograms:
-            raise BadInput(f"{folder.root}: not one of the {len(folder.files)} images in it can be read.")
-        self.failed |= reading.failed
-        classes = by_class(folder.root, reading.histograms)
-        self._note_classes(folder.name, classes)
-        # From the name, so that a domain has the same numbers in any company, and no two share their draws.
-        rng = np.random.default_rng([s.seed, zlib.crc32(folder.name.encode(errors="surrogateescape"))])
-        statistics = measure_domain(
-            list(classes.values()), rng, pairs=s.pairs, resamples=s.resamples, balanced=s.balanced
-        )
-        return Domain(folder.name, len(reading.histograms), len(classes), statistics)
-
-    def read_reference(self) -> Reference | None:
-        """What IDD is measured against. Raises `BadInput` if it is a folder of which no image can be read."""
-        s = self.settings
-        if s.reference == NONE:
-            return None
-        shipped = imagenet_histogram(s.representation)
-        if s.reference == IMAGENET and shipped is not None:
-            return Reference("ImageNet", fixed(shipped))
-        root = Path(s.reference)
-        folder = DomainFolder(f"reference {unique_names([root])[0]}", root, find_images(root, s.out))
-        return Reference(folder.name, self.read(folder).statistics.mean)
-
-    def _note_classes(self, domain: str, classes: dict[str, Histograms]) -> None:
-        small = [name for name, histograms in classes.items() if len(histograms) < FEWEST_IMAGES]
-        if list(classes) == ["."]:
-            self.notes.append(f"{domain}: no class folders, so all images count as one class.")
-        if len(small) == len(classes):
-            self.notes.append(f"{domain}: no class has {FEWEST_IMAGES} images, so ICV is not defined.")
-        elif small:
-            self.notes.append(
-                f"{domain}: {len(small)} of {len(classes)} classes have fewer than {FEWEST_IMAGES} images and are "
-                f"left out of ICV: {', '.join(small)}."
-            )
-
-
-def by_class(root: Path, histograms: dict[Path, Histogram]) -> dict[str, Histograms]:
-    """The rows of each folder that holds images, (images, bins), by its path below `root`; `.` is `root` itself."""
-    groups: dict[str, list[Histogram]] = {}
-    for file, histogram in histograms.items():
-        groups.setdefault(file.parent.relative_to(root).as_posix(), []).append(histogram)
-    return {name: np.stack(group) for name, group in groups.items()}
-
-
-def make_rows(domains: Sequence[Domain], reference: Reference | None, relative_to: str | None) -> list[Row]:
-    """The table, a line per domain; the columns of ratio and IDD only where they were asked for."""
-    anchor = next((d.statistics.icv for d in domains if d.name == relative_to), None)
-    rows: list[Row] = []
-    for d in domains:
-        row: dict[str, str | int | Estimate] = {"domain": d.name, "images": d.images, "classes": d.classes}
-        row |= {"icv": d.statistics.icv.estimate(), "icv_mean": d.statistics.icv_mean.estimate()}
-        if anchor:
-            row["icv_ratio"] = ratio(d.statistics.icv, anchor).estimate()
-        if reference:
-            row["idd"] = idd(d.statistics.mean, reference.mean).estimate()
-        rows.append(row)
-    return rows
-
-
-def write_tables(
-    settings: MeasureShiftSettings, survey: Survey, rows: Sequence[Row], domains: Sequence[Domain]
-) -> None:
-    """table.csv, and table.json with all that is needed to believe or repeat it."""
-    with writing(settings.out / "table.csv") as path:
-        path.write_text(as_csv(rows), encoding="utf-8", errors="backslashreplace")
-    record: dict[str, Any] = {
-        "units": "idd, icv_mean: nats; icv: nats²; _low, _high: 95 % bootstrap interval; null: not defined",
-        "domains": [flat(row) for row in rows],
-        "pairwise_idd": [
-            flat({"a": a.name, "b": b.name, "idd": idd(a.statistics.mean, b.statistics.mean).estimate()})
-            for a, b in combinations(domains, 2)
-        ],
-        "notes": survey.notes,
-        "failed": {portable_path(f): error.removeprefix(f"{f}: ") for f, error in survey.failed.items()},
-        "settings": portable(settings) | {"roots": [portable_path(root) for root in settings.roots]},
-        "versions": versions(("numpy", "pillow", "opencv-python-headless")),
-        "machine": machine(torch.device("cpu")),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-    }
-    with writing(settings.out / "table.json") as path:
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def portable_path(path: Path) -> str:
-    """Relative to where the command runs, so that no table names a home."""
-    return Path(os.path.relpath(path)).as_posix()
-
-
-def draw_plots(settings: MeasureShiftSettings, domains: Sequence[Domain], reference: Reference | None) -> None:
-    """scatter.png, where there is a reference, and pairwise.png with the reference as its last line."""
-    names, means = [d.name for d in domains], [d.statistics.mean for d in domains]
-    scatter = settings.out / "scatter.png"
-    scatter.unlink(missing_ok=True)  # an earlier run may have had a reference
-    if reference:
-        distances = [idd(mean, reference.mean).estimate() for mean in means]
-        dots = [Dot(d.name, d.statistics.icv.estimate(), e) for d, e in zip(domains, distances, strict=True)]
-        draw_scatter(scatter, dots, reference.name, settings.representation)
-        names, means = [*names, reference.name], [*means, reference.mean]
-    values = np.array([[idd(a, b).value for b in means] for a in means])
-    draw_heat_map(settings.out / "pairwise.png", names, values, settings.representation)
+    analyse(chosen.table, chosen.data, chosen.out, chosen.images)
+    print((chosen.out / "analysis.md").read_text())
+    return 0

@@ -190,3 +190,18 @@ def _plain(name: str) -> str:
 def _save(figure: "Figure", path: Path) -> None:
     with writing(path) as partial:
         figure.savefig(partial, dpi=150)
+
+
+def draw_embedding(path: Path, panels: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> None:
+    """A panel for each network, a colour for each domain: points (images, 2)."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6 * len(panels), 4.4), layout="constrained")
+    for axes, (title, domains) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items(), strict=True):
+        for name, points in domains.items():
+            axes.scatter(points[:, 0], points[:, 1], s=7, alpha=0.5, label=_plain(name), linewidths=0)
+        axes.set_title(_plain(title), fontsize=11)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.legend(markerscale=2.5, fontsize=8)
+    _save(figure, path)

@@ -64,10 +64,13 @@ class Frames:
         }
 
 
-def load_frames(name: str, folder: Path, cache: Path, height: int, crop: tuple[int, int]) -> Frames:
+def load_frames(
+    name: str, folder: Path, cache: Path, height: int, crop: tuple[int, int], width: int | None = None
+) -> Frames:
     """Decode every still below `folder` once, resized to `height` rows at its own aspect, into a file in `cache`.
 
-    The cache is used again when the files, their times and the height are the same. Raises `BadInput` for a
+    With `width` all are squashed to height x width. The cache is used again when the files, their times and the size
+    are the same. Raises `BadInput` for a
     missing or empty folder, for unreadable files, and for frames smaller than `crop` (rows, columns).
     """
     if not folder.is_dir():
@@ -75,12 +78,13 @@ def load_frames(name: str, folder: Path, cache: Path, height: int, crop: tuple[i
     paths = find_stills(folder)
     if not paths:
         raise BadInput(f"{folder}: no images for the {name} domain; jpg, png, webp, bmp or tiff files are needed.")
-    stamp = [[str(p), p.stat().st_size, p.stat().st_mtime_ns, height] for p in paths]
+    size = (height,) if width is None else (height, width)
+    stamp = [[str(p), p.stat().st_size, p.stat().st_mtime_ns, *size] for p in paths]
     key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]
     index_file, pixel_file = cache / f"{name}-{key}.json", cache / f"{name}-{key}.u8"
     if not index_file.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        _write_cache(paths, pixel_file, index_file, height)
+        _write_cache(paths, pixel_file, index_file, height, width)
     sizes = [(int(h), int(w)) for h, w in json.loads(index_file.read_text())]
     _check_sizes(paths, sizes, crop)
     starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in sizes])]).tolist()
@@ -89,12 +93,12 @@ def load_frames(name: str, folder: Path, cache: Path, height: int, crop: tuple[i
     return Frames(name, folder, tuple(paths), pixels, tuple(starts[:-1]), tuple(sizes))
 
 
-def _write_cache(paths: Sequence[Path], pixel_file: Path, index_file: Path, height: int) -> None:
+def _write_cache(paths: Sequence[Path], pixel_file: Path, index_file: Path, height: int, width: int | None) -> None:
     sizes: list[tuple[int, int]] = []
     unreadable: list[str] = []
     sweep(pixel_file.parent)
     with ThreadPoolExecutor() as pool, write_atomically(pixel_file) as partial_file, partial_file.open("wb") as out:
-        decoded = map_ahead(pool, partial(_decode_resized, height=height), paths, window=64)
+        decoded = map_ahead(pool, partial(_decode_resized, height=height, width=width), paths, window=64)
         name = f"decoding {pixel_file.stem.split('-')[0]}"
         for frame in tqdm(decoded, total=len(paths), desc=name, leave=False, disable=None):
             if isinstance(frame, str):
@@ -108,15 +112,15 @@ def _write_cache(paths: Sequence[Path], pixel_file: Path, index_file: Path, heig
         partial_file.write_text(json.dumps(sizes))
 
 
-def _decode_resized(path: Path, height: int) -> NDArray[np.uint8] | str:
-    """The frame at `height` rows and its own aspect, or the reason why it cannot be read."""
+def _decode_resized(path: Path, height: int, width: int | None = None) -> NDArray[np.uint8] | str:
+    """The frame at `height` rows, at its own aspect unless `width` is given, or why it cannot be read."""
     try:
         image = Image.fromarray(decode_still(path).rgb)
     except BadInput as error:
         return str(error)
-    if image.height != height:
-        width = max(1, round(image.width * height / image.height))
-        image = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    size = (width or max(1, round(image.width * height / image.height)), height)
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     return np.asarray(image)
 
 

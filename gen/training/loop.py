@@ -88,6 +88,9 @@ class Trainer(ABC, Generic[S]):
         """Of network `name` at `progress` in [0, 1]."""
         return self.settings.lr * constant_then_linear(progress)
 
+    def after_step(self) -> None:
+        """Whatever else belongs to a step; in every process, after the weights have moved."""
+
     measure_every = 0
     """Images between two calls of `measure`; 0: never."""
 
@@ -199,6 +202,7 @@ class Trainer(ABC, Generic[S]):
         self.ema.step(self.averaged.parameters())
         self._losses.append((before, list(losses), torch.stack(list(losses.values()))))
         self.images_shown = before + batch
+        self.after_step()
         if self.log:
             self.log.progress(batch)
         # Reading a loss waits for the device, so it is done at ticks only. A check always precedes a checkpoint.

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from gen.errors import BadInput, BadSetting
-from gen.smos.commands import MeasureShiftSettings, Survey, measure_shift, run
 from gen.smos.domains import find_domains
 from gen.smos.plots import Dot, draw_heat_map, draw_scatter
 from gen.smos.shift import DomainStatistics, Estimate
+from gen.smos.survey import MeasureShiftSettings, Survey, measure_shift, run
 
 
 def write_class(folder: Path, count: int, brightness: int, seed: int = 0) -> Path:

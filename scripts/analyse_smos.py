@@ -1,0 +1,8 @@
+"""The same as `gen analyse-smos`."""
+
+import sys
+
+from gen.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["analyse-smos", *sys.argv[1:]]))
