@@ -38,6 +38,13 @@ def save_classifier(classifier: Classifier, folder: Path, half: bool = False) ->
     (saved.half() if half else saved).save_pretrained(folder, max_shard_size=SHARD)
 
 
+def settings_record(settings: Any) -> dict[str, Any]:
+    """The settings for a record that leaves this machine: of paths only the last part."""
+    values = portable(settings)
+    paths = {"data", "val", "precursor", "out", "cache"} & values.keys()
+    return values | {name: Path(values[name]).name for name in paths if values[name]}
+
+
 def export_precursor(trainer: "SMOSTrainer", out: Path, leave_out: dict[str, float], license_: str) -> None:
     """The classifier at its last step with training.json and MODEL_CARD.md.
 
@@ -45,7 +52,7 @@ def export_precursor(trainer: "SMOSTrainer", out: Path, leave_out: dict[str, flo
     """
     save_classifier(trainer.student, out, half=True)
     record: dict[str, Any] = {
-        "settings": portable(trainer.settings),
+        "settings": settings_record(trainer.settings),
         "data": trainer.data_record(),
         "steps": trainer.images_shown // trainer.settings.batch,
         "seconds": trainer.seconds,

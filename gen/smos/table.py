@@ -14,12 +14,15 @@ import torch
 
 from gen.errors import BadSetting
 from gen.media.files import write_atomically
-from gen.provenance import machine, portable
+from gen.provenance import machine
 from gen.smos.datasets import find_benchmark
-from gen.smos.export import save_classifier
+from gen.smos.export import save_classifier, settings_record
 from gen.smos.training import NEEDS_PRECURSOR, RESULTS, SMOSSettings, SMOSTrainer
 
 Engine = Literal["order", "ray"]
+
+CELL_SETTINGS = ("target", "algorithm", "precursor", "seed")
+"""What differs from cell to cell."""
 
 PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
     "PACS": {
@@ -170,7 +173,7 @@ def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
     name = find_benchmark(settings.data, settings.dataset)[0]
     results = {
         "dataset": name,
-        "settings": {k: v for k, v in portable(settings).items() if k not in ("out", "cache", "target", "precursor")},
+        "settings": {k: v for k, v in settings_record(settings).items() if k not in ("out", "cache", *CELL_SETTINGS)},
         "machine": machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "cells": {"done": len(done), "of": len(cells)},
         "accuracy": rows,

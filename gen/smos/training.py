@@ -190,6 +190,11 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         left_out = None if s.target is None else data.place(s.target)
         for place, domain in enumerate(data.domains):
             measured = held.domains[place] if held else domain
+            if len(measured) < 5:
+                folder = measured.frames.folder
+                raise BadInput(
+                    f"{folder}: {len(measured)} images are too few to hold a fifth of them back; 5 are needed."
+                )
             split = split_domain(len(measured), s.seed, place)
             inner, outer = Part(place, measured, split.inner), Part(place, measured, split.outer)
             if place == left_out:

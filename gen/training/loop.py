@@ -5,6 +5,7 @@ function of the seed and of the number of the image, so that a resumed run is th
 """
 
 import signal
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
@@ -329,7 +330,13 @@ class Trainer(ABC, Generic[S]):
 
     @contextmanager
     def _stop_on_signals(self) -> Generator[None]:
-        """Ctrl-C and a polite kill end the run after the step that is under way; a second Ctrl-C ends it at once."""
+        """Ctrl-C and a polite kill end the run after the step that is under way; a second Ctrl-C ends it at once.
+
+        In a thread of someone else's program, as under Ray, signals are left to that program.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
 
         def stop(number: int, frame: FrameType | None) -> None:
             self._stop = True

@@ -1,0 +1,192 @@
+"""The commands as a person runs them, on three tiny domains."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gen.cli import main
+from gen.errors import BadSetting
+from gen.smos import table
+from gen.smos.analysis import Seen, class_js_divergence, correlations, js_divergence, proxy_a_distance
+from gen.smos.table import Cell, Method, as_markdown, parse_method, plan
+from gen.smos.training import SMOSSettings
+from tests.smos.conftest import write_domains
+
+TINY = [
+    "--preset", "cpu", "--set", "size=32", "--set", "steps=4", "--set", "evaluate_every=2", "--set", "batch=2",
+    "--set", "device=cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def precursor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("scenes")
+    data, val = write_domains(root / "train", count=4), write_domains(root / "val", count=3, seed=5)
+    arguments = ["--data", data, "--val", val, "--out", root / "run", "--export", root / "model", "--leave-out", "each"]
+    tiny = ["--preset", "precursor-cpu", *TINY[2:]]
+    assert main(["train-precursor", *map(str, arguments), *tiny]) == 0
+    return root / "model"
+
+
+def test_precursor_is_written_with_its_card(precursor: Path) -> None:
+    card = (precursor / "MODEL_CARD.md").read_text()
+    record = json.loads((precursor / "training.json").read_text())
+    assert record["leave_one_style_out"].keys() == {"art", "flat", "ink"}
+    for style, value in record["leave_one_style_out"].items():
+        assert f"| {style} | {value:.1%} |" in card
+    assert "ImageNet weights" in card
+    assert str(precursor.parent) not in json.dumps(record)  # no home is named
+
+
+def test_table_goes_on_where_it_stopped(
+    precursor: Path, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["train-smos", "--data", str(domains), "--out", str(tmp_path / "t"), "--seeds", "0,1",
+               "--method", "erm", "--method", f"smos+=smos:{precursor}", *TINY]  # fmt: skip
+    trained: list[str] = []
+    real = table.SMOSTrainer
+
+    def counting(settings: SMOSSettings) -> table.SMOSTrainer:
+        trained.append(settings.out.name)
+        if len(trained) == 4:
+            raise KeyboardInterrupt
+        return real(settings)
+
+    monkeypatch.setattr(table, "SMOSTrainer", counting)
+    assert main(command) == 130
+    assert len(trained) == 4
+    assert main(command) == 0
+    assert len(trained) == 4 + 12 - 3
+    text = (tmp_path / "t" / "table.md").read_text()
+    assert text in capsys.readouterr().out
+    assert "12 of 12 cells done" in text
+    results = json.loads((tmp_path / "t" / "results.json").read_text())
+    assert {len(v) for row in results["accuracy"]["SWAD"].values() for v in row.values()} == {2}
+    assert (tmp_path / "t" / "smos+" / "ink-1" / "model" / "config.json").is_file()
+
+    out = tmp_path / "analysis"
+    assert main(["analyse-smos", str(tmp_path / "t"), "--data", str(domains), "--out", str(out), "--images", "12"]) == 0
+    told = json.loads((out / "analysis.json").read_text())
+    assert len(told["cells"]) == 12
+    assert told["correlation"]["JS"]["cells"] == 6
+    assert "| smos+ | ink | 1 |" in (out / "analysis.md").read_text()
+    assert len(list(out.glob("embedding-*.png"))) == 6
+
+
+@pytest.mark.slow
+def test_ray_fills_the_same_table(domains: Path, tmp_path: Path) -> None:
+    command = ["train-smos", "--data", str(domains), "--target", "ink", "--seeds", "0,1", "--method", "erm", *TINY]
+    assert main([*command, "--out", str(tmp_path / "order")]) == 0
+    assert main([*command, "--out", str(tmp_path / "ray"), "--engine", "ray"]) == 0
+    order, ray = (json.loads((tmp_path / n / "results.json").read_text())["accuracy"] for n in ("order", "ray"))
+    assert order == ray
+
+
+class TestWhatIsWrongIsNamed:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--method", "smos"], "NAME=ALGORITHM:PRECURSOR"),
+            (["--method", "erm:x"], "no precursor for other algorithms"),
+            (["--seeds", "0;1", "--method", "erm"], "give whole numbers with commas"),
+            (["--target", "sea", "--method", "erm"], "there is no such domain; choose art, flat, ink"),
+            (["--algorithm", "smos", "--precursor", "nowhere"], "nowhere: no model of this name"),
+            (["--method", "erm", "--set", "step=3"], "there is no such setting"),
+        ],
+    )
+    def test_train_smos(
+        self, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+    ) -> None:
+        assert main(["train-smos", "--data", str(domains), "--out", str(tmp_path), *arguments, *TINY]) == 1
+        assert message in capsys.readouterr().err
+
+    def test_train_precursor(self, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        command = ["train-precursor", "--data", str(domains), "--out", str(tmp_path), "--leave-out", "each"]
+        assert main(command) == 1
+        assert "--leave-out needs folders" in capsys.readouterr().err
+
+    def test_analyse_smos(self, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["analyse-smos", str(tmp_path), "--data", str(domains), "--out", str(tmp_path / "o")]) == 1
+        assert "no results.json of a table here" in capsys.readouterr().err
+
+
+class TestText:
+    def test_methods(self) -> None:
+        assert parse_method("erm") == Method("erm", "erm")
+        assert parse_method("smos+=smos:a/b") == Method("smos+", "smos", Path("a/b"))
+        assert parse_method("miro=miro") == Method("miro", "miro")
+        with pytest.raises(BadSetting):
+            parse_method("smos-=smos")
+
+    def test_plan_is_whole_for_the_first_seed_first(self, domains: Path, tmp_path: Path) -> None:
+        settings = SMOSSettings(data=domains, out=tmp_path)
+        cells = plan(settings, [Method("erm", "erm"), Method("miro", "miro")], "all", [0, 1])
+        assert [c.seed for c in cells] == [0] * 6 + [1] * 6
+        assert cells[0] == Cell(Method("erm", "erm"), "art", 0)
+
+    def test_means_and_standard_errors(self) -> None:
+        rows = {"erm": {"a": [0.5, 0.7, 0.6], "b": [0.1, 0.3, 0.2]}, "half": {"a": [0.5]}}
+        settings = {"backbone": "resnet50", "size": 224, "steps": 5001, "batch": 16, "lr": 3e-5, "js_weight": 1.0,
+                    "temperature": 1.0}  # fmt: skip
+        told = {
+            "dataset": "PACS",
+            "settings": settings,
+            "cells": {"done": 7, "of": 12},
+            "accuracy": {"oracle": rows, "SWAD": rows},
+        }
+        text = as_markdown(told)
+        assert "| erm | 60.0 ± 5.8 | 20.0 ± 5.8 | 40.0 ± 5.8 |" in text
+        assert "| half | 50.0 |  |  |" in text
+        assert text.index("Selected by SWAD") < text.index("Selected by oracle (looks at the target")
+        assert "Published, not measured here" in text
+        assert "Published" not in as_markdown({**told, "settings": {**settings, "backbone": "resnet18"}})
+
+
+class TestMeasures:
+    def test_js_of_what_is_equal_and_what_is_apart(self) -> None:
+        g = torch.Generator().manual_seed(0)
+        labels = np.arange(60) % 2
+        a = Seen(torch.randn(60, 5, generator=g), labels)
+        far = Seen(a.features + torch.tensor([50.0, 0, 0, 0, 0]), labels)
+        assert js_divergence(a, a) == pytest.approx(0, abs=1e-9)
+        assert 0 < js_divergence(a, far) < np.log(2)
+
+    def test_classes_that_change_places_are_seen_within_classes_alone(self) -> None:
+        features = torch.zeros(40, 3)
+        features[:20, 0] = features[20:, 1] = 30
+        labels = np.repeat([0, 1], 20)
+        a, b = Seen(features, labels), Seen(features.flip(0), labels)
+        assert js_divergence(a, b) == pytest.approx(0, abs=1e-9)
+        assert class_js_divergence(a, b) == pytest.approx(np.log(2), rel=1e-3)
+
+    def test_a_distance(self) -> None:
+        g = torch.Generator().manual_seed(0)
+        labels = np.zeros(400, np.int64)
+        a, b = (Seen(torch.randn(400, 4, generator=g), labels) for _ in range(2))
+        apart = Seen(b.features + 10, labels)
+        assert proxy_a_distance(a, b) < 0.4
+        assert proxy_a_distance(a, apart) == 2
+
+    def test_the_probe_is_as_good_as_can_be(self) -> None:
+        """Two normal clouds 1.2 standard deviations apart: the best probe errs in Phi(-0.6) of the cases."""
+        g = torch.Generator().manual_seed(1)
+        labels = np.zeros(4000, np.int64)
+        a = Seen(torch.randn(4000, 6, generator=g), labels)
+        b = Seen(torch.randn(4000, 6, generator=g) + torch.tensor([1.2, 0, 0, 0, 0, 0]), labels)
+        error = 0.5 * math.erfc(0.6 / math.sqrt(2))
+        assert proxy_a_distance(a, b) == pytest.approx(2 * (1 - 2 * error), abs=0.06)
+
+    def test_correlation_is_against_erm_of_the_same_target_and_seed(self) -> None:
+        def cell(method: str, target: str, distance: float, accuracy: float) -> dict[str, object]:
+            return {"method": method, "target": target, "seed": 0, "accuracy": accuracy,
+                    "to target": dict.fromkeys(("JS", "class JS", "A-distance"), distance)}  # fmt: skip
+
+        cells = [cell("erm", t, d, d / 2) for t, d in (("a", 1.0), ("b", 0.2), ("c", 0.6))]
+        cells += [cell("smos", "a", 0.9, 0.6), cell("smos", "b", 0.2, 0.1), cell("smos", "c", 0.7, 0.2)]
+        found = correlations(cells)
+        assert found["JS"]["rho"] == pytest.approx(-1)
+        assert found["JS"]["cells"] == 3
