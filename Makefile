@@ -53,8 +53,13 @@ docs-hda: $(VENV)/ready
 	@test -n "$(FACES)" || { echo "make docs-hda: FACES=DIR names the folder with sketches, caricatures, sunglasses."; exit 2; }
 	$(BIN)/gen evaluate-hda --hybrid "sketch=$(FACES)/sketches,$(SUNGLASSES)" \
 	    --hybrid "caricature=$(FACES)/caricatures,$(SUNGLASSES)" --jobs 2 --out runs/hda-table
+	$(BIN)/gen adapt --source stylegan2-faces64 --domain sketch=$(FACES)/sketches:0.7 \
+	    --domain sunglasses=$(FACES)/sunglasses:0.3 --set direction_weight=0.1 --out runs/hda-sketch
+	$(BIN)/gen generate --adaptation runs/hda-sketch/adaptation.safetensors --seeds 0-11 --strengths 0,0.5,1 \
+	    --out runs/hda-sketch/pictures
 	mkdir -p docs/hda
 	cp runs/hda-table/table.md runs/hda-table/results.json runs/hda-table/*.png docs/hda/
+	cp runs/hda-sketch/pictures/grid.png docs/hda/strengths.png
 
 app: $(VENV)/ready
 	@test -f app.py || { echo "make app: the web page is not part of this version yet; use gen translate."; exit 2; }
