@@ -23,6 +23,7 @@ def report(trainer: HDATrainer) -> str:
         lines += [
             line
             for domain, target in zip(trainer.domains, targets, strict=True)
+            if target
             for line in _domain_lines(trainer, encoder, domain, target, notes)
         ]
         lines += _pair_lines(trainer, encoder, targets, notes)
@@ -54,11 +55,11 @@ def _domain_lines(
     ]
 
 
-def _pair_lines(trainer: HDATrainer, encoder: Encoder, targets: list[Target], notes: list[str]) -> list[str]:
+def _pair_lines(trainer: HDATrainer, encoder: Encoder, targets: list[Target | None], notes: list[str]) -> list[str]:
     source = encoder(trainer.probes)
     lines: list[str] = []
     flats: list[tuple[str, Flat]] = [
-        (d.name, t.flat) for d, t in zip(trainer.domains, targets, strict=True) if t.flat is not None
+        (d.name, t.flat) for d, t in zip(trainer.domains, targets, strict=True) if t and t.flat is not None
     ]
     for (name, flat), (other, second) in combinations(flats, 2):
         cosine = agreement(flat, second, source)

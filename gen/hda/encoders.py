@@ -4,7 +4,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gen.errors import BadSetting
 from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD, SqueezeNetFeatures
+
+LITE = "efficientnet-lite0"
+LITE_KINDS: dict[str, Literal["", "grid", "style"]] = {LITE: "", f"{LITE}-grid": "grid", f"{LITE}-style": "style"}
+"""What is taken of its maps, by the family's name."""
+
+
+class Seen(NamedTuple):
+    """What an encoder makes of images."""
+
+    features: Tensor
+    """(B, d), of length one."""
+    tokens: Tensor | None
+    """Features of places, (B, K, d), for the spatial structure loss."""
 
 
 class Encoder(nn.Module, ABC):
@@ -48,9 +61,9 @@ class Encoder(nn.Module, ABC):
     def features(self, prepared: Tensor) -> Tensor:
         """Normalised pictures (B, 3, size, size) -> features (B, d) of any length."""
 
-    def tokens(self, images: Tensor) -> Tensor:
-        """Features of places, (B, K, d), for the spatial structure loss."""
-        raise BadSetting(f"encoder {self.name}: it gives no tokens of places; efficientnet-lite0 and dinov2 do.")
+    def look(self, images: Tensor) -> Seen:
+        """Images (B, 3, H, W) in [-1, 1] -> features of the whole and of places, in one pass."""
+        raise BadSetting(f"encoder {self.name}: it gives no tokens of places; efficientnet-lite0, clip and dinov2 do.")
 
     def train(self, mode: bool = True) -> "Encoder":
         """Stays in evaluation mode."""
@@ -58,27 +71,44 @@ class Encoder(nn.Module, ABC):
 
 
 class LiteEncoder(Encoder):
-    """EfficientNet-Lite0 (ImageNet), pooled over the picture (1280-d), or its stride-16 map pooled to a grid of 4x4.
+    """EfficientNet-Lite0 (ImageNet), pooled over the picture (1280-d): what it shows.
 
-    The grid knows where in the picture something is, which suits aligned faces.
+    `grid`: its stride-16 map pooled to 4x4 (1792-d), which knows where in the picture something is and so suits
+    aligned faces. `style`: mean and standard deviation of each channel of the picture and of four maps (998-d), each
+    level of length one: how it is drawn (after Huang and Belongie 2017).
     """
 
     GRID = 4
 
-    def __init__(self, size: int = 224, grid: bool = False) -> None:
+    def __init__(self, size: int = 224, kind: Literal["", "grid", "style"] = "") -> None:
         super().__init__(size, [127 / 255] * 3, [128 / 255] * 3)
-        self.name = "efficientnet-lite0-grid" if grid else "efficientnet-lite0"
+        self.name = f"{LITE}-{kind}" if kind else LITE
         self.backbone = LiteBackbone()
-        self.grid = grid
+        self.kind = kind
 
     def features(self, prepared: Tensor) -> Tensor:
-        """(B, 3, size, size) -> (B, 1280), or (B, 112 x 16)."""
-        maps = self.backbone(prepared)
-        return F.adaptive_avg_pool2d(maps[2], self.GRID).flatten(1) if self.grid else self.backbone.pooled(maps[-1])
+        """(B, 3, size, size) -> (B, 1280), (B, 112 x 16) or (B, 998)."""
+        return self._of_maps(prepared, self.backbone(prepared))
 
-    def tokens(self, images: Tensor) -> Tensor:
-        """The stride-16 map: (B, (size / 16)^2, 112)."""
-        return self.backbone(self.prepared(images))[2].flatten(2).transpose(1, 2)
+    def _of_maps(self, prepared: Tensor, maps: list[Tensor]) -> Tensor:
+        if self.kind == "grid":
+            return F.adaptive_avg_pool2d(maps[2], self.GRID).flatten(1)
+        if self.kind == "style":
+            return torch.cat([F.normalize(channel_statistics(x), dim=1) for x in (prepared, *maps)], 1)
+        return self.backbone.pooled(maps[-1])
+
+    def look(self, images: Tensor) -> Seen:
+        """Tokens: the stride-16 map, (B, (size / 16)^2, 112)."""
+        prepared = self.prepared(images)
+        maps = self.backbone(prepared)
+        features = F.normalize(self._of_maps(prepared, maps).float(), dim=1)
+        return Seen(features, maps[2].flatten(2).transpose(1, 2).float())
+
+
+def channel_statistics(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> means and standard deviations of the channels, (B, 2 C)."""
+    variance, mean = torch.var_mean(x, (2, 3), correction=0)
+    return torch.cat([mean, (variance + 1e-6).sqrt()], 1)
 
 
 class SqueezeEncoder(Encoder):
@@ -113,8 +143,16 @@ class CLIPEncoder(Encoder):
 
     def features(self, prepared: Tensor) -> Tensor:
         """(B, 3, size, size) -> (B, projection dimension)."""
-        out = self.network.vision_model(pixel_values=prepared, interpolate_pos_encoding=self.resized)
-        return self.network.visual_projection(out.pooler_output)
+        return self.network.visual_projection(self._vision(prepared).pooler_output)
+
+    def look(self, images: Tensor) -> Seen:
+        """Tokens: the patches, (B, (size / patch)^2, width)."""
+        out = self._vision(self.prepared(images))
+        features = self.network.visual_projection(out.pooler_output)
+        return Seen(F.normalize(features.float(), dim=1), out.last_hidden_state[:, 1:].float())
+
+    def _vision(self, prepared: Tensor) -> Any:
+        return self.network.vision_model(pixel_values=prepared, interpolate_pos_encoding=self.resized)
 
     @torch.no_grad()
     def text(self, words: str) -> Tensor:
@@ -142,9 +180,10 @@ class DINOEncoder(Encoder):
         """(B, 3, size, size) -> (B, d)."""
         return self.network(pixel_values=prepared).last_hidden_state[:, 0]
 
-    def tokens(self, images: Tensor) -> Tensor:
-        """(B, (size / patch)^2, d)."""
-        return self.network(pixel_values=self.prepared(images)).last_hidden_state[:, 1:]
+    def look(self, images: Tensor) -> Seen:
+        """Tokens: the patches, (B, (size / patch)^2, d)."""
+        states = self.network(pixel_values=self.prepared(images)).last_hidden_state.float()
+        return Seen(F.normalize(states[:, 0], dim=1), states[:, 1:])
 
 
 class TimmEncoder(Encoder):
@@ -176,19 +215,19 @@ SHORT = {"clip": "openai/clip-vit-base-patch32", "dinov2": "facebook/dinov2-smal
 def load_encoder(name: str) -> Encoder:
     """An encoder by `family[:model][@pixels]`, frozen, on the CPU.
 
-    Families: efficientnet-lite0, efficientnet-lite0-grid and squeezenet, whose weights are at hand; clip, dinov2 (a
-    hub id or folder) and timm:MODEL, which are downloaded. Raises `BadSetting` for other names and for weights that
-    cannot be had.
+    Families: efficientnet-lite0, efficientnet-lite0-grid, efficientnet-lite0-style and squeezenet, whose weights are
+    at hand; clip, dinov2 (a hub id or folder) and timm:MODEL, which are downloaded. Raises `BadSetting` for other
+    names and for weights that cannot be had.
     """
     base, _, pixels = name.partition("@")
     family, _, model = base.partition(":")
     if pixels and not pixels.isdigit():
         raise BadSetting(f"encoder {name}: after @ comes a size in pixels, for example {base}@128.")
     size = int(pixels) if pixels else None
-    if family in ("efficientnet-lite0", "efficientnet-lite0-grid"):
+    if family in LITE_KINDS:
         if size is not None and size % 32:
             raise BadSetting(f"encoder {name}: this network wants a multiple of 32 pixels.")
-        return LiteEncoder(size or 224, grid=family.endswith("grid"))
+        return LiteEncoder(size or 224, LITE_KINDS[family])
     if family == "squeezenet":
         return SqueezeEncoder(size or 224)
     if family in SHORT:
@@ -196,9 +235,17 @@ def load_encoder(name: str) -> Encoder:
     if family == "timm" and model:
         return TimmEncoder(model, size)
     raise BadSetting(
-        f"encoder {name}: unknown; choose efficientnet-lite0, efficientnet-lite0-grid, squeezenet, clip, dinov2 or "
-        f"timm:MODEL, each perhaps with @pixels."
+        f"encoder {name}: unknown; choose {', '.join(LITE_KINDS)}, squeezenet, clip, dinov2 or timm:MODEL, "
+        f"each perhaps with @pixels."
     )
+
+
+def network_of(name: str) -> str:
+    """The network behind an encoder's name, whatever is taken of it and at whatever size."""
+    base = name.partition("@")[0]
+    if base in LITE_KINDS:
+        return LITE
+    return f"{base}:{SHORT[base]}" if base in SHORT else base
 
 
 def _pretrained(kind: Any, model: str) -> Any:

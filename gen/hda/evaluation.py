@@ -16,13 +16,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from gen.errors import BadSetting
 from gen.hda.attributes import ATTRIBUTES
-from gen.hda.encoders import Encoder, load_encoder
+from gen.hda.encoders import Encoder, load_encoder, network_of
 from gen.hda.export import save_adaptation
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.references import load_references, parse_domains
@@ -34,6 +33,7 @@ from gen.metrics.distances import frechet_distance
 from gen.metrics.edges import load_edges, structure_consistency
 from gen.metrics.paired import load_perceptual
 from gen.provenance import machine
+from gen.training.settings import as_record, check_same_run
 
 METHODS: dict[str, dict[str, Any]] = {
     "sequential": {"sequential": True, "direction_weight": 0.0},
@@ -43,14 +43,21 @@ METHODS: dict[str, dict[str, Any]] = {
     "HDA λ=0.1": {"direction_weight": 0.1},
     "HDA λ=0.5": {"direction_weight": 0.5},
     "HDA λ=2": {"direction_weight": 2.0},
+    "HDA λ=0.1 + structure": {"direction_weight": 0.1, "structure_weight": 0.1},
 }
-"""Settings that make each method of the common trainer."""
+"""Settings that make each method of the common trainer; the last one is what `gen adapt` does if not told otherwise."""
 
 EDGE_IMAGES, EDGE_SIZE = 64, 128
 """HED is a VGG-16: it takes longer for a picture than all other measures together."""
 
+SHOWN = 10
+"""Columns of a grid."""
+
 FIRST_SEED = 1_000_000
 """Of the latents that methods are compared on; training draws its own."""
+
+
+DEFAULTS = HDASettings(source="stylegan2-faces64", domains=(), out=Path())
 
 
 @dataclass(frozen=True)
@@ -67,14 +74,14 @@ class EvaluateSettings:
     """Which methods, with commas between."""
     seeds: int = 3
     """Runs of each method and hybrid."""
-    target_progress: float = 0.3
-    """Mean progress at which each run ends; what does not get there within `images` is marked."""
-    images: int = 4800
+    target_progress: tuple[float, ...] = (0.1, 0.2)
+    """Mean progress at which each run ends, a table each; what does not get there within `images` is marked."""
+    images: int = 3200
     """Samples that a run may draw."""
     lr: float = 0.0016
     """Adam's learning rate."""
-    encoder: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ("efficientnet-lite0@128",)
-    """Encoders of the loss."""
+    encoder: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Encoders of the loss; none: those of `gen adapt`."""
     judge: str = "squeezenet"
     """Encoder of the scores; it must not be one of the loss."""
     samples: int = 256
@@ -88,6 +95,7 @@ class Job:
     """One run."""
 
     hybrid: str
+    target: float
     method: str
     seed: int
 
@@ -96,19 +104,27 @@ class Job:
         """Its place below `out`."""
         names = "+".join(part.partition("=")[0] for part in self.hybrid.split(","))
         method = "".join(c if c.isalnum() or c == "." else "-" for c in self.method.replace("λ", "lambda"))
-        return f"{names}/{method}-{self.seed}"
+        return f"{names}/at-{self.target:g}/{method}-{self.seed}"
 
 
 def evaluate_table(settings: EvaluateSettings) -> dict[str, Any]:
     """`gen evaluate-hda`: train what is missing, score it, write the table. Returns what results.json holds."""
-    s = settings
-    if s.judge.partition("@")[0] in {e.partition("@")[0] for e in s.encoder}:
+    s = replace(settings, encoder=settings.encoder or DEFAULTS.encoders)
+    if network_of(s.judge) in {network_of(name) for name in s.encoder}:
         raise BadSetting(f"--judge {s.judge}: it is an encoder of the loss; the score would flatter what it trained.")
     chosen = [name.strip() for name in s.methods.split(",")]
     for name in chosen:
         if name not in METHODS:
             raise BadSetting(f"--methods {name}: choose from {', '.join(METHODS)}.")
-    jobs = [Job(h, m, seed) for seed in range(s.seeds) for h in s.hybrid for m in chosen]
+    titles = [_names(h) for h in s.hybrid]
+    if len(set(titles)) < len(titles):
+        raise BadSetting(f"--hybrid: every one needs names of its own, but they are {', '.join(titles)}.")
+    for name in s.hybrid:
+        if any(d.folder is None for d in parse_domains(tuple(name.split(",")))):
+            raise BadSetting(f"--hybrid {name}: domains given by words have no references to be scored against.")
+    jobs = [Job(h, t, m, n) for n in range(s.seeds) for t in s.target_progress for h in s.hybrid for m in chosen]
+    for job in jobs:
+        check_not_stale(s, job)
     train_all(s, jobs)
     told = {**vars(s), "out": s.out.name, "source": Path(s.source).name, "hybrid": [_names(h) for h in s.hybrid]}
     results: dict[str, Any] = {"settings": told, "machine": machine(torch.device("cpu"))}
@@ -141,16 +157,34 @@ def train_all(s: EvaluateSettings, jobs: Sequence[Job]) -> None:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+def run_settings(s: EvaluateSettings, job: Job) -> HDASettings:
+    """The settings of one job. The averaged weights follow closely, because runs end early."""
+    settings = HDASettings(
+        source=s.source, domains=tuple(job.hybrid.split(",")), encoders=s.encoder, out=s.out / job.folder,
+        seed=job.seed, images=s.images, lr=s.lr, target_progress=job.target, stop_when_stalled=False,
+        structure_weight=0.0, sample_every=s.images, checkpoint_every=s.images, ema_half_life=40,
+    )  # fmt: skip
+    return replace(settings, **METHODS[job.method])
+
+
+def check_not_stale(s: EvaluateSettings, job: Job) -> None:
+    """Raises `BadSetting` where a run of other settings or other references lies in the job's folder."""
+    path = s.out / job.folder / "settings.json"
+    if not path.is_file():
+        return
+    record, settings = json.loads(path.read_text()), run_settings(s, job)
+    check_same_run(record["settings"], as_record(settings), {"preset", "out", "device"})
+    for domain in parse_domains(settings.domains):
+        now = load_references(domain.folder, HDAPipeline.from_pretrained(s.source).generator.size).hashes
+        if list(now) != record["data"]["references"][domain.name]["hashes"]:
+            raise BadSetting(f"{domain.folder}: its pictures are not those of {path.parent}; take another --out.")
+
+
 def train_one(s: EvaluateSettings, job: Job) -> str:
     """Run one job to its end; returns how it ended."""
     if s.jobs > 1:
         torch.set_num_threads(1)
-    settings = HDASettings(
-        source=s.source, domains=tuple(job.hybrid.split(",")), encoders=s.encoder, out=s.out / job.folder,
-        seed=job.seed, images=s.images, lr=s.lr, target_progress=s.target_progress, stop_when_stalled=False,
-        sample_every=s.images, checkpoint_every=s.images, ema_half_life=40,
-    )  # fmt: skip
-    trainer = HDATrainer(replace(settings, **METHODS[job.method]), HDAPipeline.from_pretrained(s.source).generator)
+    trainer = HDATrainer(run_settings(s, job), HDAPipeline.from_pretrained(s.source).generator)
     trainer.fit()
     save_adaptation(trainer)
     return f"{job.folder}: {trainer.ending()}"
@@ -211,19 +245,24 @@ class Scorer:
         return torch.cat([self.perceptual(x, y).flatten() for x, y in zip(a.split(64), b.split(64), strict=True)])
 
     def _progress(self, images: Tensor) -> dict[str, float]:
-        """In the encoders of the loss, on latents that training did not see: the way gone towards each flat, and the
-        leak, the part of the features' movement that lies within the flats (|B^T D| / |D|)."""
+        """In the encoders of the loss, on latents that training did not see: the way gone towards each flat; and of
+        the movement D = f_t - f_s, the leak (|B^T D| / |D|, its part within the flats), the heading (its cosine with
+        the way from f_s to the flat) and the cosine that the direction loss looks at (with the way from f_t)."""
         shares: dict[str, list[float]] = {name: [] for name in self.references}
-        leaks: list[float] = []
+        told: dict[str, list[float]] = {"leak": [], "heading": [], "cosine": []}
         for encoder in self.trained:
             before, after = in_batches(encoder, self.source), in_batches(encoder, images)
             moved = after - before
             for name, refs in self.references.items():
                 flat = fit_flat(encoder(refs)).to(dtype=torch.float32)
                 shares[name].append(1 - float(flat.distance(after).mean() / flat.distance(before).mean()))
-                leaks.append(float(((moved @ flat.basis).norm(dim=1) / moved.norm(dim=1).clamp_min(1e-9)).mean()))
+                inside = (moved @ flat.basis).norm(dim=1) / moved.norm(dim=1).clamp_min(1e-9)
+                told["leak"].append(float(inside.mean()))
+                told["heading"].append(float(F.cosine_similarity(moved, flat.perpendicular(before)).mean()))
+                told["cosine"].append(float(F.cosine_similarity(moved, flat.perpendicular(after)).mean()))
         progress = {f"progress {name}": statistics.fmean(values) for name, values in shares.items()}
-        return progress | {"leak": statistics.fmean(leaks)}
+        progress["progress"] = statistics.fmean(progress.values())
+        return progress | {name: statistics.fmean(values) for name, values in told.items()}
 
 
 def in_batches(function: Encoder | Any, images: Tensor) -> Tensor:
@@ -232,29 +271,50 @@ def in_batches(function: Encoder | Any, images: Tensor) -> Tensor:
         return torch.cat([function(part) for part in images.split(8)])
 
 
-def score_hybrid(s: EvaluateSettings, hybrid: str, methods: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Figures of the source and of every run, by method; writes the grid of the first seed."""
+def score_hybrid(
+    s: EvaluateSettings, hybrid: str, methods: Sequence[str]
+) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Figures of the source and of every run, by target and method; writes the grids of the first seed."""
     pipe = HDAPipeline.from_pretrained(s.source)
     latents = pipe.latents(range(FIRST_SEED, FIRST_SEED + s.samples), truncation=1.0)
     source = drawn(pipe, latents)
     scorer = Scorer(s, hybrid, source)
-    rows: dict[str, list[dict[str, Any]]] = {"source": [scorer.scores(source) | {"samples": 0}]}
-    shown = pipe.latents(range(10))
-    pictures = [drawn(pipe, shown)]
-    for method in methods:
-        rows[method] = []
-        for seed in range(s.seeds):
-            folder = s.out / Job(hybrid, method, seed).folder
-            pipe.load_adaptation(folder / "adaptation.safetensors", name="run")  # in the place of the one before
-            record = pipe.adaptations["run"].record
-            figures = scorer.scores(drawn(pipe, latents))
-            rows[method].append(figures | {k: record[k] for k in ("samples", "seconds", "reached")})
-            if seed == 0:
-                pictures.append(drawn(pipe, shown))
-    sheet = make_grid(to_uint8(torch.cat(pictures)), nrow=10, padding=2, pad_value=255)
-    s.out.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(s.out / f"{_names(hybrid).replace(' ', '')}.png")
-    return rows
+    unadapted = scorer.scores(source) | {"samples": 0}
+    shown = pipe.latents(range(SHOWN))
+    first = drawn(pipe, shown)
+    tables: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for target in s.target_progress:
+        rows, pictures = {"source": [unadapted]}, {"source": first}
+        for method in methods:
+            rows[method] = []
+            for seed in range(s.seeds):
+                folder = s.out / Job(hybrid, target, method, seed).folder
+                pipe.load_adaptation(folder / "adaptation.safetensors", name="run")  # in the place of the one before
+                record = pipe.adaptations["run"].record
+                figures = scorer.scores(drawn(pipe, latents))
+                rows[method].append(figures | {k: record[k] for k in ("samples", "seconds", "reached")})
+                if seed == 0:
+                    pictures[method] = drawn(pipe, shown)
+        pipe.set_strengths(0.0)
+        tables[f"{target:g}"] = rows
+        references = {name: refs[:SHOWN] for name, refs in scorer.references.items()}
+        name = f"{_names(hybrid).replace(' ', '')}-{target:g}.png"
+        s.out.mkdir(parents=True, exist_ok=True)
+        labelled_grid({**references, **pictures}).save(s.out / name)
+    return tables
+
+
+def labelled_grid(rows: Mapping[str, Tensor]) -> Image.Image:
+    """One row a name, written on the left: images (n, 3, size, size) in [-1, 1]."""
+    size, count = next(iter(rows.values())).shape[-1], max(len(images) for images in rows.values())
+    step, left = size + 2, 150
+    sheet = Image.new("RGB", (left + count * step, len(rows) * step), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, (name, images) in enumerate(rows.items()):
+        draw.text((left - 8, row * step + size // 2), name, "black", font=ImageFont.load_default(12), anchor="rm")
+        for column, picture in enumerate(to_uint8(images).permute(0, 2, 3, 1).numpy()):
+            sheet.paste(Image.fromarray(picture), (left + column * step, row * step))
+    return sheet
 
 
 def drawn(pipe: HDAPipeline, latents: Tensor) -> Tensor:
@@ -267,18 +327,21 @@ def table(results: Mapping[str, Any]) -> str:
     s = results["settings"]
     edges = load_edges().title
     lines = [
-        f"Source `{s['source']}`, {s['seeds']} seeds, each run ended at a mean progress of {s['target_progress']:g} "
-        f"(or after {s['images']} samples: marked *). Scored on {s['samples']} latents by {s['judge']}; the loss used "
-        f"{', '.join(s['encoder'])}. Structure: SCS of {edges} edges with the source's pictures, for the first "
-        f"{EDGE_IMAGES}. Diversity: intra-LPIPS.",
+        f"Source `{s['source']}`, {s['seeds']} seeds, each run ended where the mean progress over the last ten steps "
+        f"reached the target, or after {s['images']} samples (marked *). Scored on {s['samples']} latents that no run "
+        f"has seen, by {s['judge']}; the loss used {', '.join(s['encoder'])}. Structure: SCS of {edges} edges with the "
+        f"source's pictures, for the first {EDGE_IMAGES}. Diversity: intra-LPIPS. Similarity: mean cosine with the "
+        f"references.",
     ]
-    for hybrid, rows in results["hybrids"].items():
-        columns = list(next(iter(rows.values()))[0])
-        lines += ["", f"### {hybrid}", "", f"| method | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-        for method, runs in rows.items():
-            mark = "" if all(r.get("reached", True) for r in runs) else " *"
-            cells = [_cell([run[column] for run in runs]) for column in columns]
-            lines.append(f"| {method}{mark} | {' | '.join(cells)} |")
+    for hybrid, tables in results["hybrids"].items():
+        for target, rows in tables.items():
+            columns = list(next(iter(rows.values()))[0])
+            lines += ["", f"### {hybrid}, at a mean progress of {target}", ""]
+            lines += [f"| method | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+            for method, runs in rows.items():
+                mark = "" if all(r.get("reached", True) for r in runs) else " *"
+                cells = [_cell([run[column] for run in runs]) for column in columns]
+                lines.append(f"| {method}{mark} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -141,7 +141,7 @@ def save_adaptation(trainer: HDATrainer) -> Path:
         "settings": kept,
         "weights": {d.name: d.weight for d in trainer.domains},
         "encoders": [encoder.name for encoder in trainer.encoders],
-        "references": trainer.data_record(),
+        "references": trainer.data_record()["references"],
         "samples": trainer.images_shown,
         "seconds": round(trainer.seconds),
         "progress": trainer.progress,

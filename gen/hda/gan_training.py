@@ -80,6 +80,10 @@ class StyleGAN2Settings(TrainerSettings):
     distance_features: FeatureName = "auto"
     """Feature network of it."""
 
+    may_change = (TrainerSettings.may_change - {"accumulate"}) | {
+        "images", "epochs", "distance_every", "distance_images", "distance_features",
+    }  # fmt: skip
+
 
 class Draws(NamedTuple):
     """All that is random about a part's samples; a function of the seed and the samples' numbers."""
@@ -110,6 +114,10 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         self.judge = StyleGAN2Discriminator(channels)
         self.setup({"generator": self.generator, "discriminator": self.judge}, averaged="generator")
         self.path_mean = torch.zeros((), device=self.device)
+        zero = torch.zeros((), device=self.device)
+        self.penalties = {"r1": zero} if s.r1_gamma else {}
+        """The last value of each lazy penalty, as weighted."""
+        self.penalties |= {"path_length": zero} if s.path_weight else {}
         self._reference: Population | None = None
 
     @property
@@ -141,20 +149,20 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         drawn = [(self.data.batch(samples), self.draw(samples)) for samples in parts]
         self.generator.requires_grad_(False)
         self.judge.requires_grad_(True)
-        record = self._update("discriminator", self._judge_loss, drawn)
+        record = {"discriminator": self._update("discriminator", self._judge_loss, drawn)}
         if s.r1_gamma and number % s.r1_every == 0:
-            self._update("discriminator", self._r1, drawn)
+            self.penalties["r1"] = self._update("discriminator", self._r1, drawn)
         self.judge.requires_grad_(False)
         self.generator.requires_grad_(True)
-        record |= self._update("generator", self._generator_loss, drawn)
+        record["generator"] = self._update("generator", self._generator_loss, drawn)
         if s.path_weight and number % s.path_every == 0:
-            self._update("generator", self._path_penalty, drawn)
-        return record
+            self.penalties["path_length"] = self._update("generator", self._path_penalty, drawn)
+        return record | self.penalties
 
     def _update(
         self, name: str, loss: Callable[[Tensor, Draws], Tensor], drawn: Sequence[tuple[Tensor, Draws]]
-    ) -> dict[str, Tensor]:
-        """One optimiser step of network `name` on the loss of real images and draws; returns its mean by that name."""
+    ) -> Tensor:
+        """One optimiser step of network `name` on the loss of real images and draws; returns its mean."""
         values: list[Tensor] = []
         with self.updating(name):
             for real, draws in drawn:
@@ -162,7 +170,7 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
                 self.backward({name: value})
                 values.append(value.detach())
             self.average_gradients(name)
-        return {name: torch.stack(values).mean()}
+        return torch.stack(values).mean()
 
     def _judge_loss(self, real: Tensor, draws: Draws) -> Tensor:
         with self.accelerator.autocast():
@@ -185,10 +193,12 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         return images.contiguous(memory_format=layout)
 
     def _r1(self, real: Tensor, draws: Draws) -> Tensor:
-        """In float32 and through the plain module: compiled code cannot be differentiated twice."""
+        """In float32 and through the class's own forward: the instance's is compiled, which cannot be differentiated
+        twice, or in mixed precision."""
         s = self.settings
         real = real.detach().requires_grad_(True)
-        penalty = adversarial.r1_penalty(self.judge.forward(self._augmented(real, draws.augment[0])), real)
+        logits = StyleGAN2Discriminator.forward(self.judge, self._augmented(real, draws.augment[0]))
+        penalty = adversarial.r1_penalty(logits, real)
         return penalty * (s.r1_gamma / 2 * s.r1_every)
 
     def _path_penalty(self, real: Tensor, draws: Draws) -> Tensor:
@@ -223,12 +233,13 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         return {"images": self.frames.summary()}
 
     def extra_state(self) -> dict[str, Any]:
-        """The running mean of path lengths."""
-        return {"path_mean": self.path_mean}
+        """The running mean of path lengths, and the last penalties for the record."""
+        return {"path_mean": self.path_mean, "penalties": self.penalties}
 
     def load_extra_state(self, state: Any) -> None:
         """Take it back."""
         self.path_mean = state["path_mean"].to(self.device)
+        self.penalties = {name: value.to(self.device) for name, value in state["penalties"].items()}
 
     @torch.no_grad()
     def sample_grid(self) -> NDArray[np.uint8]:

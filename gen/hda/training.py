@@ -14,13 +14,14 @@ from torchvision.utils import make_grid
 
 from gen.errors import BadSetting
 from gen.hda import losses
-from gen.hda.encoders import CLIPEncoder, Encoder, load_encoder
+from gen.hda.adaptation import fingerprint
+from gen.hda.encoders import CLIPEncoder, Encoder, Seen, load_encoder
 from gen.hda.networks import StyleGAN2Generator
 from gen.hda.references import DomainName, load_references, parse_domains, record
 from gen.hda.subspace import Flat, fit_flat
 from gen.media.resize import to_uint8
 from gen.training.loop import Trainer
-from gen.training.settings import Positive, TrainerSettings
+from gen.training.settings import Positive, PositiveFloat, TrainerSettings
 
 PROBES = 64
 """Latents whose features tell, before the first step, how far the source is from the domains."""
@@ -55,12 +56,15 @@ class HDASettings(TrainerSettings):
     """The generator to begin with: a model's name or folder, a rosinality .pt, an NVlabs .pkl."""
     domains: tuple[str, ...]
     """name=DIR[:alpha] for a folder of reference images, name=text:WORDS[:alpha] for words."""
-    encoders: tuple[str, ...] = ("efficientnet-lite0@128",)
+    encoders: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "efficientnet-lite0@128",
+        "efficientnet-lite0-style@64",
+    )
     """Frozen encoders, family[:model][@pixels]; their losses are added up."""
 
     method: Literal["hda", "nada"] = "hda"
     """hda: distance and direction to each domain's flat; nada: one direction for all, mean to mean."""
-    direction_weight: float | Literal["auto"] = 0.5
+    direction_weight: float | Literal["auto"] = 0.1
     """lambda, the weight of the direction loss; auto: as strong a gradient as that of the distance loss."""
     rank: Annotated[int, Field(ge=0)] | None = None
     """Dimensions of a domain's flat; none: all that the references span; 0: their mean point."""
@@ -71,17 +75,18 @@ class HDASettings(TrainerSettings):
     detach_foot: bool = False
     """Let no gradient through the foot of the perpendicular in the direction loss."""
     sequential: bool = False
-    """The domains one after another instead of all at once: each until its own progress reaches `target_progress`, or
-    for an equal part of the images where there is no target."""
-    structure_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the cross-domain spatial structure loss, by the first encoder that knows places."""
+    """The domains one after another instead of all at once: each but the last until its own progress reaches
+    `target_progress` or stalls, or for an equal part of the images where there is no target."""
+    structure_weight: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the cross-domain spatial structure loss, which keeps a face the same face, by the first encoder that
+    knows places; 0: HDA as published."""
     source_words: str = "photo"
     """What the source shows, in words, for domains given by words."""
-    layers: Layers = "nada"
-    """What learns: nada: constant and styled convolutions; all: colours too; affine: the styles' affine maps alone;
-    shape: the coarse half of the convolutions; texture: the fine half and the colours."""
+    layers: Layers = "all"
+    """What learns: all: constant, styled convolutions and colours; nada: without the colours; affine: the styles'
+    affine maps alone; shape: the coarse half of the convolutions; texture: the fine half and the colours."""
 
-    images: Positive | None = 2400
+    images: Positive | None = 3200
     """Samples to draw; training may stop before."""
     batch: Positive = 8
     """Samples in one step."""
@@ -91,12 +96,14 @@ class HDASettings(TrainerSettings):
     """Samples over which the learning rate rises."""
     ema_half_life: Positive = 200
     """Samples after which a weight's share in the averaged weights has halved."""
-    ema_ramp: float | None = 0.25
+    ema_ramp: PositiveFloat | None = 0.25
     """Half-life at the start, as a share of the samples drawn so far."""
     stop_when_stalled: bool = True
     """End where the mean progress gained less than half a percent over 50 steps."""
     target_progress: Annotated[float, Field(gt=0, lt=1)] | None = None
     """End where the mean progress reaches this, to compare methods at the same adaptation."""
+
+    may_change = TrainerSettings.may_change | {"images", "stop_when_stalled", "target_progress"}
     log_every: Positive = 80
     """Samples between two lines of metrics."""
     sample_every: Positive = 800
@@ -139,25 +146,31 @@ class HDATrainer(Trainer[HDASettings]):
         size = self.probes.shape[-1]
         self.references = {d.name: load_references(d.folder, size) for d in self.domains if d.folder is not None}
         self.targets = [self._targets(encoder) for encoder in self.encoders]
+        for domain, seen in zip(self.domains, zip(*self.targets, strict=True), strict=True):
+            if not any(seen):
+                raise BadSetting(f"--domain {domain.name}: words need the encoder clip; add --encoder clip.")
         self.placing = placing_encoder(self.encoders) if s.structure_weight else None
         self.setup({"generator": self.generator}, averaged="generator")
         self._recent: list[Tensor] = []
         self._progress: list[float] = []
         self._stage = 0
-        """Domains that reached the target, where they come one after another."""
+        """The domain that is learnt, where they come one after another."""
         self.windows: list[float] = []
         """Mean progress of all domains over each ten steps so far."""
+        self._stage_windows: list[float] = []
+        """The same since the stage began; one after another, of its own domain."""
 
     @torch.no_grad()
-    def _targets(self, encoder: Encoder) -> list[Target]:
+    def _targets(self, encoder: Encoder) -> list[Target | None]:
         source = encoder(self.probes)
         return [self._target(encoder, domain, source) for domain in self.domains]
 
-    def _target(self, encoder: Encoder, domain: DomainName, source: Tensor) -> Target:
+    def _target(self, encoder: Encoder, domain: DomainName, source: Tensor) -> Target | None:
+        """None where the domain is given by words, which this encoder cannot read."""
         s = self.settings
         if domain.words is not None:
             if not isinstance(encoder, CLIPEncoder):
-                raise BadSetting(f"--domain {domain.name}: words need the encoder clip, not {encoder.name}.")
+                return None
             towards = encoder.text(domain.words) - encoder.text(s.source_words)
             return Target(None, towards, DELTA_SHARE * float(towards.norm()), float("nan"))
         features = encoder(self.references[domain.name].images.to(self.device))
@@ -169,28 +182,31 @@ class HDATrainer(Trainer[HDASettings]):
     @property
     def total_images(self) -> int:
         """As set."""
-        return self.settings.images or 2400
+        return self.settings.images or 3200
 
     @property
     def finished(self) -> bool:
         """All samples have been drawn, progress has stalled, or it is where it should be."""
-        return super().finished or self.reached or self.stalled
+        return super().finished or self.reached or (self._in_last_stage and self.stalled)
 
     @property
     def reached(self) -> bool:
-        """The mean progress is at its target; one domain after another, the last one's."""
+        """The mean progress of all domains is at its target, and each domain has had its turn."""
         target = self.settings.target_progress
-        if target is None or not self.windows:
-            return False
-        return self._stage == len(self.domains) if self.settings.sequential else self.windows[-1] >= target
+        return target is not None and self._in_last_stage and bool(self.windows) and self.windows[-1] >= target
 
     @property
     def stalled(self) -> bool:
-        """The mean progress has nearly stopped to rise."""
-        if not self.settings.stop_when_stalled or len(self.windows) < 2 * STALL_WINDOWS:
+        """The mean progress, or of domains in turn the present one's, has nearly stopped to rise."""
+        seen = self._stage_windows
+        if not self.settings.stop_when_stalled or len(seen) < 2 * STALL_WINDOWS:
             return False
-        before, now = self.windows[-2 * STALL_WINDOWS : -STALL_WINDOWS], self.windows[-STALL_WINDOWS:]
+        before, now = seen[-2 * STALL_WINDOWS : -STALL_WINDOWS], seen[-STALL_WINDOWS:]
         return sum(now) / len(now) < sum(before) / len(before) + STALL_GAIN
+
+    @property
+    def _in_last_stage(self) -> bool:
+        return not self.settings.sequential or self._stage == len(self.domains) - 1
 
     @property
     def progress(self) -> dict[str, float]:
@@ -230,25 +246,27 @@ class HDATrainer(Trainer[HDASettings]):
             with torch.no_grad():
                 before = self.draw(self.source, z)
             after = self.draw(self.generator, z)
-            features = [self._features(encoder, before, after) for encoder in self.encoders]
+            with torch.no_grad():
+                seen_before = [self._look(encoder, before) for encoder in self.encoders]
+            seen_after = [self._look(encoder, after) for encoder in self.encoders]
         terms: dict[str, Tensor] = {}
         progress: dict[str, Tensor] = {}
         for place, (domain, weight) in enumerate(zip(self.domains, self.weights(), strict=True)):
-            seen = [(*f, targets[place]) for f, targets in zip(features, self.targets, strict=True)]
+            seen = [
+                (b.features, a.features, targets[place])
+                for b, a, targets in zip(seen_before, seen_after, self.targets, strict=True)
+                if targets[place]
+            ]
             if weight:
                 terms |= self._domain_terms(domain.name, weight, seen)
             progress[f"progress/{domain.name}"] = torch.stack([progress_of(*one) for one in seen]).mean()
-        if self.placing is not None:
-            with torch.no_grad():
-                places = self.placing.tokens(before)
-            structure = losses.spatial_structure(places, self.placing.tokens(after))
-            terms["structure"] = self.settings.structure_weight * structure
+        for b, a in zip(seen_before, seen_after, strict=True):
+            if b.tokens is not None and a.tokens is not None:
+                terms["structure"] = self.settings.structure_weight * losses.spatial_structure(b.tokens, a.tokens)
         return terms, progress
 
-    def _features(self, encoder: Encoder, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            source = encoder(before)
-        return source, encoder(after)
+    def _look(self, encoder: Encoder, images: Tensor) -> Seen:
+        return encoder.look(images) if encoder is self.placing else Seen(encoder(images), None)
 
     def _domain_terms(
         self, name: str, weight: float, seen: Sequence[tuple[Tensor, Tensor, Target]]
@@ -281,11 +299,7 @@ class HDATrainer(Trainer[HDASettings]):
         """alpha of each domain at this step."""
         if not self.settings.sequential:
             return [d.weight for d in self.domains]
-        now = len(self.domains) * self.images_shown // self.total_images
-        if self.settings.target_progress is not None:
-            now = self._stage
-        now = min(now, len(self.domains) - 1)
-        return [float(place == now) for place in range(len(self.domains))]
+        return [float(place == self._stage) for place in range(len(self.domains))]
 
     def _follow(self, means: Mapping[str, Tensor]) -> None:
         """Keep the progress of the domains, a window of steps at a time."""
@@ -293,11 +307,19 @@ class HDATrainer(Trainer[HDASettings]):
         self._recent.append(self.mean_over_processes(values))
         if len(self._recent) == WINDOW:
             self._progress = torch.stack(self._recent).mean(0).tolist()
-            self.windows.append(sum(self._progress) / len(self._progress))
             self._recent.clear()
-            target = self.settings.target_progress
-            if target is not None and self._stage < len(self.domains) and self._progress[self._stage] >= target:
+            self.windows.append(sum(self._progress) / len(self._progress))
+            in_turn = self.settings.sequential
+            self._stage_windows.append(self._progress[self._stage] if in_turn else self.windows[-1])
+            if not self._in_last_stage and self._stage_is_over():
                 self._stage += 1
+                self._stage_windows.clear()
+
+    def _stage_is_over(self) -> bool:
+        target = self.settings.target_progress
+        if target is None:
+            return len(self.domains) * self.images_shown >= (self._stage + 1) * self.total_images or self.stalled
+        return self._stage_windows[-1] >= target or self.stalled
 
     def latents(self, samples: Sequence[int]) -> Tensor:
         """z of these numbers of the run's endless sequence of samples, (B, z_dim)."""
@@ -311,18 +333,25 @@ class HDATrainer(Trainer[HDASettings]):
         return generator(z)
 
     def data_record(self) -> dict[str, Any]:
-        """The references, by content."""
-        return {name: record(references) for name, references in self.references.items()}
+        """The source and the references, by content."""
+        references = {name: record(references) for name, references in self.references.items()}
+        return {"source": fingerprint(self.source), "references": references}
 
     def extra_state(self) -> dict[str, Any]:
         """What decides when to stop."""
-        return {"recent": self._recent, "windows": self.windows, "progress": self._progress, "stage": self._stage}
+        return {
+            "recent": self._recent,
+            "windows": self.windows,
+            "progress": self._progress,
+            "stage": self._stage,
+            "stage_windows": self._stage_windows,
+        }
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take it back."""
         self._recent = [t.to(self.device) for t in state["recent"]]
         self.windows, self._progress = list(state["windows"]), list(state["progress"])
-        self._stage = state["stage"]
+        self._stage, self._stage_windows = state["stage"], list(state["stage_windows"])
 
     @torch.no_grad()
     def sample_grid(self) -> NDArray[np.uint8]:
@@ -348,9 +377,9 @@ def progress_of(source: Tensor, adapted: Tensor, target: Target) -> Tensor:
 def placing_encoder(encoders: Sequence[Encoder]) -> Encoder:
     """The first encoder that gives features of places. Raises `BadSetting` where there is none."""
     for encoder in encoders:
-        if type(encoder).tokens is not Encoder.tokens:
+        if type(encoder).look is not Encoder.look:
             return encoder
-    raise BadSetting("structure_weight: none of the encoders knows places; efficientnet-lite0 and dinov2 do.")
+    raise BadSetting("structure_weight: none of the encoders knows places; efficientnet-lite0, clip and dinov2 do.")
 
 
 def choose_learning(generator: nn.Module, layers: Layers) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ class Trainer(ABC, Generic[S]):
 
     def __init__(self, settings: S) -> None:
         self.settings = settings
+        AcceleratorState._reset_state()  # another trainer of this program may have had another precision
         self.accelerator = Accelerator(
             cpu=settings.device == "cpu", mixed_precision="bf16" if settings.precision == "bf16" else "no"
         )
@@ -199,7 +201,7 @@ class Trainer(ABC, Generic[S]):
         for name, optimizer in self.optimizers.items():
             set_lr(optimizer, self.learning_rate(name, before / self.total_images))
         losses = self.step(self.share_of(before))
-        self.ema.decay = self.ema_decay()
+        self.ema.decay = self.ema.min_decay = self.ema_decay()  # both: diffusers has a schedule of its own between
         self.ema.step(self.averaged.parameters())
         self._losses.append((before, list(losses), torch.stack(list(losses.values()))))
         self.images_shown = before + batch
@@ -302,7 +304,7 @@ class Trainer(ABC, Generic[S]):
         if path is None:
             return
         state = load_checkpoint(path, self.device)
-        check_same_run(state["settings"], as_record(self.settings))
+        check_same_run(state["settings"], as_record(self.settings), self.settings.may_change)
         check_same_run(state["data"], self.data_record())
         for name, network in self.raw.items():
             network.load_state_dict(state["networks"][name])

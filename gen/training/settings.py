@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
@@ -15,9 +15,6 @@ T = TypeVar("T")
 
 Positive = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
-
-MAY_CHANGE = {"preset", "out", "device", "log_every", "sample_every", "checkpoint_every", "accumulate", "compile"}
-"""Settings that a resumed run may change, because the weights do not depend on them (but for rounding)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +56,11 @@ class TrainerSettings:
     device: Literal["auto", "cpu"] = "auto"
     """auto: the GPU where there is one."""
 
+    may_change: ClassVar[frozenset[str]] = frozenset(
+        {"preset", "out", "device", "log_every", "sample_every", "checkpoint_every", "accumulate", "compile"}
+    )
+    """What a resumed run may change, because the weights up to then do not depend on it (but for rounding)."""
+
 
 def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
     """A `kind` from mappings, later ones winning; strings are converted. Raises `BadSetting` naming the field."""
@@ -98,10 +100,10 @@ def as_record(settings: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(settings), default=str))
 
 
-def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], may_change: Set[str] = frozenset()) -> None:
     """Raises `BadSetting` when a resumed run would not be the run that was begun."""
     for name in sorted(old.keys() | new.keys()):
-        if name not in MAY_CHANGE and old.get(name) != new.get(name):
+        if name not in may_change and old.get(name) != new.get(name):
             raise BadSetting(
                 f"{name}: the run in this folder was begun with {old.get(name)!r}, not {new.get(name)!r}; "
                 f"use the old value to go on with it, or another --out for a new run."

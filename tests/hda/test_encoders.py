@@ -34,7 +34,7 @@ class TestLite:
         assert alike[0] < alike[1]
 
     def test_tokens_have_places(self, images: torch.Tensor) -> None:
-        assert load_encoder("efficientnet-lite0@128").tokens(images).shape == (3, 64, 112)
+        assert load_encoder("efficientnet-lite0@128").look(images).tokens.shape == (3, 64, 112)
 
 
 class TestEvery:
@@ -70,7 +70,7 @@ class TestEvery:
 
     def test_places_are_not_everywhere(self, images: torch.Tensor) -> None:
         with pytest.raises(BadSetting, match="no tokens of places"):
-            load_encoder("squeezenet").tokens(images)
+            load_encoder("squeezenet").look(images)
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ class TestTransformers:
         Dinov2Model(small).save_pretrained(tmp_path)
         encoder = load_encoder(f"dinov2:{tmp_path}@56")
         assert encoder(images).shape == (3, 16)
-        assert encoder.tokens(images).shape == (3, 16, 16)
+        assert encoder.look(images).tokens.shape == (3, 16, 16)
         with pytest.raises(BadSetting, match="multiple of 14"):
             load_encoder(f"dinov2:{tmp_path}@60")
 
