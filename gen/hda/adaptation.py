@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,16 @@ class Adaptation:
             with safe_open(path, "pt") as file:
                 header = file.metadata() or {}
                 difference = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return cls(header["name"], header["source"], difference, json.loads(header["record"]))
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            return cls(plain_name(header["name"]), header["source"], difference, json.loads(header["record"]))
+        except (SafetensorError, KeyError, ValueError) as error:
             raise BadInput(f"{path}: this is not an adaptation written by `gen adapt`, or it is damaged.") from error
+
+
+def plain_name(name: str) -> str:
+    """The name, if it can be that of a file. Raises `ValueError` for what would lead elsewhere."""
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise ValueError(name)
+    return name
 
 
 def fingerprint(generator: nn.Module) -> str:

@@ -28,6 +28,9 @@ TORCH_LEGACY = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
 MAPPING_RATE = 0.01
 """The learning rate multiplier of our mapping network, and of every published one."""
 
+MOST_LEVELS = 9
+"""4 to 1024 pixels."""
+
 LATENTS = 10_000
 """Latents whose w are averaged where a file has no average of its own."""
 
@@ -221,12 +224,16 @@ def _load_pickle(path: Path, file: IO[bytes]) -> Any:
         raise _damaged(path, error) from error
 
 
-def _modules(module: _Call, prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Prefix of its names -> attributes, for a network's note and those of its parts."""
+def _modules(module: _Call, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Prefix of its names -> attributes, for a network's note and those of its parts, each of which has one place."""
+    seen = set() if seen is None else seen
+    if id(module) in seen:
+        raise ValueError(f"{prefix} stands in two places")
+    seen.add(id(module))
     state = module.arguments[0]["state"]
     yield prefix, state
     for name, child in state["_modules"].items():
-        yield from _modules(child, f"{prefix}{name}.")
+        yield from _modules(child, f"{prefix}{name}.", seen)
 
 
 def _own(state: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -317,6 +324,10 @@ def _generator(path: Path, weights: Weights) -> StyleGAN2Generator:
     if not mapping_layers:
         raise BadInput(f"{path}: the generator has no mapping network.")
     levels = range(_count(r"to_rgbs\.(\d+)", weights))
+    if len(levels) > MOST_LEVELS:
+        raise BadInput(
+            f"{path}: its pictures would have {4 * 2 ** (len(levels) - 1)} pixels a side; 1024 are the most."
+        )
     with torch.device("meta"):  # no memory is taken before the shapes are known to agree
         generator = StyleGAN2Generator(
             tuple(_length(path, weights, f"convs.{2 * j}.conv.weight", -4) for j in levels),

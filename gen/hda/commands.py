@@ -95,10 +95,10 @@ class AdaptArguments:
     out: Path
     """Run directory, for example runs/sketched-sunglasses."""
     encoder: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Frozen encoders, family[:model][@pixels]: efficientnet-lite0 (the default, at 128), efficientnet-lite0-grid,
-    squeezenet, clip, dinov2, timm:MODEL. Several are an ensemble."""
+    """Frozen encoders, family[:model][@pixels]: efficientnet-lite0, efficientnet-lite0-style (the default is both),
+    efficientnet-lite0-grid, squeezenet, clip, dinov2, timm:MODEL. Several are an ensemble."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A setting of HDASettings as field=value, for example --set direction_weight=0.1 --set layers=affine."""
+    """A setting of HDASettings as field=value, for example --set direction_weight=0.5 --set layers=affine."""
     full: bool = False
     """Also write a model folder, source and adaptation together, as OUT/model."""
     check: bool = False
@@ -118,6 +118,11 @@ def adapt(arguments: Sequence[str]) -> int:
         given["encoders"] = chosen.encoder
     settings = _in_a_folder(make_settings(HDASettings, given, parse_overrides(chosen.set)))
     pipe = HDAPipeline.from_pretrained(settings.source)
+    if pipe.adaptations:
+        raise BadSetting(
+            f"--source {settings.source}: this model is adapted already ({', '.join(pipe.adaptations)}); adapt its "
+            f"source generator, and blend the adaptations with gen generate --adaptation A:0.5 --adaptation B:0.5."
+        )
     trainer = HDATrainer(settings, pipe.generator)
     trainer.accelerator.print(report(trainer))
     if chosen.check:
@@ -158,11 +163,14 @@ class GenerateArguments:
     walk: bool = False
     """Also a clip that wanders through the seeds and returns."""
     morph: bool = False
-    """Also a clip in which the seeds go from the source to the adapted domain and back."""
+    """Also a clip in which the seeds go from the source to the adapted domain and back; with several adaptations, from
+    one to the next and back to the first."""
     seconds: float = 6.0
     """Length of a clip."""
     rate: int = 24
     """Frames a second."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: the GPU where there is one."""
 
 
 def generate(arguments: Sequence[str]) -> int:
@@ -191,6 +199,8 @@ class InvertArguments:
     """A latent for each layer (W+): closer to the photo; otherwise one for all (W): easier to edit."""
     seed: int = 0
     """Seed of the latent noise."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: the GPU where there is one."""
 
 
 def invert(arguments: Sequence[str]) -> int:
@@ -223,9 +233,14 @@ def parse_adaptation(text: str) -> tuple[Path, float]:
 
 
 def _in_a_folder(settings: Any) -> Any:
-    if settings.out.exists() and not settings.out.is_dir():
-        raise BadSetting(f"--out {settings.out}: this is a file; a run needs a folder.")
+    check_folder(settings.out)
     return settings
+
+
+def check_folder(out: Path) -> None:
+    """Raises `BadSetting` where `out` is a file."""
+    if out.exists() and not out.is_dir():
+        raise BadSetting(f"--out {out}: this is a file; a folder is needed.")
 
 
 def _stopped(trainer: Any) -> int:

@@ -17,6 +17,7 @@ from torchvision.utils import make_grid
 from tqdm import tqdm
 
 from gen.errors import BadInput, BadSetting
+from gen.hda.commands import check_folder, parse_adaptation
 from gen.hda.inversion import invert
 from gen.hda.pipeline import HDAPipeline, parse_seeds
 from gen.hda.references import square
@@ -37,14 +38,17 @@ CLIP_SIDE = 256
 
 def draw_all(chosen: "GenerateArguments") -> int:
     """`gen generate`: NAME.png for each latent, grid.png, and the clips that were asked for."""
-    pipe = load_blended(chosen.model, chosen.adaptation)
+    check_folder(chosen.out)
+    if chosen.morph and not chosen.adaptation:
+        raise BadSetting("--morph needs --adaptation FILE: it goes from the source to the adapted domain.")
+    pipe = load_blended(chosen.model, chosen.adaptation, chosen.device)
     names, latents = _latents(pipe, chosen)
     given = dict(pipe.strengths)
+    factors = _strengths(chosen.strengths)
     chosen.out.mkdir(parents=True, exist_ok=True)
     for name, image in zip(names, pipe(latents=latents).images, strict=True):
         _save(chosen.out / f"{name}.png", image)
     if given:
-        factors = _strengths(chosen.strengths)
         _save(chosen.out / "grid.png", Image.fromarray(strength_grid(pipe, latents, factors)))
         print(f"grid.png: the same latents at strengths {', '.join(f'{k:g}' for k in factors)}")
     frames = max(2, round(chosen.seconds * chosen.rate))
@@ -52,19 +56,17 @@ def draw_all(chosen: "GenerateArguments") -> int:
         path = walk(pipe, latents, frames)
         write_clip(chosen.out / "walk.mp4", (_enlarged(f) for f in _shown(path, frames, "walk")), chosen.rate)
     if chosen.morph:
-        if not given:
-            raise BadSetting("--morph needs --adaptation FILE: it goes from the source to the adapted domain.")
         path = morph(pipe, latents[:16], frames)
         write_clip(chosen.out / "morph.mp4", (_enlarged(f) for f in _shown(path, frames, "morph")), chosen.rate)
     print(f"{len(names)} pictures in {chosen.out}")
     return 0
 
 
-def load_blended(model: str, adaptations: Sequence[str]) -> HDAPipeline:
-    """The model with its adaptations at their strengths."""
-    from gen.hda.commands import parse_adaptation
-
+def load_blended(model: str, adaptations: Sequence[str], device: str) -> HDAPipeline:
+    """The model with its adaptations at their strengths, on the GPU where there is one, unless `device` is cpu."""
     pipe = HDAPipeline.from_pretrained(model)
+    pipe.to("cuda" if device == "auto" and torch.cuda.is_available() else "cpu")
+    pipe.generator.requires_grad_(False)
     for text in adaptations:
         path, strength = parse_adaptation(text)
         name, number = path.stem, 2
@@ -85,7 +87,7 @@ def _latents(pipe: HDAPipeline, chosen: "GenerateArguments") -> tuple[list[str],
             raise BadInput(
                 f"{chosen.latents}: {name} has the shape {tuple(w.shape)}; this model wants ({layers}, {width})."
             )
-    return list(named), torch.stack([w.expand(layers, -1) for w in named.values()])
+    return list(named), torch.stack([w.expand(layers, -1) for w in named.values()]).to(pipe.device)
 
 
 def load_latents(path: Path) -> dict[str, Tensor]:
@@ -123,12 +125,16 @@ def walk(pipe: HDAPipeline, latents: Tensor, frames: int) -> Iterator[Pixels]:
 
 
 def morph(pipe: HDAPipeline, latents: Tensor, frames: int) -> Iterator[Pixels]:
-    """The same latents while the strengths go from 0 to what they are and back, as a sheet (H, W, 3) a frame."""
+    """The same latents while the domain changes, as a sheet (H, W, 3) a frame: a closed way, from the source to the
+    adaptation and back, or with several adaptations from each to the next."""
     given = dict(pipe.strengths)
+    poses = [{name: k} for name, k in given.items()] if len(given) > 1 else [{}, given]
     columns = max(1, min(4, len(latents)))
     for index in range(frames):
-        rise = 0.5 - 0.5 * np.cos(2 * np.pi * index / frames)
-        pipe.set_strengths({name: rise * k for name, k in given.items()})
+        place, way = divmod(index * len(poses) / frames, 1)
+        here, there = poses[int(place)], poses[(int(place) + 1) % len(poses)]
+        rise = 0.5 - 0.5 * np.cos(np.pi * way)
+        pipe.set_strengths({n: (1 - rise) * here.get(n, 0.0) + rise * there.get(n, 0.0) for n in given})
         drawn = [torch.from_numpy(a).permute(2, 0, 1) for a in pipe(latents=latents, output_type="np").images]
         yield make_grid(drawn, nrow=columns, padding=0).permute(1, 2, 0).numpy()
     pipe.set_strengths(given)
@@ -151,13 +157,15 @@ def _save(path: Path, image: Image.Image) -> None:
 
 def invert_all(chosen: "InvertArguments") -> int:
     """`gen invert`: latents.safetensors, and NAME.png = photo | inverted | adapted, for each photo that can be read."""
-    pipe = load_blended(chosen.model, chosen.adaptation)
+    check_folder(chosen.out)
+    pipe = load_blended(chosen.model, chosen.adaptation, chosen.device)
     given = dict(pipe.strengths)
     photos, failed = _read_photos(chosen.photos, pipe.generator.size)
     perceptual = load_perceptual().to(pipe.device)
-    pipe.set_strengths(0.0)  # a latent belongs to the source, where the mapping was learnt
+    chosen.out.mkdir(parents=True, exist_ok=True)
     latents: dict[str, Tensor] = {}
     for name, photo in photos.items():
+        pipe.set_strengths(0.0)  # a latent belongs to the source, where the mapping was learnt
         with tqdm(total=chosen.steps, desc=name, disable=None) as bar:
             image = photo[None].to(pipe.device)
 
@@ -169,10 +177,7 @@ def invert_all(chosen: "InvertArguments") -> int:
                 pipe.generator, image, perceptual, chosen.steps, chosen.extended, seed=chosen.seed, progress=show
             )
         latents[name] = w[0].cpu().contiguous()
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    for name, w in latents.items():
-        _save(chosen.out / f"{name}.png", _side_by_side(pipe, photos[name], w, given))
-    if latents:
+        _save(chosen.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given))
         with write_atomically(chosen.out / "latents.safetensors") as partial:
             save_file(latents, partial)
     for reason in failed:

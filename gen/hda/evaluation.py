@@ -174,8 +174,10 @@ def check_not_stale(s: EvaluateSettings, job: Job) -> None:
         return
     record, settings = json.loads(path.read_text()), run_settings(s, job)
     check_same_run(record["settings"], as_record(settings), {"preset", "out", "device"})
+    size = HDAPipeline.from_pretrained(s.source).generator.size
     for domain in parse_domains(settings.domains):
-        now = load_references(domain.folder, HDAPipeline.from_pretrained(s.source).generator.size).hashes
+        assert domain.folder is not None
+        now = load_references(domain.folder, size).hashes
         if list(now) != record["data"]["references"][domain.name]["hashes"]:
             raise BadSetting(f"{domain.folder}: its pictures are not those of {path.parent}; take another --out.")
 

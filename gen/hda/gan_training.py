@@ -64,6 +64,8 @@ class StyleGAN2Settings(TrainerSettings):
     """Weight of R1, halved in the loss. About 0.0002 size^2 / batch, more for small sets."""
     r1_every: Positive = 16
     """Steps between two R1 steps; the penalty is multiplied by as much."""
+    mixing: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Share of samples whose fine layers take another w than their coarse ones."""
     path_weight: float = 2.0
     """Weight of the path length penalty; 0 leaves it out."""
     path_every: Positive = 4
@@ -89,7 +91,9 @@ class Draws(NamedTuple):
     """All that is random about a part's samples; a function of the seed and the samples' numbers."""
 
     z: Tensor
-    """(B, z_dim)."""
+    """(B, 2, z_dim): for the coarse and for the fine layers."""
+    crossing: Tensor
+    """(B,), the first layer that takes the second; the number of layers where none does."""
     noise: list[Tensor]
     """(B, 1, r, r) a convolution."""
     augment: Tensor
@@ -107,7 +111,7 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
             raise BadSetting(f"size: {s.size} is not a power of two; 64, 128 and 256 are.")
         super().__init__(settings)
         with self.accelerator.main_process_first():
-            self.frames = load_frames("images", s.data, s.out / "cache", s.size, (s.size, s.size))
+            self.frames = load_frames("images", s.data, s.out / "cache", s.size, (s.size, s.size), square=True)
         self.data = ImageData(self.frames, s.size, s.seed, self.device, s.flip)
         self.generator = make_generator(s)
         channels = self.generator.config["channels"]
@@ -174,7 +178,7 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
 
     def _judge_loss(self, real: Tensor, draws: Draws) -> Tensor:
         with self.accelerator.autocast():
-            fake = self.generator(draws.z, noise=draws.noise)
+            fake = self.generator.synthesis(self._styles(draws), draws.noise)
             logits = [
                 self.judge(self._augmented(images, draw))
                 for images, draw in zip((real, fake), draws.augment, strict=True)
@@ -183,7 +187,7 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
 
     def _generator_loss(self, real: Tensor, draws: Draws) -> Tensor:
         with self.accelerator.autocast():
-            fake = self.generator(draws.z, noise=draws.noise)
+            fake = self.generator.synthesis(self._styles(draws), draws.noise)
             logits = self.judge(self._augmented(fake, draws.augment[1]))
         return adversarial.non_saturating_generator(logits)
 
@@ -204,13 +208,19 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
     def _path_penalty(self, real: Tensor, draws: Draws) -> Tensor:
         s = self.settings
         half = max(1, len(draws.z) // 2)
-        ws = self.generator.mapping(draws.z[:half]).unsqueeze(1).repeat(1, self.generator.layers, 1)
+        ws = self._styles(draws)[:half]
         images = self.generator.synthesis(ws, [noise[:half] for noise in draws.noise])
         random = torch.Generator(self.device).manual_seed(s.seed ^ self.images_shown)
         directions = torch.randn(images.shape, generator=random, device=self.device)
         lengths = adversarial.path_lengths(images, ws, directions)
         self.path_mean = torch.lerp(self.path_mean, self.mean_over_processes(lengths.detach().mean()), PATH_DECAY)
         return (lengths - self.path_mean).square().mean() * (s.path_weight * s.path_every)
+
+    def _styles(self, draws: Draws) -> Tensor:
+        """w for each layer, (B, layers, w_dim), with style mixing (Karras et al. 2019)."""
+        coarse, fine = self.generator.mapping(draws.z.flatten(0, 1)).unflatten(0, (-1, 2)).unsqueeze(2).unbind(1)
+        layers = torch.arange(self.generator.layers, device=self.device)
+        return torch.where((layers < draws.crossing[:, None]).unsqueeze(2), coarse, fine)
 
     def draw(self, samples: Sequence[int]) -> Draws:
         """What is random about these samples; each has its own stream, so that it does not matter who draws it."""
@@ -222,11 +232,15 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         uniform: list[Tensor] = []
         for sample in samples:
             random.manual_seed(int(np.random.default_rng((s.seed, sample, 4)).integers(2**63)))
-            normal.append(torch.randn(s.z_dim + sum(areas), generator=random, device=self.device))
-            uniform.append(torch.rand(2, DRAWS, generator=random, device=self.device))
-        z, *noise = torch.stack(normal).split([s.z_dim, *areas], dim=1)
+            normal.append(torch.randn(2 * s.z_dim + sum(areas), generator=random, device=self.device))
+            uniform.append(torch.rand(2 * DRAWS + 2, generator=random, device=self.device))
+        z, *noise = torch.stack(normal).split([2 * s.z_dim, *areas], dim=1)
         maps = [n.view(-1, 1, r, r) for n, r in zip(noise, sizes, strict=True)]
-        return Draws(z, maps, torch.stack(uniform, dim=1))
+        augment, choice = torch.stack(uniform).split([2 * DRAWS, 2], dim=1)
+        layers = self.generator.layers
+        place = 1 + (choice[:, 0] * (layers - 1)).long()
+        crossing = torch.where(choice[:, 1] < s.mixing, place, layers)
+        return Draws(z.unflatten(1, (2, -1)), crossing, maps, augment.unflatten(1, (2, DRAWS)).transpose(0, 1))
 
     def data_record(self) -> dict[str, Any]:
         """The folder, how many images, and their size as cached."""
@@ -278,6 +292,8 @@ def batched(items: Sequence[int], size: int) -> list[Sequence[int]]:
 def make_generator(s: StyleGAN2Settings) -> StyleGAN2Generator:
     """A generator of the settings' shape."""
     channels = config_f_channels(s.size, s.channel_multiplier, s.channel_max)
+    if min(channels) < 1:
+        raise BadSetting(f"channel_multiplier: {s.channel_multiplier:g} leaves no channel at {s.size} pixels.")
     return StyleGAN2Generator(channels, s.z_dim, s.z_dim, s.mapping_layers)
 
 

@@ -69,7 +69,7 @@ def w_statistics(generator: StyleGAN2Generator, count: int = 4096) -> tuple[Tens
     z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(0)).to(device)
     w = generator.mapping(z)
     mean = w.mean(0, keepdim=True)
-    return mean.unsqueeze(0), float((w - mean).square().sum(1).mean().sqrt()) / math.sqrt(generator.w_dim)
+    return mean.unsqueeze(0), float((w - mean).square().sum(1).mean().sqrt())
 
 
 def seen(images: Tensor) -> Tensor:

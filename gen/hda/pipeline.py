@@ -1,5 +1,6 @@
 """Draw images from a StyleGAN2 generator and the domains it was adapted to."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from torch import Tensor
 
 from gen import weights
 from gen.errors import BadInput, BadSetting
-from gen.hda.adaptation import Adaptation, blend, fingerprint
+from gen.hda.adaptation import Adaptation, blend, fingerprint, plain_name
 from gen.hda.networks import StyleGAN2Generator
 from gen.media.resize import to_uint8
 
 ADAPTATIONS = "adaptations"
 """Sub-folder of a model folder that holds its adaptations."""
+
+STRENGTHS = f"{ADAPTATIONS}/strengths.json"
+"""How strongly they are blended."""
 
 
 @dataclass
@@ -71,7 +75,9 @@ class HDAPipeline(DiffusionPipeline):
         except (OSError, ValueError) as error:
             raise BadInput(f"{folder}: the model cannot be loaded ({str(error).splitlines()[0]}).") from error
         for file in sorted((Path(folder) / ADAPTATIONS).glob("*.safetensors")):
-            pipe.load_adaptation(file)
+            pipe.load_adaptation(file, name=file.stem)
+        if (Path(folder) / STRENGTHS).is_file():
+            pipe.set_strengths(json.loads((Path(folder) / STRENGTHS).read_text()))
         return pipe
 
     def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -84,6 +90,8 @@ class HDAPipeline(DiffusionPipeline):
         self.set_strengths(strengths)
         for name, adaptation in self.adaptations.items():
             adaptation.save(Path(save_directory) / ADAPTATIONS / f"{name}.safetensors")
+        if strengths:
+            (Path(save_directory) / STRENGTHS).write_text(json.dumps(strengths))
 
     def load_adaptation(self, path: str | os.PathLike[str], strength: float = 1.0, name: str | None = None) -> str:
         """Add an adaptation and blend it in; returns its name. Raises `BadInput` if it belongs to another generator."""
@@ -93,7 +101,10 @@ class HDAPipeline(DiffusionPipeline):
                 f"{path}: this adaptation was made for the generator {adaptation.source}, and this one is "
                 f"{self.fingerprint}; load the one that `gen adapt` had as --source."
             )
-        name = name or adaptation.name
+        try:
+            name = plain_name(name or adaptation.name)
+        except ValueError as error:
+            raise BadSetting(f"adaptation name {name!r}: letters, digits and . + - _ only.") from error
         self.adaptations[name] = adaptation
         self.set_strengths({**self.strengths, name: strength})
         return name
@@ -162,7 +173,7 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
             raise BadSetting(f"--seeds {text}: give numbers and ranges, for example 0-15,20.")
         seeds += range(int(first), int(last or first) + 1)
     if not seeds:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,19 +42,26 @@ class DomainName:
 
 
 def parse_domain(text: str) -> DomainName:
-    """`sketch=refs/sketch`, `sketch=refs/sketch:0.5`, `angry=text:an angry face:0.3`. Raises `BadSetting`."""
+    """`sketch=refs/sketch`, `sketch=refs/sketch:0.5`, `angry=text:an angry face:0.3`. Raises `BadSetting`.
+
+    A number after the last colon is always a weight.
+    """
     name, equals, rest = text.partition("=")
     if not (equals and name and rest):
         raise BadSetting(
             f"--domain {text}: a domain is given as name=DIR, for example --domain sketch=refs/sketch:0.5."
         )
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise BadSetting(f"--domain {text}: a name has letters, digits and . - _ only.")
     place, colon, last = rest.rpartition(":")
-    weight = _number(last) if colon and place else None
+    weight = _number(last) if colon and place and place != TEXT[:-1] else None
     place = rest if weight is None else place
     weight = 1.0 if weight is None else weight
     if not math.isfinite(weight) or weight < 0:
         raise BadSetting(f"--domain {text}: the weight after the colon must be zero or more.")
     if place.startswith(TEXT):
+        if not place.removeprefix(TEXT).strip():
+            raise BadSetting(f"--domain {text}: after text: come words, for example angry=text:an angry face.")
         return DomainName(name, None, place.removeprefix(TEXT), weight)
     return DomainName(name, Path(place), None, weight)
 

@@ -253,9 +253,9 @@ class HDATrainer(Trainer[HDASettings]):
         progress: dict[str, Tensor] = {}
         for place, (domain, weight) in enumerate(zip(self.domains, self.weights(), strict=True)):
             seen = [
-                (b.features, a.features, targets[place])
+                (b.features, a.features, target)
                 for b, a, targets in zip(seen_before, seen_after, self.targets, strict=True)
-                if targets[place]
+                if (target := targets[place])
             ]
             if weight:
                 terms |= self._domain_terms(domain.name, weight, seen)
@@ -318,7 +318,8 @@ class HDATrainer(Trainer[HDASettings]):
     def _stage_is_over(self) -> bool:
         target = self.settings.target_progress
         if target is None:
-            return len(self.domains) * self.images_shown >= (self._stage + 1) * self.total_images or self.stalled
+            drawn = self.images_shown + self.settings.batch
+            return len(self.domains) * drawn >= (self._stage + 1) * self.total_images or self.stalled
         return self._stage_windows[-1] >= target or self.stalled
 
     def latents(self, samples: Sequence[int]) -> Tensor:

@@ -7,7 +7,7 @@ exactly, and two processes draw between them what one process would draw alone.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from kornia.geometry.transform import hflip
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
@@ -65,26 +65,32 @@ class Frames:
 
 
 def load_frames(
-    name: str, folder: Path, cache: Path, height: int, crop: tuple[int, int], width: int | None = None
+    name: str,
+    folder: Path,
+    cache: Path,
+    height: int,
+    crop: tuple[int, int],
+    width: int | None = None,
+    square: bool = False,
 ) -> Frames:
     """Decode every still below `folder` once, resized to `height` rows at its own aspect, into a file in `cache`.
 
-    With `width` all are squashed to height x width. The cache is used again when the files, their times and the size
-    are the same. Raises `BadInput` for a
-    missing or empty folder, for unreadable files, and for frames smaller than `crop` (rows, columns).
+    With `width` all are squashed to height x width; with `square` their middle squares are taken. The cache is used
+    again when the files, their times and the size are the same. Raises `BadInput` for a missing or empty folder, for
+    unreadable files, and for frames smaller than `crop` (rows, columns).
     """
     if not folder.is_dir():
         raise BadInput(f"{folder}: the {name} domain must be a folder of images, and there is none of that name.")
     paths = find_stills(folder)
     if not paths:
         raise BadInput(f"{folder}: no images for the {name} domain; jpg, png, webp, bmp or tiff files are needed.")
-    size = (height,) if width is None else (height, width)
+    size = (height, "square") if square else (height,) if width is None else (height, width)
     stamp = [[str(p), p.stat().st_size, p.stat().st_mtime_ns, *size] for p in paths]
     key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]
     index_file, pixel_file = cache / f"{name}-{key}.json", cache / f"{name}-{key}.u8"
     if not index_file.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        _write_cache(paths, pixel_file, index_file, height, width)
+        _write_cache(paths, pixel_file, index_file, partial(_decode_resized, height=height, width=width, square=square))
     sizes = [(int(h), int(w)) for h, w in json.loads(index_file.read_text())]
     _check_sizes(paths, sizes, crop)
     starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in sizes])]).tolist()
@@ -93,12 +99,14 @@ def load_frames(
     return Frames(name, folder, tuple(paths), pixels, tuple(starts[:-1]), tuple(sizes))
 
 
-def _write_cache(paths: Sequence[Path], pixel_file: Path, index_file: Path, height: int, width: int | None) -> None:
+def _write_cache(
+    paths: Sequence[Path], pixel_file: Path, index_file: Path, decode: Callable[[Path], NDArray[np.uint8] | str]
+) -> None:
     sizes: list[tuple[int, int]] = []
     unreadable: list[str] = []
     sweep(pixel_file.parent)
     with ThreadPoolExecutor() as pool, write_atomically(pixel_file) as partial_file, partial_file.open("wb") as out:
-        decoded = map_ahead(pool, partial(_decode_resized, height=height, width=width), paths, window=64)
+        decoded = map_ahead(pool, decode, paths, window=64)
         name = f"decoding {pixel_file.stem.split('-')[0]}"
         for frame in tqdm(decoded, total=len(paths), desc=name, leave=False, disable=None):
             if isinstance(frame, str):
@@ -112,12 +120,15 @@ def _write_cache(paths: Sequence[Path], pixel_file: Path, index_file: Path, heig
         partial_file.write_text(json.dumps(sizes))
 
 
-def _decode_resized(path: Path, height: int, width: int | None = None) -> NDArray[np.uint8] | str:
-    """The frame at `height` rows, at its own aspect unless `width` is given, or why it cannot be read."""
+def _decode_resized(path: Path, height: int, width: int | None = None, square: bool = False) -> NDArray[np.uint8] | str:
+    """The frame, or its middle square, at `height` rows, at its own aspect unless `width` is given; or why it cannot
+    be read."""
     try:
         image = Image.fromarray(decode_still(path).rgb)
     except BadInput as error:
         return str(error)
+    if square:
+        image = ImageOps.fit(image, (min(image.size), min(image.size)))
     size = (width or max(1, round(image.width * height / image.height)), height)
     if image.size != size:
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
@@ -223,10 +234,10 @@ class UnpairedData:
 
 
 class ImageData:
-    """One domain of images, whole: square, scaled to one size, flipped in half of the cases if `flip`."""
+    """One domain of square images, whole, flipped in half of the cases if `flip`."""
 
     def __init__(self, frames: Frames, size: int, seed: int, device: torch.device, flip: bool = True) -> None:
-        """`frames` cached at a height of `size`; what is wider is cut in the middle, by `batch`."""
+        """`frames` cached as squares of `size`."""
         self.frames = _to_device(frames, device)
         self.size, self.seed, self.device, self.flip = size, seed, device, flip
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
@@ -245,9 +256,7 @@ class ImageData:
 
     def image(self, index: int) -> Tensor:
         """Image `index`, not flipped, uint8 (3, size, size)."""
-        frame = self.frames.frame(index)
-        left = (frame.shape[2] - self.size) // 2
-        return frame[:, : self.size, left : left + self.size]
+        return self.frames.frame(index)
 
 
 def _to_device(frames: Frames, device: torch.device) -> Frames:

@@ -41,7 +41,7 @@ class Trainer(ABC, Generic[S]):
 
     def __init__(self, settings: S) -> None:
         self.settings = settings
-        AcceleratorState._reset_state()  # another trainer of this program may have had another precision
+        AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]  # another trainer of this program may have had another precision
         self.accelerator = Accelerator(
             cpu=settings.device == "cpu", mixed_precision="bf16" if settings.precision == "bf16" else "no"
         )

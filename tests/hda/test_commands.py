@@ -4,18 +4,21 @@ import io
 import json
 import subprocess
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gen.cli import main
 from gen.errors import BadSetting
 from gen.hda.adaptation import Adaptation
+from gen.hda.drawing import morph
 from gen.hda.evaluation import EvaluateSettings, evaluate_table
+from gen.hda.pipeline import HDAPipeline
 from tests.hda.conftest import write_pictures
 
 FAST = ["--encoder", "efficientnet-lite0@64", "--set", "images=24", "--set", "batch=4", "--set", "device=cpu"]
@@ -56,6 +59,14 @@ class TestAdapt:
         assert [d.partition("=")[0] for d in record["settings"]["domains"]] == ["red"]
         assert "=/" not in record["settings"]["domains"][0]  # no path of the machine
 
+    def test_an_adapted_model_is_no_source(self, model: Path, adaptation: Path, tmp_path: Path, red: Path) -> None:
+        pipe = HDAPipeline.from_pretrained(model)
+        pipe.load_adaptation(adaptation)
+        pipe.save_pretrained(tmp_path / "model")
+        done = run("adapt", "--source", tmp_path / "model", "--domain", f"red={red}", "--out", tmp_path / "run", *FAST)
+        assert done.returncode == 1
+        assert "this model is adapted already (red)" in done.stderr
+
     def test_check_trains_nothing(self, model: Path, tmp_path: Path, red: Path) -> None:
         arguments = ["adapt", "--source", model, "--domain", f"red={red}", "--out", tmp_path / "run", "--check", *FAST]
         done = run(*arguments)
@@ -71,6 +82,10 @@ class TestAdapt:
             (["--set", "layers=most"], "layers: Input should be"),
             (["--source", "no-such-model"], "no-such-model: no model of this name"),
             (["--encoder", "vgg"], "encoder vgg: unknown"),
+            (["--set", "encoders=[]"], "encoders: "),
+            (["--domain", "a/b=x"], "letters, digits"),
+            (["--domain", "a=text:"], "after text: come words"),
+            (["--domain", "a=text:an angry face"], "words need the encoder clip"),
         ],
     )
     def test_mistakes_get_one_sentence(
@@ -110,6 +125,26 @@ class TestGenerate:
         done = run("generate", "--model", model, "--seeds", "0", "--out", tmp_path, "--morph")
         assert done.returncode == 1
         assert "--morph needs --adaptation" in done.stderr
+        assert not list(tmp_path.iterdir())  # said before anything was drawn
+
+    def test_the_folder_must_not_be_a_file(self, model: Path, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"x")
+        for command in (["generate"], ["invert", tmp_path / "a.jpg"]):
+            done = run(*command, "--model", model, "--out", tmp_path / "file")
+            assert done.returncode == 1
+            assert "this is a file; a folder is needed" in done.stderr
+
+    def test_a_morph_of_two_goes_from_one_to_the_other(self, model: Path, tmp_path: Path) -> None:
+        pipe = HDAPipeline.from_pretrained(model)
+        latents = pipe.latents([0])
+        for seed, name in enumerate(("a", "b")):
+            change = {"to_rgbs.0.bias": torch.full((3,), 0.2 * (seed + 1))}
+            Adaptation(name, pipe.fingerprint, change, {}).save(tmp_path / f"{name}.safetensors")
+            pipe.load_adaptation(tmp_path / f"{name}.safetensors", 0.5)
+        frames = list(morph(pipe, latents, 4))
+        for frame, strengths in ((0, {"a": 0.5}), (2, {"b": 0.5}), (1, {"a": 0.25, "b": 0.25})):
+            pipe.set_strengths(strengths)
+            np.testing.assert_array_equal(frames[frame], pipe(latents=latents, output_type="np").images[0])
 
 
 class TestInvert:
@@ -138,22 +173,38 @@ class TestEvaluate:
     def test_table_of_a_hybrid(self, model: Path, tmp_path: Path, red: Path, blue: Path) -> None:
         settings = EvaluateSettings(
             hybrid=(f"red={red},blue={blue}",), out=tmp_path, source=str(model), methods="mean point,HDA λ=0.5",
-            seeds=2, target_progress=0.9, images=8, encoder=("efficientnet-lite0@64",), samples=6,
+            seeds=2, target_progress=(0.001, 0.9), images=40, encoder=("efficientnet-lite0@64",), samples=6,
         )  # fmt: skip
         results = evaluate_table(settings)
-        rows = results["hybrids"]["red + blue"]
+        rows = results["hybrids"]["red + blue"]["0.9"]
         assert {k: len(v) for k, v in rows.items()} == {"source": 1, "mean point": 2, "HDA λ=0.5": 2}
         assert rows["source"][0]["structure"] == pytest.approx(1)
         assert rows["source"][0]["progress red"] == pytest.approx(0, abs=1e-6)
         one = rows["HDA λ=0.5"][0]
         assert one["similarity, minimum"] == min(one["similarity red"], one["similarity blue"])
         text = (tmp_path / "table.md").read_text()
-        assert "| HDA λ=0.5 * |" in text  # nine tenths of the way were not gone in two steps
+        assert "| HDA λ=0.5 * |" in text  # nine tenths of the way were not gone in so few steps
         assert "±" in text
         assert json.loads((tmp_path / "results.json").read_text())["hybrids"].keys() == results["hybrids"].keys()
-        assert (tmp_path / "red+blue.png").is_file()
-
-    def test_the_judge_must_not_be_a_trainer(self, tmp_path: Path, red: Path) -> None:
-        settings = EvaluateSettings(hybrid=(f"red={red}",), out=tmp_path, judge="efficientnet-lite0")
-        with pytest.raises(BadSetting, match="would flatter"):
+        assert Image.open(tmp_path / "red+blue-0.9.png").height == 5 * 34  # red, blue, source, both methods
+        again = evaluate_table(settings)  # nothing is trained, and nothing is refused
+        assert again["hybrids"] == results["hybrids"]
+        with pytest.raises(BadSetting, match="lr: the run in this folder was begun with"):
+            evaluate_table(replace(settings, lr=0.5))
+        Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(red / "more.png")
+        with pytest.raises(BadSetting, match="its pictures are not those of"):
             evaluate_table(settings)
+
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"judge": "efficientnet-lite0-grid"}, "would flatter"),
+            ({"hybrid": ("red=text:a red face",)}, "no references to be scored against"),
+            ({"hybrid": ("red=a", "red=b")}, "every one needs names of its own"),
+            ({"methods": "magic"}, "choose from sequential"),
+        ],
+    )
+    def test_what_cannot_be_compared(self, tmp_path: Path, red: Path, changes: dict[str, object], reason: str) -> None:
+        settings = EvaluateSettings(hybrid=(f"red={red}",), out=tmp_path)
+        with pytest.raises(BadSetting, match=reason):
+            evaluate_table(replace(settings, **changes))

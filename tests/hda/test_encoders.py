@@ -1,12 +1,13 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from gen.errors import BadSetting
-from gen.hda.encoders import LiteBackbone, load_encoder
+from gen.hda.encoders import LiteBackbone, channel_statistics, load_encoder, network_of
 from gen.metrics.features import load_features
 
 
@@ -33,12 +34,33 @@ class TestLite:
         alike = [float((e(picture) * e(mirrored)).sum()) for e in (grid, pooled)]
         assert alike[0] < alike[1]
 
+    def test_style_sees_the_colour_and_not_the_place(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        picture = torch.rand(1, 3, 64, 64, generator=generator) * 2 - 1
+        grey = picture.mean(1, keepdim=True).expand_as(picture)
+        turned = picture.flip(2, 3)
+        style = load_encoder("efficientnet-lite0-style@64")
+        place, colour = (float((style(picture) - style(x)).norm()) for x in (turned, grey))
+        assert colour > 3 * place
+
+    def test_channel_statistics(self) -> None:
+        x = torch.rand(2, 3, 5, 7, dtype=torch.float64)
+        flat = x.flatten(2).numpy()
+        wanted = np.concatenate([flat.mean(2), np.sqrt(flat.var(2) + 1e-6)], 1)
+        np.testing.assert_allclose(channel_statistics(x).numpy(), wanted)
+
+    def test_looking_is_one_pass_of_both(self, images: torch.Tensor) -> None:
+        encoder = load_encoder("efficientnet-lite0@64")
+        torch.testing.assert_close(encoder.look(images).features, encoder(images))
+
     def test_tokens_have_places(self, images: torch.Tensor) -> None:
         assert load_encoder("efficientnet-lite0@128").look(images).tokens.shape == (3, 64, 112)
 
 
 class TestEvery:
-    @pytest.mark.parametrize("name", ["efficientnet-lite0@64", "efficientnet-lite0-grid@96", "squeezenet@96"])
+    @pytest.mark.parametrize(
+        "name", ["efficientnet-lite0@64", "efficientnet-lite0-grid@96", "efficientnet-lite0-style@64", "squeezenet@96"]
+    )
     def test_features_have_length_one_and_gradients_reach_the_picture(self, name: str, images: torch.Tensor) -> None:
         encoder = load_encoder(name)
         picture = images.clone().requires_grad_(True)
@@ -146,6 +168,27 @@ class TestTransformers:
         trainer = HDATrainer(run, tiny_generator())
         trainer.fit()
         assert trainer.progress["angry"] > 0.1  # the cosine of the way taken to the way wanted
+
+    def test_words_beside_pictures_with_the_structure_loss(self, clip_folder: Path, tmp_path: Path, red: Path) -> None:
+        """UniHDA: CLIP reads the words, each encoder sees the pictures, and CLIP's patches keep the places."""
+        from gen.hda.training import HDATrainer
+        from tests.hda.conftest import tiny_generator
+        from tests.hda.test_training import settings
+
+        run = settings(
+            tmp_path / "run", ["angry=text:an angry face", f"red={red}"], images=160,
+            encoders=[f"clip:{clip_folder}", "efficientnet-lite0@64"], structure_weight=0.1,
+        )  # fmt: skip
+        trainer = HDATrainer(run, tiny_generator())
+        terms, _ = trainer._terms(trainer.latents(range(4)))
+        assert terms.keys() == {"direction/angry", "distance/red", "direction/red", "structure"}
+        trainer.fit()
+        assert all(value > 0.01 for value in trainer.progress.values()), trainer.progress
+
+    def test_names_of_one_network(self) -> None:
+        assert network_of("efficientnet-lite0-grid@96") == network_of("efficientnet-lite0") == "efficientnet-lite0"
+        assert network_of("clip") == network_of("clip:openai/clip-vit-base-patch32@64")
+        assert network_of("squeezenet") != network_of("efficientnet-lite0")
 
 
 def test_timm_models_by_name(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:

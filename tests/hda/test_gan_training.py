@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gen.errors import BadInput, BadSetting
@@ -102,6 +103,45 @@ class TestTraining:
         trainer.images_shown = 10_000
         assert trainer.ema_decay() == pytest.approx(0.5 ** (4 / 100))
 
+    def test_the_average_has_the_half_life_that_is_told(self, pictures: Path, tmp_path: Path) -> None:
+        """From the first steps on: the library's own schedule, which begins lower, is not in force."""
+        trainer = StyleGAN2Trainer(settings(pictures, tmp_path, ema_half_life=4, ema_ramp=None, path_weight=0))
+        trainer.log = None
+        trainer._clock = 0.0
+        name, weight = "constant", trainer.generator.constant
+        expected = weight.detach().clone()
+        place = [n for n, _ in trainer.generator.named_parameters()].index(name)
+        for step in range(4):
+            trainer._train_one_step()
+            expected = weight.detach().clone() if step == 0 else 0.5 * (expected + weight.detach())
+            torch.testing.assert_close(trainer.ema.shadow_params[place], expected)
+
+    def test_r1_is_computed_in_float32(self, pictures: Path, tmp_path: Path) -> None:
+        trainers = [StyleGAN2Trainer(settings(pictures, tmp_path / p, precision=p)) for p in ("fp32", "bf16")]
+        penalties = [t._r1(t.data.batch(range(4)), t.draw(range(4))) for t in trainers]
+        torch.testing.assert_close(*penalties, rtol=1e-6, atol=0)
+
+    def test_fine_layers_take_another_style_in_most_samples(self, pictures: Path, tmp_path: Path) -> None:
+        trainer = StyleGAN2Trainer(settings(pictures, tmp_path))
+        draws, layers = trainer.draw(range(200)), trainer.generator.layers
+        share = float((draws.crossing < layers).float().mean())
+        assert 0.8 < share < 0.97
+        assert draws.crossing.min() == 1
+        ws, (coarse, fine) = trainer._styles(draws), trainer.generator.mapping(draws.z[7]).unbind(0)
+        for layer in range(layers):
+            wanted = coarse if layer < draws.crossing[7] else fine
+            torch.testing.assert_close(ws[7, layer], wanted, atol=1e-5, rtol=1e-4)
+        none = StyleGAN2Trainer(settings(pictures, tmp_path / "none", mixing=0.0)).draw(range(20))
+        assert (none.crossing == layers).all()
+
+    def test_a_run_may_be_made_longer(self, pictures: Path, tmp_path: Path) -> None:
+        StyleGAN2Trainer(settings(pictures, tmp_path, images=8)).fit()
+        longer = StyleGAN2Trainer(settings(pictures, tmp_path, images=16, distance_every=99))
+        longer.fit()
+        assert longer.images_shown == 16
+        with pytest.raises(BadSetting, match="accumulate: the run in this folder was begun with 1"):
+            StyleGAN2Trainer(settings(pictures, tmp_path, accumulate=2)).fit()
+
     def test_what_is_random_belongs_to_the_sample(self, pictures: Path, tmp_path: Path) -> None:
         trainer = StyleGAN2Trainer(settings(pictures, tmp_path))
         together, alone = trainer.draw([5, 6, 7]), trainer.draw([6])
@@ -122,6 +162,21 @@ class TestTraining:
     def test_sizes_are_powers_of_two(self, pictures: Path, tmp_path: Path) -> None:
         with pytest.raises(BadSetting, match="power of two"):
             StyleGAN2Trainer(settings(pictures, tmp_path, size=48))
+
+    def test_there_must_be_channels(self, pictures: Path, tmp_path: Path) -> None:
+        with pytest.raises(BadSetting, match="leaves no channel at 32 pixels"):
+            StyleGAN2Trainer(settings(pictures, tmp_path, channel_multiplier=0.0005))
+
+    @pytest.mark.parametrize("shape", [(60, 40), (40, 60)], ids=["portrait", "landscape"])
+    def test_other_shapes_are_cut_to_their_middle_square(self, tmp_path: Path, shape: tuple[int, int]) -> None:
+        height, width = shape
+        picture = np.zeros((height, width, 3), np.uint8)
+        picture[(height - 40) // 2 : (height + 40) // 2, (width - 40) // 2 : (width + 40) // 2] = 200
+        (tmp_path / "data").mkdir()
+        Image.fromarray(picture).save(tmp_path / "data" / "a.png")
+        trainer = StyleGAN2Trainer(settings(tmp_path / "data", tmp_path / "run"))
+        assert trainer.data.image(0).shape == (3, 32, 32)
+        assert (trainer.data.image(0) == 200).all()
 
 
 class TestExport:
@@ -153,7 +208,7 @@ class TestExport:
 
 class TestImageData:
     def test_an_epoch_shows_each_image_once_and_flips_about_half(self, pictures: Path, tmp_path: Path) -> None:
-        frames = load_frames("images", pictures, tmp_path, 32, (32, 32))
+        frames = load_frames("images", pictures, tmp_path, 32, (32, 32), square=True)
         data = ImageData(frames, 32, seed=1, device=torch.device("cpu"))
         whole = torch.stack([data.image(i) for i in range(12)]).float() / 127.5 - 1
         for epoch in range(2):

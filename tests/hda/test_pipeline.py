@@ -68,6 +68,15 @@ class TestAdaptation:
         with pytest.raises(BadInput, match="no such adaptation"):
             Adaptation.load(tmp_path / "none.safetensors")
 
+    def test_a_name_cannot_lead_out_of_a_folder(self, model: Path, tmp_path: Path) -> None:
+        pipe = HDAPipeline.from_pretrained(model)
+        Adaptation("../../pwned", pipe.fingerprint, {"constant": torch.ones(1)}, {}).save(tmp_path / "x.safetensors")
+        with pytest.raises(BadInput, match=r"x\.safetensors: this is not an adaptation"):
+            pipe.load_adaptation(tmp_path / "x.safetensors")
+        Adaptation("x", pipe.fingerprint, {}, {}).save(tmp_path / "y.safetensors")
+        with pytest.raises(BadSetting, match="letters, digits"):
+            pipe.load_adaptation(tmp_path / "y.safetensors", name="../y")
+
     def test_of_another_shape_is_refused(self, generator: StyleGAN2Generator) -> None:
         odd = Adaptation("odd", "", {"constant": torch.ones(1, 2, 4, 4)}, {})
         with pytest.raises(BadInput, match=r"another shape \(constant\)"):
@@ -144,13 +153,13 @@ class TestDrawing:
 
     def test_a_model_folder_brings_its_adaptations(self, model: Path, files: list[Path], tmp_path: Path) -> None:
         pipe = HDAPipeline.from_pretrained(model)
-        for file in files:
-            pipe.load_adaptation(file)
+        for file, strength, name in zip(files, (0.3, 0.5), ("a", "b"), strict=True):
+            pipe.load_adaptation(file, strength, name)
         pictures = pipe(seeds=[0], output_type="np").images
         pipe.save_pretrained(tmp_path / "full")
         np.testing.assert_array_equal(pictures, pipe(seeds=[0], output_type="np").images)  # saving changed nothing
         again = HDAPipeline.from_pretrained(tmp_path / "full")
-        assert again.strengths == {"glasses": 1.0, "sketch": 1.0}
+        assert again.strengths == {"a": 0.3, "b": 0.5}
         assert again.fingerprint == pipe.fingerprint
         difference = np.abs(np.asarray(pictures, int) - np.asarray(again(seeds=[0], output_type="np").images, int))
         assert difference.max() <= 1
@@ -165,7 +174,7 @@ class TestSeeds:
     def test_numbers_and_ranges(self) -> None:
         assert parse_seeds("0-3, 8,10-10") == [0, 1, 2, 3, 8, 10]
 
-    @pytest.mark.parametrize("text", ["", "a", "3-", "-3", "1,,2", "5-2"])
+    @pytest.mark.parametrize("text", ["", "a", "3-", "-3", "1,,2", "5-2", "²"])
     def test_nonsense(self, text: str) -> None:
         with pytest.raises(BadSetting, match="--seeds"):
             parse_seeds(text)

@@ -1,6 +1,5 @@
 """The generator in weights/, and what the project exists for: an adaptation that carries two domains at once."""
 
-import statistics
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from gen.hda.export import save_adaptation
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.references import load_references
 from gen.hda.training import HDASettings, HDATrainer
+from gen.metrics.edges import load_edges, structure_consistency
 
 MODEL = "stylegan2-faces64"
 
@@ -35,12 +35,11 @@ def test_a_hybrid_carries_both_attributes(pipe: HDAPipeline, shared_data: Path, 
     """Sketch and sunglasses, ten pictures each: judged by measures that no encoder has part in."""
     faces = shared_data / "faces"
     settings = HDASettings(
-        source=MODEL, domains=(f"sketch={faces / 'sketches'}", f"sunglasses={faces / 'sunglasses'}"), out=tmp_path,
-        images=1600, direction_weight=0.0, target_progress=0.35,
-    )  # fmt: skip
+        source=MODEL, domains=(f"sketch={faces / 'sketches'}", f"sunglasses={faces / 'sunglasses'}"), out=tmp_path
+    )
     trainer = HDATrainer(settings, pipe.generator)
     trainer.fit()
-    assert min(trainer.progress.values()) > 0.2
+    assert min(trainer.progress.values()) > 0.1
     pipe = HDAPipeline.from_pretrained(MODEL)
     latents = pipe.latents(range(5000, 5064), truncation=0.7)
     before = drawn(pipe, latents)
@@ -55,7 +54,9 @@ def test_a_hybrid_carries_both_attributes(pipe: HDAPipeline, shared_data: Path, 
 
     assert way(eye_darkness, "sunglasses") > 0.3
     assert way(brightness, "sketches") > 0.2
-    # And the faces are still different ones.
+    assert way(colourfulness, "sketches") > 0.3
+    # And the faces are still different ones, each like the one it was.
     assert after.std(0).mean() > 0.4 * before.std(0).mean()
-    assert statistics.fmean([way(brightness, "sketches"), way(eye_darkness, "sunglasses")]) < 3
-    assert torch.isfinite(colourfulness(after)).all()
+    edges = load_edges()
+    with torch.no_grad():
+        assert structure_consistency(edges(before), edges(after)).mean() > 0.6
