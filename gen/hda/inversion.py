@@ -57,7 +57,7 @@ def invert(
             for n in noise:
                 n.sub_(n.mean()).mul_(n.square().mean().rsqrt())
         if progress:
-            progress(float(distance))
+            progress(float(distance.detach()))
     found = w.detach()
     return found if extended else found[:, 0]
 

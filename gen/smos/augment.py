@@ -33,7 +33,8 @@ def augment(images: Tensor, keys: Sequence[Sequence[int]]) -> Tensor:
     """Images (B, 3, H, W) in [0, 1] -> the same, cropped, flipped, of other colours; `keys`: a seed for each.
 
     RandomResizedCrop (area .7 to 1), horizontal flip, colour jitter .3 (brightness, contrast, saturation, hue, in this
-    order), grey in one of ten: what DomainBed does, but for the jitter's order, which is random there.
+    order), grey in one of ten: what DomainBed does, but for the jitter's order, which is random there, and for crops
+    being taken of pictures that are square already.
     """
     rngs = [np.random.default_rng(tuple(key)) for key in keys]
     images = resized_crop(images, [crop_box(rng) for rng in rngs], [bool(rng.random() < 0.5) for rng in rngs])

@@ -44,6 +44,9 @@ class Backbone(nn.Module, ABC):
         """(B, 3, H, W) in [0, 1] -> features."""
         return self.features((images - self.mean) / self.std)
 
+    def check_size(self, size: int) -> None:
+        """Raises `BadSetting` for pictures of a size that the network cannot take."""
+
     @abstractmethod
     def features(self, x: Tensor) -> Features:
         """Of normalised pictures."""
@@ -154,6 +157,13 @@ class TimmBackbone(Backbone):
         self.channels = tuple(int(network.feature_info[n]["num_chs"]) for n in self.levels)
         self.width = int(network.head_hidden_size if hasattr(network, "head_hidden_size") else network.num_features)
 
+    def check_size(self, size: int) -> None:
+        """Of vision transformers the side must be a multiple of the patch's."""
+        patch = getattr(getattr(self.network, "patch_embed", None), "patch_size", None)
+        if patch and size % patch[0]:
+            near = max(1, size // patch[0]) * patch[0]
+            raise BadSetting(f"size: {self.model} has patches of {patch[0]} pixels; {near} would do, not {size}.")
+
     def _create(self, timm: Any, pretrained: bool) -> Any:
         settings = {"pretrained": pretrained, "num_classes": 0}
         try:
@@ -256,6 +266,7 @@ class Classifier(ModelMixin, ConfigMixin):
         """`classes`: their names, in the order of the logits. `size`: pixels a side that it was trained on."""
         super().__init__()
         self.body = make_backbone(backbone)  # the config has the name `backbone`
+        self.body.check_size(size)
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(self.body.width, len(classes))
 

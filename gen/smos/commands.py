@@ -22,7 +22,7 @@ class TableArguments:
 
     data: Path
     """Folder ROOT/DOMAIN/CLASS/IMAGE: PACS, VLCS, OfficeHome, TerraIncognita, DomainNet, or your own."""
-    out: Path
+    out: Path = Path("runs/smos")
     """Folder for the runs, table.md and results.json."""
     target: str = "all"
     """Domain to leave out, several with commas between, or all."""
@@ -31,47 +31,64 @@ class TableArguments:
     precursor: str | None = None
     """Classifier that it is grounded in: a folder, or a shipped one's name, for example smd-precursor."""
     method: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A row of a table: erm, miro, or NAME=ALGORITHM:PRECURSOR; may be given several times."""
-    seeds: str = "0"
-    """With commas between; published tables have 0,1,2."""
+    """A row of a table: erm, miro, or NAME=ALGORITHM:PRECURSOR,FIELD=VALUE ...; may be given several times."""
+    seeds: str = "0,1,2"
+    """With commas between."""
     preset: Literal["published", "cpu"] = "published"
     """published: ResNet-50 at 224 pixels, for a GPU; cpu: EfficientNet-Lite0 at 96 pixels, a few minutes a run."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting of SMOSSettings as field=value, for example --set js_weight=5; may be given several times."""
     engine: Literal["order", "ray"] = "order"
     """order: one run after the other; ray: as trials of Ray Tune, on all the machines of its cluster."""
-    gpus: float = 0.0
-    """GPUs of a trial, with --engine ray."""
+    gpus: float | None = None
+    """GPUs of a trial, with --engine ray; none: one where there are any."""
 
 
 def train_smos(arguments: Sequence[str]) -> int:
     """`gen train-smos`: 0 the table is whole, 130 stopped by Ctrl-C."""
     chosen = tyro.cli(TableArguments, args=list(arguments), prog="gen train-smos")
+    from accelerate import PartialState
+
     from gen.smos.table import collect, parse_method, plan, run_cells
 
+    if chosen.method and chosen.precursor:
+        raise BadSetting("--precursor belongs to --algorithm; with --method give NAME=ALGORITHM:PRECURSOR.")
     one = f"{chosen.algorithm}={chosen.algorithm}:{chosen.precursor}" if chosen.precursor else chosen.algorithm
     methods = [parse_method(text) for text in chosen.method or (one,)]
     settings = _settings(chosen.preset, {"data": chosen.data, "out": chosen.out}, chosen.set)
     cells = plan(settings, methods, chosen.target, _seeds(chosen.seeds))
-    whole = run_cells(settings, cells, chosen.engine, chosen.gpus)
-    collect(settings, cells)
-    print((settings.out / "table.md").read_text())
+    settings.out.mkdir(parents=True, exist_ok=True)
+    try:
+        whole = run_cells(settings, cells, chosen.engine, chosen.gpus)
+    finally:
+        if PartialState().is_main_process:
+            collect(settings, cells)
+            print((settings.out / "table.md").read_text())
     return 0 if whole else 130
 
 
 def _seeds(text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",")]
+        seeds = [int(part) for part in text.split(",")]
+        if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise ValueError(text)
+        return seeds
     except ValueError as error:
-        raise BadSetting(f"--seeds {text}: give whole numbers with commas between, for example 0,1,2.") from error
+        raise BadSetting(
+            f"--seeds {text}: give different whole numbers with commas between, for example 0,1,2."
+        ) from error
 
 
 def _settings(preset: str, given: dict[str, Any], pairs: Sequence[str]) -> "SMOSSettings":
+    from gen.smos.datasets import find_benchmark
     from gen.smos.training import SMOSSettings
 
-    return make_settings(
-        SMOSSettings, read_preset(PRESETS / f"{preset}.yaml"), {"preset": preset, **given}, parse_overrides(pairs)
-    )
+    layers = [read_preset(PRESETS / f"{preset}.yaml")]
+    overrides = parse_overrides(pairs)
+    if preset == "published":
+        dataset = find_benchmark(Path(given["data"]), overrides.get("dataset", "auto"))[0]
+        layers.append(read_preset(PRESETS / "protocol.yaml").get(dataset, {}))
+    return make_settings(SMOSSettings, *layers, {"preset": preset, **given}, overrides)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +124,8 @@ def train_precursor(arguments: Sequence[str]) -> int:
 
     if chosen.leave_out and (chosen.data == "scenes" or chosen.val is None):
         raise BadSetting("--leave-out needs folders: --data of `gen render-smd` and --val of its --split val.")
+    if chosen.export and chosen.data != "scenes" and chosen.val is None:
+        raise BadSetting("--export needs --val, levels that are not trained on: a card without their accuracy is none.")
     first: dict[str, Any] = {"data": chosen.data, "val": chosen.val, "dataset": "any", "swad": False}
     scratch = {"weights": "none", "frozen_norms": False} if chosen.scratch else {}
     styles = list(find_benchmark(Path(chosen.data), "any")[1]) if chosen.leave_out == "each" else [chosen.leave_out]
@@ -133,7 +152,7 @@ def train_precursor(arguments: Sequence[str]) -> int:
     if not trainer.finished:
         return 130
     trainer.report()
-    if chosen.export:
+    if chosen.export and trainer.accelerator.is_main_process:
         export_precursor(trainer, chosen.export, found, chosen.weights_license)
         print(f"written: {chosen.export}")
     return 0
@@ -150,7 +169,7 @@ class AnalyseArguments:
     out: Path
     """Folder for analysis.md, analysis.json and embeddings."""
     images: int = 500
-    """Of each domain, at most."""
+    """Of each domain's held-out fifth, at most; 20 at least."""
 
 
 def analyse_smos(arguments: Sequence[str]) -> int:

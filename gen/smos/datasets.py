@@ -97,14 +97,18 @@ class DomainSet:
 
     def place(self, name: str) -> int:
         """The number of a domain, by its name or another name of it. Raises `BadSetting` for one that is not there."""
-        names = self.names
-        known = {_plain(n): i for i, n in enumerate(names)}
-        for own, others in BENCHMARKS[self.name].domains.items() if self.name in BENCHMARKS else ():
-            if own in names:
-                known |= {_plain(other): names.index(own) for other in others}
-        if _plain(name) not in known:
-            raise BadSetting(f"target {name}: there is no such domain; choose {', '.join(names)} or all.")
-        return known[_plain(name)]
+        return self.names.index(usual_name(self.name, self.names, name))
+
+
+def usual_name(dataset: str, names: Sequence[str], given: str) -> str:
+    """The one of `names` that is meant by `given`, a name or another name of it. Raises `BadSetting` for neither."""
+    known = {_plain(n): n for n in names}
+    for own, others in BENCHMARKS[dataset].domains.items() if dataset in BENCHMARKS else ():
+        if own in names:
+            known |= {_plain(other): own for other in others}
+    if _plain(given) not in known:
+        raise BadSetting(f"target {given}: there is no such domain; choose {', '.join(names)} or all.")
+    return known[_plain(given)]
 
 
 def _plain(name: str) -> str:
@@ -116,19 +120,26 @@ def find_benchmark(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]
     """The data set's name and the folder of each domain, by usual name, in alphabetical order.
 
     `name`: one of BENCHMARKS; `any` takes all folders in `root` as domains; `auto` takes a benchmark whose domains are
-    all there, else as `any`. Raises `BadInput` or `BadSetting`, naming what is missing.
+    all there, else as `any`, but where just one is missing it says so. Raises `BadInput` or `BadSetting`.
     """
     if not root.is_dir():
         raise BadInput(f"{root}: there is no such folder; a data set lies as DOMAIN/CLASS/IMAGE in its folder.")
     folders = {f.name: f for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith((".", "_"))}
     if name in ("auto", "any"):
         for known in BENCHMARKS if name == "auto" else ():
-            if not _match(BENCHMARKS[known], folders)[1]:
+            found, missing = _match(BENCHMARKS[known], folders)
+            if not missing:
                 return find_benchmark(root, known)
+            if len(missing) == 1 and len(found) == len(folders):
+                raise BadInput(
+                    f"{root}: this looks like {known} without its domain {missing[0]}; add the folder, or set "
+                    f"dataset=any to take what is there."
+                )
         folders = {n: f for n, f in folders.items() if any(c.is_dir() for c in f.iterdir())}
         if len(folders) < 2:
             raise BadInput(f"{root}: at least two domains are needed, each a folder of class folders.")
-        return root.resolve().name, dict(sorted(folders.items()))
+        own = root.resolve().name
+        return f"{own} (own)" if own in BENCHMARKS else own, dict(sorted(folders.items()))
     if name not in BENCHMARKS:
         raise BadSetting(f"dataset {name}: choose auto, any, {', '.join(BENCHMARKS)}.")
     found, missing = _match(BENCHMARKS[name], folders)
@@ -190,6 +201,9 @@ def load_domains(root: Path, size: int, cache: Path, name: str = "auto") -> Doma
                 f"{frames.paths[places.index(())]}: an image must lie in a class folder, DOMAIN/CLASS/IMAGE."
             )
         labels = np.array([classes.index(place[0]) for place in places])
+        for number, label in enumerate(classes):
+            if number not in labels:
+                raise BadInput(f"{folder / label}: there is no image in this class folder.")
         domains.append(Domain(domain, frames, labels))
     return DomainSet(name, classes, tuple(domains))
 

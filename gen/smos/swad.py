@@ -4,6 +4,9 @@ Steps between two evaluations make a segment, whose weights are averaged. The va
 last `converge` evaluations has the lowest loss, reaching back over up to `tolerance` - `converge` more whose loss is
 below the threshold: the mean of those `converge` losses, times 1 + `ratio`. It ends before `tolerance` evaluations in
 a row above the threshold; then training may stop. The result is the plain mean of the valley's segments.
+
+This is the method as it is described. The published code stops at the same evaluations, but reaches back over one
+evaluation less and counts the segment of convergence twice.
 """
 
 from collections.abc import Mapping

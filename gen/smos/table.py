@@ -4,25 +4,29 @@ A cell's folder holds its run; where its results are written it is done, so that
 """
 
 import json
+import re
+import shutil
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
+from accelerate import PartialState
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, TrainingDiverged
 from gen.media.files import write_atomically
 from gen.provenance import machine
-from gen.smos.datasets import find_benchmark
-from gen.smos.export import save_classifier, settings_record
-from gen.smos.training import NEEDS_PRECURSOR, RESULTS, SMOSSettings, SMOSTrainer
+from gen.smos.datasets import find_benchmark, usual_name
+from gen.smos.export import load_classifier, save_classifier, settings_record
+from gen.smos.training import NEEDS_PRECURSOR, RESULTS, Algorithm, SMOSSettings, SMOSTrainer
+from gen.training.settings import as_record, check_same_run, make_settings, parse_overrides
 
 Engine = Literal["order", "ray"]
 
-CELL_SETTINGS = ("target", "algorithm", "precursor", "seed")
-"""What differs from cell to cell."""
+CELL_SETTINGS = ("target", "algorithm", "precursor", "seed", "js_weight", "mi_weight", "temperature")
+"""What differs from cell to cell, or may."""
 
 PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
     "PACS": {
@@ -60,19 +64,28 @@ class Method:
 
     name: str
     algorithm: str
-    precursor: Path | None = None
+    precursor: str | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+    """Settings that only this row has."""
 
 
 def parse_method(text: str) -> Method:
-    """`erm`, or NAME=ALGORITHM:PRECURSOR as in smos+=smos:smd-precursor."""
-    name, _, rest = text.rpartition("=")
-    algorithm, _, precursor = (rest or text).partition(":")
+    """`erm`, or NAME=ALGORITHM[:PRECURSOR][,FIELD=VALUE ...] as in smos+=smos:smd-precursor,js_weight=5."""
+    head, *changes = text.split(",")
+    name, _, rest = head.rpartition("=")
+    algorithm, _, precursor = (rest or head).partition(":")
+    if algorithm not in get_args(Algorithm):
+        raise BadSetting(
+            f"--method {text}: there is no algorithm {algorithm}; choose {', '.join(get_args(Algorithm))}."
+        )
     if (algorithm in NEEDS_PRECURSOR) != bool(precursor):
         raise BadSetting(
             f"--method {text}: give NAME=ALGORITHM:PRECURSOR for {', '.join(NEEDS_PRECURSOR)}, "
             f"and no precursor for other algorithms."
         )
-    return Method(name or algorithm, algorithm, Path(precursor) if precursor else None)
+    if not re.fullmatch(r"\w[\w+.-]*", name or algorithm):
+        raise BadSetting(f"--method {text}: a name has letters, digits and + . - _ only.")
+    return Method(name or algorithm, algorithm, precursor or None, parse_overrides(changes))
 
 
 @dataclass(frozen=True)
@@ -90,64 +103,122 @@ class Cell:
 
 
 def plan(settings: SMOSSettings, methods: Sequence[Method], targets: str, seeds: Sequence[int]) -> list[Cell]:
-    """Every cell, seeds outermost, so that a table that is cut short is whole for its first seeds."""
-    names = list(find_benchmark(settings.data, settings.dataset)[1]) if targets == "all" else targets.split(",")
-    return [Cell(m, t, seed) for seed in seeds for t in names for m in methods]
+    """Every cell, seeds outermost, so that a table that is cut short is whole for its first seeds.
+
+    Whatever would stop a later cell is said before the first: an unknown target, a precursor that cannot be loaded, a
+    setting that is wrong, a run of other settings in a cell's folder. Raises `BadSetting` or `BadInput`.
+    """
+    names = [m.name for m in methods]
+    if len(set(names)) < len(names):
+        raise BadSetting(f"--method: every row needs a name of its own, but they are {', '.join(names)}.")
+    for method in methods:
+        if method.precursor is not None:
+            load_classifier(method.precursor)
+    dataset, folders = find_benchmark(settings.data, settings.dataset)
+    known = list(folders)
+    chosen = known if targets == "all" else [usual_name(dataset, known, t.strip()) for t in targets.split(",")]
+    cells = [Cell(m, t, seed) for seed in seeds for t in dict.fromkeys(chosen) for m in methods]
+    for cell in cells:
+        finished(cell_settings(settings, cell))
+    return cells
 
 
 def cell_settings(settings: SMOSSettings, cell: Cell) -> SMOSSettings:
-    """The settings of one run of the table."""
-    m = cell.method
-    return replace(
-        settings, out=settings.out / cell.folder, cache=settings.cache or settings.out / "cache", seed=cell.seed,
-        target=cell.target, algorithm=m.algorithm, precursor=m.precursor,
-    )  # fmt: skip
+    """The settings of one run of the table, with paths that hold from every working folder."""
+    m, out = cell.method, settings.out.resolve()
+    precursor = Path(m.precursor) if m.precursor else None
+    weights = Path(settings.weights)
+    own = {
+        "out": out / cell.folder,
+        "data": settings.data.resolve(),
+        "cache": (settings.cache or out / "cache").resolve(),
+        "weights": str(weights.resolve()) if weights.is_file() else settings.weights,
+        "precursor": precursor.resolve() if precursor and precursor.exists() else precursor,
+        "seed": cell.seed,
+        "target": cell.target,
+        "algorithm": m.algorithm,
+    }
+    return make_settings(SMOSSettings, vars(settings), m.changes, own)
+
+
+def finished(own: SMOSSettings) -> dict[str, Any] | None:
+    """What a cell came to, if it is done. Raises `BadSetting` where it was done with other settings."""
+    if not (own.out / RESULTS).is_file():
+        return None
+    record = json.loads((own.out / "settings.json").read_text())
+    check_same_run(record["settings"], as_record(own), own.may_change)
+    return json.loads((own.out / RESULTS).read_text())
 
 
 def train_cell(settings: SMOSSettings, cell: Cell) -> dict[str, Any] | None:
-    """Run a cell to its end, or read what it came to; None where Ctrl-C stopped it."""
+    """Run a cell to its end, or read what it came to; None where Ctrl-C stopped it.
+
+    A loss without a bound ends the cell and not the table: the cell's results then say "diverged".
+    """
     own = cell_settings(settings, cell)
-    if (own.out / RESULTS).is_file():
-        return json.loads((own.out / RESULTS).read_text())
+    if told := finished(own):
+        return told
     trainer = SMOSTrainer(own)
-    trainer.fit()
+    main = trainer.accelerator.is_main_process
+    try:
+        trainer.fit()
+    except TrainingDiverged as error:
+        told = {"target": cell.target, "seed": cell.seed, "rules": {}, "diverged": str(error).partition(";")[0]}
+        if main:
+            with write_atomically(own.out / RESULTS) as partial:
+                partial.write_text(json.dumps(told, indent=2))
+        return told
     if not trainer.finished:
         return None
-    rule = "SWAD" if trainer.uses_swad else "training-domain validation"
-    with trainer.using(trainer.selected()[rule][1]):
-        save_classifier(trainer.student, own.out / "model")
-    return trainer.report()
+    if main:
+        with trainer.using(trainer.selected()[trainer.rule][1]):
+            save_classifier(trainer.student, own.out / "model")
+    told = trainer.report()
+    trainer.accelerator.wait_for_everyone()
+    if main:
+        shutil.rmtree(own.out / "checkpoints", ignore_errors=True)  # ten times the model, and of no more use
+    return told
 
 
-def run_cells(settings: SMOSSettings, cells: Sequence[Cell], engine: Engine, gpus: float) -> bool:
+def run_cells(settings: SMOSSettings, cells: Sequence[Cell], engine: Engine, gpus: float | None) -> bool:
     """Run what is missing; False where Ctrl-C stopped it."""
     if engine == "ray":
-        _run_with_ray(settings, [c for c in cells if not (settings.out / c.folder / RESULTS).is_file()], gpus)
+        missing = [c for c in cells if finished(cell_settings(settings, c)) is None]
+        _run_with_ray(settings, missing, gpus)
         return True
     for number, cell in enumerate(cells, 1):
         told = train_cell(settings, cell)
         if told is None:
             return False
-        print(f"{number} of {len(cells)}: {_line(cell, told)}", flush=True)
+        if PartialState().is_main_process:
+            print(f"{number} of {len(cells)}: {_line(cell, told)}", flush=True)
     return True
 
 
 def _line(cell: Cell, told: Mapping[str, Any]) -> str:
     figures = ", ".join(f"{rule} {r['accuracy']:.1%}" for rule, r in told["rules"].items())
-    return f"{cell.method.name}, {cell.target} left out, seed {cell.seed}: {figures}"
+    return f"{cell.method.name}, {cell.target} left out, seed {cell.seed}: {figures or told['diverged']}"
 
 
-def _run_with_ray(settings: SMOSSettings, cells: Sequence[Cell], gpus: float) -> None:
-    """Each cell as a trial of Ray Tune, as many at a time as the cluster holds."""
+def _run_with_ray(settings: SMOSSettings, cells: Sequence[Cell], gpus: float | None) -> None:
+    """Each cell as a trial of Ray Tune, as many at a time as the cluster holds; a GPU each where there are any."""
     try:
         from ray import tune
     except ImportError as error:
         raise BadSetting("--engine ray needs the package ray: pip install 'ray[tune]'.") from error
-    here = replace(settings, out=settings.out.resolve(), data=settings.data.resolve(),
-                   cache=(settings.cache or settings.out / "cache").resolve())  # fmt: skip
+    out = settings.out.resolve()
+    here = replace(settings, out=out, data=settings.data.resolve(), cache=(settings.cache or out / "cache").resolve())
+    if gpus is None:
+        gpus = 1.0 if torch.cuda.is_available() else 0.0
+
+    resolved = [
+        replace(c, method=replace(c.method, precursor=str(own.precursor) if own.precursor else None))
+        for c in cells
+        for own in [cell_settings(settings, c)]
+    ]
 
     def trial(config: dict[str, Any]) -> dict[str, float]:
-        told = train_cell(here, cells[config["cell"]])
+        told = train_cell(here, resolved[config["cell"]])
         return {rule: r["accuracy"] for rule, r in told["rules"].items()} if told else {}
 
     if not cells:
@@ -155,7 +226,7 @@ def _run_with_ray(settings: SMOSSettings, cells: Sequence[Cell], gpus: float) ->
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": 1, "gpu": gpus}),
         param_space={"cell": tune.grid_search(list(range(len(cells))))},
-        run_config=tune.RunConfig(name="table", storage_path=str(here.out / "ray")),
+        run_config=tune.RunConfig(name="table", storage_path=str(out / "ray")),
     )
     failed = [str(error) for error in tuner.fit().errors]
     if failed:
@@ -164,18 +235,28 @@ def _run_with_ray(settings: SMOSSettings, cells: Sequence[Cell], gpus: float) ->
 
 def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
     """results.json and table.md of all cells that are done."""
-    done = {c: json.loads((settings.out / c.folder / RESULTS).read_text())
-            for c in cells if (settings.out / c.folder / RESULTS).is_file()}  # fmt: skip
-    rows: dict[str, dict[str, dict[str, list[float]]]] = {}
+    done = {c: told for c in cells if (told := finished(cell_settings(settings, c)))}
+    rows: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for cell, told in done.items():
         for rule, r in told["rules"].items():
-            rows.setdefault(rule, {}).setdefault(cell.method.name, {}).setdefault(cell.target, []).append(r["accuracy"])
-    name = find_benchmark(settings.data, settings.dataset)[0]
+            row = rows.setdefault(rule, {}).setdefault(cell.method.name, {})
+            row.setdefault(cell.target, {})[str(cell.seed)] = r["accuracy"]
+    weights = {c.method.name: cell_settings(settings, c) for c in cells}
     results = {
-        "dataset": name,
+        "dataset": find_benchmark(settings.data, settings.dataset)[0],
         "settings": {k: v for k, v in settings_record(settings).items() if k not in ("out", "cache", *CELL_SETTINGS)},
+        "methods": {
+            name: {
+                "algorithm": s.algorithm,
+                "js_weight": s.js_weight,
+                "mi_weight": s.beta,
+                "temperature": s.temperature,
+            }
+            for name, s in weights.items()
+        },
         "machine": machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "cells": {"done": len(done), "of": len(cells)},
+        "diverged": [f"{c.method.name}, {c.target}, seed {c.seed}" for c, t in done.items() if "diverged" in t],
         "accuracy": rows,
     }
     with write_atomically(settings.out / RESULTS) as partial:
@@ -194,7 +275,10 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         f"{results['dataset']}, {s['backbone']} at {s['size']} pixels, {s['steps']:,} steps, {s['batch']} images a "
         f"domain, Adam at {s['lr']:g}. Accuracy in per cent on the domain that was left out (four fifths of it), mean "
         f"± standard error over seeds where there are several. {results['cells']['done']} of {results['cells']['of']} "
-        f"cells done. JS weight {s['js_weight']:g} at temperature {s['temperature']:g}.",
+        f"cells done.",
+        "",
+        *(f"- {name}: {_terms(m)}" for name, m in results["methods"].items()),
+        *(f"- diverged: {cell}" for cell in results["diverged"]),
         "",
     ]
     for rule in sorted(results["accuracy"], key=order.index):
@@ -202,7 +286,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         lines += [f"Selected by {rule}{note}:", "", f"| method | {' | '.join(targets)} | mean |"]
         lines.append("|---|" + "---|" * (len(targets) + 1))
         for method, row in results["accuracy"][rule].items():
-            cells = [_mean(row.get(t, [])) for t in targets]
+            cells = [_mean(list(row.get(t, {}).values())) for t in targets]
             lines.append(f"| {method} | {' | '.join(cells)} | {_mean(averages(row, targets))} |")
         lines.append("")
     published = PUBLISHED.get(results["dataset"], {}) if (s["backbone"], s["size"]) == ("resnet50", 224) else {}
@@ -210,16 +294,29 @@ def as_markdown(results: Mapping[str, Any]) -> str:
         lines += ["Published, not measured here (selected by training-domain validation unless it says SWAD):", ""]
         lines += [f"| method | {' | '.join(targets)} | mean |", "|---|" + "---|" * (len(targets) + 1)]
         for method, row in published.items():
-            cells = " | ".join(f"{row[t]:.1f}" if t in row else "" for t in targets)
-            lines.append(f"| {method} | {cells} | {statistics.mean(row.values()):.1f} |")
+            cells = " | ".join(f"{row[t]:.1f}" for t in targets)
+            lines.append(f"| {method} | {cells} | {statistics.mean(row[t] for t in targets):.1f} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def averages(row: Mapping[str, Sequence[float]], targets: Sequence[str]) -> list[float]:
-    """The mean over targets of each seed; none where a target is missing."""
-    whole = [row.get(t, []) for t in targets]
-    return [statistics.mean(values) for values in zip(*whole, strict=False)] if all(whole) else []
+def _terms(method: Mapping[str, Any]) -> str:
+    """The loss of a row, with its weights."""
+    parts = ["cross-entropy"]
+    if method["algorithm"].startswith("smos"):
+        kind = {"smos": f"JS at temperature {method['temperature']:g}", "smos_kl": "released KL term"}
+        parts.append(f"{method['js_weight']:g} {kind.get(method['algorithm'], 'released JS term')}")
+    if method["algorithm"] != "erm":
+        oracle = "ImageNet" if method["algorithm"] == "miro" else "the precursor"
+        parts.append(f"{method['mi_weight']:g} L_MI to {oracle}")
+    return " + ".join(parts)
+
+
+def averages(row: Mapping[str, Mapping[str, float]], targets: Sequence[str]) -> list[float]:
+    """The mean over targets of each seed that has them all."""
+    seeds = dict.fromkeys(seed for target in targets for seed in row.get(target, {}))
+    whole = [seed for seed in seeds if all(seed in row.get(t, {}) for t in targets)]
+    return [statistics.mean(row[t][seed] for t in targets) for seed in whole]
 
 
 def _mean(values: Sequence[float]) -> str:

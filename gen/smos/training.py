@@ -63,7 +63,7 @@ class SMOSSettings(TrainerSettings):
     """What the backbone begins with: imagenet, none, or a file."""
     precursor: Path | None = None
     """Classifier to be grounded in: its folder, or a shipped one's name."""
-    size: Annotated[int, Field(ge=32)] = 224
+    size: Annotated[int, Field(ge=32, le=1024)] = 224
     """Pixels a side."""
 
     batch: Positive = 16
@@ -71,7 +71,7 @@ class SMOSSettings(TrainerSettings):
     steps: Positive = 5001
     """Optimiser steps."""
     evaluate_every: Positive = 200
-    """Steps between two evaluations on the sources' held-out fifths."""
+    """Steps between two evaluations on the sources' held-out fifths; the first is after step 1, as in DomainBed."""
     lr: PositiveFloat = 3e-5
     """Adam's learning rate, constant; the variances of L_MI learn ten times as fast."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -88,7 +88,7 @@ class SMOSSettings(TrainerSettings):
     temperature: PositiveFloat = 1.0
     """Of the softmax in the JS divergence."""
     mi_weight: Annotated[float, Field(ge=0)] | None = None
-    """Weight of L_MI; none: a tenth of js_weight with a precursor, 0.01 for miro."""
+    """Weight of L_MI; none: 0.01 where it stands alone (miro, miro_precursor), else a tenth of js_weight."""
 
     swad: bool = True
     """Average the weights over the valley of the validation loss, and stop where it ends."""
@@ -106,14 +106,16 @@ class SMOSSettings(TrainerSettings):
     checkpoint_every: Positive = 3200
     """Images of a domain between two checkpoints."""
 
+    may_change = TrainerSettings.may_change | {"cache", "workers"}
+
     @property
     def beta(self) -> float:
         """Weight of L_MI as it is used."""
         if self.algorithm == "erm":
             return 0.0
-        return (
-            self.mi_weight if self.mi_weight is not None else 0.01 if self.algorithm == "miro" else self.js_weight / 10
-        )
+        if self.mi_weight is not None:
+            return self.mi_weight
+        return 0.01 if self.algorithm.startswith("miro") else self.js_weight / 10
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,10 @@ class SMOSTrainer(Trainer[SMOSSettings]):
                 "needs a precursor; give precursor=DIR" if s.precursor is None else "uses no precursor; leave it out"
             )
             raise BadSetting(f"algorithm {s.algorithm}: it {wants}.")
+        if s.images is not None:
+            raise BadSetting("images: the length of this training is given in steps; set steps.")
+        if s.swad and s.target is not None and not s.frozen_norms:
+            raise BadSetting("swad: norms that learn their statistics cannot be averaged; set swad=false with them.")
         self.stream: SceneStream | None = None
         self.train_parts: list[Part] = []
         self.validation: list[Part] = []
@@ -208,7 +214,8 @@ class SMOSTrainer(Trainer[SMOSSettings]):
 
     def _load_oracle(self, student: Classifier) -> nn.Module:
         s = self.settings
-        body = load_backbone(s.backbone) if s.precursor is None else load_classifier(s.precursor).body
+        own_file = s.weights if s.weights != "none" else "imagenet"
+        body = load_backbone(s.backbone, own_file) if s.precursor is None else load_classifier(s.precursor).body
         if (body.channels, body.width) != (student.body.channels, student.body.width):
             raise BadSetting(f"precursor {s.precursor}: it is another network than the backbone {s.backbone}.")
         layout = torch.channels_last if s.channels_last else torch.contiguous_format
@@ -230,6 +237,11 @@ class SMOSTrainer(Trainer[SMOSSettings]):
     def uses_swad(self) -> bool:
         """A precursor is taken as it is at the last step."""
         return self.settings.swad and self.target is not None
+
+    @property
+    def rule(self) -> str:
+        """By which the weights are chosen that are kept."""
+        return "SWAD" if self.uses_swad else "training-domain validation" if self.validation else "last step"
 
     def learning_rate(self, name: str, progress: float) -> float:
         """Constant."""
@@ -254,6 +266,8 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         for part, samples in enumerate(parts):
+            # Dropout's draws belong to the samples, so that a resumed run is the same.
+            torch.manual_seed(int(np.random.default_rng((self.settings.seed, samples[0], 3)).integers(2**63)))
             with self.synchronised("student", part):
                 terms = self.terms(*self.batch(samples))
                 self.backward(terms)
@@ -303,9 +317,11 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         return terms
 
     def _flush(self) -> None:
-        for images, _, values in self._losses:
-            if values.abs().max() > DIVERGED:
-                raise TrainingDiverged(self._divergence("of the sum", float(values.sum()), images))
+        if self._losses:  # of all processes at once: if one of them raised alone, the others would wait for ever
+            largest = self.mean_over_processes(torch.stack([v.abs().max() for _, _, v in self._losses]))
+            for (images, _, values), size in zip(self._losses, largest.tolist(), strict=True):
+                if size > DIVERGED:
+                    raise TrainingDiverged(self._divergence("of the sum", float(values.sum()), images))
         super()._flush()
 
     def after_step(self) -> None:
@@ -314,7 +330,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         steps = self.images_shown // s.batch
         if self.uses_swad:
             self.valley.step(self.weights())
-        if steps % s.evaluate_every == 0 or steps == s.steps:
+        if (steps - 1) % s.evaluate_every == 0 or steps == s.steps:
             self.evaluate(steps)
 
     # Measuring.
@@ -398,6 +414,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
             "algorithm": s.algorithm,
             "seed": s.seed,
             "rules": rules,
+            "model": self.rule,
             "steps": self.images_shown // s.batch,
             "seconds": round(self.seconds, 1),
             "history": self.history,

@@ -84,6 +84,7 @@ class TestFiles:
     @pytest.mark.parametrize("half", [False, True])
     def test_round_trip(self, tmp_path: Path, half: bool) -> None:
         network = Classifier("efficientnet-lite0", CLASSES, size=64).eval()
+        network.body.load_imagenet()  # at random the network's features are all but zero
         save_classifier(network, tmp_path / "m", half)
         again = load_classifier(tmp_path / "m")
         assert again.config["classes"] == list(CLASSES) or again.config["classes"] == CLASSES
@@ -93,6 +94,7 @@ class TestFiles:
             torch.testing.assert_close(
                 again(images).logits, network(images).logits, atol=5e-3 if half else 0, rtol=0.02 if half else 0
             )
+            assert network(images).pooled.norm() > 1
 
     def test_what_is_no_classifier_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="nowhere: no model of this name"):

@@ -54,6 +54,13 @@ class TestWhatIsWrongIsNamed:
         root = make_tree(tmp_path, ["art_painting", "cartoon", "photo"], ["dog"])
         with pytest.raises(BadInput, match="PACS has a domain sketch, and there is no folder"):
             find_benchmark(root, "PACS")
+        with pytest.raises(BadInput, match="looks like PACS without its domain sketch"):
+            find_benchmark(root)
+        assert list(find_benchmark(root, "any")[1]) == ["art_painting", "cartoon", "photo"]
+
+    def test_a_folder_with_the_name_of_a_benchmark_is_not_it(self, tmp_path: Path) -> None:
+        root = make_tree(tmp_path / "DomainNet", ["a", "b"], ["x", "y"])
+        assert load_domains(root, 16, tmp_path / "cache").name == "DomainNet (own)"
 
     def test_a_missing_class(self, tmp_path: Path) -> None:
         classes = classes_of(BENCHMARKS["PACS"])
@@ -77,6 +84,9 @@ class TestWhatIsWrongIsNamed:
         shutil.rmtree(root / "art" / "disc")
         (root / "art" / "disc").mkdir()
         with pytest.raises(BadInput, match=r"art/disc: the class folder is empty"):
+            load_domains(root, 16, tmp_path / "cache")
+        (root / "art" / "disc" / "Thumbs.db").write_bytes(b"x")
+        with pytest.raises(BadInput, match=r"art/disc: there is no image in this class folder"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_a_broken_image(self, tmp_path: Path, domains: Path) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ from gen.cli import main
 from gen.errors import BadSetting
 from gen.smos import table
 from gen.smos.analysis import Seen, class_js_divergence, correlations, js_divergence, proxy_a_distance
-from gen.smos.table import Cell, Method, as_markdown, parse_method, plan
+from gen.smos.export import load_classifier
+from gen.smos.table import Cell, Method, as_markdown, cell_settings, parse_method, plan
 from gen.smos.training import SMOSSettings
 from tests.smos.conftest import write_domains
 
@@ -65,16 +68,59 @@ def test_table_goes_on_where_it_stopped(
     assert text in capsys.readouterr().out
     assert "12 of 12 cells done" in text
     results = json.loads((tmp_path / "t" / "results.json").read_text())
-    assert {len(v) for row in results["accuracy"]["SWAD"].values() for v in row.values()} == {2}
+    assert {tuple(v) for row in results["accuracy"]["SWAD"].values() for v in row.values()} == {("0", "1")}
     assert (tmp_path / "t" / "smos+" / "ink-1" / "model" / "config.json").is_file()
+    assert not list((tmp_path / "t").glob("*/*/checkpoints"))
+    assert main([*command, "--set", "lr=0.01"]) == 1  # other settings do not stand over old numbers
+    assert "lr: the run in this folder was begun with 0.0001, not 0.01" in capsys.readouterr().err
 
     out = tmp_path / "analysis"
-    assert main(["analyse-smos", str(tmp_path / "t"), "--data", str(domains), "--out", str(out), "--images", "12"]) == 0
+    assert main(["analyse-smos", str(tmp_path / "t"), "--data", str(domains), "--out", str(out), "--images", "20"]) == 0
     told = json.loads((out / "analysis.json").read_text())
     assert len(told["cells"]) == 12
     assert told["correlation"]["JS"]["cells"] == 6
     assert "| smos+ | ink | 1 |" in (out / "analysis.md").read_text()
     assert len(list(out.glob("embedding-*.png"))) == 6
+    cell = tmp_path / "t" / "erm" / "ink-1"
+    assert main(["analyse-smos", str(cell), "--data", str(domains), "--out", str(out)]) == 1
+    assert "no results.json of a table here" in capsys.readouterr().err
+
+
+def test_a_cell_that_diverges_ends_alone(
+    domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def falls(self: table.SMOSTrainer, images: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        loss = self.student(images).logits.square().mean()
+        return {"cross_entropy": loss * (1e9 if self.settings.target == "flat" else 1)}
+
+    monkeypatch.setattr(table.SMOSTrainer, "terms", falls)
+    command = ["train-smos", "--data", str(domains), "--out", str(tmp_path / "t"), "--seeds", "0", "--method", "erm"]
+    assert main([*command, *TINY]) == 0
+    text = (tmp_path / "t" / "table.md").read_text()
+    assert "- diverged: erm, flat, seed 0" in text
+    assert "3 of 3 cells done" in text
+    assert "flat left out, seed 0: loss of the sum became" in capsys.readouterr().out
+    assert set(json.loads((tmp_path / "t" / "results.json").read_text())["accuracy"]["SWAD"]["erm"]) == {"art", "ink"}
+
+
+def test_two_processes_are_as_one(domains: Path, tmp_path: Path, gen_command: list[str]) -> None:
+    """Batch norms are frozen, so that a step of two processes is the step of one but for rounding."""
+    command = ["train-smos", "--data", str(domains), "--target", "ink", "--seeds", "0", "--method", "miro", *TINY]
+    command += ["--set", "swad=false", "--set", "lr=1e-5", "--set", "accumulate=1"]
+    single = [*gen_command, *command, "--out", str(tmp_path / "one")]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines",
+              "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no", "-m",
+              "gen.cli"]  # fmt: skip
+    for arguments in (single, [*launch, *command, "--out", str(tmp_path / "two")]):
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.count("1 of 1 cells done") == 1  # said once
+    one, two = (load_classifier(tmp_path / n / "miro" / "ink-0" / "model").state_dict() for n in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=9e-5, msg=name)
+    histories = [json.loads((tmp_path / n / "miro" / "ink-0" / "results.json").read_text()) for n in ("one", "two")]
+    a, b = (h["history"][-1]["validation loss"] for h in histories)
+    assert a == pytest.approx(b, rel=1e-3)
 
 
 @pytest.mark.slow
@@ -92,7 +138,17 @@ class TestWhatIsWrongIsNamed:
         [
             (["--method", "smos"], "NAME=ALGORITHM:PRECURSOR"),
             (["--method", "erm:x"], "no precursor for other algorithms"),
-            (["--seeds", "0;1", "--method", "erm"], "give whole numbers with commas"),
+            (["--method", "ERM"], "there is no algorithm ERM; choose erm"),
+            (["--method", "a/b=erm"], "letters, digits"),
+            (["--method", "erm", "--method", "erm"], "every row needs a name of its own"),
+            (["--method", "erm,jsweight=2"], "jsweight: there is no such setting"),
+            (["--method", "erm", "--precursor", "x"], "--precursor belongs to --algorithm"),
+            (["--seeds", "0;1", "--method", "erm"], "give different whole numbers with commas"),
+            (["--seeds=-1", "--method", "erm"], "give different whole numbers with commas"),
+            (["--target", "ink,sea", "--method", "erm"], "there is no such domain; choose art, flat, ink"),
+            (["--method", "erm", "--set", "images=5"], "given in steps"),
+            (["--method", "erm", "--set", "frozen_norms=false"], "cannot be averaged; set swad=false"),
+            (["--method", "erm", "--set", "backbone=dinov2"], "28 would do, not 32"),
             (["--target", "sea", "--method", "erm"], "there is no such domain; choose art, flat, ink"),
             (["--algorithm", "smos", "--precursor", "nowhere"], "nowhere: no model of this name"),
             (["--method", "erm", "--set", "step=3"], "there is no such setting"),
@@ -117,7 +173,10 @@ class TestWhatIsWrongIsNamed:
 class TestText:
     def test_methods(self) -> None:
         assert parse_method("erm") == Method("erm", "erm")
-        assert parse_method("smos+=smos:a/b") == Method("smos+", "smos", Path("a/b"))
+        assert parse_method("smos+=smos:a/b") == Method("smos+", "smos", "a/b")
+        assert parse_method("s5=smos:a,js_weight=5,temperature=0.5") == Method(
+            "s5", "smos", "a", {"js_weight": 5, "temperature": 0.5}
+        )
         assert parse_method("miro=miro") == Method("miro", "miro")
         with pytest.raises(BadSetting):
             parse_method("smos-=smos")
@@ -127,20 +186,39 @@ class TestText:
         cells = plan(settings, [Method("erm", "erm"), Method("miro", "miro")], "all", [0, 1])
         assert [c.seed for c in cells] == [0] * 6 + [1] * 6
         assert cells[0] == Cell(Method("erm", "erm"), "art", 0)
+        assert [c.target for c in plan(settings, [Method("erm", "erm")], "Ink, art,ink", [0])] == ["ink", "art"]
+
+    def test_a_row_has_its_own_weights(self, domains: Path, tmp_path: Path) -> None:
+        settings = SMOSSettings(data=domains, out=tmp_path)
+        cell = Cell(parse_method("m=miro,mi_weight=0.5"), "art", 3)
+        own = cell_settings(settings, cell)
+        assert (own.algorithm, own.mi_weight, own.seed, own.target) == ("miro", 0.5, 3, "art")
+        assert own.out == tmp_path / "m" / "art-3"
 
     def test_means_and_standard_errors(self) -> None:
-        rows = {"erm": {"a": [0.5, 0.7, 0.6], "b": [0.1, 0.3, 0.2]}, "half": {"a": [0.5]}}
-        settings = {"backbone": "resnet50", "size": 224, "steps": 5001, "batch": 16, "lr": 3e-5, "js_weight": 1.0,
-                    "temperature": 1.0}  # fmt: skip
+        photo, sketch = {"0": 0.5, "1": 0.7, "2": 0.6}, {"0": 0.1, "1": 0.3, "2": 0.2}
+        rows = {
+            "erm": {"photo": photo, "sketch": sketch},
+            "half": {"photo": {"0": 0.5}},
+            "late": {"photo": {"0": 0.1, "1": 0.2}, "sketch": {"1": 0.9}},
+        }
+        settings = {"backbone": "resnet50", "size": 224, "steps": 5001, "batch": 16, "lr": 3e-5}
         told = {
             "dataset": "PACS",
             "settings": settings,
+            "methods": {"erm": {"algorithm": "erm", "js_weight": 1.0, "mi_weight": 0.0, "temperature": 1.0},
+                        "s": {"algorithm": "smos", "js_weight": 5.0, "mi_weight": 0.5, "temperature": 2.0}},
+            "diverged": [],
             "cells": {"done": 7, "of": 12},
             "accuracy": {"oracle": rows, "SWAD": rows},
-        }
+        }  # fmt: skip
         text = as_markdown(told)
         assert "| erm | 60.0 ± 5.8 | 20.0 ± 5.8 | 40.0 ± 5.8 |" in text
         assert "| half | 50.0 |  |  |" in text
+        assert "| late | 15.0 ± 5.0 | 90.0 | 55.0 |" in text  # seed 1 alone has both
+        assert "- erm: cross-entropy\n" in text
+        assert "- s: cross-entropy + 5 JS at temperature 2 + 0.5 L_MI to the precursor" in text
+        assert "| ERM (DomainBed) | 97.2 | 79.3 | 88.2 |" in text  # the mean of what is shown
         assert text.index("Selected by SWAD") < text.index("Selected by oracle (looks at the target")
         assert "Published, not measured here" in text
         assert "Published" not in as_markdown({**told, "settings": {**settings, "backbone": "resnet18"}})

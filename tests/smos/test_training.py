@@ -99,6 +99,20 @@ class TestLearning:
         for name, value in wanted.items():
             torch.testing.assert_close(terms[name], value, rtol=2e-3, atol=1e-5, msg=name)
 
+    def test_miro_is_grounded_in_the_weights_that_it_began_with(self, make: Make, tmp_path: Path) -> None:
+        body = load_backbone("efficientnet-lite0")
+        with torch.no_grad():
+            body.network._bn0.weight.mul_(2)
+        torch.save(body.network.state_dict(), tmp_path / "own.pth")
+        miro = SMOSTrainer(make(algorithm="miro", weights=str(tmp_path / "own.pth")))
+        assert miro.oracle is not None
+        assert_same(dict(miro.oracle.state_dict()), dict(body.state_dict()))
+
+    def test_evaluations_are_domainbeds(self, make: Make) -> None:
+        trainer = SMOSTrainer(make(steps=6, evaluate_every=2))
+        trainer.fit()
+        assert [line["step"] for line in trainer.history] == [1, 3, 5, 6]
+
     def test_miro_is_grounded_in_imagenet_and_erm_in_nothing(self, make: Make) -> None:
         miro = SMOSTrainer(make(algorithm="miro"))
         wanted = load_backbone("efficientnet-lite0").state_dict()
@@ -110,7 +124,7 @@ class TestLearning:
         assert erm.terms(*erm.batch([0])).keys() == {"cross_entropy"}
 
     def test_weights_of_l_mi(self, make: Make, precursor: Path) -> None:
-        assert make(algorithm="miro").beta == 0.01
+        assert make(algorithm="miro").beta == make(algorithm="miro_precursor", precursor=precursor).beta == 0.01
         assert make(algorithm="smos", precursor=precursor, js_weight=5.0).beta == 0.5
         assert make(algorithm="smos", precursor=precursor, mi_weight=0.0).beta == 0.0
 
@@ -128,8 +142,6 @@ class TestLearning:
         trainers = [SMOSTrainer(make(str(n), accumulate=n, steps=1, replacement=False)) for n in (1, 2)]
         for trainer in trainers:
             trainer.fit()
-        for (name, a), b in zip(state(trainers[0]).items(), state(trainers[1]).values(), strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=2.1e-3, msg=name)  # Adam's first step is lr at most
         gradients = [torch.cat([p.grad.flatten() for p in t.student.parameters() if p.grad is not None])
                      for t in trainers]  # fmt: skip
         torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
@@ -181,7 +193,7 @@ class TestResume:
     def test_a_killed_run_ends_with_the_same_numbers(
         self, make: Make, precursor: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        settings = {"algorithm": "smos", "precursor": precursor, "steps": 7, "checkpoint_every": 12}
+        settings = {"algorithm": "smos", "precursor": precursor, "steps": 7, "checkpoint_every": 12, "dropout": 0.5}
         whole = SMOSTrainer(make("whole", **settings))
         whole.fit()
         cut = SMOSTrainer(make("cut", **settings))
