@@ -8,7 +8,7 @@ INPUT ?= samples/adverse
 OUTPUT ?= out
 MODEL ?= augan-night2day
 
-.PHONY: demo test test-slow check samples docs docs-hda app clean
+.PHONY: demo test test-slow check samples docs docs-hda docs-smos app clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -46,20 +46,37 @@ docs: $(VENV)/ready
 	$(BIN)/gen render-smd runs/smd --per-class 200
 	$(BIN)/gen measure-shift runs/smd $(PHOTO) --out docs/shift --cache runs/shift-cache $(if $(PHOTO),--relative-to $(notdir $(PHOTO)))
 
-# The comparison of adaptation methods in docs/hda, an hour on two cores. FACES=DIR: folders of few-shot domains.
+# The comparison of adaptation methods in docs/hda, an hour on two cores, and an adaptation with the default settings.
+# FACES=DIR: folders of few-shot domains.
 FACES ?=
 SUNGLASSES = sunglasses=$(FACES)/sunglasses
 docs-hda: $(VENV)/ready
 	@test -n "$(FACES)" || { echo "make docs-hda: FACES=DIR names the folder with sketches, caricatures, sunglasses."; exit 2; }
+	mkdir -p docs/hda
+	$(BIN)/gen adapt --source stylegan2-faces64 --domain sketch=$(FACES)/sketches --domain $(SUNGLASSES) \
+	    --out runs/hda-sketch --full
+	$(BIN)/gen generate --adaptation runs/hda-sketch/adaptation.safetensors --seeds 0-11 --strengths 0,0.5,1 \
+	    --out runs/hda-sketch/pictures --morph
+	cp runs/hda-sketch/pictures/grid.png docs/hda/strengths.png
 	$(BIN)/gen evaluate-hda --hybrid "sketch=$(FACES)/sketches,$(SUNGLASSES)" \
 	    --hybrid "caricature=$(FACES)/caricatures,$(SUNGLASSES)" --jobs 2 --out runs/hda-table
-	$(BIN)/gen adapt --source stylegan2-faces64 --domain sketch=$(FACES)/sketches:0.7 \
-	    --domain sunglasses=$(FACES)/sunglasses:0.3 --set direction_weight=0.1 --out runs/hda-sketch
-	$(BIN)/gen generate --adaptation runs/hda-sketch/adaptation.safetensors --seeds 0-11 --strengths 0,0.5,1 \
-	    --out runs/hda-sketch/pictures
-	mkdir -p docs/hda
 	cp runs/hda-table/table.md runs/hda-table/results.json runs/hda-table/*.png docs/hda/
-	cp runs/hda-sketch/pictures/grid.png docs/hda/strengths.png
+
+# The precursor of weights/smd-precursor, and the table of domain generalisation in docs/pacs: some hours on two cores.
+# PACS=DIR: its folders art_painting, cartoon, photo, sketch.
+PACS ?=
+docs-smos: $(VENV)/ready
+	@test -n "$(PACS)" || { echo "make docs-smos: PACS=DIR names the folder with art_painting, cartoon, photo, sketch."; exit 2; }
+	$(BIN)/gen render-smd runs/scenes --per-class 400 --size 96
+	$(BIN)/gen render-smd runs/scenes-val --per-class 60 --size 96 --split val
+	$(BIN)/gen train-precursor --data runs/scenes --val runs/scenes-val --leave-out each --preset precursor-cpu \
+	    --out runs/precursor --export weights/smd-precursor
+	$(BIN)/gen train-precursor --data runs/scenes --val runs/scenes-val --scratch --preset precursor-cpu --set lr=1e-3 \
+	    --out runs/precursor-scratch --export runs/smd-scratch
+	$(BIN)/gen train-smos --data "$(PACS)" --preset cpu --seeds 0 --engine ray --out runs/pacs --method erm --method miro \
+	    --method smos+=smos:smd-precursor --method smos-=smos:runs/smd-scratch
+	$(BIN)/gen analyse-smos runs/pacs --data "$(PACS)" --out docs/pacs
+	cp runs/pacs/table.md runs/pacs/results.json docs/pacs/
 
 app: $(VENV)/ready
 	@test -f app.py || { echo "make app: the web page is not part of this version yet; use gen translate."; exit 2; }

@@ -4,7 +4,7 @@ from itertools import combinations
 
 from gen.hda.encoders import Encoder
 from gen.hda.references import DomainName
-from gen.hda.subspace import Flat, agreement, principal_angles, singular_spread
+from gen.hda.subspace import Flat, agreement, nearest_point, principal_angles, singular_spread
 from gen.hda.training import HDATrainer, Target
 
 CONFLICT = -0.2
@@ -71,4 +71,10 @@ def _pair_lines(trainer: HDATrainer, encoder: Encoder, targets: list[Target | No
                 f"{name} and {other} pull in opposite directions (cosine {cosine:.2f}): the hybrid will be a "
                 f"compromise; give the one that matters more weight."
             )
+    if len(flats) > 1:
+        weights = {d.name: d.weight for d in trainer.domains}
+        best = nearest_point([flat for _, flat in flats], [weights[name] for name, _ in flats])[None].to(source)
+        reach = [(name, 1 - float(flat.distance(best) / flat.distance(source).mean())) for name, flat in flats]
+        shown = ", ".join(f"{name} {100 * share:.0f} %" for name, share in reach)
+        lines.append(f"  the point nearest to all domains at these weights is on the way to them: {shown}")
     return lines

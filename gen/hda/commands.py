@@ -100,7 +100,8 @@ class AdaptArguments:
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting of HDASettings as field=value, for example --set direction_weight=0.5 --set layers=affine."""
     full: bool = False
-    """Also write a model folder, source and adaptation together, as OUT/model."""
+    """Also write a model folder, source and adaptation, as OUT/model, and both in one as OUT/model.pt, in rosinality's
+    format for other tools."""
     check: bool = False
     """Only tell what the references say: ranks, distances, angles between the domains, warnings."""
 
@@ -109,6 +110,7 @@ def adapt(arguments: Sequence[str]) -> int:
     """`gen adapt`."""
     chosen = tyro.cli(AdaptArguments, args=list(arguments), prog="gen adapt")
     from gen.hda.check import report
+    from gen.hda.checkpoints import save_rosinality
     from gen.hda.export import save_adaptation
     from gen.hda.pipeline import HDAPipeline
     from gen.hda.training import HDASettings, HDATrainer
@@ -137,7 +139,8 @@ def adapt(arguments: Sequence[str]) -> int:
     if chosen.full:
         pipe.load_adaptation(path)
         pipe.save_pretrained(settings.out / "model")
-        print(f"written: {settings.out / 'model'}")
+        save_rosinality(pipe.generator, settings.out / "model.pt")
+        print(f"written: {settings.out / 'model'} and model.pt")
     print(f"\ndraw with it: gen generate --model {settings.source} --adaptation {path} --out out")
     return 0
 

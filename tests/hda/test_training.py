@@ -229,6 +229,7 @@ class TestReport:
         assert "red: 4 images, rank 3, weight 0.20" in text
         assert "blue: 4 images, rank 3, weight 0.60" in text
         assert "red and blue: cosine of the ways" in text
+        assert "the point nearest to all domains at these weights is on the way to them: red" in text
         assert "broken.png" in text
         assert "one: one image is a point" in text
 
