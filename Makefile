@@ -50,6 +50,7 @@ docs: $(VENV)/ready
 # FACES=DIR: folders of few-shot domains.
 FACES ?=
 SUNGLASSES = sunglasses=$(FACES)/sunglasses
+HYBRIDS = --hybrid "sketch=$(FACES)/sketches,$(SUNGLASSES)" --hybrid "caricature=$(FACES)/caricatures,$(SUNGLASSES)" --jobs 2
 docs-hda: $(VENV)/ready
 	@test -n "$(FACES)" || { echo "make docs-hda: FACES=DIR names the folder with sketches, caricatures, sunglasses."; exit 2; }
 	mkdir -p docs/hda
@@ -58,9 +59,11 @@ docs-hda: $(VENV)/ready
 	$(BIN)/gen generate --adaptation runs/hda-sketch/adaptation.safetensors --seeds 0-11 --strengths 0,0.5,1 \
 	    --out runs/hda-sketch/pictures --morph
 	cp runs/hda-sketch/pictures/grid.png docs/hda/strengths.png
-	$(BIN)/gen evaluate-hda --hybrid "sketch=$(FACES)/sketches,$(SUNGLASSES)" \
-	    --hybrid "caricature=$(FACES)/caricatures,$(SUNGLASSES)" --jobs 2 --out runs/hda-table
-	cp runs/hda-table/table.md runs/hda-table/results.json runs/hda-table/*.png docs/hda/
+	$(BIN)/gen evaluate-hda $(HYBRIDS) --target-progress 0.1 --out runs/hda-table
+	$(BIN)/gen evaluate-hda $(HYBRIDS) --target-progress 0.2 --out runs/hda-further \
+	    --methods "sequential,mean point,HDA λ=0,HDA λ=0.1,HDA λ=0.1 + structure"
+	for run in table further; do cp runs/hda-$$run/*.png docs/hda/; \
+	    cp runs/hda-$$run/table.md docs/hda/$$run.md; cp runs/hda-$$run/results.json docs/hda/$$run.json; done
 
 # The precursor of weights/smd-precursor, and the table of domain generalisation in docs/pacs: some hours on two cores.
 # PACS=DIR: its folders art_painting, cartoon, photo, sketch.

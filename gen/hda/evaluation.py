@@ -74,7 +74,7 @@ class EvaluateSettings:
     """Which methods, with commas between."""
     seeds: int = 3
     """Runs of each method and hybrid."""
-    target_progress: tuple[float, ...] = (0.1, 0.2)
+    target_progress: tuple[float, ...] = (0.1,)
     """Mean progress at which each run ends, a table each; what does not get there within `images` is marked."""
     images: int = 3200
     """Samples that a run may draw."""
