@@ -30,11 +30,11 @@ def test_the_published_set_up_has_its_number_of_parameters() -> None:
     assert parameters(student) + parameters(student.body) + parameters(variances) == 47_034_311
 
 
-@pytest.mark.parametrize("name", ["resnet18", "efficientnet-lite0", "timm:vit_tiny_patch16_224", "timm:resnet10t"])
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet-lite0", "timm:resnet10t", "vit", "dinov2", "clip"])
 def test_maps_have_the_channels_that_are_told(name: str) -> None:
     body = make_backbone(name).eval()
     with torch.no_grad():
-        seen = body(torch.rand(2, 3, 64, 64))
+        seen = body(torch.rand(2, 3, 112, 112))
     assert seen.pooled.shape == (2, body.width)
     assert tuple(m.shape[1] for m in seen.maps) == body.channels
     assert all(m.shape[0] == 2 and m.ndim == 4 for m in seen.maps)

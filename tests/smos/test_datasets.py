@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gen.errors import BadInput, BadSetting
-from gen.smos.datasets import BENCHMARKS, Benchmark, draw, find_benchmark, load_domains, split_domain
+from gen.smos.datasets import (
+    BENCHMARKS,
+    Benchmark,
+    check_classes,
+    draw,
+    find_benchmark,
+    load_domains,
+    split_domain,
+)
 
 
 def make_tree(root: Path, domains: list[str], classes: list[str]) -> Path:
@@ -47,6 +55,11 @@ def test_domains_are_known_by_other_names(tmp_path: Path, name: str, domains: li
     assert (found, list(folders)) == (name, usual)
     data = load_domains(root, 16, tmp_path / "cache")
     assert [data.place(d) for d in domains] == [data.place(u) for u in usual]
+
+
+def test_the_real_pacs_is_known_and_whole(shared_data: Path) -> None:
+    name, folders = find_benchmark(shared_data / "pacs128")
+    assert (name, len(check_classes(name, folders))) == ("PACS", 7)
 
 
 class TestWhatIsWrongIsNamed:

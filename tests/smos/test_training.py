@@ -138,6 +138,16 @@ class TestLearning:
         for old, new in zip(variances, trainer.raw["variances"].parameters(), strict=True):
             assert not torch.equal(old, new)
 
+    def test_mixed_precision_trains(self, make: Make, precursor: Path) -> None:
+        runs = [SMOSTrainer(make(p, precision=p, algorithm="smos", precursor=precursor, steps=1))
+                for p in ("fp32", "bf16")]  # fmt: skip
+        losses_ = [t.terms(*t.batch([0, 1, 2, 3])) for t in runs]
+        for name in losses_[0]:
+            assert losses_[1][name].dtype == torch.float32
+            torch.testing.assert_close(losses_[1][name], losses_[0][name], rtol=0.1, atol=0.02, msg=name)
+        runs[1].fit()
+        assert all(p.isfinite().all() for p in runs[1].student.parameters())
+
     def test_accumulation_is_the_same_step(self, make: Make) -> None:
         trainers = [SMOSTrainer(make(str(n), accumulate=n, steps=1, replacement=False)) for n in (1, 2)]
         for trainer in trainers:
