@@ -74,7 +74,7 @@ docs-smos: $(VENV)/ready
 	$(BIN)/gen render-smd runs/scenes-val --per-class 60 --size 96 --split val
 	$(BIN)/gen train-precursor --data runs/scenes --val runs/scenes-val --leave-out each --preset precursor-cpu \
 	    --out runs/precursor --export weights/smd-precursor
-	$(BIN)/gen train-precursor --data runs/scenes --val runs/scenes-val --scratch --preset precursor-cpu --set lr=1e-3 \
+	$(BIN)/gen train-precursor --data runs/scenes --val runs/scenes-val --scratch --preset precursor-cpu --set lr=1e-3 --set steps=601 \
 	    --out runs/precursor-scratch --export runs/smd-scratch
 	$(BIN)/gen train-smos --data "$(PACS)" --preset cpu --seeds 0 --engine ray --out runs/pacs --method erm --method miro \
 	    --method smos+=smos:smd-precursor --method smos-=smos:runs/smd-scratch
