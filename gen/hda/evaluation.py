@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
+from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -310,10 +311,11 @@ def labelled_grid(rows: Mapping[str, Tensor]) -> Image.Image:
     """One row a name, written on the left: images (n, 3, size, size) in [-1, 1]."""
     size, count = next(iter(rows.values())).shape[-1], max(len(images) for images in rows.values())
     step, left = size + 2, 150
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 12)  # Pillow's own font has no λ
     sheet = Image.new("RGB", (left + count * step, len(rows) * step), "white")
     draw = ImageDraw.Draw(sheet)
     for row, (name, images) in enumerate(rows.items()):
-        draw.text((left - 8, row * step + size // 2), name, "black", font=ImageFont.load_default(12), anchor="rm")
+        draw.text((left - 8, row * step + size // 2), name, "black", font=font, anchor="rm")
         for column, picture in enumerate(to_uint8(images).permute(0, 2, 3, 1).numpy()):
             sheet.paste(Image.fromarray(picture), (left + column * step, row * step))
     return sheet

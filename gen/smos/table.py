@@ -8,7 +8,7 @@ import re
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -150,12 +150,11 @@ def finished(own: SMOSSettings) -> dict[str, Any] | None:
     return json.loads((own.out / RESULTS).read_text())
 
 
-def train_cell(settings: SMOSSettings, cell: Cell) -> dict[str, Any] | None:
+def train_cell(own: SMOSSettings) -> dict[str, Any] | None:
     """Run a cell to its end, or read what it came to; None where Ctrl-C stopped it.
 
     A loss without a bound ends the cell and not the table: the cell's results then say "diverged".
     """
-    own = cell_settings(settings, cell)
     if told := finished(own):
         return told
     trainer = SMOSTrainer(own)
@@ -163,7 +162,7 @@ def train_cell(settings: SMOSSettings, cell: Cell) -> dict[str, Any] | None:
     try:
         trainer.fit()
     except TrainingDiverged as error:
-        told = {"target": cell.target, "seed": cell.seed, "rules": {}, "diverged": str(error).partition(";")[0]}
+        told = {"target": own.target, "seed": own.seed, "rules": {}, "diverged": str(error).partition(";")[0]}
         if main:
             with write_atomically(own.out / RESULTS) as partial:
                 partial.write_text(json.dumps(told, indent=2))
@@ -183,11 +182,10 @@ def train_cell(settings: SMOSSettings, cell: Cell) -> dict[str, Any] | None:
 def run_cells(settings: SMOSSettings, cells: Sequence[Cell], engine: Engine, gpus: float | None) -> bool:
     """Run what is missing; False where Ctrl-C stopped it."""
     if engine == "ray":
-        missing = [c for c in cells if finished(cell_settings(settings, c)) is None]
-        _run_with_ray(settings, missing, gpus)
+        _run_with_ray(settings.out.resolve(), [cell_settings(settings, cell) for cell in cells], gpus)
         return True
     for number, cell in enumerate(cells, 1):
-        told = train_cell(settings, cell)
+        told = train_cell(cell_settings(settings, cell))
         if told is None:
             return False
         if PartialState().is_main_process:
@@ -200,37 +198,30 @@ def _line(cell: Cell, told: Mapping[str, Any]) -> str:
     return f"{cell.method.name}, {cell.target} left out, seed {cell.seed}: {figures or told['diverged']}"
 
 
-def _run_with_ray(settings: SMOSSettings, cells: Sequence[Cell], gpus: float | None) -> None:
-    """Each cell as a trial of Ray Tune, as many at a time as the cluster holds; a GPU each where there are any."""
+def _run_with_ray(out: Path, cells: Sequence[SMOSSettings], gpus: float | None) -> None:
+    """Each missing cell as a trial of Ray Tune, as many at once as the cluster holds; a GPU each where there are any."""
     try:
         from ray import tune
     except ImportError as error:
         raise BadSetting("--engine ray needs the package ray: pip install 'ray[tune]'.") from error
-    out = settings.out.resolve()
-    here = replace(settings, out=out, data=settings.data.resolve(), cache=(settings.cache or out / "cache").resolve())
+    missing = [own for own in cells if finished(own) is None]
     if gpus is None:
         gpus = 1.0 if torch.cuda.is_available() else 0.0
 
-    resolved = [
-        replace(c, method=replace(c.method, precursor=str(own.precursor) if own.precursor else None))
-        for c in cells
-        for own in [cell_settings(settings, c)]
-    ]
-
     def trial(config: dict[str, Any]) -> dict[str, float]:
-        told = train_cell(here, resolved[config["cell"]])
+        told = train_cell(missing[config["cell"]])
         return {rule: r["accuracy"] for rule, r in told["rules"].items()} if told else {}
 
-    if not cells:
+    if not missing:
         return
     tuner = tune.Tuner(
         tune.with_resources(trial, {"cpu": 1, "gpu": gpus}),
-        param_space={"cell": tune.grid_search(list(range(len(cells))))},
+        param_space={"cell": tune.grid_search(list(range(len(missing))))},
         run_config=tune.RunConfig(name="table", storage_path=str(out / "ray")),
     )
     failed = [str(error) for error in tuner.fit().errors]
     if failed:
-        raise BadSetting(f"{len(failed)} of {len(cells)} cells failed; the first: {failed[0].splitlines()[-1]}")
+        raise BadSetting(f"{len(failed)} of {len(missing)} cells failed; the first: {failed[0].splitlines()[-1]}")
 
 
 def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
