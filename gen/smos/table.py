@@ -199,7 +199,7 @@ def _line(cell: Cell, told: Mapping[str, Any]) -> str:
 
 
 def _run_with_ray(out: Path, cells: Sequence[SMOSSettings], gpus: float | None) -> None:
-    """Each missing cell as a trial of Ray Tune, as many at once as the cluster holds; a GPU each where there are any."""
+    """Each missing cell as a trial of Ray Tune, as many at once as there is room; a GPU each where there are any."""
     try:
         from ray import tune
     except ImportError as error:
