@@ -54,7 +54,7 @@ def test_a_hybrid_carries_both_attributes(pipe: HDAPipeline, shared_data: Path, 
 
     assert way(eye_darkness, "sunglasses") > 0.3
     assert way(brightness, "sketches") > 0.2
-    assert way(colourfulness, "sketches") > 0.3
+    assert way(colourfulness, "sketches") > 0.2
     # And the faces are still different ones, each like the one it was.
     assert after.std(0).mean() > 0.4 * before.std(0).mean()
     edges = load_edges()
