@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +33,7 @@ from gen.media.files import write_atomically
 from gen.media.resize import to_uint8
 from gen.metrics.distances import frechet_distance
 from gen.metrics.edges import load_edges, structure_consistency
-from gen.metrics.paired import load_perceptual
+from gen.metrics.paired import load_perceptual, perceptual_vectors
 from gen.provenance import machine
 from gen.training.settings import as_record, check_same_run
 
@@ -233,19 +234,12 @@ class Scorer:
 
     def _diversity(self, images: Tensor, most: int = 50) -> float:
         """Intra-LPIPS (CDC, CVPR 2021): mean LPIPS between pictures that are nearest to the same reference."""
-        refs = torch.cat(list(self.references.values()))
-        nearest = torch.stack([self._lpips(images, ref[None]) for ref in refs], 1).argmin(1)
-        means: list[float] = []
-        for index in nearest.unique():
-            members = images[nearest == index][:most]
-            if len(members) > 1:
-                a, b = torch.triu_indices(len(members), len(members), 1)
-                means.append(float(self._lpips(members[a], members[b]).mean()))
+        see = partial(perceptual_vectors, self.perceptual)
+        vectors = in_batches(see, images)
+        nearest = torch.cdist(vectors, in_batches(see, torch.cat(list(self.references.values())))).argmin(1)
+        members = [vectors[nearest == index][:most] for index in nearest.unique()]
+        means = [float(F.pdist(m).square().mean()) for m in members if len(m) > 1]
         return statistics.fmean(means) if means else 0.0
-
-    def _lpips(self, a: Tensor, b: Tensor) -> Tensor:
-        b = b.expand(len(a), -1, -1, -1)
-        return torch.cat([self.perceptual(x, y).flatten() for x, y in zip(a.split(64), b.split(64), strict=True)])
 
     def _progress(self, images: Tensor) -> dict[str, float]:
         """In the encoders of the loss, on latents that training did not see: the way gone towards each flat; and of

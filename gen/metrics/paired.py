@@ -42,6 +42,22 @@ class PairedScores:
         return {"images": len(self._scores)} | means
 
 
+def perceptual_vectors(network: Any, images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) in [-1, 1] -> vectors (B, d) whose squared distances are LPIPS.
+
+    LPIPS is a weighted sum of squared differences of features; its weights are not negative. With vectors every image
+    passes the network once, however many it is compared with.
+    """
+    import lpips
+
+    features = network.net(network.scaling_layer(images))
+    parts: list[Tensor] = []
+    for layer, x in zip(network.lins, features, strict=True):
+        scale = (layer.model[-1].weight / (x.shape[2] * x.shape[3])).sqrt()
+        parts.append((lpips.normalize_tensor(x) * scale).flatten(1))
+    return torch.cat(parts, 1)
+
+
 def load_perceptual(weights: Path | None = None) -> nn.Module:
     """LPIPS with SqueezeNet: images (B, 3, H, W) in [-1, 1], twice -> distances (B, 1, 1, 1).
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from gen.errors import BadInput
-from gen.metrics.paired import PairedScores, load_perceptual
+from gen.metrics.paired import PairedScores, load_perceptual, perceptual_vectors
 from tests.conftest import street
 
 
@@ -84,3 +84,12 @@ class TestPerceptual:
         (tmp_path / "broken.safetensors").write_bytes(b"no")
         with pytest.raises(BadInput, match="cannot be read"):
             load_perceptual(tmp_path / "broken.safetensors")
+
+
+def test_squared_distances_of_perceptual_vectors_are_lpips() -> None:
+    generator = torch.Generator().manual_seed(3)
+    a, b = (torch.rand(5, 3, 64, 64, generator=generator) * 2 - 1 for _ in range(2))
+    network = load_perceptual()
+    vectors = [perceptual_vectors(network, x) for x in (a, b)]
+    expected = network(a, b).flatten()
+    torch.testing.assert_close((vectors[0] - vectors[1]).square().sum(1), expected, rtol=1e-4, atol=1e-6)
