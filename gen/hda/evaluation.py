@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from gen.errors import BadSetting
-from gen.hda.attributes import ATTRIBUTES
+from gen.hda.attributes import ATTRIBUTES, ways
 from gen.hda.encoders import Encoder, load_encoder, network_of
 from gen.hda.export import save_adaptation
 from gen.hda.pipeline import HDAPipeline
@@ -90,6 +90,8 @@ class EvaluateSettings:
     """Pictures that a method is scored on, the same latents for all."""
     jobs: int = 1
     """Runs at a time, each on its own core."""
+    adaptation: Path | None = None
+    """Train and compare nothing; write attributes.md: how far this adaptation has gone by measures without a network."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ class Job:
 def evaluate_table(settings: EvaluateSettings) -> dict[str, Any]:
     """`gen evaluate-hda`: train what is missing, score it, write the table. Returns what results.json holds."""
     s = replace(settings, encoder=settings.encoder or DEFAULTS.encoders)
+    if s.adaptation is not None:
+        return measure_attributes(s, s.adaptation)
     if network_of(s.judge) in {network_of(name) for name in s.encoder}:
         raise BadSetting(f"--judge {s.judge}: it is an encoder of the loss; the score would flatter what it trained.")
     chosen = [name.strip() for name in s.methods.split(",")]
@@ -125,8 +129,9 @@ def evaluate_table(settings: EvaluateSettings) -> dict[str, Any]:
         if any(d.folder is None for d in parse_domains(tuple(name.split(",")))):
             raise BadSetting(f"--hybrid {name}: domains given by words have no references to be scored against.")
     jobs = [Job(h, t, m, n) for n in range(s.seeds) for t in s.target_progress for h in s.hybrid for m in chosen]
+    size = HDAPipeline.from_pretrained(s.source).generator.size
     for job in jobs:
-        check_not_stale(s, job)
+        check_not_stale(s, job, size)
     train_all(s, jobs)
     told = {**vars(s), "out": s.out.name, "source": Path(s.source).name, "hybrid": [_names(h) for h in s.hybrid]}
     results: dict[str, Any] = {"settings": told, "machine": machine(torch.device("cpu"))}
@@ -169,14 +174,13 @@ def run_settings(s: EvaluateSettings, job: Job) -> HDASettings:
     return replace(settings, **METHODS[job.method])
 
 
-def check_not_stale(s: EvaluateSettings, job: Job) -> None:
+def check_not_stale(s: EvaluateSettings, job: Job, size: int) -> None:
     """Raises `BadSetting` where a run of other settings or other references lies in the job's folder."""
     path = s.out / job.folder / "settings.json"
     if not path.is_file():
         return
     record, settings = json.loads(path.read_text()), run_settings(s, job)
     check_same_run(record["settings"], as_record(settings), {"preset", "out", "device"})
-    size = HDAPipeline.from_pretrained(s.source).generator.size
     for domain in parse_domains(settings.domains):
         assert domain.folder is not None
         now = load_references(domain.folder, size).hashes
@@ -192,6 +196,29 @@ def train_one(s: EvaluateSettings, job: Job) -> str:
     trainer.fit()
     save_adaptation(trainer)
     return f"{job.folder}: {trainer.ending()}"
+
+
+def measure_attributes(s: EvaluateSettings, adaptation: Path) -> dict[str, Any]:
+    """Shares of the way to each domain's references, on latents that no run has seen, truncated as they are shown."""
+    pipe = HDAPipeline.from_pretrained(s.source)
+    latents = pipe.latents(range(FIRST_SEED, FIRST_SEED + s.samples))
+    before = drawn(pipe, latents)
+    pipe.load_adaptation(adaptation)
+    after = drawn(pipe, latents)
+    domains = parse_domains(tuple(",".join(s.hybrid).split(",")))
+    told = {
+        d.name: ways(before, after, load_references(d.folder, before.shape[-1]).images) for d in domains if d.folder
+    }
+    lines = [f"| of the way to | {' | '.join(ATTRIBUTES)} |", "|---" * (len(ATTRIBUTES) + 1) + "|"]
+    lines += [f"| {name} | {' | '.join(f'{100 * v:.0f} %' for v in row.values())} |" for name, row in told.items()]
+    spread = float(after.std(0).mean() / before.std(0).mean())
+    text = "\n".join(
+        [*lines, "", f"{s.samples} latents; the pictures differ {spread:.2f} times as much as before.", ""]
+    )
+    s.out.mkdir(parents=True, exist_ok=True)
+    (s.out / "attributes.md").write_text(text)
+    print(text)
+    return told
 
 
 class Scorer:

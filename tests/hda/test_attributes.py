@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gen.hda.attributes import brightness, colourfulness, eye_darkness
+from gen.hda.attributes import ATTRIBUTES, brightness, colourfulness, eye_darkness, ways
 from gen.hda.references import load_references, square
 from gen.media.images import decode_still
 
@@ -37,3 +37,12 @@ def test_they_tell_domains_apart(shared_data: Path) -> None:
     assert beats(colourfulness, source, sketches) > 0.95
     assert beats(brightness, sketches, source) > 0.95
     assert beats(eye_darkness, glasses, source) > 0.85
+
+
+def test_ways_are_shares_of_the_difference() -> None:
+    start, goal = torch.full((4, 3, 64, 64), -0.5), torch.full((2, 3, 64, 64), 0.5)
+    start[:, :, :32] -= 0.2
+    start[:, 0] += 0.3
+    for share in (0.0, 0.5, 1.0):
+        found = ways(start, start + share * (goal[:1] - start), goal)
+        assert found == pytest.approx(dict.fromkeys(ATTRIBUTES, share), abs=1e-3)
