@@ -91,7 +91,7 @@ class EvaluateSettings:
     jobs: int = 1
     """Runs at a time, each on its own core."""
     adaptation: Path | None = None
-    """Train and compare nothing; write attributes.md: how far this adaptation has gone by measures without a network."""
+    """Compare nothing; write attributes.md: how far this adaptation has gone by measures without a network."""
 
 
 @dataclass(frozen=True)
