@@ -12,9 +12,9 @@ from gen.smd.raycast import cast, collate, rotation, surface
 from gen.smd.shading import Pixels, material_rows
 from gen.smd.styles import STYLES, lowpoly, render
 from gen.smd.styles import bit8 as eight
-from gen.smd.styles.hd import depth_of_field, soft_shadow
+from gen.smd.styles.hd import FOCUS, depth_of_field, soft_shadow
 from gen.smd.styles.models import MODELS
-from gen.smd.styles.stage import build, cameras, sunlight
+from gen.smd.styles.stage import BEHIND, FROM_ABOVE, MOODS, build, cameras, sunlight
 from gen.smd.styles.texture import PAINTERS
 from gen.smd.world import SCENES, make_world
 
@@ -137,7 +137,7 @@ class TestHD:
 
     def test_what_is_far_is_blurred_and_the_lane_is_not(self):
         picture = torch.rand(1, 3, 120, 160, generator=torch.Generator().manual_seed(0))
-        lane, far = torch.full((1, 1, 120, 160), 14.0), torch.full((1, 1, 120, 160), 60.0)
+        lane, far = torch.full((1, 1, 120, 160), FOCUS), torch.full((1, 1, 120, 160), 60.0)
         assert torch.allclose(depth_of_field(picture, lane), picture)
         assert depth_of_field(picture, far).std() < 0.6 * picture.std()
 
@@ -145,11 +145,11 @@ class TestHD:
         """The same level without its sun is darker, and some of what the sun could reach is in shadow."""
         world = make_world("desert", 1)
         solids = build(world)
-        scene, camera = collate([solids]), cameras([world], 4 / 3)
+        scene, camera = collate([solids]), cameras([world], BEHIND, 4 / 3)
         rays = camera.rays(96, 128)
         hits = cast(scene, rays)
         pixels = Pixels.of(rays, hits, surface(scene, rays, hits), material_rows([solids]), 0.01)
-        lit = soft_shadow(scene, pixels, sunlight([world]))
+        lit = soft_shadow(scene, pixels, sunlight([world], [MOODS[world.scene]]))
         assert ((lit >= 0) & (lit <= 1)).all()
         assert 0.02 < (lit < 0.5).float().mean() < 0.7
         assert ((lit > 0.05) & (lit < 0.95)).any()  # a penumbra
@@ -185,7 +185,7 @@ class TestPairing:
         if style in ("8bit", "16bit"):
             x, y, block = (world.hero.x - world.view.x) * 16, height - (world.hero.y + 0.7) * 16, 16.0
         else:
-            camera = cameras([world], 4 / 3)
+            camera = cameras([world], FROM_ABOVE, 4 / 3)
             place = torch.tensor([world.hero.x, world.hero.y + 0.7, 0.0])
             right, up, ahead = (rotation(camera.turn)[0].T @ (place - camera.position[0])).tolist()
             block = height * float(camera.focal[0]) / ahead

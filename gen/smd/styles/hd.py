@@ -28,15 +28,14 @@ from gen.smd.shading import (
     tone,
     unit,
 )
-from gen.smd.styles.stage import air, build, cameras, graded, lamps, sunlight
+from gen.smd.styles.stage import BEHIND, air, build, cameras, graded, lamps, sunlight, under_any_sky
 from gen.smd.styles.texture import texture
 from gen.smd.world import World
 
 HEIGHT, WIDTH = 480, 640
 SHARPER = 8 / 7
 """Rows that are cast for a row of a smaller picture."""
-FOCUS = 14.0
-"""Distance of the lane from the camera, in blocks."""
+FOCUS = BEHIND.distance
 
 
 def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu") -> list[NDArray[np.uint8]]:
@@ -44,12 +43,13 @@ def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu"
     height, width = (HEIGHT, WIDTH) if size is None else (min(HEIGHT, round(size * SHARPER)),) * 2
     scenes = [build(world) for world in worlds]
     scene, rows = collate(scenes).to(device), material_rows(scenes).to(device)
-    camera = cameras(worlds, 4 / 3).to(device)
+    camera = cameras(worlds, BEHIND, 4 / 3).to(device)
     rays = camera.rays(height, width)
     hits = cast(scene, rays)
     pixels = Pixels.of(rays, hits, surface(scene, rays, hits), rows, 1 / (height * float(camera.focal[0])))
-    light, lamp = sunlight(worlds).to(device), lamps(worlds).to(device)
-    zenith, horizon, fog = (value.to(device) for value in air(worlds))
+    moods = [under_any_sky(w) for w in worlds]
+    light, lamp = sunlight(worlds, moods).to(device), lamps(worlds, moods).to(device)
+    zenith, horizon, fog = (value.to(device) for value in air(moods))
     lit = soft_shadow(scene, pixels, light)
     colour = shade(pixels, light, lamp, lit, zenith)
     clear = torch.exp(-fog[pixels.scene, 0] * (pixels.distance - FOCUS + 2).clamp(min=0))

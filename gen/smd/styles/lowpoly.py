@@ -11,7 +11,7 @@ from torch import Tensor
 from gen.smd.raster import fifteen_bits
 from gen.smd.raycast import BOX, PLANE, cast, collate, image, surface
 from gen.smd.shading import COLOUR, GLOW, Pixels, lamplit, material_rows, sunlit, tone, unit
-from gen.smd.styles.stage import air, build, cameras, graded, lamps, sunlight
+from gen.smd.styles.stage import FROM_ABOVE, MOODS, air, build, cameras, graded, lamps, sunlight
 from gen.smd.styles.texture import texture
 from gen.smd.world import World
 
@@ -25,17 +25,18 @@ def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu"
     width = WIDTH if size is None else HEIGHT
     scenes = [build(world) for world in worlds]
     scene, rows = collate(scenes).to(device), material_rows(scenes).to(device)
-    camera = cameras(worlds, 4 / 3).to(device)
+    camera = cameras(worlds, FROM_ABOVE, 4 / 3).to(device)
     rays = camera.rays(HEIGHT, width)
     hits = cast(scene, rays)
     pixels = Pixels.of(rays, hits, surface(scene, rays, hits), rows, 1 / (HEIGHT * float(camera.focal[0])))
-    light, lamp = sunlight(worlds).to(device), lamps(worlds).to(device)
+    moods = [MOODS[w.scene] for w in worlds]
+    light, lamp = sunlight(worlds, moods).to(device), lamps(worlds, moods).to(device)
     normal = facets(pixels, scene.kind[pixels.scene, pixels.solid])
     painted = texture(pixels, TEXELS)
     received = sunlit(pixels, normal, light, 1.0) + lamplit(pixels, normal, lamp)[0]
     colour = pixels.row[COLOUR] * painted * received + pixels.row[GLOW] * painted
-    zenith, horizon, fog = (value.to(device) for value in air(worlds))
-    clear = torch.exp(-1.5 * fog[pixels.scene, 0] * (pixels.distance - 12).clamp(min=0))
+    zenith, horizon, fog = (value.to(device) for value in air(moods))
+    clear = torch.exp(-2 * fog[pixels.scene, 0] * (pixels.distance - 14).clamp(min=0))
     colour = torch.lerp(pixels.each(horizon), colour, clear)
     picture = image(pixels.spread(colour, sky(rays.direction, zenith, horizon)), HEIGHT, width)
     picture = graded(picture, worlds)
@@ -55,7 +56,8 @@ def facets(pixels: Pixels, kind: Tensor) -> Tensor:
 
 
 def sky(direction: Tensor, zenith: Tensor, horizon: Tensor) -> Tensor:
-    """A gradient (3, S, P, N) by the height of the rays (S, P, 3, N), in bands as few bits make them."""
-    up = (direction[:, :, 1].abs() * 2.2).clamp(0, 1)
+    """A gradient (3, S, P, N) by the height of the rays (S, P, 3, N), in bands as few bits make them; haze below."""
+    up = direction[:, :, 1]
+    up = torch.where(up > 0, 2.2 * up, -0.7 * up).clamp(0, 1)
     low, high = (c.T[:, :, None, None] for c in (horizon, zenith))
     return torch.lerp(low, high, up)

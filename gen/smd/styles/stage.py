@@ -5,7 +5,7 @@ The lane that the 2D styles show is a strip of land from z = -1.6 to 2.4; the ba
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,6 +65,46 @@ MOODS: dict[str, Mood] = {
         (24, 26, 66), (104, 84, 132), (150, 164, 220), 1.2, 0.9, "moss", "soil", "moss", 0.024, "deadwood", 7,
     ),
 }  # fmt: skip
+
+
+HOURS: tuple[tuple[Rgb, Rgb, Rgb], ...] = (
+    ((44, 100, 196), (196, 222, 240), (255, 240, 206)),  # noon
+    ((110, 96, 176), (248, 190, 184), (255, 196, 176)),  # dawn
+    ((96, 60, 120), (250, 150, 80), (255, 160, 90)),  # sunset
+    ((70, 78, 92), (150, 158, 166), (206, 212, 222)),  # storm
+    ((24, 30, 110), (60, 80, 170), (150, 170, 240)),  # night
+    ((10, 70, 70), (80, 190, 150), (160, 235, 205)),  # northern lights
+)
+"""Colours of zenith, horizon and sun; only their hues count."""
+ENCLOSED = ("cave", "underwater", "fortress")
+
+
+def under_any_sky(world: World) -> Mood:
+    """The class's mood in the hues of an hour, as bright as ever: the sky does not tell the class. Indoors a tint."""
+    rng = np.random.default_rng([world.seed, 78])
+    mood, share = MOODS[world.scene], 0.5 if world.scene in ENCLOSED else 1.0
+    zenith, horizon, sun = HOURS[int(rng.integers(len(HOURS)))]
+    return replace(
+        mood,
+        zenith=_in_the_hue_of(zenith, mood.zenith, share),
+        horizon=_in_the_hue_of(horizon, mood.horizon, share),
+        sun=_in_the_hue_of(sun, mood.sun, share),
+        fog=mood.fog * float(rng.uniform(0.8, 1.5)),
+    )
+
+
+def _in_the_hue_of(hue: Rgb, colour: Rgb, share: float) -> Rgb:
+    """`colour` moved by `share` towards the hue of another, at its own luma."""
+    level = _luma(colour) / _luma(hue)
+    r, g, b = (
+        min(255, round((1 - share) * own + share * level * other)) for own, other in zip(colour, hue, strict=True)
+    )
+    return r, g, b
+
+
+def _luma(colour: Rgb) -> float:
+    """BT.601."""
+    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
 
 
 def build(world: World) -> Solids[Material]:
@@ -267,30 +307,55 @@ def _add_shape(
             scene.sphere((x, float(rng.uniform(0, 13)), z), (1.8 * size, 1.6, 0.9), material("darkrock", x))
 
 
-def cameras(worlds: Sequence[World], aspect: float) -> Camera:
-    """Before the lane, a little above it and turned: 16 blocks wide where the hero runs, as far as 15 high."""
+@dataclass(frozen=True)
+class Shot:
+    """How a style films a level: ranges of angles in radians, and what the hero shares of the focus."""
+
+    yaw: tuple[float, float]
+    """Away from the look square to the lane, to the side that the hero faces."""
+    pitch: tuple[float, float]
+    """Down."""
+    distance: float
+    """From the focus, in blocks."""
+    width: float
+    """Blocks across the picture at the focus, as far as `height` allows."""
+    height: float
+    follow: float
+    """0: the middle of the view, 1: the hero."""
+    focus: float
+    """Height of the focus above the view's lower edge where the hero is not followed."""
+
+
+FROM_ABOVE = Shot((-0.5, 0.5), (0.40, 0.46), 15.0, 14.0, 12.0, 0.5, 4.6)
+BEHIND = Shot((0.85, 1.2), (0.10, 0.26), 9.0, 13.0, 9.5, 1.0, 4.0)
+
+
+def cameras(worlds: Sequence[World], shot: Shot, aspect: float) -> Camera:
+    """A camera for each world, placed by the world's own random numbers."""
     rows: list[tuple[list[float], list[float]]] = []
     for world in worlds:
         rng = np.random.default_rng([world.seed, 77])
-        yaw, pitch = float(rng.uniform(-0.14, 0.14)), float(rng.uniform(0.06, 0.13))
-        focus = (0.55 * (world.view.x + VIEW_WIDTH / 2) + 0.45 * (world.hero.x + 2), 5.6)
-        distance = 14.0
+        yaw, pitch = world.hero.facing * float(rng.uniform(*shot.yaw)), float(rng.uniform(*shot.pitch))
+        middle = world.view.x + VIEW_WIDTH / 2
+        x = middle + shot.follow * (world.hero.x - middle)
+        y = shot.focus + shot.follow * (world.hero.y + 1.2 - shot.focus)
+        back = shot.distance * math.cos(pitch)
         rows.append(
             (
-                [focus[0] - distance * math.sin(yaw), focus[1] + distance * math.sin(pitch), -distance * math.cos(yaw)],
+                [x - back * math.sin(yaw), y + shot.distance * math.sin(pitch), -back * math.cos(yaw)],
                 [yaw, pitch, 0.0],
             )
         )
-    focal = 14.0 / min(12.5, 16 / aspect)
+    focal = shot.distance / min(shot.height, shot.width / aspect)
     position, turn = (torch.tensor(v) for v in zip(*rows, strict=True))
     return Camera(position, turn, torch.full((len(rows),), focal))
 
 
-def sunlight(worlds: Sequence[World]) -> Sunlight:
+def sunlight(worlds: Sequence[World], moods: Sequence[Mood]) -> Sunlight:
     """Each world's sun and sky; the sun stands before the lane, left or right of it."""
     towards, sun, sky, ground = [], [], [], []
-    for world in worlds:
-        mood, side = MOODS[world.scene], 1 if world.seed % 2 else -1
+    for world, mood in zip(worlds, moods, strict=True):
+        side = 1 if world.seed % 2 else -1
         direction = torch.tensor([0.5 * side, 0.8, -0.55 if world.scene != "underwater" else -0.1])
         towards.append(direction / direction.norm())
         sun.append(torch.tensor(linear(*mood.sun)) * mood.strength)
@@ -305,7 +370,7 @@ NOON, EVENING, DUSK = (0.96, 0.96, 0.95), (0.82, 0.75, 0.65), (0.60, 0.58, 0.64)
 
 def daylight(worlds: Sequence[World]) -> Tensor:
     """What the hour makes of all light (S, 3): full, golden, blue."""
-    x = torch.tensor([[2 * w.hour] for w in worlds])
+    x = torch.tensor([[1.4 * w.hour] for w in worlds])
     noon, evening, dusk = (torch.tensor(c) for c in (NOON, EVENING, DUSK))
     return torch.where(x < 1, torch.lerp(noon, evening, x), torch.lerp(evening, dusk, x - 1))
 
@@ -318,11 +383,11 @@ def graded(picture: Tensor, worlds: Sequence[World]) -> Tensor:
 LAMPS = 5
 
 
-def lamps(worlds: Sequence[World]) -> Lamps:
+def lamps(worlds: Sequence[World], moods: Sequence[Mood]) -> Lamps:
     """The hero's lantern, and the nearest torches and lamp posts, (S, LAMPS)."""
     rows: list[list[tuple[Vector, Vector]]] = []
-    for world in worlds:
-        strength, hero = MOODS[world.scene].lamp, world.hero
+    for world, mood in zip(worlds, moods, strict=True):
+        strength, hero = mood.lamp, world.hero
         warm = linear(255, 190, 110)
         lights: list[tuple[Vector, Vector]] = [((hero.x + 0.5, hero.y + 1.0, -0.9), _times(warm, strength))]
         burning = [p for p in world.props if p.kind in ("torch", "lamppost", "crystal")]
@@ -343,8 +408,7 @@ def _times(colour: Vector, factor: float) -> Vector:
     return colour[0] * factor, colour[1] * factor, colour[2] * factor
 
 
-def air(worlds: Sequence[World]) -> tuple[Tensor, Tensor, Tensor]:
-    """Zenith (S, 3), horizon (S, 3) and fog (S, 1) of the worlds."""
-    moods = [MOODS[w.scene] for w in worlds]
+def air(moods: Sequence[Mood]) -> tuple[Tensor, Tensor, Tensor]:
+    """Zenith (S, 3), horizon (S, 3) and fog (S, 1)."""
     zenith, horizon = (torch.tensor([linear(*getattr(m, name)) for m in moods]) for name in ("zenith", "horizon"))
     return zenith, horizon, torch.tensor([[m.fog] for m in moods])
