@@ -6,12 +6,12 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -86,6 +86,30 @@ class TranslateSettings:
     """Threads that decode and as many that encode."""
 
 
+class Progress(NamedTuple):
+    """How far a run is."""
+
+    files: int
+    """Finished, whatever became of them."""
+    of_files: int
+    frames: int = 0
+    """Of the clip that is under way."""
+    of_frames: int = 0
+    """As far as its container knows."""
+    latest: Entry | None = None
+    """The file that was finished just now."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """Who follows a run from outside, as the web page does."""
+
+    tell: Callable[[Progress], None] = lambda progress: None
+    """Called from the run's own thread after every file, and every batch of a clip's frames."""
+    stop: Callable[[], bool] = lambda: False
+    """Asked before every batch; once it says yes, the run ends as by Ctrl-C, and keeps what is finished."""
+
+
 def main(arguments: Sequence[str]) -> int:
     """`gen translate`: 0 all done, 1 some failed."""
     return run(tyro.cli(TranslateSettings, args=list(arguments), prog="gen translate"))
@@ -110,8 +134,11 @@ def report_path(settings: TranslateSettings) -> Path:
     return out.with_name(f"{out.stem}.{REPORT}") if single else out / REPORT
 
 
-def translate(settings: TranslateSettings) -> Report:
-    """Do all that is not done yet. Raises `GenError` only for what concerns the whole run."""
+def translate(settings: TranslateSettings, pipeline: AUGANPipeline | None = None, watch: Watch | None = None) -> Report:
+    """Do all that is not done yet. Raises `GenError` only for what concerns the whole run.
+
+    `pipeline`: the model of the settings where it is loaded already. Raises KeyboardInterrupt when `watch` says stop.
+    """
     check_settings(settings)
     jobs = plan_jobs(settings.input, settings.output, settings.format)
     report = Report({k: v for k, v in dataclasses.asdict(settings).items()})
@@ -130,7 +157,9 @@ def translate(settings: TranslateSettings) -> Report:
             todo.append(job)
     check_not_inputs(jobs, (path for job in jobs for path in outputs_of(job, settings)))
     _make_folders({job.target.parent for job in jobs})
-    translator = Translator(settings, report) if todo else None  # what stops the run leaves the old report alone
+    translator = (
+        Translator(settings, report, pipeline, watch) if todo else None
+    )  # what stops the run leaves the old report alone
     try:
         if translator is not None:
             translator.run(todo)
@@ -203,9 +232,15 @@ def load_pipeline(settings: TranslateSettings) -> AUGANPipeline:
 class Translator:
     """One run: the pipeline, the threads around it, and the report."""
 
-    def __init__(self, settings: TranslateSettings, report: Report) -> None:
-        self.settings, self.report = settings, report
-        self.pipeline = load_pipeline(settings)
+    def __init__(
+        self,
+        settings: TranslateSettings,
+        report: Report,
+        pipeline: AUGANPipeline | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self.settings, self.report, self.watch = settings, report, watch or Watch()
+        self.pipeline = pipeline or load_pipeline(settings)
         self.has_head = self.pipeline.generator(settings.direction).head is not None
         if settings.uncertainty != "none" and not self.has_head:
             raise BadSetting(f"uncertainty: {settings.model} has no uncertainty head for {settings.direction}.")
@@ -228,6 +263,8 @@ class Translator:
         self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None = None
     ) -> list[tuple[Pixels, Scale]]:
         """Frames of equal size through the network: the translations and the maps of b."""
+        if self.watch.stop():
+            raise KeyboardInterrupt
         batch = torch.from_numpy(np.stack(frames))
         translated, scale = self.pipeline.translate_frames(
             batch,
@@ -313,6 +350,7 @@ class Translator:
         if entry.error:
             bar.write(f"failed: {entry.error}", file=sys.stderr)
         bar.update()
+        self.watch.tell(Progress(bar.n, int(bar.total), latest=entry))
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self.report.write(report_path(self.settings))
             self._saved = time.monotonic()
@@ -355,6 +393,7 @@ class Translator:
                 while len(written) > 4 * self.batch_size:
                     written.popleft().result()
                 frames_bar.update(len(batch))
+                self.watch.tell(Progress(bar.n, int(bar.total), frames_bar.n, reader.expected_frames))
             for frame_written in written:
                 frame_written.result()
         size = {"width": reader.width, "height": reader.height, "frames": summary.frames}

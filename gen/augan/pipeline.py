@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class AUGANPipeline(DiffusionPipeline):
         super().__init__()
         self.register_modules(adverse_to_normal=adverse_to_normal, normal_to_adverse=normal_to_adverse)
         self.register_to_config(trained_height=trained_height, trained_width=trained_width, auto_height=auto_height)
+        self.turn = threading.Lock()  # a clip's smoother hangs on the generator while a batch runs
 
     @classmethod
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]  # diffusers types it in a stub of its own
@@ -128,7 +130,7 @@ class AUGANPipeline(DiffusionPipeline):
         native = to_float(frames.to(generator.device, non_blocking=True).permute(0, 3, 1, 2))
         size = self.network_size((native.shape[2], native.shape[3]), resolution)
         small = resize(native, size)
-        with smoother.attached(generator) if smoother is not None else nullcontext():
+        with self.turn, smoother.attached(generator) if smoother is not None else nullcontext():
             out = self._run(generator, pad_to_multiple(small, MULTIPLE), tile)
         translated = out.image[..., : size[0], : size[1]].to(native.device).float()
         if size != native.shape[2:]:

@@ -201,9 +201,9 @@ def colour_uncertainty(scale: NDArray[np.float32]) -> Pixels:
     return _plasma()[np.clip(scale * (255 / FULL_UNCERTAINTY), 0, 255).astype(np.uint8)]
 
 
-def overlay_uncertainty(rgb: Pixels, scale: NDArray[np.float32], floor: float = 12.75) -> Pixels:
-    """The picture (H, W, 3) tinted where it is uncertain: untouched at the floor of b, 4/5 colour at the top."""
-    weight = np.clip((scale - floor) / (FULL_UNCERTAINTY - floor), 0, 1)[..., None] ** 0.5 * 0.8
+def overlay_uncertainty(rgb: Pixels, scale: NDArray[np.float32], floor: float = 12.75, opacity: float = 0.8) -> Pixels:
+    """The picture (H, W, 3) tinted where it is uncertain: untouched at the floor of b, `opacity` of colour at the top."""
+    weight = np.clip((scale - floor) / (FULL_UNCERTAINTY - floor), 0, 1)[..., None] ** 0.5 * opacity
     return (rgb * (1 - weight) + colour_uncertainty(scale) * weight).round().astype(np.uint8)
 
 

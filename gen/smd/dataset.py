@@ -207,11 +207,12 @@ def render_smd(settings: RenderSettings) -> Path:
         for scene in s.scenes:
             make_folder(s.out / style / scene)
     total = len(s.styles) * len(s.scenes) * s.per_class
-    run_jobs(partial(write_chunk, s), list(_chunks(s)), s.workers, total, "img")
+    run_jobs(partial(write_chunk, s), list(chunks(s)), s.workers, total, "img")
     return s.out
 
 
-def _chunks(settings: RenderSettings) -> Iterator[Chunk]:
+def chunks(settings: RenderSettings) -> Iterator[Chunk]:
+    """All the work of a data set, in order."""
     for style in settings.styles:
         for scene in settings.scenes:
             for first in range(0, settings.per_class, CHUNK):

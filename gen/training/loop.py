@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -53,6 +53,8 @@ class Trainer(ABC, Generic[S]):
         self.images_shown = 0
         self.seconds = 0.0
         self._losses: list[tuple[int, list[str], Tensor]] = []
+        self.watch: Callable[[], None] = lambda: None
+        """Called after every step, by whoever follows the run from outside."""
         self._stop = False
         parts = self.accelerator.num_processes * settings.accumulate
         if settings.batch % parts:
@@ -185,11 +187,16 @@ class Trainer(ABC, Generic[S]):
             with self._stop_on_signals():
                 while not self.finished and not self._told_to_stop():
                     self._train_one_step()
+                    self.watch()
             self._flush()
             self.save()
         finally:
             if self.log:
                 self.log.close()
+
+    def stop(self) -> None:
+        """End after the step that is under way; the state is saved. From `watch`, or another thread."""
+        self._stop = True
 
     @property
     def finished(self) -> bool:
