@@ -186,6 +186,15 @@ def invert_all(chosen: "InvertArguments") -> int:
     return 1 if failed else 0
 
 
+def invert_photo(pipe: HDAPipeline, photo: Path, steps: int) -> Pixels:
+    """Photo | inverted | adapted at the pipeline's strengths, (H, W, 3)."""
+    given = dict(pipe.strengths)
+    pixels = square(torch.from_numpy(decode_still(photo).rgb).permute(2, 0, 1), pipe.generator.size)
+    pipe.set_strengths(0.0)  # a latent belongs to the source, where the mapping was learnt
+    w = invert(pipe.generator, pixels[None].to(pipe.device), load_perceptual().to(pipe.device), steps)
+    return np.asarray(_side_by_side(pipe, pixels, w[0], given))
+
+
 def _read_photos(paths: Sequence[Path], size: int) -> tuple[dict[str, Tensor], list[str]]:
     photos: dict[str, Tensor] = {}
     failed: list[str] = []

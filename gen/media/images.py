@@ -202,7 +202,7 @@ def colour_uncertainty(scale: NDArray[np.float32]) -> Pixels:
 
 
 def overlay_uncertainty(rgb: Pixels, scale: NDArray[np.float32], floor: float = 12.75, opacity: float = 0.8) -> Pixels:
-    """The picture (H, W, 3) tinted where it is uncertain: untouched at the floor of b, `opacity` of colour at the top."""
+    """The picture (H, W, 3) tinted where it is uncertain: untouched at the floor, `opacity` of colour at the top."""
     weight = np.clip((scale - floor) / (FULL_UNCERTAINTY - floor), 0, 1)[..., None] ** 0.5 * opacity
     return (rgb * (1 - weight) + colour_uncertainty(scale) * weight).round().astype(np.uint8)
 

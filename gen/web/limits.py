@@ -154,7 +154,7 @@ def _free(path: Path) -> Path:
 
 
 def inside(root: Path | None, text: str) -> Path:
-    """The folder that a visitor named, if it lies in `root`, links followed. Raises `BadInput`, the same for all else."""
+    """The folder that a visitor named, if it lies in `root`, links followed. Raises `BadInput` for all else."""
     if root is None:
         raise BadInput("Folders on the server are not open to visitors; upload files instead.")
     base = root.resolve()

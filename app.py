@@ -1,0 +1,8 @@
+"""Open gen in a browser: python app.py --help tells the settings."""
+
+import sys
+
+from gen.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["app", *sys.argv[1:]]))

@@ -1,0 +1,67 @@
+"""The part of a tab that shows a long job: what it is at, a button to stop it, and its number to come back to it."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+
+from gen.errors import GenError
+from gen.web.jobs import Job
+from gen.web.service import Service
+
+Show = Callable[[Job | None], Sequence[Any]]
+
+
+class JobPanel:
+    """Made within a tab; the browser remembers the number, so that a closed tab finds its job again."""
+
+    def __init__(self, service: Service, name: str, outputs: Sequence[Any], show: Show) -> None:
+        """`show`: a job, or none, -> values for `outputs`."""
+        self.service, self.name, self.outputs, self.show = service, name, list(outputs), show
+        self.status = gr.Markdown("", elem_classes="job-status", container=True)
+        with gr.Row():
+            self.number = gr.Textbox(
+                label="Job number",
+                info="Keep it to come back from another browser; results are kept for a day.",
+                elem_id=f"{name}-job",
+                value="",
+                scale=4,
+            )
+            self.cancel = gr.Button("Cancel", variant="stop", interactive=False, scale=1)
+        self.remembered = gr.BrowserState("", storage_key=f"gen.{name}", secret="gen")
+        self.timer = gr.Timer(1.0, active=False)
+
+    def connect(self, demo: gr.Blocks) -> None:
+        """Wire the events; after all components of the page are there."""
+        everything = [self.status, self.cancel, self.timer, *self.outputs]
+        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+        self.timer.tick(self.look, [self.number], everything, **private)
+        self.number.change(self.look, [self.number], everything, **private)
+        self.number.change(_same, [self.number], [self.remembered], **private)
+        self.cancel.click(self.stop, [self.number], everything, **private)
+        demo.load(_same, [self.remembered], [self.number], **private)
+
+    def look(self, number: str) -> list[Any]:
+        """The job now, for all components of the panel."""
+        job, text = None, ""
+        if number.strip():
+            try:
+                job = self.service.jobs.get(number)
+                text = self.service.jobs.describe(job)
+                if job.problems:
+                    text += "\n\n" + "\n".join(f"- {problem}" for problem in job.problems[-20:])
+            except GenError as error:
+                text = str(error)
+        busy = job is not None and not job.over
+        return [text, gr.Button(interactive=busy), gr.Timer(active=busy), *self.show(job)]
+
+    def stop(self, number: str) -> list[Any]:
+        """Cancel and look."""
+        with contextlib.suppress(GenError):
+            self.service.jobs.cancel(number)
+        return self.look(number)
+
+
+def _same(number: str | None) -> str:
+    return number or ""

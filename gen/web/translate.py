@@ -1,0 +1,184 @@
+"""The tab that translates one picture or clip, with a map of where not to believe it."""
+
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import gradio as gr
+
+from gen.errors import BadInput, BadSetting
+from gen.media.images import (
+    Still,
+    colour_uncertainty,
+    decode_still,
+    decode_uncertainty_raw,
+    encode_still,
+    encode_uncertainty_raw,
+    overlay_uncertainty,
+)
+from gen.web.jobs import Job
+from gen.web.limits import check_clip, check_still, plain
+from gen.web.panel import JobPanel
+from gen.web.service import DEVICE, PictureInput, Service, check_offered, plainly, translators
+
+SAMPLES = Path("samples/adverse")
+DIRECTIONS = [("Night, rain or fog to clear day", "adverse_to_normal"), ("Day to night", "normal_to_adverse")]
+RESOLUTIONS = [("Fast", "fast"), ("720p", "720p"), ("Native", "native")]
+DirectionName = Literal["adverse_to_normal", "normal_to_adverse"]
+WHOLE_FRAME_PIXELS = 4_000_000
+"""Above it a picture goes through the network in strips: memory for whole frames grows with their size."""
+LEGEND = """<div class="legend" role="img" aria-label="Scale of the uncertainty, 13 to 128 grey levels">
+<span>13 grey levels: as sure as it gets</span><i></i><span>128: do not believe it</span></div>"""
+
+
+def network_size(name: str, height: int, width: int) -> tuple[int, int] | Literal["auto"] | None:
+    """Fast, 720p or native -> what the pipeline takes."""
+    if name not in ("fast", "720p", "native"):
+        raise BadSetting(f"resolution: {name!r} is not fast, 720p or native.")
+    if name == "720p" and height > 720:
+        return 720, round(width * 720 / height)
+    return "auto" if name == "fast" else None
+
+
+class TranslateTab:
+    """Translates while one waits; a clip is a job."""
+
+    def __init__(self, service: Service, demo: gr.Blocks) -> None:
+        self.service = service
+        with gr.Tab("Translate", id="translate"):
+            with gr.Row():
+                models = translators()
+                self.direction = gr.Radio(DIRECTIONS, value=DIRECTIONS[0][1], label="Direction")
+                self.resolution = gr.Radio(
+                    RESOLUTIONS, value="fast", label="Working resolution", info="What the network sees"
+                )
+                self.model = gr.Dropdown(models, value=models[0] if models else None, label="Model")
+            with gr.Tabs():
+                with gr.Tab("Picture"):
+                    self._picture()
+                with gr.Tab("Clip"):
+                    self._clip(demo)
+
+    def _picture(self) -> None:
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                picture = PictureInput("Picture")
+                button = gr.Button("Translate", variant="primary")
+            with gr.Column(scale=3, min_width=300):
+                slider = gr.ImageSlider(format="png", type="filepath", label="Before and after", interactive=False)
+                note = gr.Markdown()
+        made = gr.State()
+        with gr.Row():
+            with gr.Column(scale=3, min_width=300):
+                overlay = gr.Image(label="Where not to believe it", format="png", interactive=False)
+            with gr.Column(scale=2, min_width=300):
+                gr.HTML(LEGEND)
+                opacity = gr.Slider(0, 1, 0.8, step=0.05, label="Opacity of the map")
+                files = gr.File(label="Downloads: the picture, and the uncertainty as 16-bit PNG, 1/256 grey level")
+        outputs = [slider, overlay, files, note, made]
+        inputs = [picture, self.direction, self.model, self.resolution, opacity]
+        button.click(self.translate, inputs, outputs, api_name="translate", **DEVICE)
+        opacity.release(self.redraw, [opacity, made], [overlay], api_visibility="private", show_progress="hidden")
+        samples = sorted(str(p) for p in SAMPLES.rglob("*.jpg"))[::4]
+        if samples:
+            examples = gr.Examples(
+                samples, [picture], label="Samples: click one", cache_examples=False, api_visibility="private"
+            )
+            examples.load_input_event.then(self.translate, inputs, outputs, api_visibility="private", **DEVICE)
+
+    @plainly
+    def translate(
+        self, picture: str, direction: str, model: str, resolution: str = "fast", opacity: float = 0.8
+    ) -> tuple[Any, ...]:
+        """Translate one picture.
+
+        Args:
+            picture: a JPEG, PNG, WebP, BMP or TIFF file
+            direction: adverse_to_normal (night to day) or normal_to_adverse (day to night)
+            model: name of a model in weights/
+            resolution: fast, 720p or native: what the network sees
+            opacity: of the uncertainty's colours over the picture, 0 to 1
+
+        Returns:
+            before and after; the picture tinted where it is uncertain; picture and raw uncertainty as files; a note
+        """
+        if not picture:
+            raise BadInput("Choose a picture first, or click a sample.")
+        if direction not in [value for _, value in DIRECTIONS]:
+            raise BadSetting(f"direction: {direction!r} is not adverse_to_normal or normal_to_adverse.")
+        source = decode_still(check_still(Path(picture), self.service.settings))
+        height, width = source.rgb.shape[:2]
+        size = network_size(resolution, height, width)
+        pipe = self.service.translator(model)
+        tile = 256 if size is None and height * width > WHOLE_FRAME_PIXELS else None
+        out = pipe(source.rgb, cast(DirectionName, direction), resolution=size, output_type="np", tile=tile)
+        folder = self.service.new_folder()
+        stem = plain(Path(picture).stem)
+        before, after = folder / f"{stem}-before.png", folder / f"{stem}-translated.png"
+        mark = f"Translated by gen ({model}, {direction}): not a photograph"
+        encode_still(before, Still(source.rgb))
+        encode_still(after, Still(out.images[0]), mark=mark)
+        seen = size if isinstance(size, tuple) else pipe.network_size((height, width), size)
+        note = f"{width}x{height} pixels; the network saw {seen[1]}x{seen[0]}. Made by a network: not a photograph."
+        if out.uncertainty is None:
+            note += " This direction has no map of uncertainty."
+            return (str(before), str(after)), None, [str(after)], note, None
+        raw = folder / f"{stem}-uncertainty.png"
+        encode_uncertainty_raw(raw, out.uncertainty[0])
+        made = (str(after), str(raw))
+        shown = overlay_uncertainty(out.images[0], out.uncertainty[0], opacity=opacity)
+        return (str(before), str(after)), shown, list(made), note, made
+
+    @plainly
+    def redraw(self, opacity: float, made: tuple[str, str] | None) -> Any:
+        """The overlay at another opacity; at 1 the map alone."""
+        if not made:
+            return None
+        rgb, scale = decode_still(Path(made[0])).rgb, decode_uncertainty_raw(Path(made[1]))
+        if opacity == 1:
+            return colour_uncertainty(scale)
+        return overlay_uncertainty(rgb, scale, opacity=opacity)
+
+    def _clip(self, demo: gr.Blocks) -> None:
+        with gr.Row():
+            clip = gr.Video(label="Clip", sources=["upload"])
+            result = gr.Video(label="Translated", interactive=False)
+        button = gr.Button("Translate the clip", variant="primary")
+        panel = JobPanel(self.service, "clip", [result], self._show_clip)
+        inputs = [clip, self.direction, self.model]
+        button.click(self.start_clip, inputs, [panel.number], api_name="start_clip")
+        samples = sorted(str(p) for p in SAMPLES.rglob("*.mp4"))
+        if samples:
+            gr.Examples(samples, [clip], label="Sample", cache_examples=False, api_visibility="private")
+        panel.connect(demo)
+
+    @plainly
+    def start_clip(self, clip: str, direction: str, model: str) -> str:
+        """Begin to translate a clip; follow it with /job.
+
+        Args:
+            clip: an MP4, MOV or MKV file; its sound is kept
+            direction: adverse_to_normal (night to day) or normal_to_adverse (day to night)
+            model: name of a model in weights/
+
+        Returns:
+            the number of the job
+        """
+        if not clip:
+            raise BadInput("Choose a clip first.")
+        check_offered(model, translators())
+        source = check_clip(Path(clip), self.service.settings)
+        ident = self.service.jobs.new_folder()
+        folder = self.service.jobs.folder(ident) / "input"
+        folder.mkdir()
+        target = folder / plain(source.name)
+        target.write_bytes(source.read_bytes())
+        settings = {"direction": direction, "model": model, "device": self.service.device()}
+        self.service.jobs.submit("translate", ident, {"source": str(target), "settings": settings})
+        return ident
+
+    def _show_clip(self, job: Job | None) -> list[Any]:
+        files = sorted((self.service.jobs.folder(job.id) / "output").glob("*.*")) if job and job.state == "done" else []
+        clips = [str(f) for f in files if f.suffix in (".mp4", ".mov", ".mkv")]
+        if not clips:
+            return [None]
+        return [clips[0]]

@@ -1,0 +1,121 @@
+"""The long work of the page, by kind of job: each runs what the command line runs, and tells the job table."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gen.errors import BadInput
+from gen.media.files import writing
+from gen.web.jobs import Desk
+
+if TYPE_CHECKING:
+    from gen.web.service import Service
+
+RESULTS = "results.zip"
+
+
+def run_translate(service: "Service", desk: Desk) -> None:
+    """Inputs: source (a path), settings (of gen translate). Leaves output/ and results.zip."""
+    from gen.augan.batch import Progress, TranslateSettings, Watch, translate
+
+    desk.tell(0, 0, "loading the model")
+    inputs, out = desk.job.inputs, desk.folder / "output"
+    settings = TranslateSettings(input=Path(inputs["source"]), output=out, **inputs["settings"])
+    refused = list(desk.job.problems)
+
+    def tell(progress: Progress) -> None:
+        if progress.latest and progress.latest.error:
+            desk.job.problems.append(_without_folders(progress.latest.error, desk.folder))
+        if progress.of_files == 1 and progress.frames:
+            desk.tell(progress.frames, progress.of_frames, unit="frames")
+        else:
+            clip = f"frame {progress.frames} of a clip" if progress.frames else ""
+            desk.tell(progress.files, progress.of_files, clip)
+
+    desk.job.problems = refused
+    try:
+        pipeline = service.translator(settings.model)
+        report = translate(settings, pipeline, Watch(tell, lambda: desk.cancelled))
+    finally:
+        if any(out.rglob("*.*")):
+            pack(desk.folder / RESULTS, out)
+    failed = report.count("failed")
+    if failed and failed == len(report.entries):
+        raise BadInput(desk.job.problems[-1] if desk.job.problems else "None of the files could be translated.")
+    desk.job.note = f"{failed} failed" if failed else ""
+
+
+def run_adapt(service: "Service", desk: Desk) -> None:
+    """Inputs: source (a model's name), domains, images. Leaves run/adaptation.safetensors and run/samples/*.jpg."""
+    from gen.hda.export import save_adaptation
+
+    desk.tell(0, 0, "loading the generator and looking at the references", "samples")
+    trainer = make_trainer(service, desk.job.inputs, desk.folder / "run")
+
+    def watch() -> None:
+        shown = ", ".join(f"{name} {100 * value:.0f} %" for name, value in trainer.progress.items())
+        desk.tell(trainer.images_shown, trainer.total_images, f"on the way: {shown}", "samples")
+        if desk.cancelled:
+            trainer.stop()
+
+    trainer.watch = watch
+    trainer.fit()
+    if not trainer.finished:
+        raise KeyboardInterrupt
+    save_adaptation(trainer)
+    desk.job.note = trainer.ending()
+
+
+def make_trainer(service: "Service", inputs: dict[str, Any], out: Path) -> Any:
+    """The HDATrainer of an Adapt job; nothing has been trained. Its generator is its own."""
+    from gen.hda.pipeline import HDAPipeline
+    from gen.hda.training import HDASettings, HDATrainer
+    from gen.training.settings import make_settings
+
+    given = {"source": inputs["source"], "domains": inputs["domains"], "out": out, "device": service.device()}
+    more = {"images": inputs["images"], "sample_every": 160} if inputs.get("images") else {}
+    return HDATrainer(make_settings(HDASettings, given, more), HDAPipeline.from_pretrained(inputs["source"]).generator)
+
+
+def run_scenes(service: "Service", desk: Desk) -> None:
+    """Inputs: settings (of gen render-smd). Leaves scenes/STYLE/CLASS/*.jpg and results.zip."""
+    from gen.smd.dataset import RenderSettings, chunks, write_chunk
+
+    settings = RenderSettings(out=desk.folder / "scenes", workers=1, **desk.job.inputs["settings"])
+    done, total = 0, settings.per_class * len(settings.styles) * len(settings.scenes)
+    for chunk in chunks(settings):
+        desk.check()
+        (settings.out / chunk.style / chunk.scene).mkdir(parents=True, exist_ok=True)
+        done += write_chunk(settings, chunk)
+        desk.tell(done, total, unit="pictures")
+    pack(desk.folder / RESULTS, settings.out)
+
+
+def pack(path: Path, folder: Path) -> None:
+    """All files below `folder` in a zip: stored, for pictures are packed already."""
+    with writing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            archive.write(file, file.relative_to(folder).as_posix())
+
+
+def read_report(folder: Path) -> dict[str, Any]:
+    """report.json of a translation; empty where there is none yet."""
+    try:
+        return json.loads((folder / "output" / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _without_folders(sentence: str, folder: Path) -> str:
+    """A visitor knows the name of a file, not where the server keeps it."""
+    return sentence.replace(f"{folder}/input/", "").replace(f"{folder}/", "")
+
+
+WORK: dict[str, tuple[str, Callable[["Service", Desk], None]]] = {
+    "translate": ("device", run_translate),
+    "adapt": ("device", run_adapt),
+    "scenes": ("render", run_scenes),
+}
+"""Lane and work by kind of job. One job of a lane runs at a time."""
