@@ -8,7 +8,7 @@ INPUT ?= samples/adverse
 OUTPUT ?= out
 MODEL ?= augan-night2day
 
-.PHONY: demo test test-slow check samples docs docs-hda docs-smos app clean
+.PHONY: demo test test-slow check samples docs docs-hda docs-smos docs-web app clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -84,8 +84,11 @@ docs-smos: $(VENV)/ready
 	cp runs/pacs/table.md runs/pacs/results.json docs/pacs/
 
 app: $(VENV)/ready
-	@test -f app.py || { echo "make app: the web page is not part of this version yet; use gen translate."; exit 2; }
 	$(BIN)/python app.py
+
+# The pictures of the page in docs/web, taken in Chromium.
+docs-web: $(VENV)/ready
+	$(BIN)/python scripts/picture_web.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

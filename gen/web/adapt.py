@@ -1,5 +1,6 @@
 """The tab that adapts a generator to domains known by a few pictures, and draws with it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from gen.errors import BadInput, BadSetting
 from gen.web.jobs import Job
 from gen.web.limits import check_still, gather, plain
 from gen.web.panel import JobPanel
-from gen.web.service import DEVICE, PictureInput, Service, check_offered, generators, plainly
+from gen.web.service import DEVICE, Service, check_offered, generators, picture_input, plainly
 from gen.web.work import make_trainer
 
 MOST_DOMAINS = 4
@@ -41,12 +42,14 @@ class AdaptTab:
                 check = gr.Button("Check the references")
                 train = gr.Button("Adapt", variant="primary")
             said = gr.Textbox(label="What the references say", lines=6, interactive=False)
+            panel = JobPanel(service, "adapt")
             preview = gr.Image(label="Preview: source above, adapted below", format="png", interactive=False)
-            file = gr.File(label="Download: the adaptation, for gen generate", interactive=False)
-            panel = JobPanel(service, "adapt", [preview, file], self._show)
+            file = gr.File(
+                label="Download: the adaptation, for gen generate", interactive=False, elem_classes="downloads"
+            )
             check.click(self.check, [source, *fields], [said], api_name="check_domains", **DEVICE)
             train.click(self.start, [source, images, *fields], [panel.number], api_name="start_adaptation")
-            panel.connect(demo)
+            panel.connect(demo, [preview, file], self._show)
             self._drawing(source, panel)
 
     def _drawing(self, source: Any, panel: JobPanel) -> None:
@@ -61,10 +64,12 @@ class AdaptTab:
         with gr.Row():
             draw, walk = gr.Button("Draw a grid", variant="primary"), gr.Button("Walk clip")
         with gr.Row():
-            grid = gr.Image(label="Each row another strength, from the source up", format="png", interactive=False)
+            grid = gr.Image(
+                label="From the source, row by row, to the full strength", format="png", interactive=False, scale=3
+            )
             clip = gr.Video(label="Walk", interactive=False, autoplay=True, loop=True)
         with gr.Row():
-            photo = PictureInput("A real photo")
+            photo = picture_input("A real photo")
             found = gr.Image(label="Photo, inverted, adapted", format="png", interactive=False)
         steps = gr.Slider(50, 1000, 300, step=50, label="Steps of inversion")
         redraw = gr.Button("Invert and redraw")
@@ -235,11 +240,8 @@ def parse(seeds: str) -> list[int]:
     """Seeds, no more than a page shows. Raises `BadSetting`."""
     from gen.hda.pipeline import parse_seeds
 
-    numbers = (
-        parse_seeds(seeds)
-        if len(seeds) < 200 and all(len(part) < 10 for part in seeds.replace("-", ",").split(","))
-        else []
-    )
+    short = len(seeds) < 500 and not re.search(r"\d{7}", seeds)  # a range is spelt out, so it must not be endless
+    numbers = parse_seeds(seeds) if short else []
     if not 0 < len(numbers) <= MOST_SEEDS:
         raise BadSetting(f"seeds: give 1 to {MOST_SEEDS} numbers and ranges, as 0-7,12.")
     return numbers

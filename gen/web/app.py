@@ -14,6 +14,7 @@ CSS = """
 .legend i {flex: 1; min-width: 6em; height: .9em; border-radius: .3em;
   background: linear-gradient(90deg, #2a0593, #8f0da4, #cc4778, #f89540, #f0f921)}
 .job-status {min-height: 2.2em}
+.downloads .empty {min-height: 4em !important}
 footer {opacity: .7}
 @media (max-width: 480px) {.gradio-container {padding: .4em !important}}
 """
@@ -119,7 +120,7 @@ def launch(demo: Any, settings: WebSettings, **more: Any) -> Any:
         auth=logins(settings),
         max_file_size=f"{settings.upload_mb}mb",
         allowed_paths=[str(settings.results.resolve() / "jobs")],
-        theme=gr.themes.Soft(primary_hue="blue"),
+        theme=gr.themes.Soft(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         css=CSS,
         footer_links=["api", "settings"],
         **more,

@@ -39,14 +39,17 @@ class FolderTab:
                         ["none", "map", "overlay", "raw"], value="none", label="Also write the uncertainty as"
                     )
                     button = gr.Button("Translate all", variant="primary")
+            panel = JobPanel(service, "folder")
             gallery = gr.Gallery(label="The last results", columns=4, format="jpeg", height="auto", interactive=False)
             downloads = gr.File(
-                label="Downloads: all in a zip, and the report", file_count="multiple", interactive=False
+                label="Downloads: all in a zip, and the report",
+                file_count="multiple",
+                interactive=False,
+                elem_classes="downloads",
             )
-            panel = JobPanel(service, "folder", [gallery, downloads], self._show)
             inputs = [files, direction, model, uncertainty, server]
             button.click(self.start, inputs, [panel.number], api_name="start_folder")
-            panel.connect(demo)
+            panel.connect(demo, [gallery, downloads], self._show)
 
     @plainly
     def start(

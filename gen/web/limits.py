@@ -103,9 +103,9 @@ def unpack(archive: Path, into: Path, settings: WebSettings, clips: bool = True)
     refused: list[str] = []
     try:
         with zipfile.ZipFile(archive) as opened:
-            entries = [e for e in opened.infolist() if not e.is_dir() and not _of_the_system(e.filename)]
+            entries = [e for e in opened.infolist() if not e.is_dir()]
             check_entries(archive.name, entries, settings)
-            for entry in entries:
+            for entry in (e for e in entries if not _of_the_system(e.filename)):
                 parts = [plain(part) for part in PurePosixPath(entry.filename).parts]
                 target = _free(into.joinpath(*parts))
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def check_entries(name: str, entries: list[zipfile.ZipInfo], settings: WebSettin
 
 
 def _of_the_system(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts if part != "..")
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
 def plain(name: str) -> str:

@@ -36,6 +36,8 @@ def describe(name: str, folder: Path) -> list[Any]:
 def _licence(folder: Path) -> str:
     card = folder / "MODEL_CARD.md"
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    if "research use" in text:
+        return "research use only; see its card"
     match = re.search(r"[Ll]icen[cs]e of the weights: (.+)", text) or re.search(r"^license: (.+)", text, re.M)
     return match[1].strip() if match else "see the package that it comes from"
 

@@ -16,9 +16,8 @@ Show = Callable[[Job | None], Sequence[Any]]
 class JobPanel:
     """Made within a tab; the browser remembers the number, so that a closed tab finds its job again."""
 
-    def __init__(self, service: Service, name: str, outputs: Sequence[Any], show: Show) -> None:
-        """`show`: a job, or none, -> values for `outputs`."""
-        self.service, self.name, self.outputs, self.show = service, name, list(outputs), show
+    def __init__(self, service: Service, name: str) -> None:
+        self.service, self.name = service, name
         self.status = gr.Markdown("", elem_classes="job-status", container=True)
         with gr.Row():
             self.number = gr.Textbox(
@@ -32,9 +31,10 @@ class JobPanel:
         self.remembered = gr.BrowserState("", storage_key=f"gen.{name}", secret="gen")
         self.timer = gr.Timer(1.0, active=False)
 
-    def connect(self, demo: gr.Blocks) -> None:
-        """Wire the events; after all components of the page are there."""
-        everything = [self.status, self.cancel, self.timer, *self.outputs]
+    def connect(self, demo: gr.Blocks, outputs: Sequence[Any], show: Show) -> None:
+        """Show the job's results too. `show`: a job, or none, -> values for `outputs`."""
+        self.show = show
+        everything = [self.status, self.cancel, self.timer, *outputs]
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
         self.timer.tick(self.look, [self.number], everything, **private)
         self.number.change(self.look, [self.number], everything, **private)

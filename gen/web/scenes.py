@@ -48,10 +48,10 @@ class ScenesTab:
             count = gr.Number(4, label="Levels of each class", precision=0, minimum=1)
             size = gr.Number(224, label="Pixels a side", precision=0, minimum=16, maximum=1024)
             start = gr.Button("Render the data set", variant="primary")
-        file = gr.File(label="Download: the data set in a zip", interactive=False)
-        panel = JobPanel(self.service, "scenes", [file], self._show)
+        panel = JobPanel(self.service, "scenes")
+        file = gr.File(label="Download: the data set in a zip", interactive=False, elem_classes="downloads")
         start.click(self.start, [styles, classes, count, size, seed], [panel.number], api_name="start_scenes")
-        panel.connect(demo)
+        panel.connect(demo, [file], self._show)
 
     def _streets(self) -> None:
         with gr.Row():

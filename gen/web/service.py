@@ -29,18 +29,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 log = logging.getLogger(__name__)
 
 
-class PictureInput(gr.Image):
-    """A picture as the file that was uploaded: gradio's own would decode it before it is checked."""
+def picture_input(label: str) -> gr.Image:
+    """A picture as the file that was uploaded: gradio itself would decode it before it is checked.
 
-    is_template = True
-    """To the browser it is a gr.Image."""
-
-    def __init__(self, label: str) -> None:
-        super().__init__(type="filepath", format="png", label=label, sources=["upload", "clipboard"])
-
-    def preprocess(self, payload: Any) -> str | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """The path of the upload, which gradio has seen to lie in its own folder."""
-        return payload.path if payload else None
+    Not a subclass: for one, gradio writes a stub beside the source file. Once an example was clicked, gradio works with
+    a fresh copy, which decodes: a wrong file is then refused in gradio's own, longer words.
+    """
+    image = gr.Image(type="filepath", format="png", label=label, sources=["upload", "clipboard"])
+    image.preprocess = lambda payload: payload.path if payload else None
+    return image
 
 
 class Service:

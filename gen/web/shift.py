@@ -38,7 +38,7 @@ class ShiftTab:
             with gr.Row():
                 scatter = gr.Image(label="ICV and IDD", format="png", interactive=False)
                 pairs = gr.Image(label="IDD of all pairs", format="png", interactive=False)
-            file = gr.File(label="Download: table.csv", interactive=False)
+            file = gr.File(label="Download: table.csv", interactive=False, elem_classes="downloads")
             outputs = [table, notes, scatter, pairs, file]
             button.click(self.measure, fields, outputs, api_name="measure_shift", **RENDER)
 

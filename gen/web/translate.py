@@ -18,7 +18,7 @@ from gen.media.images import (
 from gen.web.jobs import Job
 from gen.web.limits import check_clip, check_still, plain
 from gen.web.panel import JobPanel
-from gen.web.service import DEVICE, PictureInput, Service, check_offered, plainly, translators
+from gen.web.service import DEVICE, Service, check_offered, picture_input, plainly, translators
 
 SAMPLES = Path("samples/adverse")
 DIRECTIONS = [("Night, rain or fog to clear day", "adverse_to_normal"), ("Day to night", "normal_to_adverse")]
@@ -47,9 +47,9 @@ class TranslateTab:
         with gr.Tab("Translate", id="translate"):
             with gr.Row():
                 models = translators()
-                self.direction = gr.Radio(DIRECTIONS, value=DIRECTIONS[0][1], label="Direction")
+                self.direction = gr.Radio(DIRECTIONS, value=DIRECTIONS[0][1], label="Direction", min_width=300)
                 self.resolution = gr.Radio(
-                    RESOLUTIONS, value="fast", label="Working resolution", info="What the network sees"
+                    RESOLUTIONS, value="fast", label="Working resolution", info="What the network sees", min_width=260
                 )
                 self.model = gr.Dropdown(models, value=models[0] if models else None, label="Model")
             with gr.Tabs():
@@ -61,8 +61,10 @@ class TranslateTab:
     def _picture(self) -> None:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                picture = PictureInput("Picture")
+                picture = picture_input("Picture")
                 button = gr.Button("Translate", variant="primary")
+                samples = sorted(str(p) for p in SAMPLES.rglob("*.jpg"))[::4]
+                examples = _samples(samples, picture, "Samples: click one")
             with gr.Column(scale=3, min_width=300):
                 slider = gr.ImageSlider(format="png", type="filepath", label="Before and after", interactive=False)
                 note = gr.Markdown()
@@ -73,16 +75,14 @@ class TranslateTab:
             with gr.Column(scale=2, min_width=300):
                 gr.HTML(LEGEND)
                 opacity = gr.Slider(0, 1, 0.8, step=0.05, label="Opacity of the map")
-                files = gr.File(label="Downloads: the picture, and the uncertainty as 16-bit PNG, 1/256 grey level")
+                files = gr.File(
+                    label="Downloads: picture, raw uncertainty", interactive=False, elem_classes="downloads"
+                )
         outputs = [slider, overlay, files, note, made]
         inputs = [picture, self.direction, self.model, self.resolution, opacity]
         button.click(self.translate, inputs, outputs, api_name="translate", **DEVICE)
         opacity.release(self.redraw, [opacity, made], [overlay], api_visibility="private", show_progress="hidden")
-        samples = sorted(str(p) for p in SAMPLES.rglob("*.jpg"))[::4]
-        if samples:
-            examples = gr.Examples(
-                samples, [picture], label="Samples: click one", cache_examples=False, api_visibility="private"
-            )
+        if examples:
             examples.load_input_event.then(self.translate, inputs, outputs, api_visibility="private", **DEVICE)
 
     @plainly
@@ -143,13 +143,11 @@ class TranslateTab:
             clip = gr.Video(label="Clip", sources=["upload"])
             result = gr.Video(label="Translated", interactive=False)
         button = gr.Button("Translate the clip", variant="primary")
-        panel = JobPanel(self.service, "clip", [result], self._show_clip)
+        panel = JobPanel(self.service, "clip")
         inputs = [clip, self.direction, self.model]
         button.click(self.start_clip, inputs, [panel.number], api_name="start_clip")
-        samples = sorted(str(p) for p in SAMPLES.rglob("*.mp4"))
-        if samples:
-            gr.Examples(samples, [clip], label="Sample", cache_examples=False, api_visibility="private")
-        panel.connect(demo)
+        _samples(sorted(str(p) for p in SAMPLES.rglob("*.mp4")), clip, "Sample")
+        panel.connect(demo, [result], self._show_clip)
 
     @plainly
     def start_clip(self, clip: str, direction: str, model: str) -> str:
@@ -182,3 +180,10 @@ class TranslateTab:
         if not clips:
             return [None]
         return [clips[0]]
+
+
+def _samples(files: list[str], into: Any, label: str) -> Any:
+    """Thumbnails that fill an input; none where the package stands without its repository."""
+    if not files:
+        return None
+    return gr.Examples(files, [into], label=label, cache_examples=False, api_visibility="private")

@@ -1,0 +1,276 @@
+"""Each endpoint, as `gradio_client` calls it, against the real app with the shipped weights."""
+
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from gen.web.app import build_app, launch
+from gen.web.settings import WebSettings
+from tests.web.test_limits import bomb
+
+NIGHT = Path("samples/adverse/night/000010.jpg")
+
+ENDPOINTS = {
+    "/translate": ["picture", "direction", "model", "resolution", "opacity"],
+    "/start_clip": ["clip", "direction", "model"],
+    "/start_folder": ["files", "direction", "model", "uncertainty", "server_folder"],
+    "/render_level": ["scene", "seed"],
+    "/contact_sheet": ["seed"],
+    "/render_street": ["weather", "seed"],
+    "/start_scenes": ["styles", "classes", "count", "size", "seed"],
+    "/draw": ["source", "job", "strength", "second", "share", "seeds", "truncation"],
+    "/walk": ["source", "job", "strength", "second", "share", "seeds", "truncation"],
+    "/invert": ["source", "job", "strength", "second", "share", "photo", "steps"],
+    "/model_card": ["name"],
+    "/job": ["number"],
+    "/cancel_job": ["number"],
+    "/job_results": ["number"],
+    "/check_domains": None,
+    "/start_adaptation": None,
+    "/measure_shift": None,
+}
+"""Public names and parameters: scripts of others depend on them. None: as many fields as there are domains."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    root = tmp_path_factory.mktemp("root")
+    (root / "night").mkdir()
+    (root / "night" / "a.jpg").write_bytes(NIGHT.read_bytes())
+    results = tmp_path_factory.mktemp("results")
+    settings = WebSettings(results=results, root=root, megapixels=2, clip_seconds=5, scenes=40)
+    demo, service = build_app(settings)
+    _, url, _ = launch(demo, settings, prevent_thread_lock=True, quiet=True, show_error=True)
+    yield demo, service, url
+    service.jobs.close()
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return Client(server[2], verbose=False)
+
+
+def finish(client: Client, number: str, seconds: float = 120) -> dict:
+    end = time.monotonic() + seconds
+    while (job := client.predict(number, api_name="/job"))["state"] in ("waiting", "running"):
+        assert time.monotonic() < end, job
+        time.sleep(0.3)
+    return job
+
+
+def size(path: str) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+def translate(client, file, direction="adverse_to_normal", model="augan-night2day", resolution="fast"):
+    return client.predict(handle_file(file), direction, model, resolution, 0.8, api_name="/translate")
+
+
+def test_the_public_endpoints_are_stable(server):
+    named = server[0].get_api_info()["named_endpoints"]
+    assert set(named) == set(ENDPOINTS)
+    for name, parameters in ENDPOINTS.items():
+        if parameters is not None:
+            assert [p["parameter_name"] for p in named[name]["parameters"]] == parameters, name
+
+
+class TestTranslate:
+    def test_a_night_becomes_brighter_and_before_is_exact(self, client):
+        (before, after), overlay, files, note = translate(client, NIGHT)
+        source = np.asarray(Image.open(NIGHT).convert("RGB"))
+        assert np.array_equal(np.asarray(Image.open(before)), source)
+        assert np.asarray(Image.open(after)).mean() > 1.2 * source.mean()
+        assert size(overlay) == size(after) == (640, 360)
+        assert [Path(f).name.split("-")[-1] for f in files] == ["translated.png", "uncertainty.png"]
+        assert np.asarray(Image.open(files[1])).dtype == np.uint16
+        assert "not a photograph" in note
+
+    def test_day_to_night_has_no_map(self, client):
+        _, overlay, files, note = translate(client, "samples/day/000010.jpg", "normal_to_adverse")
+        assert overlay is None
+        assert len(files) == 1
+        assert "no map" in note
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"model": "../../etc"}, "no such model|not in the list"),
+            ({"model": "google/ddpm"}, "no such model|not in the list"),
+            ({"file": "pyproject.toml"}, "not a picture"),
+        ],
+    )
+    def test_refusals(self, client, change, words):
+        with pytest.raises(AppError, match=words):
+            translate(client, **{"file": NIGHT} | change)
+
+    def test_a_pixel_bomb(self, client, tmp_path):
+        with pytest.raises(AppError, match="megapixels"):
+            translate(client, bomb(tmp_path / "bomb.png"))
+
+    def test_a_clip_is_a_job(self, client, server):
+        number = client.predict(
+            handle_file("samples/adverse/rainy_night/000003.mp4"),
+            "adverse_to_normal",
+            "augan-night2day",
+            api_name="/start_clip",
+        )
+        while client.predict(number, api_name="/job")["done"] == 0:
+            time.sleep(0.1)
+        assert client.predict(number, api_name="/job")["unit"] == "frames"
+        client.predict(number, api_name="/cancel_job")
+        assert finish(client, number)["state"] == "cancelled"
+
+
+class TestFolder:
+    def test_uploads_zips_and_a_wrong_file(self, client, tmp_path):
+        archive = tmp_path / "more.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            file.write(NIGHT, "drive/one.jpg")
+        (tmp_path / "broken.jpg").write_text("no")
+        given = [handle_file(p) for p in (NIGHT, archive, tmp_path / "broken.jpg")]
+        number = client.predict(given, "adverse_to_normal", "augan-night2day", "overlay", "", api_name="/start_folder")
+        job = finish(client, number)
+        assert (job["state"], job["done"]) == ("done", 2)
+        assert len(job["problems"]) == 1
+        assert "broken.jpg" in job["problems"][0]
+        results = client.predict(number, api_name="/job_results")
+        with zipfile.ZipFile(results[0]) as file:
+            names = file.namelist()
+        assert {"000010.jpg", "000010.jpg.overlay.jpg", "more/drive/one.jpg", "report.json"} <= set(names)
+        assert json.loads(Path(results[1]).read_text())["totals"]["done"] == 2
+
+    def test_a_folder_on_the_server_and_none_beside_it(self, client):
+        start = [None, "adverse_to_normal", "augan-night2day", "none"]
+        number = client.predict(*start, "night", api_name="/start_folder")
+        assert finish(client, number)["done"] == 1
+        with pytest.raises(AppError, match="no such folder"):
+            client.predict(*start, "../..", api_name="/start_folder")
+
+
+class TestScenes:
+    def test_one_level_in_four_styles(self, client):
+        assert [size(p) for p in client.predict("snow", 3, api_name="/render_level")] == [
+            (256, 240),
+            (256, 224),
+            (320, 240),
+            (640, 480),
+        ]
+
+    def test_a_street_with_depth_and_labels(self, client):
+        pictures = client.predict("fog", 17, api_name="/render_street")
+        assert [size(p) for p in pictures] == [(640, 360)] * 4
+
+    def test_a_data_set(self, client):
+        number = client.predict(["8bit", "hd"], ["snow", "cave"], 3, 64, 1, api_name="/start_scenes")
+        assert finish(client, number)["state"] == "done"
+        with zipfile.ZipFile(client.predict(number, api_name="/job_results")[0]) as file:
+            assert len(file.namelist()) == 12
+
+    def test_too_many(self, client):
+        with pytest.raises(AppError, match="1 to 40"):
+            client.predict(["8bit"], ["snow"], 41, 64, 1, api_name="/start_scenes")
+
+
+class TestAdapt:
+    def test_draw_and_walk_the_source(self, client):
+        given = ["stylegan2-faces64", "", 1, "", 0.5, "0-3", 0.7]
+        width, height = size(client.predict(*given, api_name="/draw"))
+        assert width > 700
+        assert height > 180
+        clip = client.predict(*given, api_name="/walk")
+        assert Path(clip["video"] if isinstance(clip, dict) else clip).stat().st_size > 10_000
+
+    @pytest.mark.parametrize("seeds", ["", "x", "0-999999999", "1,2,", "9" * 300])
+    def test_seeds(self, client, seeds):
+        with pytest.raises(AppError, match="seeds"):
+            client.predict("stylegan2-faces64", "", 1, "", 0.5, seeds, 0.7, api_name="/draw")
+
+    def test_check_train_and_draw(self, client, tmp_path):
+        """On pictures of our own: two domains of coloured noise."""
+        rng = np.random.default_rng(0)
+        fields: list = []
+        for name, colour in (("red", (255, 80, 80)), ("blue", (80, 80, 255))):
+            files = []
+            for i in range(4):
+                noise = rng.integers(0, 80, (64, 64, 3)) + np.array(colour) // 2
+                path = tmp_path / f"{name}{i}.png"
+                Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(path)
+                files.append(handle_file(path))
+            fields += [name, files, 1]
+        fields += ["", None, 1] * 2
+        report = client.predict("stylegan2-faces64", *fields, api_name="/check_domains")
+        assert re.search(r"red: 4 images, rank \d", report)
+        number = client.predict("stylegan2-faces64", 160, *fields, api_name="/start_adaptation")
+        job = finish(client, number, 300)
+        assert job["state"] == "done", job
+        drawn = client.predict("stylegan2-faces64", number, 1, "", 0.5, "0-3", 0.7, api_name="/draw")
+        grid = np.asarray(Image.open(drawn).convert("RGB")).astype(float)
+        third = len(grid) // 3
+        assert np.abs(grid[:third] - grid[-third:]).mean() > 2  # the last row is adapted
+
+
+class TestShift:
+    def test_two_domains(self, client, tmp_path):
+        fields: list = []
+        for name, level in (("dark", 40), ("light", 200)):
+            files = []
+            for i in range(4):
+                path = tmp_path / f"{name}{i}.png"
+                Image.fromarray(np.full((32, 32, 3), level + i, np.uint8)).save(path)
+                files.append(handle_file(path))
+            fields += [name, files]
+        table, _, scatter, pairs, csv = client.predict(*fields, "", None, "", None, api_name="/measure_shift")
+        assert [row[0] for row in table["data"]] == ["dark", "light"]
+        assert min(size(scatter) + size(pairs)) > 300
+        assert "dark" in Path(csv).read_text()
+
+    def test_one_is_not_enough(self, client):
+        with pytest.raises(AppError, match="Two domains"):
+            client.predict("a", [handle_file(NIGHT)], *["", None] * 3, api_name="/measure_shift")
+
+
+def test_cards(client):
+    assert "Training data" in client.predict("augan-night2day", api_name="/model_card")
+    with pytest.raises(AppError):
+        client.predict("../gen", api_name="/model_card")
+
+
+class TestSafety:
+    @pytest.mark.parametrize("path", ["/etc/passwd", "pyproject.toml", "gen/cli.py", "../../../etc/passwd"])
+    def test_no_file_of_the_server(self, server, path):
+        for given in (path, str(Path(path).resolve())):
+            with pytest.raises(urllib.error.HTTPError) as error:
+                urllib.request.urlopen(f"{server[2]}gradio_api/file={given}")
+            assert error.value.code in (403, 404)
+
+    @pytest.mark.parametrize("path", [NIGHT.resolve(), Path("pyproject.toml").resolve(), "/etc/passwd"])
+    def test_no_path_of_the_server_as_an_upload(self, server, path):
+        """Without the client, which would upload the file."""
+        file = {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+        body = json.dumps({"data": [file, "adverse_to_normal", "augan-night2day", "fast", 0.8]}).encode()
+        url = f"{server[2]}gradio_api/call/translate"
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        try:
+            event = json.load(urllib.request.urlopen(request))["event_id"]
+            said = urllib.request.urlopen(f"{url}/{event}").read().decode()
+        except urllib.error.HTTPError as error:
+            said = f"event: error {error.code}"
+        assert "event: error" in said
+        assert "root:" not in said
+
+    def test_another_visitor_does_not_find_a_job(self, server, client):
+        other = Client(server[2], verbose=False)
+        with pytest.raises(AppError, match="no job"):
+            other.predict("a" * 22, api_name="/job")

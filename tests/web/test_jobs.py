@@ -1,0 +1,137 @@
+"""The job table: order, cancelling, errors, restarts, old results."""
+
+import json
+import os
+import threading
+import time
+
+import pytest
+
+from gen.errors import BadInput, BadSetting
+from gen.web.jobs import Desk, Jobs, duration
+
+
+def wait(jobs: Jobs, ident: str, *states: str) -> str:
+    for _ in range(500):
+        if jobs.get(ident).state in states:
+            return jobs.get(ident).state
+        time.sleep(0.01)
+    raise AssertionError(jobs.get(ident))
+
+
+class Bench:
+    """Work that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.order: list[str] = []
+
+    def run(self, desk: Desk) -> None:
+        self.order.append(desk.job.inputs["name"])
+        for i in range(500):
+            desk.tell(i, 500, "working")
+            desk.check()
+            if self.go.wait(0.01):
+                return
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+@pytest.fixture
+def jobs(tmp_path, bench):
+    def fail(desk):
+        raise BadInput("night.jpg: this is no picture.")
+
+    def crash(desk):
+        raise RuntimeError("out of luck\nand more")
+
+    work = {"work": ("a", bench.run), "fail": ("b", fail), "crash": ("b", crash)}
+    table = Jobs(tmp_path, work, keep_hours=1, waiting=3)
+    yield table
+    table.close()
+
+
+def submit(jobs, kind="work", name="x"):
+    return jobs.submit(kind, jobs.new_folder(), {"name": name}).id
+
+
+def test_one_after_another_with_their_places(jobs, bench):
+    first, second, third = (submit(jobs, name=n) for n in "abc")
+    wait(jobs, first, "running")
+    assert [jobs.place(jobs.get(i)) for i in (second, third)] == [1, 2]
+    assert jobs.describe(jobs.get(third)) == "Waiting: 2 before it."
+    bench.go.set()
+    wait(jobs, third, "done")
+    assert bench.order == ["a", "b", "c"]
+
+
+def test_lanes_do_not_wait_for_each_other(jobs):
+    wait(jobs, submit(jobs), "running")
+    assert wait(jobs, submit(jobs, "fail"), "failed")
+
+
+def test_cancel_running_and_waiting(jobs, bench):
+    first, second = submit(jobs, name="a"), submit(jobs, name="b")
+    wait(jobs, first, "running")
+    jobs.cancel(second)
+    jobs.cancel(first)
+    assert wait(jobs, first, "cancelled") == jobs.get(second).state == "cancelled"
+    assert bench.order == ["a"]
+
+
+def test_errors_are_a_sentence(jobs):
+    failed, crashed = submit(jobs, "fail"), submit(jobs, "crash")
+    wait(jobs, crashed, "failed")
+    assert jobs.describe(jobs.get(failed)) == "Failed: night.jpg: this is no picture."
+    assert jobs.get(crashed).error == "RuntimeError: out of luck"
+
+
+def test_too_many_wait(jobs):
+    wait(jobs, submit(jobs), "running")
+    for _ in range(3):
+        submit(jobs)
+    with pytest.raises(BadSetting, match="waiting already"):
+        submit(jobs)
+
+
+def test_a_restart_does_again_what_was_under_way(tmp_path):
+    bench = Bench()
+    jobs = Jobs(tmp_path, {"work": ("a", bench.run)}, 1, 9)
+    ident, later = submit(jobs, name="a"), submit(jobs, name="b")
+    wait(jobs, ident, "running")
+    jobs.close()
+    assert json.loads((tmp_path / ident / "job.json").read_text())["state"] == "waiting"
+    bench.go.set()
+    again = Jobs(tmp_path, {"work": ("a", bench.run)}, 1, 9)
+    wait(again, later, "done")
+    assert bench.order == ["a", "a", "b"]
+    again.close()
+
+
+def test_ids_are_not_paths(jobs):
+    for ident in ("", "..", "../../etc", "/etc", "a" * 22, "x/y"):
+        with pytest.raises(BadInput, match="no job"):
+            jobs.folder(ident)
+        with pytest.raises(BadInput, match="no job"):
+            jobs.get(ident)
+
+
+def test_old_results_go(jobs, bench, tmp_path):
+    bench.go.set()
+    old, new = submit(jobs), submit(jobs)
+    wait(jobs, new, "done")
+    loose = jobs.new_folder()
+    jobs.get(old).ended -= 7200
+    os.utime(tmp_path / loose, (time.time() - 7200,) * 2)
+    jobs.sweep()
+    assert not (tmp_path / old).exists()
+    assert not (tmp_path / loose).exists()
+    assert (tmp_path / new).exists()
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.6, "5 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
+def test_durations(seconds, text):
+    assert duration(seconds) == text

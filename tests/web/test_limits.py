@@ -1,0 +1,191 @@
+"""What is let in, and what is refused with which words."""
+
+import io
+import stat
+import zipfile
+import zlib
+from pathlib import Path
+from struct import pack
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from gen.errors import BadInput, BadSetting
+from gen.media.video import write_clip
+from gen.web.limits import check_clip, check_still, gather, inside, plain, unpack
+from gen.web.settings import WebSettings, logins
+
+SETTINGS = WebSettings(megapixels=1, clip_seconds=2, files=5, unpacked_mb=5)
+
+
+def png(path: Path, size: tuple[int, int] = (32, 24)) -> Path:
+    Image.new("RGB", size, "navy").save(path)
+    return path
+
+
+def bomb(path: Path, side: int = 20_000) -> Path:
+    """A PNG of `side` x `side` pixels in a few kilobytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return pack(">I", len(data)) + kind + data + pack(">I", zlib.crc32(kind + data))
+
+    header = pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(b"\0" * (side // 8 + 1) * 100, 9)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    return path
+
+
+def zipped(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 24), "navy").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class TestStills:
+    def test_a_picture_passes(self, tmp_path):
+        assert check_still(png(tmp_path / "a.png"), SETTINGS) == tmp_path / "a.png"
+
+    def test_what_is_no_picture_is_named(self, tmp_path):
+        (tmp_path / "a.png").write_text("hello")
+        with pytest.raises(BadInput, match=r"a\.png: this is not a picture"):
+            check_still(tmp_path / "a.png", SETTINGS)
+
+    def test_too_many_pixels(self, tmp_path):
+        with pytest.raises(BadInput, match="1 megapixels are allowed"):
+            check_still(png(tmp_path / "a.png", (1200, 1000)), SETTINGS)
+
+    def test_a_bomb_is_refused_from_its_header(self, tmp_path):
+        file = bomb(tmp_path / "bomb.png")
+        assert file.stat().st_size < 100_000
+        with pytest.raises(BadInput, match="megapixels"):
+            check_still(file, SETTINGS)
+
+    def test_formats_that_run_programs_are_not_opened(self, tmp_path):
+        (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+        with pytest.raises(BadInput, match="not a picture"):
+            check_still(tmp_path / "a.png", SETTINGS)
+
+
+class TestClips:
+    def clip(self, path: Path, frames: int) -> Path:
+        write_clip(path, (np.full((48, 64, 3), i, np.uint8) for i in range(frames)), 10)
+        return path
+
+    def test_length(self, tmp_path):
+        assert check_clip(self.clip(tmp_path / "a.mp4", 12), SETTINGS)
+        with pytest.raises(BadInput, match="2 s are allowed"):
+            check_clip(self.clip(tmp_path / "b.mp4", 40), SETTINGS)
+
+    def test_size(self, tmp_path):
+        with pytest.raises(BadInput, match="megapixels"):
+            check_clip(self.clip(tmp_path / "a.mp4", 2), WebSettings(megapixels=0.001))
+
+    def test_no_clip(self, tmp_path):
+        (tmp_path / "a.mp4").write_bytes(b"nothing")
+        with pytest.raises(BadInput, match="not a clip"):
+            check_clip(tmp_path / "a.mp4", SETTINGS)
+
+
+class TestZips:
+    def test_pictures_come_out_and_the_rest_is_told(self, tmp_path):
+        archive = zipped(tmp_path / "a.zip", {"x/1.png": picture(), "x/read.txt": b"no", "__MACOSX/x/1.png": b"no"})
+        taken, refused = unpack(archive, tmp_path / "out", SETTINGS)
+        assert [p.relative_to(tmp_path / "out").as_posix() for p in taken] == ["x/1.png"]
+        assert len(refused) == 1
+        assert "read.txt" in refused[0]
+        assert sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file()) == ["1.png"]
+
+    @pytest.mark.parametrize(
+        "name", ["../evil.png", "/etc/evil.png", "a/../../evil.png", "..\\evil.png", "C:\\evil.png"]
+    )
+    def test_slip(self, tmp_path, name):
+        archive = zipped(tmp_path / "a.zip", {"good.png": picture(), name: picture()})
+        with pytest.raises(BadInput, match="leads out of the zip"):
+            unpack(archive, tmp_path / "deep" / "out", SETTINGS)
+        assert not list(tmp_path.rglob("*.png"))
+
+    def test_links(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            link = zipfile.ZipInfo("a.png")
+            link.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(link, "/etc/passwd")
+        with pytest.raises(BadInput, match="is a link"):
+            unpack(tmp_path / "a.zip", tmp_path / "out", SETTINGS)
+
+    def test_bombs(self, tmp_path):
+        with pytest.raises(BadInput, match="bomb"):
+            unpack(zipped(tmp_path / "a.zip", {"a.png": bytes(4_000_000)}), tmp_path / "out", SETTINGS)
+        with pytest.raises(BadInput, match="more than 5 MB"):
+            unpack(zipped(tmp_path / "b.zip", {"a.png": bytes(6_000_000)}), tmp_path / "out", SETTINGS)
+
+    def test_too_many_files(self, tmp_path):
+        archive = zipped(tmp_path / "a.zip", {f"{i}.png": picture() for i in range(6)})
+        with pytest.raises(BadInput, match="5 are allowed"):
+            unpack(archive, tmp_path / "out", SETTINGS)
+
+    def test_broken(self, tmp_path):
+        (tmp_path / "a.zip").write_bytes(b"PK\3\4 nothing")
+        with pytest.raises(BadInput, match=r"a\.zip: this zip cannot be unpacked"):
+            unpack(tmp_path / "a.zip", tmp_path / "out", SETTINGS)
+
+
+class TestGather:
+    def test_equal_names_do_not_meet(self, tmp_path):
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+            png(tmp_path / folder / "1.png")
+        taken, _ = gather([str(tmp_path / f / "1.png") for f in ("a", "b")], tmp_path / "in", SETTINGS)
+        assert sorted(p.name for p in taken) == ["1-2.png", "1.png"]
+
+    def test_nothing_left(self, tmp_path):
+        (tmp_path / "a.txt").write_text("no")
+        with pytest.raises(BadInput, match=r"a\.txt: this kind of file is not taken"):
+            gather([str(tmp_path / "a.txt")], tmp_path / "in", SETTINGS)
+
+
+class TestServerFolders:
+    def test_only_below_the_root(self, tmp_path):
+        (tmp_path / "root" / "day").mkdir(parents=True)
+        (tmp_path / "secret").mkdir()
+        (tmp_path / "root" / "link").symlink_to(tmp_path / "secret")
+        root = tmp_path / "root"
+        assert inside(root, "day") == (root / "day").resolve()
+        for text in ("../secret", "link", str(tmp_path / "secret"), "day/../../secret", "none"):
+            with pytest.raises(BadInput, match="no such folder"):
+                inside(root, text)
+        with pytest.raises(BadInput, match="not open"):
+            inside(None, "day")
+
+
+@given(st.text())
+def test_a_plain_name_is_one_harmless_part(text):
+    name = plain(text)
+    assert name
+    assert not name.startswith(".")
+    assert not set("/\\\0:") & set(name)
+
+
+class TestLogin:
+    def test_needed_when_others_can_reach_the_page(self, monkeypatch):
+        monkeypatch.delenv("GEN_USERS", raising=False)
+        assert logins(WebSettings()) is None
+        for settings in (WebSettings(host="0.0.0.0"), WebSettings(share=True)):
+            with pytest.raises(BadSetting, match="GEN_USERS"):
+                logins(settings)
+
+    def test_from_the_environment(self, monkeypatch):
+        monkeypatch.setenv("GEN_USERS", "ann:one,bob:t:wo")
+        assert logins(WebSettings(host="0.0.0.0")) == [("ann", "one"), ("bob", "t:wo")]
+        monkeypatch.setenv("GEN_USERS", "ann")
+        with pytest.raises(BadSetting, match="name:password"):
+            logins(WebSettings())
