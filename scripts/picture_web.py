@@ -22,8 +22,8 @@ def open_tab(page: Page, name: str) -> None:
 def shoot(page: Page, name: str) -> None:
     """The whole page, once pictures have settled."""
     page.wait_for_timeout(1200)
-    page.screenshot(path=str(OUT / f"{name}.png"), full_page=True)
-    print(OUT / f"{name}.png")
+    page.screenshot(path=str(OUT / f"{name}.jpg"), full_page=True, type="jpeg", quality=85)
+    print(OUT / f"{name}.jpg")
 
 
 def translate(page: Page) -> None:

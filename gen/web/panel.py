@@ -28,7 +28,6 @@ class JobPanel:
                 scale=4,
             )
             self.cancel = gr.Button("Cancel", variant="stop", interactive=False, scale=1)
-        self.remembered = gr.BrowserState("", storage_key=f"gen.{name}", secret="gen")
         self.timer = gr.Timer(1.0, active=False)
 
     def connect(self, demo: gr.Blocks, outputs: Sequence[Any], show: Show) -> None:
@@ -38,9 +37,10 @@ class JobPanel:
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
         self.timer.tick(self.look, [self.number], everything, **private)
         self.number.change(self.look, [self.number], everything, **private)
-        self.number.change(_same, [self.number], [self.remembered], **private)
         self.cancel.click(self.stop, [self.number], everything, **private)
-        demo.load(_same, [self.remembered], [self.number], **private)
+        key = f"gen.{self.name}"
+        self.number.change(None, [self.number], None, js=f"number => localStorage.setItem('{key}', number)")
+        demo.load(None, None, [self.number], js=f"() => localStorage.getItem('{key}') || ''")
 
     def look(self, number: str) -> list[Any]:
         """The job now, for all components of the panel."""
@@ -61,7 +61,3 @@ class JobPanel:
         with contextlib.suppress(GenError):
             self.service.jobs.cancel(number)
         return self.look(number)
-
-
-def _same(number: str | None) -> str:
-    return number or ""

@@ -1,0 +1,59 @@
+"""Memory of the web server over many translations: `python benchmarks/web_memory.py`. It should stay flat.
+
+Also prints the seconds from the start of a fresh `python app.py` to its first page.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from gradio_client import Client, handle_file
+
+FRAME = Path("samples/adverse/night/000010.jpg")
+
+
+def resident(process: int) -> float:
+    """MB in memory, from /proc."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main() -> None:
+    """Start the server as a person does, translate, and watch it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--port", type=int, default=7955)
+    arguments = parser.parse_args()
+    url = f"http://127.0.0.1:{arguments.port}/"
+    with tempfile.TemporaryDirectory() as results:
+        began = time.perf_counter()
+        command = [sys.executable, "app.py", "--port", str(arguments.port), "--results", results]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            while True:
+                try:
+                    urllib.request.urlopen(url).read()
+                    break
+                except urllib.error.URLError:
+                    time.sleep(0.05)
+            print(f"first page after {time.perf_counter() - began:.1f} s", flush=True)
+            client = Client(url, verbose=False)
+            for number in range(1, arguments.count + 1):
+                client.predict(
+                    handle_file(FRAME), "adverse_to_normal", "augan-night2day", "fast", 0.8, api_name="/translate"
+                )
+                if number == 1 or number % 20 == 0:
+                    print(f"{number} translations: {resident(server.pid):.0f} MB", flush=True)
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The page in Debian's Chromium, used as a person would use it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gen.web.app import build_app, launch
+from gen.web.settings import WebSettings
+
+NIGHTS = sorted(Path("samples/adverse/night").glob("*.jpg"))
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium, or set $CHROMIUM")
+WAIT = 120_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    settings = WebSettings(results=tmp_path_factory.mktemp("results"), megapixels=2)
+    demo, service = build_app(settings)
+    _, url, _ = launch(demo, settings, prevent_thread_lock=True, quiet=True, show_error=True)
+    yield url, service
+    service.jobs.close()
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api").sync_playwright().start()
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    yield browser
+    browser.close()
+    playwright.stop()
+
+
+@pytest.fixture
+def page(server, browser):
+    """A visitor of their own, who must not meet an error of the page's scripts."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(server[0])
+    page.get_by_role("tab", name="Folder", exact=True).wait_for()
+    yield page
+    context.close()
+    assert not errors
+
+
+def tab(page, name):
+    page.get_by_role("tab", name=name, exact=True).first.click()
+
+
+def choose(page, files, number=0):
+    """Give files to the n-th upload field that can be seen."""
+    fields = page.locator("[role=tabpanel]:visible input[type=file]")
+    fields.nth(number).set_input_files([str(f) for f in (files if isinstance(files, list) else [files])])
+    page.wait_for_timeout(1500)
+
+
+def test_translate_upload_compare_download(page):
+    choose(page, NIGHTS[0])
+    page.get_by_role("button", name="Translate", exact=True).click()
+    page.get_by_text("Made by a network").wait_for(timeout=WAIT)
+    assert page.get_by_label("Opacity of the map").first.is_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="translated.png").or_(page.locator("a[download*=translated]")).first.click()
+    with Image.open(download.value.path()) as picture:
+        assert picture.size == (640, 360)
+        assert np.asarray(picture).std() > 10
+
+
+def test_a_sample_needs_one_click(page):
+    page.locator("button.gallery-item:visible").first.click()
+    page.get_by_text("Made by a network").wait_for(timeout=WAIT)
+
+
+def test_a_wrong_file_is_one_plain_sentence(page, tmp_path):
+    (tmp_path / "night.png").write_text("this is no picture")
+    choose(page, tmp_path / "night.png")
+    page.get_by_role("button", name="Translate", exact=True).click()
+    page.get_by_text("night.png: this is not a picture that can be read").first.wait_for(timeout=WAIT)
+    assert "Traceback" not in page.content()
+
+
+def test_a_folder_is_a_job_that_outlives_the_tab(page, server):
+    tab(page, "Folder")
+    choose(page, NIGHTS[:3])
+    page.get_by_role("button", name="Translate all").click()
+    page.get_by_text("Done: 3 of 3 files").wait_for(timeout=WAIT)
+    with page.expect_download() as download:
+        page.locator("a[download='results.zip']:visible").first.click()
+    assert Path(download.value.path()).stat().st_size > 100_000
+    again = page.context.new_page()  # the tab is closed, the browser remembers
+    page.close()
+    again.goto(server[0])
+    tab(again, "Folder")
+    again.get_by_text("Done: 3 of 3 files").wait_for(timeout=WAIT)
+
+
+def test_cancel_keeps_what_is_done(page):
+    tab(page, "Folder")
+    choose(page, NIGHTS * 8)
+    page.get_by_role("button", name="Translate all").click()
+    page.get_by_text("Running:").wait_for(timeout=WAIT)
+    page.get_by_role("button", name="Cancel").locator("visible=true").click()
+    page.get_by_text("Cancelled:").wait_for(timeout=WAIT)
+
+
+def test_scenes(page):
+    tab(page, "Scenes")
+    page.get_by_role("button", name="Render in all styles").click()
+    for style in ("8bit", "16bit", "lowpoly", "hd"):
+        page.locator(f"[role=tabpanel]:visible .block:has-text('{style}') img").first.wait_for(timeout=WAIT)
+
+
+def test_adapt_draws(page):
+    tab(page, "Adapt")
+    page.get_by_role("button", name="Draw a grid").click()
+    page.locator("[role=tabpanel]:visible img").first.wait_for(timeout=WAIT)
+    page.get_by_role("button", name="Check the references").click()
+    page.get_by_text("No pictures were given").first.wait_for(timeout=WAIT)
+
+
+def test_shift(page, tmp_path):
+    tab(page, "Domain shift")
+    for number, level in enumerate((40, 200)):
+        files = []
+        for i in range(4):
+            files.append(tmp_path / f"{level}-{i}.png")
+            Image.fromarray(np.full((32, 32, 3), level + i, np.uint8)).save(files[-1])
+        choose(page, files, number)
+    page.get_by_role("button", name="Measure").click()
+    page.get_by_text("domain B").first.wait_for(timeout=WAIT)
+    page.locator("[role=tabpanel]:visible img").nth(1).wait_for(timeout=WAIT)
+
+
+def test_models(page):
+    tab(page, "Models")
+    page.get_by_role("heading", name="Training data").wait_for(timeout=WAIT)
+
+
+def test_two_visitors_do_not_see_each_other(page, server, browser):
+    tab(page, "Folder")
+    choose(page, NIGHTS[:1])
+    page.get_by_role("button", name="Translate all").click()
+    page.get_by_text("Done: 1 of 1 files").wait_for(timeout=WAIT)
+    other = browser.new_context().new_page()
+    other.goto(server[0])
+    tab(other, "Folder")
+    other.wait_for_timeout(3000)
+    assert other.get_by_text("Done: 1 of 1").count() == 0
+    assert other.locator("#folder-job textarea, #folder-job input").input_value() == ""
+    other.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["Translate", "Folder", "Adapt", "Scenes", "Domain shift", "Models"])
+def test_a_phone_needs_no_sideways_scrolling(server, browser, theme, name):
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(f"{server[0]}?__theme={theme}")
+    page.get_by_role("tab", name="Translate", exact=True).first.wait_for()
+    page.wait_for_timeout(500)
+    entry = page.get_by_role("tab", name=name, exact=True).locator("visible=true")
+    if entry.count() == 0:  # behind the three dots
+        page.locator(".overflow-menu > button").first.click()
+        page.locator(".overflow-dropdown button", has_text=name).first.click()
+    else:
+        entry.first.click()
+    page.wait_for_timeout(800)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 391
+    dark = page.evaluate("document.body.classList.contains('dark')")
+    assert dark == (theme == "dark")
+    context.close()
+
+
+def test_every_input_has_a_name(page):
+    """What a screen reader would say: a label, an aria-label, or the label around it."""
+    for name in ("Translate", "Folder", "Adapt", "Scenes", "Domain shift", "Models"):
+        tab(page, name)
+        page.wait_for_timeout(500)
+        nameless = page.evaluate(
+            """[...document.querySelectorAll('input, textarea, select')].filter(e => e.offsetParent !== null
+               && e.type !== 'file' && !e.labels?.length && !e.getAttribute('aria-label')
+               && !e.getAttribute('aria-labelledby') && !e.title).map(e => e.outerHTML.slice(0, 200))"""
+        )
+        assert not nameless, (name, nameless)
+
+
+def test_the_keyboard_reaches_the_button(page):
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText") == "Translate":
+            return
+    raise AssertionError("sixty presses of Tab do not reach Translate")
