@@ -70,6 +70,7 @@ docs-hda: $(VENV)/ready
 # The precursor of weights/smd-precursor, and the table of domain generalisation in docs/pacs: some hours on two cores.
 # PACS=DIR: its folders art_painting, cartoon, photo, sketch.
 PACS ?=
+GROUNDING = js_weight=1,temperature=4,mi_weight=0
 docs-smos: $(VENV)/ready
 	@test -n "$(PACS)" || { echo "make docs-smos: PACS=DIR names the folder with art_painting, cartoon, photo, sketch."; exit 2; }
 	$(BIN)/gen render-smd runs/scenes --per-class 400 --size 96
@@ -79,7 +80,7 @@ docs-smos: $(VENV)/ready
 	$(BIN)/gen train-precursor --data runs/scenes --val runs/scenes-val --scratch --preset precursor-cpu --set lr=1e-3 --set steps=601 \
 	    --out runs/precursor-scratch --export runs/smd-scratch
 	$(BIN)/gen train-smos --data "$(PACS)" --preset cpu --seeds 0 --engine ray --out runs/pacs --method erm --method miro \
-	    --method smos+=smos:smd-precursor --method smos-=smos:runs/smd-scratch
+	    --method smos+=smos:smd-precursor,$(GROUNDING) --method smos-=smos:runs/smd-scratch,$(GROUNDING)
 	$(BIN)/gen analyse-smos runs/pacs --data "$(PACS)" --out docs/pacs
 	cp runs/pacs/table.md runs/pacs/results.json docs/pacs/
 

@@ -54,6 +54,19 @@ def draw(page: Page) -> None:
     page.wait_for_timeout(9000)
 
 
+def shift(page: Page) -> None:
+    """Rendered nights, rainy nights and days."""
+    for number, (name, folder) in enumerate(
+        (("night", "adverse/night"), ("rainy night", "adverse/rainy_night"), ("day", "day"))
+    ):
+        page.get_by_label(f"Domain {'ABC'[number]}: name").fill(name)
+        files = sorted(str(p) for p in Path("samples", folder).glob("*.jpg"))
+        page.locator("[role=tabpanel]:visible input[type=file]").nth(number).set_input_files(files)
+        page.wait_for_timeout(1500)
+    page.get_by_role("button", name="Measure").click()
+    page.wait_for_timeout(9000)
+
+
 def nothing(page: Page) -> None:
     """The tab as it is."""
 
@@ -63,7 +76,7 @@ TABS = {
     "folder": ("Folder", folder),
     "adapt": ("Adapt", draw),
     "scenes": ("Scenes", levels),
-    "shift": ("Domain shift", nothing),
+    "shift": ("Domain shift", shift),
     "models": ("Models", nothing),
 }
 
