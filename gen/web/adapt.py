@@ -36,7 +36,7 @@ class AdaptTab:
                         fields.append(gr.File(label=f"Domain {number}: pictures", file_count="multiple", height=140))
                         fields.append(gr.Slider(0.1, 3, 1, step=0.1, label=f"Domain {number}: weight"))
             images = gr.Slider(
-                160, 6400, 1600, step=160, label="Samples to draw at most, about 4 to 8 a second on a CPU"
+                160, 6400, 1600, step=160, label="Samples to draw at most; it ends before where nothing is gained"
             )
             with gr.Row():
                 check = gr.Button("Check the references")

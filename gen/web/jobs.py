@@ -23,6 +23,7 @@ from gen.media.files import writing
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 RECORD = "job.json"
 SAVE_SECONDS = 1.0
+SWEEP_SECONDS = 600.0
 log = logging.getLogger(__name__)
 
 
@@ -187,7 +188,8 @@ class Jobs:
             with self._changed:
                 waiting = [j for j in self._table.values() if j.state == "waiting" and self.work[j.kind][0] == lane]
                 if not waiting:
-                    self._changed.wait()
+                    if not self._changed.wait(SWEEP_SECONDS):
+                        self.sweep()
                     continue
                 job = min(waiting, key=lambda j: j.created)
                 job.state, job.started = "running", time.time()

@@ -274,3 +274,26 @@ class TestSafety:
         other = Client(server[2], verbose=False)
         with pytest.raises(AppError, match="no job"):
             other.predict("a" * 22, api_name="/job")
+
+
+def test_strangers_meet_a_login_and_large_files_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEN_USERS", "ann:secret")
+    settings = WebSettings(results=tmp_path / "results", upload_mb=1)
+    demo, service = build_app(settings)
+    _, url, _ = launch(demo, settings, prevent_thread_lock=True, quiet=True, show_error=True)
+    try:
+        with pytest.raises(urllib.error.HTTPError) as error:
+            urllib.request.urlopen(f"{url}gradio_api/info")
+        assert error.value.code == 401
+        with pytest.raises(Exception, match=r"(?i)auth|login|credential|401"):
+            Client(url, auth=("ann", "wrong"), verbose=False)
+        client = Client(url, auth=("ann", "secret"), verbose=False)
+        large = tmp_path / "large.png"
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (800, 800, 3)).astype(np.uint8)).save(large)
+        assert large.stat().st_size > 1_000_000
+        with pytest.raises(Exception, match=r"(?i)size|large|exceed|413"):
+            translate(client, large)
+        assert "Training data" in client.predict("augan-night2day", api_name="/model_card")
+    finally:
+        service.jobs.close()
+        demo.close()
