@@ -43,7 +43,9 @@ class AdaptTab:
                 train = gr.Button("Adapt", variant="primary")
             said = gr.Textbox(label="What the references say", lines=6, interactive=False)
             panel = JobPanel(service, "adapt")
-            preview = gr.Image(label="Preview: source, adapted, then the pictures of each domain", format="png", interactive=False)
+            preview = gr.Image(
+                label="Preview: source, adapted, then the pictures of each domain", format="png", interactive=False
+            )
             file = gr.File(
                 label="Download: the adaptation, for gen generate", interactive=False, elem_classes="downloads"
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from gen.web.settings import WebSettings, logins
+from gen.web.settings import WebSettings, check_root, logins
 
 CSS = """
 .legend {display: flex; align-items: center; gap: .6em; font-size: .85em; flex-wrap: wrap}
@@ -25,6 +25,7 @@ scenes; measure domain shift. Everything stays on this machine."""
 
 def build_app(settings: WebSettings) -> tuple[Any, Any]:
     """The page (gr.Blocks) and its service; nothing listens yet, and no model is loaded."""
+    check_root(settings)
     prepare(settings)
     import gradio as gr
 

@@ -1,11 +1,12 @@
 """The tab that translates many files: uploads, zips, or a folder on the server."""
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from gen.errors import BadInput
-from gen.media.images import STILL_SUFFIXES
+from gen.media.folders import find_stills
 from gen.web.jobs import Job
 from gen.web.limits import gather, inside
 from gen.web.panel import JobPanel
@@ -96,8 +97,15 @@ class FolderTab:
         if job is None:
             return [None, None]
         folder = self.service.jobs.folder(job.id)
-        pictures = [p for p in (folder / "output").rglob("*") if p.suffix.lower() in STILL_SUFFIXES]
-        pictures.sort(key=lambda p: p.stat().st_mtime)
+        pictures = sorted(find_stills(folder / "output"), key=_age)
         shown: Any = [(str(p), p.name) for p in pictures[-SHOWN:]] if pictures else gr.skip()
         files = [folder / RESULTS, folder / "output" / "report.json"]
         return [shown, [str(f) for f in files if f.exists()] if job.over else None]
+
+
+def _age(path: Path) -> float:
+    """When the file was written; 0 if it has just gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock, Timeout
+
 from gen.errors import BadInput, BadSetting, GenError
 from gen.media.files import writing
 
@@ -24,6 +26,7 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 RECORD = "job.json"
 SAVE_SECONDS = 1.0
 SWEEP_SECONDS = 600.0
+MOST_ATTEMPTS = 3
 log = logging.getLogger(__name__)
 
 
@@ -41,8 +44,16 @@ class Job:
     unit: str = "files"
     note: str = ""
     """What is happening, or what came of it."""
-    problems: list[str] = field(default_factory=list[str])
-    """Files that failed or were refused, a sentence each."""
+    refused: list[str] = field(default_factory=list[str])
+    """Files that were not let in, a sentence each."""
+    failures: list[str] = field(default_factory=list[str])
+    """Files that failed in the work, a sentence each."""
+    cancel: bool = False
+    """Someone wants it to end."""
+    attempts: int = 0
+    """How often it was begun; more than once where the server stopped on the way."""
+    begun: int = -1
+    """How much had been done before this attempt; -1: not known yet."""
     error: str = ""
     created: float = 0.0
     started: float = 0.0
@@ -52,6 +63,11 @@ class Job:
     def over(self) -> bool:
         """Nothing more will happen."""
         return self.state in ("done", "failed", "cancelled")
+
+    @property
+    def problems(self) -> list[str]:
+        """Refused and failed files, a sentence each."""
+        return self.refused + self.failures
 
     def seconds(self) -> float:
         """Of work so far."""
@@ -73,12 +89,19 @@ class Desk:
     @property
     def cancelled(self) -> bool:
         """Whether the work should end."""
-        return self.job.id in self._jobs.cancelling or self._jobs.closing.is_set()
+        return self.job.cancel or self.closing
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server stops; the job will go on at its next start."""
+        return self._jobs.closing.is_set()
 
     def tell(self, done: int, of: int, note: str = "", unit: str | None = None) -> None:
         """How far the work is."""
         self.job.done, self.job.of, self.job.note = done, of, note
         self.job.unit = unit or self.job.unit
+        if of and self.job.begun < 0:
+            self.job.begun = done
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self._jobs.save(self.job)
             self._saved = time.monotonic()
@@ -98,14 +121,18 @@ class Jobs:
     def __init__(self, root: Path, work: Mapping[str, tuple[str, Work]], keep_hours: float, waiting: int) -> None:
         """`work`: by kind of job, its lane and what is to be done."""
         self.root, self.work, self.keep_seconds, self.most_waiting = root, dict(work), keep_hours * 3600, waiting
-        self.cancelling: set[str] = set()
         self.closing = threading.Event()
         self._changed = threading.Condition()
+        self._sweeping = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
-        self._table: dict[str, Job] = {job.id: job for job in _stored(root)}
+        self._lock = FileLock(root / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise BadSetting(f"results={root.parent}: another server uses this folder; choose another.") from None
+        self._table: dict[str, Job] = {job.id: job for job in _stored(root) if job.kind in self.work}
         for job in self._table.values():
-            if not job.over:
-                job.state, job.started = "waiting", 0.0
+            _again(job)
         self.sweep()
         lanes = {lane for lane, _ in self.work.values()}
         self._threads = [threading.Thread(target=self._serve, args=(lane,), daemon=True) for lane in sorted(lanes)]
@@ -120,12 +147,12 @@ class Jobs:
         (self.root / ident).mkdir()
         return ident
 
-    def submit(self, kind: str, ident: str, inputs: dict[str, Any], problems: list[str] | None = None) -> Job:
+    def submit(self, kind: str, ident: str, inputs: dict[str, Any], refused: list[str] | None = None) -> Job:
         """Put a job at the end of its lane. Raises `BadSetting` where too many wait."""
         with self._changed:
             if sum(job.state == "waiting" for job in self._table.values()) >= self.most_waiting:
                 raise BadSetting(f"{self.most_waiting} jobs are waiting already; try again later.")
-            job = Job(ident, kind, inputs, problems=problems or [], created=time.time())
+            job = Job(ident, kind, inputs, refused=refused or [], created=time.time())
             self._table[ident] = job
             self.save(job)
             self._changed.notify_all()
@@ -158,11 +185,10 @@ class Jobs:
         job = self.get(ident)
         with self._changed:
             if job.state == "waiting":
-                job.state, job.ended = "cancelled", time.time()
-                self.save(job)
+                job.ended, job.state = time.time(), "cancelled"
             elif job.state == "running":
-                self.cancelling.add(job.id)
-                job.note = "stopping"
+                job.cancel, job.note = True, "stopping"
+            self.save(job)
         return job
 
     def describe(self, job: Job) -> str:
@@ -172,8 +198,8 @@ class Jobs:
             case "waiting":
                 return f"Waiting: {self.place(job)} before it."
             case "running":
-                rate = job.done / max(job.seconds(), 1e-9)
-                left = f"{rate:.1f} {job.unit}/s, about {duration((job.of - job.done) / rate)} left" if job.done else ""
+                rate = (job.done - max(job.begun, 0)) / max(job.seconds(), 1e-9)
+                left = f"{rate:.1f} {job.unit}/s, about {duration((job.of - job.done) / rate)} left" if rate > 0 else ""
                 return "Running: " + ", ".join(part for part in (count, left, job.note) if part)
             case "failed":
                 return f"Failed: {job.error}"
@@ -187,29 +213,38 @@ class Jobs:
         while not self.closing.is_set():
             with self._changed:
                 waiting = [j for j in self._table.values() if j.state == "waiting" and self.work[j.kind][0] == lane]
-                if not waiting:
-                    if not self._changed.wait(SWEEP_SECONDS):
-                        self.sweep()
+                job = min(waiting, key=lambda j: j.created, default=None)
+                if job is not None:
+                    job.started, job.ended, job.begun = time.time(), 0.0, -1
+                    job.attempts, job.state = job.attempts + 1, "running"
+                elif self._changed.wait(SWEEP_SECONDS):
                     continue
-                job = min(waiting, key=lambda j: j.created)
-                job.state, job.started = "running", time.time()
-            self._do(job)
+            if job is None:
+                self.sweep()
+            else:
+                self._do(job)
 
     def _do(self, job: Job) -> None:
+        state: State = "done"
         try:
+            self.save(job)  # that it was begun: a job that takes the server down with it must not do so for ever
             self.work[job.kind][1](Desk(self, job))
-            job.state = "done"
         except (Stopped, KeyboardInterrupt):
-            job.state = "waiting" if self.closing.is_set() else "cancelled"
+            state = "waiting" if self.closing.is_set() and not job.cancel else "cancelled"
         except GenError as error:
-            job.state, job.error = "failed", str(error)
+            state, job.error = "failed", str(error)
         except Exception as error:
             log.exception("job %s failed", job.id)
             text = (str(error).splitlines() or [""])[0]
-            job.state, job.error = "failed", f"{type(error).__name__}: {text}"
-        self.cancelling.discard(job.id)
-        job.ended = time.time()
-        self.save(job)
+            state, job.error = "failed", f"{type(error).__name__}: {text}"
+        if state == "waiting":
+            job.attempts -= 1  # it was asked to stop, and did
+        job.ended = time.time() if state != "waiting" else 0.0
+        job.state = state
+        try:
+            self.save(job)
+        except Exception:  # the disk is full, say: the other jobs go on
+            log.exception("job %s: its record cannot be written", job.id)
 
     def save(self, job: Job) -> None:
         """Write the job's line, whole or not at all."""
@@ -219,12 +254,13 @@ class Jobs:
     def sweep(self) -> None:
         """Delete what is older than a day and not under way."""
         oldest = time.time() - self.keep_seconds
-        for folder in self.root.iterdir():
-            job = self._table.get(folder.name)
-            last = (job.ended if job.over else time.time()) if job else folder.stat().st_mtime
-            if last < oldest:
-                self._table.pop(folder.name, None)
-                shutil.rmtree(folder, ignore_errors=True)
+        with self._sweeping:
+            for folder in (f for f in self.root.iterdir() if f.is_dir()):
+                job = self._table.get(folder.name)
+                last = (job.ended if job.over else time.time()) if job else folder.stat().st_mtime
+                if last < oldest:
+                    self._table.pop(folder.name, None)
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
         """Stop the work that is under way; a later start goes on with it."""
@@ -233,6 +269,7 @@ class Jobs:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(timeout=30)
+        self._lock.release()
 
 
 def _stored(root: Path) -> list[Job]:
@@ -244,6 +281,19 @@ def _stored(root: Path) -> list[Job]:
         except (OSError, ValueError, TypeError):
             log.warning("%s cannot be read; the job is left out", file)
     return jobs
+
+
+def _again(job: Job) -> None:
+    """What becomes of a job that was waiting or under way when the server stopped."""
+    if job.over:
+        return
+    if job.cancel:
+        job.ended, job.state = time.time(), "cancelled"
+    elif job.attempts >= MOST_ATTEMPTS:
+        job.ended, job.state = time.time(), "failed"
+        job.error = f"the server stopped {MOST_ATTEMPTS} times while it was at this job."
+    else:
+        job.state, job.started, job.ended, job.failures = "waiting", 0.0, 0.0, []
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ import shutil
 import stat
 import zipfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import av
@@ -25,7 +26,7 @@ def check_still(path: Path, settings: WebSettings, name: str | None = None) -> P
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadInput(f"{name}: more than {settings.megapixels:g} megapixels; make it smaller.") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise BadInput(f"{name}: this is not a picture that can be read; JPEG, PNG, WebP, BMP or TIFF.") from error
@@ -58,12 +59,22 @@ def gather(files: Iterable[str], into: Path, settings: WebSettings, clips: bool 
 
     Raises `BadInput` if nothing is left, or if there is too much.
     """
+    try:
+        return _gather(files, into, settings, clips)
+    except BaseException:
+        shutil.rmtree(into, ignore_errors=True)
+        raise
+
+
+def _gather(files: Iterable[str], into: Path, settings: WebSettings, clips: bool) -> tuple[list[Path], list[str]]:
     into.mkdir(parents=True)
     taken: list[Path] = []
     refused: list[str] = []
     for file in map(Path, files):
         if file.suffix.lower() == ".zip":
-            found, reasons = unpack(file, _free(into / plain(file.stem)), settings, clips)
+            used = sum(f.stat().st_size for f in taken) // 1_000_000
+            left = replace(settings, files=settings.files - len(taken), unpacked_mb=settings.unpacked_mb - used)
+            found, reasons = unpack(file, _free(into / plain(file.stem)), left, clips)
             taken, refused = taken + found, refused + reasons
         else:
             _take(file, _free(into / plain(file.name)), file.name, settings, clips, taken, refused)

@@ -49,6 +49,17 @@ class WebSettings:
         return int(self.megapixels * 1e6)
 
 
+def check_root(settings: WebSettings) -> None:
+    """Raises `BadSetting` where the open folder would show visitors each other's results."""
+    if settings.root is None:
+        return
+    root, results = settings.root.resolve(), settings.results.resolve()
+    if not root.is_dir():
+        raise BadSetting(f"root={settings.root}: there is no such folder.")
+    if root.is_relative_to(results) or results.is_relative_to(root):
+        raise BadSetting(f"root={settings.root}: it must lie apart from results={settings.results}, which is secret.")
+
+
 def logins(settings: WebSettings) -> list[tuple[str, str]] | None:
     """Names and passwords from the environment. Raises `BadSetting` where they are needed and missing."""
     text = os.environ.get(USERS, "")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gen.errors import BadInput
 from gen.media.files import writing
-from gen.web.jobs import Desk
+from gen.web.jobs import Desk, Stopped
 
 if TYPE_CHECKING:
     from gen.web.service import Service
@@ -23,23 +23,25 @@ def run_translate(service: "Service", desk: Desk) -> None:
     desk.tell(0, 0, "loading the model")
     inputs, out = desk.job.inputs, desk.folder / "output"
     settings = TranslateSettings(input=Path(inputs["source"]), output=out, **inputs["settings"])
-    refused = list(desk.job.problems)
+
+    folders = [settings.input if settings.input.is_dir() else settings.input.parent, desk.folder]
 
     def tell(progress: Progress) -> None:
         if progress.latest and progress.latest.error:
-            desk.job.problems.append(_without_folders(progress.latest.error, desk.folder))
+            desk.job.failures.append(_without_folders(progress.latest.error, folders))
         if progress.of_files == 1 and progress.frames:
             desk.tell(progress.frames, progress.of_frames, unit="frames")
         else:
             clip = f"frame {progress.frames} of a clip" if progress.frames else ""
             desk.tell(progress.files, progress.of_files, clip)
 
-    desk.job.problems = refused
     try:
         pipeline = service.translator(settings.model)
         report = translate(settings, pipeline, Watch(tell, lambda: desk.cancelled))
     finally:
-        if any(out.rglob("*.*")):
+        if not desk.closing and (out / "report.json").exists():
+            with writing(out / "report.json") as partial:
+                partial.write_text(_without_folders((out / "report.json").read_text("utf-8"), folders), "utf-8")
             pack(desk.folder / RESULTS, out)
     failed = report.count("failed")
     if failed and failed == len(report.entries):
@@ -62,9 +64,11 @@ def run_adapt(service: "Service", desk: Desk) -> None:
 
     trainer.watch = watch
     trainer.fit()
-    if not trainer.finished:
-        raise KeyboardInterrupt
+    if desk.closing and not trainer.finished:
+        raise Stopped
     save_adaptation(trainer)
+    if not trainer.finished:
+        raise Stopped
     desk.job.note = trainer.ending()
 
 
@@ -85,12 +89,15 @@ def run_scenes(service: "Service", desk: Desk) -> None:
 
     settings = RenderSettings(out=desk.folder / "scenes", workers=1, **desk.job.inputs["settings"])
     done, total = 0, settings.per_class * len(settings.styles) * len(settings.scenes)
-    for chunk in chunks(settings):
-        desk.check()
-        (settings.out / chunk.style / chunk.scene).mkdir(parents=True, exist_ok=True)
-        done += write_chunk(settings, chunk)
-        desk.tell(done, total, unit="pictures")
-    pack(desk.folder / RESULTS, settings.out)
+    try:
+        for chunk in chunks(settings):
+            desk.check()
+            (settings.out / chunk.style / chunk.scene).mkdir(parents=True, exist_ok=True)
+            done += write_chunk(settings, chunk)
+            desk.tell(done, total, unit="pictures")
+    finally:
+        if not desk.closing and settings.out.exists():
+            pack(desk.folder / RESULTS, settings.out)
 
 
 def pack(path: Path, folder: Path) -> None:
@@ -108,9 +115,11 @@ def read_report(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _without_folders(sentence: str, folder: Path) -> str:
-    """A visitor knows the name of a file, not where the server keeps it."""
-    return sentence.replace(f"{folder}/input/", "").replace(f"{folder}/", "")
+def _without_folders(text: str, folders: list[Path]) -> str:
+    """A visitor knows the names of files, not where the server keeps them."""
+    for folder in folders:
+        text = text.replace(f"{folder}/", "")
+    return text
 
 
 WORK: dict[str, tuple[str, Callable[["Service", Desk], None]]] = {

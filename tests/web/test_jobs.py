@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 import time
 
@@ -135,3 +136,41 @@ def test_old_results_go(jobs, bench, tmp_path):
 @pytest.mark.parametrize(("seconds", "text"), [(4.6, "5 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_cancelled_job_stays_cancelled_after_a_restart(tmp_path):
+    def slow(desk):
+        while not desk.closing:
+            time.sleep(0.01)
+        desk.check()
+
+    jobs = Jobs(tmp_path, {"work": ("a", slow)}, 1, 9)
+    ident = submit(jobs)
+    wait(jobs, ident, "running")
+    jobs.cancel(ident)
+    jobs.close()
+    again = Jobs(tmp_path, {"work": ("a", slow)}, 1, 9)
+    assert again.get(ident).state == "cancelled"
+    again.close()
+
+
+def test_a_job_that_takes_the_server_down_is_given_up(tmp_path):
+    (tmp_path / ("x" * 20)).mkdir()
+    record = {"id": "x" * 20, "kind": "work", "inputs": {}, "state": "running", "attempts": 3}
+    (tmp_path / ("x" * 20) / "job.json").write_text(json.dumps(record))
+    jobs = Jobs(tmp_path, {"work": ("a", lambda desk: None)}, 1, 9)
+    assert "3 times" in jobs.describe(jobs.get("x" * 20))
+    jobs.close()
+
+
+def test_a_lane_survives_a_record_that_cannot_be_written(jobs, bench, tmp_path):
+    first, second = submit(jobs, name="a"), submit(jobs, name="b")
+    wait(jobs, first, "running")
+    shutil.rmtree(tmp_path / first)
+    bench.go.set()
+    assert wait(jobs, second, "done")
+
+
+def test_two_servers_do_not_share_a_table(jobs, tmp_path):
+    with pytest.raises(BadSetting, match="another server"):
+        Jobs(tmp_path, {}, 1, 9)

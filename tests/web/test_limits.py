@@ -2,6 +2,7 @@
 
 import io
 import stat
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from gen.errors import BadInput, BadSetting
 from gen.media.video import write_clip
 from gen.web.limits import check_clip, check_still, gather, inside, plain, unpack
-from gen.web.settings import WebSettings, logins
+from gen.web.settings import WebSettings, check_root, logins
 
 SETTINGS = WebSettings(megapixels=1, clip_seconds=2, files=5, unpacked_mb=5)
 
@@ -69,6 +70,16 @@ class TestStills:
         assert file.stat().st_size < 100_000
         with pytest.raises(BadInput, match="megapixels"):
             check_still(file, SETTINGS)
+
+    def test_just_above_pillows_own_limit(self, tmp_path, monkeypatch):
+        """There Pillow warns, which the page makes an error; one such file must not take the others with it."""
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", SETTINGS.pixels)
+        files = [png(tmp_path / "ok.png"), png(tmp_path / "large.png", (1200, 1000))]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            taken, refused = gather(map(str, files), tmp_path / "in", SETTINGS)
+        assert [p.name for p in taken] == ["ok.png"]
+        assert "large.png: more than 1 megapixels" in refused[0]
 
     def test_formats_that_run_programs_are_not_opened(self, tmp_path):
         (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
@@ -173,6 +184,22 @@ def test_a_plain_name_is_one_harmless_part(text):
     assert name
     assert not name.startswith(".")
     assert not set("/\\\0:") & set(name)
+
+
+def test_zips_share_one_limit(tmp_path):
+    files = [zipped(tmp_path / f"{n}.zip", {f"{i}.png": picture() for i in range(3)}) for n in "ab"]
+    with pytest.raises(BadInput, match="3 files in the zip; 2 are allowed"):
+        gather(map(str, files), tmp_path / "in", SETTINGS)
+    assert not (tmp_path / "in").exists()
+
+
+def test_the_open_folder_is_not_that_of_the_results(tmp_path):
+    (tmp_path / "data").mkdir()
+    check_root(WebSettings(root=tmp_path / "data", results=tmp_path / "results"))
+    for root in (tmp_path, tmp_path / "results" / "jobs"):
+        root.mkdir(parents=True, exist_ok=True)
+        with pytest.raises(BadSetting, match="must lie apart"):
+            check_root(WebSettings(root=root, results=tmp_path / "results"))
 
 
 class TestLogin:
