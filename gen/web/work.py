@@ -29,11 +29,13 @@ def run_translate(service: "Service", desk: Desk) -> None:
     def tell(progress: Progress) -> None:
         if progress.latest and progress.latest.error:
             desk.job.failures.append(_without_folders(progress.latest.error, folders))
+        latest, clip = progress.latest, f"frame {progress.frames} of a clip" if progress.frames else ""
         if progress.of_files == 1 and progress.frames:
             desk.tell(progress.frames, progress.of_frames, unit="frames")
+        elif progress.of_files == 1 and latest and latest.kind == "clip" and not latest.error:
+            desk.tell(latest.frames, latest.frames, unit="frames")
         else:
-            clip = f"frame {progress.frames} of a clip" if progress.frames else ""
-            desk.tell(progress.files, progress.of_files, clip)
+            desk.tell(progress.files, progress.of_files, clip, unit="files")
 
     try:
         pipeline = service.translator(settings.model)

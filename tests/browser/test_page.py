@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gen.media.video import write_clip
 from gen.web.app import build_app, launch
 from gen.web.settings import WebSettings
 
@@ -108,6 +109,22 @@ def test_cancel_keeps_what_is_done(page):
     page.get_by_text("Running:").wait_for(timeout=WAIT)
     page.get_by_role("button", name="Cancel").locator("visible=true").click()
     page.get_by_text("Cancelled:").wait_for(timeout=WAIT)
+
+
+def test_a_clip_plays_beside_its_source(page, tmp_path):
+    write_clip(tmp_path / "drive.mp4", (np.asarray(Image.open(NIGHTS[i % 2])) for i in range(8)), 10)
+    page.get_by_role("tab", name="Clip", exact=True).click()
+    page.locator("input[type=file][accept*=video]").first.set_input_files(str(tmp_path / "drive.mp4"))
+    page.wait_for_timeout(3000)
+    page.get_by_role("button", name="Translate the clip").click()
+    page.get_by_text("Done: 8 of 8 frames").wait_for(timeout=60_000)
+    page.wait_for_timeout(2000)
+    lengths = page.evaluate(
+        "[...document.querySelectorAll('video')].map(v => [v.readyState, v.duration, v.videoWidth])"
+    )
+    played = [v for v in lengths if v[0] >= 1]
+    assert len(played) == 2
+    assert all(abs(v[1] - 0.8) < 0.2 and v[2] == 640 for v in played)
 
 
 def test_scenes(page):
