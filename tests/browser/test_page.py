@@ -122,9 +122,8 @@ def test_a_clip_plays_beside_its_source(page, tmp_path):
     lengths = page.evaluate(
         "[...document.querySelectorAll('video')].map(v => [v.readyState, v.duration, v.videoWidth])"
     )
-    played = [v for v in lengths if v[0] >= 1]
-    assert len(played) == 2
-    assert all(abs(v[1] - 0.8) < 0.2 and v[2] == 640 for v in played)
+    played = [v for v in lengths if v[0] >= 1 and abs(v[1] - 0.8) < 0.2 and v[2] == 640]
+    assert len(played) == 2  # source and result; the sample's thumbnail is longer
 
 
 def test_scenes(page):
