@@ -192,6 +192,15 @@ class TestAdapt:
         clip = client.predict(*given, api_name="/walk")
         assert Path(clip["video"] if isinstance(clip, dict) else clip).stat().st_size > 10_000
 
+    def test_invert_a_drawn_face(self, client, tmp_path):
+        source = ["stylegan2-faces64", "", 1, "", 0.5]
+        drawn = client.predict(*source, "5", 0.7, api_name="/draw")
+        found = client.predict(*source, handle_file(drawn), 50, api_name="/invert")
+        grid = np.asarray(Image.open(found).convert("RGB")).astype(float)
+        half = grid.shape[1] // 2
+        photo, inverted = grid[8:-8, 8 : half - 8], grid[8:-8, half + 8 : 2 * half - 8]
+        assert np.corrcoef(photo.ravel(), inverted.ravel())[0, 1] > 0.6
+
     @pytest.mark.parametrize("seeds", ["", "x", "0-999999999", "1,2,", "9" * 300])
     def test_seeds(self, client, seeds):
         with pytest.raises(AppError, match="seeds"):
