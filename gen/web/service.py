@@ -93,7 +93,7 @@ class Service:
 def check_offered(name: str, offered: list[str]) -> None:
     """A visitor's word is a name from the list, never a path or a download. Raises `BadInput`."""
     if name not in offered:
-        raise BadInput(f"{name}: no such model here; there are: {', '.join(offered) or 'none'}.")
+        raise BadInput(f"{name}: there is none of this name; there are: {', '.join(offered) or 'none'}.")
 
 
 def models_of(pipeline: str) -> list[str]:

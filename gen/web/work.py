@@ -1,6 +1,5 @@
 """The long work of the page, by kind of job: each runs what the command line runs, and tells the job table."""
 
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,6 @@ def run_translate(service: "Service", desk: Desk) -> None:
     desk.tell(0, 0, "loading the model")
     inputs, out = desk.job.inputs, desk.folder / "output"
     settings = TranslateSettings(input=Path(inputs["source"]), output=out, **inputs["settings"])
-
     folders = [settings.input if settings.input.is_dir() else settings.input.parent, desk.folder]
 
     def tell(progress: Progress) -> None:
@@ -107,14 +105,6 @@ def pack(path: Path, folder: Path) -> None:
     with writing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         for file in sorted(p for p in folder.rglob("*") if p.is_file()):
             archive.write(file, file.relative_to(folder).as_posix())
-
-
-def read_report(folder: Path) -> dict[str, Any]:
-    """report.json of a translation; empty where there is none yet."""
-    try:
-        return json.loads((folder / "output" / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def _without_folders(text: str, folders: list[Path]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,11 @@ def test_cancel_keeps_what_is_done(page):
     page.get_by_text("Running:").wait_for(timeout=WAIT)
     page.get_by_role("button", name="Cancel").locator("visible=true").click()
     page.get_by_text("Cancelled:").wait_for(timeout=WAIT)
+    with page.expect_download() as download:
+        page.locator("a[download='results.zip']:visible").first.click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        kept = [name for name in archive.namelist() if name.endswith(".jpg")]
+    assert 1 <= len(kept) < len(NIGHTS) * 8
 
 
 def test_a_clip_plays_beside_its_source(page, tmp_path):

@@ -106,8 +106,8 @@ class TestTranslate:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ({"model": "../../etc"}, "no such model|not in the list"),
-            ({"model": "google/ddpm"}, "no such model|not in the list"),
+            ({"model": "../../etc"}, "none of this name|not in the list"),
+            ({"model": "google/ddpm"}, "none of this name|not in the list"),
             ({"file": "pyproject.toml"}, "not a picture"),
         ],
     )
