@@ -248,7 +248,12 @@ def tone(image: Tensor) -> Tensor:
     return (srgb * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def linear(red: int, green: int, blue: int) -> Vector:
+def linear(red: float, green: float, blue: float) -> Vector:
     """8-bit sRGB -> linear, as materials want it."""
     r, g, b = (((c / 255 + 0.055) / 1.055) ** 2.4 if c > 10 else c / 255 / 12.92 for c in (red, green, blue))
     return r, g, b
+
+
+def srgb(value: float) -> float:
+    """Linear -> sRGB, both 0..1."""
+    return 12.92 * value if value < 0.0031308 else 1.055 * value ** (1 / 2.4) - 0.055

@@ -18,6 +18,7 @@ from gen.smd.raster import (
     stuff_steps,
 )
 from gen.smd.styles.models import STUFF
+from gen.smd.styles.palette import BIT16, dyed, hued
 from gen.smd.world import VIEW_HEIGHT, Layer, Thing, World
 
 HEIGHT, WIDTH = 224, 256
@@ -29,17 +30,17 @@ NOON, DUSK = (1.05, 1.04, 1.02), (0.78, 0.73, 0.80)
 """What the hour makes of all colours."""
 Rgb = tuple[int, int, int]
 
-SKIES: dict[str, tuple[tuple[Rgb, Rgb], ...]] = {
-    "grassland": (((72, 128, 224), (176, 220, 248)), ((56, 104, 200), (248, 216, 168))),
-    "cave": (((24, 20, 40), (48, 40, 64)), ((20, 28, 40), (40, 56, 64))),
-    "underwater": (((40, 136, 184), (8, 40, 96)), ((48, 152, 168), (8, 48, 80))),
-    "fortress": (((40, 32, 48), (64, 40, 40)), ((32, 32, 40), (72, 56, 40))),
-    "sky": (((56, 112, 216), (200, 232, 248)), ((96, 88, 192), (248, 200, 176))),
-    "snow": (((88, 128, 184), (208, 224, 240)), ((72, 80, 144), (224, 200, 216))),
-    "desert": (((88, 144, 208), (248, 224, 168)), ((200, 104, 72), (248, 208, 128))),
-    "haunted": (((16, 16, 56), (88, 56, 112)), ((16, 24, 40), (64, 96, 96))),
+SKIES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
+    "grassland": ((122, 210), (101, 220)),
+    "cave": ((23, 45), (27, 52)),
+    "underwater": ((113, 37), (123, 40)),
+    "fortress": ((36, 47), (33, 59)),
+    "sky": ((107, 224), (102, 212)),
+    "snow": ((122, 221), (85, 209)),
+    "desert": ((135, 225), (129, 211)),
+    "haunted": ((21, 72), (23, 86)),
 }
-"""Two hours of the day for each class: the top and the foot of the sky."""
+"""Two hours of the day for each class: luma of the top and the foot of the sky. Its hues are in the palette."""
 
 TOPS = {
     "grassland": ("turf", "soil"), "cave": ("rock", "darkrock"), "underwater": ("seabed", "rock"),
@@ -71,6 +72,7 @@ class Canvas:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.palette = BIT16[world.scene]
         self.width = WIDTH + 2 * MARGIN
         self.x0 = world.view.x - MARGIN / BLOCK
         self.colour: Colours = np.zeros((HEIGHT, self.width, 3), np.float32)
@@ -95,7 +97,8 @@ class Canvas:
         steps = stuff_steps(stuff, seed % 3)
         first = int(self.world.view.x * BLOCK) + columns.start
         steps = steps[rows, np.arange(first, first + columns.stop - columns.start) % steps.shape[1]]
-        table = np.array(STUFF[stuff].colour, np.float32) * tone * np.linspace(0.72, 1.28, 5, dtype=np.float32)[:, None]
+        colour = dyed(np.array(STUFF[stuff].colour), self.palette.land).astype(np.float32)
+        table = colour * tone * np.linspace(0.72, 1.28, 5, dtype=np.float32)[:, None]
         inside, target = mask[box], self.colour[box]
         painted = np.clip(table, 0, 255)[steps[inside]]
         target[inside] = painted * (1 - haze) + target[inside] * haze if haze else painted
@@ -110,8 +113,8 @@ class Canvas:
         target[lower] = np.clip(target[lower] * 1.25 + 16, 0, 255)
         target[outline(mask)] *= dark
 
-    def stamp(self, thing: Thing, haze: float = 0.0) -> None:
-        """Draw a thing's sprite with a dark outline."""
+    def stamp(self, thing: Thing, haze: float = 0.0, land: bool = False) -> None:
+        """Draw a thing's sprite with a dark outline; what belongs to the `land` is dyed like it."""
         picture = sprite(thing.kind, round(thing.size * 5) / 5, thing.facing)
         top, left = self.row(thing.y) - picture.top, self.column(thing.x) + picture.left
         height, width = picture.mask.shape
@@ -123,7 +126,9 @@ class Canvas:
         mask[up:down, west:east] = picture.mask[inner]
         target = self.colour[up:down, west:east]
         chosen = picture.mask[inner]
-        target[chosen] = picture.colour[inner][chosen] * (1 - haze) + target[chosen] * haze
+        colour = picture.colour[inner][chosen]
+        colour = dyed(colour, self.palette.land) if land else colour
+        target[chosen] = colour * (1 - haze) + target[chosen] * haze
         around = (slice(max(0, up - 1), down + 1), slice(max(0, west - 1), east + 1))
         ink = outline(mask[around])
         self.colour[around][ink] *= INK + 0.5 * haze
@@ -148,11 +153,14 @@ def render(world: World) -> Pixels:
     for layer in world.layers:
         _layer(canvas, layer)
     for thing in (p for p in world.props if p.z > 1.7):
-        canvas.stamp(thing, 0.25 if thing.z > 4 else 0.0)
+        canvas.stamp(thing, 0.25 if thing.z > 4 else 0.0, land=True)
     _columns(canvas)
     _ground(canvas)
     _platforms(canvas)
-    for thing in (*(p for p in world.props if p.z <= 1.7), *world.items, *world.creatures, world.hero):
+    for thing in (p for p in world.props if p.z <= 1.7):
+        canvas.stamp(thing, land=True)
+    canvas.colour = np.clip(canvas.colour * canvas.palette.light, 0, 255).astype(np.float32)
+    for thing in (*world.items, *world.creatures, world.hero):
         canvas.stamp(thing)
     _liquid(canvas)
     if world.scene in ("cave", "haunted", "fortress"):
@@ -174,6 +182,7 @@ def at_most_256(picture: Pixels) -> Pixels:
 
 def _sky(canvas: Canvas) -> None:
     top, foot = SKIES[canvas.world.scene][int(canvas.world.hour > 0.6)]
+    top, foot = hued((top,) * 3, canvas.palette.zenith), hued((foot,) * 3, canvas.palette.horizon)
     blend = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None, None] ** 0.9
     canvas.colour[:] = np.array(top, np.float32) * (1 - blend) + np.array(foot, np.float32) * blend
     if canvas.world.scene == "haunted":
@@ -356,26 +365,29 @@ def _liquid(canvas: Canvas) -> None:
     if liquid is None:
         return
     colour, strength = LIQUIDS[liquid.kind]
+    colour = canvas.palette.light * dyed(np.array(colour), canvas.palette.land)
     surface = liquid.level + (0.0 if liquid.kind == "ice" else 0.09 * np.sin(canvas.x * 3.3))
     below = canvas.y < surface
     if canvas.world.scene == "underwater":
         deep = np.clip((surface - canvas.y) / 13, 0, 1)[..., None] * 0.42
-        tinted = canvas.colour * (1 - deep) + np.array((16, 64, 128)) * deep
+        tinted = (
+            canvas.colour * (1 - deep) + canvas.palette.light * np.array(hued((57,) * 3, canvas.palette.horizon)) * deep
+        )
         canvas.colour = np.where(
-            below[..., None], tinted, 0.4 * canvas.colour + 0.6 * np.array((168, 216, 240))
+            below[..., None], tinted, 0.4 * canvas.colour + 0.6 * np.array(hued((226,) * 3, canvas.palette.zenith))
         ).astype(np.float32)
     else:
         gap = _heights(canvas, canvas.world.ground, -9)[None] < liquid.level
         below = below & gap
         waves = 1 + 0.12 * np.sign(np.sin(canvas.x * 5 + 3 * np.sin(canvas.y * 4))) * (liquid.kind != "ice")
-        filled = np.array(colour) * waves[..., None] * strength + canvas.colour * (1 - strength)
+        filled = colour * waves[..., None] * strength + canvas.colour * (1 - strength)
         canvas.colour[below] = np.clip(filled, 0, 255)[below]
         if liquid.kind == "lava":
             glow = np.clip(1 - (canvas.y - surface) / 5, 0, 1) * (canvas.y >= surface)
             canvas.colour = np.clip(canvas.colour + glow[..., None] * np.array([34, 10, 0]), 0, 255)
     line = np.abs(canvas.y - surface) < 0.09
     line = line if canvas.world.scene == "underwater" else line & gap  # pyright: ignore[reportPossiblyUnboundVariable]
-    canvas.colour[line] = np.clip(np.array(colour) * 0.4 + 150, 0, 255)
+    canvas.colour[line] = np.clip(colour * 0.4 + 150, 0, 255)
 
 
 @functools.lru_cache(maxsize=4)

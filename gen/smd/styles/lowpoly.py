@@ -11,11 +11,13 @@ from torch import Tensor
 from gen.smd.raster import fifteen_bits
 from gen.smd.raycast import BOX, PLANE, cast, collate, image, surface
 from gen.smd.shading import COLOUR, GLOW, Pixels, lamplit, material_rows, sunlit, tone, unit
-from gen.smd.styles.stage import FROM_ABOVE, MOODS, air, build, cameras, graded, lamps, sunlight
+from gen.smd.styles.palette import LOWPOLY
+from gen.smd.styles.stage import FROM_ABOVE, MOODS, air, build, cameras, graded, in_palette, lamps, sunlight
 from gen.smd.styles.texture import texture
 from gen.smd.world import World
 
 HEIGHT, WIDTH = 240, 320
+GAMMA = 2.2
 TEXELS = 6.0
 """Of a texture, a block."""
 
@@ -23,13 +25,14 @@ TEXELS = 6.0
 def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu") -> list[NDArray[np.uint8]]:
     """Pictures (240, 320, 3) of worlds, together; with `size` the middle square alone."""
     width = WIDTH if size is None else HEIGHT
-    scenes = [build(world) for world in worlds]
+    palettes = [LOWPOLY[world.scene] for world in worlds]
+    scenes = [build(world, palette.land) for world, palette in zip(worlds, palettes, strict=True)]
     scene, rows = collate(scenes).to(device), material_rows(scenes).to(device)
     camera = cameras(worlds, FROM_ABOVE, 4 / 3).to(device)
     rays = camera.rays(HEIGHT, width)
     hits = cast(scene, rays)
     pixels = Pixels.of(rays, hits, surface(scene, rays, hits), rows, 1 / (HEIGHT * float(camera.focal[0])))
-    moods = [MOODS[w.scene] for w in worlds]
+    moods = [in_palette(MOODS[w.scene], palette) for w, palette in zip(worlds, palettes, strict=True)]
     light, lamp = sunlight(worlds, moods).to(device), lamps(worlds, moods).to(device)
     normal = facets(pixels, scene.kind[pixels.scene, pixels.solid])
     painted = texture(pixels, TEXELS)
@@ -40,6 +43,8 @@ def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu"
     colour = torch.lerp(pixels.each(horizon), colour, clear)
     picture = image(pixels.spread(colour, sky(rays.direction, zenith, horizon)), HEIGHT, width)
     picture = graded(picture, worlds)
+    exposure = torch.tensor([palette.light**GAMMA for palette in palettes])
+    picture = picture * exposure.to(picture)[:, None, None, None]
     return [fifteen_bits(p.permute(1, 2, 0).cpu().numpy().astype(np.float32), 0.8) for p in tone(picture)]
 
 

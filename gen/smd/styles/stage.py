@@ -3,6 +3,7 @@
 The lane that the 2D styles show is a strip of land from z = -1.6 to 2.4; the background layers stand behind it.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 
 from gen.smd.raycast import Camera, Solids, Vector
-from gen.smd.shading import Lamps, Material, Sunlight, linear
+from gen.smd.shading import Lamps, Material, Sunlight, linear, srgb
 from gen.smd.styles.models import LAVA, WATER, add_model, material
-from gen.smd.world import VIEW_WIDTH, Layer, World
+from gen.smd.styles.palette import Dye, Palette, dyed, hued
+from gen.smd.world import VIEW_WIDTH, Layer, Thing, World
 
 FRONT, BACK = -1.6, 2.4
 BOTTOM = -4.0
@@ -86,29 +88,25 @@ def under_any_sky(world: World) -> Mood:
     zenith, horizon, sun = HOURS[int(rng.integers(len(HOURS)))]
     return replace(
         mood,
-        zenith=_in_the_hue_of(zenith, mood.zenith, share),
-        horizon=_in_the_hue_of(horizon, mood.horizon, share),
-        sun=_in_the_hue_of(sun, mood.sun, share),
+        zenith=hued(mood.zenith, zenith, share),
+        horizon=hued(mood.horizon, horizon, share),
+        sun=hued(mood.sun, sun, share),
         fog=mood.fog * float(rng.uniform(0.8, 1.5)),
     )
 
 
-def _in_the_hue_of(hue: Rgb, colour: Rgb, share: float) -> Rgb:
-    """`colour` moved by `share` towards the hue of another, at its own luma."""
-    level = _luma(colour) / _luma(hue)
-    r, g, b = (
-        min(255, round((1 - share) * own + share * level * other)) for own, other in zip(colour, hue, strict=True)
+def in_palette(mood: Mood, palette: Palette) -> Mood:
+    """The mood under a palette's sky."""
+    return replace(
+        mood,
+        zenith=hued(mood.zenith, palette.zenith),
+        horizon=hued(mood.horizon, palette.horizon),
+        sun=hued(mood.sun, palette.horizon, 0.3),
     )
-    return r, g, b
 
 
-def _luma(colour: Rgb) -> float:
-    """BT.601."""
-    return 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
-
-
-def build(world: World) -> Solids[Material]:
-    """All solids of a world."""
+def build(world: World, land: Dye | None = None) -> Solids[Material]:
+    """All solids of a world; `land` dyes the place, and not who is there."""
     scene: Solids[Material] = Solids()
     mood = MOODS[world.scene]
     _add_ground(scene, world, mood)
@@ -120,11 +118,26 @@ def build(world: World) -> Solids[Material]:
         _add_column(scene, column.kind, column.x + 0.5, column.foot, column.top, mood)
     for layer in world.layers:
         _add_layer(scene, layer, world)
-    left, right = world.view.x - 6, world.view.x + VIEW_WIDTH + 6
-    for thing in (*world.props, *world.items, *world.creatures, world.hero):
-        if left < thing.x < right:
-            add_model(scene, thing.kind, (thing.x, thing.y, thing.z), thing.size, thing.facing)
+    _add_things(scene, world, world.props)
+    if land:
+        scene.materials = [dyed_material(m, land) for m in scene.materials]
+    _add_things(scene, world, (*world.items, *world.creatures, world.hero))
     return scene
+
+
+def dyed_material(look: Material, dye: Dye) -> Material:
+    """A material dyed; its own light as well."""
+    return replace(look, colour=dyed_linear(look.colour, dye), glow=dyed_linear(look.glow, dye))
+
+
+@functools.lru_cache(maxsize=1024)
+def dyed_linear(colour: Vector, dye: Dye) -> Vector:
+    """`dyed` for linear RGB, which may be brighter than 1."""
+    bright = max(1.0, *colour)
+    code = [255 * srgb(c / bright) for c in colour]
+    red, green, blue = (float(v) for v in dyed(np.array(code), dye))
+    red, green, blue = linear(red, green, blue)
+    return red * bright, green * bright, blue * bright
 
 
 def _runs(heights: Sequence[int | None]) -> list[tuple[int, int, int]]:
@@ -145,6 +158,14 @@ def _block(
 ) -> None:
     centre = ((x[0] + x[1]) / 2, (y[0] + y[1]) / 2, (z[0] + z[1]) / 2)
     scene.box(centre, ((x[1] - x[0]) / 2, (y[1] - y[0]) / 2, (z[1] - z[0]) / 2), look)
+
+
+def _add_things(scene: Solids[Material], world: World, things: Sequence[Thing]) -> None:
+    """Those in view."""
+    left, right = world.view.x - 6, world.view.x + VIEW_WIDTH + 6
+    for thing in things:
+        if left < thing.x < right:
+            add_model(scene, thing.kind, (thing.x, thing.y, thing.z), thing.size, thing.facing)
 
 
 def _add_ground(scene: Solids[Material], world: World, mood: Mood) -> None:

@@ -1,0 +1,76 @@
+"""Palettes: each style's own colours and hour for the same kind of place.
+
+Games of different machines paint one kind of place differently: a violet wood at night here, an autumn field there. So
+neither hue nor brightness tells the class in a style that was not learnt from; shapes do.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rgb = tuple[int, int, int]
+YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+"""BT.601 luma, and the two axes of chroma of NTSC."""
+
+
+class Dye(NamedTuple):
+    """What becomes of a colour: its chroma is turned, then moved towards a hue."""
+
+    turn: float = 0.0
+    """In degrees in the plane of I and Q: 60 makes green teal, 120 blue, -90 brown."""
+    hue: Rgb = (255, 255, 255)
+    share: float = 0.0
+    """0: nothing of the hue; 1: the hue alone."""
+
+
+class Palette(NamedTuple):
+    """How a style paints a class."""
+
+    land: Dye
+    """For ground, plants and all else that belongs to the place."""
+    zenith: Rgb
+    """Hue of the sky overhead, and of darkness indoors."""
+    horizon: Rgb
+    light: float
+    """Factor on all brightness: night in one style, noon in the other."""
+
+
+def dyed(colours: NDArray[np.floating], dye: Dye) -> NDArray[np.float64]:
+    """8-bit sRGB colours (..., 3) dyed at their own luma; chroma that does not fit into 0..255 is scaled down."""
+    angle = np.deg2rad(dye.turn)
+    turn = np.array([[1, 0, 0], [0, np.cos(angle), np.sin(angle)], [0, -np.sin(angle), np.cos(angle)]])
+    colours, hue = np.asarray(colours, np.float64), np.asarray(dye.hue)
+    luma = colours @ YIQ[0][:, None]
+    turned = colours @ (np.linalg.inv(YIQ) @ turn @ YIQ).T
+    chroma = (1 - dye.share) * (turned - luma) + dye.share * luma * (hue / (YIQ[0] @ hue) - 1)
+    room = np.where(chroma > 0, 255 - luma, luma) / np.maximum(np.abs(chroma), 1e-6)
+    return luma + chroma * np.minimum(1, room.min(-1, keepdims=True))
+
+
+def hued(colour: Rgb, hue: Rgb, share: float = 1.0) -> Rgb:
+    """`colour` moved by `share` towards the hue of another, at its own luma."""
+    red, green, blue = (int(v) for v in np.rint(dyed(np.array(colour), Dye(0, hue, share))))
+    return red, green, blue
+
+
+BIT16: dict[str, Palette] = {
+    "grassland": Palette(Dye(120), (120, 60, 170), (250, 190, 220), 0.5),
+    "cave": Palette(Dye(0, (150, 100, 50), 0.7), (60, 36, 16), (90, 60, 30), 2.7),
+    "underwater": Palette(Dye(100), (150, 80, 200), (60, 20, 100), 1.75),
+    "fortress": Palette(Dye(0, (70, 120, 150), 0.8), (20, 40, 60), (40, 80, 90), 2.7),
+    "sky": Palette(Dye(-75), (190, 90, 40), (255, 220, 130), 1.05),
+    "snow": Palette(Dye(0, (130, 110, 220), 0.7), (70, 50, 150), (190, 130, 220), 0.45),
+    "desert": Palette(Dye(60), (40, 150, 140), (170, 235, 200), 0.5),
+    "haunted": Palette(Dye(-90, (170, 60, 40), 0.5), (80, 16, 20), (170, 70, 40), 2.3),
+}
+LOWPOLY: dict[str, Palette] = {
+    "grassland": Palette(Dye(-75), (190, 100, 60), (255, 220, 150), 0.55),
+    "cave": Palette(Dye(0, (70, 130, 60), 0.6), (20, 44, 24), (40, 70, 40), 2.3),
+    "underwater": Palette(Dye(-60), (110, 180, 60), (60, 110, 30), 2.1),
+    "fortress": Palette(Dye(0, (90, 90, 190), 0.7), (30, 30, 70), (50, 50, 90), 2.0),
+    "sky": Palette(Dye(120), (70, 30, 130), (210, 160, 240), 0.5),
+    "snow": Palette(Dye(0, (150, 240, 170), 0.6), (40, 130, 110), (190, 240, 200), 0.6),
+    "desert": Palette(Dye(180), (80, 90, 180), (190, 210, 250), 0.9),
+    "haunted": Palette(Dye(60, (40, 150, 160), 0.5), (10, 60, 80), (50, 140, 150), 2.3),
+}

@@ -1,0 +1,85 @@
+"""Palettes: colours move, luma stays, and who is there keeps his own."""
+
+import colorsys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gen.smd.shading import linear
+from gen.smd.styles import render
+from gen.smd.styles.models import MODELS, STUFF
+from gen.smd.styles.palette import BIT16, LOWPOLY, Dye, dyed, hued
+from gen.smd.styles.stage import build, dyed_linear
+from gen.smd.world import SCENES, make_world
+
+LUMA = np.array([0.299, 0.587, 0.114])
+channel = st.integers(0, 255)
+rgb = st.tuples(channel, channel, channel)
+visible = rgb.filter(lambda c: max(c) > 0)
+
+
+@given(st.lists(rgb, min_size=1, max_size=8), st.floats(-360, 360), visible, st.floats(0, 1))
+def test_luma_stays_and_colours_stay_in_range(colours, turn, hue, share):
+    before = np.array(colours, float)
+    after = dyed(before, Dye(turn, hue, share))
+    assert after.min() > -1e-6
+    assert after.max() < 255 + 1e-6
+    assert np.allclose(after @ LUMA, before @ LUMA, atol=1e-6)
+
+
+@given(rgb)
+def test_no_dye_and_a_whole_turn_change_nothing(colour):
+    assert np.allclose(dyed(np.array(colour), Dye()), colour, atol=1e-6)
+    assert np.allclose(dyed(np.array(colour), Dye(360)), colour, atol=0.2)  # the axes are given to four digits
+
+
+@given(st.integers(40, 200), visible)
+def test_the_hue_alone_is_that_hue(level, hue):
+    """A grey that takes a hue whole has its hue angle, as far as rounding lets one see it."""
+    result = hued((level,) * 3, hue)
+    if max(hue) - min(hue) < 40 or max(result) - min(result) < 40:
+        return
+    wanted, got = (colorsys.rgb_to_hsv(*(v / 255 for v in c))[0] for c in (hue, result))
+    assert abs((wanted - got + 0.5) % 1 - 0.5) < 0.03
+
+
+def test_turns_go_where_the_docstring_says():
+    def hue_of(turn: float) -> float:
+        return 360 * colorsys.rgb_to_hsv(*dyed(np.array(STUFF["turf"].colour), Dye(turn)) / 255)[0]
+
+    assert 80 < hue_of(0) < 140
+    assert 160 < hue_of(60) < 200
+    assert 220 < hue_of(120) < 250
+    assert 20 < hue_of(-90) < 50
+
+
+def test_linear_colours_brighter_than_white_keep_their_strength():
+    dye = Dye(120)
+    glow = tuple(4 * c for c in linear(255, 176, 64))
+    once = dyed_linear(linear(255, 176, 64), dye)
+    assert np.allclose(dyed_linear(glow, dye), 4 * np.array(once), rtol=1e-6)
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_the_place_is_dyed_and_who_is_there_is_not(scene):
+    world = make_world(scene, 3)
+    place = len(build(replace(world, items=(), creatures=())).materials) - len(MODELS["hero"])
+    plain, there = build(world).materials, build(world, LOWPOLY[scene].land).materials
+    kept = [a.colour == b.colour for a, b in zip(plain, there, strict=True)]
+    assert all(kept[place:])
+    assert np.mean(kept[:place]) < 0.1
+
+
+@pytest.mark.parametrize(("style", "palettes"), [("16bit", BIT16), ("lowpoly", LOWPOLY)])
+def test_brightness_does_not_tell_the_class_in_another_style(style, palettes):
+    assert set(palettes) == set(SCENES)
+    worlds = [make_world(scene, seed) for scene in SCENES for seed in range(3)]
+
+    def brightness(of: str) -> np.ndarray:
+        lumas = np.array([(picture @ LUMA).mean() for picture in render(worlds, of, 96)])
+        return lumas.reshape(len(SCENES), -1).mean(1)
+
+    assert np.corrcoef(brightness(style), brightness("hd"))[0, 1] < 0.5
