@@ -148,6 +148,31 @@ def test_adapt_draws(page):
     page.get_by_text("No pictures were given").first.wait_for(timeout=WAIT)
 
 
+def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
+    tab(page, "Adapt")
+    rng = np.random.default_rng(0)
+    for number, (name, colour) in enumerate({"red": (255, 80, 80), "blue": (80, 80, 255)}.items()):
+        files = [tmp_path / f"{name}{i}.png" for i in range(4)]
+        for file in files:
+            noise = rng.integers(0, 80, (64, 64, 3)) + np.array(colour) // 2
+            Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(file)
+        page.get_by_label(f"Domain {number + 1}: name").fill(name)
+        choose(page, files, number)
+    page.get_by_role("button", name="Adapt", exact=True).click()
+    page.get_by_text(re.compile(r"Running: [1-9]\d* of 1600 samples")).wait_for(timeout=60_000)
+    page.get_by_text(re.compile(r"on the way: red \d+ %, blue \d+ %")).wait_for(timeout=WAIT)
+    page.get_by_role("button", name="Cancel").locator("visible=true").click()
+    page.get_by_text("Cancelled:").wait_for(timeout=60_000)
+    with page.expect_download() as download:
+        page.locator("a[download='adaptation.safetensors']:visible").first.click()
+    assert Path(download.value.path()).stat().st_size > 10_000
+    page.get_by_role("button", name="Draw a grid").click()
+    grid = page.locator("[role=tabpanel]:visible .block:has-text('From the source, row by row') img")
+    grid.wait_for(timeout=60_000)
+    width, height = grid.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    assert 0.3 < height / width < 0.45  # three rows of eight: the adaptation was there
+
+
 def test_shift(page, tmp_path):
     tab(page, "Domain shift")
     for number, level in enumerate((40, 200)):
