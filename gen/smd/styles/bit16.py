@@ -1,7 +1,5 @@
 """The look of a 16-bit console: 256 x 224, 15-bit colours, outlines, gradients, parallax layers, translucent water."""
 
-import functools
-
 import numpy as np
 from PIL import Image
 
@@ -18,7 +16,7 @@ from gen.smd.raster import (
     stuff_steps,
 )
 from gen.smd.styles.models import STUFF
-from gen.smd.styles.palette import BIT16, dyed, hued
+from gen.smd.styles.palette import BIT16, dyed, exposed, hued, palette_of
 from gen.smd.world import VIEW_HEIGHT, Layer, Thing, World
 
 HEIGHT, WIDTH = 224, 256
@@ -72,7 +70,7 @@ class Canvas:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.palette = BIT16[world.scene]
+        self.palette = palette_of(world, BIT16)
         self.width = WIDTH + 2 * MARGIN
         self.x0 = world.view.x - MARGIN / BLOCK
         self.colour: Colours = np.zeros((HEIGHT, self.width, 3), np.float32)
@@ -159,7 +157,6 @@ def render(world: World) -> Pixels:
     _platforms(canvas)
     for thing in (p for p in world.props if p.z <= 1.7):
         canvas.stamp(thing, land=True)
-    canvas.colour = np.clip(canvas.colour * canvas.palette.light, 0, 255).astype(np.float32)
     for thing in (*world.items, *world.creatures, world.hero):
         canvas.stamp(thing)
     _liquid(canvas)
@@ -167,8 +164,8 @@ def render(world: World) -> Pixels:
         _lantern_light(canvas)
     blend = np.float32(world.hour)
     light = np.array(NOON, np.float32) * (1 - blend) + np.array(DUSK, np.float32) * blend
-    picture = fifteen_bits(np.clip(canvas.colour[:, MARGIN:-MARGIN] * light, 0, 255), 0.5)
-    return at_most_256(picture)
+    picture = exposed(np.clip(canvas.colour[:, MARGIN:-MARGIN] * light, 0, 255), canvas.palette.light)
+    return at_most_256(fifteen_bits(picture, 0.5))
 
 
 def at_most_256(picture: Pixels) -> Pixels:
@@ -214,7 +211,7 @@ def _layer(canvas: Canvas, layer: Layer) -> None:
         case "mountains" | "peaks":
             outline_ = outline_ + 1.4 * (np.abs((x * 0.55) % 2 - 1) - 0.5) + 0.5 * (np.abs((x * 1.7) % 2 - 1) - 0.5)
         case "mesas":
-            outline_ = np.where((x * 0.21 + 0.1 * seed) % 1 < 0.55, np.round(outline_ * 0.75) + 1, 2.5)
+            outline_ = np.where((x * 0.21 + 0.618 * seed) % 1 < 0.55, np.round(outline_ * 0.75) + 1, 2.5)
         case "forest":
             _forest(canvas, outline_, x, haze)
             return
@@ -365,14 +362,12 @@ def _liquid(canvas: Canvas) -> None:
     if liquid is None:
         return
     colour, strength = LIQUIDS[liquid.kind]
-    colour = canvas.palette.light * dyed(np.array(colour), canvas.palette.land)
+    colour = dyed(np.array(colour), canvas.palette.land)
     surface = liquid.level + (0.0 if liquid.kind == "ice" else 0.09 * np.sin(canvas.x * 3.3))
     below = canvas.y < surface
     if canvas.world.scene == "underwater":
         deep = np.clip((surface - canvas.y) / 13, 0, 1)[..., None] * 0.42
-        tinted = (
-            canvas.colour * (1 - deep) + canvas.palette.light * np.array(hued((57,) * 3, canvas.palette.horizon)) * deep
-        )
+        tinted = canvas.colour * (1 - deep) + np.array(hued((57,) * 3, canvas.palette.horizon)) * deep
         canvas.colour = np.where(
             below[..., None], tinted, 0.4 * canvas.colour + 0.6 * np.array(hued((226,) * 3, canvas.palette.zenith))
         ).astype(np.float32)
@@ -384,13 +379,12 @@ def _liquid(canvas: Canvas) -> None:
         canvas.colour[below] = np.clip(filled, 0, 255)[below]
         if liquid.kind == "lava":
             glow = np.clip(1 - (canvas.y - surface) / 5, 0, 1) * (canvas.y >= surface)
-            canvas.colour = np.clip(canvas.colour + glow[..., None] * np.array([34, 10, 0]), 0, 255)
+            canvas.colour = np.clip(canvas.colour + glow[..., None] * 0.15 * colour, 0, 255)
     line = np.abs(canvas.y - surface) < 0.09
     line = line if canvas.world.scene == "underwater" else line & gap  # pyright: ignore[reportPossiblyUnboundVariable]
     canvas.colour[line] = np.clip(colour * 0.4 + 150, 0, 255)
 
 
-@functools.lru_cache(maxsize=4)
 def _falloff(scene: str) -> tuple[float, float]:
     """Darkness far from the lamp, and the light's reach in blocks."""
     return {"cave": (0.62, 6.0), "haunted": (0.78, 6.0), "fortress": (0.8, 7.0)}[scene]

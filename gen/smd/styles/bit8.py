@@ -186,7 +186,7 @@ def _layer(screen: Screen, world: World, layer: Layer, y: NDArray[np.float64]) -
         case "mountains" | "peaks":
             height = np.round((height + 1.6 * (np.abs((x * 0.55) % 2 - 1) - 0.5)) * 8) / 8
         case "mesas":
-            height = np.where((x * 0.21 + 0.1 * world.seed) % 1 < 0.55, np.round(height * 0.75) + 1, 2.5)
+            height = np.where((x * 0.21 + 0.618 * world.seed) % 1 < 0.55, np.round(height * 0.75) + 1, 2.5)
         case "forest":
             pitch = (x * 0.62) % 1
             crown = np.hypot((pitch[None] - 0.5) * 1.7, (y - height[None]) * 0.75) < 0.75

@@ -11,13 +11,12 @@ from torch import Tensor
 from gen.smd.raster import fifteen_bits
 from gen.smd.raycast import BOX, PLANE, cast, collate, image, surface
 from gen.smd.shading import COLOUR, GLOW, Pixels, lamplit, material_rows, sunlit, tone, unit
-from gen.smd.styles.palette import LOWPOLY
+from gen.smd.styles.palette import LOWPOLY, exposed, palette_of
 from gen.smd.styles.stage import FROM_ABOVE, MOODS, air, build, cameras, graded, in_palette, lamps, sunlight
 from gen.smd.styles.texture import texture
 from gen.smd.world import World
 
 HEIGHT, WIDTH = 240, 320
-GAMMA = 2.2
 TEXELS = 6.0
 """Of a texture, a block."""
 
@@ -25,7 +24,7 @@ TEXELS = 6.0
 def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu") -> list[NDArray[np.uint8]]:
     """Pictures (240, 320, 3) of worlds, together; with `size` the middle square alone."""
     width = WIDTH if size is None else HEIGHT
-    palettes = [LOWPOLY[world.scene] for world in worlds]
+    palettes = [palette_of(world, LOWPOLY) for world in worlds]
     scenes = [build(world, palette.land) for world, palette in zip(worlds, palettes, strict=True)]
     scene, rows = collate(scenes).to(device), material_rows(scenes).to(device)
     camera = cameras(worlds, FROM_ABOVE, 4 / 3).to(device)
@@ -42,10 +41,8 @@ def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu"
     clear = torch.exp(-2 * fog[pixels.scene, 0] * (pixels.distance - 14).clamp(min=0))
     colour = torch.lerp(pixels.each(horizon), colour, clear)
     picture = image(pixels.spread(colour, sky(rays.direction, zenith, horizon)), HEIGHT, width)
-    picture = graded(picture, worlds)
-    exposure = torch.tensor([palette.light**GAMMA for palette in palettes])
-    picture = picture * exposure.to(picture)[:, None, None, None]
-    return [fifteen_bits(p.permute(1, 2, 0).cpu().numpy().astype(np.float32), 0.8) for p in tone(picture)]
+    shown = (p.permute(1, 2, 0).cpu().numpy().astype(np.float32) for p in tone(graded(picture, worlds)))
+    return [fifteen_bits(exposed(p, palette.light), 0.8) for p, palette in zip(shown, palettes, strict=True)]
 
 
 def facets(pixels: Pixels, kind: Tensor) -> Tensor:

@@ -1,13 +1,17 @@
 """Palettes: each style's own colours and hour for the same kind of place.
 
 Games of different machines paint one kind of place differently: a violet wood at night here, an autumn field there. So
-neither hue nor brightness tells the class in a style that was not learnt from; shapes do.
+what hue and brightness say of the class in one style does not hold in the next; shapes do. Within a style, colour is a
+hint and no proof: half the levels have the colours of some other class.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gen.smd.world import SCENES, World
 
 Rgb = tuple[int, int, int]
 YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -33,17 +37,44 @@ class Palette(NamedTuple):
     """Hue of the sky overhead, and of darkness indoors."""
     horizon: Rgb
     light: float
-    """Factor on all brightness: night in one style, noon in the other."""
+    """What `exposed` does to the whole picture: night in one style, day in another."""
+
+
+OWN = 0.5
+"""Share of levels in the colours of their class."""
+
+
+def palette_of(world: World, palettes: Mapping[str, Palette]) -> Palette:
+    """A level's palette: that of its class, or at its brightness the colours of any class."""
+    rng = np.random.default_rng([world.seed, 79, SCENES.index(world.scene)])
+    own, other = palettes[world.scene], palettes[SCENES[rng.integers(len(SCENES))]]
+    return own if rng.random() < OWN else other._replace(light=own.light)
 
 
 def dyed(colours: NDArray[np.floating], dye: Dye) -> NDArray[np.float64]:
-    """8-bit sRGB colours (..., 3) dyed at their own luma; chroma that does not fit into 0..255 is scaled down."""
+    """8-bit sRGB colours (..., 3) dyed at their own luma."""
     angle = np.deg2rad(dye.turn)
     turn = np.array([[1, 0, 0], [0, np.cos(angle), np.sin(angle)], [0, -np.sin(angle), np.cos(angle)]])
     colours, hue = np.asarray(colours, np.float64), np.asarray(dye.hue)
     luma = colours @ YIQ[0][:, None]
     turned = colours @ (np.linalg.inv(YIQ) @ turn @ YIQ).T
     chroma = (1 - dye.share) * (turned - luma) + dye.share * luma * (hue / (YIQ[0] @ hue) - 1)
+    return _fitted(luma, chroma)
+
+
+def exposed(picture: NDArray[np.floating], light: float) -> NDArray[np.floating]:
+    """A picture (..., 3) in 0..255, darker by the factor `light`; above 1 brighter: by it in the dark, less towards
+    white, which nothing passes. Hue and, as far as it fits, saturation stay.
+    """
+    if light <= 1:
+        return picture * light
+    luma = picture @ YIQ[0].astype(picture.dtype)[:, None]
+    raised = 255 * (1 - (1 - luma / 255) ** light)
+    return _fitted(raised, (picture - luma) * raised / np.maximum(luma, 1e-3))
+
+
+def _fitted(luma: NDArray[np.floating], chroma: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Luma (..., 1) and chroma (..., 3) as RGB; chroma that does not fit into 0..255 is scaled down."""
     room = np.where(chroma > 0, 255 - luma, luma) / np.maximum(np.abs(chroma), 1e-6)
     return luma + chroma * np.minimum(1, room.min(-1, keepdims=True))
 
@@ -55,22 +86,22 @@ def hued(colour: Rgb, hue: Rgb, share: float = 1.0) -> Rgb:
 
 
 BIT16: dict[str, Palette] = {
-    "grassland": Palette(Dye(120), (120, 60, 170), (250, 190, 220), 0.5),
-    "cave": Palette(Dye(0, (150, 100, 50), 0.7), (60, 36, 16), (90, 60, 30), 2.7),
-    "underwater": Palette(Dye(100), (150, 80, 200), (60, 20, 100), 1.75),
-    "fortress": Palette(Dye(0, (70, 120, 150), 0.8), (20, 40, 60), (40, 80, 90), 2.7),
+    "grassland": Palette(Dye(120), (120, 60, 170), (250, 190, 220), 0.55),
+    "cave": Palette(Dye(0, (150, 100, 50), 0.7), (60, 36, 16), (90, 60, 30), 1.8),
+    "underwater": Palette(Dye(100), (150, 80, 200), (60, 20, 100), 2.0),
+    "fortress": Palette(Dye(0, (70, 120, 150), 0.8), (20, 40, 60), (40, 80, 90), 3.2),
     "sky": Palette(Dye(-75), (190, 90, 40), (255, 220, 130), 1.05),
-    "snow": Palette(Dye(0, (130, 110, 220), 0.7), (70, 50, 150), (190, 130, 220), 0.45),
-    "desert": Palette(Dye(60), (40, 150, 140), (170, 235, 200), 0.5),
-    "haunted": Palette(Dye(-90, (170, 60, 40), 0.5), (80, 16, 20), (170, 70, 40), 2.3),
+    "snow": Palette(Dye(0, (130, 110, 220), 0.7), (70, 50, 150), (190, 130, 220), 0.5),
+    "desert": Palette(Dye(60), (40, 150, 140), (170, 235, 200), 1.0),
+    "haunted": Palette(Dye(-90, (170, 60, 40), 0.5), (80, 16, 20), (170, 70, 40), 2.4),
 }
 LOWPOLY: dict[str, Palette] = {
-    "grassland": Palette(Dye(-75), (190, 100, 60), (255, 220, 150), 0.55),
-    "cave": Palette(Dye(0, (70, 130, 60), 0.6), (20, 44, 24), (40, 70, 40), 2.3),
-    "underwater": Palette(Dye(-60), (110, 180, 60), (60, 110, 30), 2.1),
-    "fortress": Palette(Dye(0, (90, 90, 190), 0.7), (30, 30, 70), (50, 50, 90), 2.0),
-    "sky": Palette(Dye(120), (70, 30, 130), (210, 160, 240), 0.5),
-    "snow": Palette(Dye(0, (150, 240, 170), 0.6), (40, 130, 110), (190, 240, 200), 0.6),
-    "desert": Palette(Dye(180), (80, 90, 180), (190, 210, 250), 0.9),
-    "haunted": Palette(Dye(60, (40, 150, 160), 0.5), (10, 60, 80), (50, 140, 150), 2.3),
+    "grassland": Palette(Dye(-75), (190, 100, 60), (255, 220, 150), 0.45),
+    "cave": Palette(Dye(0, (70, 130, 60), 0.6), (20, 44, 24), (40, 70, 40), 1.9),
+    "underwater": Palette(Dye(-60), (110, 180, 60), (60, 110, 30), 2.7),
+    "fortress": Palette(Dye(0, (90, 90, 190), 0.7), (30, 30, 70), (50, 50, 90), 1.9),
+    "sky": Palette(Dye(120), (70, 30, 130), (210, 160, 240), 0.65),
+    "snow": Palette(Dye(0, (150, 240, 170), 0.6), (40, 130, 110), (190, 240, 200), 0.85),
+    "desert": Palette(Dye(180), (80, 90, 180), (190, 210, 250), 1.1),
+    "haunted": Palette(Dye(60, (40, 150, 160), 0.5), (10, 60, 80), (50, 140, 150), 2.6),
 }

@@ -376,7 +376,7 @@ def sunlight(worlds: Sequence[World], moods: Sequence[Mood]) -> Sunlight:
     """Each world's sun and sky; the sun stands before the lane, left or right of it."""
     towards, sun, sky, ground = [], [], [], []
     for world, mood in zip(worlds, moods, strict=True):
-        side = 1 if world.seed % 2 else -1
+        side = 1 if np.random.default_rng([world.seed, 80]).random() < 0.5 else -1  # a seed's parity is the split
         direction = torch.tensor([0.5 * side, 0.8, -0.55 if world.scene != "underwater" else -0.1])
         towards.append(direction / direction.norm())
         sun.append(torch.tensor(linear(*mood.sun)) * mood.strength)
