@@ -28,6 +28,8 @@ from gen.smd.writing import begin, check_seed, make_folder, run_jobs
 Pixels = NDArray[np.uint8]
 Split = Literal["train", "val"]
 StyleName = Literal["8bit", "16bit", "lowpoly", "hd"]
+DRAWING = 2
+"""Raise it whenever a level comes out as another picture, so that no folder and no run mixes the two."""
 SceneName = Literal["grassland", "cave", "underwater", "fortress", "sky", "snow", "desert", "haunted"]
 
 
@@ -202,7 +204,8 @@ def render_smd(settings: RenderSettings) -> Path:
         sheet = contact_sheet(s.styles, s.scenes, level_seed(s.seed, s.split, 0), s.device)
         encode_still(path, Still(sheet), quality=s.quality)
         return path
-    begin(s.out, {name: getattr(s, name) for name in ("seed", "split", "size", "noise", "quality")})
+    own = {name: getattr(s, name) for name in ("seed", "split", "size", "noise", "quality")}
+    begin(s.out, own | {"drawing": DRAWING})
     for style in s.styles:
         for scene in s.scenes:
             make_folder(s.out / style / scene)

@@ -41,7 +41,7 @@ def begin(out: Path, record: Mapping[str, Any]) -> None:
     path, record = out / RECORD, dict(record) | {"version": VERSION}
     old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for name in record:
-        if name in old and old[name] != record[name]:
+        if old and old.get(name) != record[name]:
             raise BadSetting(
                 f"{out}: its pictures were rendered with {name}={old.get(name)!r}, not {record[name]!r}; "
                 f"use the old value to go on, or another folder."

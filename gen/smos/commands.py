@@ -142,7 +142,7 @@ def train_precursor(arguments: Sequence[str]) -> int:
         trainer.fit()
         if not trainer.finished:
             return 130
-        found[style] = float(trainer.report()["rules"]["last step"]["accuracy"] or 0)
+        found[style] = float(trainer.report()["rules"][trainer.rule]["accuracy"] or 0)
         print(f"{style} left out: {found[style]:.1%} of its unseen levels are right")
     if chosen.leave_out not in (None, "each"):
         return 0

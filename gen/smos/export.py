@@ -1,5 +1,6 @@
 """Classifiers on disk: a folder with config.json and safetensors, and for what is shipped a record and a card."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 SHARD = "15MB"
+PRECURSOR_WEIGHTS = "precursor weights"
+"""Name of a precursor's fingerprint in a run's record."""
 
 
 def load_classifier(name_or_folder: str | Path) -> Classifier:
@@ -28,6 +31,14 @@ def load_classifier(name_or_folder: str | Path) -> Classifier:
         return Classifier.from_pretrained(folder, torch_dtype=torch.float32).eval()
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise BadInput(f"{folder}: this is no classifier ({str(error).splitlines()[0]}).") from error
+
+
+def fingerprint(classifier: Classifier) -> str:
+    """Of its weights: 16 digits of the SHA-256 over all numbers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(classifier.state_dict().items()):
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def save_classifier(classifier: Classifier, folder: Path, half: bool = False) -> None:

@@ -19,7 +19,7 @@ from gen.errors import BadSetting, TrainingDiverged
 from gen.media.files import write_atomically
 from gen.provenance import machine
 from gen.smos.datasets import find_benchmark, usual_name
-from gen.smos.export import load_classifier, save_classifier, settings_record
+from gen.smos.export import PRECURSOR_WEIGHTS, fingerprint, load_classifier, save_classifier, settings_record
 from gen.smos.training import NEEDS_PRECURSOR, RESULTS, Algorithm, SMOSSettings, SMOSTrainer
 from gen.training.settings import as_record, check_same_run, make_settings, parse_overrides
 
@@ -112,8 +112,15 @@ def plan(settings: SMOSSettings, methods: Sequence[Method], targets: str, seeds:
     if len(set(names)) < len(names):
         raise BadSetting(f"--method: every row needs a name of its own, but they are {', '.join(names)}.")
     for method in methods:
+        if fixed := {"backbone", "size"} & method.changes.keys():
+            raise BadSetting(f"--method {method.name}: {fixed.pop()} is one for the whole table; give it with --set.")
         if method.precursor is not None:
-            load_classifier(method.precursor)
+            found = load_classifier(method.precursor).config["backbone"]
+            if found != settings.backbone:
+                raise BadSetting(
+                    f"--method {method.name}: precursor {method.precursor} is {found}, but the table's backbone is "
+                    f"{settings.backbone}; use --preset or --set backbone={found}, or train a precursor of it."
+                )
     dataset, folders = find_benchmark(settings.data, settings.dataset)
     known = list(folders)
     chosen = known if targets == "all" else [usual_name(dataset, known, t.strip()) for t in targets.split(",")]
@@ -147,6 +154,9 @@ def finished(own: SMOSSettings) -> dict[str, Any] | None:
         return None
     record = json.loads((own.out / "settings.json").read_text())
     check_same_run(record["settings"], as_record(own), own.may_change)
+    if own.precursor is not None:
+        now = {PRECURSOR_WEIGHTS: fingerprint(load_classifier(own.precursor))}
+        check_same_run({PRECURSOR_WEIGHTS: record["data"].get(PRECURSOR_WEIGHTS)}, now)
     return json.loads((own.out / RESULTS).read_text())
 
 
@@ -182,8 +192,9 @@ def train_cell(own: SMOSSettings) -> dict[str, Any] | None:
 def run_cells(settings: SMOSSettings, cells: Sequence[Cell], engine: Engine, gpus: float | None) -> bool:
     """Run what is missing; False where Ctrl-C stopped it."""
     if engine == "ray":
-        _run_with_ray(settings.out.resolve(), [cell_settings(settings, cell) for cell in cells], gpus)
-        return True
+        own = [cell_settings(settings, cell) for cell in cells]
+        _run_with_ray(settings.out.resolve(), own, gpus)
+        return all(finished(one) is not None for one in own)
     for number, cell in enumerate(cells, 1):
         told = train_cell(cell_settings(settings, cell))
         if told is None:
@@ -232,7 +243,8 @@ def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
         for rule, r in told["rules"].items():
             row = rows.setdefault(rule, {}).setdefault(cell.method.name, {})
             row.setdefault(cell.target, {})[str(cell.seed)] = r["accuracy"]
-    weights = {c.method.name: cell_settings(settings, c) for c in cells}
+    own = {c.method.name: cell_settings(settings, c) for c in cells}
+    changes = {c.method.name: c.method.changes for c in cells}
     results = {
         "dataset": find_benchmark(settings.data, settings.dataset)[0],
         "settings": {k: v for k, v in settings_record(settings).items() if k not in ("out", "cache", *CELL_SETTINGS)},
@@ -242,11 +254,15 @@ def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
                 "js_weight": s.js_weight,
                 "mi_weight": s.beta,
                 "temperature": s.temperature,
+                "changes": {k: v for k, v in changes[name].items() if k not in CELL_SETTINGS},
             }
-            for name, s in weights.items()
+            for name, s in own.items()
         },
         "machine": machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
         "cells": {"done": len(done), "of": len(cells)},
+        "ended_early": sorted(
+            t["steps"] for c, t in done.items() if "steps" in t and t["steps"] < own[c.method.name].steps
+        ),
         "diverged": [f"{c.method.name}, {c.target}, seed {c.seed}" for c, t in done.items() if "diverged" in t],
         "accuracy": rows,
     }
@@ -262,11 +278,13 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     s = results["settings"]
     order = ("SWAD", "training-domain validation", "last step", "oracle")
     targets = sorted({t for rows in results["accuracy"].values() for row in rows.values() for t in row})
+    early = results["ended_early"]
+    ended = f" (SWAD ended {len(early)} runs before that, the first after {early[0]:,})" if early else ""
     lines = [
-        f"{results['dataset']}, {s['backbone']} at {s['size']} pixels, {s['steps']:,} steps, {s['batch']} images a "
-        f"domain, Adam at {s['lr']:g}. Accuracy in per cent on the domain that was left out (four fifths of it), mean "
-        f"± standard error over seeds where there are several. {results['cells']['done']} of {results['cells']['of']} "
-        f"cells done.",
+        f"{results['dataset']}, {s['backbone']} at {s['size']} pixels, {s['steps']:,} steps{ended}, {s['batch']} "
+        f"images a domain, Adam at {s['lr']:g}. Accuracy in per cent on the domain that was left out (four fifths of "
+        f"it), mean ± standard error over seeds where there are several. {results['cells']['done']} of "
+        f"{results['cells']['of']} cells done.",
         "",
         *(f"- {name}: {_terms(m)}" for name, m in results["methods"].items()),
         *(f"- diverged: {cell}" for cell in results["diverged"]),
@@ -300,7 +318,8 @@ def _terms(method: Mapping[str, Any]) -> str:
     if method["algorithm"] != "erm":
         oracle = "ImageNet" if method["algorithm"] == "miro" else "the precursor"
         parts.append(f"{method['mi_weight']:g} L_MI to {oracle}")
-    return " + ".join(parts)
+    more = "".join(f"; {field}={value}" for field, value in method["changes"].items())
+    return " + ".join(parts) + more
 
 
 def averages(row: Mapping[str, Mapping[str, float]], targets: Sequence[str]) -> list[float]:

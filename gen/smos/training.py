@@ -27,7 +27,7 @@ from gen.smos import losses
 from gen.smos.augment import augment
 from gen.smos.backbones import Classifier, Prediction, load_backbone
 from gen.smos.datasets import Domain, draw, load_domains, split_domain
-from gen.smos.export import load_classifier
+from gen.smos.export import PRECURSOR_WEIGHTS, fingerprint, load_classifier
 from gen.smos.scenes import SceneStream
 from gen.smos.swad import LossValley, Weights
 from gen.training.loop import Trainer
@@ -84,11 +84,13 @@ class SMOSSettings(TrainerSettings):
     """Images are drawn with replacement, as DomainBed does; false: epoch by epoch."""
 
     js_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Lambda: weight of the grounding term."""
+    """Lambda: weight of the grounding term. The released code's own default, for smos_released, is 0.15."""
     temperature: PositiveFloat = 1.0
     """Of the softmax in the JS divergence."""
     mi_weight: Annotated[float, Field(ge=0)] | None = None
-    """Weight of L_MI; none: 0.01 where it stands alone (miro, miro_precursor), else a tenth of js_weight."""
+    """Weight of L_MI; none: miro_weight where it stands alone (miro, miro_precursor), else a tenth of js_weight."""
+    miro_weight: Annotated[float, Field(ge=0)] = 0.01
+    """Of L_MI where it stands alone."""
 
     swad: bool = True
     """Average the weights over the valley of the validation loss, and stop where it ends."""
@@ -115,7 +117,7 @@ class SMOSSettings(TrainerSettings):
             return 0.0
         if self.mi_weight is not None:
             return self.mi_weight
-        return 0.01 if self.algorithm.startswith("miro") else self.js_weight / 10
+        return self.miro_weight if self.algorithm.startswith("miro") else self.js_weight / 10
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
             raise BadSetting("data=scenes: nothing of it can be left out or measured; leave target and val out.")
         self.stream = SceneStream(s.size, s.seed, s.workers, self.accelerator.num_processes)
         self.name, self.classes = "scenes", self.stream.classes
-        self.record = {"styles": list(self.stream.styles)}
+        self.record: dict[str, Any] = {"styles": list(self.stream.styles), "drawing": self.stream.drawing}
 
     def _read(self) -> None:
         s = self.settings
@@ -215,7 +217,11 @@ class SMOSTrainer(Trainer[SMOSSettings]):
     def _load_oracle(self, student: Classifier) -> nn.Module:
         s = self.settings
         own_file = s.weights if s.weights != "none" else "imagenet"
-        body = load_backbone(s.backbone, own_file) if s.precursor is None else load_classifier(s.precursor).body
+        if s.precursor is None:
+            body = load_backbone(s.backbone, own_file)
+        else:
+            precursor = load_classifier(s.precursor)
+            body, self.record[PRECURSOR_WEIGHTS] = precursor.body, fingerprint(precursor)
         if (body.channels, body.width) != (student.body.channels, student.body.width):
             raise BadSetting(f"precursor {s.precursor}: it is another network than the backbone {s.backbone}.")
         layout = torch.channels_last if s.channels_last else torch.contiguous_format
@@ -241,7 +247,9 @@ class SMOSTrainer(Trainer[SMOSSettings]):
     @property
     def rule(self) -> str:
         """By which the weights are chosen that are kept."""
-        return "SWAD" if self.uses_swad else "training-domain validation" if self.validation else "last step"
+        if self.uses_swad:
+            return "SWAD"
+        return "last step" if self.target is None or self.settings.val else "training-domain validation"
 
     def learning_rate(self, name: str, progress: float) -> float:
         """Constant."""
@@ -257,7 +265,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         return 0.0
 
     def data_record(self) -> dict[str, Any]:
-        """The domains with their counts, and the classes."""
+        """The domains with their counts, the classes, and which weights a precursor's name stood for."""
         return {**self.record, "classes": list(self.classes)}
 
     def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
+from gen.smd.dataset import level
 from gen.smd.shading import linear
 from gen.smd.styles import render
 from gen.smd.styles.models import MODELS, STUFF
-from gen.smd.styles.palette import BIT16, LOWPOLY, Dye, dyed, hued
-from gen.smd.styles.stage import build, dyed_linear
+from gen.smd.styles.palette import BIT16, LOWPOLY, Dye, dyed, exposed, hued, palette_of
+from gen.smd.styles.stage import MOODS, build, dyed_linear, sunlight
 from gen.smd.world import SCENES, make_world
 
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -73,13 +75,49 @@ def test_the_place_is_dyed_and_who_is_there_is_not(scene):
     assert np.mean(kept[:place]) < 0.1
 
 
-@pytest.mark.parametrize(("style", "palettes"), [("16bit", BIT16), ("lowpoly", LOWPOLY)])
-def test_brightness_does_not_tell_the_class_in_another_style(style, palettes):
-    assert set(palettes) == set(SCENES)
-    worlds = [make_world(scene, seed) for scene in SCENES for seed in range(3)]
+@given(arrays(np.float64, (4, 3), elements=st.floats(0, 255)), st.floats(0.1, 4))
+def test_exposure_moves_luma_and_never_clips(picture, light):
+    after = exposed(picture, light)
+    before, now = picture @ LUMA, after @ LUMA
+    assert after.min() > -1e-6
+    assert after.max() < 255 + 1e-6
+    wanted = light * before if light <= 1 else 255 * (1 - (1 - before / 255) ** light)
+    assert np.allclose(now, wanted, atol=1e-3)
 
-    def brightness(of: str) -> np.ndarray:
-        lumas = np.array([(picture @ LUMA).mean() for picture in render(worlds, of, 96)])
-        return lumas.reshape(len(SCENES), -1).mean(1)
 
-    assert np.corrcoef(brightness(style), brightness("hd"))[0, 1] < 0.5
+def test_half_the_levels_have_the_colours_of_their_class_and_all_its_light():
+    chosen = [palette_of(make_world("desert", seed), BIT16) for seed in range(400)]
+    assert {p.light for p in chosen} == {BIT16["desert"].light}
+    assert 0.48 < np.mean([p == BIT16["desert"] for p in chosen]) < 0.65  # an eighth of the others is its own
+    assert len({p.land for p in chosen}) == len(SCENES)
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """Pictures (8 classes, 6 levels, H, W, 3) by style, but 8bit, whose colours the hardware gives."""
+    worlds = [make_world(scene, seed) for scene in SCENES for seed in range(6)]
+    pictures = {style: np.stack(render(worlds, style, 96)) for style in ("16bit", "lowpoly", "hd")}
+    return {style: p.reshape(len(SCENES), 6, *p.shape[1:]) for style, p in pictures.items()}
+
+
+@pytest.mark.parametrize(("one", "two"), [("16bit", "hd"), ("lowpoly", "hd"), ("16bit", "lowpoly")])
+def test_brightness_says_little_of_the_class_in_another_style(shown, one, two):
+    a, b = ((shown[style] @ LUMA).mean((1, 2, 3)) for style in (one, two))
+    assert abs(np.corrcoef(a, b)[0, 1]) < 0.65
+
+
+@pytest.mark.parametrize("style", ["16bit", "lowpoly"])
+def test_mean_colour_alone_does_not_tell_the_class(shown, style):
+    """The nearest other level by mean chroma is often of another class."""
+    colour = shown[style].mean((2, 3)).reshape(-1, 3)
+    chroma = colour - (colour @ LUMA)[:, None]
+    distance = np.linalg.norm(chroma[:, None] - chroma, axis=-1) + np.diag([np.inf] * len(chroma))
+    label = np.repeat(np.arange(len(SCENES)), 6)
+    assert (label[distance.argmin(1)] == label).mean() < 0.7
+
+
+def test_the_sun_stands_on_either_side_in_both_splits():
+    for split in ("train", "val"):
+        worlds = [level("desert", 0, split, i) for i in range(60)]
+        side = sunlight(worlds, [MOODS["desert"]] * 60).towards[:, 0]
+        assert 15 < int((side > 0).sum()) < 45

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from gen.cli import main
 from gen.errors import BadSetting
 from gen.smos import table
 from gen.smos.analysis import Seen, class_js_divergence, correlations, js_divergence, proxy_a_distance
-from gen.smos.export import load_classifier
+from gen.smos.export import load_classifier, save_classifier
 from gen.smos.table import Cell, Method, as_markdown, cell_settings, parse_method, plan
 from gen.smos.training import SMOSSettings
 from tests.smos.conftest import write_domains
@@ -195,6 +196,28 @@ class TestText:
         assert (own.algorithm, own.mi_weight, own.seed, own.target) == ("miro", 0.5, 3, "art")
         assert own.out == tmp_path / "m" / "art-3"
 
+    def test_a_table_has_one_network(self, precursor: Path, domains: Path, tmp_path: Path) -> None:
+        settings = SMOSSettings(data=domains, out=tmp_path)
+        row = parse_method(f"s=smos:{precursor}")
+        with pytest.raises(BadSetting, match="is efficientnet-lite0, but the table's backbone is resnet50"):
+            plan(settings, [Method("erm", "erm"), row], "all", [0])
+        with pytest.raises(BadSetting, match="backbone is one for the whole table"):
+            plan(settings, [parse_method("erm=erm,backbone=resnet18")], "all", [0])
+
+    def test_a_precursor_trained_anew_under_its_old_name_is_another(
+        self, precursor: Path, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copytree(precursor, tmp_path / "pre")
+        command = ["train-smos", "--data", str(domains), "--out", str(tmp_path / "t"), "--seeds", "0",
+                   "--target", "ink", "--method", f"s=smos:{tmp_path / 'pre'}", *TINY]  # fmt: skip
+        assert main(command) == main(command) == 0
+        again = load_classifier(tmp_path / "pre")
+        with torch.no_grad():
+            next(again.parameters()).mul_(1.01)
+        save_classifier(again, tmp_path / "pre")
+        assert main(command) == 1
+        assert "precursor weights: the run in this folder was begun with" in capsys.readouterr().err
+
     def test_means_and_standard_errors(self) -> None:
         photo, sketch = {"0": 0.5, "1": 0.7, "2": 0.6}, {"0": 0.1, "1": 0.3, "2": 0.2}
         rows = {
@@ -206,10 +229,13 @@ class TestText:
         told = {
             "dataset": "PACS",
             "settings": settings,
-            "methods": {"erm": {"algorithm": "erm", "js_weight": 1.0, "mi_weight": 0.0, "temperature": 1.0},
-                        "s": {"algorithm": "smos", "js_weight": 5.0, "mi_weight": 0.5, "temperature": 2.0}},
+            "methods": {"erm": {"algorithm": "erm", "js_weight": 1.0, "mi_weight": 0.0, "temperature": 1.0,
+                                "changes": {}},
+                        "s": {"algorithm": "smos", "js_weight": 5.0, "mi_weight": 0.5, "temperature": 2.0,
+                              "changes": {"lr": 0.01}}},
             "diverged": [],
             "cells": {"done": 7, "of": 12},
+            "ended_early": [2600, 4000],
             "accuracy": {"oracle": rows, "SWAD": rows},
         }  # fmt: skip
         text = as_markdown(told)
@@ -217,7 +243,8 @@ class TestText:
         assert "| half | 50.0 |  |  |" in text
         assert "| late | 15.0 ± 5.0 | 90.0 | 55.0 |" in text  # seed 1 alone has both
         assert "- erm: cross-entropy\n" in text
-        assert "- s: cross-entropy + 5 JS at temperature 2 + 0.5 L_MI to the precursor" in text
+        assert "- s: cross-entropy + 5 JS at temperature 2 + 0.5 L_MI to the precursor; lr=0.01\n" in text
+        assert "5,001 steps (SWAD ended 2 runs before that, the first after 2,600), 16 images a domain" in text
         assert "| ERM (DomainBed) | 97.2 | 79.3 | 88.2 |" in text  # the mean of what is shown
         assert text.index("Selected by SWAD") < text.index("Selected by oracle (looks at the target")
         assert "Published, not measured here" in text

@@ -16,7 +16,7 @@ from gen.smd.raster import (
     stuff_steps,
 )
 from gen.smd.styles.models import STUFF
-from gen.smd.styles.palette import BIT16, dyed, exposed, hued, palette_of
+from gen.smd.styles.palette import BIT16, dyed, exposed, of_hue, palette_of
 from gen.smd.world import VIEW_HEIGHT, Layer, Thing, World
 
 HEIGHT, WIDTH = 224, 256
@@ -179,7 +179,7 @@ def at_most_256(picture: Pixels) -> Pixels:
 
 def _sky(canvas: Canvas) -> None:
     top, foot = SKIES[canvas.world.scene][int(canvas.world.hour > 0.6)]
-    top, foot = hued((top,) * 3, canvas.palette.zenith), hued((foot,) * 3, canvas.palette.horizon)
+    top, foot = of_hue(top, canvas.palette.zenith), of_hue(foot, canvas.palette.horizon)
     blend = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None, None] ** 0.9
     canvas.colour[:] = np.array(top, np.float32) * (1 - blend) + np.array(foot, np.float32) * blend
     if canvas.world.scene == "haunted":
@@ -367,9 +367,9 @@ def _liquid(canvas: Canvas) -> None:
     below = canvas.y < surface
     if canvas.world.scene == "underwater":
         deep = np.clip((surface - canvas.y) / 13, 0, 1)[..., None] * 0.42
-        tinted = canvas.colour * (1 - deep) + np.array(hued((57,) * 3, canvas.palette.horizon)) * deep
+        tinted = canvas.colour * (1 - deep) + np.array(of_hue(57, canvas.palette.horizon)) * deep
         canvas.colour = np.where(
-            below[..., None], tinted, 0.4 * canvas.colour + 0.6 * np.array(hued((226,) * 3, canvas.palette.zenith))
+            below[..., None], tinted, 0.4 * canvas.colour + 0.6 * np.array(of_hue(226, canvas.palette.zenith))
         ).astype(np.float32)
     else:
         gap = _heights(canvas, canvas.world.ground, -9)[None] < liquid.level

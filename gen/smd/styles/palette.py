@@ -51,7 +51,7 @@ def palette_of(world: World, palettes: Mapping[str, Palette]) -> Palette:
     return own if rng.random() < OWN else other._replace(light=own.light)
 
 
-def dyed(colours: NDArray[np.floating], dye: Dye) -> NDArray[np.float64]:
+def dyed(colours: NDArray[np.floating], dye: Dye) -> NDArray[np.floating]:
     """8-bit sRGB colours (..., 3) dyed at their own luma."""
     angle = np.deg2rad(dye.turn)
     turn = np.array([[1, 0, 0], [0, np.cos(angle), np.sin(angle)], [0, -np.sin(angle), np.cos(angle)]])
@@ -83,6 +83,11 @@ def hued(colour: Rgb, hue: Rgb, share: float = 1.0) -> Rgb:
     """`colour` moved by `share` towards the hue of another, at its own luma."""
     red, green, blue = (int(v) for v in np.rint(dyed(np.array(colour), Dye(0, hue, share))))
     return red, green, blue
+
+
+def of_hue(luma: int, hue: Rgb) -> Rgb:
+    """The colour of a hue at a luma."""
+    return hued((luma, luma, luma), hue)
 
 
 BIT16: dict[str, Palette] = {
