@@ -9,6 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from gen.errors import BadSetting
+from gen.smd import dataset
 from gen.smd.dataset import Levels, RenderSettings, SMDDataset, level_seed, render_smd, square, through_video
 from gen.smd.styles import STYLES
 from gen.smd.world import SCENES
@@ -127,3 +128,10 @@ class TestWriting:
             render_smd(settings(tmp_path, per_class=1, split="val"))
         with pytest.raises(BadSetting, match="seed=0, not 3"):
             render_smd(settings(tmp_path, per_class=1, seed=3))
+
+    def test_a_folder_of_an_older_drawing_is_left_alone(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(dataset, "DRAWING", dataset.DRAWING - 1)
+        render_smd(settings(tmp_path, per_class=1))
+        monkeypatch.undo()
+        with pytest.raises(BadSetting, match="rendered with drawing=1, not 2"):
+            render_smd(settings(tmp_path, per_class=2))

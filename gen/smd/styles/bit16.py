@@ -16,7 +16,7 @@ from gen.smd.raster import (
     stuff_steps,
 )
 from gen.smd.styles.models import STUFF
-from gen.smd.styles.palette import BIT16, dyed, exposed, of_hue, palette_of
+from gen.smd.styles.palette import BIT16, Rgb, dyed, exposed, of_hue, palette_of
 from gen.smd.world import VIEW_HEIGHT, Layer, Thing, World
 
 HEIGHT, WIDTH = 224, 256
@@ -26,7 +26,6 @@ INK = 0.28
 """Brightness of an outline."""
 NOON, DUSK = (1.05, 1.04, 1.02), (0.78, 0.73, 0.80)
 """What the hour makes of all colours."""
-Rgb = tuple[int, int, int]
 
 SKIES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "grassland": ((122, 210), (101, 220)),

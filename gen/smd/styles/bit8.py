@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen.smd.raster import BLOCK, Mask, Pixels, Sprite, outline, profile, sprite, stuff_texture
+from gen.smd.styles.palette import Rgb
 from gen.smd.world import Layer, Thing, World
 
 HEIGHT, WIDTH = 240, 256
-Rgb = tuple[int, int, int]
 Palette = tuple[Rgb, Rgb, Rgb]
 """Dark, middle and light."""
 Index = NDArray[np.uint8]

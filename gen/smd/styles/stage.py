@@ -15,12 +15,11 @@ from torch import Tensor
 from gen.smd.raycast import Camera, Solids, Vector
 from gen.smd.shading import Lamps, Material, Sunlight, linear, srgb
 from gen.smd.styles.models import LAVA, WATER, add_model, material
-from gen.smd.styles.palette import Dye, Palette, dyed, hued
+from gen.smd.styles.palette import Dye, Palette, Rgb, dyed, hued
 from gen.smd.world import VIEW_WIDTH, Layer, Thing, World
 
 FRONT, BACK = -1.6, 2.4
 BOTTOM = -4.0
-Rgb = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
