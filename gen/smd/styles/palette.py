@@ -2,7 +2,7 @@
 
 Games of different machines paint one kind of place differently: a violet wood at night here, an autumn field there. So
 what hue and brightness say of the class in one style does not hold in the next; shapes do. Within a style, colour is a
-hint and no proof: half the levels have the colours of some other class.
+hint and no proof: nearly half the levels have the colours of some other class.
 """
 
 from collections.abc import Mapping
