@@ -79,7 +79,7 @@ docs-smos: $(VENV)/ready
 	    --out runs/precursor --export weights/smd-precursor
 	$(BIN)/gen train-precursor --data runs/scenes --val runs/scenes-val --scratch --preset precursor-cpu --set lr=1e-3 --set steps=601 \
 	    --out runs/precursor-scratch --export runs/smd-scratch
-	$(BIN)/gen train-smos --data "$(PACS)" --preset cpu --seeds 0 --engine ray --out runs/pacs --method erm --method miro \
+	$(BIN)/gen train-smos --data "$(PACS)" --preset cpu --seeds 0,1 --engine ray --out runs/pacs --method erm --method miro \
 	    --method smos+=smos:smd-precursor,$(GROUNDING) --method smos-=smos:runs/smd-scratch,$(GROUNDING)
 	$(BIN)/gen analyse-smos runs/pacs --data "$(PACS)" --out docs/pacs
 	cp runs/pacs/table.md runs/pacs/results.json docs/pacs/
