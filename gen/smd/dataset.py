@@ -28,9 +28,9 @@ from gen.smd.writing import begin, check_seed, make_folder, run_jobs
 Pixels = NDArray[np.uint8]
 Split = Literal["train", "val"]
 StyleName = Literal["8bit", "16bit", "lowpoly", "hd"]
+SceneName = Literal["grassland", "cave", "underwater", "fortress", "sky", "snow", "desert", "haunted"]
 DRAWING = 2
 """Raise it whenever a level comes out as another picture, so that no folder and no run mixes the two."""
-SceneName = Literal["grassland", "cave", "underwater", "fortress", "sky", "snow", "desert", "haunted"]
 
 
 def level_seed(seed: int, split: Split, index: int) -> int:

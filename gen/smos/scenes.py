@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from gen.smd.dataset import DRAWING, Levels, Sample, SMDDataset
+from gen.smd.dataset import Levels, Sample, SMDDataset
 from gen.smd.styles import STYLES
 from gen.smd.world import SCENES
 
@@ -20,7 +20,7 @@ class SceneStream:
 
     def __init__(self, size: int, seed: int, workers: int, processes: int = 1) -> None:
         """`workers`: processes that render ahead for each of `processes` that train."""
-        self.styles, self.classes, self.drawing = STYLES, SCENES, DRAWING
+        self.styles, self.classes = STYLES, SCENES
         self.dataset = SMDDataset(LEVELS, Levels(seed, "train", size))
         self.seed, self.workers, self.processes = seed, workers, processes
         self._ahead: Iterator[list[Sample]] | None = None

@@ -23,6 +23,7 @@ from torchvision.utils import make_grid
 from gen.errors import BadInput, BadSetting, TrainingDiverged
 from gen.media.files import write_atomically
 from gen.media.resize import to_uint8
+from gen.smd.dataset import DRAWING
 from gen.smos import losses
 from gen.smos.augment import augment
 from gen.smos.backbones import Classifier, Prediction, load_backbone
@@ -184,7 +185,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
             raise BadSetting("data=scenes: nothing of it can be left out or measured; leave target and val out.")
         self.stream = SceneStream(s.size, s.seed, s.workers, self.accelerator.num_processes)
         self.name, self.classes = "scenes", self.stream.classes
-        self.record: dict[str, Any] = {"styles": list(self.stream.styles), "drawing": self.stream.drawing}
+        self.record: dict[str, Any] = {"styles": list(self.stream.styles), "drawing": DRAWING}
 
     def _read(self) -> None:
         s = self.settings
