@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from gen.augan.networks import StatisticsSmoother
+from gen.augan.norm import StatisticsSmoother
 from gen.augan.pipeline import AUGANPipeline, Direction, Resolution, parse_resolution
 from gen.errors import BadInput, BadSetting, GenError
 from gen.media.ahead import batches, iterate_ahead, map_ahead

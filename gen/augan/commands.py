@@ -26,7 +26,7 @@ class TrainArguments:
     """Folder of frames in clear daylight."""
     out: Path
     """Run directory, for example runs/night2day."""
-    preset: Literal["bdd", "alderley", "small", "tiny"] = "bdd"
+    preset: Literal["bdd", "alderley", "fast", "small", "tiny"] = "bdd"
     """bdd, alderley: the published sizes, for a GPU; small: two CPU cores; tiny: a first look."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting of AUGANSettings as field=value, for example --set lr=1e-4; may be given several times."""

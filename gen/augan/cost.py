@@ -5,7 +5,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gen.augan.networks import AUGANGenerator, DiscriminatorSet
-from gen.augan.training import AUGANSettings, GeneratorPair
+from gen.augan.training import AUGANSettings, GeneratorPair, discriminators
+from gen.training.projected import ProjectedHeads, Projector
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -27,8 +28,12 @@ def training_macs(settings: AUGANSettings) -> int:
         image = torch.empty(1, 3, height, width)
         noise = torch.empty(2, 1, 4 * settings.width, height // 4, width // 4)
         generators = _macs(GeneratorPair(settings), image, image, noise, noise)
-        judges = DiscriminatorSet(settings.discriminator_width, count=settings.discriminators)
-        return generators + 3 * _macs(judges, image, image)
+        judges = _macs(DiscriminatorSet(settings.discriminator_width, count=discriminators(settings)), image, image)
+    if settings.adversary != "published":
+        frame = torch.zeros(1, 3, height, width)  # the frozen network has weights of its own, so no shadow of it
+        projector, heads = Projector(settings.projected_width, seed=0), ProjectedHeads(settings.projected_width)
+        judges += 2 * (_macs(projector, frame) + _macs(heads, projector(frame)))
+    return generators + 3 * judges
 
 
 def _macs(network: nn.Module, *inputs: torch.Tensor) -> int:

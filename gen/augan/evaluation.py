@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from gen import weights
 from gen.augan.losses import GREY_LEVELS, laplace_scale
-from gen.augan.pipeline import MULTIPLE, AUGANPipeline, Direction, Resolution, parse_resolution
+from gen.augan.pipeline import AUGANPipeline, Direction, Resolution, parse_resolution
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import pad_to_multiple, resize, to_float
@@ -239,7 +239,7 @@ class Doubt:
         forth, back = pipe.generator("adverse_to_normal"), pipe.generator("normal_to_adverse")
         size = pipe.network_size((frames.shape[1], frames.shape[2]), "auto")
         images = resize(to_float(frames.to(forth.device).permute(0, 3, 1, 2)), size)
-        images = pad_to_multiple(images, MULTIPLE)
+        images = pad_to_multiple(images, max(forth.multiple, back.multiple))
         out = forth(images.to(forth.dtype))
         if out.log_scale is None:
             return

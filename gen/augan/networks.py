@@ -4,83 +4,26 @@ Kwak et al., "Adverse Weather Image Translation with Asymmetric and Uncertainty-
 (arXiv 2112.04283), sections 1.1 to 1.7 of our notes on it. No convolution has a bias.
 """
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
-import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from gen.augan import light
+from gen.augan.norm import InstanceNorm
+from gen.training.projected import ProjectedHeads
+
 Upsampling = Literal["deconv", "resize"]
+Design = Literal["published", "light"]
 
+Adversary = Literal["published", "projected", "both"]
 
-class InstanceNorm(nn.Module):
-    """Affine instance normalisation, eps 1e-5, biased variance, the same in training and at test time.
-
-    Written with `var_mean` because `nn.InstanceNorm2d` drops the channels-last layout. Statistics are taken in
-    float32 whatever the precision of the activations. `smoother`, when set, replaces the statistics of a frame.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.smoother: StatisticsSmoother | None = None
-
-    def affine(self, var: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Statistics (B, C, 1, 1) -> the scale and shift (B, C, 1, 1) that normalise with them."""
-        if self.smoother is not None:
-            var, mean = self.smoother.smooth(self, var, mean)
-        scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(var + 1e-5)
-        return scale, self.bias.view(1, -1, 1, 1) - mean * scale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape, each channel of each image normalised over its pixels."""
-        var, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
-        scale, shift = self.affine(var, mean)
-        return torch.addcmul(shift.to(x.dtype), x, scale.to(x.dtype))
-
-
-class StatisticsSmoother:
-    """Exponential moving average of InstanceNorm statistics over the frames of one clip.
-
-    A normalisation that looks at one frame alone makes brightness and colour jump when a lamp enters the picture.
-    The state lives here, not in the network: one smoother a clip.
-    """
-
-    def __init__(self, decay: float) -> None:
-        """`decay` in [0, 1): the share of the past kept at each frame; 0 leaves every frame by itself."""
-        self.decay = decay
-        self.past: dict[InstanceNorm, tuple[Tensor, Tensor]] = {}
-
-    def smooth(self, norm: InstanceNorm, var: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Statistics (B, C, 1, 1) of consecutive frames -> their running averages, in the same order."""
-        smoothed: list[tuple[Tensor, Tensor]] = []
-        past = self.past.get(norm)
-        for now in zip(var.split(1), mean.split(1), strict=True):
-            if past is not None:
-                now = (torch.lerp(now[0], past[0], self.decay), torch.lerp(now[1], past[1], self.decay))
-            past = now
-            smoothed.append(now)
-        if past is not None:
-            self.past[norm] = past
-        return torch.cat([s[0] for s in smoothed]), torch.cat([s[1] for s in smoothed])
-
-    @contextmanager
-    def attached(self, network: nn.Module) -> Generator[None]:
-        """Within the block, every InstanceNorm of `network` takes its statistics through this smoother."""
-        norms = [m for m in network.modules() if isinstance(m, InstanceNorm)]
-        for norm in norms:
-            norm.smoother = self
-        try:
-            yield
-        finally:
-            for norm in norms:
-                norm.smoother = None
+MULTIPLE = 4
+"""The published networks halve the picture twice."""
 
 
 class ResidualBlock(nn.Module):
@@ -146,8 +89,14 @@ def to_image(width: int, channels: int) -> nn.Sequential:
 class Decoder(nn.Module):
     """Features (B, 4 width, H/4, W/4) -> image (B, 3, H, W) in [-1, 1]."""
 
-    def __init__(self, width: int, blocks: int, upsampling: Upsampling) -> None:
+    def __init__(self, width: int, blocks: int, upsampling: Upsampling, design: Design) -> None:
         super().__init__()
+        if design == "light":
+            self.blocks = light.blocks(4 * width, blocks)
+            self.up1 = light.upsample(4 * width)
+            self.up2 = nn.Sequential()
+            self.to_rgb = nn.Sequential(*light.to_image(width, 3), nn.Tanh())
+            return
         self.blocks = residual_blocks(4 * width, blocks)
         self.up1 = upsample(4 * width, upsampling)
         self.up2 = upsample(2 * width, upsampling)
@@ -184,8 +133,8 @@ class Translation(NamedTuple):
 class AUGANGenerator(ModelMixin, ConfigMixin):
     """One direction: encoder, T-net (adverse -> normal only), decoder, uncertainty head, reconstruction decoder.
 
-    Sizes must be multiples of 4; `gen.media.resize.pad_to_multiple` makes them so. `reconstruction=False` leaves
-    out the decoder that only training needs.
+    Sizes must be multiples of `multiple`; `gen.media.resize.pad_to_multiple` makes them so. `reconstruction=False`
+    leaves out the decoder that only training needs. `design`: see `gen.augan.light`.
     """
 
     @register_to_config
@@ -197,16 +146,19 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         uncertainty: bool = True,
         reconstruction: bool = True,
         upsampling: Upsampling = "deconv",
+        design: Design = "published",
     ) -> None:
         super().__init__()
-        self.encoder = encoder(width, blocks)
-        self.transfer = residual_blocks(4 * width, transfer_blocks)
-        self.decoder = Decoder(width, blocks, upsampling)
-        self.reconstructor = Decoder(width, blocks, upsampling) if reconstruction else None
-        self.head = (
-            nn.Sequential(upsample(2 * width, upsampling), to_image(width, 1), nn.Softplus()) if uncertainty else None
-        )
+        self.encoder, self.transfer = _encoder_and_transfer(width, blocks, transfer_blocks, design)
+        self.decoder = Decoder(width, blocks, upsampling, design)
+        self.reconstructor = Decoder(width, blocks, upsampling, design) if reconstruction else None
+        self.head = _uncertainty_head(width, upsampling, design) if uncertainty else None
         initialise(self)
+
+    @property
+    def multiple(self) -> int:
+        """Sides of an image must be multiples of this."""
+        return light.MULTIPLE if self.config["design"] == "light" else MULTIPLE
 
     def forward(self, image: Tensor, transfer: bool = True, uncertainty: bool = True) -> Translation:
         """Image (B, 3, H, W) in [-1, 1] -> `Translation`; `transfer`, `uncertainty`: use the T-net, the head."""
@@ -225,6 +177,21 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         if self.reconstructor is None:
             raise AttributeError("this generator was built with reconstruction=False: it only translates")
         return self.reconstructor(features, noise)[0]
+
+
+def _encoder_and_transfer(
+    width: int, blocks: int, transfer_blocks: int, design: Design
+) -> tuple[nn.Sequential, nn.Sequential]:
+    if design == "light":
+        return light.encoder(width, blocks), light.blocks(4 * width, transfer_blocks)
+    return encoder(width, blocks), residual_blocks(4 * width, transfer_blocks)
+
+
+def _uncertainty_head(width: int, upsampling: Upsampling, design: Design) -> nn.Sequential:
+    """Half-size features (B, 2 width, H/2, W/2) -> s (B, 1, H, W)."""
+    if design == "light":
+        return nn.Sequential(light.to_image(width, 1), nn.Softplus())
+    return nn.Sequential(upsample(2 * width, upsampling), to_image(width, 1), nn.Softplus())
 
 
 class Discriminator(nn.Module):
@@ -265,16 +232,29 @@ def _block4(before: int, after: int, stride: int) -> nn.Sequential:
 
 
 class DiscriminatorSet(nn.Module):
-    """The `count` discriminators of each of the two domains: same structure, different start."""
+    """The `count` discriminators of each of the two domains: same structure, different start.
 
-    def __init__(self, width: int = 32, levels: int = 4, count: int = 2) -> None:
+    With `projected_width`, also the heads that judge the maps of a `gen.training.projected.Projector` of that width,
+    which lies outside because it does not learn.
+    """
+
+    def __init__(self, width: int = 32, levels: int = 4, count: int = 2, projected_width: int = 0) -> None:
         super().__init__()
         self.adverse = nn.ModuleList(Discriminator(width, levels) for _ in range(count))
         self.normal = nn.ModuleList(Discriminator(width, levels) for _ in range(count))
+        self.heads = nn.ModuleList(ProjectedHeads(projected_width) for _ in range(2 if projected_width else 0))
 
-    def forward(self, adverse: Tensor, normal: Tensor) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """Images that claim to be of each domain -> for each i the logits of the i-th pair of discriminators."""
-        return [(a(adverse), n(normal)) for a, n in zip(self.adverse, self.normal, strict=True)]
+    def forward(
+        self, adverse: Tensor, normal: Tensor, seen: Sequence[list[Tensor]] = ()
+    ) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """Images that claim to be of each domain -> for each i the logits of the i-th pair of discriminators.
+
+        `seen`: the projector's maps of the adverse and of the normal images; the heads' logits come last.
+        """
+        judged = [(a(adverse), n(normal)) for a, n in zip(self.adverse, self.normal, strict=True)]
+        if seen:
+            judged.append((self.heads[0](seen[0]), self.heads[1](seen[1])))
+        return judged
 
 
 def initialise(network: nn.Module) -> None:

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from gen import weights
 from gen.augan.losses import laplace_scale
-from gen.augan.networks import AUGANGenerator, StatisticsSmoother, Translation
+from gen.augan.networks import AUGANGenerator, Translation
+from gen.augan.norm import StatisticsSmoother
 from gen.augan.tiling import translate_in_strips
 from gen.errors import BadInput, BadSetting
 from gen.media.images import decode_still, from_pil
@@ -28,9 +29,6 @@ from gen.media.resize import pad_to_multiple, resize, to_float, to_uint8, transf
 Direction = Literal["adverse_to_normal", "normal_to_adverse"]
 Resolution = tuple[int, int] | Literal["auto"] | None
 Picture = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
-
-MULTIPLE = 4
-"""The networks halve the picture twice: sides are padded to a multiple of this and cut again."""
 
 
 @dataclass
@@ -131,7 +129,7 @@ class AUGANPipeline(DiffusionPipeline):
         size = self.network_size((native.shape[2], native.shape[3]), resolution)
         small = resize(native, size)
         with self.turn, smoother.attached(generator) if smoother is not None else nullcontext():
-            out = self._run(generator, pad_to_multiple(small, MULTIPLE), tile)
+            out = self._run(generator, pad_to_multiple(small, generator.multiple), tile)
         translated = out.image[..., : size[0], : size[1]].to(native.device).float()
         if size != native.shape[2:]:
             translated = transfer_change(native, small, translated)

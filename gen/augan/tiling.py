@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen.augan.networks import AUGANGenerator, InstanceNorm, ResidualBlock, Translation
+from gen.augan.light import HalfSize, SeparableBlock
+from gen.augan.networks import AUGANGenerator, ResidualBlock, Translation
+from gen.augan.norm import InstanceNorm
 
 CHANNELS_AT_ONCE = 8
 
@@ -20,7 +22,7 @@ CHANNELS_AT_ONCE = 8
 def translate_in_strips(generator: AUGANGenerator, image: Tensor, rows: int) -> Translation:
     """As `generator(image)`, with at most `rows` rows of a convolution's output at a time; the result is on the CPU.
 
-    `image` (B, 3, H, W) in [-1, 1], sides multiples of 4.
+    `image` (B, 3, H, W) in [-1, 1], sides multiples of `generator.multiple`.
     """
     device, dtype = generator.device, generator.dtype
 
@@ -40,7 +42,7 @@ def _run(module: nn.Module, x: Tensor, rows: int, device: torch.device) -> Tenso
         for child in module:
             x = _run(child, x, rows, device)
         return x
-    if isinstance(module, ResidualBlock):
+    if isinstance(module, ResidualBlock | SeparableBlock | HalfSize):
         return _run(module.body, x, rows, device).add_(x)
     if isinstance(module, nn.Conv2d):
         return _collect(_conv_strips(module, x, rows, device))
@@ -65,7 +67,7 @@ def _conv_strips(conv: nn.Conv2d, x: Tensor, rows: int, device: torch.device) ->
         first, last = top * stride - pad_y, (bottom - 1) * stride - pad_y + kernel
         strip = x[:, :, max(first, 0) : min(last, height)].to(device)
         strip = F.pad(strip, (pad_x, pad_x, max(-first, 0), max(last - height, 0)))
-        yield F.conv2d(strip, conv.weight, stride=conv.stride)
+        yield F.conv2d(strip, conv.weight, stride=conv.stride, groups=conv.groups)
 
 
 def _deconv_strips(conv: nn.ConvTranspose2d, x: Tensor, rows: int, device: torch.device) -> Iterator[Tensor]:

@@ -14,11 +14,11 @@ from torchvision.utils import make_grid
 
 from gen.errors import BadSetting
 from gen.hda import adversarial
-from gen.hda.augment import DRAWS, diff_augment
 from gen.hda.networks import StyleGAN2Discriminator, StyleGAN2Generator, config_f_channels
 from gen.media.resize import to_uint8
 from gen.metrics.distances import Population
 from gen.metrics.features import FeatureName, load_features
+from gen.training.augment import DRAWS, diff_augment
 from gen.training.data import ImageData, load_frames
 from gen.training.loop import Trainer
 from gen.training.settings import Positive, TrainerSettings

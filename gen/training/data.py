@@ -199,14 +199,15 @@ class UnpairedData:
         self.crop, self.seed, self.device = crop, seed, device
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
-    def batch(self, samples: Sequence[int]) -> Batch:
+    def batch(self, samples: Sequence[int], layout: torch.memory_format = torch.preserve_format) -> Batch:
         """The batch of these numbers of the run's endless sequence of samples."""
         drawn = [np.random.default_rng((self.seed, sample)) for sample in samples]
         paired = tuple(self.pairs is not None and rng.random() < self.pairs.share for rng in drawn)
         domains = [
             torch.cat([self._draw(*what, salt) for what in zip(drawn, samples, paired, strict=True)]) for salt in (0, 1)
         ]
-        adverse, normal = (to_float(d.to(self.device, non_blocking=True)) for d in domains)
+        moved = (d.to(self.device, non_blocking=True, memory_format=layout) for d in domains)
+        adverse, normal = (to_float(d) for d in moved)
         return Batch(adverse, normal, tuple(int(rng.integers(2**63)) for rng in drawn), paired)
 
     def _draw(self, rng: np.random.Generator, sample: int, paired: bool, salt: int) -> Tensor:

@@ -52,6 +52,8 @@ class Trainer(ABC, Generic[S]):
         set_seed(settings.seed)
         self.images_shown = 0
         self.seconds = 0.0
+        self.core_seconds = 0.0
+        """Processor time of all threads of this process, over all sittings."""
         self._losses: list[tuple[int, list[str], Tensor]] = []
         self.watch: Callable[[], None] = lambda: None
         """Called after every step, by whoever follows the run from outside."""
@@ -96,6 +98,11 @@ class Trainer(ABC, Generic[S]):
     def after_step(self) -> None:
         """Whatever else belongs to a step; in every process, after the weights have moved."""
 
+    @property
+    def layout(self) -> torch.memory_format:
+        """Of weights and activations in memory."""
+        return torch.channels_last if self.settings.channels_last else torch.contiguous_format
+
     measure_every = 0
     """Images between two calls of `measure`; 0: never."""
 
@@ -107,9 +114,8 @@ class Trainer(ABC, Generic[S]):
 
     def setup(self, networks: Mapping[str, nn.Module], averaged: str) -> None:
         """Move the networks to the device, wrap them, make an Adam for each; `averaged` names the one with an EMA."""
-        layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         for network in networks.values():
-            network.to(self.device, memory_format=layout)  # pyright: ignore[reportCallIssue]
+            network.to(self.device, memory_format=self.layout)  # pyright: ignore[reportCallIssue]
         self.raw = dict(networks)
         if self.settings.compile:
             self.compile()
@@ -180,7 +186,7 @@ class Trainer(ABC, Generic[S]):
         if self.accelerator.is_main_process:
             self.log = RunLog(self.settings.out, self.total_images, self.images_shown)
             self.log.settings({"settings": as_record(self.settings), "data": self.data_record()})
-        self._clock = time.perf_counter()
+        self._clock, self._core_clock = time.perf_counter(), time.process_time()
         if self.images_shown == 0:
             self._sample()
         try:
@@ -200,18 +206,27 @@ class Trainer(ABC, Generic[S]):
 
     @property
     def finished(self) -> bool:
-        """All images have been shown."""
-        return self.images_shown >= self.total_images
+        """All images have been shown, or the core-minutes are spent."""
+        return self.progress >= 1
+
+    @property
+    def progress(self) -> float:
+        """The part of the run that is done, 0..1."""
+        if self.settings.core_minutes is not None:
+            return self.core_seconds / (60 * self.settings.core_minutes)
+        return self.images_shown / self.total_images
 
     def _train_one_step(self) -> None:
         before, batch = self.images_shown, self.settings.batch
         for name, optimizer in self.optimizers.items():
-            set_lr(optimizer, self.learning_rate(name, before / self.total_images))
+            set_lr(optimizer, self.learning_rate(name, self.progress))
         losses = self.step(self.share_of(before))
         self.ema.decay = self.ema.min_decay = self.ema_decay()  # both: diffusers has a schedule of its own between
         self.ema.step(self.averaged.parameters())
         self._losses.append((before, list(losses), torch.stack(list(losses.values()))))
         self.images_shown = before + batch
+        now = time.process_time()
+        self.core_seconds, self._core_clock = self.core_seconds + now - self._core_clock, now
         self.after_step()
         if self.log:
             self.log.progress(batch)
@@ -253,6 +268,7 @@ class Trainer(ABC, Generic[S]):
             record = {_metric(n): float(v) for n, v in zip(names, table.mean(0), strict=True)}
             record["lr"] = self.optimizers[next(iter(self.optimizers))].param_groups[0]["lr"]
             record["seconds"] = self.seconds
+            record["core_seconds"] = self.core_seconds
             record["images_per_second"] = self.images_shown / max(self.seconds, 1e-9)
             self.log.metrics(self.images_shown, record)
 
@@ -297,6 +313,7 @@ class Trainer(ABC, Generic[S]):
             "settings": as_record(self.settings),
             "images_shown": self.images_shown,
             "seconds": self.seconds,
+            "core_seconds": self.core_seconds,
             "hardware": machine(self.device) | {"processes": self.accelerator.num_processes},
             "networks": networks,
             "optimizers": {k: v.state_dict() for k, v in self.optimizers.items()},
@@ -318,6 +335,7 @@ class Trainer(ABC, Generic[S]):
             self.optimizers[name].load_state_dict(state["optimizers"][name])
         self.ema.load_state_dict(state["ema"])
         self.images_shown, self.seconds = state["images_shown"], state["seconds"]
+        self.core_seconds = state.get("core_seconds", 0.0)
         self.load_extra_state(state["extra"])
         self.accelerator.print(f"going on from {path} at {self.images_shown} of {self.total_images} images")
 

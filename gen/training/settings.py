@@ -31,6 +31,8 @@ class TrainerSettings:
     """Training images to show a domain (pairs); none: `epochs` times the smaller domain."""
     epochs: PositiveFloat = 20.0
     """Length of the run where `images` is not given, in epochs of the smaller domain."""
+    core_minutes: PositiveFloat | None = None
+    """End after so much processor time, of all threads, whatever the images: to compare recipes at equal cost."""
     batch: Positive = 8
     """Images of each domain in one optimiser step, over all devices and accumulation steps."""
     accumulate: Positive = 1

@@ -5,13 +5,8 @@ import torch
 from torch import nn
 
 from gen.augan.cost import count_parameters, translation_macs
-from gen.augan.networks import (
-    AUGANGenerator,
-    Discriminator,
-    DiscriminatorSet,
-    InstanceNorm,
-    StatisticsSmoother,
-)
+from gen.augan.networks import AUGANGenerator, Discriminator, DiscriminatorSet
+from gen.augan.norm import InstanceNorm, StatisticsSmoother
 
 
 def tiny(**changes) -> AUGANGenerator:

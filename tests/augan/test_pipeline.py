@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gen import AUGANPipeline, BadInput, BadSetting
-from gen.augan.networks import AUGANGenerator, StatisticsSmoother
+from gen.augan.networks import AUGANGenerator
+from gen.augan.norm import StatisticsSmoother
 from gen.augan.tiling import translate_in_strips
 from gen.media.resize import transfer_change
 

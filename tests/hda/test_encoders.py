@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from gen.errors import BadSetting
-from gen.hda.encoders import LiteBackbone, channel_statistics, load_encoder, network_of
+from gen.hda.encoders import channel_statistics, load_encoder, network_of
 from gen.metrics.features import load_features
+from gen.pretrained import LiteBackbone
 
 
 @pytest.fixture

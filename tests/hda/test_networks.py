@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen.hda.adversarial import path_lengths, r1_penalty
-from gen.hda.augment import DRAWS, colour, cutout, diff_augment, translate
 from gen.hda.networks import (
     ModulatedConv,
     StyleGAN2Discriminator,
@@ -16,6 +15,7 @@ from gen.hda.networks import (
     minibatch_stddev,
     upsample,
 )
+from gen.training.augment import DRAWS, colour, cutout, diff_augment, translate
 
 
 @pytest.fixture

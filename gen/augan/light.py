@@ -1,0 +1,88 @@
+"""The light design of AU-GAN's generators: the same parts and the same features between them, at a tenth of the MACs.
+
+The published design spends its multiplications in 3x3 convolutions of all channels with all channels at a quarter of
+the frame's size, and much of its time in 7x7 convolutions at full size. Here residual blocks are separable (one
+convolution over places, one over channels) and most of them work at an eighth of the size, where they also see more of
+the frame; pixels are folded into channels at the door, and unfolded on the way out.
+"""
+
+from torch import Tensor, nn
+
+from gen.augan.norm import InstanceNorm
+
+MULTIPLE = 8
+"""Sides of an image are multiples of this."""
+
+
+class SeparableBlock(nn.Module):
+    """Twice: depthwise 3x3, pointwise, norm; ReLU between; plus the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_separable(channels), nn.ReLU(inplace=True), *_separable(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        return x + self.body(x)
+
+
+def _separable(channels: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        InstanceNorm(channels),
+    ]
+
+
+class HalfSize(nn.Module):
+    """`count` separable blocks of twice the channels at half of the size, plus the input."""
+
+    def __init__(self, channels: int, count: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=False),
+            InstanceNorm(2 * channels),
+            nn.ReLU(inplace=True),
+            *(SeparableBlock(2 * channels) for _ in range(count)),
+            nn.Conv2d(2 * channels, 4 * channels, 1, bias=False),
+            nn.PixelShuffle(2),
+            InstanceNorm(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W), even sides -> the same shape."""
+        return x + self.body(x)
+
+
+def blocks(channels: int, count: int) -> nn.Sequential:
+    """The light counterpart of `count` residual blocks; none is the identity."""
+    return nn.Sequential(SeparableBlock(channels), HalfSize(channels, count)) if count else nn.Sequential()
+
+
+def encoder(width: int, count: int) -> nn.Sequential:
+    """RGB (B, 3, H, W) -> features (B, 4 width, H/4, W/4)."""
+    return nn.Sequential(
+        nn.PixelUnshuffle(2),
+        nn.Conv2d(12, 2 * width, 3, padding=1, bias=False),
+        InstanceNorm(2 * width),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1, bias=False),
+        InstanceNorm(4 * width),
+        nn.ReLU(inplace=True),
+        *blocks(4 * width, count),
+    )
+
+
+def upsample(channels: int) -> nn.Sequential:
+    """(B, C, H, W) -> (B, C/2, 2H, 2W), normalised, ReLU: channels are unfolded into pixels."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 2 * channels, 1, bias=False),
+        nn.PixelShuffle(2),
+        InstanceNorm(channels // 2),
+        nn.ReLU(inplace=True),
+    )
+
+
+def to_image(width: int, channels: int) -> nn.Sequential:
+    """Half-size features (B, 2 width, H/2, W/2) -> (B, channels, H, W), without the last non-linearity."""
+    return nn.Sequential(nn.Conv2d(2 * width, 4 * channels, 3, padding=1, bias=False), nn.PixelShuffle(2))
