@@ -1,5 +1,7 @@
 """What a network costs: parameters, and multiply-accumulates as torch's own counter finds them."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -27,7 +29,7 @@ def training_macs(settings: AUGANSettings) -> int:
     with torch.device("meta"):
         image = torch.empty(1, 3, height, width)
         noise = torch.empty(2, 1, 4 * settings.width, height // 4, width // 4)
-        generators = _macs(GeneratorPair(settings), image, image, noise, noise)
+        generators = _macs(GeneratorPair(settings), image, image, (noise, noise))
         judges = _macs(DiscriminatorSet(settings.discriminator_width, count=discriminators(settings)), image, image)
     if settings.adversary != "published":
         frame = torch.zeros(1, 3, height, width)  # the frozen network has weights of its own, so no shadow of it
@@ -36,7 +38,7 @@ def training_macs(settings: AUGANSettings) -> int:
     return generators + 3 * judges
 
 
-def _macs(network: nn.Module, *inputs: torch.Tensor) -> int:
+def _macs(network: nn.Module, *inputs: Any) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(*inputs)
     return counter.get_total_flops() // 2

@@ -1,4 +1,4 @@
-"""The light design of AU-GAN's generators: the same parts and the same features between them, at a tenth of the MACs.
+"""The light design of AU-GAN's generators: the same parts and the same features between them, at a quarter of the MACs.
 
 The published design spends its multiplications in 3x3 convolutions of all channels with all channels at a quarter of
 the frame's size, and much of its time in 7x7 convolutions at full size. Here residual blocks are separable (one

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 FeatureMatching = Literal["channel_mean", "full", "off"]
@@ -88,3 +89,15 @@ def pair(translated: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     """
     distance = (translated.float() - truth.float()).abs().mean(dim=(1, 2, 3))
     return (distance * known).sum() / known.sum().clamp(min=1)
+
+
+def perceptual(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Mean over levels and places of |f/|f| - g/|g||^2: distance of two images' feature maps (B, C_l, H_l, W_l).
+
+    LPIPS (Zhang et al. 2018) with all channels weighted alike. Not of the paper.
+    """
+    distances = [
+        (F.normalize(x.float(), dim=1) - F.normalize(y.float(), dim=1)).square().sum(1).mean()
+        for x, y in zip(maps, wanted, strict=True)
+    ]
+    return torch.stack(distances).mean()

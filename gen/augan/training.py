@@ -1,6 +1,6 @@
 """Training AU-GAN on two unpaired folders of frames."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from gen.augan import losses
-from gen.augan.networks import Adversary, AUGANGenerator, Design, DiscriminatorSet, Translation, Upsampling
+from gen.augan import light, losses
+from gen.augan.networks import MULTIPLE, Adversary, AUGANGenerator, Design, DiscriminatorSet, Translation, Upsampling
+from gen.errors import BadSetting
 from gen.media.images import colour_uncertainty
 from gen.media.resize import to_float, to_uint8
+from gen.training.augment import cutout, translate
 from gen.training.data import Batch, Frames, UnpairedData, load_frames, match_pairs
 from gen.training.loop import Trainer
-from gen.training.projected import Projector
+from gen.training.projected import STRIDE, Projector
 from gen.training.settings import Positive, TrainerSettings
 
 RECONSTRUCTION_NOISE = 0.02
@@ -65,9 +67,10 @@ class AUGANSettings(TrainerSettings):
     projected_width: Positive = 64
     """Channels that the projected discriminators mix each feature map to."""
     design: Design = "published"
-    """Of the generators; light: the same parts at a tenth of the MACs, see gen/augan/light.py."""
+    """Of the generators; light: the same parts at a quarter of the MACs, see gen/augan/light.py."""
     upsampling: Upsampling = "deconv"
-    """In the published design. deconv: transposed convolutions, as published; resize: nearest and convolution, no checkerboard."""
+    """In the published design. deconv: transposed convolutions, as published; resize: nearest and convolution, no
+    checkerboard."""
 
     transfer: bool = True
     """Contribution 1: the feature transfer network (T-net) in the adverse -> normal generator."""
@@ -80,9 +83,15 @@ class AUGANSettings(TrainerSettings):
     """Contribution 2: asymmetric feature matching; `full` matches channel by channel."""
     uncertainty: bool = True
     """Contribution 3: the uncertainty head and the uncertainty-aware cycle loss."""
+    augment: bool = False
+    """Move and cut out parts of all that the discriminators see (DiffAugment), so that they cannot learn a small set
+    of frames by heart."""
     reconstruction: Literal["separate", "shared"] = "separate"
     """separate: a decoder of its own for self-reconstruction, as in the published code; shared: through the other
     generator's decoder, as in the paper's figure."""
+
+    reconstruct_every: Positive = 1
+    """Steps from one self-reconstruction to the next; its loss counts for all of them."""
 
     cycle_weight: float = 10.0
     """Weight of the plain cycle losses."""
@@ -92,6 +101,8 @@ class AUGANSettings(TrainerSettings):
     """Weight of the self-reconstruction losses."""
     feature_weight: float = 1.0
     """Weight of asymmetric feature matching."""
+    perceptual_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the distance between cycled and source images in the features of a frozen ImageNet network."""
     pair_weight: Annotated[float, Field(ge=0)] = 10.0
     """Weight of the distance between a rendered pair's translations and its true frames."""
     pool_size: Annotated[int, Field(ge=0)] = 50
@@ -105,8 +116,9 @@ class PairOutput(NamedTuple):
     fake_a: Tensor
     cycle_a: Tensor
     cycle_b: Tensor
-    reconstructed_a: Tensor
-    reconstructed_b: Tensor
+    reconstructed_a: Tensor | None
+    reconstructed_b: Tensor | None
+    """None in a step without self-reconstruction."""
     transferred_a: Tensor
     """T(E_AB(x_A))."""
     features_fake_b: Tensor
@@ -132,8 +144,11 @@ class GeneratorPair(nn.Module):
         self.separate = separate
         self.transfer_in_normal_cycle = s.transfer_in_normal_cycle
 
-    def forward(self, a: Tensor, b: Tensor, noise_a: Tensor, noise_b: Tensor) -> PairOutput:
-        """Images (B, 3, H, W) in [-1, 1] and feature noise (2, B, C, H/4, W/4) -> `PairOutput`."""
+    def forward(self, a: Tensor, b: Tensor, noise: tuple[Tensor, Tensor] | None) -> PairOutput:
+        """Images (B, 3, H, W) in [-1, 1] -> `PairOutput`.
+
+        `noise` (2, B, C, H/4, W/4) for the features of each, or None for a step without self-reconstruction.
+        """
         to_b: Translation = self.a2b(a)
         to_a: Translation = self.b2a(b)
         back_a: Translation = self.b2a(to_b.image)
@@ -143,8 +158,8 @@ class GeneratorPair(nn.Module):
             fake_a=to_a.image,
             cycle_a=back_a.image,
             cycle_b=back_b.image,
-            reconstructed_a=self.reconstruct(self.a2b, self.b2a, to_b.features, noise_a),
-            reconstructed_b=self.reconstruct(self.b2a, self.a2b, to_a.features, noise_b),
+            reconstructed_a=self.reconstruct(self.a2b, self.b2a, to_b.features, noise[0]) if noise else None,
+            reconstructed_b=self.reconstruct(self.b2a, self.a2b, to_a.features, noise[1]) if noise else None,
             transferred_a=to_b.transferred,
             features_fake_b=back_a.features,
             features_b=to_a.features,
@@ -175,8 +190,8 @@ def generator_losses(
         "adversarial_b": losses.adversarial_generator(judged_b),
         "cycle_a": cycle_a,
         "cycle_b": s.cycle_weight * losses.cycle(out.cycle_b, b),
-        "reconstruction_a": s.reconstruction_weight * losses.reconstruction(out.reconstructed_a, a),
-        "reconstruction_b": s.reconstruction_weight * losses.reconstruction(out.reconstructed_b, b),
+        "reconstruction_a": _reconstruction(out.reconstructed_a, a, s),
+        "reconstruction_b": _reconstruction(out.reconstructed_b, b, s),
     }
     if s.feature_matching != "off":
         mode = s.feature_matching
@@ -184,6 +199,25 @@ def generator_losses(
         matched_b = losses.feature_matching(out.features_b, out.features_fake_a, mode)
         terms["features"] = s.feature_weight * (matched_a + matched_b)
     return terms
+
+
+def _reconstruction(reconstructed: Tensor | None, image: Tensor, s: AUGANSettings) -> Tensor:
+    if reconstructed is None:
+        return image.new_zeros(())
+    return s.reconstruction_weight * s.reconstruct_every * losses.reconstruction(reconstructed, image)
+
+
+def check_crop(s: AUGANSettings) -> None:
+    """Raises `BadSetting` for a crop whose sides the networks cannot halve often enough."""
+    frozen = s.adversary != "published" or s.perceptual_weight > 0
+    multiple = STRIDE if frozen else light.MULTIPLE if s.design == "light" else MULTIPLE
+    if any(side % multiple for side in s.crop):
+        height, width = (side // multiple * multiple for side in s.crop)
+        raise BadSetting(
+            f"crop: {s.crop[0]}x{s.crop[1]} does not suit adversary={s.adversary}, design={s.design}, "
+            f"perceptual_weight={s.perceptual_weight:g}: both sides must be multiples of {multiple}, "
+            f"for example {height}x{width}."
+        )
 
 
 def discriminators(s: AUGANSettings) -> int:
@@ -223,6 +257,7 @@ class AUGANTrainer(Trainer[AUGANSettings]):
     def __init__(self, settings: AUGANSettings) -> None:
         super().__init__(settings)
         s = settings
+        check_crop(s)
         with self.accelerator.main_process_first():  # the others find the cache that the first one wrote
             self.frames = (self._load("adverse", s.adverse), self._load("normal", s.normal))
             pairs = None
@@ -234,7 +269,8 @@ class AUGANTrainer(Trainer[AUGANSettings]):
                 pairs = match_pairs(*rendered, s.rendered_share)
         self.data = UnpairedData(*self.frames, s.crop, s.seed, self.device, pairs)
         self.pair = GeneratorPair(s)
-        self.projector = Projector(s.projected_width, s.seed).to(self.device) if s.adversary != "published" else None
+        frozen = s.adversary != "published" or s.perceptual_weight > 0
+        self.projector = Projector(s.projected_width, s.seed).to(self.device) if frozen else None
         self.judges = DiscriminatorSet(
             s.discriminator_width,
             count=discriminators(s),
@@ -292,17 +328,20 @@ class AUGANTrainer(Trainer[AUGANSettings]):
 
     def _generator_terms(self, batch: Batch) -> tuple[PairOutput, dict[str, Tensor]]:
         a, b = batch.adverse, batch.normal
+        s = self.settings
         with self.accelerator.autocast():
-            out: PairOutput = self.wrapped["generators"](
-                a, b, self._noise(a, batch.seeds, 0), self._noise(b, batch.seeds, 1)
-            )
+            out: PairOutput = self.wrapped["generators"](a, b, self._noise(a, b, batch.seeds))
             # The unwrapped module: its frozen weights have no gradients for processes to exchange.
-            judged = self.judges(out.fake_a, out.fake_b, self._project(out.fake_a, out.fake_b))
-        terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], self.settings)
+            judged = self._judge(self.judges, out.fake_a, out.fake_b, batch.seeds, salt=2)
+            if s.perceptual_weight:
+                distance = self._perceptual(out.cycle_a, a) + self._perceptual(out.cycle_b, b)
+        terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], s)
+        if s.perceptual_weight:
+            terms["perceptual"] = s.perceptual_weight * distance
         if self.data.pairs is not None:
             known = torch.tensor(batch.paired, device=self.device)
             distance = losses.pair(out.fake_b, b, known) + losses.pair(out.fake_a, a, known)
-            terms["pair"] = self.settings.pair_weight * distance
+            terms["pair"] = s.pair_weight * distance
         return out, terms
 
     def _discriminator_terms(self, batch: Batch, fake_a: Tensor, fake_b: Tensor) -> dict[str, Tensor]:
@@ -311,7 +350,7 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         fake_b = self.pools[1].exchange(fake_b, [s ^ 2 for s in batch.seeds])
         both_a, both_b = torch.cat([batch.adverse, fake_a]), torch.cat([batch.normal, fake_b])
         with self.accelerator.autocast():
-            judged = self.wrapped["discriminators"](both_a, both_b, self._project(both_a, both_b))
+            judged = self._judge(self.wrapped["discriminators"], both_a, both_b, batch.seeds * 2, salt=3)
         terms: dict[str, Tensor] = {}
         for domain, name in enumerate(("discriminator_a", "discriminator_b")):
             real = [[x[:count] for x in pair[domain]] for pair in judged]
@@ -319,19 +358,39 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             terms[name] = losses.adversarial_discriminator(real, fake)
         return terms
 
-    def _project(self, *images: Tensor) -> list[list[Tensor]]:
-        """What the projected heads look at, for each batch of images; nothing where there are no such heads."""
-        return [] if self.projector is None else [self.projector(x) for x in images]
+    def _judge(
+        self, judges: nn.Module, adverse: Tensor, normal: Tensor, seeds: Sequence[int], salt: int
+    ) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """What the discriminators say of images that claim to be of each domain."""
+        images = [adverse, normal]
+        if self.settings.augment:
+            draws = [self._random((4,), seeds, salt + 2 * domain, torch.rand) for domain in (0, 1)]
+            images = [cutout(translate(x, d[:, :2]), d[:, 2:]) for x, d in zip(images, draws, strict=True)]
+        seen = []
+        if self.settings.adversary != "published" and self.projector is not None:
+            seen = [self.projector(x) for x in images]
+        return judges(*images, seen)
 
-    def _noise(self, images: Tensor, seeds: Sequence[int], salt: int) -> Tensor:
-        """Feature noise (2, B, C, H/4, W/4) for self-reconstruction, each sample from its own seed."""
-        height, width = images.shape[-2] // 4, images.shape[-1] // 4
-        shape = (2, 4 * self.settings.width, height, width)
+    def _perceptual(self, images: Tensor, truth: Tensor) -> Tensor:
+        assert self.projector is not None
+        with torch.no_grad():
+            wanted = self.projector.look(truth)
+        return losses.perceptual(self.projector.look(images), wanted)
+
+    def _noise(self, a: Tensor, b: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor] | None:
+        """Feature noise (2, B, C, H/4, W/4) for the self-reconstruction of each domain, in the steps that have it."""
+        s = self.settings
+        if self.images_shown // s.batch % s.reconstruct_every:
+            return None
+        shapes = ((2, 4 * s.width, x.shape[-2] // 4, x.shape[-1] // 4) for x in (a, b))
+        first, second = (self._random(shape, seeds, salt, torch.randn) for salt, shape in enumerate(shapes))
+        return first.transpose(0, 1) * RECONSTRUCTION_NOISE, second.transpose(0, 1) * RECONSTRUCTION_NOISE
+
+    def _random(self, shape: tuple[int, ...], seeds: Sequence[int], salt: int, draw: Callable[..., Tensor]) -> Tensor:
+        """Random numbers (B, *shape), each sample's from its own seed."""
         generator = torch.Generator(self.device)
-        samples = [
-            torch.randn(shape, generator=generator.manual_seed(seed ^ salt << 8), device=self.device) for seed in seeds
-        ]
-        return torch.stack(samples, dim=1) * RECONSTRUCTION_NOISE
+        samples = [draw(shape, generator=generator.manual_seed(seed ^ salt << 8), device=self.device) for seed in seeds]
+        return torch.stack(samples)
 
     def data_record(self) -> dict[str, Any]:
         """The folders, how many frames, and their size as cached."""

@@ -207,10 +207,10 @@ class Trainer(ABC, Generic[S]):
     @property
     def finished(self) -> bool:
         """All images have been shown, or the core-minutes are spent."""
-        return self.progress >= 1
+        return self.share_done >= 1
 
     @property
-    def progress(self) -> float:
+    def share_done(self) -> float:
         """The part of the run that is done, 0..1."""
         if self.settings.core_minutes is not None:
             return self.core_seconds / (60 * self.settings.core_minutes)
@@ -219,7 +219,7 @@ class Trainer(ABC, Generic[S]):
     def _train_one_step(self) -> None:
         before, batch = self.images_shown, self.settings.batch
         for name, optimizer in self.optimizers.items():
-            set_lr(optimizer, self.learning_rate(name, self.progress))
+            set_lr(optimizer, self.learning_rate(name, self.share_done))
         losses = self.step(self.share_of(before))
         self.ema.decay = self.ema.min_decay = self.ema_decay()  # both: diffusers has a schedule of its own between
         self.ema.step(self.averaged.parameters())

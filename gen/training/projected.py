@@ -38,12 +38,16 @@ class Projector(nn.Module):
 
         Each map holds a random mix of its own channels and, from coarse to fine, of the maps below it.
         """
-        maps = self.backbone((images * 127.5 + 0.5) / 128)
+        maps = self.look(images)
         mixed = [mix(x) for mix, x in zip(self.channels, maps, strict=True)]
         for level in range(len(mixed) - 2, -1, -1):
             coarse = self.scales[level](mixed[level + 1])
             mixed[level] = (mixed[level] + _enlarged(coarse, mixed[level])) / 2**0.5
         return mixed
+
+    def look(self, images: Tensor) -> list[Tensor]:
+        """Images in [-1, 1] -> the frozen network's own maps, unmixed."""
+        return self.backbone((images * 127.5 + 0.5) / 128)
 
     def train(self, mode: bool = True) -> "Projector":
         """Stays in evaluation mode."""

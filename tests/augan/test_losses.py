@@ -105,3 +105,17 @@ def test_gradients_reach_both_sides_of_feature_matching():
     losses.feature_matching(ours, theirs, "channel_mean").backward()
     assert ours.grad.abs().sum() > 0
     assert theirs.grad.abs().sum() > 0
+
+
+def test_perceptual_distance_is_the_mean_squared_chord_of_the_features():
+    maps = [torch.randn(2, 5, 3, 4), torch.randn(2, 7, 2, 2)]
+    wanted = [torch.randn_like(m) for m in maps]
+    by_hand = []
+    for ours, theirs in zip(maps, wanted, strict=True):
+        cosines = [
+            float(ours[b, :, y, x] @ theirs[b, :, y, x] / ours[b, :, y, x].norm() / theirs[b, :, y, x].norm())
+            for b in range(2) for y in range(ours.shape[2]) for x in range(ours.shape[3])
+        ]  # fmt: skip
+        by_hand.append(sum(2 - 2 * c for c in cosines) / len(cosines))
+    assert losses.perceptual(maps, wanted).item() == pytest.approx(sum(by_hand) / 2, rel=1e-5)
+    assert losses.perceptual(maps, maps).item() == pytest.approx(0, abs=1e-6)

@@ -5,8 +5,10 @@ import torch
 from torch import nn
 
 from gen.augan.cost import count_parameters, translation_macs
+from gen.augan.light import HalfSize
 from gen.augan.networks import AUGANGenerator, Discriminator, DiscriminatorSet
 from gen.augan.norm import InstanceNorm, StatisticsSmoother
+from gen.training.projected import Projector
 
 
 def tiny(**changes) -> AUGANGenerator:
@@ -125,3 +127,51 @@ def test_smoother_is_a_running_average_over_frames():
         torch.testing.assert_close(ours, (frame - mean) / (var + 1e-5).sqrt())
     torch.testing.assert_close(network(frames)[0], norm(frames[:1])[0])
     assert norm.smoother is None
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradients_of_instance_norm_equal_torchs(layout):
+    """In the ordinary layout they come from another kernel than in channels last."""
+    x, g = torch.randn(2, 5, 7, 9), torch.randn(2, 5, 7, 9)
+    ours, theirs = InstanceNorm(5), nn.InstanceNorm2d(5, affine=True)
+    found = []
+    for norm in (ours, theirs):
+        image = x.to(memory_format=layout, copy=True).requires_grad_()
+        norm(image).backward(g)
+        found.append((image.grad, norm.weight.grad, norm.bias.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_the_light_design_has_the_published_ones_tensors():
+    x = torch.rand(1, 3, 64, 96) * 2 - 1
+    published, light = (AUGANGenerator(8, 2, 2, design=d)(x) for d in ("published", "light"))
+    for name in ("image", "features", "transferred", "log_scale"):
+        assert getattr(light, name).shape == getattr(published, name).shape, name
+    assert light.image.abs().max() <= 1
+    assert (light.log_scale >= 0).all()
+
+
+def test_the_light_design_costs_a_quarter():
+    costs = [
+        translation_macs(on_meta(AUGANGenerator, width=24, reconstruction=False, design=d), (192, 344))
+        for d in ("published", "light")
+    ]
+    assert costs[1] < 0.26 * costs[0]
+
+
+def test_half_size_blocks_add_to_what_comes_in():
+    block = HalfSize(8, 2)
+    with torch.no_grad():
+        block.body[-1].weight.zero_()
+        block.body[-1].bias.zero_()
+    x = torch.randn(1, 8, 16, 24)
+    torch.testing.assert_close(block(x), x)
+
+
+def test_heads_beside_the_published_discriminators():
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    projector, judges = Projector(16, seed=0), DiscriminatorSet(width=4, projected_width=16)
+    judged = judges(images, images, [projector(images), projector(images)])
+    assert [len(maps) for pair in judged for maps in pair] == [2, 2, 2, 2, 4, 4]
+    assert len(DiscriminatorSet(width=4, count=0, projected_width=16)(images, images, [projector(images)] * 2)) == 1

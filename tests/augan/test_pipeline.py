@@ -105,11 +105,11 @@ def test_a_missing_model_names_those_at_hand():
         AUGANPipeline.from_pretrained("no-such-model")
 
 
-@pytest.mark.parametrize("upsampling", ["deconv", "resize"])
+@pytest.mark.parametrize("shape", [{"upsampling": "deconv"}, {"upsampling": "resize"}, {"design": "light"}])
 @pytest.mark.parametrize("rows", [3, 8, 1000])
-def test_strips_equal_the_whole_frame(upsampling, rows):
+def test_strips_equal_the_whole_frame(shape, rows):
     """To a tenth of a grey level; the bound asked for is one."""
-    pipe = small_pipeline(upsampling=upsampling)
+    pipe = small_pipeline(**shape)
     image = torch.rand(1, 3, 48, 64) * torch.linspace(-1, 1, 64)
     with torch.no_grad():
         whole = pipe.adverse_to_normal(image)

@@ -70,7 +70,7 @@ def assert_same_gradients(a: dict, b: dict) -> None:
 def test_presets_are_valid_and_bdd_is_the_published_size():
     folders = {"adverse": "a", "normal": "b", "out": "c"}
     presets = {p.stem: make_settings(AUGANSettings, read_preset(p), folders) for p in PRESETS.glob("*.yaml")}
-    assert presets.keys() == {"bdd", "alderley", "small", "tiny"}
+    assert presets.keys() == {"bdd", "alderley", "fast", "small", "tiny"}
     for name in ("bdd", "alderley"):
         with torch.device("meta"):
             pair = GeneratorPair(presets[name])
@@ -210,6 +210,11 @@ def test_a_resumed_run_must_be_the_same_run(two_domains, tmp_path):
         ({"transfer_in_normal_cycle": False}, None),
         ({"upsampling": "deconv"}, None),
         ({"transfer": False, "uncertainty": False, "feature_matching": "off"}, "a2b.transfer"),
+        ({"design": "light"}, "up2"),
+        ({"adversary": "projected", "crop": [64, 64]}, None),
+        ({"adversary": "both", "crop": [64, 64], "design": "light"}, None),
+        ({"augment": True}, None),
+        ({"perceptual_weight": 1.0, "crop": [64, 64]}, None),
     ],
 )
 def test_every_switch_trains_a_step(two_domains, tmp_path, changes, absent):
@@ -231,6 +236,69 @@ def test_no_parameter_is_without_a_gradient(two_domains, tmp_path):
         assert not [n for n in missing if not n.endswith("bias")]
 
 
+def test_no_parameter_of_the_light_design_and_the_projected_heads_is_without_a_gradient(two_domains, tmp_path):
+    changes = {"design": "light", "adversary": "projected", "crop": [64, 64]}
+    trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=2, **changes))
+    frozen = [p.detach().clone() for p in trainer.projector.parameters()]
+    trainer.step([[0, 1]])
+    for network in (trainer.pair, trainer.judges):
+        missing = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+        assert not [n for n in missing if not n.endswith("bias")]
+    for before, now in zip(frozen, trainer.projector.parameters(), strict=True):
+        assert now.grad is None
+        assert torch.equal(before, now)
+
+
+def test_a_resumed_run_with_projected_judges_is_the_same_to_the_bit(two_domains, tmp_path):
+    changes = {"design": "light", "adversary": "both", "crop": [64, 64], "augment": True, "reconstruct_every": 3}
+    for name, stops in (("whole", ()), ("halves", (4,))):
+        for stop in (*stops, None):
+            trainer = AUGANTrainer(
+                tiny_settings(two_domains, tmp_path / name, images=12, checkpoint_every=4, **changes)
+            )
+            trainer.watch = lambda t=trainer, s=stop: t.stop() if t.images_shown == s else None
+            trainer.fit()
+            assert trainer.images_shown == (stop or 12)
+    assert_same_state(final_state(tmp_path / "whole"), final_state(tmp_path / "halves"), rtol=0, atol=0)
+
+
+def test_self_reconstruction_every_third_step_counts_threefold(two_domains, tmp_path):
+    trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=8, reconstruct_every=3, log_every=2))
+    batch = trainer.data.batch([0, 1])
+    out, terms = trainer._generator_terms(batch)
+    expected = 3 * 10 * (out.reconstructed_a - batch.adverse).abs().mean()
+    torch.testing.assert_close(terms["reconstruction_a"], expected)
+    trainer.fit()
+    lines = [
+        json.loads(line)["loss/reconstruction_a"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert [line > 0 for line in lines] == [True, False, False, True]
+
+
+def test_core_minutes_end_a_run(two_domains, tmp_path):
+    began = time.process_time()
+    trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=None, epochs=1000, core_minutes=0.02))
+    trainer.fit()
+    assert trainer.finished
+    assert 1.2 <= trainer.core_seconds <= time.process_time() - began
+    assert 0 < trainer.images_shown < trainer.total_images
+    again = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=None, epochs=1000, core_minutes=0.02))
+    again.fit()
+    assert again.images_shown == trainer.images_shown
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"adversary": "projected"}, "crop: 64x112 does not suit .*multiples of 32, for example 64x96"),
+        ({"design": "light", "crop": [64, 68]}, "crop: 64x68 does not suit .*multiples of 8, for example 64x64"),
+    ],
+)
+def test_a_crop_that_the_networks_cannot_take_is_refused(two_domains, tmp_path, changes, message):
+    with pytest.raises(BadSetting, match=message):
+        AUGANTrainer(tiny_settings(two_domains, tmp_path, **changes))
+
+
 def small_pair(two_domains, tmp_path, **changes) -> tuple[AUGANSettings, GeneratorPair, list[torch.Tensor]]:
     """A pair in float64, two images and two noises."""
     s = tiny_settings(two_domains, tmp_path, **changes)
@@ -246,7 +314,7 @@ def test_the_passes_of_a_step_are_those_of_the_paper(two_domains, tmp_path, tran
     _, pair, (a, b, noise_a, noise_b) = small_pair(
         two_domains, tmp_path, transfer_in_normal_cycle=transfer_in_normal_cycle
     )
-    out = pair(a, b, noise_a, noise_b)
+    out = pair(a, b, (noise_a, noise_b))
     ab, ba = pair.a2b, pair.b2a
     t = ab.transfer if transfer_in_normal_cycle else torch.nn.Identity()
     fake_b, d1 = ab.decoder(ab.transfer(ab.encoder(a)))
@@ -267,14 +335,14 @@ def test_the_passes_of_a_step_are_those_of_the_paper(two_domains, tmp_path, tran
     assert by_hand.keys() == set(out._fields)
     for name, value in by_hand.items():
         torch.testing.assert_close(getattr(out, name), value, msg=name)
-    quiet = pair(a, b, 0 * noise_a, 0 * noise_b)
+    quiet = pair(a, b, (0 * noise_a, 0 * noise_b))
     assert not torch.equal(quiet.reconstructed_a, out.reconstructed_a)
     assert torch.equal(quiet.fake_b, out.fake_b)
 
 
 def test_shared_reconstruction_goes_through_the_other_decoder(two_domains, tmp_path):
     _, pair, (a, b, noise_a, noise_b) = small_pair(two_domains, tmp_path, reconstruction="shared")
-    out = pair(a, b, noise_a, noise_b)
+    out = pair(a, b, (noise_a, noise_b))
     torch.testing.assert_close(out.reconstructed_a, pair.b2a.decoder(pair.a2b.encoder(a), noise_a)[0])
     torch.testing.assert_close(out.reconstructed_b, pair.a2b.decoder(pair.b2a.encoder(b), noise_b)[0])
 
@@ -283,8 +351,8 @@ def test_shared_reconstruction_goes_through_the_other_decoder(two_domains, tmp_p
 def test_generator_losses_are_the_weighted_sum_of_section_2_7(two_domains, tmp_path, uncertainty):
     weights = {"cycle_weight": 9, "uncertain_cycle_weight": 2, "reconstruction_weight": 7, "feature_weight": 3}
     s, pair, inputs = small_pair(two_domains, tmp_path, uncertainty=uncertainty, **weights)
-    a, b = inputs[:2]
-    out = pair(*inputs)
+    a, b, *noises = inputs
+    out = pair(a, b, noises)
     judged_a, judged_b = ([[torch.full((1, 1, 2, 2), v)] * 2] * 2 for v in (0.25, 0.5))
     terms = generator_losses(out, a, b, judged_a, judged_b, s)
     x = {name: value.detach().numpy() for name, value in out._asdict().items() if value is not None}
