@@ -385,7 +385,7 @@ def test_generator_losses_are_the_weighted_sum_of_section_2_7(two_domains, tmp_p
 def test_discriminators_see_pooled_fakes_of_their_own_domain(two_domains, tmp_path):
     trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path))
     seen = []
-    trainer.judges.register_forward_hook(lambda _, inputs, __: seen.append([x.detach() for x in inputs]))
+    trainer.judges.register_forward_hook(lambda _, inputs, __: seen.append([x.detach() for x in inputs[:2]]))
     trainer.step([[0, 1]])
     batch = trainer.data.batch([0, 1])
     (fake_a, fake_b), (shown_a, shown_b) = seen  # the generators' turn, then the discriminators'
