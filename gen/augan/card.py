@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from gen.augan.evaluation import FILE_NAME, EvaluateSettings
+from gen.augan.evaluation import RENDERED_SHEET_NAME as SHEET
+from gen.augan.verdict import verdict
 from gen.errors import BadInput
 from gen.media.files import write_atomically
 from gen.provenance import fingerprint
@@ -15,24 +17,33 @@ Record = Mapping[str, Any]
 
 ROWS = {
     "untouched": "untouched",
+    "gamma": "gamma to the target's mean",
+    "histogram": "histogram matching",
     "baseline": "symmetric baseline",
     "model": "**this model**",
     "floor": "other real frames of the target (floor)",
     "target": "the real frames compared with",
 }
+"""Titles; other models stand under the names that they were given, after this one."""
+LAST = ("floor", "target")
+
 COLUMNS = {
-    "images": ("images", "d"),
-    "frechet": ("Fréchet ↓", ".2f"),
-    "kernel": ("kernel ↓", ".4f"),
-    "kernel_std": ("± over subsets", ".4f"),
-    "luma": ("mean luma", ".1f"),
     "structure": ("structure kept ↑", ".3f"),
+    "flicker": ("flicker added ↓", ".2f"),
+    "vehicles": ("vehicles", ".2f"),
+    "people": ("people", ".2f"),
+    "lights": ("lights", ".2f"),
+    "kept": ("boxes kept ↑", ".2f"),
+    "invented": ("invented ↓", ".2f"),
+    "luma": ("mean luma", ".1f"),
 }
+"""Beside the distances; one that no row has is left out."""
+
 PAIRED = {
     "images": ("images", "d"),
     "psnr": ("PSNR, dB ↑", ".2f"),
     "ssim": ("SSIM ↑", ".3f"),
-    "lpips": ("LPIPS (SqueezeNet) ↓", ".3f"),
+    "perceptual": ("{} ↓", ".3f"),
 }
 DIRECTIONS = {
     "adverse_to_normal": "Adverse to normal (night and rain to clear day)",
@@ -57,8 +68,9 @@ def write_card(model_dir: Path) -> Path:
             usage(model_dir.name),
             trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
             numbers(evaluation, command),
-            *([rendered(evaluation["rendered"])] if "rendered" in evaluation else []),
-            uncertainty(evaluation["uncertainty"]),
+            *([rendered(evaluation)] if "rendered" in evaluation else []),
+            *([f"![Rendered frames and their translations]({SHEET})"] if (model_dir / SHEET).is_file() else []),
+            uncertainty(evaluation.get("uncertainty")),
             LIMITS,
             how_trained(training),
         ]
@@ -130,13 +142,15 @@ def how_trained(training: Record) -> str:
 
 
 def numbers(evaluation: Record, command: str) -> str:
-    """The measured tables as they come out, what they mean, and the command that makes them again."""
+    """The verdict, the measured tables as they come out, what they mean, and the command that makes them again."""
     machine = ", ".join(f"{part}: {what}" for part, what in evaluation["machine"].items() if what)
     return "\n\n".join(
         (
-            f"## Measured\n\nFréchet: {evaluation['frechet_name']}. Kernel: {evaluation['kernel_name']}.",
+            "## Measured",
             results(evaluation),
             MEANING,
+            *([DETECTIONS.format(evaluation["detector"])] if "detector" in evaluation else []),
+            *([FLICKER.format(**evaluation["clip"])] if "clip" in evaluation else []),
             f"Measured on {evaluation['date']} ({machine}); to measure again, with the same folders at hand:",
             f"```sh\n{command}\n```",
         )
@@ -144,27 +158,65 @@ def numbers(evaluation: Record, command: str) -> str:
 
 
 def results(evaluation: Record) -> str:
-    """Both directions' tables in Markdown, from what `evaluate` returns."""
+    """Both directions' verdicts and tables in Markdown, from what `evaluate` returns."""
     blocks: list[str] = []
     for direction, title in DIRECTIONS.items():
-        rows = evaluation[direction]
-        lines = [
-            (label, *(_number(rows[name].get(key), form) for key, (_, form) in COLUMNS.items()))
-            for name, label in ROWS.items()
-            if name in rows
+        if direction in evaluation:
+            blocks += [f"### {title}", verdict(evaluation, direction), direction_table(evaluation, direction)]
+    used = {name: space for name, space in evaluation["spaces"].items() if space["used_by"]}
+    return "\n\n".join([*blocks, *([MARKED.format(_used(used))] if used else [])])
+
+
+def direction_table(evaluation: Record, direction: str) -> str:
+    """One direction's table: spaces that no training looked through first, the others marked."""
+    rows, spaces = evaluation[direction], evaluation["spaces"]
+    order = sorted(spaces, key=lambda name: bool(spaces[name]["used_by"]))  # a stable sort
+    columns = {key: what for key, what in COLUMNS.items() if any(key in row for row in rows.values())}
+    head = ["frames", "images"]
+    for name in order:
+        mark = MARK if spaces[name]["used_by"] else ""
+        head += [f"{spaces[name][kind]}{mark} ↓" for kind in ("kernel_name", "frechet_name")]
+    lines = [
+        [
+            ROWS.get(name, name),
+            f"{rows[name]['images']:d}",
+            *(cell for space in order for cell in _distances(rows[name].get("distances", {}).get(space))),
+            *(_number(rows[name].get(key), form) for key, (_, form) in columns.items()),
         ]
-        blocks += [f"### {title}", table(("frames", *(title for title, _ in COLUMNS.values())), lines)]
-    return "\n\n".join(blocks)
+        for name in _ordered(rows)
+    ]
+    return table((*head, *(title for title, _ in columns.values())), lines)
 
 
-def rendered(measured: Record) -> str:
+def _ordered(rows: Record) -> list[str]:
+    """Names of rows: those of `ROWS` in its order, other models before the real frames of the target."""
+    first = [name for name in ROWS if name in rows and name not in LAST]
+    return [*first, *(name for name in rows if name not in ROWS), *(name for name in LAST if name in rows)]
+
+
+def _distances(distance: Record | None) -> tuple[str, str]:
+    """Kernel distance with its spread, and Fréchet distance, each with its share of the untouched frames'."""
+    if distance is None:
+        return "–", "–"
+    return (
+        f"{distance['kernel']:.4g} ± {distance['kernel_std']:.2g} ({distance['kernel_ratio']:.2f})",
+        f"{distance['frechet']:.1f} ({distance['frechet_ratio']:.2f})",
+    )
+
+
+def _used(spaces: Record) -> str:
+    return "; ".join(f"{space['title']} by {', '.join(space['used_by'])}" for space in spaces.values())
+
+
+def rendered(evaluation: Record) -> str:
     """How far translations of rendered frames are from the true clear day."""
     rows = [
-        (weather, ROWS[name], *(_number(scores.get(key), form) for key, (_, form) in PAIRED.items()))
-        for weather, by_name in measured.items()
-        for name, scores in by_name.items()
+        (weather, ROWS.get(name, name), *(_number(by_name[name].get(key), form) for key, (_, form) in PAIRED.items()))
+        for weather, by_name in evaluation["rendered"].items()
+        for name in _ordered(by_name)
     ]
-    return f"{RENDERED}\n\n{table(('weather', 'frames', *(title for title, _ in PAIRED.values())), rows)}"
+    titles = [title.format(evaluation["perceptual_name"]) for title, _ in PAIRED.values()]
+    return f"{RENDERED}\n\n{table(('weather', 'frames', *titles), rows)}"
 
 
 def uncertainty(measured: Record | None) -> str:
@@ -190,8 +242,13 @@ def evaluation_command(settings: Record) -> str:
     """The command line that a record of `EvaluateSettings` stands for; defaults and `out` are left out."""
     words = ["gen", "evaluate-augan"]
     for name, field in EvaluateSettings.__dataclass_fields__.items():
-        if name != "out" and settings.get(name) not in (None, field.default):
-            words += [f"--{name.replace('_', '-')}", str(settings[name])]
+        value, option = settings.get(name), f"--{name.replace('_', '-')}"
+        if name == "out" or value in (None, [], field.default):
+            continue
+        if name == "rival":  # the one that is given several times
+            words += [word for rival in value for word in (option, rival)]
+        else:
+            words += [option, *(map(str, value) if isinstance(value, list) else [str(value)])]
     return shlex.join(words)
 
 
@@ -223,14 +280,31 @@ LICENCE = """No licence of these frames is on record here: take the weights as f
 RENDERED_PAIRS = """ Rendered frames (`gen render-street`) are: each shows the same moment
 of a made-up street by night and on a clear day."""
 
+MARK = "†"
+MARKED = (
+    "† The training of a model in the table looked through this space ({}): it stands here for completeness and "
+    "decides nothing."
+)
+
 MEANING = """The distances say how far a set of frames is, in a network's features, from real frames of the
-target domain; the bar is the untouched row, the floor is what other real frames of that domain get. They
-depend on the number of images (the Fréchet distance is biased upwards by small sets, the kernel distance is
-not), on the feature network and on the frames: compare within one table, never with numbers from a paper.
-Only numbers that are headed FID are FID. They say nothing about a single frame: a car that was invented or
-removed hardly moves them. Structure kept is the correlation of edge strength between a frame and its own
-translation (1 the same edges, 0 unrelated); a network that runs below the frames' own size gets their fine
+target domain: the kernel distance with its standard deviation over subsets leads, the Fréchet distance comes second,
+in brackets the share of the untouched frames' own. A translation must beat the rows of the untouched frames, of one
+gamma a frame and of histogram matching, which know no more of the target than its mean histogram; the floor is what
+other real frames of that domain get. Distances depend on the number of images (the Fréchet distance is biased upwards
+by small sets, the kernel distance is not), on the feature network and on the frames: compare within one table, never
+with numbers from a paper. Only numbers that are headed FID or KID are that. They say nothing about a single frame: a
+car that was invented or removed hardly moves them. Structure kept is the correlation of edge strength between a frame
+and its own translation (1 the same edges, 0 unrelated); a network that runs below the frames' own size gets their fine
 detail back from the pipeline, which alone keeps it high. Luma runs from 0 to 255."""
+
+DETECTIONS = """Vehicles (cars, motorcycles, buses, trucks), people and traffic lights are counted by frame as the
+detector `{}` finds them with a score of .3 or more. Boxes kept: the share of the boxes of the untouched frames that are
+found again, with any score from .1 on. Invented: boxes a frame where the detector saw nothing of the kind in the
+untouched frame, not even with a score of .05. What was too dark to be seen there counts as well, so read it beside
+gamma's, which only brightens and cannot draw a car."""
+
+FLICKER = """Flicker: grey levels by which {frames} frames of a clip differ from the frame before, moved along the
+optical flow of the source, beyond what the source does."""
 
 RENDERED = """## Against the truth, on rendered streets
 

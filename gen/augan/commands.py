@@ -1,7 +1,6 @@
 """The command lines of training, exporting and evaluating AU-GAN."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,12 +102,16 @@ def export(arguments: Sequence[str]) -> int:
 
 def evaluate(arguments: Sequence[str]) -> int:
     """`gen evaluate-augan`."""
-    from gen.augan.card import write_card
-    from gen.augan.evaluation import EvaluateSettings, model_folder
+    from gen.augan.card import results, write_card
+    from gen.augan.evaluation import FILE_NAME, EvaluateSettings, model_folder
     from gen.augan.evaluation import evaluate as measure
 
     settings = tyro.cli(EvaluateSettings, args=list(arguments), prog="gen evaluate-augan")
-    print(json.dumps(measure(settings), indent=2))
-    if settings.out is None and (model_folder(settings) / "training.json").exists():
-        print(f"card: {write_card(model_folder(settings))}")
+    table = results(measure(settings))
+    print(table)
+    if settings.out is not None:
+        (settings.out / "table.md").write_text(table + "\n", encoding="utf-8")
+        print(f"\n{settings.out}: {FILE_NAME} and table.md are written, and sheet.jpg with 24 of the frames.")
+    elif (model_folder(settings) / "training.json").exists():
+        print(f"\ncard: {write_card(model_folder(settings))}")
     return 0

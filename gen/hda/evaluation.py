@@ -9,7 +9,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +32,7 @@ from gen.media.files import write_atomically
 from gen.media.resize import to_uint8
 from gen.metrics.distances import frechet_distance
 from gen.metrics.edges import load_edges, structure_consistency
-from gen.metrics.paired import load_perceptual, perceptual_vectors
+from gen.metrics.paired import load_perceptual
 from gen.provenance import machine
 from gen.training.settings import as_record, check_same_run
 
@@ -261,7 +260,7 @@ class Scorer:
 
     def _diversity(self, images: Tensor, most: int = 50) -> float:
         """Intra-LPIPS (CDC, CVPR 2021): mean LPIPS between pictures that are nearest to the same reference."""
-        see = partial(perceptual_vectors, self.perceptual)
+        see = self.perceptual.vectors
         vectors = in_batches(see, images)
         nearest = torch.cdist(vectors, in_batches(see, torch.cat(list(self.references.values())))).argmin(1)
         members = [vectors[nearest == index][:most] for index in nearest.unique()]
