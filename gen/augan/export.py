@@ -10,7 +10,7 @@ from torch import nn
 from gen.augan.cost import count_parameters, training_macs, translation_macs
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
-from gen.augan.training import AUGANSettings, GeneratorPair
+from gen.augan.training import AUGANSettings, GeneratorPair, uses_frozen_network
 from gen.errors import BadInput
 from gen.provenance import portable
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
@@ -66,6 +66,8 @@ def record(state: dict[str, Any], settings: AUGANSettings, generators: list[AUGA
         "images_shown": state["images_shown"],
         "steps": state["images_shown"] // settings.batch,
         "seconds": round(state["seconds"]),
+        "core_seconds": round(state.get("core_seconds", 0)) or None,
+        "feature_networks": ["efficientnet-lite0"] if uses_frozen_network(settings) else [],
         "hardware": state["hardware"],
         "data": state["data"],
         "parameters": {n: count_parameters(g) for n, g in zip(names, generators, strict=True)},

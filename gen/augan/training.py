@@ -207,10 +207,14 @@ def _reconstruction(reconstructed: Tensor | None, image: Tensor, s: AUGANSetting
     return s.reconstruction_weight * s.reconstruct_every * losses.reconstruction(reconstructed, image)
 
 
+def uses_frozen_network(s: AUGANSettings) -> bool:
+    """Whether a discriminator or a loss looks through EfficientNet-Lite0, which then decides nothing as a judge."""
+    return s.adversary != "published" or s.perceptual_weight > 0
+
+
 def check_crop(s: AUGANSettings) -> None:
     """Raises `BadSetting` for a crop whose sides the networks cannot halve often enough."""
-    frozen = s.adversary != "published" or s.perceptual_weight > 0
-    multiple = STRIDE if frozen else light.MULTIPLE if s.design == "light" else MULTIPLE
+    multiple = STRIDE if uses_frozen_network(s) else light.MULTIPLE if s.design == "light" else MULTIPLE
     if any(side % multiple for side in s.crop):
         height, width = (side // multiple * multiple for side in s.crop)
         raise BadSetting(
@@ -269,8 +273,7 @@ class AUGANTrainer(Trainer[AUGANSettings]):
                 pairs = match_pairs(*rendered, s.rendered_share)
         self.data = UnpairedData(*self.frames, s.crop, s.seed, self.device, pairs)
         self.pair = GeneratorPair(s)
-        frozen = s.adversary != "published" or s.perceptual_weight > 0
-        self.projector = Projector(s.projected_width, s.seed).to(self.device) if frozen else None
+        self.projector = Projector(s.projected_width, s.seed).to(self.device) if uses_frozen_network(s) else None
         self.judges = DiscriminatorSet(
             s.discriminator_width,
             count=discriminators(s),
