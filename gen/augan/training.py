@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gen.augan import losses
 from gen.augan.networks import AUGANGenerator, DiscriminatorSet, Translation, Upsampling
+from gen.augan.start import is_run, load_generators
 from gen.media.images import colour_uncertainty
 from gen.media.resize import to_float, to_uint8
 from gen.training.data import Batch, Frames, UnpairedData, load_frames, match_pairs
@@ -24,6 +25,9 @@ RECONSTRUCTION_NOISE = 0.02
 
 CropSide = Annotated[int, Field(ge=64, multiple_of=4)]
 """Pixels: the networks halve twice, and the discriminators see nothing below 64."""
+
+WARM_UP = 500
+"""Images of the warm-up of fresh discriminators."""
 
 SAMPLE_FRAMES = 4
 """Frames of each domain in a sample grid."""
@@ -43,7 +47,11 @@ class AUGANSettings(TrainerSettings):
     rendered_share: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Part of the samples that are rendered pairs."""
     start_from: Path | None = None
-    """Run directory whose last networks this run begins with; none: random weights."""
+    """What this run begins with: the last networks of a run directory, or the generators of a model folder or of
+    shipped weights by name; none: random weights."""
+    warm_up: Annotated[int, Field(ge=0)] | None = None
+    """Images at the start during which the translations stay as they are, and only discriminators and reconstruction
+    decoders learn; none: 500 where these begin fresh beside a model's generators, else 0."""
 
     load_height: Positive = 288
     """Height in pixels that frames are resized to when cached, at their own aspect."""
@@ -224,11 +232,23 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         self.judges = DiscriminatorSet(s.discriminator_width, count=s.discriminators)
         self.pools = (ImagePool(s.pool_size), ImagePool(s.pool_size))
         self.setup({"generators": self.pair, "discriminators": self.judges}, averaged="generators")
-        if s.start_from is not None:
-            self.begin_with(s.start_from)
+        self.warm_up = s.warm_up or 0
+        if s.start_from is not None and self.checkpoint is None:  # a run that goes on needs its start no more
+            self._begin_with(s.start_from)
+
+    def _begin_with(self, start: Path) -> None:
+        """A run's networks, or a model's generators; then the warm-up is on unless the settings say otherwise."""
+        if is_run(start):
+            self.begin_with(start)
+            return
+        load_generators(start, self.pair.a2b, self.pair.b2a)
+        self.average_from_here()
+        if self.settings.warm_up is None:
+            self.warm_up = WARM_UP
 
     def _load(self, name: str, folder: Path) -> Frames:
-        return load_frames(name, folder, self.settings.out / "cache", self.settings.load_height, self.settings.crop)
+        s = self.settings
+        return load_frames(name, folder, s.out / "cache", s.load_height, s.crop, strict=s.strict)
 
     @property
     def total_images(self) -> int:
@@ -247,6 +267,8 @@ class AUGANTrainer(Trainer[AUGANSettings]):
     def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Generators first, then discriminators on the same translations (section 3)."""
         batches = [self.data.batch(samples) for samples in parts]
+        if self.images_shown < self.warm_up:
+            return self._warm_up_step(batches)
         made: list[tuple[Tensor, Tensor]] = []
         records: list[dict[str, Tensor]] = []
         self.judges.requires_grad_(False)
@@ -258,6 +280,12 @@ class AUGANTrainer(Trainer[AUGANSettings]):
                 made.append((out.fake_a.detach(), out.fake_b.detach()))
                 records.append({name: term.detach() for name, term in terms.items()})
                 del out, terms  # only the translations are shown to the discriminators; the rest is let go
+        return self._update_discriminators(batches, made, records)
+
+    def _update_discriminators(
+        self, batches: Sequence[Batch], made: Sequence[tuple[Tensor, Tensor]], records: list[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """On the translations `made`; returns the mean over the parts of what `records` and this step tell."""
         self.judges.requires_grad_(True)
         with self.updating("discriminators"):
             for part, (batch, fakes) in enumerate(zip(batches, made, strict=True)):
@@ -281,6 +309,36 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             distance = losses.pair(out.fake_b, b, known) + losses.pair(out.fake_a, a, known)
             terms["pair"] = self.settings.pair_weight * distance
         return out, terms
+
+    def _warm_up_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """The translations stay; the reconstruction decoders learn, where there are any, then the discriminators."""
+        made: list[tuple[Tensor, Tensor]] = []
+        records: list[dict[str, Tensor]] = []
+        with self.updating("generators"):
+            for batch in batches:
+                fakes, terms = self._warm_up_terms(batch)
+                if terms:
+                    self.backward(terms)
+                made.append(fakes)
+                records.append({name: term.detach() for name, term in terms.items()})
+            self.average_gradients("generators")  # the plain module was used: most of it has no gradients now
+        return self._update_discriminators(batches, made, records)
+
+    def _warm_up_terms(self, batch: Batch) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        """Both translations, and the loss of each separate reconstruction decoder on features that stay."""
+        a, b = batch.adverse, batch.normal
+        with torch.no_grad(), self.accelerator.autocast():
+            to_b: Translation = self.pair.a2b(a)
+            to_a: Translation = self.pair.b2a(b)
+        terms: dict[str, Tensor] = {}
+        if self.pair.separate:
+            with self.accelerator.autocast():
+                of_a = self.pair.a2b.reconstruct(to_b.features, self._noise(a, batch.seeds, 0))
+                of_b = self.pair.b2a.reconstruct(to_a.features, self._noise(b, batch.seeds, 1))
+            weight = self.settings.reconstruction_weight
+            terms["reconstruction_a"] = weight * losses.reconstruction(of_a, a)
+            terms["reconstruction_b"] = weight * losses.reconstruction(of_b, b)
+        return (to_a.image, to_b.image), terms
 
     def _discriminator_terms(self, batch: Batch, fake_a: Tensor, fake_b: Tensor) -> dict[str, Tensor]:
         count = len(batch.seeds)
@@ -314,10 +372,11 @@ class AUGANTrainer(Trainer[AUGANSettings]):
 
     def extra_state(self) -> dict[str, Any]:
         """The image pools of the main process; after a resume all processes begin with these."""
-        return {"pools": [pool.images for pool in self.pools]}
+        return {"pools": [pool.images for pool in self.pools], "warm_up": self.warm_up}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Fill the image pools."""
+        """Fill the image pools; an older checkpoint knows no warm-up."""
+        self.warm_up = state.get("warm_up", 0)
         for pool, images in zip(self.pools, state["pools"], strict=True):
             pool.images = list(images)
 
