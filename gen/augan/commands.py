@@ -1,15 +1,20 @@
 """The command lines of training, exporting and evaluating AU-GAN."""
 
 import dataclasses
+import inspect
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from gen.augan.networks import AUGANGenerator
+from gen.augan.start import SIZES, is_run, network_settings, size_settings
 from gen.augan.training import AUGANSettings, AUGANTrainer
 from gen.errors import BadSetting
+from gen.training.checkpoints import latest_checkpoint
 from gen.training.settings import as_record, make_settings, parse_overrides, read_preset
 
 PRESETS = Path(__file__).parent / "presets"
@@ -29,6 +34,8 @@ class TrainArguments:
     """bdd, alderley: the published sizes, for a GPU; small: two CPU cores; tiny: a first look."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting of AUGANSettings as field=value, for example --set lr=1e-4; may be given several times."""
+    strict: bool = False
+    """Refuse folders with pictures that cannot be used, instead of leaving them out."""
     dry_run: bool = False
     """Only print the settings, data, parameters, MACs and the time that the run will take."""
 
@@ -37,8 +44,9 @@ def train(arguments: Sequence[str]) -> int:
     """`gen train-augan`."""
     chosen = tyro.cli(TrainArguments, args=list(arguments), prog="gen train-augan")
     preset = read_preset(PRESETS / f"{chosen.preset}.yaml")
-    folders = {"preset": chosen.preset, "adverse": chosen.adverse, "normal": chosen.normal, "out": chosen.out}
-    settings = make_settings(AUGANSettings, preset, folders, parse_overrides(chosen.set))
+    given = {"preset": chosen.preset, "adverse": chosen.adverse, "normal": chosen.normal, "out": chosen.out}
+    strict = {"strict": True} if chosen.strict else {}
+    settings = choose_settings(preset, given | strict | parse_overrides(chosen.set))
     if settings.out.exists() and not settings.out.is_dir():
         raise BadSetting(f"--out {settings.out}: this is a file; a run needs a folder.")
     trainer = AUGANTrainer(settings)
@@ -55,6 +63,36 @@ def train(arguments: Sequence[str]) -> int:
     return 0
 
 
+def choose_settings(preset: Mapping[str, Any], given: Mapping[str, Any]) -> AUGANSettings:
+    """Settings from a preset and from what was `given`; between them, what a model to start from was trained with.
+
+    A run that goes on has its own record for that: the model may be gone, or another. Raises `BadSetting` for a wrong
+    setting, and where `given` contradicts the model's networks.
+    """
+    settings = make_settings(AUGANSettings, preset, given)
+    start = settings.start_from
+    if start is None or is_run(start):
+        return settings
+    if latest_checkpoint(settings.out / "checkpoints"):
+        return make_settings(AUGANSettings, preset, _recorded_networks(settings.out), given)
+    networks = network_settings(start)
+    settings = make_settings(AUGANSettings, preset, size_settings(start), networks, given)
+    for name, value in as_record(settings).items():
+        if name in networks and value != networks[name]:
+            raise BadSetting(
+                f"{name}: the networks of {start} have {networks[name]!r}, not {value!r}; leave this setting out to "
+                f"fine-tune them, or leave start_from out to train others."
+            )
+    return settings
+
+
+def _recorded_networks(out: Path) -> dict[str, Any]:
+    """What shapes the networks of the run in `out`, and its sizes."""
+    shaping = {*inspect.signature(AUGANGenerator).parameters, "transfer", *SIZES} - {"reconstruction"}
+    record = json.loads((out / "settings.json").read_text())["settings"]
+    return {name: value for name, value in record.items() if name in shaping}
+
+
 def describe(trainer: AUGANTrainer) -> str:
     """What a run would be: settings, data, parameters, MACs, and the time, from one timed step."""
     from gen.augan.cost import count_parameters, training_macs
@@ -67,6 +105,7 @@ def describe(trainer: AUGANTrainer) -> str:
     began = time.perf_counter()
     sample = [[0]] if trainer.device.type == "cpu" else trainer.share_of(0)
     count = sum(len(part) for part in sample)
+    trainer.warm_up = 0  # its steps are shorter
     for _ in range(2):  # the first step prepares (and compiles); the second is timed
         began = time.perf_counter()
         sum(trainer.step(sample).values()).item()  # pyright: ignore[reportAttributeAccessIssue]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gen.augan import light, losses
 from gen.augan.networks import MULTIPLE, Adversary, AUGANGenerator, Design, DiscriminatorSet, Translation, Upsampling
+from gen.augan.start import is_run, load_generators
 from gen.errors import BadSetting
 from gen.media.images import colour_uncertainty
 from gen.media.resize import to_float, to_uint8
@@ -27,6 +28,9 @@ RECONSTRUCTION_NOISE = 0.02
 
 CropSide = Annotated[int, Field(ge=64, multiple_of=4)]
 """Pixels: the networks halve twice, and the discriminators see nothing below 64."""
+
+WARM_UP = 500
+"""Images of the warm-up of fresh discriminators."""
 
 SAMPLE_FRAMES = 4
 """Frames of each domain in a sample grid."""
@@ -46,7 +50,11 @@ class AUGANSettings(TrainerSettings):
     rendered_share: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Part of the samples that are rendered pairs."""
     start_from: Path | None = None
-    """Run directory whose last networks this run begins with; none: random weights."""
+    """What this run begins with: the last networks of a run directory, or the generators of a model folder or of
+    shipped weights by name; none: random weights."""
+    warm_up: Annotated[int, Field(ge=0)] | None = None
+    """Images at the start during which the translations stay as they are, and only discriminators and reconstruction
+    decoders learn; none: 500 where these begin fresh beside a model's generators, else 0."""
 
     load_height: Positive = 288
     """Height in pixels that frames are resized to when cached, at their own aspect."""
@@ -281,11 +289,23 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         )
         self.pools = (ImagePool(s.pool_size), ImagePool(s.pool_size))
         self.setup({"generators": self.pair, "discriminators": self.judges}, averaged="generators")
-        if s.start_from is not None:
-            self.begin_with(s.start_from)
+        self.warm_up = s.warm_up or 0
+        if s.start_from is not None and self.checkpoint is None:  # a run that goes on needs its start no more
+            self._begin_with(s.start_from)
+
+    def _begin_with(self, start: Path) -> None:
+        """A run's networks, or a model's generators; then the warm-up is on unless the settings say otherwise."""
+        if is_run(start):
+            self.begin_with(start)
+            return
+        load_generators(start, self.pair.a2b, self.pair.b2a)
+        self.average_from_here()
+        if self.settings.warm_up is None:
+            self.warm_up = WARM_UP
 
     def _load(self, name: str, folder: Path) -> Frames:
-        return load_frames(name, folder, self.settings.out / "cache", self.settings.load_height, self.settings.crop)
+        s = self.settings
+        return load_frames(name, folder, s.out / "cache", s.load_height, s.crop, strict=s.strict)
 
     @property
     def total_images(self) -> int:
@@ -309,6 +329,8 @@ class AUGANTrainer(Trainer[AUGANSettings]):
     def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Generators first, then discriminators on the same translations (section 3)."""
         batches = [self.data.batch(samples, self.layout) for samples in parts]
+        if self.images_shown < self.warm_up:
+            return self._warm_up_step(batches)
         made: list[tuple[Tensor, Tensor]] = []
         records: list[dict[str, Tensor]] = []
         self.judges.requires_grad_(False)
@@ -320,6 +342,12 @@ class AUGANTrainer(Trainer[AUGANSettings]):
                 made.append((out.fake_a.detach(), out.fake_b.detach()))
                 records.append({name: term.detach() for name, term in terms.items()})
                 del out, terms  # only the translations are shown to the discriminators; the rest is let go
+        return self._update_discriminators(batches, made, records)
+
+    def _update_discriminators(
+        self, batches: Sequence[Batch], made: Sequence[tuple[Tensor, Tensor]], records: list[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """On the translations `made`; returns the mean over the parts of what `records` and this step tell."""
         self.judges.requires_grad_(True)
         with self.updating("discriminators"):
             for part, (batch, fakes) in enumerate(zip(batches, made, strict=True)):
@@ -332,20 +360,51 @@ class AUGANTrainer(Trainer[AUGANSettings]):
     def _generator_terms(self, batch: Batch) -> tuple[PairOutput, dict[str, Tensor]]:
         a, b = batch.adverse, batch.normal
         s = self.settings
+        reconstructs = self.images_shown // s.batch % s.reconstruct_every == 0
         with self.accelerator.autocast():
-            out: PairOutput = self.wrapped["generators"](a, b, self._noise(a, b, batch.seeds))
+            out: PairOutput = self.wrapped["generators"](a, b, self._noise(a, b, batch.seeds) if reconstructs else None)
             # The unwrapped module: its frozen weights have no gradients for processes to exchange.
             judged = self._judge(self.judges, out.fake_a, out.fake_b, batch.seeds, salt=2)
-            if s.perceptual_weight:
-                distance = self._perceptual(out.cycle_a, a) + self._perceptual(out.cycle_b, b)
+            perceptual = self._perceptual(out.cycle_a, a) + self._perceptual(out.cycle_b, b)
         terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], s)
         if s.perceptual_weight:
-            terms["perceptual"] = s.perceptual_weight * distance
+            terms["perceptual"] = s.perceptual_weight * perceptual
         if self.data.pairs is not None:
             known = torch.tensor(batch.paired, device=self.device)
             distance = losses.pair(out.fake_b, b, known) + losses.pair(out.fake_a, a, known)
             terms["pair"] = s.pair_weight * distance
         return out, terms
+
+    def _warm_up_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """The translations stay; the reconstruction decoders learn, where there are any, then the discriminators."""
+        made: list[tuple[Tensor, Tensor]] = []
+        records: list[dict[str, Tensor]] = []
+        with self.updating("generators"):
+            for batch in batches:
+                fakes, terms = self._warm_up_terms(batch)
+                if terms:
+                    self.backward(terms)
+                made.append(fakes)
+                records.append({name: term.detach() for name, term in terms.items()})
+            self.average_gradients("generators")  # the plain module was used: most of it has no gradients now
+        return self._update_discriminators(batches, made, records)
+
+    def _warm_up_terms(self, batch: Batch) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+        """Both translations, and the loss of each separate reconstruction decoder on features that stay."""
+        a, b = batch.adverse, batch.normal
+        with torch.no_grad(), self.accelerator.autocast():
+            to_b: Translation = self.pair.a2b(a)
+            to_a: Translation = self.pair.b2a(b)
+        terms: dict[str, Tensor] = {}
+        if self.pair.separate:
+            with self.accelerator.autocast():
+                noise_a, noise_b = self._noise(a, b, batch.seeds)
+                of_a = self.pair.a2b.reconstruct(to_b.features, noise_a)
+                of_b = self.pair.b2a.reconstruct(to_a.features, noise_b)
+            weight = self.settings.reconstruction_weight
+            terms["reconstruction_a"] = weight * losses.reconstruction(of_a, a)
+            terms["reconstruction_b"] = weight * losses.reconstruction(of_b, b)
+        return (to_a.image, to_b.image), terms
 
     def _discriminator_terms(self, batch: Batch, fake_a: Tensor, fake_b: Tensor) -> dict[str, Tensor]:
         count = len(batch.seeds)
@@ -375,17 +434,16 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         return judges(*images, seen)
 
     def _perceptual(self, images: Tensor, truth: Tensor) -> Tensor:
-        assert self.projector is not None
+        """Distance of cycled images to their sources in the frozen network; 0 where it has no weight."""
+        if self.projector is None or not self.settings.perceptual_weight:
+            return images.new_zeros(())
         with torch.no_grad():
             wanted = self.projector.look(truth)
         return losses.perceptual(self.projector.look(images), wanted)
 
-    def _noise(self, a: Tensor, b: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor] | None:
-        """Feature noise (2, B, C, H/4, W/4) for the self-reconstruction of each domain, in the steps that have it."""
-        s = self.settings
-        if self.images_shown // s.batch % s.reconstruct_every:
-            return None
-        shapes = ((2, 4 * s.width, x.shape[-2] // 4, x.shape[-1] // 4) for x in (a, b))
+    def _noise(self, a: Tensor, b: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Feature noise (2, B, C, H/4, W/4) for the self-reconstruction of each domain."""
+        shapes = ((2, 4 * self.settings.width, x.shape[-2] // 4, x.shape[-1] // 4) for x in (a, b))
         first, second = (self._random(shape, seeds, salt, torch.randn) for salt, shape in enumerate(shapes))
         return first.transpose(0, 1) * RECONSTRUCTION_NOISE, second.transpose(0, 1) * RECONSTRUCTION_NOISE
 
@@ -402,10 +460,11 @@ class AUGANTrainer(Trainer[AUGANSettings]):
 
     def extra_state(self) -> dict[str, Any]:
         """The image pools of the main process; after a resume all processes begin with these."""
-        return {"pools": [pool.images for pool in self.pools]}
+        return {"pools": [pool.images for pool in self.pools], "warm_up": self.warm_up}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Fill the image pools."""
+        """Fill the image pools; an older checkpoint knows no warm-up."""
+        self.warm_up = state.get("warm_up", 0)
         for pool, images in zip(self.pools, state["pools"], strict=True):
             pool.images = list(images)
 

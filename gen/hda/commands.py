@@ -25,6 +25,8 @@ class TrainArguments:
     """config-f: the published size at 256 pixels, for a GPU; faces64: two CPU cores, some hours."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting of StyleGAN2Settings as field=value, for example --set size=128; may be given several times."""
+    strict: bool = False
+    """Refuse a folder with pictures that cannot be used, instead of leaving them out."""
 
 
 def train_stylegan2(arguments: Sequence[str]) -> int:
@@ -33,6 +35,7 @@ def train_stylegan2(arguments: Sequence[str]) -> int:
     from gen.hda.gan_training import StyleGAN2Settings, StyleGAN2Trainer
 
     given = {"preset": chosen.preset, "data": chosen.data, "out": chosen.out}
+    given |= {"strict": True} if chosen.strict else {}
     preset = read_preset(PRESETS / f"{chosen.preset}.yaml")
     settings = make_settings(StyleGAN2Settings, preset, given, parse_overrides(chosen.set))
     trainer = StyleGAN2Trainer(_in_a_folder(settings))

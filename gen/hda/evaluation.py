@@ -34,7 +34,7 @@ from gen.metrics.distances import frechet_distance
 from gen.metrics.edges import load_edges, structure_consistency
 from gen.metrics.paired import load_perceptual
 from gen.provenance import machine
-from gen.training.settings import as_record, check_same_run
+from gen.training.settings import check_same_settings
 
 METHODS: dict[str, dict[str, Any]] = {
     "sequential": {"sequential": True, "direction_weight": 0.0},
@@ -179,7 +179,7 @@ def check_not_stale(s: EvaluateSettings, job: Job, size: int) -> None:
     if not path.is_file():
         return
     record, settings = json.loads(path.read_text()), run_settings(s, job)
-    check_same_run(record["settings"], as_record(settings), {"preset", "out", "device"})
+    check_same_settings(record["settings"], settings, {"preset", "out", "device"})
     for domain in parse_domains(settings.domains):
         assert domain.folder is not None
         now = load_references(domain.folder, size).hashes

@@ -59,7 +59,9 @@ class StyleGAN2Settings(TrainerSettings):
     batch: Positive = 16
     """Images in one optimiser step, over all devices and accumulation steps."""
     lr: float = 0.002
-    """Adam's learning rate, constant."""
+    """Adam's learning rate."""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Last share of the run in which it falls linearly to zero; published: none."""
     r1_gamma: float = 1.0
     """Weight of R1, halved in the loss. About 0.0002 size^2 / batch, more for small sets."""
     r1_every: Positive = 16
@@ -83,7 +85,7 @@ class StyleGAN2Settings(TrainerSettings):
     """Feature network of it."""
 
     may_change = (TrainerSettings.may_change - {"accumulate"}) | {
-        "images", "epochs", "distance_every", "distance_images", "distance_features",
+        "distance_every", "distance_images", "distance_features",
     }  # fmt: skip
 
 
@@ -111,7 +113,9 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
             raise BadSetting(f"size: {s.size} is not a power of two; 64, 128 and 256 are.")
         super().__init__(settings)
         with self.accelerator.main_process_first():
-            self.frames = load_frames("images", s.data, s.out / "cache", s.size, (s.size, s.size), square=True)
+            self.frames = load_frames(
+                "images", s.data, s.out / "cache", s.size, (s.size, s.size), square=True, strict=s.strict
+            )
         self.data = ImageData(self.frames, s.size, s.seed, self.device, s.flip)
         self.generator = make_generator(s)
         channels = self.generator.config["channels"]
@@ -131,8 +135,8 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         return s.images if s.images is not None else round(s.epochs * len(self.frames))
 
     def learning_rate(self, name: str, progress: float) -> float:
-        """Constant; smaller beside lazy regularisation."""
-        return self.settings.lr * self._lazy_ratio(name)
+        """Smaller beside lazy regularisation."""
+        return super().learning_rate(name, progress) * self._lazy_ratio(name)
 
     def make_optimizer(self, name: str, network: nn.Module) -> torch.optim.Adam:
         """Adam; beside lazy regularisation, with the paper's correction of its betas (appendix B)."""

@@ -1,7 +1,6 @@
 """Domains to adapt to: a few reference images each, or words."""
 
 import hashlib
-import logging
 import math
 import re
 from dataclasses import dataclass, field
@@ -15,8 +14,6 @@ from gen.errors import BadInput, BadSetting
 from gen.media.folders import find_stills
 from gen.media.images import decode_still
 from gen.media.resize import resize, to_float
-
-log = logging.getLogger(__name__)
 
 TEXT = "text:"
 
@@ -99,10 +96,11 @@ class References:
     warnings: tuple[str, ...] = field(default=())
 
 
-def load_references(folder: Path, size: int) -> References:
+def load_references(folder: Path, size: int, strict: bool = False) -> References:
     """Every still in `folder`: its middle square, scaled to the generator's size, so that both are equally sharp.
 
-    Unreadable files and exact duplicates are left out with a warning. Raises `BadInput` where nothing is left.
+    Unreadable files and exact duplicates are left out with a warning. Raises `BadInput` where nothing is left, and
+    with `strict` for the first file that is unreadable.
     """
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder of reference images.")
@@ -113,6 +111,8 @@ def load_references(folder: Path, size: int) -> References:
         try:
             image = square(torch.from_numpy(decode_still(path).rgb).permute(2, 0, 1), size)
         except BadInput as error:
+            if strict:
+                raise
             warnings.append(f"left out: {error}")
             continue
         key = hashlib.sha256(image.numpy().tobytes()).hexdigest()[:16]

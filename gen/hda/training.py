@@ -92,6 +92,8 @@ class HDASettings(TrainerSettings):
     """Samples in one step."""
     lr: float = 0.0016
     """Adam's learning rate, after a linear start."""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Last share of `images` in which it falls linearly to zero."""
     warmup: Annotated[int, Field(ge=0)] = 160
     """Samples over which the learning rate rises."""
     ema_half_life: Positive = 200
@@ -103,7 +105,7 @@ class HDASettings(TrainerSettings):
     target_progress: Annotated[float, Field(gt=0, lt=1)] | None = None
     """End where the mean progress reaches this, to compare methods at the same adaptation."""
 
-    may_change = TrainerSettings.may_change | {"images", "stop_when_stalled", "target_progress"}
+    may_change = TrainerSettings.may_change | {"stop_when_stalled", "target_progress"}
     log_every: Positive = 80
     """Samples between two lines of metrics."""
     sample_every: Positive = 800
@@ -144,7 +146,8 @@ class HDATrainer(Trainer[HDASettings]):
             probes = self.latents(range(-PROBES, 0))
             self.probes = torch.cat([self.draw(self.source, z) for z in probes.split(8)])
         size = self.probes.shape[-1]
-        self.references = {d.name: load_references(d.folder, size) for d in self.domains if d.folder is not None}
+        folders = {d.name: d.folder for d in self.domains if d.folder is not None}
+        self.references = {name: load_references(folder, size, s.strict) for name, folder in folders.items()}
         self.targets = [self._targets(encoder) for encoder in self.encoders]
         for domain, seen in zip(self.domains, zip(*self.targets, strict=True), strict=True):
             if not any(seen):
@@ -223,9 +226,9 @@ class HDATrainer(Trainer[HDASettings]):
         return f"{why} after {self.images_shown} samples in {self.seconds:.0f} s; progress: {shown}"
 
     def learning_rate(self, name: str, progress: float) -> float:
-        """A linear start, then constant."""
+        """A linear start; the rest as everywhere."""
         s = self.settings
-        return s.lr * min(1.0, (self.images_shown + s.batch) / max(s.warmup, 1))
+        return super().learning_rate(name, progress) * min(1.0, (self.images_shown + s.batch) / max(s.warmup, 1))
 
     def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """One step of the adapted generator; terms and progress of each domain."""

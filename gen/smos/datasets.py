@@ -185,16 +185,17 @@ def check_classes(name: str, folders: dict[str, Path]) -> tuple[str, ...]:
     return tuple(sorted(known))
 
 
-def load_domains(root: Path, size: int, cache: Path, name: str = "auto") -> DomainSet:
+def load_domains(root: Path, size: int, cache: Path, name: str = "auto", strict: bool = False) -> DomainSet:
     """Every domain in `root`, each picture squashed to size x size once and kept in `cache` as bytes.
 
-    Raises `BadInput` or `BadSetting` for whatever is not as it should be.
+    Pictures that cannot be read are named and left out. Raises `BadInput` or `BadSetting` for whatever else is not as
+    it should be, and with `strict` for those too.
     """
     name, folders = find_benchmark(root, name)
     classes = check_classes(name, folders)
     domains: list[Domain] = []
     for domain, folder in folders.items():
-        frames = load_frames(domain, folder, cache, size, (1, 1), width=size)
+        frames = load_frames(domain, folder, cache, size, (1, 1), width=size, strict=strict)
         places = [path.relative_to(folder).parts[:-1] for path in frames.paths]
         if () in places:
             raise BadInput(

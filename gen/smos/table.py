@@ -21,7 +21,7 @@ from gen.provenance import machine
 from gen.smos.datasets import find_benchmark, usual_name
 from gen.smos.export import PRECURSOR_WEIGHTS, fingerprint, load_classifier, save_classifier, settings_record
 from gen.smos.training import NEEDS_PRECURSOR, RESULTS, Algorithm, SMOSSettings, SMOSTrainer
-from gen.training.settings import as_record, check_same_run, make_settings, parse_overrides
+from gen.training.settings import check_same_run, check_same_settings, make_settings, parse_overrides
 
 Engine = Literal["order", "ray"]
 
@@ -153,7 +153,7 @@ def finished(own: SMOSSettings) -> dict[str, Any] | None:
     if not (own.out / RESULTS).is_file():
         return None
     record = json.loads((own.out / "settings.json").read_text())
-    check_same_run(record["settings"], as_record(own), own.may_change)
+    check_same_settings(record["settings"], own, own.may_change)
     if own.precursor is not None:
         now = {PRECURSOR_WEIGHTS: fingerprint(load_classifier(own.precursor))}
         check_same_run({PRECURSOR_WEIGHTS: record["data"].get(PRECURSOR_WEIGHTS)}, now)

@@ -74,7 +74,9 @@ class SMOSSettings(TrainerSettings):
     evaluate_every: Positive = 200
     """Steps between two evaluations on the sources' held-out fifths; the first is after step 1, as in DomainBed."""
     lr: PositiveFloat = 3e-5
-    """Adam's learning rate, constant; the variances of L_MI learn ten times as fast."""
+    """Adam's learning rate; the variances of L_MI learn ten times as fast."""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Last share of the steps in which it falls linearly to zero; DomainBed: none."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Adam's."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -190,13 +192,15 @@ class SMOSTrainer(Trainer[SMOSSettings]):
     def _read(self) -> None:
         s = self.settings
         cache = s.cache or s.out / "cache"
-        data = load_domains(s.data, s.size, cache, s.dataset)
-        held = load_domains(s.val, s.size, cache, s.dataset) if s.val else None
+        data = load_domains(s.data, s.size, cache, s.dataset, s.strict)
+        held = load_domains(s.val, s.size, cache, s.dataset, s.strict) if s.val else None
         if held and (held.classes, held.names) != (data.classes, data.names):
             raise BadInput(f"{s.val}: its domains and classes are not those of {s.data}.")
         self.name, self.classes = data.name, data.classes
         self.record = {"domains": {d.name: len(d) for d in data.domains}}
-        left_out = None if s.target is None else data.place(s.target)
+        if left_out := {d.name: len(d.frames.left_out) for d in data.domains if d.frames.left_out}:
+            self.record["left_out"] = left_out
+        target = None if s.target is None else data.place(s.target)
         for place, domain in enumerate(data.domains):
             measured = held.domains[place] if held else domain
             if len(measured) < 5:
@@ -206,7 +210,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
                 )
             split = split_domain(len(measured), s.seed, place)
             inner, outer = Part(place, measured, split.inner), Part(place, measured, split.outer)
-            if place == left_out:
+            if place == target:
                 self.target, self.target_held_out = inner, outer
             elif held:
                 self.train_parts.append(Part(place, domain, np.arange(len(domain))))
@@ -253,8 +257,8 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         return "last step" if self.target is None or self.settings.val else "training-domain validation"
 
     def learning_rate(self, name: str, progress: float) -> float:
-        """Constant."""
-        return self.settings.lr * (10 if name == "variances" else 1)
+        """Ten times as much for the variances."""
+        return super().learning_rate(name, progress) * (10 if name == "variances" else 1)
 
     def make_optimizer(self, name: str, network: nn.Module) -> Adam:
         """Adam with the weight decay of the settings."""

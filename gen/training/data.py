@@ -6,10 +6,11 @@ exactly, and two processes draw between them what one process would draw alone.
 
 import hashlib
 import json
+import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,13 @@ from gen.media.folders import find_stills
 from gen.media.images import decode_still
 from gen.media.resize import to_float
 
+log = logging.getLogger(__name__)
+
 DEVICE_SHARE = 0.25
 """Part of the free device memory that cached frames may take."""
+
+NAMED = 20
+"""Pictures that a message names; of the others it tells how many they are."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Frames:
     starts: tuple[int, ...]
     sizes: tuple[tuple[int, int], ...]
     """Height and width of each frame, in pixels, as cached."""
+    left_out: Mapping[Path, str] = field(default_factory=dict[Path, str])
+    """Pictures of the folder that are not among these, and why: a sentence that names the file."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -55,13 +63,22 @@ class Frames:
         start = self.starts[index]
         return self.pixels[start : start + height * width * 3].view(height, width, 3).permute(2, 0, 1)
 
+    def take(self, places: Sequence[int]) -> "Frames":
+        """The frames of these numbers, in this order."""
+        paths, starts, sizes = (tuple(v[i] for i in places) for v in (self.paths, self.starts, self.sizes))
+        return replace(self, paths=paths, starts=starts, sizes=sizes)
+
     def summary(self) -> dict[str, Any]:
-        """For the record: the folder's name, the count, and the most common size (height, width) as cached."""
-        return {
+        """For the record: the folder's name, the count, and the most common size (height, width) as cached.
+
+        And how many pictures were left out, where some were: earlier records have no such entry.
+        """
+        record: dict[str, Any] = {
             "folder": "/".join(self.folder.resolve().parts[-3:]),
             "count": len(self),
             "cached_size": list(Counter(self.sizes).most_common(1)[0][0]),
         }
+        return record | ({"left_out": len(self.left_out)} if self.left_out else {})
 
 
 def load_frames(
@@ -72,12 +89,14 @@ def load_frames(
     crop: tuple[int, int],
     width: int | None = None,
     square: bool = False,
+    strict: bool = False,
 ) -> Frames:
     """Decode every still below `folder` once, resized to `height` rows at its own aspect, into a file in `cache`.
 
     With `width` all are squashed to height x width; with `square` their middle squares are taken. The cache is used
-    again when the files, their times and the size are the same. Raises `BadInput` for a missing or empty folder, for
-    unreadable files, and for frames smaller than `crop` (rows, columns).
+    again when the files, their lengths and times and the size are the same. Pictures that cannot be read, and frames
+    smaller than `crop` (rows, columns), are named in a warning and left out. Raises `BadInput` for a missing or empty
+    folder, where nothing is left, and with `strict` for the first picture that would be left out.
     """
     if not folder.is_dir():
         raise BadInput(f"{folder}: the {name} domain must be a folder of images, and there is none of that name.")
@@ -91,33 +110,38 @@ def load_frames(
     if not index_file.exists():
         cache.mkdir(parents=True, exist_ok=True)
         _write_cache(paths, pixel_file, index_file, partial(_decode_resized, height=height, width=width, square=square))
-    sizes = [(int(h), int(w)) for h, w in json.loads(index_file.read_text())]
-    _check_sizes(paths, sizes, crop)
+    entries: list[Entry] = json.loads(index_file.read_text())
+    found = [_why_not(path, entry, crop) for path, entry in zip(paths, entries, strict=True)]
+    left_out = {path: why for path, why in zip(paths, found, strict=True) if why}
+    _tell_left_out(folder, len(paths), left_out, strict)
+    sizes = tuple((0, 0) if isinstance(entry, str) else (entry[0], entry[1]) for entry in entries)
     starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in sizes])]).tolist()
     # Mapped copy-on-write: torch wants a writable array, and nothing of ours reaches the file.
     pixels = torch.from_numpy(np.memmap(pixel_file, dtype=np.uint8, mode="c"))
-    return Frames(name, folder, tuple(paths), pixels, tuple(starts[:-1]), tuple(sizes))
+    every = Frames(name, folder, tuple(paths), pixels, tuple(starts[:-1]), sizes, left_out)
+    return every.take([place for place, why in enumerate(found) if not why])
+
+
+Entry = list[int] | str
+"""Of the cache's index, one a picture: its height and width, or why it cannot be read."""
 
 
 def _write_cache(
     paths: Sequence[Path], pixel_file: Path, index_file: Path, decode: Callable[[Path], NDArray[np.uint8] | str]
 ) -> None:
-    sizes: list[tuple[int, int]] = []
-    unreadable: list[str] = []
+    entries: list[Entry] = []
     sweep(pixel_file.parent)
     with ThreadPoolExecutor() as pool, write_atomically(pixel_file) as partial_file, partial_file.open("wb") as out:
         decoded = map_ahead(pool, decode, paths, window=64)
         name = f"decoding {pixel_file.stem.split('-')[0]}"
         for frame in tqdm(decoded, total=len(paths), desc=name, leave=False, disable=None):
             if isinstance(frame, str):
-                unreadable.append(frame)
+                entries.append(frame)
             else:
-                sizes.append(frame.shape[:2])
+                entries.append(list(frame.shape[:2]))
                 out.write(frame.tobytes())
-        if unreadable:
-            raise BadInput(f"{len(unreadable)} unreadable files; remove or repair them:\n  " + "\n  ".join(unreadable))
     with write_atomically(index_file) as partial_file:
-        partial_file.write_text(json.dumps(sizes))
+        partial_file.write_text(json.dumps(entries))
 
 
 def _decode_resized(path: Path, height: int, width: int | None = None, square: bool = False) -> NDArray[np.uint8] | str:
@@ -135,13 +159,33 @@ def _decode_resized(path: Path, height: int, width: int | None = None, square: b
     return np.asarray(image)
 
 
-def _check_sizes(paths: Sequence[Path], sizes: Sequence[tuple[int, int]], crop: tuple[int, int]) -> None:
-    for path, (height, width) in zip(paths, sizes, strict=True):
-        if height < crop[0] or width < crop[1]:
-            raise BadInput(
-                f"{path}: at the loading height the frame is {width}x{height}, smaller than the crop of "
-                f"{crop[1]}x{crop[0]}; set a smaller crop, a larger load_height, or leave the file out."
-            )
+def _why_not(path: Path, entry: Entry, crop: tuple[int, int]) -> str:
+    """Why a picture cannot be trained on; empty where it can."""
+    if isinstance(entry, str):
+        return entry
+    height, width = entry
+    if height >= crop[0] and width >= crop[1]:
+        return ""
+    return (
+        f"{path}: at the loading height the frame is {width}x{height}, smaller than the crop of "
+        f"{crop[1]}x{crop[0]}; set a smaller crop or a larger load_height to use it."
+    )
+
+
+def _tell_left_out(folder: Path, count: int, left_out: Mapping[Path, str], strict: bool = False) -> None:
+    """Name what is left out of a folder's `count` pictures. Raises `BadInput` if it is all, or any and `strict`."""
+    if not left_out:
+        return
+    named = "".join(f"\n  {why}" for why in list(left_out.values())[:NAMED])
+    more = f"\n  and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+    if len(left_out) == count:
+        raise BadInput(f"{folder}: none of its {count} pictures can be used:{named}{more}")
+    if strict:
+        raise BadInput(
+            f"{folder}: {len(left_out)} of {count} pictures cannot be used; repair them or take them away, or train "
+            f"without --strict (strict=false), which leaves them out:{named}{more}"
+        )
+    log.warning(f"{folder}: {len(left_out)} of {count} pictures cannot be used and are left out:{named}{more}")
 
 
 @dataclass(frozen=True)
@@ -170,17 +214,26 @@ class Pairs:
 def match_pairs(adverse: Frames, normal: Frames, share: float) -> Pairs:
     """Pairs of equal file names; several adverse frames may have the same normal one.
 
-    Raises `BadInput` for an adverse frame without its normal one, or of another size.
+    A frame whose normal one was left out of `normal` is left out too, with a warning. Raises `BadInput` for an adverse
+    frame without its normal one, or of another size, and where no pair is left.
     """
+    adverse = _without_lost_partners(adverse, normal)
     places = {path.stem: index for index, path in enumerate(normal.paths)}
     for path, size in zip(adverse.paths, adverse.sizes, strict=True):
         if path.stem not in places:
             raise BadInput(f"{path}: {normal.folder} holds no frame named {path.stem}, which would make it a pair.")
         if size != normal.sizes[places[path.stem]]:
             raise BadInput(f"{path}: its frame in {normal.folder} has another shape; render both anew.")
-    order = [places[path.stem] for path in adverse.paths]
-    paths, starts, sizes = (tuple(v[i] for i in order) for v in (normal.paths, normal.starts, normal.sizes))
-    return Pairs(adverse, replace(normal, paths=paths, starts=starts, sizes=sizes), share)
+    return Pairs(adverse, normal.take([places[path.stem] for path in adverse.paths]), share)
+
+
+def _without_lost_partners(adverse: Frames, normal: Frames) -> Frames:
+    """`adverse` less the frames whose partners cannot be used."""
+    lost = {path.stem: path for path in normal.left_out}
+    alone = {p: f"{p}: its partner {lost[p.stem]} cannot be used." for p in adverse.paths if p.stem in lost}
+    _tell_left_out(adverse.folder, len(adverse), alone)
+    kept = adverse.take([place for place, path in enumerate(adverse.paths) if path not in alone])
+    return replace(kept, left_out={**adverse.left_out, **alone})
 
 
 class UnpairedData:

@@ -28,7 +28,7 @@ from gen.errors import BadSetting, TrainingDiverged
 from gen.provenance import machine
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from gen.training.logging import RunLog
-from gen.training.settings import TrainerSettings, as_record, check_same_run
+from gen.training.settings import TrainerSettings, as_record, check_same_run, check_same_settings
 
 S = TypeVar("S", bound=TrainerSettings)
 
@@ -93,7 +93,7 @@ class Trainer(ABC, Generic[S]):
 
     def learning_rate(self, name: str, progress: float) -> float:
         """Of network `name` at `progress` in [0, 1]."""
-        return self.settings.lr * constant_then_linear(progress)
+        return self.settings.lr * constant_then_linear(progress, self.settings.decay)
 
     def after_step(self) -> None:
         """Whatever else belongs to a step; in every process, after the weights have moved."""
@@ -223,6 +223,8 @@ class Trainer(ABC, Generic[S]):
         losses = self.step(self.share_of(before))
         self.ema.decay = self.ema.min_decay = self.ema_decay()  # both: diffusers has a schedule of its own between
         self.ema.step(self.averaged.parameters())
+        if self._losses and self._losses[0][1] != list(losses):
+            self._flush()  # another phase, with other losses: a line of metrics holds one kind
         self._losses.append((before, list(losses), torch.stack(list(losses.values()))))
         self.images_shown = before + batch
         now = time.process_time()
@@ -286,7 +288,7 @@ class Trainer(ABC, Generic[S]):
 
     def _divergence(self, name: str, value: float, images: int) -> str:
         step = images // self.settings.batch
-        last = latest_checkpoint(self.settings.out / "checkpoints")
+        last = self.checkpoint
         kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
         return f"loss {name} became {value} at step {step} ({images} images); {kept}. A smaller lr often helps."
 
@@ -322,14 +324,20 @@ class Trainer(ABC, Generic[S]):
         }
         save_checkpoint(self.settings.out / "checkpoints", self.images_shown, state)
 
+    @property
+    def checkpoint(self) -> Path | None:
+        """What this run goes on from, if it was begun before."""
+        return latest_checkpoint(self.settings.out / "checkpoints")
+
     def resume(self) -> None:
         """Go on from the last checkpoint of the run directory, if there is one."""
-        path = latest_checkpoint(self.settings.out / "checkpoints")
+        path = self.checkpoint
         if path is None:
             return
         state = load_checkpoint(path, self.device)
-        check_same_run(state["settings"], as_record(self.settings), self.settings.may_change)
+        check_same_settings(state["settings"], self.settings, self.settings.may_change)
         check_same_run(state["data"], self.data_record())
+        self._check_length(state["images_shown"])
         for name, network in self.raw.items():
             network.load_state_dict(state["networks"][name])
             self.optimizers[name].load_state_dict(state["optimizers"][name])
@@ -338,6 +346,25 @@ class Trainer(ABC, Generic[S]):
         self.core_seconds = state.get("core_seconds", 0.0)
         self.load_extra_state(state["extra"])
         self.accelerator.print(f"going on from {path} at {self.images_shown} of {self.total_images} images")
+        self._tell_new_schedule(state["settings"])
+
+    def _check_length(self, shown: int) -> None:
+        """A last batch may reach beyond the end, so the end may lie up to a batch before what was shown."""
+        if self.total_images <= shown - self.settings.batch:
+            raise BadSetting(
+                f"images, epochs: they ask for {self.total_images} images, and the run in this folder has been shown "
+                f"{shown}; ask for more to go on with it, or take another --out for a new run."
+            )
+
+    def _tell_new_schedule(self, old: Mapping[str, Any]) -> None:
+        """The learning rate is a function of the share of the run that is done, so a longer run takes it up again."""
+        new = as_record(self.settings)
+        names = [n for n in ("images", "epochs", "decay") if n in old and old[n] != new[n]]
+        if names:
+            name, optimizer = next(iter(self.optimizers.items()))
+            last, now = optimizer.param_groups[0]["lr"], self.learning_rate(name, self.images_shown / self.total_images)
+            changes = ", ".join(f"{n} {new[n]} instead of {old[n]}" for n in names)
+            self.accelerator.print(f"{changes}: the learning rate goes on at {now:.3g}; it was {last:.3g} last")
 
     def begin_with(self, run: Path) -> None:
         """Take the networks of another run's last checkpoint, with nothing of its optimisers or its schedule.
@@ -353,6 +380,10 @@ class Trainer(ABC, Generic[S]):
                 network.load_state_dict(networks[name])
             except (KeyError, RuntimeError) as error:
                 raise BadSetting(f"start_from={run}: its networks do not fit these settings ({name}).") from error
+        self.average_from_here()
+
+    def average_from_here(self) -> None:
+        """Begin the averaged weights with the network's own, after these were loaded."""
         self.ema = EMAModel(self.averaged.parameters(), decay=self.ema.decay, foreach=True)
 
     @contextmanager
@@ -383,9 +414,9 @@ def _metric(name: str) -> str:
     return name if name.startswith("progress/") else f"loss/{name}"
 
 
-def constant_then_linear(progress: float) -> float:
-    """Share of the full learning rate at `progress` in [0, 1]: 1 for the first half, then linearly to 0."""
-    return min(1.0, 2.0 * (1.0 - progress))
+def constant_then_linear(progress: float, decay: float = 0.5) -> float:
+    """Share of the full learning rate at `progress` in [0, 1]: 1, and in the last share `decay` linearly to 0."""
+    return min(1.0, (1.0 - progress) / decay) if decay else 1.0
 
 
 def set_lr(optimizer: Optimizer, lr: float) -> None:

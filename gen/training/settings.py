@@ -38,7 +38,10 @@ class TrainerSettings:
     accumulate: Positive = 1
     """Parts a step is done in to save memory; gradients are added up over them."""
     lr: PositiveFloat = 2e-4
-    """Adam's learning rate; constant for the first half of the run, then linearly to zero."""
+    """Adam's learning rate; constant until `decay` sets in."""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Last share of the run in which the learning rate falls linearly to zero; 0, for a run whose end is not known:
+    it stays."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: mixed precision, with weights, losses and norm statistics in float32."""
     channels_last: bool = True
@@ -57,11 +60,14 @@ class TrainerSettings:
     """Images between two checkpoints."""
     device: Literal["auto", "cpu"] = "auto"
     """auto: the GPU where there is one."""
+    strict: bool = False
+    """Refuse a folder with pictures that cannot be used, instead of leaving them out."""
 
     may_change: ClassVar[frozenset[str]] = frozenset(
-        {"preset", "out", "device", "log_every", "sample_every", "checkpoint_every", "accumulate", "compile"}
-    )
-    """What a resumed run may change, because the weights up to then do not depend on it (but for rounding)."""
+        {"preset", "out", "device", "log_every", "sample_every", "checkpoint_every", "accumulate", "compile", "strict"}
+    ) | {"images", "epochs", "decay"}
+    """What a resumed run may change: what its weights do not depend on (but for rounding), and its length with the
+    schedule that follows from it, so that a finished run can be lengthened."""
 
 
 def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
@@ -99,7 +105,21 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
 
 def as_record(settings: Any) -> dict[str, Any]:
     """The settings as JSON-able values."""
-    return json.loads(json.dumps(dataclasses.asdict(settings), default=str))
+    return _jsonable(dataclasses.asdict(settings))
+
+
+def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(values, default=str))
+
+
+def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[str]) -> None:
+    """Raises `BadSetting` when a run recorded with `old` settings cannot go on with these, other than in `may_change`.
+
+    A setting that is younger than the record had its default's effect then.
+    """
+    fields = dataclasses.fields(settings)
+    defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+    check_same_run({**_jsonable(defaults), **old}, as_record(settings), may_change)
 
 
 def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], may_change: Set[str] = frozenset()) -> None:

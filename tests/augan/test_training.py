@@ -426,6 +426,7 @@ def test_image_pool_holds_images_and_answers_half_of_the_time_with_old_ones():
 
 @pytest.mark.parametrize("problem", ["empty", "missing", "unreadable", "small"])
 def test_bad_data_is_refused_before_training(two_domains, tmp_path, capsys, problem):
+    """Pictures that could be left out are refused with --strict."""
     adverse, normal = two_domains
     out, culprit = tmp_path / "run", ""
     if problem == "empty":
@@ -441,7 +442,7 @@ def test_bad_data_is_refused_before_training(two_domains, tmp_path, capsys, prob
     else:
         Image.new("RGB", (60, 80)).save(normal / "narrow.png")
         culprit = "narrow.png"
-    assert gen.cli.main(["train-augan", *train_command((adverse, normal), out)]) == 1
+    assert gen.cli.main(["train-augan", *train_command((adverse, normal), out, "--strict")]) == 1
     assert culprit in capsys.readouterr().err
     assert not (out / "metrics.jsonl").exists()
 
@@ -521,3 +522,59 @@ def test_a_run_may_start_from_another_runs_networks(two_domains, tmp_path):
         AUGANTrainer(tiny_settings(two_domains, tmp_path / "third", start_from=tmp_path / "nowhere"))
     with pytest.raises(BadSetting, match="do not fit"):
         AUGANTrainer(tiny_settings(two_domains, tmp_path / "third", start_from=tmp_path / "first", width=8))
+
+
+def test_broken_pictures_are_left_out_and_counted_in_the_records(two_domains, tmp_path, caplog):
+    (two_domains[0] / "broken.jpg").write_bytes(b"\xff\xd8 not a picture")
+    Image.new("RGB", (60, 80)).save(two_domains[0] / "narrow.png")
+    out = tmp_path / "run"
+    assert gen.cli.main(["train-augan", *train_command(two_domains, out, "--set=images=2")]) == 0
+    assert "broken.jpg" in caplog.text
+    assert "narrow.png" in caplog.text
+    export_model(out, tmp_path / "model")
+    for record in (out / "settings.json", tmp_path / "model" / "training.json"):
+        data = json.loads(record.read_text())["data"]
+        assert (data["adverse"]["count"], data["adverse"]["left_out"]) == (12, 2)
+        assert (data["normal"]["count"], data["normal"].get("left_out")) == (10, None)
+
+
+class TestALongerRun:
+    def test_it_ends_where_a_run_of_that_length_ends(self, two_domains, tmp_path):
+        """Without decay, the length leaves no trace in the weights."""
+        AUGANTrainer(tiny_settings(two_domains, tmp_path / "long", images=12, decay=0)).fit()
+        for images in (6, 12):
+            AUGANTrainer(tiny_settings(two_domains, tmp_path / "grown", images=images, decay=0)).fit()
+        assert_same_state(final_state(tmp_path / "long"), final_state(tmp_path / "grown"), rtol=0, atol=0)
+
+    def test_the_learning_rate_follows_the_new_length(self, two_domains, tmp_path, capsys):
+        AUGANTrainer(tiny_settings(two_domains, tmp_path, images=8, log_every=2)).fit()
+        AUGANTrainer(tiny_settings(two_domains, tmp_path, images=16, log_every=2)).fit()
+        assert (
+            "images 16 instead of 8: the learning rate goes on at 0.0002; it was 0.0001 last" in capsys.readouterr().out
+        )
+        lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+        rates = [1, 1, 1, 0.5, 1, 0.75, 0.5, 0.25]  # of steps that begin at 0, 2, 4, 6 of 8, then at 8 to 14 of 16
+        assert [line["lr"] for line in lines] == pytest.approx([2e-4 * rate for rate in rates])
+        assert json.loads((tmp_path / "settings.json").read_text())["settings"]["images"] == 16
+
+    def test_epochs_may_be_raised_too(self, two_domains, tmp_path):
+        for epochs, images in ((0.2, 2), (0.6, 6)):
+            AUGANTrainer(tiny_settings(two_domains, tmp_path, images=None, epochs=epochs)).fit()
+            assert final_state(tmp_path)["images_shown"] == images
+
+    def test_it_cannot_end_before_what_was_shown(self, two_domains, tmp_path):
+        AUGANTrainer(tiny_settings(two_domains, tmp_path, images=7)).fit()  # the last batch ends at 8
+        AUGANTrainer(tiny_settings(two_domains, tmp_path, images=7)).fit()
+        with pytest.raises(BadSetting, match=r"images, epochs: they ask for 6 images.* has been shown 8"):
+            AUGANTrainer(tiny_settings(two_domains, tmp_path, images=6)).fit()
+
+    def test_a_checkpoint_from_before_a_setting_goes_on(self, two_domains, tmp_path):
+        AUGANTrainer(tiny_settings(two_domains, tmp_path, images=4)).fit()
+        path = latest_checkpoint(tmp_path / "checkpoints")
+        state = load_checkpoint(path)
+        for name in ("decay", "strict", "warm_up"):
+            del state["settings"][name]
+        del state["extra"]["warm_up"]
+        torch.save(state, path)
+        AUGANTrainer(tiny_settings(two_domains, tmp_path, images=8)).fit()
+        assert final_state(tmp_path)["images_shown"] == 8

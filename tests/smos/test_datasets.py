@@ -105,7 +105,15 @@ class TestWhatIsWrongIsNamed:
     def test_a_broken_image(self, tmp_path: Path, domains: Path) -> None:
         root = Path(shutil.copytree(domains, tmp_path / "x"))
         (root / "art" / "disc" / "000.png").write_bytes(b"no picture")
-        with pytest.raises(BadInput, match=r"1 unreadable files.*\n.*art/disc/000.png"):
+        whole, rest = (load_domains(folder, 16, tmp_path / "cache") for folder in (domains, root))
+        assert len(rest.domains[0]) == len(whole.domains[0]) - 1
+        place = whole.domains[0].frames.paths.index(domains / "art" / "disc" / "000.png")
+        assert list(rest.domains[0].labels) == list(np.delete(whole.domains[0].labels, place))
+        with pytest.raises(BadInput, match=r"1 of \d+ pictures(.|\n)*art/disc/000.png"):
+            load_domains(root, 16, tmp_path / "cache", strict=True)
+        for picture in (root / "art" / "disc").iterdir():
+            picture.write_bytes(b"")
+        with pytest.raises(BadInput, match=r"art/disc: there is no image in this class folder"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_an_image_outside_the_classes(self, tmp_path: Path, domains: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,14 @@ import torch
 from gen import BadInput, BadSetting
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from gen.training.loop import constant_then_linear
-from gen.training.settings import TrainerSettings, check_same_run, make_settings, parse_overrides
+from gen.training.settings import (
+    TrainerSettings,
+    as_record,
+    check_same_run,
+    check_same_settings,
+    make_settings,
+    parse_overrides,
+)
 
 
 def test_the_last_two_are_kept_and_the_pointer_names_the_last(tmp_path):
@@ -43,6 +51,18 @@ def test_the_learning_rate_is_constant_for_half_and_then_falls_to_zero():
     assert [constant_then_linear(p / 10) for p in range(11)] == pytest.approx([1, 1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0])
 
 
+@pytest.mark.parametrize(
+    ("decay", "shares"),
+    [
+        (0.0, [1] * 11),
+        (0.4, [1, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25, 0]),
+        (1.0, [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0]),
+    ],
+)
+def test_it_falls_in_the_last_share_of_the_run(decay, shares):
+    assert [constant_then_linear(p / 10, decay) for p in range(11)] == pytest.approx(shares)
+
+
 def test_settings_from_layers_and_strings():
     s = make_settings(TrainerSettings, {"out": "a", "lr": 1e-3}, parse_overrides(["lr=2e-4", "images=null", "seed=3"]))
     assert (s.lr, s.images, s.seed) == (2e-4, None, 3)
@@ -56,3 +76,17 @@ def test_a_resumed_run_may_change_only_what_the_weights_do_not_depend_on():
     check_same_run({"lr": 1, "preset": "none"}, {"lr": 1, "preset": "faces64"}, may_change)  # a label
     with pytest.raises(BadSetting, match="lr"):
         check_same_run({"lr": 1}, {"lr": 2}, may_change)
+
+
+def test_a_record_from_before_a_setting_had_its_default():
+    """`compile` may change, `channels_last` may not; the first record knows neither of them, nor `images`."""
+    settings = make_settings(TrainerSettings, {"out": "a", "images": 7})
+    old = {k: v for k, v in as_record(settings).items() if k not in ("channels_last", "compile", "images")}
+    may_change = TrainerSettings.may_change
+    check_same_settings(old, settings, may_change)
+    with pytest.raises(BadSetting, match="channels_last: the run in this folder was begun with True, not False"):
+        check_same_settings(old, replace(settings, channels_last=False), may_change)
+    with pytest.raises(BadSetting, match="images: the run in this folder was begun with None, not 7"):
+        check_same_settings(old, settings, may_change - {"images"})
+    with pytest.raises(BadSetting, match="depth"):
+        check_same_settings(old | {"depth": 3}, settings, may_change)

@@ -1,5 +1,10 @@
 """Frames in a cache, drawn by number."""
 
+import json
+import os
+from io import BytesIO
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +12,7 @@ from PIL import Image
 
 from gen import BadInput
 from gen.training.data import UnpairedData, load_frames, match_pairs
-from tests.conftest import street
+from tests.conftest import DATA, street
 
 CPU = torch.device("cpu")
 
@@ -34,12 +39,93 @@ def test_the_cache_is_used_again_until_a_file_changes(two_domains, tmp_path):
     assert (load_frames("adverse", two_domains[0], cache, 40, (32, 48)).frame(0) == 77).all()
 
 
-def test_all_unreadable_files_are_named_at_once(two_domains, tmp_path):
-    for name in ("x.jpg", "y.png"):
-        (two_domains[0] / name).write_bytes(b"nothing")
-    with pytest.raises(BadInput, match=r"2 unreadable(.|\n)*x\.jpg(.|\n)*y\.png"):
-        load_frames("adverse", two_domains[0], tmp_path / "cache", 40, (32, 48))
-    assert not list((tmp_path / "cache").iterdir())
+def truncated_jpeg() -> bytes:
+    """The first half of a picture, as a broken download or a full disk leaves it."""
+    whole = BytesIO()
+    Image.fromarray(street(np.random.default_rng(7), 80, 128, True)).save(whole, "JPEG", quality=95)
+    return whole.getvalue()[: len(whole.getvalue()) // 2]
+
+
+def narrow_png() -> bytes:
+    """Sound, but at 40 rows 24 columns wide."""
+    whole = BytesIO()
+    Image.new("RGB", (48, 80)).save(whole, "PNG")
+    return whole.getvalue()
+
+
+BROKEN = {"truncated": truncated_jpeg(), "empty": b"", "text": b"<html>404 Not Found</html>", "narrow": narrow_png()}
+
+
+class TestLeftOut:
+    def load(self, folder: Path, cache: Path, **more):
+        return load_frames("adverse", folder, cache, 40, (32, 48), **more)
+
+    @pytest.mark.parametrize("kind", BROKEN)
+    def test_a_picture_that_cannot_be_used_is_named_and_the_others_are_as_without_it(
+        self, two_domains, tmp_path, caplog, kind
+    ):
+        without = self.load(two_domains[0], tmp_path / "one")
+        (two_domains[0] / "005b.jpg").write_bytes(BROKEN[kind])
+        frames = self.load(two_domains[0], tmp_path / "two")
+        assert "1 of 13 pictures cannot be used and are left out" in caplog.text
+        assert "005b.jpg: " in caplog.text
+        assert list(frames.left_out) == [two_domains[0] / "005b.jpg"]
+        assert frames.summary() == without.summary() | {"left_out": 1}
+        assert "left_out" not in without.summary()  # as in the records of earlier runs
+        assert frames.paths == without.paths
+        for index in range(12):
+            assert torch.equal(frames.frame(index), without.frame(index))
+
+    @pytest.mark.parametrize("kind", BROKEN)
+    def test_strict_refuses_also_what_a_cache_left_out(self, two_domains, tmp_path, kind):
+        (two_domains[0] / "x.jpg").write_bytes(BROKEN[kind])
+        (two_domains[0] / "y.png").write_bytes(BROKEN[kind])
+        for _ in range(2):
+            with pytest.raises(BadInput, match=r"2 of 14 pictures(.|\n)*--strict(.|\n)*x\.jpg: (.|\n)*y\.png: "):
+                self.load(two_domains[0], tmp_path / "cache", strict=True)
+            assert len(self.load(two_domains[0], tmp_path / "cache")) == 12
+
+    def test_the_cache_holds_until_the_file_is_repaired(self, two_domains, tmp_path):
+        (two_domains[0] / "x.jpg").write_bytes(truncated_jpeg())
+        self.load(two_domains[0], tmp_path)
+        written = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+        assert len(self.load(two_domains[0], tmp_path)) == 12
+        assert written == {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+        Image.new("RGB", (128, 80), (9, 9, 9)).save(two_domains[0] / "x.jpg")
+        frames = self.load(two_domains[0], tmp_path)
+        assert len(frames) == 13
+        assert not frames.left_out
+        assert (frames.frame(12) == 9).all()
+
+    def test_the_cache_serves_another_crop(self, two_domains, tmp_path):
+        (two_domains[0] / "narrow.png").write_bytes(narrow_png())
+        assert len(self.load(two_domains[0], tmp_path)) == 12
+        files = set(tmp_path.iterdir())
+        assert len(load_frames("adverse", two_domains[0], tmp_path, 40, (32, 24))) == 13
+        assert set(tmp_path.iterdir()) == files
+
+    def test_the_index_of_sound_pictures_holds_sizes_alone(self, two_domains, tmp_path):
+        """As it did before pictures were left out, so that the caches of older runs serve."""
+        self.load(two_domains[0], tmp_path)
+        index = next(tmp_path.glob("*.json"))
+        assert json.loads(index.read_text()) == [[40, 64]] * 12
+
+    def test_a_folder_of_nothing_else_is_an_error(self, tmp_path):
+        (tmp_path / "night").mkdir()
+        for place in range(30):
+            (tmp_path / "night" / f"{place:02d}.jpg").write_bytes(b"")
+        with pytest.raises(BadInput, match=r"none of its 30 pictures can be used(.|\n)*00\.jpg(.|\n)*and 10 more"):
+            self.load(tmp_path / "night", tmp_path / "cache")
+
+    def test_a_picture_found_in_the_wild(self, two_domains, tmp_path):
+        """The case that a user of another tool reported; it needs the folder of cases beside the data."""
+        case = DATA.parent / "cases" / "damaged-training-picture" / "trunc.jpg"
+        if not case.is_file():
+            pytest.skip(f"no {case}")
+        os.symlink(case, two_domains[0] / "trunc.jpg")
+        frames = self.load(two_domains[0], tmp_path)
+        assert len(frames) == 12
+        assert "truncated" in frames.left_out[two_domains[0] / "trunc.jpg"]
 
 
 def unpaired(two_domains, cache, seed=0) -> UnpairedData:
@@ -138,6 +224,30 @@ class TestPairs:
     def test_a_frame_without_its_day_is_told(self, rendered):
         (rendered / "day" / "1.png").unlink()
         with pytest.raises(BadInput, match=r"1\.png: .*day holds no frame named 1"):
+            self.pairs(rendered, 0.1)
+
+    def test_a_pair_goes_with_its_broken_frame(self, rendered, caplog):
+        """Day 1 is that of a night and of a rain; the night of day 2 is broken, its rain is not."""
+        (rendered / "day" / "1.png").write_bytes(b"")
+        (rendered / "adverse" / "night" / "2.png").write_bytes(truncated_jpeg())
+        pairs = self.pairs(rendered, 0.1)
+        assert [p.relative_to(rendered / "adverse").as_posix() for p in pairs.adverse.paths] == [
+            "night/0.png",
+            "rain/2.png",
+        ]
+        assert [p.name for p in pairs.normal.paths] == ["0.png", "2.png"]
+        assert pairs.adverse.summary()["left_out"] == 3
+        assert pairs.normal.summary()["left_out"] == 1
+        assert "rain/1.png: its partner" in caplog.text
+        for place in range(2):  # blue is 40 times the number, and by day 7 more
+            assert (pairs.normal.frame(place)[2] - pairs.adverse.frame(place)[2] == 7).all()
+
+    def test_no_pair_left_is_an_error(self, rendered):
+        for name in "012":
+            (rendered / "adverse" / "night" / f"{name}.png").unlink()
+        for name in "12":
+            (rendered / "day" / f"{name}.png").write_bytes(b"")
+        with pytest.raises(BadInput, match="none of its 2 pictures can be used"):
             self.pairs(rendered, 0.1)
 
     def test_another_shape_is_told(self, rendered):

@@ -1,0 +1,71 @@
+"""What a run begins with: the networks of another run, or the generators of a model folder or of shipped weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gen import weights
+from gen.augan.networks import AUGANGenerator
+from gen.errors import BadInput, BadSetting
+from gen.training.checkpoints import latest_checkpoint
+
+SIZES = ("load_height", "crop")
+"""Settings that a model's training is a good default for, beside those that shape its networks."""
+
+A2B, B2A = "adverse_to_normal", "normal_to_adverse"
+
+
+def is_run(start: Path) -> bool:
+    """Whether `start` is a run directory with a checkpoint; if not, it is taken for a model."""
+    return latest_checkpoint(start / "checkpoints") is not None
+
+
+def find_model(start: Path) -> str:
+    """The folder or hub id of the model. Raises `BadSetting` where there is neither a model nor a run."""
+    try:
+        return weights.resolve(start)
+    except BadInput as error:
+        raise BadSetting(f"start_from={start}: no checkpoint of a run lies there, and no model. {error}") from error
+
+
+def network_settings(start: Path) -> dict[str, Any]:
+    """The settings that the model's generators were shaped by. Raises `BadSetting` where there is no such model."""
+    folder = find_model(start)
+    try:
+        config: Any = AUGANGenerator.load_config(folder, subfolder=A2B)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadSetting(f"start_from={start}: its {A2B} cannot be loaded ({reason})") from error
+    with torch.device("meta"):  # the shape alone; what an older config does not say has the default
+        shape = AUGANGenerator.from_config(config).settings()  # pyright: ignore[reportAttributeAccessIssue]
+    del shape["reconstruction"]  # decoders of training alone, which no model folder holds
+    blocks = shape.pop("transfer_blocks")
+    return shape | ({"transfer": True, "transfer_blocks": blocks} if blocks else {"transfer": False})
+
+
+def size_settings(start: Path) -> dict[str, Any]:
+    """The sizes that the model was trained at, where its record lies beside it."""
+    record = Path(find_model(start)) / "training.json"
+    settings = json.loads(record.read_text())["settings"] if record.is_file() else {}
+    return {name: settings[name] for name in SIZES if name in settings}
+
+
+def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> None:
+    """Give both generators the model's weights; their reconstruction decoders, which no model folder holds, stay.
+
+    Raises `BadSetting` for a model of another shape, or without both directions.
+    """
+    folder = find_model(start)
+    for name, own in ((A2B, a2b), (B2A, b2a)):
+        try:
+            model = AUGANGenerator.from_pretrained(folder, subfolder=name, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise BadSetting(f"start_from={start}: its {name}, which is needed, cannot be loaded ({reason})") from error
+        theirs = model.settings()
+        for setting, value in own.settings().items():
+            if setting != "reconstruction" and theirs[setting] != value:
+                raise BadSetting(f"{setting}: {theirs[setting]!r} in start_from={start}, {name}, but {value!r} here.")
+        own.load_state_dict({**own.state_dict(), **model.state_dict()})
