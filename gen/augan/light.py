@@ -6,6 +6,8 @@ convolution over places, one over channels) and most of them work at an eighth o
 the frame; pixels are folded into channels at the door, and unfolded on the way out.
 """
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from gen.augan.norm import InstanceNorm
@@ -59,11 +61,11 @@ def blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(SeparableBlock(channels), HalfSize(channels, count)) if count else nn.Sequential()
 
 
-def encoder(width: int, count: int) -> nn.Sequential:
-    """RGB (B, 3, H, W) -> features (B, 4 width, H/4, W/4)."""
+def encoder(width: int, count: int, channels: int) -> nn.Sequential:
+    """Picture (B, channels, H, W) -> features (B, 4 width, H/4, W/4)."""
     return nn.Sequential(
         nn.PixelUnshuffle(2),
-        nn.Conv2d(12, 2 * width, 3, padding=1, bias=False),
+        nn.Conv2d(4 * channels, 2 * width, 3, padding=1, bias=False),
         InstanceNorm(2 * width),
         nn.ReLU(inplace=True),
         nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1, bias=False),
@@ -86,3 +88,13 @@ def upsample(channels: int) -> nn.Sequential:
 def to_image(width: int, channels: int) -> nn.Sequential:
     """Half-size features (B, 2 width, H/2, W/2) -> (B, channels, H, W), without the last non-linearity."""
     return nn.Sequential(nn.Conv2d(2 * width, 4 * channels, 3, padding=1, bias=False), nn.PixelShuffle(2))
+
+
+def smooth_shuffles(network: nn.Module) -> None:
+    """Give the four pixels that a channel is unfolded into equal weights to begin with, so that there is no grid."""
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            for conv, after in pairwise(module):
+                if isinstance(conv, nn.Conv2d) and isinstance(after, nn.PixelShuffle):
+                    fours = conv.weight.data.unflatten(0, (-1, 4))
+                    fours[:, 1:] = fours[:, :1]

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from gen.augan import light
+from gen.augan.exposure import ExposureCurve, compose
 from gen.augan.norm import InstanceNorm
 from gen.training.projected import ProjectedHeads
 
@@ -49,11 +51,11 @@ def residual_blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
 
 
-def encoder(width: int, blocks: int) -> nn.Sequential:
-    """RGB (B, 3, H, W) -> features (B, 4 width, H/4, W/4)."""
+def encoder(width: int, blocks: int, channels: int = 3) -> nn.Sequential:
+    """Picture (B, channels, H, W) -> features (B, 4 width, H/4, W/4)."""
     return nn.Sequential(
         nn.ReflectionPad2d(3),
-        nn.Conv2d(3, width, 7, bias=False),
+        nn.Conv2d(channels, width, 7, bias=False),
         InstanceNorm(width),
         nn.ReLU(inplace=True),
         nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=False),
@@ -87,23 +89,26 @@ def to_image(width: int, channels: int) -> nn.Sequential:
 
 
 class Decoder(nn.Module):
-    """Features (B, 4 width, H/4, W/4) -> image (B, 3, H, W) in [-1, 1]."""
+    """Features (B, 4 width, H/4, W/4) -> image (B, 3, H, W) in [-1, 1], or, if it `composes`, maps (B, 6, H, W)."""
 
-    def __init__(self, width: int, blocks: int, upsampling: Upsampling, design: Design) -> None:
+    def __init__(self, width: int, blocks: int, upsampling: Upsampling, design: Design, composes: bool = False) -> None:
         super().__init__()
+        channels = 6 if composes else 3
         if design == "light":
             self.blocks = light.blocks(4 * width, blocks)
             self.up1 = light.upsample(4 * width)
             self.up2 = nn.Sequential()
-            self.to_rgb = nn.Sequential(*light.to_image(width, 3), nn.Tanh())
-            return
-        self.blocks = residual_blocks(4 * width, blocks)
-        self.up1 = upsample(4 * width, upsampling)
-        self.up2 = upsample(2 * width, upsampling)
-        self.to_rgb = nn.Sequential(*to_image(width, 3), nn.Tanh())
+            self.to_rgb = light.to_image(width, channels)
+        else:
+            self.blocks = residual_blocks(4 * width, blocks)
+            self.up1 = upsample(4 * width, upsampling)
+            self.up2 = upsample(2 * width, upsampling)
+            self.to_rgb = to_image(width, channels)
+        if not composes:
+            self.to_rgb.append(nn.Tanh())
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Returns the image and `d1`, the half-resolution features that the uncertainty head reads.
+        """Returns the image or the maps, and `d1`, the half-resolution features that the uncertainty head reads.
 
         `noise` (2, B, 4 width, H/4, W/4), only given in training and only to reconstruction, is added before and
         after the first block.
@@ -134,7 +139,8 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
     """One direction: encoder, T-net (adverse -> normal only), decoder, uncertainty head, reconstruction decoder.
 
     Sizes must be multiples of `multiple`; `gen.media.resize.pad_to_multiple` makes them so. `reconstruction=False`
-    leaves out the decoder that only training needs. `design`: see `gen.augan.light`.
+    leaves out the decoder that only training needs. `design`: see `gen.augan.light`. `exposure`: strength of the curve
+    under which the frame itself is the ground of its translation, see `gen.augan.exposure`; 0: there is no such ground.
     """
 
     @register_to_config
@@ -147,13 +153,21 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         reconstruction: bool = True,
         upsampling: Upsampling = "deconv",
         design: Design = "published",
+        exposure: float = 0.0,
     ) -> None:
         super().__init__()
-        self.encoder, self.transfer = _encoder_and_transfer(width, blocks, transfer_blocks, design)
-        self.decoder = Decoder(width, blocks, upsampling, design)
+        self.curve = ExposureCurve(exposure) if exposure else None
+        self.encoder, self.transfer = _encoder_and_transfer(
+            width, blocks, transfer_blocks, design, channels=6 if exposure else 3
+        )
+        self.decoder = Decoder(width, blocks, upsampling, design, composes=bool(exposure))
         self.reconstructor = Decoder(width, blocks, upsampling, design) if reconstruction else None
         self.head = _uncertainty_head(width, upsampling, design) if uncertainty else None
         initialise(self)
+        light.smooth_shuffles(self)
+        if exposure:  # begin with the ground itself, or nearly so
+            for parameter in self.decoder.to_rgb.parameters():
+                parameter.data.mul_(0.1)
 
     @property
     def multiple(self) -> int:
@@ -162,11 +176,19 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
 
     def forward(self, image: Tensor, transfer: bool = True, uncertainty: bool = True) -> Translation:
         """Image (B, 3, H, W) in [-1, 1] -> `Translation`; `transfer`, `uncertainty`: use the T-net, the head."""
-        features = self.encoder(image)
+        features = self.encoder(self.seen(image))
         transferred = self.transfer(features) if transfer else features
-        translated, d1 = self.decoder(transferred)
+        decoded, d1 = self.decoder(transferred)
         log_scale = self.head(d1) if uncertainty and self.head is not None else None
-        return Translation(translated, features, transferred, log_scale)
+        return Translation(self.composed(image, decoded), features, transferred, log_scale)
+
+    def seen(self, image: Tensor) -> Tensor:
+        """What the encoder sees of an image: itself, and itself under the exposure curve where there is one."""
+        return image if self.curve is None else torch.cat([image, self.curve(image)], dim=1)
+
+    def composed(self, image: Tensor, decoded: Tensor) -> Tensor:
+        """What the decoder made of an image -> the translation."""
+        return decoded if self.curve is None else compose(self.curve(image), decoded)
 
     def settings(self) -> dict[str, Any]:
         """The arguments that make a generator of this shape."""
@@ -180,11 +202,11 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
 
 
 def _encoder_and_transfer(
-    width: int, blocks: int, transfer_blocks: int, design: Design
+    width: int, blocks: int, transfer_blocks: int, design: Design, channels: int
 ) -> tuple[nn.Sequential, nn.Sequential]:
     if design == "light":
-        return light.encoder(width, blocks), light.blocks(4 * width, transfer_blocks)
-    return encoder(width, blocks), residual_blocks(4 * width, transfer_blocks)
+        return light.encoder(width, blocks, channels), light.blocks(4 * width, transfer_blocks)
+    return encoder(width, blocks, channels), residual_blocks(4 * width, transfer_blocks)
 
 
 def _uncertainty_head(width: int, upsampling: Upsampling, design: Design) -> nn.Sequential:

@@ -29,12 +29,14 @@ def translate_in_strips(generator: AUGANGenerator, image: Tensor, rows: int) -> 
     def run(module: nn.Module, x: Tensor) -> Tensor:
         return _run(module, x, rows, device)
 
-    features = run(generator.encoder, image.to("cpu", dtype))
+    image = image.to(device, dtype)  # three channels, or six: small beside the feature maps
+    features = run(generator.encoder, generator.seen(image).cpu())
     transferred = run(generator.transfer, features)
     decoder = generator.decoder
     d1 = run(decoder.up1, run(decoder.blocks, transferred))
     log_scale = run(generator.head, d1) if generator.head is not None else None
-    return Translation(run(decoder.to_rgb, run(decoder.up2, d1)), features, transferred, log_scale)
+    decoded = run(decoder.to_rgb, run(decoder.up2, d1))
+    return Translation(generator.composed(image, decoded.to(device)).cpu(), features, transferred, log_scale)
 
 
 def _run(module: nn.Module, x: Tensor, rows: int, device: torch.device) -> Tensor:

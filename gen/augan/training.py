@@ -80,6 +80,10 @@ class AUGANSettings(TrainerSettings):
     """In the published design. deconv: transposed convolutions, as published; resize: nearest and convolution, no
     checkerboard."""
 
+    exposure: float = 0.0
+    """Strength k of the curve ln(1 + k x) / ln(1 + k) that brightens a frame, to be the ground of its translation to
+    normal; the other way takes the inverse. 30 suits nights; near 0: the frame as it is; 0: no ground, as published."""
+
     transfer: bool = True
     """Contribution 1: the feature transfer network (T-net) in the adverse -> normal generator."""
     transfer_blocks: Positive = 4
@@ -145,10 +149,11 @@ class GeneratorPair(nn.Module):
         super().__init__()
         s = settings
         separate = s.reconstruction == "separate"
+        shape = {"reconstruction": separate, "upsampling": s.upsampling, "design": s.design}
         self.a2b = AUGANGenerator(
-            s.width, s.blocks, s.transfer_blocks if s.transfer else 0, s.uncertainty, separate, s.upsampling, s.design
+            s.width, s.blocks, s.transfer_blocks if s.transfer else 0, s.uncertainty, exposure=s.exposure, **shape
         )
-        self.b2a = AUGANGenerator(s.width, s.blocks, 0, False, separate, s.upsampling, s.design)
+        self.b2a = AUGANGenerator(s.width, s.blocks, 0, False, exposure=-s.exposure, **shape)
         self.separate = separate
         self.transfer_in_normal_cycle = s.transfer_in_normal_cycle
 
