@@ -149,7 +149,7 @@ class GeneratorPair(nn.Module):
         super().__init__()
         s = settings
         separate = s.reconstruction == "separate"
-        shape = {"reconstruction": separate, "upsampling": s.upsampling, "design": s.design}
+        shape: dict[str, Any] = {"reconstruction": separate, "upsampling": s.upsampling, "design": s.design}
         self.a2b = AUGANGenerator(
             s.width, s.blocks, s.transfer_blocks if s.transfer else 0, s.uncertainty, exposure=s.exposure, **shape
         )

@@ -105,7 +105,10 @@ def test_a_missing_model_names_those_at_hand():
         AUGANPipeline.from_pretrained("no-such-model")
 
 
-@pytest.mark.parametrize("shape", [{"upsampling": "deconv"}, {"upsampling": "resize"}, {"design": "light"}])
+@pytest.mark.parametrize(
+    "shape",
+    [{"upsampling": "deconv"}, {"upsampling": "resize"}, {"design": "light"}, {"design": "light", "exposure": 30.0}],
+)
 @pytest.mark.parametrize("rows", [3, 8, 1000])
 def test_strips_equal_the_whole_frame(shape, rows):
     """To a tenth of a grey level; the bound asked for is one."""

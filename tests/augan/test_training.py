@@ -214,6 +214,8 @@ def test_a_resumed_run_must_be_the_same_run(two_domains, tmp_path):
         ({"adversary": "projected", "crop": [64, 64]}, None),
         ({"adversary": "both", "crop": [64, 64], "design": "light"}, None),
         ({"augment": True}, None),
+        ({"exposure": 30.0}, None),
+        ({"design": "light", "exposure": 0.01}, None),
         ({"perceptual_weight": 1.0, "crop": [64, 64]}, None),
     ],
 )
