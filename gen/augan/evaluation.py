@@ -141,8 +141,7 @@ def measure(settings: EvaluateSettings, model: Path, device: torch.device, out: 
     rendered = score_rendered(pipes, settings, out) if settings.rendered else {}
     clip = score_clip(pipes, settings, there.tone) if settings.clip else {}
     if settings.out is not None and there.translates:
-        picked = list_images(settings.adverse, SHEET_FRAMES)
-        contact_sheet(picked, there.contestants, mapper(pipes["model"], settings)).save(out / SHEET_NAME, quality=90)
+        save_sheet(out / SHEET_NAME, settings.adverse, there.contestants, pipes["model"], there.resolution)
     there.run(adverse)
     back.run(normal)
     result: dict[str, Any] = {"spaces": spaces(judges, folders)}
@@ -219,10 +218,18 @@ def contestants(
     return rows | {name: translate(pipe) for name, pipe in pipes.items()}
 
 
-def mapper(pipe: AUGANPipeline, settings: EvaluateSettings) -> Callable[[Tensor], Tensor | None]:
-    """Frames -> the model's uncertainty map in grey levels (B, H, W); none without a head."""
-    resolution = parse_resolution(settings.resolution)
-    return lambda frames: pipe.translate_frames(frames, "adverse_to_normal", resolution=resolution)[1]
+def save_sheet(
+    path: Path, frames: Path, rows: dict[str, Translate], pipe: AUGANPipeline, resolution: Resolution
+) -> None:
+    """A contact sheet of some frames of a folder by all of `rows`, the model (`pipe`) last, with its map."""
+
+    def model(frame: Tensor) -> tuple[Tensor, Tensor | None]:
+        return pipe.translate_frames(frame, "adverse_to_normal", resolution=resolution)
+
+    others = {name: row for name, row in rows.items() if name != "model"}
+    sheet = contact_sheet(list_images(frames, SHEET_FRAMES), others, model)
+    with write_atomically(path) as partial:
+        sheet.save(partial, quality=90)
 
 
 def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, out: Path) -> dict[str, Any]:
@@ -243,13 +250,13 @@ def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, 
         if not day.is_file():
             raise BadInput(f"{path}: its clear day should be {day}, and there is no such file.")
     tone = rivals.tone(read_batches(days, settings.batch))
-    rows = contestants(pipes, "adverse_to_normal", tone, parse_resolution(settings.resolution))
+    resolution = parse_resolution(settings.resolution)
+    rows = contestants(pipes, "adverse_to_normal", tone, resolution)
     for path, frame, day in zip(paths, read_batches(paths, 1), read_batches(days, 1), strict=True):
         scores = table.setdefault(path.parent.name, {})
         for name, picture in [("untouched", frame), *((name, row(frame)) for name, row in rows.items())]:
             scores.setdefault(name, PairedScores(perceptual)).add(picture, day)
-    sheet = contact_sheet(list_images(root / "adverse", SHEET_FRAMES), rows, mapper(pipes["model"], settings))
-    sheet.save(out / RENDERED_SHEET_NAME, quality=90)
+    save_sheet(out / RENDERED_SHEET_NAME, root / "adverse", rows, pipes["model"], resolution)
     return {
         "rendered": {weather: {name: s.numbers() for name, s in rows.items()} for weather, rows in table.items()},
         "perceptual_name": perceptual.title if perceptual is not None else None,
@@ -298,8 +305,8 @@ class Tally:
             for pipe in pipes.values():
                 pipe.generator(direction)  # raises where a model has but one direction, before hours are spent
         self.tone = rivals.tone(read_batches(target, settings.batch))
-        resolution = parse_resolution(settings.resolution)
-        self.contestants = contestants(pipes, direction, self.tone, resolution) if self.translates else {}
+        self.resolution: Resolution = parse_resolution(settings.resolution)
+        self.contestants = contestants(pipes, direction, self.tone, self.resolution) if self.translates else {}
         self.untouched = View(judges)
         self.translated = {name: View(judges) for name in self.contestants}
         self.doubt = Doubt()

@@ -19,17 +19,17 @@ HEAD, GAP = 16, 2
 
 def contact_sheet(
     paths: Sequence[Path],
-    columns: Mapping[str, Callable[[Tensor], Tensor]],
-    uncertainty: Callable[[Tensor], Tensor | None],
+    rivals: Mapping[str, Callable[[Tensor], Tensor]],
+    model: Callable[[Tensor], tuple[Tensor, Tensor | None]],
 ) -> Image.Image:
-    """One row a frame: source, its translation by each of `columns`, and the map where there is one.
+    """One row a frame: source, its translation by each rival and by the model, and the model's map where it has one.
 
-    Both kinds of functions take frames (1, H, W, 3) uint8; the map is in grey levels (1, H, W).
+    Every function takes frames (1, H, W, 3) uint8; the map is in grey levels (1, H, W).
     """
     rows: list[dict[str, Image.Image]] = []
     for frame in read_batches(paths, 1):
-        pictures = {"source": frame} | {name: column(frame) for name, column in columns.items()}
-        scale = uncertainty(frame)
+        pictures = {"source": frame} | {name: rival(frame) for name, rival in rivals.items()}
+        pictures["model"], scale = model(frame)
         if scale is not None:
             pictures["map"] = torch.from_numpy(colour_uncertainty(scale[0].numpy().astype(np.float32)))[None]
         rows.append({name: reduced(picture) for name, picture in pictures.items()})

@@ -48,21 +48,15 @@ def compare(rows: Record, space: str) -> dict[str, int]:
 
 
 def _summary(evaluation: Record, rows: Record) -> str:
-    deciding = clean(evaluation)
-    if not deciding:
+    outcomes = [compare(rows, space) for space in clean(evaluation)]
+    if not outcomes:
         return "No space can decide: the training of some row looked through each of them."
-    found: dict[int, dict[str, list[str]]] = {-1: {}, 0: {}, 1: {}}
-    for space in deciding:
-        for name, outcome in compare(rows, space).items():
-            found[outcome].setdefault(name, []).append(evaluation["spaces"][space]["title"])
-    if not found[-1] and not found[0]:
-        return "It beats the untouched frames and every rival, in every space that no loss used."
-    words = {-1: "It loses to", 0: "It is level with", 1: "It beats"}
-    return " ".join(f"{words[outcome]} {_listed(names)}." for outcome, names in found.items() if names)
-
-
-def _listed(rows: Mapping[str, list[str]]) -> str:
-    return _and([f"{NAMES[name]} (in {_and(titles)})" for name, titles in rows.items()])
+    worst = {name: min(outcome[name] for outcome in outcomes) for name in outcomes[0]}
+    for outcome, words in ((-1, "It loses to"), (0, "It is not clearly better than")):
+        names = [NAMES[name] for name, value in worst.items() if value == outcome]
+        if names:
+            return f"{words} {_and(names)}."
+    return "It beats the untouched frames and every rival."
 
 
 def _and(words: list[str]) -> str:
@@ -70,21 +64,26 @@ def _and(words: list[str]) -> str:
 
 
 def _space(evaluation: Record, rows: Record, space: str) -> str:
-    ratios = {name: rows[name]["distances"][space]["kernel_ratio"] for name in NAMES if name in rows}
-    others = ", ".join(f"{NAMES[name]} {ratio:.2f}" for name, ratio in ratios.items() if name != "untouched")
-    ours = rows["model"]["distances"][space]["kernel_ratio"]
+    outcomes = compare(rows, space)
+    ratios = {name: rows[name]["distances"][space]["kernel_ratio"] for name in (*outcomes, "model")}
+    others = ", ".join(f"{NAMES[name]} {ratios[name]:.2f}" for name in outcomes if name != "untouched")
+    parts = [
+        f"{words} {_and([NAMES[name] for name, outcome in outcomes.items() if outcome == value])}"
+        for value, words in ((-1, "it loses to"), (0, "it is level with"), (1, "it beats"))
+        if value in outcomes.values()
+    ]
     return (
-        f"In {evaluation['spaces'][space]['title']}'s space, which no loss used, the translation is at {ours:.2f} of "
-        f"the untouched frames' kernel distance ({others})."
+        f"In {evaluation['spaces'][space]['title']}'s space, which no training used, the translation is at "
+        f"{ratios['model']:.2f} of the untouched frames' kernel distance ({others}): {_and(parts)}."
     )
 
 
 def _vehicles(rows: Record) -> str:
     ours, before = rows["model"]["vehicles"], rows["untouched"]["vehicles"]
-    words = "fewer vehicles in it than" if ours < before else "no fewer vehicles in it than"
-    others = ", ".join(
-        f"{name} {rows[row]['vehicles']:.2f}"
-        for row, name in (*NAMES.items(), ("target", "real frames of the target"))
-        if row in rows
+    words = "fewer vehicles" if ours < before else "more vehicles" if ours > before else "as many vehicles"
+    named = (*list(NAMES.items())[1:], ("target", "real frames of the target"))
+    others = ", ".join(f"{name} {rows[row]['vehicles']:.2f}" for row, name in named if row in rows)
+    return (
+        f"The detector finds {words} in it {'as' if ours == before else 'than'} in the untouched frames: "
+        f"{ours:.2f} a frame (untouched {before:.2f}, {others})."
     )
-    return f"The detector finds {words} in the untouched frames: {ours:.2f} a frame ({others})."

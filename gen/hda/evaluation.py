@@ -134,6 +134,7 @@ def evaluate_table(settings: EvaluateSettings) -> dict[str, Any]:
     train_all(s, jobs)
     told = {**vars(s), "out": s.out.name, "source": Path(s.source).name, "hybrid": [_names(h) for h in s.hybrid]}
     results: dict[str, Any] = {"settings": told, "machine": machine(torch.device("cpu"))}
+    results["diversity"] = load_perceptual().title
     results["hybrids"] = {_names(h): score_hybrid(s, h, chosen) for h in s.hybrid}
     with write_atomically(s.out / "results.json") as partial:
         partial.write_text(json.dumps(results, indent=2))
@@ -259,7 +260,7 @@ class Scorer:
         return in_batches(self.edges, some)
 
     def _diversity(self, images: Tensor, most: int = 50) -> float:
-        """Intra-LPIPS (CDC, CVPR 2021): mean LPIPS between pictures that are nearest to the same reference."""
+        """Mean perceptual distance between pictures nearest to the same reference, as CDC (CVPR 2021) has intra-LPIPS."""
         see = self.perceptual.vectors
         vectors = in_batches(see, images)
         nearest = torch.cdist(vectors, in_batches(see, torch.cat(list(self.references.values())))).argmin(1)
@@ -354,8 +355,8 @@ def table(results: Mapping[str, Any]) -> str:
         f"Source `{s['source']}`, {s['seeds']} seeds, each run ended where the mean progress over the last ten steps "
         f"reached the target, or after {s['images']} samples (marked *). Scored on {s['samples']} latents that no run "
         f"has seen, by {s['judge']}; the loss used {', '.join(s['encoder'])}. Structure: SCS of {edges} edges with the "
-        f"source's pictures, for the first {EDGE_IMAGES}. Diversity: intra-LPIPS. Similarity: mean cosine with the "
-        f"references.",
+        f"source's pictures, for the first {EDGE_IMAGES}. Diversity: {results['diversity']} between pictures that are "
+        f"nearest to the same reference. Similarity: mean cosine with the references.",
     ]
     for hybrid, tables in results["hybrids"].items():
         for target, rows in tables.items():

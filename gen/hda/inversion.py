@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gen.hda.networks import StyleGAN2Generator
 
 PERCEPTUAL_SIZE = 256
-"""Pixels that pictures are enlarged or reduced to for LPIPS: smaller ones leave its network nothing to see."""
+"""Pixels that pictures are enlarged or reduced to for the perceptual distance: its network sees nothing in smaller."""
 
 
 def invert(
@@ -29,8 +29,8 @@ def invert(
 ) -> Tensor:
     """Images (B, 3, size, size) in [-1, 1] -> latents (B, w_dim), or (B, layers, w_dim) if `extended`.
 
-    `perceptual` is LPIPS; `progress(distance)` is called after every step. The noise maps that were found are
-    dropped: the adapted generator draws with those stored in it.
+    `perceptual` is from `load_perceptual`; `progress(distance)` is called after every step. The noise maps that were
+    found are dropped: the adapted generator draws with those stored in it.
     """
     device = images.device
     random = torch.Generator(device).manual_seed(seed)
@@ -73,7 +73,7 @@ def w_statistics(generator: StyleGAN2Generator, count: int = 4096) -> tuple[Tens
 
 
 def seen(images: Tensor) -> Tensor:
-    """At the size that LPIPS compares: (B, 3, 256, 256)."""
+    """At the size that is compared: (B, 3, 256, 256)."""
     if images.shape[-1] == PERCEPTUAL_SIZE:
         return images
     return F.interpolate(images, (PERCEPTUAL_SIZE, PERCEPTUAL_SIZE), mode="bilinear", antialias=True)

@@ -13,10 +13,14 @@ from PIL import Image
 
 from gen.augan.card import evaluation_command, results, write_card
 from gen.augan.evaluation import EvaluateSettings, Tally, evaluate, judge, parse_resolution, pick_device
+from gen.augan.judging import Judges
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
+from gen.augan.verdict import verdict
 from gen.errors import BadInput, BadSetting
+from gen.media.video import write_clip
 from gen.metrics.features import EfficientNetLite0Features
+from gen.weights import SHIPPED
 
 SHARED = Path(os.environ.get("GEN_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 DRIVING = SHARED / "driving"
@@ -51,10 +55,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("place")
     save_model(root / "model")
     save_model(root / "baseline", uncertainty=False, seed=1)
+    save_model(root / "other", seed=2)
+    (root / "other" / "training.json").write_text(json.dumps({"feature_networks": ["efficientnet-lite0"]}))
     for i, (name, count, brightness) in enumerate(
         [("night", 5, 25), ("day", 4, 120), ("more_day", 9, 120), ("more_night", 7, 25)]
     ):
         save_frames(root / name, count, brightness, seed=i)
+    for i, weather in enumerate(("night", "rain")):
+        save_frames(root / "rendered" / "adverse" / weather, 2, 25, seed=9 + i)
+        for j in range(2):
+            (root / "rendered" / "adverse" / weather / f"{j}.png").rename(
+                root / "rendered" / "adverse" / weather / f"{2 * i + j}.png"
+            )
+    save_frames(root / "rendered" / "day", 4, 120, seed=11)
+    draw = np.random.default_rng(0)
+    still = draw.integers(0, 50, (72, 128, 3)).astype(np.uint8)
+    write_clip(root / "clip.mp4", [still] * 4, rate=10)
     return root
 
 
@@ -67,7 +83,11 @@ def settings(place: Path) -> EvaluateSettings:
         normal=place / "day",
         adverse_reference=place / "more_night",
         normal_reference=place / "more_day",
-        features="efficientnet-lite0",
+        rival=(f"other={place / 'other'}",),
+        rendered=place / "rendered",
+        perceptual=SHIPPED / "squeezenet1_1" / "model.safetensors",
+        clip=place / "clip.mp4",
+        features=("squeezenet", "efficientnet-lite0"),
         batch=3,
         device="cpu",
     )
@@ -78,20 +98,69 @@ def result(settings: EvaluateSettings) -> dict[str, Any]:
     return evaluate(settings)
 
 
+ROWS = ["untouched", "gamma", "histogram", "baseline", "model", "other"]
+SPACES = ["squeezenet", "efficientnet-lite0"]
+
+
 class TestEvaluate:
     def test_rows_and_counts(self, result: dict[str, Any]) -> None:
-        names = ["untouched", "model", "baseline", "floor", "target"]
         counts = {
-            direction: [result[direction][name]["images"] for name in names]
+            direction: {name: row["images"] for name, row in result[direction].items()}
             for direction in ("adverse_to_normal", "normal_to_adverse")
         }
-        assert counts == {"adverse_to_normal": [5, 5, 5, 5, 4], "normal_to_adverse": [4, 4, 4, 4, 5]}
+        assert counts == {
+            "adverse_to_normal": dict.fromkeys([*ROWS, "floor"], 5) | {"target": 4},
+            "normal_to_adverse": dict.fromkeys([*ROWS, "floor"], 4) | {"target": 5},
+        }
+
+    @pytest.mark.parametrize("direction", ["adverse_to_normal", "normal_to_adverse"])
+    def test_every_row_is_measured_in_every_space(self, result: dict[str, Any], direction: str) -> None:
+        rows = result[direction]
+        assert list(result["spaces"]) == SPACES
+        for name in (*ROWS, "floor"):
+            for space in SPACES:
+                distance, untouched = (rows[row]["distances"][space] for row in (name, "untouched"))
+                assert distance["kernel_ratio"] == pytest.approx(distance["kernel"] / untouched["kernel"])
+                assert distance["frechet_ratio"] == pytest.approx(distance["frechet"] / untouched["frechet"])
+        assert rows["untouched"]["distances"]["squeezenet"]["kernel_std"] > 0
 
     def test_untouched_frames_are_farther_than_the_floor(self, result: dict[str, Any]) -> None:
         for direction in ("adverse_to_normal", "normal_to_adverse"):
+            floor = result[direction]["floor"]["distances"]["efficientnet-lite0"]
+            assert floor["frechet_ratio"] < 1
+            assert floor["kernel_ratio"] < 1
+
+    def test_rivals_have_the_brightness_of_the_target(self, result: dict[str, Any]) -> None:
+        for direction in ("adverse_to_normal", "normal_to_adverse"):
             rows = result[direction]
-            assert rows["untouched"]["frechet"] > rows["floor"]["frechet"]
-            assert rows["untouched"]["kernel"] > rows["floor"]["kernel"]
+            assert rows["gamma"]["luma"] == pytest.approx(rows["target"]["luma"], abs=1)
+            assert rows["histogram"]["luma"] == pytest.approx(rows["target"]["luma"], abs=12)
+
+    def test_a_space_that_a_training_used_is_told(self, result: dict[str, Any]) -> None:
+        used = {name: space["used_by"] for name, space in result["spaces"].items()}
+        assert used == {"squeezenet": [], "efficientnet-lite0": ["other"]}
+
+    def test_a_still_clip_does_not_flicker(self, result: dict[str, Any]) -> None:
+        rows = result["adverse_to_normal"]
+        assert result["clip"]["frames"] == 4
+        for name in ROWS[1:]:
+            assert rows[name]["flicker"] == pytest.approx(0, abs=0.5)
+            assert rows[name]["flicker"] == result["clip"]["flicker"][name]["added_warp_error"]
+        assert "flicker" not in rows["untouched"]
+
+    def test_rendered_pairs_by_weather_and_row(self, result: dict[str, Any]) -> None:
+        assert {weather: list(rows) for weather, rows in result["rendered"].items()} == {"night": ROWS, "rain": ROWS}
+        night = result["rendered"]["night"]
+        assert night["gamma"]["psnr"] > night["untouched"]["psnr"]
+        assert night["untouched"]["perceptual"] > 0
+        assert result["perceptual_name"] == "perceptual distance (SqueezeNet, unweighted)"
+
+    def test_the_models_folder_gets_rendered_pictures_only(self, result: dict[str, Any], place: Path) -> None:
+        assert [p.name for p in (place / "model").glob("*.jpg")] == ["rendered.jpg"]
+        with Image.open(place / "model" / "rendered.jpg") as sheet:
+            columns = 8  # source, two trivial rivals, baseline, the other model, the model, its map
+            assert sheet.width == (columns - 1) * 258
+            assert sheet.height == 16 + 4 * (144 + 2)
 
     def test_brightness_is_that_of_the_frames(self, result: dict[str, Any]) -> None:
         rows = result["adverse_to_normal"]
@@ -107,26 +176,43 @@ class TestEvaluate:
     def test_is_what_the_file_says(self, result: dict[str, Any], place: Path) -> None:
         assert json.loads((place / "model" / "evaluation.json").read_text(encoding="utf-8")) == result
 
-    def test_record_names_features_versions_machine_and_no_home(self, result: dict[str, Any]) -> None:
-        assert result["frechet_name"] == "Fréchet distance (EfficientNet-Lite0)"
-        assert result["settings"]["features"] == "efficientnet-lite0"
+    def test_record_names_features_versions_machine_and_no_home(self, result: dict[str, Any], place: Path) -> None:
+        assert result["spaces"]["efficientnet-lite0"]["frechet_name"] == "Fréchet distance (EfficientNet-Lite0)"
+        assert result["settings"]["features"] == SPACES
         assert torch.__version__.startswith(result["versions"]["torch"])
         assert result["machine"]["cpu"]
         assert not any(os.path.isabs(str(value)) for value in result["settings"].values())
+        assert result["settings"]["rival"] == [f"other={os.path.relpath(place / 'other')}"]
 
     def test_again_gives_the_same_numbers(
         self, settings: EvaluateSettings, result: dict[str, Any], tmp_path: Path
     ) -> None:
-        again = evaluate(dataclasses.replace(settings, baseline=None, out=tmp_path / "elsewhere"))
+        short = dataclasses.replace(
+            settings,
+            baseline=None,
+            rival=(),
+            rendered=None,
+            clip=None,
+            direction="adverse_to_normal",
+            out=tmp_path / "elsewhere",
+        )
+        again = evaluate(short)
         assert again["uncertainty"] == pytest.approx(result["uncertainty"])
-        assert again["adverse_to_normal"]["model"] == pytest.approx(result["adverse_to_normal"]["model"])
-        assert (tmp_path / "elsewhere" / "evaluation.json").is_file()
+        for name in ("untouched", "gamma", "histogram", "model", "floor"):
+            for space in SPACES:
+                before, after = (r["adverse_to_normal"][name]["distances"][space] for r in (result, again))
+                assert after == pytest.approx(before)
+        assert "normal_to_adverse" not in again
+        assert sorted(p.name for p in (tmp_path / "elsewhere").iterdir()) == ["evaluation.json", "sheet.jpg"]
 
     def test_limit_and_a_model_without_a_head(self, settings: EvaluateSettings, place: Path, tmp_path: Path) -> None:
         short = dataclasses.replace(
             settings,
             model=str(place / "baseline"),
             baseline=None,
+            rival=(),
+            rendered=None,
+            clip=None,
             normal_reference=None,
             limit=2,
             out=tmp_path,
@@ -160,7 +246,15 @@ class TestErrors:
     def test_a_model_with_one_direction_is_refused_at_the_start(self, settings: EvaluateSettings) -> None:
         one = AUGANPipeline(AUGANGenerator(width=4, blocks=1, transfer_blocks=1), None)
         with pytest.raises(BadSetting, match="normal_to_adverse"):
-            Tally("normal_to_adverse", {"model": one}, EfficientNetLite0Features(), settings)
+            Tally("normal_to_adverse", {"model": one}, Judges([EfficientNetLite0Features()]), settings, [])
+
+    @pytest.mark.parametrize(
+        ("rival", "message"),
+        [("other", "not name=FOLDER"), ("=x", "not name=FOLDER"), ("gamma=x", "already"), ("model=x", "already")],
+    )
+    def test_a_rival_without_a_name_of_its_own(self, settings: EvaluateSettings, rival: str, message: str) -> None:
+        with pytest.raises(BadSetting, match=message):
+            evaluate(dataclasses.replace(settings, rival=(rival,)))
 
 
 class TestDoubt:
@@ -196,12 +290,20 @@ class TestCard:
     def test_says_what_the_records_say(self, trained: Path, result: dict[str, Any]) -> None:
         card = write_card(trained).read_text(encoding="utf-8")
         rows = result["adverse_to_normal"]
+        clean, used = (rows["model"]["distances"][space] for space in SPACES)
         for part in (
             "# augan-test",
             "AUGANPipeline.from_pretrained",
-            "Fréchet distance (EfficientNet-Lite0)",
-            f"| {rows['model']['frechet']:.2f} | {rows['model']['kernel']:.4f} |",
-            f"| symmetric baseline | 5 | {rows['baseline']['frechet']:.2f} |",
+            verdict(result),
+            verdict(result, "normal_to_adverse"),
+            "| Kernel distance (SqueezeNet 1.1) ↓ | Fréchet distance (SqueezeNet 1.1) ↓ |"
+            " Kernel distance (EfficientNet-Lite0)† ↓ | Fréchet distance (EfficientNet-Lite0)† ↓ |",
+            f"| **this model** | 5 | {clean['kernel']:.4g} ± {clean['kernel_std']:.2g} ({clean['kernel_ratio']:.2f}) |",
+            f"| {used['frechet']:.1f} ({used['frechet_ratio']:.2f}) | {rows['model']['structure']:.3f} |",
+            "| gamma to the target's mean | 5 |",
+            "| symmetric baseline | 5 |",
+            "(EfficientNet-Lite0 by other)",
+            "| perceptual distance (SqueezeNet, unweighted) ↓ |",
             "| 1.50 h |",
             "| adverse | night | 5 | 72x128 |",
             "20,103,552",
@@ -237,13 +339,64 @@ class TestCard:
             "model": "augan-night2day",
             "batch": 4,
             "limit": None,
+            "rival": ["a=runs/a", "b=runs/b"],
+            "features": ["squeezenet", "inception"],
         }
-        expected = "gen evaluate-augan --adverse 'my night' --normal day --batch 4"
+        expected = (
+            "gen evaluate-augan --adverse 'my night' --normal day --rival a=runs/a --rival b=runs/b "
+            "--features squeezenet inception --batch 4"
+        )
         assert evaluation_command(recorded) == expected
 
     def test_results_without_baseline_and_floor(self, result: dict[str, Any]) -> None:
         few = {d: {k: result[d][k] for k in ("untouched", "model")} for d in result if d.count("_to_")}
-        assert "baseline" not in results(few)
+        assert "baseline" not in results(few | {"spaces": result["spaces"]})
+
+
+def table_of(untouched: float, gamma: float, histogram: float, model: float, spread: float = 0.01) -> dict[str, Any]:
+    """A record with these kernel distances in one clean space."""
+    kernels = {"untouched": untouched, "gamma": gamma, "histogram": histogram, "model": model}
+    rows = {
+        name: {"distances": {"squeezenet": {"kernel": k, "kernel_std": spread, "kernel_ratio": k / untouched}}}
+        for name, k in kernels.items()
+    }
+    return {"spaces": {"squeezenet": {"title": "SqueezeNet 1.1", "used_by": []}}, "adverse_to_normal": rows}
+
+
+class TestVerdict:
+    def test_a_model_that_loses_is_said_to_lose(self) -> None:
+        said = verdict(table_of(1.0, 0.84, 0.7, 0.8))
+        assert said.startswith("It loses to histogram matching.")
+        assert "at 0.80 of the untouched frames' kernel distance (gamma 0.84, histogram matching 0.70)" in said
+
+    def test_level_within_the_spread(self) -> None:
+        said = verdict(table_of(1.0, 0.81, 0.9, 0.8, spread=0.02))
+        assert said.startswith("It is not clearly better than gamma.")
+
+    def test_a_model_that_wins(self) -> None:
+        assert verdict(table_of(1.0, 0.8, 0.9, 0.4)).startswith("It beats the untouched frames and every rival.")
+
+    def test_a_used_space_does_not_decide(self) -> None:
+        record = table_of(1.0, 0.8, 0.9, 0.4)
+        record["spaces"]["squeezenet"]["used_by"] = ["model"]
+        assert verdict(record) == "No space can decide: the training of some row looked through each of them."
+
+    def test_the_worst_of_several_clean_spaces_counts(self) -> None:
+        record, other = table_of(1.0, 0.8, 0.9, 0.4), table_of(1.0, 0.3, 0.9, 0.4)
+        record["spaces"]["efficientnet-lite0"] = {"title": "EfficientNet-Lite0", "used_by": []}
+        for name, row in record["adverse_to_normal"].items():
+            distances = other["adverse_to_normal"][name]["distances"]
+            row["distances"]["efficientnet-lite0"] = distances["squeezenet"]
+        assert verdict(record).startswith("It loses to gamma.")
+
+    @pytest.mark.parametrize(
+        ("model", "words"), [(2.3, "fewer vehicles in it than"), (2.9, "more vehicles in it than")]
+    )
+    def test_the_detector_has_its_say(self, model: float, words: str) -> None:
+        record = table_of(1.0, 0.8, 0.9, 0.4)
+        for name, row in record["adverse_to_normal"].items():
+            row["vehicles"] = model if name == "model" else 2.71
+        assert f"{words} in the untouched frames: {model:.2f} a frame (untouched 2.71" in verdict(record)
 
 
 @pytest.mark.skipif(not DRIVING.is_dir(), reason="../shared/data/driving is not here")
@@ -254,12 +407,18 @@ def test_real_night_is_farther_from_day_than_other_days(tmp_path: Path) -> None:
             adverse=DRIVING / "val" / "night",
             normal=DRIVING / "val" / "day",
             normal_reference=DRIVING / "train" / "day",
-            features="efficientnet-lite0",
-            limit=10,
+            detector=SHARED / "models" / "yolox_nano.onnx",
+            features=("efficientnet-lite0",),
+            direction="adverse_to_normal",
+            limit=6,
             device="cpu",
         )
     )
     rows = result["adverse_to_normal"]
-    assert rows["untouched"]["frechet"] > 1.2 * rows["floor"]["frechet"]
-    assert rows["untouched"]["kernel"] > 5 * abs(rows["floor"]["kernel"])
+    untouched, floor = (rows[name]["distances"]["efficientnet-lite0"] for name in ("untouched", "floor"))
+    assert untouched["frechet"] > 1.2 * floor["frechet"]
+    assert untouched["kernel"] > 5 * abs(floor["kernel"])
     assert rows["untouched"]["luma"] < rows["target"]["luma"]
+    assert rows["untouched"]["vehicles"] < rows["target"]["vehicles"]
+    assert 0 < rows["gamma"]["kept"] < 1
+    assert "kept" not in rows["target"]

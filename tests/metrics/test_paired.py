@@ -1,5 +1,6 @@
-"""PSNR, SSIM and LPIPS against their definitions and against torchvision's own network."""
+"""PSNR, SSIM and the perceptual distance against their definitions and against torchvision's and lpips' own."""
 
+import hashlib
 import math
 
 import numpy as np
@@ -8,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from gen.errors import BadInput
-from gen.metrics.paired import PairedScores, load_perceptual, perceptual_vectors
+from gen.metrics import features
+from gen.metrics.paired import PairedScores, load_perceptual
 from tests.conftest import street
 
 
@@ -63,7 +65,7 @@ class TestPerceptual:
 
     def test_the_weights_reach_their_places(self, weights):
         path, torchvision = weights
-        network = load_perceptual(path)
+        network = load_perceptual(path).network
         x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
         ours = network.net(x)
         with torch.no_grad():
@@ -73,23 +75,77 @@ class TestPerceptual:
 
     def test_real_weights_order_distortions(self, shared_data, frames):
         network = load_perceptual(shared_data / "models" / "squeezenet1_1_imagenet.safetensors")
-        same, some, more = (scores(noisy(frames, s), frames, network)["lpips"] for s in (0, 10, 40))
+        same, some, more = (scores(noisy(frames, s), frames, network)["perceptual"] for s in (0, 10, 40))
         assert same == pytest.approx(0, abs=1e-6)
         assert 0.005 < some < more < 2
 
     def test_other_weights_are_told(self, tmp_path):
         save_file({"features.0.weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-        with pytest.raises(BadInput, match="not torchvision's squeezenet1_1"):
+        with pytest.raises(BadInput, match="not weights of torchvision's squeezenet1_1"):
             load_perceptual(tmp_path / "other.safetensors")
         (tmp_path / "broken.safetensors").write_bytes(b"no")
         with pytest.raises(BadInput, match="cannot be read"):
             load_perceptual(tmp_path / "broken.safetensors")
 
 
-def test_squared_distances_of_perceptual_vectors_are_lpips() -> None:
+def pictures() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
-    a, b = (torch.rand(5, 3, 64, 64, generator=generator) * 2 - 1 for _ in range(2))
-    network = load_perceptual()
-    vectors = [perceptual_vectors(network, x) for x in (a, b)]
-    expected = network(a, b).flatten()
-    torch.testing.assert_close((vectors[0] - vectors[1]).square().sum(1), expected, rtol=1e-4, atol=1e-6)
+    first, second = (torch.rand(5, 3, 64, 64, generator=generator) * 2 - 1 for _ in range(2))
+    return first, second
+
+
+class TestUnweighted:
+    """On weights that lpips' heads were not fitted to, as the shipped ones are."""
+
+    @pytest.fixture(autouse=True)
+    def no_torchvision(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def test_is_not_called_lpips(self):
+        assert load_perceptual().title == "perceptual distance (SqueezeNet, unweighted)"
+
+    def test_is_one_less_cosine_over_seven_layers_and_their_places(self):
+        a, b = pictures()
+        perceptual = load_perceptual()
+        layers = []
+        for x, y in zip(*(perceptual.network.net(perceptual.network.scaling_layer(p)) for p in (a, b)), strict=True):
+            layers.append((1 - torch.nn.functional.cosine_similarity(x, y, dim=1)).mean((1, 2)))
+        assert len(layers) == 7
+        torch.testing.assert_close(perceptual(a, b), torch.stack(layers).mean(0), rtol=1e-4, atol=1e-6)
+
+    def test_has_a_gradient_to_the_pictures_alone(self):
+        a, b = pictures()
+        perceptual = load_perceptual()
+        perceptual(a.requires_grad_(), b).sum().backward()
+        assert a.grad is not None
+        assert a.grad.abs().sum() > 0
+        assert not any(p.requires_grad for p in perceptual.parameters())
+
+
+class TestLPIPS:
+    """On torchvision's own file, known by its checksum; here a file of random weights stands in by its own checksum."""
+
+    @pytest.fixture
+    def fitted(self, tmp_path, monkeypatch):
+        from torchvision.models import squeezenet1_1
+
+        cache = tmp_path / "hub" / "checkpoints"
+        cache.mkdir(parents=True)
+        torch.save(squeezenet1_1(weights=None).state_dict(), tmp_path / "random.pth")
+        digest = hashlib.sha256((tmp_path / "random.pth").read_bytes()).hexdigest()[:8]
+        (tmp_path / "random.pth").rename(cache / f"squeezenet1_1-{digest}.pth")
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        monkeypatch.setattr(features, "SQUEEZENET_URL", f"http://127.0.0.1:9/squeezenet1_1-{digest}.pth")
+        return load_perceptual()
+
+    def test_is_the_package_s_own(self, fitted):
+        a, b = pictures()
+        assert fitted.title == "LPIPS (SqueezeNet)"
+        torch.testing.assert_close(fitted(a, b), fitted.network(a, b).flatten(), rtol=1e-4, atol=1e-6)
+
+    def test_another_file_under_that_name_is_not_taken_for_it(self, fitted, tmp_path):
+        (file,) = (tmp_path / "hub" / "checkpoints").iterdir()
+        other = torch.load(file, weights_only=True)
+        other["features.0.bias"] += 1
+        torch.save(other, file)
+        assert load_perceptual().title == "perceptual distance (SqueezeNet, unweighted)"
