@@ -47,4 +47,4 @@ def test_a_new_generator_brightens(design: str) -> None:
     with torch.no_grad():
         found, ground = generator(image).image, generator.curve(image)
     assert (found - ground).abs().mean() < 0.1
-    assert found.mean() > image.mean() + 0.5
+    assert found.mean() > image.mean() + 0.4
