@@ -10,6 +10,7 @@ from gen.errors import GenError
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("gen.augan.batch:main", "translate a frame, a folder tree or a clip"),
     "train-augan": ("gen.augan.commands:train", "train AU-GAN on two folders of frames"),
+    "compare-augan": ("gen.augan.compare:compare", "train recipes at equal cost and judge them in one table"),
     "export-augan": ("gen.augan.commands:export", "turn a training run into a model folder"),
     "evaluate-augan": (
         "gen.augan.commands:evaluate",

@@ -1,0 +1,155 @@
+"""Recipes of AU-GAN training at equal cost: the same frames, seed and processor time, judged in one table."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+import yaml
+
+from gen.augan.card import results, table
+from gen.augan.commands import PRESETS
+from gen.augan.evaluation import EvaluateSettings, evaluate
+from gen.augan.export import export_model
+from gen.augan.training import AUGANSettings, AUGANTrainer
+from gen.errors import BadInput, BadSetting
+from gen.media.files import write_atomically
+from gen.media.folders import find_stills
+from gen.training.settings import make_settings, read_preset
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """Train each recipe of a YAML file for the same core-minutes, and judge all on frames that none was trained on.
+
+    The same command again goes on where it stopped; two at once, each with its own --only, share the work.
+    """
+
+    recipes: tyro.conf.Positional[Path]
+    """YAML file: a name for each recipe, and under it the settings that differ from the preset, as field: value."""
+    adverse: Path
+    """Folder of frames in adverse weather."""
+    normal: Path
+    """Folder of frames in clear daylight."""
+    out: Path
+    """Folder that gets a run and a model for each recipe, README.md with the table, and sheet.jpg."""
+    rendered: Path | None = None
+    """Folder of `gen render-street` frames to mix into the training."""
+    preset: str = "fast"
+    """Preset that every recipe begins with."""
+    core_minutes: float = 60.0
+    """Processor time of each recipe."""
+    seed: int = 0
+    """Seed of each recipe."""
+    hold_out: int = 100
+    """Frames of each folder, spread evenly over it, that judge and do not train."""
+    only: tuple[str, ...] = ()
+    """Recipes to train now; none: all, and then the judging."""
+    detector: Path | None = None
+    """YOLOX as an ONNX file, for `gen evaluate-augan`."""
+
+
+def compare(arguments: Sequence[str]) -> int:
+    """`gen compare-augan`."""
+    settings = tyro.cli(CompareSettings, args=list(arguments), prog="gen compare-augan")
+    recipes = read_recipes(settings.recipes)
+    for name in settings.only:
+        if name not in recipes:
+            raise BadSetting(f"--only {name}: {settings.recipes} has no such recipe; it has {', '.join(recipes)}.")
+    for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
+        split_frames(folder, settings.out / "frames", domain, settings.hold_out)
+    torch.set_num_threads(1)  # so that processor time means the same for every recipe
+    for name in settings.only or recipes:
+        if not train(settings, name, recipes[name]):
+            print(f"stopped in recipe {name}; the same command goes on from here.")
+            return 130
+    missing = [name for name in recipes if not (settings.out / "models" / name).is_dir()]
+    if missing:
+        print(f"not judged yet, because these recipes have not been trained: {', '.join(missing)}")
+        return 0
+    judge(settings, recipes)
+    print(f"{settings.out / 'README.md'} is written.")
+    return 0
+
+
+def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
+    """The recipes by name. Raises `BadInput` for a file that holds something else."""
+    try:
+        recipes = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BadInput(f"{path}: the recipes cannot be read ({error}).") from error
+    if not isinstance(recipes, dict) or not recipes or any(not isinstance(r or {}, dict) for r in recipes.values()):
+        raise BadInput(f"{path}: a recipe is a name with settings under it, for example `light:` and `  width: 24`.")
+    for name in recipes:
+        if not re.fullmatch(r"[\w.+-]+", str(name)):
+            raise BadInput(f"{path}: {name!r} cannot be a folder's name; use letters, digits, '-', '+' and '.'.")
+    return {str(name): dict(recipe or {}) for name, recipe in recipes.items()}
+
+
+def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
+    """Link the frames of `folder` into `out`/train/`domain` and, `hold_out` of them, into `out`/hold/`domain`."""
+    frames = find_stills(folder)
+    if len(frames) <= hold_out:
+        raise BadInput(f"{folder}: {len(frames)} frames, of which --hold-out {hold_out} would leave none to train on.")
+    held = {frames[i * len(frames) // hold_out] for i in range(hold_out)}
+    for number, frame in enumerate(frames):
+        link = out / ("hold" if frame in held else "train") / domain / f"{number:06d}{frame.suffix}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if not link.is_symlink():
+            link.symlink_to(frame.resolve())
+
+
+def train(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> bool:
+    """Train one recipe to its end and export it; False where Ctrl-C came first."""
+    given = {
+        "preset": settings.preset,
+        "adverse": settings.out / "frames" / "train" / "adverse",
+        "normal": settings.out / "frames" / "train" / "normal",
+        "rendered": settings.rendered,
+        "out": settings.out / "runs" / name,
+        "core_minutes": settings.core_minutes,
+        "seed": settings.seed,
+    }
+    trainer = AUGANTrainer(
+        make_settings(AUGANSettings, read_preset(PRESETS / f"{settings.preset}.yaml"), given, recipe)
+    )
+    trainer.fit()
+    if trainer.finished:
+        export_model(trainer.settings.out, settings.out / "models" / name)
+    return trainer.finished
+
+
+def judge(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -> None:
+    """One evaluation with every recipe as a row, and the README that shows it."""
+    first, *others = recipes
+    models, hold = settings.out / "models", settings.out / "frames" / "hold"
+    measured = evaluate(
+        EvaluateSettings(
+            adverse=hold / "adverse",
+            normal=hold / "normal",
+            model=str(models / first),
+            rival=tuple(f"{name}={models / name}" for name in others),
+            detector=settings.detector,
+            out=settings.out,
+        )
+    )
+    with write_atomically(settings.out / "README.md") as path:
+        path.write_text(f"# Recipes at equal cost\n\n{costs(settings, recipes)}\n\n{results(measured)}\n")
+
+
+def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -> str:
+    """What each recipe changed, and how far it came in its time."""
+    rows: list[tuple[object, ...]] = []
+    for name, recipe in recipes.items():
+        record = json.loads((settings.out / "models" / name / "training.json").read_text())
+        changes = ", ".join(f"{key}={value}" for key, value in recipe.items()) or "the preset as it is"
+        rows.append(
+            (name, changes, record["images_shown"], f"{record['core_seconds'] / 60:.0f}",
+             f"{record['core_seconds'] / record['images_shown']:.2f}")
+        )  # fmt: skip
+    head = ("recipe", f"changes to preset {settings.preset}", "pairs shown", "core-minutes", "core-seconds a pair")
+    return table(head, rows)

@@ -1,0 +1,8 @@
+"""Train recipes of AU-GAN at equal cost; the same as `gen compare-augan`."""
+
+import sys
+
+from gen.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["compare-augan", *sys.argv[1:]]))
