@@ -8,7 +8,7 @@ from gen.about import VERSION
 from gen.errors import GenError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "translate": ("gen.augan.batch:main", "translate a frame, a folder tree or a clip"),
+    "translate": ("gen.augan.translate:main", "translate a frame, a folder tree or a clip"),
     "train-augan": ("gen.augan.commands:train", "train AU-GAN on two folders of frames"),
     "export-augan": ("gen.augan.commands:export", "turn a training run into a model folder"),
     "evaluate-augan": (

@@ -2,11 +2,12 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from gen.augan.evaluation import FILE_NAME, EvaluateSettings
+from gen.augan.weathers import Direction, sentence, weathers_of
 from gen.errors import BadInput
 from gen.media.files import write_atomically
 from gen.provenance import fingerprint
@@ -34,9 +35,9 @@ PAIRED = {
     "ssim": ("SSIM ↑", ".3f"),
     "lpips": ("LPIPS (SqueezeNet) ↓", ".3f"),
 }
-DIRECTIONS = {
-    "adverse_to_normal": "Adverse to normal (night and rain to clear day)",
-    "normal_to_adverse": "Normal to adverse (clear day to night)",
+DIRECTIONS: dict[Direction, str] = {
+    "adverse_to_normal": "Adverse to normal",
+    "normal_to_adverse": "Normal to adverse",
 }
 
 
@@ -47,16 +48,16 @@ def write_card(model_dir: Path) -> Path:
     on other weights than those that lie there now.
     """
     training, evaluation = (_read(model_dir / name) for name in ("training.json", FILE_NAME))
-    notes = model_dir / "notes.md"
+    notes, weathers = model_dir / "notes.md", weathers_of(model_dir)
     try:
         command = evaluation_command(evaluation["settings"])
         if evaluation["weights"] != fingerprint(model_dir):
             raise BadInput(f"{model_dir / FILE_NAME} was measured on other weights: run `{command}` again")
         sections = [
-            head(model_dir.name),
+            head(model_dir.name, weathers),
             usage(model_dir.name),
             trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
-            numbers(evaluation, command),
+            numbers(evaluation, command, weathers),
             *([rendered(evaluation["rendered"])] if "rendered" in evaluation else []),
             uncertainty(evaluation["uncertainty"]),
             LIMITS,
@@ -70,13 +71,15 @@ def write_card(model_dir: Path) -> Path:
     return card
 
 
-def head(name: str) -> str:
+def head(name: str, weathers: Sequence[str]) -> str:
     """The metadata that a model hub reads, and what this is."""
+    ways = [f"{weather.replace(' ', '-')}-to-day" for weather in weathers]
+    tags = ", ".join(["augan", "unpaired-translation", *ways, "driving", "uncertainty"])
     return f"""---
 library_name: gen
 pipeline_tag: image-to-image
 license: other
-tags: [augan, unpaired-translation, night-to-day, driving, uncertainty]
+tags: [{tags}]
 ---
 
 # {name}
@@ -129,13 +132,13 @@ def how_trained(training: Record) -> str:
     return "\n\n".join(("## Training run", table(("", ""), facts), "### Settings", settings))
 
 
-def numbers(evaluation: Record, command: str) -> str:
+def numbers(evaluation: Record, command: str, weathers: Sequence[str]) -> str:
     """The measured tables as they come out, what they mean, and the command that makes them again."""
     machine = ", ".join(f"{part}: {what}" for part, what in evaluation["machine"].items() if what)
     return "\n\n".join(
         (
             f"## Measured\n\nFréchet: {evaluation['frechet_name']}. Kernel: {evaluation['kernel_name']}.",
-            results(evaluation),
+            results(evaluation, weathers),
             MEANING,
             f"Measured on {evaluation['date']} ({machine}); to measure again, with the same folders at hand:",
             f"```sh\n{command}\n```",
@@ -143,7 +146,7 @@ def numbers(evaluation: Record, command: str) -> str:
     )
 
 
-def results(evaluation: Record) -> str:
+def results(evaluation: Record, weathers: Sequence[str] = ()) -> str:
     """Both directions' tables in Markdown, from what `evaluate` returns."""
     blocks: list[str] = []
     for direction, title in DIRECTIONS.items():
@@ -153,6 +156,7 @@ def results(evaluation: Record) -> str:
             for name, label in ROWS.items()
             if name in rows
         ]
+        title = f"{title} ({sentence(direction, weathers).lower()})"
         blocks += [f"### {title}", table(("frames", *(title for title, _ in COLUMNS.values())), lines)]
     return "\n\n".join(blocks)
 
