@@ -39,7 +39,7 @@ def _index(model: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def check_weathers(names: Iterable[str]) -> list[str]:
-    """Names as they are stored: small letters, "_" as a space. Raises `BadSetting` for an empty one, or the clear day."""
+    """Names as they are stored: small letters, "_" as a space. Raises `BadSetting` for an empty one and clear day."""
     checked = [" ".join(name.lower().replace("_", " ").split()) for name in names]
     for name in checked:
         if name in ("", "day", "clear", CLEAR):

@@ -19,7 +19,8 @@ footer {opacity: .7}
 @media (max-width: 480px) {.gradio-container {padding: .4em !important}}
 """
 INTRO = """# gen
-{translate}; adapt a generator to a few sketches; render scenes; measure domain shift. Everything stays on this machine."""
+{translate}; adapt a generator to a few sketches;
+render scenes; measure domain shift. Everything stays on this machine."""
 
 
 def build_app(settings: WebSettings) -> tuple[Any, Any]:
