@@ -15,7 +15,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gen.augan.commands:evaluate",
         "measure a model on held-out frames and write its card",
     ),
-    "train-weather": ("gen.augan.weather_training:main", "train the classifier that `translate --model auto` looks with"),
+    "train-weather": (
+        "gen.augan.weather_training:main",
+        "train what tells the weather for translate --model auto",
+    ),
     "train-stylegan2": ("gen.hda.commands:train_stylegan2", "train a StyleGAN2 generator on a folder of images"),
     "export-stylegan2": ("gen.hda.commands:export_stylegan2", "turn its run into a model folder with a card"),
     "adapt": ("gen.hda.commands:adapt", "adapt a generator to a hybrid of few-shot domains"),

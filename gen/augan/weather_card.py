@@ -59,7 +59,7 @@ def training(record: Mapping[str, Any]) -> str:
     for folder, counts in {**record["train"], **record["cross"]}.items():
         lines.append(f"| `{folder}` | " + " | ".join(str(counts.get(w, "")) for w in record["weathers"]) + " |")
     how = (
-        f"Cross-entropy in which each weather weighs the same, plus {record['decay']:g} times the squared weights, by "
+        f"Cross-entropy in which each weather weighs the same, plus {record['decay']:g} times the squared weights, by\n"
         f"L-BFGS to its minimum, on {record['hardware']['cpu']}."
     )
     return "\n".join([*lines, "", how])
@@ -78,14 +78,14 @@ def table(rows: list[tuple[str, Confusion]], weathers: list[str]) -> str:
 
 def _cross(record: Mapping[str, Any]) -> list[str]:
     rows = [("held-out groups", record["held out groups"]), ("other cameras", record["other cameras"])]
-    return ["### Frames of few drives\n\n" + CROSS.format(", ".join(f"`{name}`" for name in record["cross"]))] + [
-        table(rows, record["weathers"])
-    ]
+    names = ", ".join(f"`{name}`" for name in record["cross"])
+    return [f"### Frames of few drives\n\n{CROSS.format(names)}", table(rows, record["weathers"])]
 
 
 MEASURED = "Frames that the layer has not learnt from; a rainy night counts as night."
 
-CROSS = """{}: file names do not tell the drives. "Held-out groups": frames were gathered into groups of look-alikes
+CROSS = """{}: file names do not tell the drives.
+"Held-out groups": frames were gathered into groups of look-alikes
 (Ward's clustering of the features), a quarter of the groups was held out in turn, and each frame was seen by a layer
 that had not learnt from its group. "Other cameras": all of these frames, seen by a layer that learnt from none of these
 folders; the best guess for a camera that is not among those above."""
@@ -93,5 +93,6 @@ folders; the best guess for a camera that is not among those above."""
 LIMITS = """## Limits
 
 - One weather a frame. Snow, dusk, tunnels and car parks are no weather of their own here and are taken for another.
+- Pictures much smaller than the 224 pixels that the network sees are blurred for it, and may pass for fog.
 - The labels of foggy and rainy frames are of whole drives: some show neither fog nor rain, and count as errors.
 - A probability is the layer's own belief; on cameras unlike those above it is too sure of itself."""

@@ -41,7 +41,7 @@ class WeatherSettings:
     out: tyro.conf.Positional[Path]
     """Model folder, for example weights/weather; a notes.md in it goes into the card."""
     train: Repeated
-    """WEATHER=FOLDER of frames to learn from, for example --train night=driving/train/night; may be given many times."""
+    """WEATHER=FOLDER of frames to learn from, as in --train night=driving/train/night; may be given many times."""
     cross: Repeated = ()
     """The same for folders of few drives: groups of frames that look alike are held out in turn to measure by."""
     test: Repeated = ()
@@ -166,7 +166,7 @@ def fit(sources: Sequence[Source], weathers: Sequence[str], decay: float) -> Wea
         errors = F.cross_entropy(F.linear(standardised, weight, bias), labels, reduction="none")
         value = (weights * errors).sum() + decay * weight.square().sum()
         value.backward()
-        return float(value)
+        return float(value.detach())
 
     optimiser.step(loss)
     head = WeatherHead(list(weathers), features.shape[1])
@@ -190,7 +190,7 @@ def confusion(head: WeatherHead, sources: Sequence[Source]) -> Confusion:
 def cross_confusion(
     given: Sequence[Source], cross: Sequence[Source], weathers: Sequence[str], decay: float
 ) -> Confusion:
-    """What each frame of `cross` is taken for by a layer that has seen no frame of its fold, and so none of its group."""
+    """What each frame of `cross` is taken for by a layer that has seen no frame of its fold, so none of its group."""
     folds = [torch.from_numpy(groups(source.features)) % FOLDS for source in cross]
     total: dict[str, Counter[str]] = defaultdict(Counter)
     for fold in range(FOLDS) if cross else ():

@@ -115,13 +115,15 @@ class TestFit:
             assert loss(head.linear.weight + step, head.linear.bias + shift) > least
 
     def test_confusion_counts(self):
-        head = fit([Source("a", torch.tensor([[0.0], [1.0], [9.0], [10.0]]), ["day", "day", "fog", "fog"])], ["day", "fog"], 0)
+        head = fit(
+            [Source("a", torch.tensor([[0.0], [1.0], [9.0], [10.0]]), ["day", "day", "fog", "fog"])], ["day", "fog"], 0
+        )
         table = confusion(head, [Source("b", torch.tensor([[0.5], [9.5], [9.9]]), ["day", "day", "snow"])])
         assert table == {"day": {"day": 1, "fog": 1}, "snow": {"day": 0, "fog": 1}}
 
     def test_groups_of_look_alikes_stay_together(self):
         centres = torch.randn(8, 5) * 20
-        features = (centres.repeat_interleave(15, dim=0) + 0.1 * torch.randn(120, 5))
+        features = centres.repeat_interleave(15, dim=0) + 0.1 * torch.randn(120, 5)
         found = groups(features).reshape(8, 15)
         assert (found == found[:, :1]).all()
         assert len(set(found[:, 0].tolist())) == 8
@@ -131,9 +133,7 @@ class TestFit:
         centres = torch.randn(16, 40) * 20
         features = centres.repeat_interleave(15, dim=0) + 0.1 * torch.randn(240, 40)
         names = np.random.default_rng(0).permutation(["day", "fog"] * 8).repeat(15).tolist()
-        sources = [
-            Source(w, features[[n == w for n in names]], [w] * names.count(w)) for w in ("day", "fog")
-        ]
+        sources = [Source(w, features[[n == w for n in names]], [w] * names.count(w)) for w in ("day", "fog")]
         rows = confusion(fit(sources, ["day", "fog"], 1e-3), sources)
         assert rows["day"]["day"] + rows["fog"]["fog"] == 240
         rows = cross_confusion([], sources, ["day", "fog"], 1e-3)

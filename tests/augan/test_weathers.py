@@ -18,9 +18,7 @@ def save_tiny(folder, weathers=(), both=True) -> str:
     torch.manual_seed(0)
     shape = {"width": 4, "blocks": 1, "reconstruction": False, "transfer_blocks": 0, "uncertainty": False}
     back = AUGANGenerator(**shape) if both else None
-    pipe = AUGANPipeline(
-        AUGANGenerator(**shape), back, trained_height=32, trained_width=56, weathers=weathers
-    )
+    pipe = AUGANPipeline(AUGANGenerator(**shape), back, trained_height=32, trained_width=56, weathers=weathers)
     pipe.save_pretrained(folder)
     return str(folder)
 
