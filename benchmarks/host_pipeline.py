@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gen.augan.batch import TranslateSettings, Translator
+from gen.augan.batch import TranslateSettings, Translator, load_pipeline
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.media.folders import Report, find_stills, plan_jobs
@@ -46,7 +46,7 @@ def ours(frames: Path, out: Path, model: Path, still_format: str) -> None:
     jobs = plan_jobs(frames, out, still_format)
     for job in jobs:
         job.target.parent.mkdir(parents=True, exist_ok=True)
-    IdentityTranslator(settings, Report({})).run(jobs)
+    IdentityTranslator(settings, Report({}), load_pipeline(settings)).run(jobs)
 
 
 def median_seconds(work: Callable[[Path], None], repeats: int) -> float:

@@ -8,13 +8,17 @@ from gen.about import VERSION
 from gen.errors import GenError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "translate": ("gen.augan.batch:main", "translate a frame, a folder tree or a clip"),
+    "translate": ("gen.augan.translate:main", "translate a frame, a folder tree or a clip"),
     "train-augan": ("gen.augan.commands:train", "train AU-GAN on two folders of frames"),
     "compare-augan": ("gen.augan.compare:compare", "train recipes at equal cost and judge them in one table"),
     "export-augan": ("gen.augan.commands:export", "turn a training run into a model folder"),
     "evaluate-augan": (
         "gen.augan.commands:evaluate",
         "measure a model on held-out frames and write its card",
+    ),
+    "train-weather": (
+        "gen.augan.weather_training:main",
+        "train what tells the weather for translate --model auto",
     ),
     "train-stylegan2": ("gen.hda.commands:train_stylegan2", "train a StyleGAN2 generator on a folder of images"),
     "export-stylegan2": ("gen.hda.commands:export_stylegan2", "turn its run into a model folder with a card"),

@@ -1,7 +1,9 @@
 """From a model's name or path to its folder."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from gen.errors import BadInput
 
@@ -18,6 +20,20 @@ def available(index: str = "model_index.json") -> list[str]:
     """Names of the models that can be loaded without a download."""
     found = {f.parent.name for folder in weight_folders() for f in folder.glob(f"*/{index}")}
     return sorted(found)
+
+
+def read_index(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a model folder says of itself in its model_index.json; empty where it cannot be read."""
+    try:
+        index = json.loads((Path(folder) / "model_index.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return index if isinstance(index, dict) else {}
+
+
+def models_of(pipeline: str) -> list[str]:
+    """Names of the models at hand that this pipeline loads, for example "AUGANPipeline"."""
+    return [name for name in available() if read_index(resolve(name)).get("_class_name") == pipeline]
 
 
 def resolve(name_or_path: str | os.PathLike[str], index: str = "model_index.json") -> str:

@@ -6,9 +6,9 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -26,7 +26,7 @@ from gen.augan.pipeline import AUGANPipeline, Direction, Resolution, parse_resol
 from gen.errors import BadInput, BadSetting, GenError
 from gen.media.ahead import batches, iterate_ahead, map_ahead
 from gen.media.files import sweep
-from gen.media.folders import REPORT, Entry, Job, Report, check_not_inputs, earlier_entries, plan_jobs
+from gen.media.folders import REPORT, Entry, Job, Report, Status, check_not_inputs, earlier_entries, plan_jobs
 from gen.media.images import (
     Pixels,
     RawMaps,
@@ -55,9 +55,9 @@ class TranslateSettings:
     output: tyro.conf.Positional[Path]
     """Where to: a file for a file, or a folder that mirrors the input's."""
     model: str = "augan-night2day"
-    """Name of a model in weights/, its folder, or a hub id."""
+    """Name of a model in weights/, its folder, or a hub id; auto: for each file the model made for its weather."""
     direction: Direction = "adverse_to_normal"
-    """adverse_to_normal: night to day; normal_to_adverse: day to night."""
+    """adverse_to_normal: from the model's weather to clear day; normal_to_adverse: the way back."""
     resolution: str = "auto"
     """Size the network runs at: auto (as the weights were trained), native, or HEIGHTxWIDTH."""
     uncertainty: Literal["none", "map", "overlay", "raw"] = "none"
@@ -86,6 +86,10 @@ class TranslateSettings:
     """Threads that decode and as many that encode."""
 
 
+Load = Callable[[TranslateSettings], AUGANPipeline]
+"""Gives the model that settings name."""
+
+
 class Progress(NamedTuple):
     """How far a run is."""
 
@@ -110,23 +114,6 @@ class Watch:
     """Asked before every batch; once it says yes, the run ends as by Ctrl-C, and keeps what is finished."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """`gen translate`: 0 all done, 1 some failed."""
-    return run(tyro.cli(TranslateSettings, args=list(arguments), prog="gen translate"))
-
-
-def run(settings: TranslateSettings) -> int:
-    """Translate and print what became of it: 0 all done, 1 some failed."""
-    report = translate(settings)
-    for entry in report.entries:
-        if entry.flicker and entry.status == "done":
-            numbers = ", ".join(f"{name} {value:.2f}" for name, value in entry.flicker.items())
-            print(f"{entry.output}: {entry.frames} frames, {numbers} grey levels")
-    done, skipped, failed = (report.count(s) for s in ("done", "skipped", "failed"))
-    print(f"{done} done, {skipped} finished before, {failed} failed; see {report_path(settings)}")
-    return 1 if failed else 0
-
-
 def report_path(settings: TranslateSettings) -> Path:
     """Beside a single output file, or in the output folder."""
     out = settings.output
@@ -134,39 +121,68 @@ def report_path(settings: TranslateSettings) -> Path:
     return out.with_name(f"{out.stem}.{REPORT}") if single else out / REPORT
 
 
-def translate(settings: TranslateSettings, pipeline: AUGANPipeline | None = None, watch: Watch | None = None) -> Report:
+def translate(settings: TranslateSettings, load: Load | None = None, watch: Watch | None = None) -> Report:
     """Do all that is not done yet. Raises `GenError` only for what concerns the whole run.
 
-    `pipeline`: the model of the settings where it is loaded already. Raises KeyboardInterrupt when `watch` says stop.
+    `load`: gives the model of the settings, where it may be loaded already. Raises KeyboardInterrupt when `watch` says
+    stop.
     """
     check_settings(settings)
     jobs = plan_jobs(settings.input, settings.output, settings.format)
-    report = Report({k: v for k, v in dataclasses.asdict(settings).items()})
+    report = new_report(settings)
+    earlier = earlier_entries(report_path(settings))
     todo: list[Job] = []
-    done_before = earlier_entries(report_path(settings))
     for job in jobs:
-        if not settings.overwrite and all(path.exists() for path in outputs_of(job, settings)):
-            earlier = done_before.get(str(job.target), {}).get("made_with", made_with(settings))
-            if earlier != made_with(settings):
-                raise BadSetting(
-                    f"{job.target}: this folder holds pictures made with {earlier}, not {made_with(settings)}; "
-                    f"use another output folder, or --overwrite."
-                )
-            report.entries.append(_entry(job, "skipped", settings))
+        if finished_before(job, settings, earlier):
+            report.entries.append(entry_of(job, "skipped", settings))
         else:
             todo.append(job)
-    check_not_inputs(jobs, (path for job in jobs for path in outputs_of(job, settings)))
-    _make_folders({job.target.parent for job in jobs})
-    translator = (
-        Translator(settings, report, pipeline, watch) if todo else None
-    )  # what stops the run leaves the old report alone
-    try:
+    prepare_outputs(jobs, settings)
+    # What stops the run here leaves the old report alone.
+    translator = Translator(settings, report, (load or load_pipeline)(settings), watch) if todo else None
+    with reporting(report, settings):
         if translator is not None:
             translator.run(todo)
+    return report
+
+
+def new_report(settings: TranslateSettings) -> Report:
+    """An empty one, headed by the settings."""
+    return Report(dataclasses.asdict(settings))
+
+
+@contextmanager
+def reporting(report: Report, settings: TranslateSettings) -> Generator[None]:
+    """Whatever happens inside, the report is written."""
+    try:
+        yield
     finally:
         report.entries.sort(key=lambda entry: entry.input)
         report.write(report_path(settings))
-    return report
+
+
+def finished_before(job: Job, settings: TranslateSettings, earlier: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether all files that the job is to leave are there. Raises `BadSetting` where another model made them."""
+    if settings.overwrite or not all(path.exists() for path in outputs_of(job, settings)):
+        return False
+    check_same(job, made_with(settings), earlier)
+    return True
+
+
+def check_same(job: Job, wanted: str, earlier: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises `BadSetting` where an earlier run says that it made the file in another way."""
+    made = earlier.get(str(job.target), {}).get("made_with", wanted)
+    if made != wanted:
+        raise BadSetting(
+            f"{job.target}: this folder holds pictures made with {made}, not {wanted}; "
+            f"use another output folder, or --overwrite."
+        )
+
+
+def prepare_outputs(jobs: Sequence[Job], settings: TranslateSettings) -> None:
+    """Make the folders. Raises `BadInput` where they cannot be written, or an input would be written over."""
+    check_not_inputs(jobs, (path for job in jobs for path in outputs_of(job, settings)))
+    _make_folders({job.target.parent for job in jobs})
 
 
 def check_settings(settings: TranslateSettings) -> None:
@@ -213,13 +229,19 @@ def made_with(settings: TranslateSettings) -> str:
     return f"{settings.model}, {settings.direction}, resolution {settings.resolution}"
 
 
-def _entry(job: Job, status: Literal["done", "skipped", "failed"], settings: TranslateSettings, **values: Any) -> Entry:
+def entry_of(job: Job, status: Status, settings: TranslateSettings, **values: Any) -> Entry:
+    """What the report says of the job."""
     return Entry(str(job.source), str(job.target), job.kind, status, made_with(settings), **values)
+
+
+def device_of(settings: TranslateSettings) -> str:
+    """Where the networks run."""
+    return settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_pipeline(settings: TranslateSettings) -> AUGANPipeline:
     """The model on its device in its precision."""
-    device = settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device_of(settings)
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     disable_progress_bar()
     pipeline = AUGANPipeline.from_pretrained(settings.model, dtype=dtype)
@@ -236,25 +258,24 @@ class Translator:
         self,
         settings: TranslateSettings,
         report: Report,
-        pipeline: AUGANPipeline | None = None,
+        pipeline: AUGANPipeline,
         watch: Watch | None = None,
     ) -> None:
         self.settings, self.report, self.watch = settings, report, watch or Watch()
-        self.pipeline = pipeline or load_pipeline(settings)
+        self.pipeline = pipeline
         self.has_head = self.pipeline.generator(settings.direction).head is not None
         if settings.uncertainty != "none" and not self.has_head:
             raise BadSetting(f"uncertainty: {settings.model} has no uncertainty head for {settings.direction}.")
         self.resolution: Resolution = parse_resolution(settings.resolution)
         on_cpu = self.pipeline.device.type == "cpu"
         self.batch_size = settings.batch_size or (1 if on_cpu else 8)
-        self._saved = time.monotonic()
         self.mark = f"Translated by gen ({Path(settings.model).name}, {settings.direction}): not a photograph"
 
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Translate stills, then clips."""
+    def run(self, jobs: Sequence[Job], bar: "tqdm[Any] | None" = None) -> None:
+        """Translate stills, then clips. `bar`: of a larger run that these files are a part of."""
         stills = [job for job in jobs if job.kind == "still"]
         clips = [job for job in jobs if job.kind == "clip"]
-        with tqdm(total=len(jobs), unit="file", dynamic_ncols=True) as bar:
+        with nullcontext(bar) if bar is not None else tqdm(total=len(jobs), unit="file", dynamic_ncols=True) as bar:
             self._stills(stills, bar)
             for job in clips:
                 self._clip(job, bar)
@@ -315,7 +336,7 @@ class Translator:
     ) -> Iterator[tuple[Job, Still, float]]:
         for job, still, began in decoded:
             if isinstance(still, str):
-                self._finished(_entry(job, "failed", self.settings, error=still), bar)
+                self._finished(entry_of(job, "failed", self.settings, error=still), bar)
             else:
                 yield job, still, began
 
@@ -338,26 +359,19 @@ class Translator:
             # The translation comes last: when it is there, its side files are.
             encode(job.target, dataclasses.replace(still, rgb=rgb))
         except Exception as error:
-            return _entry(job, "failed", self.settings, error=_reason(job, error))
+            return entry_of(job, "failed", self.settings, error=reason(job, error))
         height, width = rgb.shape[:2]
         sums = _statistics(scale)
-        return _entry(
+        return entry_of(
             job, "done", self.settings, seconds=time.perf_counter() - began, width=width, height=height, **sums
         )
 
     def _finished(self, entry: Entry, bar: "tqdm[Any]") -> None:
-        self.report.entries.append(entry)
-        if entry.error:
-            bar.write(f"failed: {entry.error}", file=sys.stderr)
-        bar.update()
-        self.watch.tell(Progress(bar.n, int(bar.total), latest=entry))
-        if time.monotonic() - self._saved > SAVE_SECONDS:
-            self.report.write(report_path(self.settings))
-            self._saved = time.monotonic()
+        finish(entry, self.report, self.settings, self.watch, bar)
 
     def _failed(self, jobs: Sequence[Job], error: Exception, bar: "tqdm[Any]") -> None:
         for job in jobs:
-            self._finished(_entry(job, "failed", self.settings, error=_reason(job, error)), bar)
+            self._finished(entry_of(job, "failed", self.settings, error=reason(job, error)), bar)
 
     # Clips: one at a time, frames in order, a thread on either side of the network.
 
@@ -397,11 +411,22 @@ class Translator:
             for frame_written in written:
                 frame_written.result()
         size = {"width": reader.width, "height": reader.height, "frames": summary.frames}
-        return _entry(job, "done", self.settings, flicker=meter.result(), **size, **summary.means())
+        return entry_of(job, "done", self.settings, flicker=meter.result(), **size, **summary.means())
 
     def _smoother(self, reader: ClipReader) -> StatisticsSmoother | None:
         seconds = self.settings.smooth
         return StatisticsSmoother(math.exp(-1 / float(reader.rate * seconds))) if seconds > 0 else None
+
+
+def finish(entry: Entry, report: Report, settings: TranslateSettings, watch: Watch, bar: "tqdm[Any]") -> None:
+    """Note what became of a file, tell those who watch, and now and then save the report."""
+    report.entries.append(entry)
+    if entry.error:
+        bar.write(f"failed: {entry.error}", file=sys.stderr)
+    bar.update()
+    watch.tell(Progress(bar.n, int(bar.total), latest=entry))
+    if time.monotonic() - report.saved > SAVE_SECONDS:
+        report.write(report_path(settings))
 
 
 class Summary:
@@ -482,7 +507,7 @@ def _measure(meter: FlickerMeter, summary: Summary, frame: ClipFrame, rgb: Pixel
     summary.add(_statistics(scale))
 
 
-def _reason(job: Job, error: Exception) -> str:
+def reason(job: Job, error: Exception) -> str:
     """One sentence that names the file."""
     if isinstance(error, GenError):
         return str(error)

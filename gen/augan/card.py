@@ -2,13 +2,14 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from gen.augan.evaluation import FILE_NAME, EvaluateSettings
 from gen.augan.evaluation import RENDERED_SHEET_NAME as SHEET
 from gen.augan.verdict import verdict
+from gen.augan.weathers import Direction, sentence, weathers_of
 from gen.errors import BadInput
 from gen.media.files import write_atomically
 from gen.provenance import fingerprint
@@ -45,9 +46,9 @@ PAIRED = {
     "ssim": ("SSIM ↑", ".3f"),
     "perceptual": ("{} ↓", ".3f"),
 }
-DIRECTIONS = {
-    "adverse_to_normal": "Adverse to normal (night and rain to clear day)",
-    "normal_to_adverse": "Normal to adverse (clear day to night)",
+DIRECTIONS: dict[Direction, str] = {
+    "adverse_to_normal": "Adverse to normal",
+    "normal_to_adverse": "Normal to adverse",
 }
 
 
@@ -58,16 +59,16 @@ def write_card(model_dir: Path) -> Path:
     on other weights than those that lie there now.
     """
     training, evaluation = (_read(model_dir / name) for name in ("training.json", FILE_NAME))
-    notes = model_dir / "notes.md"
+    notes, weathers = model_dir / "notes.md", weathers_of(model_dir)
     try:
         command = evaluation_command(evaluation["settings"])
         if evaluation["weights"] != fingerprint(model_dir):
             raise BadInput(f"{model_dir / FILE_NAME} was measured on other weights: run `{command}` again")
         sections = [
-            head(model_dir.name),
+            head(model_dir.name, weathers),
             usage(model_dir.name),
             trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
-            numbers(evaluation, command),
+            numbers(evaluation, command, weathers),
             *([rendered(evaluation)] if "rendered" in evaluation else []),
             *([f"![Rendered frames and their translations]({SHEET})"] if (model_dir / SHEET).is_file() else []),
             uncertainty(evaluation.get("uncertainty")),
@@ -82,13 +83,15 @@ def write_card(model_dir: Path) -> Path:
     return card
 
 
-def head(name: str) -> str:
+def head(name: str, weathers: Sequence[str]) -> str:
     """The metadata that a model hub reads, and what this is."""
+    ways = [f"{weather.replace(' ', '-')}-to-day" for weather in weathers]
+    tags = ", ".join(["augan", "unpaired-translation", *ways, "driving", "uncertainty"])
     return f"""---
 library_name: gen
 pipeline_tag: image-to-image
 license: other
-tags: [augan, unpaired-translation, night-to-day, driving, uncertainty]
+tags: [{tags}]
 ---
 
 # {name}
@@ -141,13 +144,13 @@ def how_trained(training: Record) -> str:
     return "\n\n".join(("## Training run", table(("", ""), facts), "### Settings", settings))
 
 
-def numbers(evaluation: Record, command: str) -> str:
+def numbers(evaluation: Record, command: str, weathers: Sequence[str]) -> str:
     """The verdict, the measured tables as they come out, what they mean, and the command that makes them again."""
     machine = ", ".join(f"{part}: {what}" for part, what in evaluation["machine"].items() if what)
     return "\n\n".join(
         (
             "## Measured",
-            results(evaluation),
+            results(evaluation, weathers),
             MEANING,
             *([DETECTIONS.format(evaluation["detector"])] if "detector" in evaluation else []),
             *([FLICKER.format(**evaluation["clip"])] if "clip" in evaluation else []),
@@ -157,11 +160,12 @@ def numbers(evaluation: Record, command: str) -> str:
     )
 
 
-def results(evaluation: Record) -> str:
+def results(evaluation: Record, weathers: Sequence[str] = ()) -> str:
     """Both directions' verdicts and tables in Markdown, from what `evaluate` returns."""
     blocks: list[str] = []
     for direction, title in DIRECTIONS.items():
         if direction in evaluation:
+            title = f"{title} ({sentence(direction, weathers).lower()})"
             blocks += [f"### {title}", verdict(evaluation, direction), direction_table(evaluation, direction)]
     used = {name: space for name, space in evaluation["spaces"].items() if space["used_by"]}
     return "\n\n".join([*blocks, *([MARKED.format(_used(used))] if used else [])])

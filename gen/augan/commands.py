@@ -127,6 +127,9 @@ class ExportArguments:
     """Store float16 alone, a third of the size; it is loaded as float32 unless told otherwise."""
     height: int | None = None
     """Rows that the pipeline runs at by default; none: as trained."""
+    weather: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """What the adverse frames showed, for example --weather night --weather "rainy night". The page and --help say it,
+    and --model auto chooses by it; none: nobody knows, and auto never chooses this model."""
 
 
 def export(arguments: Sequence[str]) -> int:
@@ -134,7 +137,7 @@ def export(arguments: Sequence[str]) -> int:
     from gen.augan.export import export_model
 
     chosen = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-augan")
-    export_model(chosen.run, chosen.out, half=chosen.half, auto_height=chosen.height)
+    export_model(chosen.run, chosen.out, half=chosen.half, auto_height=chosen.height, weathers=chosen.weather)
     print(f"{chosen.out} written; measure it with: gen evaluate-augan --model {chosen.out} --adverse DIR --normal DIR")
     return 0
 

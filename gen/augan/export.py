@@ -1,6 +1,7 @@
 """From a training run to a model folder."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ SHARD = "15MB"
 """Size that a weight file is split at, so that it can lie in a git repository."""
 
 
-def export_model(run: Path, out: Path, half: bool = False, auto_height: int | None = None) -> None:
+def export_model(
+    run: Path, out: Path, half: bool = False, auto_height: int | None = None, weathers: Sequence[str] = ()
+) -> None:
     """Write the averaged weights of the run's last checkpoint and `training.json`, the record for the card.
 
     In float32, and in float16 as `variant="fp16"`; with `half`, in float16 alone. The reconstruction decoders, which
-    only training needs, are left out. Raises `BadInput` where `run` has no checkpoint.
+    only training needs, are left out. `weathers`: what the adverse frames showed, for example ["night", "rainy night"].
+    Raises `BadInput` where `run` has no checkpoint.
     """
     checkpoint = latest_checkpoint(run / "checkpoints")
     if checkpoint is None:
@@ -37,7 +41,9 @@ def export_model(run: Path, out: Path, half: bool = False, auto_height: int | No
     averaged.copy_to(pair.parameters())
     generators = [for_inference(g) for g in (pair.a2b, pair.b2a)]
     height, width = state["data"]["adverse"]["cached_size"]
-    pipeline = AUGANPipeline(*generators, trained_height=height, trained_width=width, auto_height=auto_height)
+    pipeline = AUGANPipeline(
+        *generators, trained_height=height, trained_width=width, auto_height=auto_height, weathers=weathers
+    )
     if not half:
         pipeline.save_pretrained(out, max_shard_size=SHARD)
     for generator in generators:

@@ -22,11 +22,11 @@ from gen.augan.losses import laplace_scale
 from gen.augan.networks import AUGANGenerator, Translation
 from gen.augan.norm import StatisticsSmoother
 from gen.augan.tiling import translate_in_strips
+from gen.augan.weathers import Direction, check_weathers
 from gen.errors import BadInput, BadSetting
 from gen.media.images import decode_still, from_pil
 from gen.media.resize import pad_to_multiple, resize, to_float, to_uint8, transfer_change
 
-Direction = Literal["adverse_to_normal", "normal_to_adverse"]
 Resolution = tuple[int, int] | Literal["auto"] | None
 Picture = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
 
@@ -61,14 +61,17 @@ class AUGANPipeline(DiffusionPipeline):
         trained_height: int = 288,
         trained_width: int = 512,
         auto_height: int | None = None,
+        weathers: Sequence[str] = (),
     ) -> None:
         """`trained_height`, `trained_width`: size in pixels of the frames that the weights were trained on.
 
-        `auto_height`: rows that resolution="auto" runs at; None: `trained_height`.
+        `auto_height`: rows that resolution="auto" runs at; None: `trained_height`. `weathers`: what the adverse frames
+        showed, for example ["night", "rainy night"]; the other side is a clear day. Empty: nobody said.
         """
         super().__init__()
         self.register_modules(adverse_to_normal=adverse_to_normal, normal_to_adverse=normal_to_adverse)
         self.register_to_config(trained_height=trained_height, trained_width=trained_width, auto_height=auto_height)
+        self.register_to_config(weathers=check_weathers(weathers))
         self.turn = threading.Lock()  # a clip's smoother hangs on the generator while a batch runs
 
     @classmethod

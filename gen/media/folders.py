@@ -1,11 +1,12 @@
 """A tree of stills and clips in, its mirror out: what to do, what is done already, what failed."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gen.errors import BadInput
 from gen.media.files import writing
@@ -13,6 +14,8 @@ from gen.media.images import STILL_SUFFIXES
 from gen.media.video import VIDEO_SUFFIXES
 
 Kind = Literal["still", "clip"]
+Status = Literal["done", "skipped", "left", "failed"]
+"""Translated now; translated by an earlier run; copied as it is, because no translation fits; not done."""
 
 SIDE_MARKS = (".uncertainty", ".overlay", ".compare")
 """What the names of files made beside a translation end in, before the suffix."""
@@ -125,7 +128,7 @@ class Entry:
     input: str
     output: str
     kind: Kind
-    status: Literal["done", "skipped", "failed"]
+    status: Status
     made_with: str
     """What a picture depends on: model, direction, size. A folder holds pictures of one kind."""
     seconds: float = 0.0
@@ -139,6 +142,12 @@ class Entry:
     flicker: dict[str, float] | None = None
     """Warp errors of a clip, in grey levels; see gen.metrics.flicker."""
     error: str | None = None
+    weather: str | None = None
+    """What the picture was seen to show, where the model was chosen by it."""
+    probability: float | None = None
+    """Of that weather, 0 to 1, by the classifier."""
+    note: str | None = None
+    """Why it was left as it is."""
 
 
 @dataclass
@@ -147,10 +156,16 @@ class Report:
 
     settings: dict[str, object]
     entries: list[Entry] = field(default_factory=list[Entry])
+    saved: float = field(default_factory=time.monotonic)
+    """When it was written last, or begun, by the monotonic clock."""
 
     def count(self, status: str) -> int:
         """Files that ended so."""
         return sum(entry.status == status for entry in self.entries)
+
+    def notes(self) -> dict[str, int]:
+        """How many files each note is of."""
+        return dict(Counter(entry.note for entry in self.entries if entry.note))
 
     def write(self, path: Path) -> None:
         """Write as JSON. What an earlier run measured of a file that this one skipped is kept."""
@@ -168,10 +183,11 @@ class Report:
                     "flicker",
                 ):
                     setattr(entry, name, old.get(name, getattr(entry, name)))
-        totals = {status: self.count(status) for status in ("done", "skipped", "failed")}
+        totals = {status: self.count(status) for status in get_args(Status)}
         record = {"totals": totals, "settings": self.settings, "files": [asdict(e) for e in self.entries]}
         with writing(path) as partial:
             partial.write_text(json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
+        self.saved = time.monotonic()
 
 
 def earlier_entries(path: Path) -> dict[str, dict[str, Any]]:

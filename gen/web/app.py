@@ -19,8 +19,8 @@ footer {opacity: .7}
 @media (max-width: 480px) {.gradio-container {padding: .4em !important}}
 """
 INTRO = """# gen
-Translate dash-cam frames from night, rain and fog to clear day and back; adapt a generator to a few sketches; render
-scenes; measure domain shift. Everything stays on this machine."""
+{translate}; adapt a generator to a few sketches;
+render scenes; measure domain shift. Everything stays on this machine."""
 
 
 def build_app(settings: WebSettings) -> tuple[Any, Any]:
@@ -30,6 +30,7 @@ def build_app(settings: WebSettings) -> tuple[Any, Any]:
     import gradio as gr
 
     from gen.web.adapt import AdaptTab
+    from gen.web.choices import introduction
     from gen.web.folder import FolderTab
     from gen.web.models import ModelsTab
     from gen.web.scenes import ScenesTab
@@ -82,7 +83,7 @@ def build_app(settings: WebSettings) -> tuple[Any, Any]:
 
     keep = round(settings.keep_hours * 3600)
     with gr.Blocks(title="gen", analytics_enabled=False, delete_cache=(min(keep, 3600), keep)) as demo:
-        gr.Markdown(INTRO)
+        gr.Markdown(INTRO.format(translate=introduction()))
         with gr.Tabs():
             TranslateTab(service, demo)
             FolderTab(service, demo)

@@ -5,13 +5,14 @@ from typing import Any
 
 import gradio as gr
 
+from gen.augan.weathers import AUTO, translators
 from gen.errors import BadInput
 from gen.media.folders import find_stills
+from gen.web.choices import direction_radio, follow, model_dropdown
 from gen.web.jobs import Job
 from gen.web.limits import gather, inside
 from gen.web.panel import JobPanel
-from gen.web.service import Service, check_offered, plainly, translators
-from gen.web.translate import DIRECTIONS
+from gen.web.service import Service, check_offered, plainly
 from gen.web.work import RESULTS
 
 SHOWN = 12
@@ -22,7 +23,6 @@ class FolderTab:
 
     def __init__(self, service: Service, demo: gr.Blocks) -> None:
         self.service = service
-        models = translators()
         with gr.Tab("Folder", id="folder"):
             with gr.Row():
                 with gr.Column(min_width=300):
@@ -34,8 +34,9 @@ class FolderTab:
                         visible=service.settings.root is not None,
                     )
                 with gr.Column(min_width=300):
-                    direction = gr.Radio(DIRECTIONS, value=DIRECTIONS[0][1], label="Direction")
-                    model = gr.Dropdown(models, value=models[0] if models else None, label="Model")
+                    model = model_dropdown(auto=True)
+                    direction = direction_radio(model)
+                    follow(model, direction)
                     uncertainty = gr.Radio(
                         ["none", "map", "overlay", "raw"], value="none", label="Also write the uncertainty as"
                     )
@@ -65,15 +66,15 @@ class FolderTab:
 
         Args:
             files: pictures, clips, or zips of them
-            direction: adverse_to_normal (night to day) or normal_to_adverse (day to night)
-            model: name of a model in weights/
+            direction: adverse_to_normal (to clear day) or normal_to_adverse (from clear day to the model's weather)
+            model: name of a model in weights/, or auto: for each picture the one that was made for its weather
             uncertainty: none, map, overlay or raw: written beside each picture
             server_folder: a folder on the server instead of files, where the server allows it
 
         Returns:
             the number of the job
         """
-        check_offered(model, translators())
+        check_offered(model, [*translators(), AUTO])
         jobs = self.service.jobs
         if not files and not server_folder.strip():
             raise BadInput("No file was given; choose pictures, clips or a zip of them.")

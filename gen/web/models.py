@@ -11,7 +11,7 @@ from gen.errors import BadInput
 from gen.web.service import plainly
 
 HEAD = ["model", "for", "MB", "licence"]
-USES = {"AUGANPipeline": "Translate", "HDAPipeline": "Adapt"}
+USES = {"AUGANPipeline": "Translate", "WeatherHead": "Translate (auto)", "HDAPipeline": "Adapt"}
 
 
 def model_folders() -> dict[str, Path]:
@@ -27,9 +27,9 @@ def model_folders() -> dict[str, Path]:
 def describe(name: str, folder: Path) -> list[Any]:
     """A line of the table."""
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
-    index = folder / "model_index.json"
-    text = index.read_text(encoding="utf-8") if index.is_file() else ""
-    use = next((tab for pipeline, tab in USES.items() if f'"{pipeline}"' in text), "training, measures")
+    configs = [f for f in (folder / "model_index.json", folder / "config.json") if f.is_file()]
+    text = configs[0].read_text(encoding="utf-8") if configs else ""
+    use = next((tab for network, tab in USES.items() if f'"{network}"' in text), "training, measures")
     return [name, use, round(size, 1), _licence(folder)]
 
 

@@ -11,6 +11,7 @@ import gradio as gr
 from PIL import Image
 
 from gen import weights
+from gen.augan.weathers import translators
 from gen.errors import BadInput, GenError
 from gen.web.jobs import Jobs
 from gen.web.settings import WebSettings
@@ -96,24 +97,9 @@ def check_offered(name: str, offered: list[str]) -> None:
         raise BadInput(f"{name}: there is none of this name; there are: {', '.join(offered) or 'none'}.")
 
 
-def models_of(pipeline: str) -> list[str]:
-    """Names of the models in weights/ that this pipeline loads."""
-    names: list[str] = []
-    for name in weights.available():
-        index = Path(weights.resolve(name)) / "model_index.json"
-        if f'"{pipeline}"' in index.read_text(encoding="utf-8"):
-            names.append(name)
-    return names
-
-
-def translators() -> list[str]:
-    """AU-GANs at hand."""
-    return models_of("AUGANPipeline")
-
-
 def generators() -> list[str]:
     """StyleGAN2 generators at hand."""
-    return models_of("HDAPipeline")
+    return weights.models_of("HDAPipeline")
 
 
 def plainly(function: F) -> F:

