@@ -54,7 +54,7 @@ class WeatherClassifier:
 
     def to(self, device: str | torch.device) -> "WeatherClassifier":
         """Move both networks."""
-        self.head.to(device=device)
+        nn.Module.to(self.head, device)
         self.features.to(device)
         return self
 
