@@ -1,0 +1,72 @@
+"""Recipes at equal cost: real short trainings, judged in one table."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import gen.cli
+from gen import BadInput
+from gen.augan.compare import read_recipes, split_frames
+
+TINY = """
+plain:
+wide:
+  width: 8
+"""
+
+
+@pytest.fixture
+def recipes(tmp_path: Path) -> Path:
+    path = tmp_path / "recipes.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def command(recipes: Path, two_domains: tuple[Path, Path], out: Path, *more: str) -> list[str]:
+    folders = ["--adverse", str(two_domains[0]), "--normal", str(two_domains[1]), "--out", str(out)]
+    return ["compare-augan", str(recipes), *folders, "--preset", "tiny", "--core-minutes", "0.01", *more]
+
+
+def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_path):
+    out = tmp_path / "out"
+    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--only", "wide")) == 0
+    assert not (out / "README.md").exists()
+    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4")) == 0
+    text = (out / "README.md").read_text()
+    assert "| plain | the preset as it is |" in text
+    assert "| wide | width=8 |" in text
+    assert "histogram matching" in text
+    for name in ("plain", "wide"):
+        record = json.loads((out / "models" / name / "training.json").read_text())
+        assert record["core_seconds"] >= 0.6
+        assert record["data"]["adverse"]["count"] == 8
+    assert (out / "sheet.jpg").is_file()
+
+
+def test_frames_judge_or_train_and_never_both(two_domains, tmp_path):
+    split_frames(two_domains[0], tmp_path / "frames", "adverse", 5)
+    train, hold = (
+        {p.resolve() for p in (tmp_path / "frames" / part / "adverse").iterdir()} for part in ("train", "hold")
+    )
+    assert len(hold) == 5
+    assert not train & hold
+    assert train | hold == {p.resolve() for p in two_domains[0].iterdir()}
+
+
+def test_too_few_frames(two_domains, tmp_path):
+    with pytest.raises(BadInput, match="12 frames, of which --hold-out 12 would leave none"):
+        split_frames(two_domains[0], tmp_path / "frames", "adverse", 12)
+
+
+def test_an_unknown_recipe_is_named(recipes, two_domains, tmp_path, capsys):
+    assert gen.cli.main(command(recipes, two_domains, tmp_path / "out", "--only", "narrow")) == 1
+    assert "has no such recipe; it has plain, wide" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "", "a: 3\n", "a/b: {}\n", "a: [unclosed\n"])
+def test_a_file_that_holds_no_recipes(tmp_path, text):
+    path = tmp_path / "recipes.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"recipes\.yaml"):
+        read_recipes(path)
