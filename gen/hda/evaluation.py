@@ -260,7 +260,7 @@ class Scorer:
         return in_batches(self.edges, some)
 
     def _diversity(self, images: Tensor, most: int = 50) -> float:
-        """Mean perceptual distance between pictures nearest to the same reference, as CDC (CVPR 2021) has intra-LPIPS."""
+        """Mean perceptual distance of pictures nearest to the same reference, as CDC (CVPR 2021) has intra-LPIPS."""
         see = self.perceptual.vectors
         vectors = in_batches(see, images)
         nearest = torch.cdist(vectors, in_batches(see, torch.cat(list(self.references.values())))).argmin(1)
