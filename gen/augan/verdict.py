@@ -52,11 +52,9 @@ def _summary(evaluation: Record, rows: Record) -> str:
     if not outcomes:
         return "No space can decide: the training of some row looked through each of them."
     worst = {name: min(outcome[name] for outcome in outcomes) for name in outcomes[0]}
-    for outcome, words in ((-1, "It loses to"), (0, "It is not clearly better than")):
-        names = [NAMES[name] for name, value in worst.items() if value == outcome]
-        if names:
-            return f"{words} {_and(names)}."
-    return "It beats the untouched frames and every rival."
+    lowest = min(worst.values())
+    words = {-1: "It loses to", 0: "It is not clearly better than", 1: "It beats"}[lowest]
+    return f"{words} {_and([NAMES[name] for name, outcome in worst.items() if outcome == lowest])}."
 
 
 def _and(words: list[str]) -> str:

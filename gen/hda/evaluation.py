@@ -34,7 +34,7 @@ from gen.metrics.distances import frechet_distance
 from gen.metrics.edges import load_edges, structure_consistency
 from gen.metrics.paired import load_perceptual
 from gen.provenance import machine
-from gen.training.settings import check_same_settings
+from gen.training.settings import as_record, check_same_run
 
 METHODS: dict[str, dict[str, Any]] = {
     "sequential": {"sequential": True, "direction_weight": 0.0},
@@ -180,7 +180,7 @@ def check_not_stale(s: EvaluateSettings, job: Job, size: int) -> None:
     if not path.is_file():
         return
     record, settings = json.loads(path.read_text()), run_settings(s, job)
-    check_same_settings(record["settings"], settings, {"preset", "out", "device"})
+    check_same_run(record["settings"], as_record(settings), {"preset", "out", "device"})
     for domain in parse_domains(settings.domains):
         assert domain.folder is not None
         now = load_references(domain.folder, size).hashes
@@ -260,7 +260,7 @@ class Scorer:
         return in_batches(self.edges, some)
 
     def _diversity(self, images: Tensor, most: int = 50) -> float:
-        """Mean perceptual distance between pictures nearest to the same reference, as CDC (CVPR 2021) has LPIPS."""
+        """Mean perceptual distance of pictures nearest to the same reference, as CDC (CVPR 2021) has intra-LPIPS."""
         see = self.perceptual.vectors
         vectors = in_batches(see, images)
         nearest = torch.cdist(vectors, in_batches(see, torch.cat(list(self.references.values())))).argmin(1)
