@@ -9,9 +9,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-REACH = 0.98
-"""Share of [-1, 1] that the ground may use: its inverse hyperbolic tangent must stay finite."""
-
 
 class ExposureCurve(nn.Module):
     """y = ln(1 + k x) / ln(1 + k) on x in [0, 1], or its inverse; k is learnt.
@@ -26,13 +23,17 @@ class ExposureCurve(nn.Module):
         self.log_k = nn.Parameter(torch.tensor(math.log(abs(strength))))
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> the same."""
-        x, k = (image + 1) / 2, self.log_k.exp()
+        """(B, 3, H, W) -> the same, in [-1, 1]; what lies beyond is clipped first."""
+        x, k = (image.clamp(-1, 1) + 1) / 2, self.log_k.exp()
         y = torch.log1p(k * x) / torch.log1p(k) if self.brightens else torch.expm1(x * torch.log1p(k)) / k
         return 2 * y - 1
 
 
 def compose(ground: Tensor, maps: Tensor) -> Tensor:
-    """tanh((1 + gain) artanh(ground) + offset): ground (B, 3, H, W) in [-1, 1], maps (B, 6, H, W) = gain, offset."""
+    """(1 + gain) ground + offset: ground (B, 3, H, W) in [-1, 1], maps (B, 6, H, W) = gain, offset.
+
+    Nothing holds the result within [-1, 1] but what it is trained on: the squashing of a tanh would take the gradient
+    from black and white pixels, and the night's sky is black.
+    """
     gain, offset = maps.chunk(2, dim=1)
-    return torch.tanh((1 + gain) * torch.atanh(REACH * ground) + offset)
+    return (1 + gain) * ground + offset

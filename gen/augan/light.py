@@ -3,7 +3,7 @@
 The published design spends its multiplications in 3x3 convolutions of all channels with all channels at a quarter of
 the frame's size, and much of its time in 7x7 convolutions at full size. Here residual blocks are separable (one
 convolution over places, one over channels) and most of them work at an eighth of the size, where they also see more of
-the frame; pixels are folded into channels at the door, and unfolded on the way out.
+the frame; pixels are folded into channels at the door, and unfolded at the end.
 """
 
 from itertools import pairwise
@@ -46,8 +46,8 @@ class HalfSize(nn.Module):
             InstanceNorm(2 * channels),
             nn.ReLU(inplace=True),
             *(SeparableBlock(2 * channels) for _ in range(count)),
-            nn.Conv2d(2 * channels, 4 * channels, 1, bias=False),
-            nn.PixelShuffle(2),
+            nn.Conv2d(2 * channels, channels, 1, bias=False),
+            nn.Upsample(scale_factor=2, mode="bilinear"),  # unfolding channels here leaves a grid of eight pixels
             InstanceNorm(channels),
         )
 
@@ -76,10 +76,10 @@ def encoder(width: int, count: int, channels: int) -> nn.Sequential:
 
 
 def upsample(channels: int) -> nn.Sequential:
-    """(B, C, H, W) -> (B, C/2, 2H, 2W), normalised, ReLU: channels are unfolded into pixels."""
+    """(B, C, H, W) -> (B, C/2, 2H, 2W), normalised, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(channels, 2 * channels, 1, bias=False),
-        nn.PixelShuffle(2),
+        nn.Conv2d(channels, channels // 2, 1, bias=False),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
         InstanceNorm(channels // 2),
         nn.ReLU(inplace=True),
     )
