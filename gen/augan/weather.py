@@ -54,7 +54,7 @@ class WeatherClassifier:
 
     def to(self, device: str | torch.device) -> "WeatherClassifier":
         """Move both networks."""
-        self.head.to(device)
+        nn.Module.to(self.head, device)  # diffusers types its own for no argument
         self.features.to(device)
         return self
 

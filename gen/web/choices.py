@@ -22,9 +22,11 @@ def direction_radio(model: gr.Dropdown) -> gr.Radio:
 
 def follow(model: gr.Dropdown, direction: gr.Radio) -> None:
     """Let the words of `direction` be those of the model that is chosen."""
-    model.change(
-        lambda name: gr.Radio(**_offer(name)), [model], [direction], api_visibility="private", show_progress="hidden"
-    )
+
+    def reworded(name: str | None) -> gr.Radio:
+        return gr.Radio(**_offer(name))
+
+    model.change(reworded, [model], [direction], api_visibility="private", show_progress="hidden")
 
 
 def _offer(model: str | None) -> dict[str, Any]:

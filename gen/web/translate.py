@@ -1,11 +1,11 @@
 """The tab that translates one picture or clip, with a map of where not to believe it."""
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import gradio as gr
 
-from gen.augan.weathers import DIRECTIONS, Direction, translators
+from gen.augan.weathers import DIRECTIONS, translators
 from gen.errors import BadInput, BadSetting
 from gen.media.images import (
     Still,
@@ -110,7 +110,7 @@ class TranslateTab:
         size = network_size(resolution, height, width)
         pipe = self.service.translator(model)
         tile = 256 if size is None and height * width > WHOLE_FRAME_PIXELS else None
-        out = pipe(source.rgb, cast(Direction, direction), resolution=size, output_type="np", tile=tile)
+        out = pipe(source.rgb, direction, resolution=size, output_type="np", tile=tile)
         folder = self.service.new_folder()
         stem = plain(Path(picture).stem)
         before, after = folder / f"{stem}-before.png", folder / f"{stem}-translated.png"
