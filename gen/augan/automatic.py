@@ -42,6 +42,7 @@ def translate(settings: TranslateSettings, load: Load = load_pipeline, watch: Wa
         raise BadSetting("direction: auto takes the weather of a picture away; for normal_to_adverse name the model.")
     jobs = plan_jobs(settings.input, settings.output, settings.format)
     run = Automatic(settings, load, watch or Watch())
+    run.report.planned = {str(job.target) for job in jobs}
     unknown = run.settle_known(jobs)
     batch.prepare_outputs(jobs, settings)
     with batch.reporting(run.report, settings), tqdm(total=len(unknown), unit="file", dynamic_ncols=True) as bar:

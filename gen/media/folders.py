@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -156,6 +156,8 @@ class Report:
 
     settings: dict[str, object]
     entries: list[Entry] = field(default_factory=list[Entry])
+    planned: Collection[str] = ()
+    """Outputs of the run: what an earlier report says of one that it has not come to is kept."""
     saved: float = field(default_factory=time.monotonic)
     """When it was written last, or begun, by the monotonic clock."""
 
@@ -183,8 +185,11 @@ class Report:
                     "flicker",
                 ):
                     setattr(entry, name, old.get(name, getattr(entry, name)))
-        totals = {status: self.count(status) for status in get_args(Status)}
-        record = {"totals": totals, "settings": self.settings, "files": [asdict(e) for e in self.entries]}
+        reached = {entry.output for entry in self.entries}
+        ahead = [old for output, old in earlier.items() if output in self.planned and output not in reached]
+        files = [*(asdict(entry) for entry in self.entries), *ahead]
+        totals = {status: sum(file["status"] == status for file in files) for status in get_args(Status)}
+        record = {"totals": totals, "settings": self.settings, "files": files}
         with writing(path) as partial:
             partial.write_text(json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
         self.saved = time.monotonic()

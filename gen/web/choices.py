@@ -23,10 +23,10 @@ def direction_radio(model: gr.Dropdown) -> gr.Radio:
 def follow(model: gr.Dropdown, direction: gr.Radio) -> None:
     """Let the words of `direction` be those of the model that is chosen."""
 
-    def offered(name: str | None) -> gr.Radio:
+    def reworded(name: str | None) -> gr.Radio:
         return gr.Radio(**_offer(name))
 
-    model.change(offered, [model], [direction], api_visibility="private", show_progress="hidden")
+    model.change(reworded, [model], [direction], api_visibility="private", show_progress="hidden")
 
 
 def _offer(model: str | None) -> dict[str, Any]:

@@ -122,6 +122,22 @@ def test_another_model_for_the_same_weather_is_not_mixed_in(models, tree, tmp_pa
     assert report_of(out)["night.jpg"]["made_with"].startswith("another-night,")
 
 
+def test_a_run_that_is_stopped_keeps_what_an_earlier_report_says(models, tree, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    main(["translate", str(tree), str(out), "--model", "tiny-night"])  # says nothing of weathers
+    made = {name: entry["made_with"] for name, entry in report_of(out).items()}
+
+    def stopped(self, frames):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WeatherClassifier, "predict", stopped)
+    assert main(["translate", str(tree), str(out), "--model", "auto"]) == 130
+    kept = report_of(out)
+    assert {name: entry["made_with"] for name, entry in kept.items() if name != "broken.jpg"} == {
+        name: text for name, text in made.items() if name != "broken.jpg"
+    }
+
+
 def test_a_copy_in_another_format_or_without_metadata(models, tree, tmp_path):
     exif = Image.Exif()
     exif[271] = "a camera"

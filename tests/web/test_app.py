@@ -151,6 +151,16 @@ class TestFolder:
         assert {"000010.jpg", "000010.jpg.overlay.jpg", "more/drive/one.jpg", "report.json"} <= set(names)
         assert json.loads(Path(results[1]).read_text())["totals"]["done"] == 2
 
+    def test_auto_leaves_a_day_as_it_is(self, client):
+        given = [handle_file(NIGHT), handle_file("samples/day_real/000000.jpg")]
+        number = client.predict(given, "adverse_to_normal", "auto", "none", "", api_name="/start_folder")
+        assert finish(client, number)["state"] == "done"
+        report = json.loads(Path(client.predict(number, api_name="/job_results")[1]).read_text())
+        assert {Path(f["input"]).name: f["status"] for f in report["files"]} == {
+            NIGHT.name: "done",
+            "000000.jpg": "left",
+        }
+
     def test_a_folder_on_the_server_and_none_beside_it(self, client):
         start = [None, "adverse_to_normal", "augan-night2day", "none"]
         number = client.predict(*start, "night", api_name="/start_folder")
