@@ -54,11 +54,7 @@ class WeatherClassifier:
 
     def to(self, device: str | torch.device) -> "WeatherClassifier":
         """Move both networks."""
-<<<<<<< HEAD
-        nn.Module.to(self.head, device)
-=======
         nn.Module.to(self.head, device)  # diffusers types its own for no argument
->>>>>>> weather
         self.features.to(device)
         return self
 
