@@ -30,7 +30,12 @@ CropSide = Annotated[int, Field(ge=64, multiple_of=4)]
 """Pixels: the networks halve twice, and the discriminators see nothing below 64."""
 
 WARM_UP = 500
-"""Images of the warm-up of fresh discriminators."""
+"""Images of the warm-up of fresh discriminators.
+
+Beside the shipped weights (120 frames a domain, 112 rows, crop 96x144, published discriminators of width 16, batch 1,
+lr 3e-4, one seed) their losses were about those of guessing, .5, until 250 images, .46 (adverse) and .36 (normal) at
+300, .32 and .13 at 500.
+"""
 
 SAMPLE_FRAMES = 4
 """Frames of each domain in a sample grid."""

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +20,7 @@ from gen.augan.networks import AUGANGenerator
 from gen.augan.start import network_settings
 from gen.augan.training import WARM_UP, AUGANSettings, AUGANTrainer
 from gen.training.settings import read_preset
-from tests.augan.test_training import assert_same_state, final_state, train_command
+from tests.augan.test_training import REPOSITORY, assert_same_gradients, assert_same_state, final_state, train_command
 
 QUICK = {"device": "cpu", "images": 12, "discriminator_width": 4, "discriminators": 1}
 RECONSTRUCTORS = ("a2b.reconstructor", "b2a.reconstructor")
@@ -165,6 +167,20 @@ def test_a_run_that_stops_in_its_warm_up_goes_on_as_if_it_had_not(two_domains, t
     shutil.rmtree(own)
     AUGANTrainer(fine_tuning(two_domains, tmp_path / "stopped", own, **length)).fit()
     assert_same_state(final_state(tmp_path / "whole"), final_state(tmp_path / "stopped"), rtol=0, atol=0)
+
+
+def test_two_processes_warm_up_as_one(two_domains, tmp_path, model):
+    step = {"images": 4, "batch": 4, "pool_size": 0, "warm_up": 4}
+    AUGANTrainer(fine_tuning(two_domains, tmp_path / "one", model, **step)).fit()
+    folders = ["--adverse", str(two_domains[0]), "--normal", str(two_domains[1]), "--out", str(tmp_path / "two")]
+    settings = [f"--set={k}={v}" for k, v in {**QUICK, **step, "start_from": model}.items()]
+    script = [str(REPOSITORY / "scripts" / "train_augan.py"), *folders, "--preset", "tiny", *settings]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
+    done = subprocess.run([*launch, *script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = final_state(tmp_path / "two")
+    assert two["hardware"]["processes"] == 2
+    assert_same_gradients(final_state(tmp_path / "one"), two)
 
 
 def test_the_warm_up_is_on_where_discriminators_are_fresh_beside_a_model(two_domains, tmp_path, model):
