@@ -28,6 +28,7 @@ from gen.errors import BadSetting, TrainingDiverged
 from gen.provenance import machine
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from gen.training.logging import RunLog
+from gen.training.precision import Precision, fastest_precision
 from gen.training.settings import TrainerSettings, as_record, check_same_run, check_same_settings
 
 S = TypeVar("S", bound=TrainerSettings)
@@ -42,8 +43,14 @@ class Trainer(ABC, Generic[S]):
     def __init__(self, settings: S) -> None:
         self.settings = settings
         AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]  # another trainer of this program may have had another precision
+        on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
+        self.precision: Precision = (
+            fastest_precision(torch.device("cpu" if on_cpu else "cuda"))
+            if settings.precision == "auto"
+            else settings.precision
+        )
         self.accelerator = Accelerator(
-            cpu=settings.device == "cpu", mixed_precision="bf16" if settings.precision == "bf16" else "no"
+            cpu=settings.device == "cpu", mixed_precision="bf16" if self.precision == "bf16" else "no"
         )
         self.device: torch.device = self.accelerator.device
         torch.backends.cuda.matmul.allow_tf32 = True
@@ -316,7 +323,8 @@ class Trainer(ABC, Generic[S]):
             "images_shown": self.images_shown,
             "seconds": self.seconds,
             "core_seconds": self.core_seconds,
-            "hardware": machine(self.device) | {"processes": self.accelerator.num_processes},
+            "hardware": machine(self.device)
+            | {"processes": self.accelerator.num_processes, "precision": self.precision},
             "networks": networks,
             "optimizers": {k: v.state_dict() for k, v in self.optimizers.items()},
             "ema": self.ema.state_dict(),

@@ -42,8 +42,9 @@ class TrainerSettings:
     decay: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Last share of the run in which the learning rate falls linearly to zero; 0, for a run whose end is not known:
     it stays."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: mixed precision, with weights, losses and norm statistics in float32."""
+    precision: Literal["auto", "fp32", "bf16"] = "fp32"
+    """bf16: mixed precision, with weights, losses and norm statistics in float32; auto: bf16 where it is faster,
+    which is measured at the start, because a processor without instructions for it takes ten times as long."""
     channels_last: bool = True
     """Memory layout of the activations."""
     compile: bool = False
@@ -64,7 +65,18 @@ class TrainerSettings:
     """Refuse a folder with pictures that cannot be used, instead of leaving them out."""
 
     may_change: ClassVar[frozenset[str]] = frozenset(
-        {"preset", "out", "device", "log_every", "sample_every", "checkpoint_every", "accumulate", "compile", "strict"}
+        {
+            "preset",
+            "out",
+            "device",
+            "log_every",
+            "sample_every",
+            "checkpoint_every",
+            "accumulate",
+            "compile",
+            "strict",
+            "precision",
+        }
     ) | {"images", "epochs", "decay"}
     """What a resumed run may change: what its weights do not depend on (but for rounding), and its length with the
     schedule that follows from it, so that a finished run can be lengthened."""
