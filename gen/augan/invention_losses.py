@@ -34,7 +34,7 @@ def laplace_nll(log_scale: Tensor, error: Tensor) -> Tensor:
 
 
 def structure_mismatch(a: Tensor, b: Tensor) -> Tensor:
-    """How little the structure of two images agrees, (B, 1, H, W): 0 the same, 3 unrelated, up to 6 inverted.
+    """How little the structure of two images agrees, (B, 1, H, W): 0 the same, about 3 unrelated, 6 inverted.
 
     sum over three scales of 1 - cs, where cs = (2 cov + C2) / (var_a + var_b + C2) is the contrast-structure term of
     SSIM on luma, in Gaussian windows of sigma 1.5 pixels, and each further scale has half the resolution (Wang et

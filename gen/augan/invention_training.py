@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -35,20 +36,22 @@ SAMPLE_FRAMES = 6
 
 @dataclass(frozen=True, kw_only=True)
 class InventionSettings(TrainerSettings):
-    """Settings of `gen train-invention`; the defaults take about half an hour on one core."""
+    """Settings of `gen train-invention`; the defaults take about twenty minutes on one core."""
 
     rendered: Path
     """Folder of `gen render-street` frames, adverse/ and day/."""
     model: str = "augan-night2day"
     """Name or folder of the translator that the map is for."""
-    images: Positive | None = 2400
+    images: Positive | None = 4000
     """Frames to show."""
     batch: Annotated[int, Field(ge=2)] = 4
-    """Frames in one step; the true days of its other streets are what shares are measured against."""
+    """Frames in a step; the true days of its other streets are what shares are measured against."""
     lr: Annotated[float, Field(gt=0)] = 2e-3
     """Adam's learning rate; constant for the first half of the run, then linearly to zero."""
     ema_half_life: Positive = 200
     """Images after which a weight's share in the averaged weights has halved."""
+    echoes: Positive = 4
+    """Steps taken on each translated batch, every other one flipped: the translator costs more than the map."""
     spared: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Share of the frames that are shown as rendered; the others are degraded like a real camera's."""
     sample_every: Positive = 400
@@ -57,8 +60,8 @@ class InventionSettings(TrainerSettings):
     """Images between two checkpoints."""
 
 
-class Lesson(NamedTuple):
-    """One batch."""
+class Pictures(NamedTuple):
+    """Rendered pairs."""
 
     frame: Tensor
     """Adverse, degraded, (B, 3, H, W) in [-1, 1]."""
@@ -68,7 +71,25 @@ class Lesson(NamedTuple):
     """Which street each shows."""
 
 
-class RenderedLessons:
+class Lesson(NamedTuple):
+    """What one batch teaches; all but `known` can be flipped."""
+
+    frame: Tensor
+    translated: Tensor
+    """(B, 3, H, W) in [-1, 1], as `frame`."""
+    error: Tensor
+    """(B, 1, H, W), grey levels."""
+    share: Tensor
+    """(B, 1, H, W), see `share_invented`."""
+    known: Tensor
+    """(B,), whether `share` is."""
+
+    def flipped(self) -> "Lesson":
+        """Left is right."""
+        return Lesson(*(hflip(x) for x in self[:4]), self.known)
+
+
+class RenderedPairs:
     """Rendered pairs, drawn at random with one flip for both; only the adverse frame is degraded.
 
     Frames are whole, but for the few rows and columns beyond a multiple of 16: the translator's normalisation sees
@@ -80,11 +101,11 @@ class RenderedLessons:
         sides = zip(*pairs.adverse.sizes, strict=True)
         self.size = tuple(min(side) // MULTIPLE * MULTIPLE for side in sides)
 
-    def batch(self, samples: Sequence[int]) -> Lesson:
+    def batch(self, samples: Sequence[int]) -> Pictures:
         """The batch of these numbers of the run's endless sequence."""
         drawn = [self._draw(sample) for sample in samples]
         frames, truths, streets = zip(*drawn, strict=True)
-        return Lesson(torch.stack(frames).to(self.device), torch.stack(truths).to(self.device), list(streets))
+        return Pictures(torch.stack(frames).to(self.device), torch.stack(truths).to(self.device), list(streets))
 
     def _draw(self, sample: int) -> tuple[Tensor, Tensor, str]:
         rng = np.random.default_rng((self.seed, sample))
@@ -115,7 +136,8 @@ class InventionTrainer(Trainer[InventionSettings]):
         self.translator_weights = fingerprint(model_folder(s.model), without=FOLDER)
         with self.accelerator.main_process_first():  # the others find the cache that the first one wrote
             adverse, day = (self._load(name, s.rendered / name) for name in ("adverse", "day"))
-        self.data = RenderedLessons(match_pairs(adverse, day, share=1.0), s.seed, s.spared, self.device)
+        self.data = RenderedPairs(match_pairs(adverse, day, share=1.0), s.seed, s.spared, self.device)
+        self.remembered = lru_cache(maxsize=s.accumulate)(self.prepare)
         self.map = InventionMap(height=self.height)
         self.setup({"map": self.map}, averaged="map")
 
@@ -133,16 +155,35 @@ class InventionTrainer(Trainer[InventionSettings]):
         records: list[dict[str, Tensor]] = []
         with self.updating("map"):
             for part, samples in enumerate(parts):
-                lesson = self.data.batch(samples)
-                with torch.no_grad():
-                    translated = self.translator(lesson.frame, uncertainty=False).image
+                lesson = self.lesson(samples)
                 with self.synchronised("map", part):
                     with self.accelerator.autocast():
-                        expected: Invention = self.wrapped["map"](lesson.frame, translated)
-                    terms = map_losses(expected, translated, lesson)
+                        expected: Invention = self.wrapped["map"](lesson.frame, lesson.translated)
+                    terms = {
+                        "error": laplace_nll(expected.log_error, lesson.error),
+                        "share": share_loss(expected.share_logit, lesson.share, lesson.known),
+                    }
                     self.backward(terms)
                 records.append({name: term.detach() for name, term in terms.items()})
         return {name: torch.stack([r[name] for r in records]).mean() for name in records[0]}
+
+    def lesson(self, samples: Sequence[int]) -> Lesson:
+        """The lesson of these samples of the run: a new one every `echoes` steps, in between the last one again.
+
+        Choi et al., "Faster Neural Network Training with Data Echoing", arXiv 1907.05550.
+        """
+        step, batch = samples[0] // self.settings.batch, self.settings.batch
+        fresh = tuple(step // self.settings.echoes * batch + sample % batch for sample in samples)
+        lesson = self.remembered(fresh)
+        return lesson.flipped() if step % 2 else lesson
+
+    @torch.no_grad()
+    def prepare(self, samples: Sequence[int]) -> Lesson:
+        """Translate these samples and measure how far they are from the truth."""
+        frame, truth, streets = self.data.batch(samples)
+        translated = self.translator(frame, uncertainty=False).image
+        shares = shares_in_batch(translated, truth, streets)
+        return Lesson(frame, translated, absolute_error(translated, truth), *shares)
 
     def data_record(self) -> dict[str, Any]:
         """The frames, how many rows they are reduced to, and which weights translate them."""
@@ -167,15 +208,6 @@ class InventionTrainer(Trainer[InventionSettings]):
 
 def _coloured(values: Tensor, on: MapScale) -> NDArray[np.uint8]:
     return np.stack([colour_uncertainty(v, on) for v in values[:, 0].float().cpu().numpy()])
-
-
-def map_losses(expected: Invention, translated: Tensor, lesson: Lesson) -> dict[str, Tensor]:
-    """The two terms; both have their minimum at the expectation of what they are about."""
-    shares, known = shares_in_batch(translated, lesson.truth, lesson.streets)
-    return {
-        "error": laplace_nll(expected.log_error, absolute_error(translated, lesson.truth)),
-        "share": share_loss(expected.share_logit, shares, known),
-    }
 
 
 def model_folder(model: str) -> Path:
