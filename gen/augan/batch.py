@@ -257,7 +257,7 @@ class Translator:
     ) -> None:
         self.settings, self.report, self.watch = settings, report, watch or Watch()
         self.pipeline = pipeline or load_pipeline(settings)
-        self.map = self.pipeline.shown_map(settings.direction, settings.which_map)
+        self.map: MapName | None = self.pipeline.shown_map(settings.direction, settings.which_map)
         self.scale = SCALES[self.map]
         if settings.uncertainty != "none" and self.map is None:
             raise BadSetting(f"uncertainty: {settings.model} has no map for {settings.direction}.")

@@ -95,8 +95,7 @@ class InventionMap(ModelMixin, ConfigMixin):
         self.join = nn.ModuleList(blocks(a, 1) for a, _ in reversed(pairs))
         self.leave = nn.Conv2d(widths[0], 2, 1)
         nn.init.zeros_(self.leave.weight)
-        with torch.no_grad():
-            self.leave.bias.copy_(torch.tensor([START_ERROR, 1.0]).log())
+        self.leave.bias = nn.Parameter(torch.tensor([START_ERROR, 1.0]).log())
 
     def forward(self, frame: Tensor, translation: Tensor) -> Invention:
         """Frame and translation (B, 3, H, W) in [-1, 1] -> `Invention`."""

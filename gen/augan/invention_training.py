@@ -86,7 +86,7 @@ class Lesson(NamedTuple):
 
     def flipped(self) -> "Lesson":
         """Left is right."""
-        return Lesson(*(hflip(x) for x in self[:4]), self.known)
+        return Lesson(hflip(self.frame), hflip(self.translated), hflip(self.error), hflip(self.share), self.known)
 
 
 class RenderedPairs:
@@ -131,7 +131,7 @@ class InventionTrainer(Trainer[InventionSettings]):
         super().__init__(settings)
         s = settings
         pipeline = AUGANPipeline.from_pretrained(s.model)
-        self.translator = pipeline.generator("adverse_to_normal").to(self.device).eval().requires_grad_(False)
+        self.translator = pipeline.to(self.device).generator("adverse_to_normal").eval().requires_grad_(False)
         self.height = int(pipeline.config["auto_height"] or pipeline.config["trained_height"])
         self.translator_weights = fingerprint(model_folder(s.model), without=FOLDER)
         with self.accelerator.main_process_first():  # the others find the cache that the first one wrote

@@ -133,7 +133,8 @@ class AUGANPipeline(DiffusionPipeline):
             pictures += [_from_uint8(frame, output_type) for frame in translated]
             batches.append(maps)
         cycle, invented, error = (
-            [one for b in batches if b[kind] is not None for one in b[kind].numpy()] or None for kind in range(3)
+            [one for maps in kind if maps is not None for one in maps.numpy()] or None
+            for kind in (zip(*batches, strict=True) if batches else ((), (), ()))
         )
         return AUGANOutput(images=pictures, uncertainty=cycle, invented=invented, expected_error=error)
 
@@ -207,8 +208,10 @@ class AUGANPipeline(DiffusionPipeline):
             )
         if which != "auto":
             return which if has[which] else None
-        default = self.config["default_map"]
-        return default if has[default] else next((name for name, there in has.items() if there), None)
+        order: tuple[MapName, ...] = (
+            ("invention", "cycle") if self.config["default_map"] == "invention" else ("cycle", "invention")
+        )
+        return next((name for name in order if has[name]), None)
 
     def _run(self, generator: AUGANGenerator, images: Tensor, tile: int | None) -> Translation:
         if tile is not None:
