@@ -226,7 +226,8 @@ def _make_folders(folders: Iterable[Path]) -> None:
 
 def made_with(settings: TranslateSettings) -> str:
     """What a translation depends on."""
-    return f"{settings.model}, {settings.direction}, resolution {settings.resolution}"
+    which = "" if settings.which_map == "auto" else f", map {settings.which_map}"
+    return f"{settings.model}, {settings.direction}, resolution {settings.resolution}{which}"
 
 
 def _entry(job: Job, status: Literal["done", "skipped", "failed"], settings: TranslateSettings, **values: Any) -> Entry:

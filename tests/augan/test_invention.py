@@ -377,6 +377,12 @@ def test_translate_writes_the_share_and_reports_it(trained, tmp_path):
     assert entry.mean_uncertainty is None
     expected = AUGANPipeline.from_pretrained(trained / "model")(frames[0]).invented[0]
     np.testing.assert_allclose(share, expected, atol=1e-4)
+    with pytest.raises(BadSetting, match="map invention"):  # or a map of another kind would pass for this one
+        translate(
+            TranslateSettings(
+                frames[0], tmp_path / "x.png", model=str(trained / "model"), uncertainty="raw", which_map="cycle"
+            )
+        )
 
 
 # What is measured.
