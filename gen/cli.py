@@ -20,6 +20,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gen.augan.weather_training:main",
         "train what tells the weather for translate --model auto",
     ),
+    "train-invention": ("gen.augan.invention_commands:train", "teach a model which parts it makes up"),
+    "export-invention": ("gen.augan.invention_commands:export", "put that map into the model's folder"),
+    "evaluate-invention": (
+        "gen.augan.invention_commands:evaluate",
+        "measure the map against the truth and on real frames",
+    ),
     "train-stylegan2": ("gen.hda.commands:train_stylegan2", "train a StyleGAN2 generator on a folder of images"),
     "export-stylegan2": ("gen.hda.commands:export_stylegan2", "turn its run into a model folder with a card"),
     "adapt": ("gen.hda.commands:adapt", "adapt a generator to a hybrid of few-shot domains"),

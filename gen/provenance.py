@@ -12,10 +12,14 @@ from typing import Any
 import torch
 
 
-def fingerprint(folder: Path) -> str:
-    """First 16 hex digits of the SHA-256 over the full-precision weight files under `folder`, by path."""
+def fingerprint(folder: Path, without: str | None = None) -> str:
+    """First 16 hex digits of the SHA-256 over the full-precision weight files under `folder`, by path.
+
+    `without`: a sub-folder that does not count.
+    """
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*.safetensors") if ".fp16." not in p.name):
+    left_out = folder / without if without else None
+    for path in sorted(p for p in folder.rglob("*.safetensors") if ".fp16." not in p.name and left_out != p.parent):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

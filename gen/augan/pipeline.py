@@ -1,4 +1,4 @@
-"""Translate frames with trained AU-GAN weights: any size, one or many, with a map of the uncertainty."""
+"""Translate frames with trained AU-GAN weights: any size, one or many, with maps of what not to believe."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from gen import weights
+from gen.augan.invention import InventionMap
 from gen.augan.losses import laplace_scale
 from gen.augan.networks import AUGANGenerator, Translation
 from gen.augan.norm import StatisticsSmoother
@@ -31,6 +32,10 @@ Resolution = tuple[int, int] | Literal["auto"] | None
 Picture = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
 
 
+MapName = Literal["cycle", "invention"]
+WhichMap = Literal["auto", "cycle", "invention"]
+
+
 @dataclass
 class AUGANOutput(BaseOutput):
     """What the pipeline returns, one entry for each picture given."""
@@ -38,8 +43,20 @@ class AUGANOutput(BaseOutput):
     images: list[Any]
     """PIL images; uint8 arrays (H, W, 3) with output_type="np"; float tensors (3, H, W) in [0, 1] with "pt"."""
     uncertainty: list[NDArray[np.float32]] | None
-    """Laplace scale b of the expected error in grey levels, (H, W), at least 12.75; None where the direction has
-    no uncertainty head (normal -> adverse, and models trained without it)."""
+    """Cycle uncertainty: Laplace scale b of the expected cycle error in grey levels, (H, W), at least 12.75; None
+    where the direction has no uncertainty head (normal -> adverse, and models trained without it)."""
+    invented: list[NDArray[np.float32]] | None = None
+    """Invention map: the share that is made up, 0..1, (H, W); None for normal -> adverse and for models without."""
+    expected_error: list[NDArray[np.float32]] | None = None
+    """Expected |translation - true day| in grey levels, (H, W); None where `invented` is."""
+
+
+class Maps(NamedTuple):
+    """What a translation says of itself: maps (B, H, W) on the CPU, as in `AUGANOutput`; None where there is none."""
+
+    cycle: Tensor | None
+    invented: Tensor | None = None
+    expected_error: Tensor | None = None
 
 
 class AUGANPipeline(DiffusionPipeline):
@@ -50,9 +67,10 @@ class AUGANPipeline(DiffusionPipeline):
     >>> out.images[0].save("day.jpg")
     """
 
-    _optional_components = ["adverse_to_normal", "normal_to_adverse"]  # noqa: RUF012  # diffusers reads a list
+    _optional_components = ["adverse_to_normal", "normal_to_adverse", "invention"]  # noqa: RUF012  # diffusers reads a list
     adverse_to_normal: AUGANGenerator | None
     normal_to_adverse: AUGANGenerator | None
+    invention: InventionMap | None
 
     def __init__(
         self,
@@ -62,16 +80,22 @@ class AUGANPipeline(DiffusionPipeline):
         trained_width: int = 512,
         auto_height: int | None = None,
         weathers: Sequence[str] = (),
+        invention: InventionMap | None = None,
+        default_map: str = "cycle",
     ) -> None:
         """`trained_height`, `trained_width`: size in pixels of the frames that the weights were trained on.
 
         `auto_height`: rows that resolution="auto" runs at; None: `trained_height`. `weathers`: what the adverse frames
-        showed, for example ["night", "rainy night"]; the other side is a clear day. Empty: nobody said.
+        showed, for example ["night", "rainy night"]; the other side is a clear day. Empty: nobody said. `invention`:
+        what a translation to normal is expected to make up. `default_map`: which map is shown where none is asked for.
         """
         super().__init__()
-        self.register_modules(adverse_to_normal=adverse_to_normal, normal_to_adverse=normal_to_adverse)
+        self.register_modules(
+            adverse_to_normal=adverse_to_normal, normal_to_adverse=normal_to_adverse, invention=invention
+        )
         self.register_to_config(trained_height=trained_height, trained_width=trained_width, auto_height=auto_height)
         self.register_to_config(weathers=check_weathers(weathers))
+        self.register_to_config(default_map=default_map)
         self.turn = threading.Lock()  # a clip's smoother hangs on the generator while a batch runs
 
     @classmethod
@@ -105,14 +129,17 @@ class AUGANPipeline(DiffusionPipeline):
         """
         frames = to_frames(images)
         pictures: list[Any] = []
-        maps: list[NDArray[np.float32]] = []
+        batches: list[Maps] = []
         for batch in _equal_sizes(frames, batch_size):
-            translated, uncertainty = self.translate_frames(batch, direction, resolution=resolution, tile=tile)
+            translated, maps = self.translate_with_maps(batch, direction, resolution=resolution, tile=tile)
             pictures += [_from_uint8(frame, output_type) for frame in translated]
-            maps += list(uncertainty.numpy()) if uncertainty is not None else []
-        return AUGANOutput(images=pictures, uncertainty=maps or None)
+            batches.append(maps)
+        cycle, invented, error = (
+            [one for maps in kind if maps is not None for one in maps.numpy()] or None
+            for kind in (zip(*batches, strict=True) if batches else ((), (), ()))
+        )
+        return AUGANOutput(images=pictures, uncertainty=cycle, invented=invented, expected_error=error)
 
-    @torch.no_grad()
     def translate_frames(
         self,
         frames: Tensor,
@@ -121,26 +148,72 @@ class AUGANPipeline(DiffusionPipeline):
         resolution: Resolution = "auto",
         tile: int | None = None,
         smoother: StatisticsSmoother | None = None,
+        which_map: WhichMap = "cycle",
     ) -> tuple[Tensor, Tensor | None]:
-        """uint8 (B, H, W, 3) -> uint8 of the same shape, and b in grey levels (B, H, W), both on the CPU.
+        """uint8 (B, H, W, 3) -> uint8 of the same shape, and one map (B, H, W), both on the CPU.
 
         `smoother`, one a clip, averages the InstanceNorm statistics over frames, which must come in order.
+        `which_map`: "cycle", b in grey levels; "invention", the share made up, 0..1; "auto", see `shown_map`.
         """
+        kind = self.shown_map(direction, which_map)
+        translated, maps = self.translate_with_maps(
+            frames, direction, resolution=resolution, tile=tile, smoother=smoother, invention=kind == "invention"
+        )
+        return translated, maps.invented if kind == "invention" else maps.cycle
+
+    @torch.no_grad()
+    def translate_with_maps(
+        self,
+        frames: Tensor,
+        direction: Direction,
+        *,
+        resolution: Resolution = "auto",
+        tile: int | None = None,
+        smoother: StatisticsSmoother | None = None,
+        invention: bool = True,
+    ) -> tuple[Tensor, Maps]:
+        """As `translate_frames`, with every map that the model has; `invention=False` leaves that one out."""
         generator = self.generator(direction)
         # uint8 crosses the bus, and rows of RGB pixels are the channels-last layout already.
         native = to_float(frames.to(generator.device, non_blocking=True).permute(0, 3, 1, 2))
-        size = self.network_size((native.shape[2], native.shape[3]), resolution)
+        native_size = (native.shape[2], native.shape[3])
+        size = self.network_size(native_size, resolution)
         small = resize(native, size)
         with self.turn, smoother.attached(generator) if smoother is not None else nullcontext():
             out = self._run(generator, pad_to_multiple(small, generator.multiple), tile)
         translated = out.image[..., : size[0], : size[1]].to(native.device).float()
-        if size != native.shape[2:]:
-            translated = transfer_change(native, small, translated)
-        uncertainty = None
+        cycle = None
         if out.log_scale is not None:
             scale = laplace_scale(out.log_scale[..., : size[0], : size[1]])
-            uncertainty = resize(scale, (native.shape[2], native.shape[3]))[:, 0].cpu()
-        return to_uint8(translated).permute(0, 2, 3, 1).contiguous().cpu(), uncertainty
+            cycle = resize(scale, native_size)[:, 0].cpu()
+        maps = Maps(cycle)
+        if invention and self.invention is not None and direction == "adverse_to_normal":
+            maps = Maps(cycle, *_expectation(self.invention, small, translated, native_size))
+        if size != native_size:
+            translated = transfer_change(native, small, translated)
+        return to_uint8(translated).permute(0, 2, 3, 1).contiguous().cpu(), maps
+
+    def shown_map(self, direction: Direction, which: WhichMap = "auto") -> MapName | None:
+        """Which map a translation in this direction comes with; None where it has none.
+
+        "auto": the model's `default_map`, or the one that it has. Raises `BadSetting` where one is demanded that the
+        model lacks.
+        """
+        has: dict[MapName, bool] = {
+            "cycle": self.generator(direction).head is not None,
+            "invention": self.invention is not None and direction == "adverse_to_normal",
+        }
+        if which == "invention" and not has[which]:
+            raise BadSetting(
+                f"which_map: this model has no invention map for {direction}; gen train-invention makes one for "
+                f"adverse_to_normal."
+            )
+        if which != "auto":
+            return which if has[which] else None
+        order: tuple[MapName, ...] = (
+            ("invention", "cycle") if self.config["default_map"] == "invention" else ("cycle", "invention")
+        )
+        return next((name for name in order if has[name]), None)
 
     def _run(self, generator: AUGANGenerator, images: Tensor, tile: int | None) -> Translation:
         if tile is not None:
@@ -169,6 +242,19 @@ class AUGANPipeline(DiffusionPipeline):
         if height < 1 or width < 1:
             raise BadSetting(f"resolution: {height}x{width} is no size; give height and width in pixels, as 288x512.")
         return height, width
+
+
+def _expectation(
+    network: InventionMap, frame: Tensor, translation: Tensor, native: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Share made up and expected error (B, H, W) at `native` size, on the CPU.
+
+    The network looks at no more rows than it was trained on: its windows are in pixels, and so is the noise.
+    """
+    height = min(frame.shape[2], int(network.config["height"]))
+    size = (height, max(1, round(frame.shape[3] * height / frame.shape[2])))
+    expected = network(resize(frame, size), resize(translation, size))
+    return resize(expected.share, native)[:, 0].cpu(), resize(expected.error, native)[:, 0].cpu()
 
 
 def parse_resolution(text: str) -> Resolution:

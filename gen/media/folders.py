@@ -137,8 +137,11 @@ class Entry:
     height: int = 0
     frames: int = 1
     mean_uncertainty: float | None = None
-    """Mean of b over the picture, in grey levels."""
+    """Mean of the cycle uncertainty b over the picture, in grey levels, where that map was made."""
     p95_uncertainty: float | None = None
+    mean_invented: float | None = None
+    """Mean share invented over the picture, 0..1, where the invention map was made."""
+    p95_invented: float | None = None
     flicker: dict[str, float] | None = None
     """Warp errors of a clip, in grey levels; see gen.metrics.flicker."""
     error: str | None = None
@@ -182,6 +185,8 @@ class Report:
                     "frames",
                     "mean_uncertainty",
                     "p95_uncertainty",
+                    "mean_invented",
+                    "p95_invented",
                     "flicker",
                 ):
                     setattr(entry, name, old.get(name, getattr(entry, name)))

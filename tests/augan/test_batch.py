@@ -226,7 +226,7 @@ def test_ctrl_c_writes_the_report_and_leaves_130(tmp_path, model):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--direction", "normal_to_adverse", "--uncertainty", "map"], "no uncertainty head"),
+        (["--direction", "normal_to_adverse", "--uncertainty", "map"], "has no map"),
         (["--resolution", "big"], "resolution"),
         (["--resolution", "0x5"], "resolution"),
         (["--quality", "0"], "quality"),

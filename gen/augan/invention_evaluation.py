@@ -1,0 +1,255 @@
+"""Does the invention map deserve trust? Against the truth on rendered streets, and by what real frames can tell."""
+
+import dataclasses
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from gen.augan.degrade import degrade_at_random
+from gen.augan.invention import FOLDER, local_deviation
+from gen.augan.invention_losses import absolute_error, share_invented
+from gen.augan.invention_training import model_folder
+from gen.augan.pipeline import AUGANPipeline, Maps
+from gen.errors import BadInput, BadSetting
+from gen.media.files import write_atomically
+from gen.media.resize import luma, resize, to_float, to_uint8
+from gen.metrics.calibration import rank_correlation, sparsification
+from gen.metrics.distances import list_images, read_batches
+from gen.provenance import fingerprint, machine, portable
+
+FILE_NAME = "evaluation.json"
+CRUSHED = 8
+"""Grey level of luma below which a pixel counts as black."""
+STRANGERS = 8
+"""Days of other streets that a share is measured against."""
+DECILES = 10
+THIN = 7
+"""Every so many pixels go into the reliability table."""
+Floats = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InventionEvaluation:
+    """Measure a model's invention map, beside its cycle uncertainty and what needs no training."""
+
+    rendered: Path
+    """Folder of `gen render-street` frames that were not trained on, adverse/ and day/."""
+    model: str = "augan-night2day"
+    """Name or folder of a model that has an invention map."""
+    real: Path | None = None
+    """Folder of real adverse frames that were not trained on."""
+    other_model: str | None = None
+    """A second translator of another seed: where the two disagree on real frames, the map should be high."""
+    limit: int | None = None
+    """Frames of each folder, spread evenly over it; none: all."""
+    seed: int = 0
+    """Seed of the degradations of the rendered frames."""
+    out: Path | None = None
+    """Folder that gets evaluation.json; none: invention/ in the model's folder."""
+
+
+def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
+    """Measure, write `evaluation.json`, return what it says.
+
+    Raises `BadSetting` for a model without an invention map, `BadInput` for folders that lack frames.
+    """
+    folder = model_folder(settings.model)
+    pipeline = AUGANPipeline.from_pretrained(folder)
+    if pipeline.invention is None:
+        raise BadSetting(f"model: {folder} has no invention map; gen train-invention and export-invention make one.")
+    pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings)}
+    if settings.real is not None:
+        result["real"] = on_real(pipeline, settings.real, settings)
+    result |= {
+        "settings": portable(settings),
+        "weights": fingerprint(folder),
+        "machine": machine(pipeline.device),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+    out = settings.out or folder / FOLDER
+    out.mkdir(parents=True, exist_ok=True)
+    with write_atomically(out / FILE_NAME) as path:
+        path.write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+# Against the truth.
+
+
+def on_rendered(pipeline: AUGANPipeline, settings: InventionEvaluation) -> dict[str, Any]:
+    """By weather, for degraded frames and for frames as rendered: how well each map ranks and foretells the truth."""
+    paths = list_images(settings.rendered / "adverse", settings.limit)
+    days = _days(settings.rendered / "day", [path.name for path in paths])
+    names = sorted(days)
+    tallies: dict[str, dict[str, Ranking]] = defaultdict(lambda: {k: Ranking() for k in ("degraded", "as rendered")})
+    for index, path in enumerate(tqdm(paths, desc="rendered", unit="frame", disable=None)):
+        frame, truth = _read(path), days[path.name]
+        place = names.index(path.name)
+        strangers = [names[(place + 1 + i) % len(names)] for i in range(min(STRANGERS, len(names) - 1))]
+        poor = degrade_at_random(frame[0], seed=settings.seed * 100_003 + index, spared=0.0)[None]
+        for how, source in (("degraded", poor), ("as rendered", frame)):
+            pixels = to_uint8(source).permute(0, 2, 3, 1)
+            translated, maps = pipeline.translate_with_maps(pixels, "adverse_to_normal")
+            translated = to_float(translated.permute(0, 3, 1, 2))
+            actual = {
+                "error": absolute_error(translated, truth)[0, 0],
+                "share": share_invented(translated, truth, torch.cat([days[n] for n in strangers]))[0, 0],
+            }
+            tallies[path.parent.name][how].add(predictions(source, maps), actual)
+    return {weather: {how: r.result() for how, r in kinds.items()} for weather, kinds in tallies.items()}
+
+
+def _days(folder: Path, names: list[str]) -> dict[str, Tensor]:
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing or len(set(names)) < 2:
+        what = f"{folder / missing[0]}: there is no such file" if missing else f"{folder}: there is but one street"
+        raise BadInput(f"{what}; rendered pairs need the true day of every frame, and of other streets.")
+    return {name: _read(folder / name) for name in set(names)}
+
+
+def _read(path: Path) -> Tensor:
+    """(1, 3, H, W) in [-1, 1]."""
+    return to_float(next(iter(read_batches([path], 1))).permute(0, 3, 1, 2))
+
+
+def predictions(source: Tensor, maps: Maps) -> dict[str, Tensor]:
+    """Every map (H, W) that claims to know where not to believe: ours, the cycle's, and two that need no training."""
+    rivals = {
+        "darkness": 127.5 - luma(source)[0, 0] * 127.5,
+        "noise": local_deviation(source)[0, 0],
+    }
+    ours = {"error": maps.expected_error, "share": maps.invented, "cycle": maps.cycle}
+    return {name: values[0].cpu() for name, values in ours.items() if values is not None} | rivals
+
+
+class Ranking:
+    """How well maps rank the pixels of each frame by what is true of them, and whether ours foretells its size."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, list[dict[str, float]]]] = {
+            "error": defaultdict(list),
+            "share": defaultdict(list),
+        }
+        self.seen: dict[str, list[tuple[Floats, Floats]]] = {"error": [], "share": []}
+
+    def add(self, predicted: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> None:
+        """One frame: maps and truths, (H, W) each; "error" and "share" are foretold by the maps of that name."""
+        for target, truth in actual.items():
+            for name, values in predicted.items():
+                if name in (target, "cycle", "darkness", "noise"):
+                    self.rows[target]["invention" if name == target else name].append(rank(values, truth))
+            flat = [x.double().numpy().ravel()[::THIN] for x in (predicted[target], truth)]
+            self.seen[target].append((flat[0], flat[1]))
+
+    def result(self) -> dict[str, Any]:
+        """By target: means over the frames by map, and the reliability table over all of them."""
+        return {
+            target: {
+                "maps": {name: mean_of(frames) for name, frames in maps.items()},
+                "reliability": reliability(*(np.concatenate(x) for x in zip(*self.seen[target], strict=True))),
+            }
+            for target, maps in self.rows.items()
+        }
+
+
+def rank(predicted: Tensor, actual: Tensor) -> dict[str, float]:
+    """(H, W) each -> Spearman's rho, AUSE and what chance would get."""
+    p, a = predicted.double().numpy(), actual.double().numpy()
+    ause, chance = sparsification(p, a)
+    return {"spearman": rank_correlation(p, a), "ause": ause, "ause_chance": chance}
+
+
+def reliability(predicted: Floats, actual: Floats) -> list[dict[str, float]]:
+    """Ten equal groups of pixels by what was predicted, each with the means of both: alike where it is calibrated."""
+    groups = np.array_split(np.argsort(predicted, kind="stable"), DECILES)
+    return [{"predicted": float(predicted[g].mean()), "actual": float(actual[g].mean())} for g in groups]
+
+
+def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each key over the frames."""
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+
+
+# On real frames, which have no truth.
+
+
+def on_real(pipeline: AUGANPipeline, folder: Path, settings: InventionEvaluation) -> dict[str, Any]:
+    """By map: rank correlation with signal-to-noise (should be negative) and with the disagreement of two models
+    (should be positive), means over the frames; and its mean in black pixels and in the others, over all of them."""
+    other = AUGANPipeline.from_pretrained(settings.other_model) if settings.other_model else None
+    rows: dict[str, list[dict[str, float]]] = defaultdict(list)
+    black: dict[str, list[Floats]] = defaultdict(list)
+    paths = list_images(folder, settings.limit)
+    for pixels in tqdm(read_batches(paths, 1), total=len(paths), desc="real", unit="frame", disable=None):
+        source = to_float(pixels.permute(0, 3, 1, 2))
+        size = pipeline.network_size((source.shape[2], source.shape[3]), "auto")
+        small = resize(source, size)
+        translated, maps = pipeline.translate_with_maps(to_uint8(small).permute(0, 2, 3, 1), "adverse_to_normal")
+        references = {"signal_to_noise": signal_to_noise(small)[0, 0]}
+        if other is not None:
+            theirs, _ = other.translate_frames(to_uint8(small).permute(0, 2, 3, 1), "adverse_to_normal")
+            references["disagreement"] = (theirs.float() - translated.float()).abs().mean(dim=3)[0]
+        dark = ((luma(small)[0, 0] + 1) * 127.5 < CRUSHED).numpy()
+        for name, values in predictions(small, maps).items():
+            p = values.double().numpy()
+            rows[name].append({k: rank_correlation(p, v.double().numpy()) for k, v in references.items()})
+            black[name].append(np.array([p[dark].sum(), dark.sum(), p[~dark].sum(), (~dark).sum()]))
+    return {name: mean_of(frames) | black_and_others(np.sum(black[name], axis=0)) for name, frames in rows.items()}
+
+
+def black_and_others(sums: Floats) -> dict[str, float | None]:
+    """Sum and count of black pixels, sum and count of the others -> the two means; None where there are no such."""
+    return {
+        "mean_in_black": float(sums[0] / sums[1]) if sums[1] else None,
+        "mean_elsewhere": float(sums[2] / sums[3]) if sums[3] else None,
+    }
+
+
+def signal_to_noise(frame: Tensor) -> Tensor:
+    """Frame (B, 3, H, W) in [-1, 1] -> local mean of luma over its finest detail plus one grey level, (B, 1, H, W).
+
+    The finest detail is what differs from the mean of 5x5 pixels (`local_deviation`): noise where the scene is flat.
+    One grey level is what 8 bits cannot tell apart; without it crushed black would seem free of noise.
+    """
+    from kornia.filters import box_blur
+
+    signal = box_blur((luma(frame) + 1) * 127.5, (5, 5), border_type="replicate")
+    return signal / (local_deviation(frame) + 1)
+
+
+# What a person reads.
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """The measured numbers as Markdown."""
+    lines = [
+        "| weather | frames | map | error: Spearman | AUSE | share: Spearman | AUSE |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for weather, kinds in result["rendered"].items():
+        for how, targets in kinds.items():
+            error, share = (targets[t]["maps"] for t in ("error", "share"))
+            for name in error:
+                cells = [f"{t[name][k]:.3f}" for t in (error, share) for k in ("spearman", "ause")]
+                lines.append(f"| {weather} | {how} | {name} | {' | '.join(cells)} |")
+            chance = [f"| {t['cycle' if 'cycle' in t else 'darkness']['ause_chance']:.3f}" for t in (error, share)]
+            lines.append(f"| {weather} | {how} | chance | 0 {chance[0]} | 0 {chance[1]} |")
+    for target in ("error", "share"):
+        lines += ["", f"Reliability of the {target}: predicted / actual, by deciles of the prediction"]
+        for weather, kinds in result["rendered"].items():
+            pairs = [f"{d['predicted']:.2f}/{d['actual']:.2f}" for d in kinds["degraded"][target]["reliability"]]
+            lines.append(f"- {weather}: {' '.join(pairs)}")
+    for name, numbers in result.get("real", {}).items():
+        cells = [f"{key} {value:.3f}" for key, value in numbers.items() if value is not None]
+        lines.append(f"- real frames, {name}: {', '.join(cells)}")
+    return "\n".join(lines)
