@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from gen.pretrained import efficientnet_lite0
-from gen.training.projected import ProjectedHeads, Projector
+from gen.training.projected import SPREAD, ProjectedHeads, Projector
 
 
 def images(count: int = 2) -> torch.Tensor:
@@ -13,7 +13,7 @@ def images(count: int = 2) -> torch.Tensor:
 
 def test_maps_at_four_strides():
     shapes = [tuple(x.shape) for x in Projector(16, seed=0)(images())]
-    assert shapes == [(2, 16, 16, 24), (2, 16, 8, 12), (2, 16, 4, 6), (2, 16, 2, 3)]
+    assert shapes == [(2, 19, 16, 24), (2, 19, 8, 12), (2, 19, 4, 6), (2, 19, 2, 3)]
 
 
 def test_a_projector_is_a_function_of_its_seed():
@@ -41,7 +41,21 @@ def test_mixing_against_the_packages_own_network():
             up = torch.einsum("oi,bihw->bohw", projector.scales[level].weight[..., 0, 0], mixed)
             own = (own + F.interpolate(up, own.shape[2:], mode="bilinear")) / 2**0.5
         mixed = own
-        torch.testing.assert_close(found[level], own, atol=2e-3, rtol=2e-3)
+        torch.testing.assert_close(found[level][:, :8] * SPREAD[level], own, atol=2e-3, rtol=2e-3)
+
+
+def test_the_last_channels_are_the_picture() -> None:
+    for level, seen in enumerate(Projector(8, seed=0)(images())):
+        side = 4 * 2**level
+        pooled = images().unflatten(2, (-1, side)).unflatten(4, (-1, side)).mean((3, 5))
+        torch.testing.assert_close(seen[:, 8:], pooled, atol=1e-5, rtol=1e-4)
+
+
+def test_a_darker_picture_looks_darker_to_the_heads() -> None:
+    """What the frozen network alone hardly tells: half of the light."""
+    light, dark = (Projector(8, seed=0)(x) for x in (images(), (images() + 1) / 2 - 1))
+    for one, other in zip(light, dark, strict=True):
+        assert (one[:, 8:] - other[:, 8:]).mean() > 0.4
 
 
 def test_gradients_reach_the_image_and_no_weight():
