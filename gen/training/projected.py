@@ -1,10 +1,10 @@
 """Projected discriminators: small heads on random projections of a frozen ImageNet network's features.
 
-Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021 (arXiv 2111.01007). Ours differ in that the frozen network
-is EfficientNet-Lite0 without extra weights for scale mixing (random 1x1 convolutions and bilinear steps up); in that the
-heads judge patches, because translated frames are judged place by place; and in that they also see the picture itself,
-averaged to the size of each map. A network that was trained to know a car in any light hardly sees the light, and that
-a sky is black is the first thing to say of a night.
+Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021 (arXiv 2111.01007). Ours differ in three ways. The frozen
+network is EfficientNet-Lite0, without extra weights for scale mixing (random 1x1 convolutions and bilinear steps up).
+The heads judge patches, because translated frames are judged place by place. And they also see the picture itself,
+averaged to the size of each map: a network that was trained to know a car in any light hardly sees the light, and that
+the sky is black is the first thing to say of a night.
 """
 
 from collections.abc import Sequence
