@@ -61,6 +61,7 @@ class Trainer(ABC, Generic[S]):
         self.seconds = 0.0
         self.core_seconds = 0.0
         """Processor time of all threads of this process, over all sittings."""
+        self._clock, self._core_clock = time.perf_counter(), time.process_time()
         self._losses: list[tuple[int, list[str], Tensor]] = []
         self.watch: Callable[[], None] = lambda: None
         """Called after every step, by whoever follows the run from outside."""

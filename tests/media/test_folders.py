@@ -125,7 +125,7 @@ def test_a_report_keeps_what_an_earlier_run_measured(tmp_path):
         path
     )
     found = json.loads(path.read_text())
-    assert found["totals"] == {"done": 0, "skipped": 1, "failed": 1}
+    assert found["totals"] == {"done": 0, "skipped": 1, "left": 0, "failed": 1}
     assert found["files"][0]["seconds"] == 1.5
     assert found["files"][0]["mean_uncertainty"] == 20.0
     assert found["files"][1]["error"] == "why"
