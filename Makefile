@@ -8,7 +8,7 @@ INPUT ?= samples/adverse
 OUTPUT ?= out
 MODEL ?= augan-night2day
 
-.PHONY: demo test test-slow check samples docs docs-hda docs-smos docs-web app clean
+.PHONY: demo test test-slow check samples docs docs-augan docs-hda docs-smos docs-web app clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -45,6 +45,17 @@ docs: $(VENV)/ready
 	$(BIN)/gen render-smd docs/smd --seed 1 --preview
 	$(BIN)/gen render-smd runs/smd --per-class 200
 	$(BIN)/gen measure-shift runs/smd $(PHOTO) --out docs/shift --cache runs/shift-cache $(if $(PHOTO),--relative-to $(notdir $(PHOTO)))
+
+# The table of recipes in docs/augan: an hour of one core for each. NIGHT=DIR, DAY=DIR: frames; DETECTOR=FILE: YOLOX as ONNX.
+NIGHT ?=
+DAY ?=
+DETECTOR ?=
+docs-augan: $(VENV)/ready
+	@test -n "$(NIGHT)" -a -n "$(DAY)" || { echo "make docs-augan: NIGHT=DIR and DAY=DIR name folders of frames."; exit 2; }
+	$(BIN)/gen render-street runs/rendered --weather night rainy_night --frames 160 --size 342x192 --seed 1000 --no-depth
+	$(BIN)/gen compare-augan docs/augan/recipes.yaml --adverse "$(NIGHT)" --normal "$(DAY)" --rendered runs/rendered \
+	    $(if $(DETECTOR),--detector "$(DETECTOR)") --out runs/recipes
+	cp runs/recipes/README.md docs/augan/recipes.md
 
 # The comparison of adaptation methods in docs/hda, an hour on two cores, and an adaptation with the default settings.
 # FACES=DIR: folders of few-shot domains.
