@@ -18,10 +18,12 @@ def fastest_precision(device: torch.device) -> Precision:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if device.type != "cpu":
         return "fp32"
-    return "bf16" if _seconds(torch.bfloat16) < GAIN * _seconds(torch.float32) else "fp32"
+    return (
+        "bf16" if seconds_of_a_convolution(torch.bfloat16) < GAIN * seconds_of_a_convolution(torch.float32) else "fp32"
+    )
 
 
-def _seconds(dtype: torch.dtype) -> float:
+def seconds_of_a_convolution(dtype: torch.dtype) -> float:
     """The faster of two rounds of a convolution of 64 channels, forward and backward."""
     conv, image = nn.Conv2d(64, 64, 3, padding=1), torch.randn(1, 64, 24, 32, requires_grad=True)
     times: list[float] = []

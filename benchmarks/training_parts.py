@@ -1,0 +1,83 @@
+"""What a training step on a CPU is made of: norms, generators and judges, forward and backward, one core.
+
+python -m benchmarks.training_parts
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gen.augan.networks import AUGANGenerator, DiscriminatorSet
+from gen.augan.norm import InstanceNorm
+from gen.training.precision import seconds_of_a_convolution
+from gen.training.projected import ProjectedHeads, Projector
+
+SIZE = (128, 224)
+
+
+def milliseconds(run: Callable[[], None], rounds: int = 10) -> float:
+    """Processor time of one run: the fastest of `rounds`."""
+    run()
+    times: list[float] = []
+    for _ in range(rounds):
+        began = time.process_time()
+        run()
+        times.append(time.process_time() - began)
+    return 1000 * min(times)
+
+
+def norm(channels: int, height: int, width: int, layout: torch.memory_format) -> float:
+    """Our norm; in channels last it is written with `var_mean`, in the ordinary layout it is one kernel."""
+    module = InstanceNorm(channels)
+    image = torch.randn(1, channels, height, width).to(memory_format=layout).requires_grad_()
+    back = torch.randn_like(image)
+    return milliseconds(lambda: module(image).backward(back), 30)
+
+
+def generator(design: str, width: int, exposure: float) -> float:
+    """Translation and reconstruction of one crop."""
+    network = AUGANGenerator(width, upsampling="resize", design=design, exposure=exposure)  # pyright: ignore[reportArgumentType]
+    image = torch.randn(1, 3, *SIZE)
+
+    def run() -> None:
+        out = network(image)
+        (out.image.mean() + network.reconstruct(out.features).mean()).backward()
+
+    return milliseconds(run)
+
+
+def judges(projected: bool) -> float:
+    """Both domains' judges of one crop each, back to the pixels."""
+    image = torch.randn(1, 3, *SIZE, requires_grad=True)
+    published, projector, heads = DiscriminatorSet(16), Projector(64, seed=0), ProjectedHeads(64)
+
+    def logits() -> list[Tensor]:
+        if projected:
+            return [x for _ in range(2) for x in heads(projector(image))]
+        return [x for pair in published(image, image) for maps in pair for x in maps]
+
+    return milliseconds(lambda: torch.stack([x.mean() for x in logits()]).sum().backward())
+
+
+def main() -> None:
+    """Print all."""
+    torch.set_num_threads(1)
+    for channels, height, width in ((48, 64, 112), (96, 32, 56), (192, 16, 28)):
+        slow, fast = (norm(channels, height, width, f) for f in (torch.channels_last, torch.contiguous_format))
+        print(f"norm of {channels} x {height} x {width}: channels last {slow:.2f} ms, ordinary layout {fast:.2f} ms")
+    for design, width, exposure in (
+        ("published", 24, 0.0),
+        ("light", 16, 30.0),
+        ("light", 24, 30.0),
+        ("light", 32, 30.0),
+    ):
+        print(f"generator {design}, width {width}: {generator(design, width, exposure):.0f} ms")
+    print(f"judges: published (width 16, two a domain) {judges(False):.0f} ms, projected {judges(True):.0f} ms")
+    fp32, bf16 = (1000 * seconds_of_a_convolution(dtype) for dtype in (torch.float32, torch.bfloat16))
+    print(f"convolution: fp32 {fp32:.1f} ms, bf16 {bf16:.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
