@@ -18,7 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "train-weather": (
         "gen.augan.weather_training:main",
-        "train what tells the weather for translate --model auto",
+        "train the weather classifier that --model auto uses",
     ),
     "train-invention": ("gen.augan.invention_commands:train", "teach a model which parts it makes up"),
     "export-invention": ("gen.augan.invention_commands:export", "put that map into the model's folder"),

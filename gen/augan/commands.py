@@ -31,7 +31,8 @@ class TrainArguments:
     out: Path
     """Run directory, for example runs/night2day."""
     preset: Literal["bdd", "alderley", "fast", "small", "tiny"] = "bdd"
-    """bdd, alderley: the published sizes, for a GPU; small: two CPU cores; tiny: a first look."""
+    """bdd, alderley: the published sizes, for a GPU; fast: a CPU; small: the published design on a
+    CPU; tiny: a first look."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting of AUGANSettings as field=value, for example --set lr=1e-4; may be given several times."""
     strict: bool = False

@@ -1,5 +1,6 @@
 """Recipes of AU-GAN training at equal cost: the same frames, seed and processor time, judged in one table."""
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -11,7 +12,7 @@ import torch
 import tyro
 import yaml
 
-from gen.augan.card import results, table
+from gen.augan.card import ROWS, results, table
 from gen.augan.commands import PRESETS
 from gen.augan.evaluation import EvaluateSettings, evaluate
 from gen.augan.export import export_model
@@ -20,6 +21,9 @@ from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.folders import find_stills
 from gen.training.settings import make_settings, read_preset
+
+EQUAL = {"preset", "adverse", "normal", "rendered", "out", "core_minutes", "images", "epochs", "seed"}
+"""Settings that a recipe may not have: in them all recipes are alike."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,9 +88,13 @@ def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
         raise BadInput(f"{path}: the recipes cannot be read ({error}).") from error
     if not isinstance(recipes, dict) or not recipes or any(not isinstance(r or {}, dict) for r in recipes.values()):
         raise BadInput(f"{path}: a recipe is a name with settings under it, for example `light:` and `  width: 24`.")
-    for name in recipes:
-        if not re.fullmatch(r"[\w.+-]+", str(name)):
+    for name, recipe in recipes.items():
+        if not re.fullmatch(r"\w[\w.+-]*", str(name)):
             raise BadInput(f"{path}: {name!r} cannot be a folder's name; use letters, digits, '-', '+' and '.'.")
+        if str(name) in ROWS:
+            raise BadInput(f"{path}: {name!r} is the name of another row of the table; call the recipe otherwise.")
+        if equal := EQUAL & (recipe or {}).keys():
+            raise BadInput(f"{path}: recipe {name!r} sets {', '.join(sorted(equal))}, which all recipes must share.")
     return {str(name): dict(recipe or {}) for name, recipe in recipes.items()}
 
 
@@ -96,11 +104,18 @@ def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
     if len(frames) <= hold_out:
         raise BadInput(f"{folder}: {len(frames)} frames, of which --hold-out {hold_out} would leave none to train on.")
     held = {frames[i * len(frames) // hold_out] for i in range(hold_out)}
-    for number, frame in enumerate(frames):
-        link = out / ("hold" if frame in held else "train") / domain / f"{number:06d}{frame.suffix}"
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.is_symlink():
-            link.symlink_to(frame.resolve())
+    links = {
+        out / ("hold" if frame in held else "train") / domain / f"{number:06d}{frame.suffix}": frame.resolve()
+        for number, frame in enumerate(frames)
+    }
+    for part in ("hold", "train"):
+        (out / part / domain).mkdir(parents=True, exist_ok=True)
+        for link in (out / part / domain).iterdir():
+            if links.get(link) != link.resolve():
+                raise BadInput(f"{link}: this folder was split otherwise before; take another --out.")
+    for link, frame in links.items():
+        with contextlib.suppress(FileExistsError):  # an earlier sitting made it, or another process just now
+            link.symlink_to(frame)
 
 
 def train(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> bool:

@@ -17,10 +17,11 @@ def count_parameters(network: nn.Module) -> int:
 
 
 def translation_macs(generator: AUGANGenerator, size: tuple[int, int]) -> int:
-    """True MACs of translating one frame of (H, W), counted on shapes alone."""
+    """True MACs of translating one frame of (H, W), padded as it is translated, counted on shapes alone."""
+    height, width = (-(-side // generator.multiple) * generator.multiple for side in size)
     with torch.device("meta"):
         shadow = AUGANGenerator(**generator.settings())
-        return _macs(shadow, torch.empty(1, 3, *size))
+        return _macs(shadow, torch.empty(1, 3, height, width))
 
 
 def training_macs(settings: AUGANSettings) -> int:

@@ -357,8 +357,10 @@ class Doubt:
 
     @torch.no_grad()
     def add(self, pipe: AUGANPipeline, frames: Tensor) -> None:
-        """Frames (B, H, W, 3) uint8; does nothing for a model without an uncertainty head."""
-        forth, back = pipe.generator("adverse_to_normal"), pipe.generator("normal_to_adverse")
+        """Frames (B, H, W, 3) uint8; does nothing for a model without an uncertainty head or a way back."""
+        forth, back = pipe.adverse_to_normal, pipe.normal_to_adverse
+        if forth is None or back is None:
+            return
         size = pipe.network_size((frames.shape[1], frames.shape[2]), "auto")
         images = resize(to_float(frames.to(forth.device).permute(0, 3, 1, 2)), size)
         images = pad_to_multiple(images, max(forth.multiple, back.multiple))

@@ -11,7 +11,7 @@ from torch import nn
 from gen.augan.cost import count_parameters, training_macs, translation_macs
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
-from gen.augan.training import AUGANSettings, GeneratorPair, uses_frozen_network
+from gen.augan.training import LITE, AUGANSettings, GeneratorPair, uses_frozen_network
 from gen.errors import BadInput
 from gen.provenance import portable
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
@@ -73,7 +73,7 @@ def record(state: dict[str, Any], settings: AUGANSettings, generators: list[AUGA
         "steps": state["images_shown"] // settings.batch,
         "seconds": round(state["seconds"]),
         "core_seconds": round(state.get("core_seconds", 0)) or None,
-        "feature_networks": ["efficientnet-lite0"] if uses_frozen_network(settings) else [],
+        "feature_networks": state["extra"].get("feature_networks", [LITE] if uses_frozen_network(settings) else []),
         "hardware": state["hardware"],
         "data": state["data"],
         "parameters": {n: count_parameters(g) for n, g in zip(names, generators, strict=True)},

@@ -11,7 +11,7 @@ class InstanceNorm(nn.Module):
     """Affine instance normalisation, eps 1e-5, biased variance, the same in training and at test time.
 
     Written with `var_mean` because `nn.InstanceNorm2d` drops the channels-last layout; on the CPU, in float32 and the
-    ordinary layout, torch's group norm does the same in a single pass there and back, five to ten times as fast.
+    ordinary layout, torch's group norm does the same in a single pass there and back, many times as fast.
     Statistics are taken in float32 whatever the precision of the activations. `smoother`, when set, replaces the
     statistics of a frame.
     """

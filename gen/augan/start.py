@@ -9,7 +9,8 @@ import torch
 from gen import weights
 from gen.augan.networks import AUGANGenerator
 from gen.errors import BadInput, BadSetting
-from gen.training.checkpoints import latest_checkpoint
+from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.projected import STRIDE
 
 SIZES = ("load_height", "crop")
 """Settings that a model's training is a good default for, beside those that shape its networks."""
@@ -49,7 +50,19 @@ def size_settings(start: Path) -> dict[str, Any]:
     """The sizes that the model was trained at, where its record lies beside it."""
     record = Path(find_model(start)) / "training.json"
     settings = json.loads(record.read_text())["settings"] if record.is_file() else {}
-    return {name: settings[name] for name in SIZES if name in settings}
+    sizes = {name: settings[name] for name in SIZES if name in settings}
+    if "crop" in sizes:  # whatever judges this run has, they can take it
+        sizes["crop"] = [side // STRIDE * STRIDE for side in sizes["crop"]]
+    return sizes
+
+
+def looked_through(start: Path) -> list[str]:
+    """Feature spaces that the training of a run or model looked through, and that so decide nothing about it."""
+    if is_run(start):
+        checkpoint = latest_checkpoint(start / "checkpoints")
+        return load_checkpoint(checkpoint)["extra"].get("feature_networks", []) if checkpoint else []
+    record = Path(find_model(start)) / "training.json"
+    return json.loads(record.read_text()).get("feature_networks", []) if record.is_file() else []
 
 
 def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gen.augan import light, losses
 from gen.augan.networks import MULTIPLE, Adversary, AUGANGenerator, Design, DiscriminatorSet, Translation, Upsampling
-from gen.augan.start import is_run, load_generators
+from gen.augan.start import is_run, load_generators, looked_through
 from gen.errors import BadSetting
 from gen.media.images import colour_uncertainty
 from gen.media.resize import to_float, to_uint8
@@ -22,6 +22,9 @@ from gen.training.data import Batch, Frames, UnpairedData, load_frames, match_pa
 from gen.training.loop import Trainer
 from gen.training.projected import STRIDE, Projector
 from gen.training.settings import Positive, TrainerSettings
+
+LITE = "efficientnet-lite0"
+"""Name of the frozen network's feature space among the judges of an evaluation."""
 
 RECONSTRUCTION_NOISE = 0.02
 """Standard deviation of the noise on the features that are decoded back to their own image."""
@@ -280,6 +283,8 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         super().__init__(settings)
         s = settings
         check_crop(s)
+        if s.reconstruct_every > 1 and self.accelerator.num_processes > 1:
+            raise BadSetting("reconstruct_every: several processes reconstruct at every step; set it to 1.")
         with self.accelerator.main_process_first():  # the others find the cache that the first one wrote
             self.frames = (self._load("adverse", s.adverse), self._load("normal", s.normal))
             pairs = None
@@ -300,11 +305,13 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         self.pools = (ImagePool(s.pool_size), ImagePool(s.pool_size))
         self.setup({"generators": self.pair, "discriminators": self.judges}, averaged="generators")
         self.warm_up = s.warm_up or 0
+        self.feature_networks = {LITE} if uses_frozen_network(s) else set[str]()
         if s.start_from is not None and self.checkpoint is None:  # a run that goes on needs its start no more
             self._begin_with(s.start_from)
 
     def _begin_with(self, start: Path) -> None:
         """A run's networks, or a model's generators; then the warm-up is on unless the settings say otherwise."""
+        self.feature_networks |= set(looked_through(start))
         if is_run(start):
             self.begin_with(start)
             return
@@ -325,7 +332,7 @@ class AUGANTrainer(Trainer[AUGANSettings]):
 
     @property
     def layout(self) -> torch.memory_format:
-        """Channels last on a GPU only: a CPU's norms are five times as fast in the ordinary layout."""
+        """Channels last on a GPU only: a CPU's norms are many times as fast in the ordinary layout."""
         return super().layout if self.device.type == "cuda" else torch.contiguous_format
 
     def compile(self) -> None:
@@ -470,11 +477,16 @@ class AUGANTrainer(Trainer[AUGANSettings]):
 
     def extra_state(self) -> dict[str, Any]:
         """The image pools of the main process; after a resume all processes begin with these."""
-        return {"pools": [pool.images for pool in self.pools], "warm_up": self.warm_up}
+        return {
+            "pools": [pool.images for pool in self.pools],
+            "warm_up": self.warm_up,
+            "feature_networks": sorted(self.feature_networks),
+        }
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Fill the image pools; an older checkpoint knows no warm-up."""
         self.warm_up = state.get("warm_up", 0)
+        self.feature_networks |= set(state.get("feature_networks", ()))
         for pool, images in zip(self.pools, state["pools"], strict=True):
             pool.images = list(images)
 

@@ -66,6 +66,8 @@ class Trainer(ABC, Generic[S]):
         self.watch: Callable[[], None] = lambda: None
         """Called after every step, by whoever follows the run from outside."""
         self._stop = False
+        if settings.core_minutes is not None and self.accelerator.num_processes > 1:
+            raise BadSetting("core_minutes: it counts one process's time; set images or epochs to train in several.")
         parts = self.accelerator.num_processes * settings.accumulate
         if settings.batch % parts:
             raise BadSetting(
@@ -359,7 +361,7 @@ class Trainer(ABC, Generic[S]):
 
     def _check_length(self, shown: int) -> None:
         """A last batch may reach beyond the end, so the end may lie up to a batch before what was shown."""
-        if self.total_images <= shown - self.settings.batch:
+        if self.settings.core_minutes is None and self.total_images <= shown - self.settings.batch:
             raise BadSetting(
                 f"images, epochs: they ask for {self.total_images} images, and the run in this folder has been shown "
                 f"{shown}; ask for more to go on with it, or take another --out for a new run."
@@ -368,10 +370,10 @@ class Trainer(ABC, Generic[S]):
     def _tell_new_schedule(self, old: Mapping[str, Any]) -> None:
         """The learning rate is a function of the share of the run that is done, so a longer run takes it up again."""
         new = as_record(self.settings)
-        names = [n for n in ("images", "epochs", "decay") if n in old and old[n] != new[n]]
+        names = [n for n in ("images", "epochs", "core_minutes", "decay") if n in old and old[n] != new[n]]
         if names:
             name, optimizer = next(iter(self.optimizers.items()))
-            last, now = optimizer.param_groups[0]["lr"], self.learning_rate(name, self.images_shown / self.total_images)
+            last, now = optimizer.param_groups[0]["lr"], self.learning_rate(name, self.share_done)
             changes = ", ".join(f"{n} {new[n]} instead of {old[n]}" for n in names)
             self.accelerator.print(f"{changes}: the learning rate goes on at {now:.3g}; it was {last:.3g} last")
 

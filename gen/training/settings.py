@@ -44,7 +44,7 @@ class TrainerSettings:
     it stays."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """bf16: mixed precision, with weights, losses and norm statistics in float32; auto: bf16 where it is faster,
-    which is measured at the start, because a processor without instructions for it takes ten times as long."""
+    which is measured at the start, because a processor without instructions for it takes many times as long."""
     channels_last: bool = True
     """Memory layout of the activations."""
     compile: bool = False
@@ -77,7 +77,7 @@ class TrainerSettings:
             "strict",
             "precision",
         }
-    ) | {"images", "epochs", "decay"}
+    ) | {"images", "epochs", "core_minutes", "decay"}
     """What a resumed run may change: what its weights do not depend on (but for rounding), and its length with the
     schedule that follows from it, so that a finished run can be lengthened."""
 

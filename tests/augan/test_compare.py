@@ -54,6 +54,13 @@ def test_frames_judge_or_train_and_never_both(two_domains, tmp_path):
     assert train | hold == {p.resolve() for p in two_domains[0].iterdir()}
 
 
+def test_a_folder_that_was_split_otherwise_is_refused(two_domains, tmp_path):
+    split_frames(two_domains[0], tmp_path / "frames", "adverse", 5)
+    split_frames(two_domains[0], tmp_path / "frames", "adverse", 5)
+    with pytest.raises(BadInput, match="was split otherwise before"):
+        split_frames(two_domains[0], tmp_path / "frames", "adverse", 4)
+
+
 def test_too_few_frames(two_domains, tmp_path):
     with pytest.raises(BadInput, match="12 frames, of which --hold-out 12 would leave none"):
         split_frames(two_domains[0], tmp_path / "frames", "adverse", 12)
@@ -64,7 +71,9 @@ def test_an_unknown_recipe_is_named(recipes, two_domains, tmp_path, capsys):
     assert "has no such recipe; it has plain, wide" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["- a\n- b\n", "", "a: 3\n", "a/b: {}\n", "a: [unclosed\n"])
+@pytest.mark.parametrize(
+    "text", ["- a\n- b\n", "", "a: 3\n", "a/b: {}\n", "a: [unclosed\n", "a: {seed: 1}\n", "gamma: {}\n", "..: {}\n"]
+)
 def test_a_file_that_holds_no_recipes(tmp_path, text):
     path = tmp_path / "recipes.yaml"
     path.write_text(text)

@@ -160,6 +160,11 @@ def test_the_light_design_costs_a_quarter():
     assert costs[1] < 0.26 * costs[0]
 
 
+def test_macs_are_those_of_the_padded_frame():
+    light = on_meta(AUGANGenerator, width=8, blocks=1, transfer_blocks=1, reconstruction=False, design="light")
+    assert translation_macs(light, (157, 284)) == translation_macs(light, (160, 288))
+
+
 def test_half_size_blocks_add_to_what_comes_in():
     block = HalfSize(8, 2)
     with torch.no_grad():

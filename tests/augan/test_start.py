@@ -16,6 +16,7 @@ from PIL import Image
 import gen.cli
 from gen import AUGANPipeline, BadSetting
 from gen.augan.commands import PRESETS, choose_settings
+from gen.augan.export import export_model
 from gen.augan.networks import AUGANGenerator
 from gen.augan.start import network_settings
 from gen.augan.training import WARM_UP, AUGANSettings, AUGANTrainer
@@ -232,3 +233,23 @@ def test_dry_run_times_the_steps_after_the_warm_up(two_domains, tmp_path, model,
     told = capsys.readouterr().out
     assert "width: 6" in told
     assert "hours" in told
+
+
+def test_what_the_models_training_looked_through_stays_in_the_record(two_domains, tmp_path, model):
+    """Fine-tuned against published discriminators, it still has learnt from the frozen network."""
+    record = json.loads((model / "training.json").read_text()) | {"feature_networks": ["efficientnet-lite0"]}
+    (model / "training.json").write_text(json.dumps(record))
+    trainer = AUGANTrainer(fine_tuning(two_domains, tmp_path / "run", model, images=2))
+    trainer.fit()
+    export_model(tmp_path / "run", tmp_path / "fine")
+    assert json.loads((tmp_path / "fine" / "training.json").read_text())["feature_networks"] == ["efficientnet-lite0"]
+    settings = replace(trainer.settings, start_from=tmp_path / "run", out=tmp_path / "again")
+    assert AUGANTrainer(settings).feature_networks == {"efficientnet-lite0"}
+
+
+def test_a_crop_taken_from_a_model_suits_every_judge(two_domains, tmp_path, model):
+    record = {"settings": {"load_height": 68, "crop": [68, 108]}}
+    (model / "training.json").write_text(json.dumps(record))
+    settings = fine_tuning(two_domains, tmp_path / "run", model, adversary="projected")
+    assert settings.crop == (64, 96)
+    AUGANTrainer(settings).step([[0]])

@@ -287,6 +287,9 @@ def test_core_minutes_end_a_run(two_domains, tmp_path):
     again = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=None, epochs=1000, core_minutes=0.02))
     again.fit()
     assert again.images_shown == trainer.images_shown
+    longer = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=1, core_minutes=0.03))
+    longer.fit()
+    assert longer.images_shown > trainer.images_shown
 
 
 @pytest.mark.parametrize(
