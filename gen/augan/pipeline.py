@@ -79,7 +79,7 @@ class AUGANPipeline(DiffusionPipeline):
         trained_height: int = 288,
         trained_width: int = 512,
         auto_height: int | None = None,
-        weathers: Sequence[str] = (),
+        weathers: list[str] | None = None,
         invention: InventionMap | None = None,
         default_map: str = "cycle",
     ) -> None:
@@ -94,7 +94,7 @@ class AUGANPipeline(DiffusionPipeline):
             adverse_to_normal=adverse_to_normal, normal_to_adverse=normal_to_adverse, invention=invention
         )
         self.register_to_config(trained_height=trained_height, trained_width=trained_width, auto_height=auto_height)
-        self.register_to_config(weathers=check_weathers(weathers))
+        self.register_to_config(weathers=check_weathers(weathers or ()))
         self.register_to_config(default_map=default_map)
         self.turn = threading.Lock()  # a clip's smoother hangs on the generator while a batch runs
 
