@@ -42,7 +42,7 @@ def export_model(
     generators = [for_inference(g) for g in (pair.a2b, pair.b2a)]
     height, width = state["data"]["adverse"]["cached_size"]
     pipeline = AUGANPipeline(
-        *generators, trained_height=height, trained_width=width, auto_height=auto_height, weathers=weathers
+        *generators, trained_height=height, trained_width=width, auto_height=auto_height, weathers=list(weathers)
     )
     if not half:
         pipeline.save_pretrained(out, max_shard_size=SHARD)
