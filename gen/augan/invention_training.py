@@ -142,7 +142,8 @@ class InventionTrainer(Trainer[InventionSettings]):
         self.setup({"map": self.map}, averaged="map")
 
     def _load(self, name: str, folder: Path) -> Frames:
-        return load_frames(name, folder, self.settings.out / "cache", self.height, (MULTIPLE, MULTIPLE))
+        s = self.settings
+        return load_frames(name, folder, s.out / "cache", self.height, (MULTIPLE, MULTIPLE), strict=s.strict)
 
     @property
     def total_images(self) -> int:

@@ -4,12 +4,13 @@ from typing import Any
 
 import gradio as gr
 
+from gen.augan.batch import TranslateSettings
 from gen.augan.weathers import AUTO, any_of, directions_of, sentence, translators, weathers_of
 
 
 def model_dropdown(auto: bool = False) -> gr.Dropdown:
     """The translators at hand; with `auto` also the one that fits each picture's weather."""
-    models = translators()
+    models = sorted(translators(), key=lambda name: name != TranslateSettings.model)  # the command line's comes first
     choices = [*models, AUTO] if auto and models else models
     info = "auto: for each picture, the model made for its weather" if auto else None
     return gr.Dropdown(choices, value=models[0] if models else None, label="Model", info=info)
