@@ -85,11 +85,12 @@ def sensor_noise(linear: Tensor, shot: float, read: float, seed: int) -> Tensor:
 
 def smooth(image: Tensor, blur: float, chroma_blur: float) -> Tensor:
     """sRGB -> blurred by `blur` pixels, the colour differences (Rec. 601) by `chroma_blur` pixels more."""
-    y, colour = rgb_to_ycbcr(_gaussian(image, blur)).split([1, 2])
-    return ycbcr_to_rgb(torch.cat([y, _gaussian(colour, chroma_blur)])).clamp(0, 1)
+    y, colour = rgb_to_ycbcr(gaussian(image, blur)).split([1, 2])
+    return ycbcr_to_rgb(torch.cat([y, gaussian(colour, chroma_blur)])).clamp(0, 1)
 
 
-def _gaussian(image: Tensor, sigma: float) -> Tensor:
+def gaussian(image: Tensor, sigma: float) -> Tensor:
+    """(C, H, W) blurred by a Gaussian of this standard deviation in pixels."""
     if sigma < 0.1:  # less than a two-hundredth of a pixel's light reaches its neighbours
         return image
     size = 2 * int(np.ceil(3 * sigma)) + 1

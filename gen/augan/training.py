@@ -18,7 +18,7 @@ from gen.errors import BadSetting
 from gen.media.images import colour_uncertainty
 from gen.media.resize import to_float, to_uint8
 from gen.training.augment import cutout, translate
-from gen.training.data import Batch, Frames, UnpairedData, load_frames, match_pairs
+from gen.training.data import Batch, Frames, Pairs, UnpairedData, load_frames, match_pairs
 from gen.training.loop import Trainer
 from gen.training.projected import STRIDE, Projector
 from gen.training.settings import Positive, TrainerSettings
@@ -57,12 +57,20 @@ class AUGANSettings(TrainerSettings):
     """Folder of `gen render-street` frames, adverse/ and day/, to mix in; they are pairs."""
     rendered_share: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Part of the samples that are rendered pairs."""
+    simulated: Path | None = None
+    """Folder of `gen simulate-night` frames, adverse/ and day/, to mix in; they too are pairs."""
+    simulated_share: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Part of the samples that are simulated pairs."""
+    pairs_first: Annotated[int, Field(ge=0)] = 0
+    """Images at the start that are pairs alone, rendered or simulated, on which the generators learn the true
+    frames, without discriminators and cycles: a third of the cost of other images."""
     start_from: Path | None = None
     """What this run begins with: the last networks of a run directory, or the generators of a model folder or of
     shipped weights by name; none: random weights."""
     warm_up: Annotated[int, Field(ge=0)] | None = None
-    """Images at the start during which the translations stay as they are, and only discriminators and reconstruction
-    decoders learn; none: 500 where these begin fresh beside a model's generators, else 0."""
+    """Images at the start, or after `pairs_first`, during which the translations stay as they are, and only
+    discriminators and reconstruction decoders learn; none: 500 where these begin fresh beside a model's generators,
+    else 0."""
 
     load_height: Positive = 288
     """Height in pixels that frames are resized to when cached, at their own aspect."""
@@ -113,6 +121,8 @@ class AUGANSettings(TrainerSettings):
     reconstruct_every: Positive = 1
     """Steps from one self-reconstruction to the next; its loss counts for all of them."""
 
+    adversarial_weight: float = 1.0
+    """Weight of what the discriminators say."""
     cycle_weight: float = 10.0
     """Weight of the plain cycle losses."""
     uncertain_cycle_weight: float = 1.0
@@ -124,7 +134,9 @@ class AUGANSettings(TrainerSettings):
     perceptual_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the distance between cycled and source images in the features of a frozen ImageNet network."""
     pair_weight: Annotated[float, Field(ge=0)] = 10.0
-    """Weight of the distance between a rendered pair's translations and its true frames."""
+    """Weight of the distance between a pair's translations and its true frames."""
+    pair_perceptual_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the same distance in the features of a frozen ImageNet network."""
     pool_size: Annotated[int, Field(ge=0)] = 50
     """Translated images of each domain kept to show the discriminators again."""
 
@@ -207,8 +219,8 @@ def generator_losses(
     else:
         cycle_a = s.cycle_weight * losses.cycle(out.cycle_a, a)
     terms = {
-        "adversarial_a": losses.adversarial_generator(judged_a),
-        "adversarial_b": losses.adversarial_generator(judged_b),
+        "adversarial_a": s.adversarial_weight * losses.adversarial_generator(judged_a),
+        "adversarial_b": s.adversarial_weight * losses.adversarial_generator(judged_b),
         "cycle_a": cycle_a,
         "cycle_b": s.cycle_weight * losses.cycle(out.cycle_b, b),
         "reconstruction_a": _reconstruction(out.reconstructed_a, a, s),
@@ -230,7 +242,7 @@ def _reconstruction(reconstructed: Tensor | None, image: Tensor, s: AUGANSetting
 
 def uses_frozen_network(s: AUGANSettings) -> bool:
     """Whether a discriminator or a loss looks through EfficientNet-Lite0, which then decides nothing as a judge."""
-    return s.adversary != "published" or s.perceptual_weight > 0
+    return s.adversary != "published" or s.perceptual_weight > 0 or s.pair_perceptual_weight > 0
 
 
 def check_crop(s: AUGANSettings) -> None:
@@ -242,6 +254,18 @@ def check_crop(s: AUGANSettings) -> None:
             f"crop: {s.crop[0]}x{s.crop[1]} does not suit adversary={s.adversary}, design={s.design}, "
             f"perceptual_weight={s.perceptual_weight:g}: both sides must be multiples of {multiple}, "
             f"for example {height}x{width}."
+        )
+
+
+def check_shares(pairs: Sequence[Pairs], s: AUGANSettings) -> None:
+    """Raises `BadSetting` for shares of pairs that come to more than 1, and for `pairs_first` without pairs."""
+    total = sum(p.share for p in pairs)
+    if total > 1:
+        raise BadSetting(f"rendered_share and simulated_share come to {total:g}; together they may be 1 at most.")
+    if s.pairs_first and not total:
+        raise BadSetting(
+            f"pairs_first={s.pairs_first}: there are no pairs to begin with; give a folder of them (--set "
+            "simulated=DIR, from `gen simulate-night`, or rendered=DIR, from `gen render-street`), or set it to 0."
         )
 
 
@@ -287,13 +311,9 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             raise BadSetting("reconstruct_every: several processes reconstruct at every step; set it to 1.")
         with self.accelerator.main_process_first():  # the others find the cache that the first one wrote
             self.frames = (self._load("adverse", s.adverse), self._load("normal", s.normal))
-            pairs = None
-            if s.rendered is not None:
-                rendered = (
-                    self._load("rendered adverse", s.rendered / "adverse"),
-                    self._load("rendered day", s.rendered / "day"),
-                )
-                pairs = match_pairs(*rendered, s.rendered_share)
+            sources = (("rendered", s.rendered, s.rendered_share), ("simulated", s.simulated, s.simulated_share))
+            pairs = [self._load_pairs(name, folder, share) for name, folder, share in sources if folder is not None]
+        check_shares(pairs, s)
         self.data = UnpairedData(*self.frames, s.crop, s.seed, self.device, pairs)
         self.pair = GeneratorPair(s)
         self.projector = Projector(s.projected_width, s.seed).to(self.device) if uses_frozen_network(s) else None
@@ -324,6 +344,10 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         s = self.settings
         return load_frames(name, folder, s.out / "cache", s.load_height, s.crop, strict=s.strict)
 
+    def _load_pairs(self, name: str, folder: Path, share: float) -> Pairs:
+        adverse, day = (self._load(f"{name} {domain}", folder / domain) for domain in ("adverse", "day"))
+        return match_pairs(adverse, day, share)
+
     @property
     def total_images(self) -> int:
         """`images`, or `epochs` of the smaller domain."""
@@ -345,8 +369,11 @@ class AUGANTrainer(Trainer[AUGANSettings]):
 
     def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """Generators first, then discriminators on the same translations (section 3)."""
-        batches = [self.data.batch(samples, self.layout) for samples in parts]
-        if self.images_shown < self.warm_up:
+        only_pairs = self.images_shown < self.settings.pairs_first
+        batches = [self.data.batch(samples, self.layout, only_pairs) for samples in parts]
+        if only_pairs:
+            return self._pairs_step(batches)
+        if self.images_shown < self.settings.pairs_first + self.warm_up:
             return self._warm_up_step(batches)
         made: list[tuple[Tensor, Tensor]] = []
         records: list[dict[str, Tensor]] = []
@@ -382,15 +409,38 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             out: PairOutput = self.wrapped["generators"](a, b, self._noise(a, b, batch.seeds) if reconstructs else None)
             # The unwrapped module: its frozen weights have no gradients for processes to exchange.
             judged = self._judge(self.judges, out.fake_a, out.fake_b, batch.seeds, salt=2)
-            perceptual = self._perceptual(out.cycle_a, a) + self._perceptual(out.cycle_b, b)
-        terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], s)
-        if s.perceptual_weight:
-            terms["perceptual"] = s.perceptual_weight * perceptual
-        if self.data.pairs is not None:
-            known = torch.tensor(batch.paired, device=self.device)
-            distance = losses.pair(out.fake_b, b, known) + losses.pair(out.fake_a, a, known)
-            terms["pair"] = s.pair_weight * distance
+            terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], s)
+            if s.perceptual_weight:
+                distance = self._perceptual(out.cycle_a, a) + self._perceptual(out.cycle_b, b)
+                terms["perceptual"] = s.perceptual_weight * distance
+        if self.data.pairs:
+            terms |= self._pair_terms(out.fake_a, out.fake_b, batch)
         return out, terms
+
+    def _pair_terms(self, fake_a: Tensor, fake_b: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Distance of the translations of paired samples to their true frames."""
+        s = self.settings
+        known = torch.tensor(batch.paired, device=self.device)
+        distance = losses.pair(fake_b, batch.normal, known) + losses.pair(fake_a, batch.adverse, known)
+        terms = {"pair": s.pair_weight * distance}
+        places = [place for place, paired in enumerate(batch.paired) if paired]
+        if s.pair_perceptual_weight and places:
+            terms["pair_perceptual"] = s.pair_perceptual_weight * self._perceptual(fake_b[places], batch.normal[places])
+        return terms
+
+    def _pairs_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """The generators alone, on pairs alone: each translation against the true frame."""
+        records: list[dict[str, Tensor]] = []
+        with self.updating("generators"):
+            for batch in batches:
+                with self.accelerator.autocast():
+                    to_b: Translation = self.pair.a2b(batch.adverse)
+                    to_a: Translation = self.pair.b2a(batch.normal)
+                    terms = self._pair_terms(to_a.image, to_b.image, batch)
+                self.backward(terms)
+                records.append({name: term.detach() for name, term in terms.items()})
+            self.average_gradients("generators")  # the plain module was used: parts of it have no gradients now
+        return {name: torch.stack([r[name] for r in records]).mean() for name in records[0]}
 
     def _warm_up_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """The translations stay; the reconstruction decoders learn, where there are any, then the discriminators."""
@@ -451,9 +501,9 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         return judges(*images, seen)
 
     def _perceptual(self, images: Tensor, truth: Tensor) -> Tensor:
-        """Distance of cycled images to their sources in the frozen network; 0 where it has no weight."""
-        if self.projector is None or not self.settings.perceptual_weight:
-            return images.new_zeros(())
+        """Distance of images to the true ones in the frozen network."""
+        if self.projector is None:
+            raise AttributeError("no perceptual loss has a weight, so that there is no network for it")
         with torch.no_grad():
             wanted = self.projector.look(truth)
         return losses.perceptual(self.projector.look(images), wanted)
@@ -472,7 +522,7 @@ class AUGANTrainer(Trainer[AUGANSettings]):
 
     def data_record(self) -> dict[str, Any]:
         """The folders, how many frames, and their size as cached."""
-        pairs = (self.data.pairs.adverse, self.data.pairs.normal) if self.data.pairs else ()
+        pairs = [frames for pairs in self.data.pairs for frames in (pairs.adverse, pairs.normal)]
         return {frames.name: frames.summary() for frames in (*self.frames, *pairs)}
 
     def extra_state(self) -> dict[str, Any]:

@@ -239,35 +239,53 @@ def _without_lost_partners(adverse: Frames, normal: Frames) -> Frames:
 class UnpairedData:
     """Two domains of frames, drawn independently: own order, own crop, own flip for each.
 
-    With `pairs`, that share of the samples is drawn from them, each with one crop and flip for both.
+    With `pairs`, their shares of the samples are drawn from them, each with one crop and flip for both.
     """
 
     def __init__(
         self, adverse: Frames, normal: Frames, crop: tuple[int, int], seed: int, device: torch.device,
-        pairs: Pairs | None = None,
+        pairs: Sequence[Pairs] = (),
     ) -> None:  # fmt: skip
         """Frames move to a CUDA device when they take less than a quarter of its free memory."""
         self.adverse, self.normal = (_to_device(f, device) for f in (adverse, normal))
-        self.pairs = pairs
+        self.pairs = tuple(pairs)
         self.crop, self.seed, self.device = crop, seed, device
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
-    def batch(self, samples: Sequence[int], layout: torch.memory_format = torch.preserve_format) -> Batch:
-        """The batch of these numbers of the run's endless sequence of samples."""
+    def batch(
+        self,
+        samples: Sequence[int],
+        layout: torch.memory_format = torch.preserve_format,
+        only_pairs: bool = False,
+    ) -> Batch:
+        """The batch of these numbers of the run's endless sequence of samples; `only_pairs`: no unpaired ones."""
         drawn = [np.random.default_rng((self.seed, sample)) for sample in samples]
-        paired = tuple(self.pairs is not None and rng.random() < self.pairs.share for rng in drawn)
+        sources = [self._choose(rng, only_pairs) for rng in drawn]
         domains = [
-            torch.cat([self._draw(*what, salt) for what in zip(drawn, samples, paired, strict=True)]) for salt in (0, 1)
+            torch.cat([self._draw(*what, salt) for what in zip(drawn, samples, sources, strict=True)])
+            for salt in (0, 1)
         ]
         moved = (d.to(self.device, non_blocking=True, memory_format=layout) for d in domains)
         adverse, normal = (to_float(d) for d in moved)
+        paired = tuple(source is not None for source in sources)
         return Batch(adverse, normal, tuple(int(rng.integers(2**63)) for rng in drawn), paired)
 
-    def _draw(self, rng: np.random.Generator, sample: int, paired: bool, salt: int) -> Tensor:
+    def _choose(self, rng: np.random.Generator, only_pairs: bool) -> Pairs | None:
+        """The pairs that a sample is drawn from, by their shares; None: it is unpaired."""
+        if not self.pairs:
+            return None
+        place = rng.random() * (sum(pairs.share for pairs in self.pairs) if only_pairs else 1)
+        for pairs in self.pairs:
+            if place < pairs.share:
+                return pairs
+            place -= pairs.share
+        return self.pairs[-1] if only_pairs else None
+
+    def _draw(self, rng: np.random.Generator, sample: int, pairs: Pairs | None, salt: int) -> Tensor:
         """One cropped, perhaps flipped frame of the adverse (0) or normal (1) domain, uint8 (1, 3, H, W)."""
-        if paired and self.pairs is not None:
+        if pairs is not None:
             own = np.random.default_rng((self.seed, sample, 2))  # the same for both domains
-            frames = (self.pairs.adverse, self.pairs.normal)[salt]
+            frames = (pairs.adverse, pairs.normal)[salt]
             return self._cut(frames.frame(int(own.integers(len(frames)))), own).to(self.adverse.pixels.device)
         frames = (self.adverse, self.normal)[salt]
         epoch, place = divmod(sample, len(frames))

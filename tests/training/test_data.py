@@ -202,7 +202,7 @@ class TestPairs:
 
     def data(self, two_domains, rendered, share) -> UnpairedData:
         frames = [load_frames(n, f, rendered / "cache", 40, (32, 48)) for n, f in zip("ab", two_domains, strict=True)]
-        return UnpairedData(*frames, (32, 48), 0, CPU, self.pairs(rendered, share))
+        return UnpairedData(*frames, (32, 48), 0, CPU, [self.pairs(rendered, share)])
 
     def test_both_frames_of_a_pair_show_the_same_place(self, two_domains, rendered):
         batch = self.data(two_domains, rendered, 1.0).batch(range(60))

@@ -1,0 +1,160 @@
+"""Nights made of real days: the sky goes dark, and lamps and headlights leave of a frame what they reach.
+
+A real night has no true day. A night that was made from a day has one, and, unlike a rendered street's, it is a real
+day: what a translator has to learn of skies, trees and walls is in it. The steps are those of Punnappurath et al.,
+"Day-to-Night Image Synthesis for Training Nighttime Neural ISPs" (CVPR 2022): undo the tone curve, take the sun away,
+relight with lamps of their own colours, expose, add noise; they work on raw files and know no sky, and we draw the
+lamps themselves too. Nothing here is measured from a lamp; the ranges were chosen by eye beside dash-cam nights.
+
+Places are in units of the frame's height: x from the middle to the right, y from the top down.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from kornia.color import linear_rgb_to_rgb, rgb_to_grayscale, rgb_to_linear_rgb
+from kornia.filters import sobel
+from torch import Tensor
+
+from gen.augan.degrade import compress, crush_blacks, gaussian, sensor_noise, smooth
+
+STREET_LAMPS = ((1, 0.6, 0.25), (1, 0.8, 0.5), (0.95, 0.97, 1), (0.8, 0.9, 1))
+"""Sodium, warm white, white, cold white: linear RGB."""
+SMALL_LIGHTS = ((1, 0.1, 0.05), (1, 0.15, 0.1), (1, 0.95, 0.85), (1, 0.95, 0.85), (0.1, 1, 0.6), (1, 0.6, 0.15))
+"""Rear lights, head lights, traffic lights."""
+GREY = 0.18
+"""Linear light of a grey card: the mean that uneven sunlight is levelled to."""
+
+
+class View(NamedTuple):
+    """Where each pixel of a frame lies."""
+
+    x: Tensor
+    """(H, W), in heights from the middle."""
+    y: Tensor
+    """(H, W), in heights from the top."""
+
+    def squared_distance(self, x: float, y: float) -> Tensor:
+        """(H, W), from a point."""
+        return (self.x - x) ** 2 + (self.y - y) ** 2
+
+
+def make_night(day: Tensor, seed: int) -> Tensor:
+    """Day frame (3, H, W) in [-1, 1] -> the same place at night, a function of `seed`."""
+    rng = np.random.default_rng((seed, 11))
+    picture = (day + 1) / 2
+    sky = sky_share(picture)
+    scene = without_sun(rgb_to_linear_rgb(picture), rng.uniform(0, 0.7))
+    horizon = rng.uniform(0.42, 0.55)
+    view = look(day.shape[-2], day.shape[-1])
+    light, lamps = light_up(view, horizon, rng)
+    night = scene * light * (1 - sky)
+    luma = float(np.exp(rng.normal(np.log(20), 0.5))) / 255
+    exposed = night * exposure(night, luma) + sky * sky_glow(view, horizon, rng) + rng.uniform(0, 0.003)
+    return photographed(exposed + lamps * rng.uniform(0.5, 1), rng)
+
+
+def look(height: int, width: int) -> View:
+    """The places of a frame of this size."""
+    y, x = torch.meshgrid(torch.arange(height) / height, (torch.arange(width) - width / 2) / height, indexing="ij")
+    return View(x, y)
+
+
+def sky_share(picture: Tensor) -> Tensor:
+    """sRGB (3, H, W) in [0, 1] -> (1, H, W) in 0..1: bright, and open to the frame's upper edge or of the sky's colour.
+
+    A pixel is open when little contrast lies between it and the edge above. A guess by brightness: it takes white walls
+    for sky, which a night may leave dark as well.
+    """
+    height = picture.shape[-2]
+    y = torch.arange(height)[:, None] / height
+    grey = gaussian(rgb_to_grayscale(picture), 1.0)
+    contrast = sobel(grey[None])[0]
+    is_open = torch.exp(-25 * (contrast - 0.006).clamp_min(0).cumsum(-2))
+    bright = torch.sigmoid((grey - 0.42) / 0.05)
+    surely = is_open * bright * (y < 0.6)
+    if surely.mean() < 0.01:
+        return torch.zeros_like(grey)
+    colour = (surely * picture).sum((1, 2), keepdim=True) / surely.sum()
+    alike = torch.exp(-(picture - colour).square().sum(0, keepdim=True) / (2 * 0.12**2)) * (y < 0.55)
+    return gaussian(torch.maximum(surely, alike * bright), 0.8)
+
+
+def without_sun(light: Tensor, strength: float) -> Tensor:
+    """Level sunlight and shadow: divide by (the light around / grey)^strength."""
+    around = gaussian(light.mean(0, keepdim=True), light.shape[-2] / 12) + 0.02
+    return light * (around / GREY) ** -strength
+
+
+def light_up(view: View, horizon: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """What falls on the scene, and what the lamps themselves look like, both (3, H, W), linear."""
+    light = town_light(view, horizon, rng) + head_lights(view, rng)
+    lamps = torch.zeros_like(light)
+    for _ in range(rng.poisson(3.5)):
+        x, y, colour = rng.uniform(-0.9, 0.9), rng.uniform(0.05, 0.45), _colour(STREET_LAMPS, rng)
+        pool = torch.exp(-(((view.x - x) / 0.35) ** 2 + ((view.y - y - 0.25) / 0.25) ** 2) / 2)
+        light += rng.uniform(0.1, 2) * pool * colour
+        lamps += lamp(view, x, y, rng.uniform(0.004, 0.016), rng.uniform(1, 4), rng.uniform(0.02, 0.3), rng) * colour
+    for _ in range(rng.poisson(14)):
+        x, y, colour = rng.normal(0, 0.35), rng.normal(horizon, 0.05), _colour(SMALL_LIGHTS, rng)
+        size, brightness, glow = rng.uniform(0.0015, 0.007), rng.uniform(0.2, 2.5), rng.uniform(0, 0.12)
+        lamps += lamp(view, x, y, size, brightness, glow, rng) * colour
+    return light, lamps
+
+
+def town_light(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
+    """Warm light from all sides, strongest at the horizon, (3, H, W)."""
+    above, below = (horizon - view.y).clamp_min(0), (view.y - horizon).clamp_min(0)
+    reach = torch.exp(-above / rng.uniform(0.06, 0.3) - below / rng.uniform(0.3, 1.5))
+    warm = torch.tensor([1, 0.85, 0.65]) + torch.from_numpy(rng.normal(0, 0.05, 3)).float()
+    return rng.uniform(0.02, 0.4) * reach * warm.view(3, 1, 1)
+
+
+def head_lights(view: View, rng: np.random.Generator) -> Tensor:
+    """The car's own, on the road ahead, (3, H, W)."""
+    across = (view.x - rng.normal(0, 0.12)) / rng.uniform(0.35, 0.9)
+    along = (view.y - rng.uniform(0.62, 0.82)) / rng.uniform(0.1, 0.22)
+    white = torch.tensor([1, rng.uniform(0.88, 1), rng.uniform(0.7, 1)])
+    return rng.uniform(0.1, 1.4) * torch.exp(-(across**2 + along**2) / 2) * white.view(3, 1, 1)
+
+
+def lamp(
+    view: View, x: float, y: float, size: float, brightness: float, glow: float, rng: np.random.Generator
+) -> Tensor:
+    """A round lamp and the glow of air and lens around it, (H, W)."""
+    squared = view.squared_distance(x, y)
+    halo = torch.exp(-squared.sqrt() / rng.uniform(0.01, 0.06))
+    return brightness * torch.exp(-squared / (2 * size**2)) + glow * halo
+
+
+def sky_glow(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
+    """The sky's own light as exposed, (3, H, W): black to 50 grey levels, a town's brown or the evening's blue."""
+    level = float(np.exp(rng.normal(np.log(10), 0.8))) / 255
+    blue = float(rng.choice([0, 1], p=[0.8, 0.2]))
+    tint = torch.from_numpy(rng.normal([1.1 - 0.3 * blue, 1, 0.9 + 0.4 * blue], 0.1)).float().clamp_min(0)
+    fades = torch.exp(-(horizon - view.y).clamp_min(0) / rng.uniform(0.2, 2))
+    return rgb_to_linear_rgb((level * tint.view(3, 1, 1)).clamp(0, 1)) * fades
+
+
+def exposure(light: Tensor, luma: float) -> float:
+    """The factor under which linear light (3, H, W) has the mean sRGB value `luma`, 0..1, by bisection."""
+    sample, low, high = light[:, ::4, ::4], 1e-3, 1e3
+    for _ in range(20):
+        factor = (low * high) ** 0.5
+        too_bright = linear_rgb_to_rgb((factor * sample).clamp(0, 1)).mean() > luma
+        low, high = (low, factor) if too_bright else (factor, high)
+    return (low * high) ** 0.5
+
+
+def photographed(light: Tensor, rng: np.random.Generator) -> Tensor:
+    """Linear light (3, H, W) as a dash-cam keeps it, in [-1, 1]: noise, smoothing, crushed blacks, JPEG."""
+    shot, read = (float(np.exp(rng.uniform(*np.log(ends)))) for ends in ((3e-5, 2e-3), (1e-4, 1.5e-3)))
+    noisy = sensor_noise(light, shot, read, int(rng.integers(2**62))).clamp(0, 1)
+    picture = smooth(linear_rgb_to_rgb(noisy), rng.uniform(0, 0.8), rng.uniform(0, 1.5))
+    picture = crush_blacks(picture, rng.uniform(0, 25) / 255, rng.uniform(0, 8) / 255)
+    return compress(picture * 2 - 1, int(rng.integers(50, 96)))
+
+
+def _colour(colours: tuple[tuple[float, ...], ...], rng: np.random.Generator) -> Tensor:
+    return torch.tensor(colours[rng.integers(len(colours))]).view(3, 1, 1)
