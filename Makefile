@@ -54,7 +54,7 @@ docs-augan: $(VENV)/ready
 	@test -n "$(NIGHT)" -a -n "$(DAY)" || { echo "make docs-augan: NIGHT=DIR and DAY=DIR name folders of frames."; exit 2; }
 	$(BIN)/gen render-street runs/rendered --weather night rainy_night --frames 160 --size 342x192 --seed 1000 --no-depth
 	$(BIN)/gen compare-augan docs/augan/recipes.yaml --adverse "$(NIGHT)" --normal "$(DAY)" --rendered runs/rendered \
-	    --nights 2 $(if $(DETECTOR),--detector "$(DETECTOR)") --out runs/recipes
+	    --simulate night $(if $(DETECTOR),--detector "$(DETECTOR)") --out runs/recipes
 	cp runs/recipes/README.md docs/augan/recipes.md
 
 # The comparison of adaptation methods in docs/hda, an hour on two cores, and an adaptation with the default settings.

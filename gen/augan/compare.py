@@ -16,7 +16,7 @@ from gen.augan.card import ROWS, results, table
 from gen.augan.commands import PRESETS
 from gen.augan.evaluation import EvaluateSettings, evaluate
 from gen.augan.export import export_model
-from gen.augan.simulate import SimulateSettings, write_nights
+from gen.augan.simulated.commands import SimulateSettings, Weather, write_pairs
 from gen.augan.training import AUGANSettings, AUGANTrainer
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
@@ -44,9 +44,8 @@ class CompareSettings:
     """Folder that gets a run and a model for each recipe, README.md with the table, and sheet.jpg."""
     rendered: Path | None = None
     """Folder of `gen render-street` frames to mix into the training."""
-    nights: int = 0
-    """Nights that `gen simulate-night` makes of each day that is trained on, for recipes with simulated_share; 0: the
-    adverse frames are of another weather."""
+    simulate: Weather | None = None
+    """Weather that `gen simulate-weather` makes of the normal frames that train, for recipes with simulated_share."""
     preset: str = "fast"
     """Preset that every recipe begins with."""
     core_minutes: float = 60.0
@@ -70,12 +69,9 @@ def compare(arguments: Sequence[str]) -> int:
             raise BadSetting(f"--only {name}: {settings.recipes} has no such recipe; it has {', '.join(recipes)}.")
     for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
         split_frames(folder, settings.out / "frames", domain, settings.hold_out)
-    if settings.nights:
-        write_nights(
-            SimulateSettings(
-                nights_folder(settings).parent / "train" / "normal", nights_folder(settings), settings.nights
-            )
-        )
+    if settings.simulate:
+        frames = settings.out / "frames"
+        write_pairs(SimulateSettings(frames / "train" / "normal", frames / "simulated", settings.simulate))
     torch.set_num_threads(1)  # so that processor time means the same for every recipe
     for name in settings.only or recipes:
         if not train(settings, name, recipes[name]):
@@ -128,11 +124,6 @@ def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
             link.symlink_to(frame)
 
 
-def nights_folder(settings: CompareSettings) -> Path:
-    """Where the simulated nights go."""
-    return settings.out / "frames" / "nights"
-
-
 def train(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> bool:
     """Train one recipe to its end and export it; False where Ctrl-C came first."""
     given = {
@@ -140,7 +131,7 @@ def train(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> bo
         "adverse": settings.out / "frames" / "train" / "adverse",
         "normal": settings.out / "frames" / "train" / "normal",
         "rendered": settings.rendered,
-        "simulated": nights_folder(settings) if settings.nights else None,
+        "simulated": settings.out / "frames" / "simulated" if settings.simulate else None,
         "out": settings.out / "runs" / name,
         "core_minutes": settings.core_minutes,
         "seed": settings.seed,

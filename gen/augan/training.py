@@ -58,7 +58,7 @@ class AUGANSettings(TrainerSettings):
     rendered_share: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Part of the samples that are rendered pairs."""
     simulated: Path | None = None
-    """Folder of `gen simulate-night` frames, adverse/ and day/, to mix in; they too are pairs."""
+    """Folder of `gen simulate-weather` frames, adverse/ and day/, to mix in; they too are pairs."""
     simulated_share: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Part of the samples that are simulated pairs."""
     pairs_first: Annotated[int, Field(ge=0)] = 0
@@ -265,7 +265,7 @@ def check_shares(pairs: Sequence[Pairs], s: AUGANSettings) -> None:
     if s.pairs_first and not total:
         raise BadSetting(
             f"pairs_first={s.pairs_first}: there are no pairs to begin with; give a folder of them (--set "
-            "simulated=DIR, from `gen simulate-night`, or rendered=DIR, from `gen render-street`), or set it to 0."
+            "simulated=DIR, from `gen simulate-weather`, or rendered=DIR, from `gen render-street`), or set it to 0."
         )
 
 

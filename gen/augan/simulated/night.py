@@ -5,19 +5,15 @@ day: what a translator has to learn of skies, trees and walls is in it. The step
 "Day-to-Night Image Synthesis for Training Nighttime Neural ISPs" (CVPR 2022): undo the tone curve, take the sun away,
 relight with lamps of their own colours, expose, add noise; they work on raw files and know no sky, and we draw the
 lamps themselves too. Nothing here is measured from a lamp; the ranges were chosen by eye beside dash-cam nights.
-
-Places are in units of the frame's height: x from the middle to the right, y from the top down.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from kornia.color import linear_rgb_to_rgb, rgb_to_grayscale, rgb_to_linear_rgb
-from kornia.filters import sobel
+from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
 from torch import Tensor
 
 from gen.augan.degrade import compress, crush_blacks, gaussian, sensor_noise, smooth
+from gen.augan.simulated.scene import View, look, sky_share
 
 STREET_LAMPS = ((1, 0.6, 0.25), (1, 0.8, 0.5), (0.95, 0.97, 1), (0.8, 0.9, 1))
 """Sodium, warm white, white, cold white: linear RGB."""
@@ -25,19 +21,6 @@ SMALL_LIGHTS = ((1, 0.1, 0.05), (1, 0.15, 0.1), (1, 0.95, 0.85), (1, 0.95, 0.85)
 """Rear lights, head lights, traffic lights."""
 GREY = 0.18
 """Linear light of a grey card: the mean that uneven sunlight is levelled to."""
-
-
-class View(NamedTuple):
-    """Where each pixel of a frame lies."""
-
-    x: Tensor
-    """(H, W), in heights from the middle."""
-    y: Tensor
-    """(H, W), in heights from the top."""
-
-    def squared_distance(self, x: float, y: float) -> Tensor:
-        """(H, W), from a point."""
-        return (self.x - x) ** 2 + (self.y - y) ** 2
 
 
 def make_night(day: Tensor, seed: int) -> Tensor:
@@ -53,32 +36,6 @@ def make_night(day: Tensor, seed: int) -> Tensor:
     luma = float(np.exp(rng.normal(np.log(20), 0.5))) / 255
     exposed = night * exposure(night, luma) + sky * sky_glow(view, horizon, rng) + rng.uniform(0, 0.003)
     return photographed(exposed + lamps * rng.uniform(0.5, 1), rng)
-
-
-def look(height: int, width: int) -> View:
-    """The places of a frame of this size."""
-    y, x = torch.meshgrid(torch.arange(height) / height, (torch.arange(width) - width / 2) / height, indexing="ij")
-    return View(x, y)
-
-
-def sky_share(picture: Tensor) -> Tensor:
-    """sRGB (3, H, W) in [0, 1] -> (1, H, W) in 0..1: bright, and open to the frame's upper edge or of the sky's colour.
-
-    A pixel is open when little contrast lies between it and the edge above. A guess by brightness: it takes white walls
-    for sky, which a night may leave dark as well.
-    """
-    height = picture.shape[-2]
-    y = torch.arange(height)[:, None] / height
-    grey = gaussian(rgb_to_grayscale(picture), 1.0)
-    contrast = sobel(grey[None])[0]
-    is_open = torch.exp(-25 * (contrast - 0.006).clamp_min(0).cumsum(-2))
-    bright = torch.sigmoid((grey - 0.42) / 0.05)
-    surely = is_open * bright * (y < 0.6)
-    if surely.mean() < 0.01:
-        return torch.zeros_like(grey)
-    colour = (surely * picture).sum((1, 2), keepdim=True) / surely.sum()
-    alike = torch.exp(-(picture - colour).square().sum(0, keepdim=True) / (2 * 0.12**2)) * (y < 0.55)
-    return gaussian(torch.maximum(surely, alike * bright), 0.8)
 
 
 def without_sun(light: Tensor, strength: float) -> Tensor:

@@ -1,37 +1,46 @@
-"""`gen simulate-night`: pairs to train on, made of real days alone."""
+"""`gen simulate-weather`: pairs to train on, made of real days alone."""
 
 import dataclasses
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from gen.augan.night import make_night
+from gen.augan.simulated.murk import make_fog, make_rain
+from gen.augan.simulated.night import make_night
 from gen.errors import BadInput, BadSetting
 from gen.media.folders import find_stills
 from gen.media.images import Still, decode_still, encode_still
 from gen.media.resize import to_float, to_uint8
 from gen.smd.writing import begin, check_seed, make_folder, run_jobs
 
+Weather = Literal["night", "fog", "rain"]
+SIMULATIONS: dict[Weather, Callable[[Tensor, int], Tensor]] = {"night": make_night, "fog": make_fog, "rain": make_rain}
+"""Day frame (3, H, W) in [-1, 1] and a seed -> the same place in that weather."""
+
 
 @dataclasses.dataclass(frozen=True)
 class SimulateSettings:
-    """Make nights of real day frames: pairs for the training of a translator, as --set simulated=OUT.
+    """Make night, fog or rain of clear day frames: pairs for the training of a translator, with --set simulated=OUT.
 
-    A guess at what lamps and headlights would leave of each frame. The same command again makes what is missing.
+    The same command again makes what is missing.
     """
 
     days: tyro.conf.Positional[Path]
-    """Folder of day frames, in sub-folders or not."""
+    """Folder of clear day frames, in sub-folders or not."""
     out: tyro.conf.Positional[Path]
     """Folder that gets day/ and, for every round, adverse/ROUND/, with equal names."""
+    weather: Weather = "night"
+    """What to make of the days."""
     rounds: int = 2
-    """Nights of each day, all different."""
+    """Adverse frames of each day, all different."""
     rows: int = 288
     """Height in pixels; larger frames are made smaller."""
     seed: int = 0
@@ -42,24 +51,24 @@ class SimulateSettings:
 
 @dataclasses.dataclass(frozen=True)
 class Day:
-    """One frame whose nights are to be made."""
+    """One frame whose adverse counterparts are to be made."""
 
     path: Path
     name: str
     settings: SimulateSettings
 
 
-def simulate_night(arguments: Sequence[str]) -> int:
-    """`gen simulate-night`."""
-    settings = tyro.cli(SimulateSettings, args=list(arguments), prog="gen simulate-night")
-    made, broken = write_nights(settings)
-    print(f"{made} days and {made * settings.rounds} nights are in {settings.out}.")
+def simulate(arguments: Sequence[str]) -> int:
+    """`gen simulate-weather`."""
+    settings = tyro.cli(SimulateSettings, args=list(arguments), prog="gen simulate-weather")
+    made, broken = write_pairs(settings)
+    print(f"{made} days and {made * settings.rounds} frames of {settings.weather} are in {settings.out}.")
     for reason in broken:
         print(f"left out: {reason}")
     return 1 if broken else 0
 
 
-def write_nights(settings: SimulateSettings) -> tuple[int, list[str]]:
+def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
     """Write what is not there yet; returns how many days there are, and why each of the others is not.
 
     Raises `BadInput` for a folder without images, and `BadSetting` for settings that make no sense and for an `out`
@@ -73,8 +82,8 @@ def write_nights(settings: SimulateSettings) -> tuple[int, list[str]]:
     paths = find_stills(settings.days)
     if not paths:
         raise BadInput(f"{settings.days}: no images here; jpg, png, webp, bmp or tiff files are needed.")
-    begin(settings.out, {"rows": settings.rows, "seed": settings.seed})
-    for folder in (settings.out / "day", *(night_folder(settings, r) for r in range(settings.rounds))):
+    begin(settings.out, {"weather": settings.weather, "rows": settings.rows, "seed": settings.seed})
+    for folder in (settings.out / "day", *(round_folder(settings, r) for r in range(settings.rounds))):
         make_folder(folder)
     days = [Day(p, p.relative_to(settings.days).as_posix().replace("/", "__"), settings) for p in paths]
     run_jobs(write_day, days, settings.workers, len(days), "day")
@@ -82,26 +91,27 @@ def write_nights(settings: SimulateSettings) -> tuple[int, list[str]]:
     return len(days) - len(broken), broken
 
 
-def night_folder(settings: SimulateSettings, number: int) -> Path:
-    """Where the nights of one round go."""
+def round_folder(settings: SimulateSettings, number: int) -> Path:
+    """Where the adverse frames of one round go."""
     return settings.out / "adverse" / str(number)
 
 
 def write_day(day: Day) -> int:
-    """Write a frame and its nights, unless all are there or it cannot be read; returns 1."""
+    """Write a frame and its counterparts, unless all are there or it cannot be read; returns 1."""
     s = day.settings
     file = f"{day.name}.jpg"  # the old suffix stays in the name: a.png and a.jpg may lie in one folder
-    nights = [night_folder(s, r) / file for r in range(s.rounds)]
-    if all(path.exists() for path in (s.out / "day" / file, *nights)):
+    counterparts = [round_folder(s, r) / file for r in range(s.rounds)]
+    if all(path.exists() for path in (s.out / "day" / file, *counterparts)):
         return 1
     try:
         frame = _shrunk(decode_still(day.path).rgb, s.rows)
     except BadInput:
         return 1  # it is told at the end, when every other is there
     image = to_float(torch.from_numpy(frame).permute(2, 0, 1))
-    for number, path in enumerate(nights):
-        night = to_uint8(make_night(image, zlib.crc32(f"{s.seed} {number} {day.name}".encode()))[None])[0]
-        encode_still(path, Still(night.permute(1, 2, 0).numpy()), mark="gen: a day made night")
+    for number, path in enumerate(counterparts):
+        seed = zlib.crc32(f"{s.seed} {number} {day.name}".encode())
+        adverse = to_uint8(SIMULATIONS[s.weather](image, seed)[None])[0]
+        encode_still(path, Still(adverse.permute(1, 2, 0).numpy()), mark=f"gen: a day made {s.weather}")
     encode_still(s.out / "day" / file, Still(frame))
     return 1
 

@@ -1,0 +1,8 @@
+"""Make night, fog or rain of clear day frames; the same as `gen simulate-weather`."""
+
+import sys
+
+from gen.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["simulate-weather", *sys.argv[1:]]))
