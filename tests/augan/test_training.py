@@ -583,3 +583,62 @@ class TestALongerRun:
         torch.save(state, path)
         AUGANTrainer(tiny_settings(two_domains, tmp_path, images=8)).fit()
         assert final_state(tmp_path)["images_shown"] == 8
+
+
+def test_pairs_of_two_kinds_and_pairs_first(two_domains, tmp_path):
+    """At first only pairs teach, and no discriminator learns; the shares of both kinds are told in the record."""
+    rendered, simulated = rendered_pairs(tmp_path / "rendered"), rendered_pairs(tmp_path / "simulated")
+    settings = tiny_settings(
+        two_domains, tmp_path / "run", rendered=rendered, rendered_share=0.3, simulated=simulated, simulated_share=0.3,
+        pairs_first=20, images=30, log_every=10, checkpoint_every=20,
+    )  # fmt: skip
+    trainer = AUGANTrainer(settings)
+    judges = {name: value.clone() for name, value in trainer.judges.state_dict().items()}
+    translators = {name: value.clone() for name, value in trainer.pair.state_dict().items()}
+    for first in range(0, 20, 2):
+        record = trainer.step([[first, first + 1]])
+        trainer.images_shown += 2
+        assert record.keys() == {"pair"}
+    assert all(torch.equal(value, judges[name]) for name, value in trainer.judges.state_dict().items())
+    assert any(not torch.equal(value, translators[name]) for name, value in trainer.pair.state_dict().items())
+    assert {"adversarial_a", "cycle_a", "discriminator_a"} <= trainer.step([[20, 21]]).keys()
+    assert {"rendered adverse", "simulated day"} <= trainer.data_record().keys()
+
+
+def test_the_warm_up_follows_the_pairs(two_domains, tmp_path):
+    pairs = {"simulated": rendered_pairs(tmp_path / "pairs"), "pairs_first": 2, "warm_up": 2}
+    trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path / "run", **pairs))
+    told = []
+    for first in (0, 2, 4):
+        told.append(trainer.step([[first, first + 1]]).keys())
+        trainer.images_shown += 2
+    assert "discriminator_a" not in told[0]
+    assert "discriminator_a" in told[1]
+    assert "adversarial_a" not in told[1]
+    assert "adversarial_a" in told[2]
+
+
+def test_pairs_may_be_seen_through_the_frozen_network(two_domains, tmp_path):
+    """The distance in its features counts by its weight, and the record says that the network was looked through."""
+    pairs = {"simulated": rendered_pairs(tmp_path / "pairs"), "pairs_first": 2, "crop": [64, 64], "load_height": 64}
+    told = []
+    for weight in (1.0, 3.0):
+        changes = pairs | {"pair_perceptual_weight": weight}
+        trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path / f"run{weight:g}", **changes))
+        told.append(trainer.step([[0, 1]])["pair_perceptual"].item())
+        assert trainer.feature_networks == {"efficientnet-lite0"}
+    assert 0 < told[0] == pytest.approx(told[1] / 3, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pairs_first": 10}, "there are no pairs to begin with"),
+        ({"rendered_share": 0.6, "simulated_share": 0.5}, "together they may be 1 at most"),
+    ],
+)
+def test_shares_that_cannot_be_are_refused(two_domains, tmp_path, changes, message):
+    if "rendered_share" in changes:
+        changes |= {name: rendered_pairs(tmp_path / name) for name in ("rendered", "simulated")}
+    with pytest.raises(BadSetting, match=message):
+        AUGANTrainer(tiny_settings(two_domains, tmp_path / "run", **changes))

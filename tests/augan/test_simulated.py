@@ -1,0 +1,158 @@
+"""Simulated weather: each part does what its equation says, and the command writes pairs that training takes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
+from PIL import Image
+
+import gen.cli
+from gen import BadInput, BadSetting
+from gen.augan.simulated.commands import SIMULATIONS, SimulateSettings, write_pairs
+from gen.augan.simulated.murk import FARTHEST, distance, veiled
+from gen.augan.simulated.night import exposure, make_night
+from gen.augan.simulated.scene import look, sky_share
+from gen.training.data import load_frames, match_pairs
+from tests.conftest import street
+
+
+def day_frame(seed: int = 0, height: int = 96, width: int = 160) -> torch.Tensor:
+    """(3, H, W) in [-1, 1]: a white sky over grey ground with darker blocks."""
+    rng = np.random.default_rng(seed)
+    picture = np.full((height, width, 3), 0.85, np.float32)
+    picture[height // 2 :] = 0.35
+    for left in rng.integers(0, width - 16, 6):
+        picture[height // 3 : height * 2 // 3, left : left + 12] = rng.uniform(0.1, 0.35, 3)
+    return torch.from_numpy(picture).permute(2, 0, 1) * 2 - 1
+
+
+def test_places_are_in_heights_from_the_middle_of_the_upper_edge():
+    view = look(100, 200)
+    assert view.x.shape == view.y.shape == (100, 200)
+    assert (view.x[0, 0], view.x[0, 100], view.y[0, 0], view.y[50, 0]) == (-1, 0, 0, 0.5)
+    assert view.squared_distance(-1, 0.5)[80, 0].item() == pytest.approx(0.3**2)
+
+
+def test_the_sky_is_above_and_bright():
+    frame = (day_frame() + 1) / 2
+    sky = sky_share(frame)[0]
+    assert sky.shape == (96, 160)
+    assert (0 <= sky).all()
+    assert (sky <= 1.0001).all()
+    assert sky[:24].mean() > 0.9
+    assert sky[56:].max() < 0.05
+    assert sky_share(torch.full((3, 96, 160), 0.1)).max() == 0  # a tunnel has none
+
+
+@pytest.mark.parametrize("luma", [5 / 255, 25 / 255, 100 / 255])
+def test_exposure_reaches_the_mean_that_was_asked_for(luma):
+    light = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(1)) ** 3
+    exposed = linear_rgb_to_rgb((light * exposure(light, luma)).clamp(0, 1))
+    assert exposed[:, ::4, ::4].mean().item() == pytest.approx(luma, rel=0.01)
+
+
+@pytest.mark.parametrize("weather", SIMULATIONS)
+def test_a_frame_is_a_function_of_its_seed(weather):
+    day, make = day_frame(), SIMULATIONS[weather]
+    first, again, other = make(day, 3), make(day, 3), make(day, 4)
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    assert (first != other).any()
+    assert first.shape == day.shape
+    assert first.isfinite().all()
+    assert first.abs().max() <= 1
+
+
+def test_nights_are_as_dark_as_dash_cam_nights_and_their_sky_is_dark():
+    """BDD100K's nights: frame means of 11 to 47 grey levels from the 5th to the 95th percentile, the middle one 27."""
+    nights = torch.stack([(make_night(day_frame(seed), seed) + 1) * 127.5 for seed in range(40)])
+    means = nights.mean((1, 2, 3))
+    assert 15 < means.median() < 40
+    assert means.max() < 110
+    assert nights[:, :, :24].median() < 25  # lamps are brighter, the sky is not
+
+
+def test_nights_have_lamps_by_day_there_are_none():
+    dark = torch.full((3, 96, 160), -0.6)
+    assert max(make_night(dark, seed).max() for seed in range(5)) > 0.9
+
+
+def test_fog_is_koschmieders_law():
+    """Near the camera the frame stays, the sky becomes the light of the air, and in between both mix."""
+    day = day_frame()
+    view = look(96, 160)
+    sky = torch.zeros(96, 160)
+    sky[:30] = 1
+    metres = distance(view, 0.5, sky, np.random.default_rng(0))
+    assert (metres[:30] == FARTHEST).all()
+    assert (metres.diff(dim=0)[60:] <= 0).all()  # the road comes nearer towards the lower edge
+    assert metres[-1].max().item() == pytest.approx(1.3 / (95 / 96 - 0.5), rel=0.01)
+    clear = veiled(day, 1e9, np.random.default_rng(0))
+    thick = veiled(day, 1.0, np.random.default_rng(0))
+    assert thick.std(dim=(1, 2)).max() < 0.15  # nothing but air
+    assert (clear.mean(0) - rgb_to_linear_rgb((day + 1) / 2).mean(0)).abs().max() < 1e-4  # grey or not, as bright
+
+
+def test_fog_takes_contrast_and_rain_takes_light():
+    days = torch.stack([day_frame(seed) for seed in range(10)])
+    fogs, rains = (torch.stack([SIMULATIONS[w](d, i) for i, d in enumerate(days)]) for w in ("fog", "rain"))
+    assert fogs.std((2, 3)).mean() < 0.8 * days.std((2, 3)).mean()
+    assert rains.mean() < days.mean()
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> Path:
+    folder = tmp_path / "days"
+    (folder / "drive").mkdir(parents=True)
+    for place, name in enumerate(("a.png", "a.jpg", "drive/b.png")):
+        Image.fromarray(street(np.random.default_rng(place), night=False, height=96, width=160)).save(folder / name)
+    return folder
+
+
+def test_the_command_writes_pairs_and_goes_on_where_it_stopped(days, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["simulate-weather", str(days), str(out), "--rows", "72", "--workers", "1"]
+    assert gen.cli.main(command) == 0
+    assert "3 days and 6 frames of night" in capsys.readouterr().out
+    names = {"a.png.jpg", "a.jpg.jpg", "drive__b.png.jpg"}
+    for folder in ("day", "adverse/0", "adverse/1"):
+        assert {p.name for p in (out / folder).iterdir()} == names
+    adverse, day = (load_frames(n, out / n, tmp_path / "cache", 72, (64, 96)) for n in ("adverse", "day"))
+    pairs = match_pairs(adverse, day, 0.5)
+    assert len(pairs.adverse) == len(pairs.normal) == 6
+    assert pairs.adverse.sizes[0] == (72, 120)
+    before = {p: p.read_bytes() for p in out.rglob("*.jpg")}
+    (out / "adverse" / "1" / "a.png.jpg").unlink()
+    assert gen.cli.main(command) == 0
+    assert {p: p.read_bytes() for p in out.rglob("*.jpg")} == before
+
+
+def test_another_weather_in_the_same_folder_is_refused(days, tmp_path):
+    write_pairs(SimulateSettings(days, tmp_path / "out", rounds=1, workers=1))
+    with pytest.raises(BadSetting, match=r"weather='night', not 'fog'"):
+        write_pairs(SimulateSettings(days, tmp_path / "out", weather="fog", workers=1))
+    assert json.loads((tmp_path / "out" / "render.json").read_text())["weather"] == "night"
+
+
+def test_a_broken_day_is_named_and_the_rest_is_made(days, tmp_path, capsys):
+    (days / "broken.jpg").write_bytes(b"no picture")
+    assert gen.cli.main(["simulate-weather", str(days), str(tmp_path / "out"), "--rounds", "1", "--workers", "1"]) == 1
+    told = capsys.readouterr().out
+    assert "3 days and 3 frames" in told
+    assert "broken.jpg" in told
+
+
+@pytest.mark.parametrize("changes", [{"rounds": 0}, {"rows": 8}, {"seed": -1}])
+def test_settings_that_make_no_sense(days, tmp_path, changes):
+    with pytest.raises(BadSetting):
+        write_pairs(SimulateSettings(days, tmp_path / "out", **changes))
+
+
+def test_a_folder_without_pictures(tmp_path):
+    with pytest.raises(BadInput, match="no such folder"):
+        write_pairs(SimulateSettings(tmp_path / "none", tmp_path / "out"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="no images"):
+        write_pairs(SimulateSettings(tmp_path / "empty", tmp_path / "out"))
