@@ -120,6 +120,8 @@ class AUGANSettings(TrainerSettings):
 
     reconstruct_every: Positive = 1
     """Steps from one self-reconstruction to the next; its loss counts for all of them."""
+    cycle_every: Positive = 1
+    """Steps from one cycle (there and back, with feature matching) to the next; its losses count for all of them."""
 
     adversarial_weight: float = 1.0
     """Weight of what the discriminators say."""
@@ -146,20 +148,27 @@ class PairOutput(NamedTuple):
 
     fake_b: Tensor
     fake_a: Tensor
-    cycle_a: Tensor
-    cycle_b: Tensor
+    cycle: "Cycle | None"
+    """None in a step without cycles."""
     reconstructed_a: Tensor | None
     reconstructed_b: Tensor | None
     """None in a step without self-reconstruction."""
     transferred_a: Tensor
     """T(E_AB(x_A))."""
-    features_fake_b: Tensor
-    """E_BA(x'_B)."""
     features_b: Tensor
     """E_BA(x_B)."""
+    log_scale: Tensor | None
+
+
+class Cycle(NamedTuple):
+    """What becomes of the translations on the way back."""
+
+    a: Tensor
+    b: Tensor
+    features_fake_b: Tensor
+    """E_BA(x'_B)."""
     features_fake_a: Tensor
     """E_AB(x'_A)."""
-    log_scale: Tensor | None
 
 
 class GeneratorPair(nn.Module):
@@ -177,28 +186,30 @@ class GeneratorPair(nn.Module):
         self.separate = separate
         self.transfer_in_normal_cycle = s.transfer_in_normal_cycle
 
-    def forward(self, a: Tensor, b: Tensor, noise: tuple[Tensor, Tensor] | None) -> PairOutput:
+    def forward(self, a: Tensor, b: Tensor, noise: tuple[Tensor, Tensor] | None, cycle: bool = True) -> PairOutput:
         """Images (B, 3, H, W) in [-1, 1] -> `PairOutput`.
 
-        `noise` (2, B, C, H/4, W/4) for the features of each, or None for a step without self-reconstruction.
+        `noise` (2, B, C, H/4, W/4) for the features of each, or None for a step without self-reconstruction; `cycle`:
+        whether the translations go back.
         """
-        to_b: Translation = self.a2b(a)
+        to_b: Translation = self.a2b(a, uncertainty=cycle)
         to_a: Translation = self.b2a(b)
-        back_a: Translation = self.b2a(to_b.image)
-        back_b: Translation = self.a2b(to_a.image, transfer=self.transfer_in_normal_cycle, uncertainty=False)
         return PairOutput(
             fake_b=to_b.image,
             fake_a=to_a.image,
-            cycle_a=back_a.image,
-            cycle_b=back_b.image,
+            cycle=self.back(to_b.image, to_a.image) if cycle else None,
             reconstructed_a=self.reconstruct(self.a2b, self.b2a, to_b.features, noise[0]) if noise else None,
             reconstructed_b=self.reconstruct(self.b2a, self.a2b, to_a.features, noise[1]) if noise else None,
             transferred_a=to_b.transferred,
-            features_fake_b=back_a.features,
             features_b=to_a.features,
-            features_fake_a=back_b.features,
             log_scale=to_b.log_scale,
         )
+
+    def back(self, fake_b: Tensor, fake_a: Tensor) -> Cycle:
+        """The translations' own way back."""
+        back_a: Translation = self.b2a(fake_b)
+        back_b: Translation = self.a2b(fake_a, transfer=self.transfer_in_normal_cycle, uncertainty=False)
+        return Cycle(back_a.image, back_b.image, back_a.features, back_b.features)
 
     def reconstruct(self, own: AUGANGenerator, other: AUGANGenerator, features: Tensor, noise: Tensor | None) -> Tensor:
         """The image that `own` encoded, decoded into its own domain."""
@@ -214,24 +225,32 @@ def generator_losses(
     s: AUGANSettings,
 ) -> dict[str, Tensor]:
     """The weighted terms of the generators' loss, section 2.7; `judged_*` are logits of the fakes of that domain."""
-    if out.log_scale is not None:
-        cycle_a = s.uncertain_cycle_weight * losses.uncertain_cycle(out.cycle_a, a, out.log_scale)
-    else:
-        cycle_a = s.cycle_weight * losses.cycle(out.cycle_a, a)
-    terms = {
+    return {
         "adversarial_a": s.adversarial_weight * losses.adversarial_generator(judged_a),
         "adversarial_b": s.adversarial_weight * losses.adversarial_generator(judged_b),
-        "cycle_a": cycle_a,
-        "cycle_b": s.cycle_weight * losses.cycle(out.cycle_b, b),
         "reconstruction_a": _reconstruction(out.reconstructed_a, a, s),
         "reconstruction_b": _reconstruction(out.reconstructed_b, b, s),
+        **_cycle_losses(out, a, b, s),
     }
+
+
+def _cycle_losses(out: PairOutput, a: Tensor, b: Tensor, s: AUGANSettings) -> dict[str, Tensor]:
+    """Cycle consistency and asymmetric feature matching, for each of `cycle_every` steps; 0 in the steps between."""
+    cycle = out.cycle
+    if cycle is None:
+        names = ("cycle_a", "cycle_b") if s.feature_matching == "off" else ("cycle_a", "cycle_b", "features")
+        return dict.fromkeys(names, a.new_zeros(()))
+    if out.log_scale is not None:
+        cycle_a = s.uncertain_cycle_weight * losses.uncertain_cycle(cycle.a, a, out.log_scale)
+    else:
+        cycle_a = s.cycle_weight * losses.cycle(cycle.a, a)
+    terms = {"cycle_a": cycle_a, "cycle_b": s.cycle_weight * losses.cycle(cycle.b, b)}
     if s.feature_matching != "off":
         mode = s.feature_matching
-        matched_a = losses.feature_matching(out.transferred_a, out.features_fake_b, mode)
-        matched_b = losses.feature_matching(out.features_b, out.features_fake_a, mode)
+        matched_a = losses.feature_matching(out.transferred_a, cycle.features_fake_b, mode)
+        matched_b = losses.feature_matching(out.features_b, cycle.features_fake_a, mode)
         terms["features"] = s.feature_weight * (matched_a + matched_b)
-    return terms
+    return {name: s.cycle_every * term for name, term in terms.items()}
 
 
 def _reconstruction(reconstructed: Tensor | None, image: Tensor, s: AUGANSettings) -> Tensor:
@@ -307,8 +326,8 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         super().__init__(settings)
         s = settings
         check_crop(s)
-        if s.reconstruct_every > 1 and self.accelerator.num_processes > 1:
-            raise BadSetting("reconstruct_every: several processes reconstruct at every step; set it to 1.")
+        if max(s.reconstruct_every, s.cycle_every) > 1 and self.accelerator.num_processes > 1:
+            raise BadSetting("reconstruct_every, cycle_every: several processes do both at every step; set them to 1.")
         with self.accelerator.main_process_first():  # the others find the cache that the first one wrote
             self.frames = (self._load("adverse", s.adverse), self._load("normal", s.normal))
             sources = (("rendered", s.rendered, s.rendered_share), ("simulated", s.simulated, s.simulated_share))
@@ -404,15 +423,15 @@ class AUGANTrainer(Trainer[AUGANSettings]):
     def _generator_terms(self, batch: Batch) -> tuple[PairOutput, dict[str, Tensor]]:
         a, b = batch.adverse, batch.normal
         s = self.settings
-        reconstructs = self.images_shown // s.batch % s.reconstruct_every == 0
+        step = self.images_shown // s.batch
+        noise = self._noise(a, b, batch.seeds) if step % s.reconstruct_every == 0 else None
         with self.accelerator.autocast():
-            out: PairOutput = self.wrapped["generators"](a, b, self._noise(a, b, batch.seeds) if reconstructs else None)
+            out: PairOutput = self.wrapped["generators"](a, b, noise, cycle=step % s.cycle_every == 0)
             # The unwrapped module: its frozen weights have no gradients for processes to exchange.
             judged = self._judge(self.judges, out.fake_a, out.fake_b, batch.seeds, salt=2)
             terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], s)
             if s.perceptual_weight:
-                distance = self._perceptual(out.cycle_a, a) + self._perceptual(out.cycle_b, b)
-                terms["perceptual"] = s.perceptual_weight * distance
+                terms["perceptual"] = s.cycle_every * s.perceptual_weight * self._perceptual_cycle(out.cycle, a, b)
         if self.data.pairs:
             terms |= self._pair_terms(out.fake_a, out.fake_b, batch)
         return out, terms
@@ -423,9 +442,10 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         known = torch.tensor(batch.paired, device=self.device)
         distance = losses.pair(fake_b, batch.normal, known) + losses.pair(fake_a, batch.adverse, known)
         terms = {"pair": s.pair_weight * distance}
-        places = [place for place, paired in enumerate(batch.paired) if paired]
-        if s.pair_perceptual_weight and places:
-            terms["pair_perceptual"] = s.pair_perceptual_weight * self._perceptual(fake_b[places], batch.normal[places])
+        if s.pair_perceptual_weight:
+            places = [place for place, paired in enumerate(batch.paired) if paired]
+            seen = self._perceptual(fake_b[places], batch.normal[places]) if places else fake_b.new_zeros(())
+            terms["pair_perceptual"] = s.pair_perceptual_weight * seen
         return terms
 
     def _pairs_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
@@ -499,6 +519,10 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         if self.settings.adversary != "published" and self.projector is not None:
             seen = [self.projector(x) for x in images]
         return judges(*images, seen)
+
+    def _perceptual_cycle(self, cycle: Cycle | None, a: Tensor, b: Tensor) -> Tensor:
+        """Distance of the cycled images to their sources in the frozen network; 0 in a step without cycles."""
+        return a.new_zeros(()) if cycle is None else self._perceptual(cycle.a, a) + self._perceptual(cycle.b, b)
 
     def _perceptual(self, images: Tensor, truth: Tensor) -> Tensor:
         """Distance of images to the true ones in the frozen network."""
