@@ -24,6 +24,8 @@ from gen.smd.writing import begin, check_seed, make_folder, run_jobs
 Weather = Literal["night", "fog", "rain"]
 SIMULATIONS: dict[Weather, Callable[[Tensor, int], Tensor]] = {"night": make_night, "fog": make_fog, "rain": make_rain}
 """Day frame (3, H, W) in [-1, 1] and a seed -> the same place in that weather."""
+PREVIEWED = 3
+"""Days in a preview."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,8 @@ class SimulateSettings:
     """Seed of everything random."""
     workers: int | None = None
     """Processes; none: one a core."""
+    preview: bool = False
+    """Only write OUT/preview.jpg: the first days under every weather."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +65,9 @@ class Day:
 def simulate(arguments: Sequence[str]) -> int:
     """`gen simulate-weather`."""
     settings = tyro.cli(SimulateSettings, args=list(arguments), prog="gen simulate-weather")
+    if settings.preview:
+        print(write_preview(settings))
+        return 0
     made, broken = write_pairs(settings)
     print(f"{made} days and {made * settings.rounds} frames of {settings.weather} are in {settings.out}.")
     for reason in broken:
@@ -74,6 +81,17 @@ def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
     Raises `BadInput` for a folder without images, and `BadSetting` for settings that make no sense and for an `out`
     that holds the frames of others.
     """
+    days = find_days(settings)
+    begin(settings.out, {"weather": settings.weather, "rows": settings.rows, "seed": settings.seed})
+    for folder in (settings.out / "day", *(round_folder(settings, r) for r in range(settings.rounds))):
+        make_folder(folder)
+    run_jobs(write_day, days, settings.workers, len(days), "day")
+    broken = [why for day in days if (why := _why_missing(day))]
+    return len(days) - len(broken), broken
+
+
+def find_days(settings: SimulateSettings) -> list[Day]:
+    """The frames, each with the name that it has in `out`."""
     if settings.rounds < 1 or settings.rows < 64:
         raise BadSetting(f"rounds={settings.rounds}, rows={settings.rows}: 1 round and 64 rows are the least.")
     check_seed(settings.seed)
@@ -82,13 +100,20 @@ def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
     paths = find_stills(settings.days)
     if not paths:
         raise BadInput(f"{settings.days}: no images here; jpg, png, webp, bmp or tiff files are needed.")
-    begin(settings.out, {"weather": settings.weather, "rows": settings.rows, "seed": settings.seed})
-    for folder in (settings.out / "day", *(round_folder(settings, r) for r in range(settings.rounds))):
-        make_folder(folder)
-    days = [Day(p, p.relative_to(settings.days).as_posix().replace("/", "__"), settings) for p in paths]
-    run_jobs(write_day, days, settings.workers, len(days), "day")
-    broken = [why for day in days if (why := _why_missing(day))]
-    return len(days) - len(broken), broken
+    return [Day(p, p.relative_to(settings.days).as_posix().replace("/", "__"), settings) for p in paths]
+
+
+def write_preview(settings: SimulateSettings) -> Path:
+    """A picture of the first days, each above its counterparts; returns its path."""
+    days = find_days(settings)[:PREVIEWED]
+    frames = [_shrunk(decode_still(day.path).rgb, settings.rows) for day in days]
+    height, width = (min(f.shape[side] for f in frames) for side in (0, 1))
+    cut = [f[:height, :width] for f in frames]
+    rows = [cut, *([_simulated(f, w, day, 0) for f, day in zip(cut, days, strict=True)] for w in SIMULATIONS)]
+    make_folder(settings.out)
+    path = settings.out / "preview.jpg"
+    encode_still(path, Still(np.concatenate([np.concatenate(row, axis=1) for row in rows])))
+    return path
 
 
 def round_folder(settings: SimulateSettings, number: int) -> Path:
@@ -107,13 +132,17 @@ def write_day(day: Day) -> int:
         frame = _shrunk(decode_still(day.path).rgb, s.rows)
     except BadInput:
         return 1  # it is told at the end, when every other is there
-    image = to_float(torch.from_numpy(frame).permute(2, 0, 1))
     for number, path in enumerate(counterparts):
-        seed = zlib.crc32(f"{s.seed} {number} {day.name}".encode())
-        adverse = to_uint8(SIMULATIONS[s.weather](image, seed)[None])[0]
-        encode_still(path, Still(adverse.permute(1, 2, 0).numpy()), mark=f"gen: a day made {s.weather}")
+        encode_still(path, Still(_simulated(frame, s.weather, day, number)), mark=f"gen: a day made {s.weather}")
     encode_still(s.out / "day" / file, Still(frame))
     return 1
+
+
+def _simulated(frame: NDArray[np.uint8], weather: Weather, day: Day, number: int) -> NDArray[np.uint8]:
+    """The counterpart of this number of a day's frame (H, W, 3)."""
+    seed = zlib.crc32(f"{day.settings.seed} {number} {day.name}".encode())
+    image = to_float(torch.from_numpy(frame).permute(2, 0, 1))
+    return to_uint8(SIMULATIONS[weather](image, seed)[None])[0].permute(1, 2, 0).numpy()
 
 
 def _shrunk(rgb: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:

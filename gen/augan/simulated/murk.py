@@ -54,7 +54,7 @@ def distance(view: View, horizon: float, sky: Tensor, rng: np.random.Generator) 
     road = CAMERA / (view.y - horizon).clamp_min(1e-3)
     # What stands beside the road comes nearer towards the frame's sides.
     scenery = rng.uniform(80, 400) / (1 + (view.x / rng.uniform(0.3, 0.8)).square())
-    near = torch.minimum(road, scenery)
+    near = gaussian(torch.minimum(road, scenery)[None], view.y.shape[0] / 40)[0]
     return near + (FARTHEST - near) * sky
 
 
