@@ -1,6 +1,7 @@
 """`gen COMMAND`: one command per script. Nothing heavy is imported before a command is chosen."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -60,8 +61,22 @@ def usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 failed, 2 not understood, 130 stopped by Ctrl-C."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command and return its exit status.
+
+    0: done, 1: failed, 2: not understood, 130: stopped by Ctrl-C, 141: nobody reads the output any more.
+    """
+    try:
+        try:
+            return run(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # as in `gen ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush does not fail too
+        return 141
+
+
+def run(arguments: Sequence[str]) -> int:
+    """What `main` does, but for an output that nobody reads."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else 2

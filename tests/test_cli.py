@@ -25,6 +25,15 @@ def test_as_a_person_starts_it(gen_command):
     assert subprocess.run([*gen_command], capture_output=True, check=False).returncode == 2
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["translate", "--help"]])
+def test_a_reader_that_goes_away_ends_it_quietly(gen_command, arguments):
+    """As `gen --help | head -0`."""
+    process = subprocess.Popen([*gen_command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
 def test_an_unknown_command_is_told(capsys):
     assert main(["trasnlate"]) == 2
     assert "no command 'trasnlate'" in capsys.readouterr().err

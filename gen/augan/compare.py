@@ -13,15 +13,15 @@ import tyro
 import yaml
 
 from gen.augan.card import ROWS, results, table
-from gen.augan.commands import PRESETS
+from gen.augan.commands import PRESETS, choose_settings
 from gen.augan.evaluation import EvaluateSettings, evaluate
 from gen.augan.export import export_model
 from gen.augan.simulated.commands import SimulateSettings, Weather, write_pairs
-from gen.augan.training import AUGANSettings, AUGANTrainer
+from gen.augan.training import AUGANTrainer
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.folders import find_stills
-from gen.training.settings import make_settings, read_preset
+from gen.training.settings import read_preset
 
 EQUAL = {"preset", "adverse", "normal", "rendered", "simulated", "out", "core_minutes", "images", "epochs", "seed"}
 """Settings that a recipe may not have: in them all recipes are alike."""
@@ -136,9 +136,7 @@ def train(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> bo
         "core_minutes": settings.core_minutes,
         "seed": settings.seed,
     }
-    trainer = AUGANTrainer(
-        make_settings(AUGANSettings, read_preset(PRESETS / f"{settings.preset}.yaml"), given, recipe)
-    )
+    trainer = AUGANTrainer(choose_settings(read_preset(PRESETS / f"{settings.preset}.yaml"), given | dict(recipe)))
     trainer.fit()
     if trainer.finished:
         export_model(trainer.settings.out, settings.out / "models" / name)
