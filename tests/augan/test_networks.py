@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gen.augan.cost import count_parameters, translation_macs
-from gen.augan.light import HalfSize
+from gen.augan.light import Binomial, HalfSize
 from gen.augan.networks import AUGANGenerator, Discriminator, DiscriminatorSet
 from gen.augan.norm import InstanceNorm, StatisticsSmoother
 from gen.training.projected import Projector
@@ -180,3 +180,15 @@ def test_heads_beside_the_published_discriminators():
     judged = judges(images, images, [projector(images), projector(images)])
     assert [len(maps) for pair in judged for maps in pair] == [2, 2, 2, 2, 4, 4]
     assert len(DiscriminatorSet(width=4, count=0, projected_width=16)(images, images, [projector(images)] * 2)) == 1
+
+
+def test_the_binomial_blur_lets_no_grid_through_and_keeps_flat_places():
+    flat, grid = torch.full((1, 2, 8, 10), 0.7), torch.ones(1, 2, 8, 10)
+    grid[..., ::2] *= -1
+    torch.testing.assert_close(Binomial()(flat), flat)
+    assert Binomial()(grid).abs().max() == 0
+    assert Binomial()(grid.transpose(2, 3)).abs().max() == 0
+    point = torch.zeros(1, 1, 5, 5)
+    point[0, 0, 2, 2] = 16
+    kernel = torch.tensor([1.0, 2, 1])
+    torch.testing.assert_close(Binomial()(point)[0, 0, 1:4, 1:4], torch.outer(kernel, kernel))
