@@ -42,6 +42,7 @@ samples: $(VENV)/ready
 PHOTO ?=
 docs: $(VENV)/ready
 	$(BIN)/gen render-street docs/street --seed 17 --size 480x270 --preview
+	$(BIN)/gen simulate-weather samples/day_real docs/augan --rows 240 --preview
 	$(BIN)/gen render-smd docs/smd --seed 1 --preview
 	$(BIN)/gen render-smd runs/smd --per-class 200
 	$(BIN)/gen measure-shift runs/smd $(PHOTO) --out docs/shift --cache runs/shift-cache $(if $(PHOTO),--relative-to $(notdir $(PHOTO)))

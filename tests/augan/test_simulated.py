@@ -157,6 +157,11 @@ def test_settings_that_make_no_sense(days, tmp_path, changes):
         write_pairs(SimulateSettings(days, tmp_path / "out", **changes))
 
 
+def test_frames_are_not_written_among_the_days(days):
+    with pytest.raises(BadSetting, match="would be taken for days"):
+        write_pairs(SimulateSettings(days, days / "nights"))
+
+
 def test_a_folder_without_pictures(tmp_path):
     with pytest.raises(BadInput, match="no such folder"):
         write_pairs(SimulateSettings(tmp_path / "none", tmp_path / "out"))

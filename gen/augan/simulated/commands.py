@@ -97,6 +97,8 @@ def find_days(settings: SimulateSettings) -> list[Day]:
     check_seed(settings.seed)
     if not settings.days.is_dir():
         raise BadInput(f"{settings.days}: there is no such folder.")
+    if settings.out.resolve().is_relative_to(settings.days.resolve()):
+        raise BadSetting(f"{settings.out} lies in {settings.days}: its frames would be taken for days; choose another.")
     paths = find_stills(settings.days)
     if not paths:
         raise BadInput(f"{settings.days}: no images here; jpg, png, webp, bmp or tiff files are needed.")
