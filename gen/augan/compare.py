@@ -126,17 +126,20 @@ def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
 
 def train(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> bool:
     """Train one recipe to its end and export it; False where Ctrl-C came first."""
+    preset = read_preset(PRESETS / f"{settings.preset}.yaml")
+    uses = settings.simulate and (preset | dict(recipe)).get("simulated_share", 1) > 0
+    simulated = settings.out / "frames" / "simulated" if uses else None
     given = {
         "preset": settings.preset,
         "adverse": settings.out / "frames" / "train" / "adverse",
         "normal": settings.out / "frames" / "train" / "normal",
         "rendered": settings.rendered,
-        "simulated": settings.out / "frames" / "simulated" if settings.simulate else None,
+        "simulated": simulated,
         "out": settings.out / "runs" / name,
         "core_minutes": settings.core_minutes,
         "seed": settings.seed,
     }
-    trainer = AUGANTrainer(choose_settings(read_preset(PRESETS / f"{settings.preset}.yaml"), given | dict(recipe)))
+    trainer = AUGANTrainer(choose_settings(preset, given | dict(recipe)))
     trainer.fit()
     if trainer.finished:
         export_model(trainer.settings.out, settings.out / "models" / name)

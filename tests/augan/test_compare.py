@@ -44,6 +44,18 @@ def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_p
     assert (out / "sheet.jpg").is_file()
 
 
+def test_nights_are_made_of_days_that_train_and_a_recipe_may_do_without(two_domains, tmp_path):
+    recipes = tmp_path / "recipes.yaml"
+    recipes.write_text("simulated:\n  simulated_share: 0.5\nreal:\n  simulated_share: 0\n")
+    out = tmp_path / "out"
+    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--simulate", "night")) == 0
+    days = {p.name.removesuffix(".jpg") for p in (out / "frames" / "simulated" / "day").iterdir()}
+    assert days == {p.name for p in (out / "frames" / "train" / "normal").iterdir()}
+    records = {n: json.loads((out / "models" / n / "training.json").read_text()) for n in ("simulated", "real")}
+    assert "simulated day" in records["simulated"]["data"]
+    assert "simulated day" not in records["real"]["data"]
+
+
 def test_frames_judge_or_train_and_never_both(two_domains, tmp_path):
     split_frames(two_domains[0], tmp_path / "frames", "adverse", 5)
     train, hold = (
