@@ -35,7 +35,8 @@ def make_night(day: Tensor, seed: int) -> Tensor:
     night = scene * light * (1 - sky)
     luma = float(np.exp(rng.normal(np.log(20), 0.5))) / 255
     exposed = night * exposure(night, luma) + sky * sky_glow(view, horizon, rng) + rng.uniform(0, 0.003)
-    return photographed(exposed + lamps * rng.uniform(0.5, 1), rng)
+    exposed += lamps * rng.uniform(0.5, 1) + lit_windows(view, horizon, rng)
+    return photographed(exposed * white_balance(rng), rng)
 
 
 def without_sun(light: Tensor, strength: float) -> Tensor:
@@ -53,7 +54,7 @@ def light_up(view: View, horizon: float, rng: np.random.Generator) -> tuple[Tens
         pool = torch.exp(-(((view.x - x) / 0.35) ** 2 + ((view.y - y - 0.25) / 0.25) ** 2) / 2)
         light += rng.uniform(0.1, 2) * pool * colour
         lamps += lamp(view, x, y, rng.uniform(0.004, 0.016), rng.uniform(1, 4), rng.uniform(0.02, 0.3), rng) * colour
-    for _ in range(rng.poisson(14)):
+    for _ in range(rng.poisson(np.exp(rng.normal(np.log(12), 0.7)))):
         x, y, colour = rng.normal(0, 0.35), rng.normal(horizon, 0.05), _colour(SMALL_LIGHTS, rng)
         size, brightness, glow = rng.uniform(0.0015, 0.007), rng.uniform(0.2, 2.5), rng.uniform(0, 0.12)
         lamps += lamp(view, x, y, size, brightness, glow, rng) * colour
@@ -74,6 +75,30 @@ def head_lights(view: View, rng: np.random.Generator) -> Tensor:
     along = (view.y - rng.uniform(0.62, 0.82)) / rng.uniform(0.1, 0.22)
     white = torch.tensor([1, rng.uniform(0.88, 1), rng.uniform(0.7, 1)])
     return rng.uniform(0.1, 1.4) * torch.exp(-(across**2 + along**2) / 2) * white.view(3, 1, 1)
+
+
+def lit_windows(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
+    """Blocks of windows and signs above the horizon, some of them lit, (3, H, W), linear: in half of the nights."""
+    height, width = view.y.shape
+    lit = torch.zeros(3, height, width)
+    for _ in range(rng.poisson(0.7)):
+        rows, columns = rng.integers(1, 6), rng.integers(1, 8)
+        across, down = rng.uniform(0.008, 0.05), rng.uniform(0.008, 0.04)  # from one window to the next
+        filled, share = rng.uniform(0.4, 0.8), rng.uniform(0.2, 1)
+        left, top = rng.uniform(view.x.min().item(), view.x.max().item()), rng.uniform(0, horizon)
+        colour = _colour(STREET_LAMPS, rng) * float(np.exp(rng.uniform(np.log(0.05), np.log(1.5))))
+        for row, column in np.argwhere(rng.random((rows, columns)) < share):
+            x, y = left + column * across, top + row * down
+            inside = (view.x >= x) & (view.x < x + filled * across) & (view.y >= y) & (view.y < y + filled * down)
+            lit = torch.where(inside, colour * rng.uniform(0.5, 1), lit)
+    return gaussian(lit, height / 500)
+
+
+def white_balance(rng: np.random.Generator) -> Tensor:
+    """Gains of red, green and blue, (3, 1, 1): a camera's guess at the light's colour, far off in one night of four."""
+    spread = 0.2 if rng.random() < 0.25 else 0.1
+    gains = np.exp(rng.normal(0, spread, 3))
+    return torch.from_numpy(gains / gains.mean()).float().view(3, 1, 1)
 
 
 def lamp(
