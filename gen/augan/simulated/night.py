@@ -33,7 +33,7 @@ def make_night(day: Tensor, seed: int) -> Tensor:
     view = look(day.shape[-2], day.shape[-1])
     light, lamps = light_up(view, horizon, rng)
     night = scene * light * (1 - sky)
-    luma = float(np.exp(rng.normal(np.log(20), 0.5))) / 255
+    luma = float(np.exp(rng.normal(np.log(24), 0.5))) / 255
     exposed = night * exposure(night, luma) + sky * sky_glow(view, horizon, rng) + rng.uniform(0, 0.003)
     exposed += lamps * rng.uniform(0.5, 1) + lit_windows(view, horizon, rng)
     return photographed(exposed * white_balance(rng), rng)
@@ -74,7 +74,7 @@ def head_lights(view: View, rng: np.random.Generator) -> Tensor:
     across = (view.x - rng.normal(0, 0.12)) / rng.uniform(0.35, 0.9)
     along = (view.y - rng.uniform(0.62, 0.82)) / rng.uniform(0.1, 0.22)
     white = torch.tensor([1, rng.uniform(0.88, 1), rng.uniform(0.7, 1)])
-    return rng.uniform(0.1, 1.4) * torch.exp(-(across**2 + along**2) / 2) * white.view(3, 1, 1)
+    return rng.uniform(0.1, 2) * torch.exp(-(across**2 + along**2) / 2) * white.view(3, 1, 1)
 
 
 def lit_windows(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
@@ -133,7 +133,7 @@ def photographed(light: Tensor, rng: np.random.Generator) -> Tensor:
     """Linear light (3, H, W) as a dash-cam keeps it, in [-1, 1]: noise, smoothing, crushed blacks, JPEG."""
     shot, read = (float(np.exp(rng.uniform(*np.log(ends)))) for ends in ((3e-5, 2e-3), (1e-4, 1.5e-3)))
     noisy = sensor_noise(light, shot, read, int(rng.integers(2**62))).clamp(0, 1)
-    picture = smooth(linear_rgb_to_rgb(noisy), rng.uniform(0, 0.8), rng.uniform(0, 1.5))
+    picture = smooth(linear_rgb_to_rgb(noisy), rng.uniform(0, 0.6), rng.uniform(0, 1.5))
     picture = crush_blacks(picture, rng.uniform(0, 25) / 255, rng.uniform(0, 8) / 255)
     return compress(picture * 2 - 1, int(rng.integers(50, 96)))
 
