@@ -125,7 +125,7 @@ def trained_on(training: Record, notes: str) -> str:
         for domain, data in training["data"].items()
     ]
     frames = table(("domain", "folder", "frames", "trained at (height x width)"), rows)
-    pairs = RENDERED_PAIRS if "rendered day" in training["data"] else ""
+    pairs = "".join(text for data, text in PAIRS.items() if data in training["data"])
     return "\n\n".join(("## Training data", f"{frames}\n\nThe two domains are not paired.{pairs}", notes or LICENCE))
 
 
@@ -282,8 +282,13 @@ def _parts(value: object) -> list[tuple[str, Any]]:
 
 LICENCE = """No licence of these frames is on record here: take the weights as for research and education only."""
 
-RENDERED_PAIRS = """ Rendered frames (`gen render-street`) are: each shows the same moment
-of a made-up street by night and on a clear day."""
+PAIRS = {
+    "rendered day": " Rendered frames (`gen render-street`) are: each shows the same moment\nof a made-up street in "
+    "adverse weather and on a clear day.",
+    "simulated day": " Simulated frames (`gen simulate-weather`) are: each was made of the\nclear day that belongs "
+    "to it.",
+}
+"""What the card says of the pairs among the training frames."""
 
 MARK = "†"
 MARKED = (

@@ -320,6 +320,16 @@ class TestCard:
         assert "\n\nFrames of my own, CC0.\n\n" in card
         assert "No licence" not in card
 
+    def test_tells_pairs_apart(self, trained: Path) -> None:
+        path = trained / "training.json"
+        record = json.loads(path.read_text())
+        assert "simulate-weather" not in write_card(trained).read_text(encoding="utf-8")
+        record["data"]["simulated day"] = record["data"]["adverse"]
+        path.write_text(json.dumps(record))
+        card = write_card(trained).read_text(encoding="utf-8")
+        assert "gen simulate-weather" in card
+        assert "gen render-street" not in card
+
     def test_refuses_numbers_of_other_weights(self, trained: Path) -> None:
         save_model(trained, seed=5)
         with pytest.raises(BadInput, match="other weights: run `gen evaluate-augan"):
