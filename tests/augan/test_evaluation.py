@@ -328,7 +328,7 @@ class TestCard:
         path.write_text(json.dumps(record))
         card = write_card(trained).read_text(encoding="utf-8")
         assert "gen simulate-weather" in card
-        assert "gen render-street" not in card
+        assert "of a made-up street in" not in card
 
     def test_refuses_numbers_of_other_weights(self, trained: Path) -> None:
         save_model(trained, seed=5)
