@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gen import weights
 from gen.augan.automatic import LEFT
 from gen.augan.weather import WeatherClassifier
 from gen.cli import main
@@ -19,9 +20,11 @@ SAMPLES = Path(__file__).parents[2] / "samples"
 
 @pytest.fixture
 def models(tmp_path, monkeypatch) -> Path:
-    """A model for nights, and none for fog."""
+    """A model for nights, and none for fog; of what is shipped, the classifier alone."""
     folder = tmp_path / "weights"
-    monkeypatch.setenv("GEN_WEIGHTS", str(folder))
+    folder.mkdir()
+    (folder / "weather").symlink_to(weights.SHIPPED / "weather")
+    monkeypatch.setattr(weights, "weight_folders", lambda: [folder])
     save_tiny(folder / "tiny-night", ["night"])
     return folder
 

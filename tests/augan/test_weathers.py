@@ -67,8 +67,8 @@ def test_help_the_page_and_auto_offer_what_the_folders_say(tmp_path, monkeypatch
     assert "sandstorm" in introduction()
     assert ("auto", "auto") in model_dropdown(auto=True).choices
     assert ("auto", "auto") not in model_dropdown().choices
-    chosen = models_by_weather(["day", "night", "fog", "sandstorm", "snow"])
-    assert chosen == {"night": "augan-night2day", "fog": "a-many", "sandstorm": "b-one-way"}
+    chosen = models_by_weather(["day", "night", "smoke", "sandstorm", "snow"])
+    assert chosen == {"night": "augan-night2day", "smoke": "a-many", "sandstorm": "b-one-way"}
 
 
 def test_the_shipped_folder():
