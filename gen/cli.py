@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gen.augan.invention_commands:evaluate",
         "measure the map against the truth and on real frames",
     ),
-    "simulate-weather": ("gen.augan.simulated.commands:simulate", "make night, fog or rain of clear days, to train on"),
+    "simulate-weather": ("gen.augan.simulated.commands:simulate", "turn clear-day frames into training pairs"),
     "train-stylegan2": ("gen.hda.commands:train_stylegan2", "train a StyleGAN2 generator on a folder of images"),
     "export-stylegan2": ("gen.hda.commands:export_stylegan2", "turn its run into a model folder with a card"),
     "adapt": ("gen.hda.commands:adapt", "adapt a generator to a hybrid of few-shot domains"),

@@ -141,6 +141,15 @@ def _decode_tiff_with_ffmpeg(path: Path, cause: Exception) -> Still:
     return Still(pixels[..., :3].copy(), pixels[..., 3].copy() if has_alpha else None)
 
 
+def at_rows(rgb: Pixels, rows: int, width: int | None = None) -> Pixels:
+    """Pixels (H, W, 3) resized to this many rows, at their own aspect unless `width` is given; as they are if equal."""
+    height, across = rgb.shape[:2]
+    size = (width or max(1, round(across * rows / height)), rows)
+    if (across, height) == size:
+        return rgb
+    return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
+
+
 def encode_still(
     path: Path, still: Still, *, quality: int = 95, mark: str | None = None, strip_metadata: bool = False
 ) -> None:

@@ -27,7 +27,7 @@ from gen.errors import BadInput
 from gen.media.ahead import map_ahead
 from gen.media.files import sweep, write_atomically
 from gen.media.folders import find_stills
-from gen.media.images import decode_still
+from gen.media.images import at_rows, decode_still
 from gen.media.resize import to_float
 
 log = logging.getLogger(__name__)
@@ -148,15 +148,13 @@ def _decode_resized(path: Path, height: int, width: int | None = None, square: b
     """The frame, or its middle square, at `height` rows, at its own aspect unless `width` is given; or why it cannot
     be read."""
     try:
-        image = Image.fromarray(decode_still(path).rgb)
+        rgb = decode_still(path).rgb
     except BadInput as error:
         return str(error)
     if square:
-        image = ImageOps.fit(image, (min(image.size), min(image.size)))
-    size = (width or max(1, round(image.width * height / image.height)), height)
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return np.asarray(image)
+        side = min(rgb.shape[:2])
+        rgb = np.asarray(ImageOps.fit(Image.fromarray(rgb), (side, side)))
+    return at_rows(rgb, height, width)
 
 
 def _why_not(path: Path, entry: Entry, crop: tuple[int, int]) -> str:

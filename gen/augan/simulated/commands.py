@@ -10,14 +10,13 @@ import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from gen.augan.simulated.murk import make_fog, make_rain
 from gen.augan.simulated.night import make_night
 from gen.errors import BadInput, BadSetting
 from gen.media.folders import find_stills
-from gen.media.images import Still, decode_still, encode_still
+from gen.media.images import Still, at_rows, decode_still, encode_still
 from gen.media.resize import to_float, to_uint8
 from gen.smd.writing import begin, check_seed, make_folder, run_jobs
 
@@ -30,9 +29,9 @@ PREVIEWED = 3
 
 @dataclasses.dataclass(frozen=True)
 class SimulateSettings:
-    """Make night, fog or rain of clear day frames: pairs for the training of a translator, with --set simulated=OUT.
+    """Turn clear-day frames into night, fog or rain, as pairs to train a translator on (--set simulated=OUT).
 
-    The same command again makes what is missing.
+    Run the same command again to add what is missing.
     """
 
     days: tyro.conf.Positional[Path]
@@ -40,7 +39,7 @@ class SimulateSettings:
     out: tyro.conf.Positional[Path]
     """Folder that gets day/ and, for every round, adverse/ROUND/, with equal names."""
     weather: Weather = "night"
-    """What to make of the days."""
+    """Weather to simulate."""
     rounds: int = 2
     """Adverse frames of each day, all different."""
     rows: int = 288
@@ -108,7 +107,7 @@ def find_days(settings: SimulateSettings) -> list[Day]:
 def write_preview(settings: SimulateSettings) -> Path:
     """A picture of the first days, each above its counterparts; returns its path."""
     days = find_days(settings)[:PREVIEWED]
-    frames = [_shrunk(decode_still(day.path).rgb, settings.rows) for day in days]
+    frames = [_decoded(day) for day in days]
     height, width = (min(f.shape[side] for f in frames) for side in (0, 1))
     cut = [f[:height, :width] for f in frames]
     rows = [cut, *([_simulated(f, w, day, 0) for f, day in zip(cut, days, strict=True)] for w in SIMULATIONS)]
@@ -131,7 +130,7 @@ def write_day(day: Day) -> int:
     if all(path.exists() for path in (s.out / "day" / file, *counterparts)):
         return 1
     try:
-        frame = _shrunk(decode_still(day.path).rgb, s.rows)
+        frame = _decoded(day)
     except BadInput:
         return 1  # it is told at the end, when every other is there
     for number, path in enumerate(counterparts):
@@ -147,12 +146,10 @@ def _simulated(frame: NDArray[np.uint8], weather: Weather, day: Day, number: int
     return to_uint8(SIMULATIONS[weather](image, seed)[None])[0].permute(1, 2, 0).numpy()
 
 
-def _shrunk(rgb: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
-    height, width = rgb.shape[:2]
-    if height <= rows:
-        return rgb
-    size = (max(1, round(width * rows / height)), rows)
-    return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
+def _decoded(day: Day) -> NDArray[np.uint8]:
+    """The day's frame (H, W, 3), no larger than asked for."""
+    rgb = decode_still(day.path).rgb
+    return at_rows(rgb, min(day.settings.rows, len(rgb)))
 
 
 def _why_missing(day: Day) -> str:
