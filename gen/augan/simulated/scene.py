@@ -10,7 +10,7 @@ from kornia.color import rgb_to_grayscale
 from kornia.filters import sobel
 from torch import Tensor
 
-from gen.augan.degrade import gaussian
+from gen.augan.degrade import broad_gaussian, gaussian
 
 
 class View(NamedTuple):
@@ -44,9 +44,13 @@ def sky_share(picture: Tensor) -> Tensor:
     contrast = sobel(grey[None])[0]
     is_open = torch.exp(-25 * (contrast - 0.006).clamp_min(0).cumsum(-2))
     bright = torch.sigmoid((grey - 0.42) / 0.05)
-    surely = is_open * bright * (y < 0.6)
-    if surely.mean() < 0.01:
+    sky = is_open * bright * (y < 0.6)
+    if sky.mean() < 0.01:
         return torch.zeros_like(grey)
-    colour = (surely * picture).sum((1, 2), keepdim=True) / surely.sum()
-    alike = torch.exp(-(picture - colour).square().sum(0, keepdim=True) / (2 * 0.12**2)) * (y < 0.55)
-    return gaussian(torch.maximum(surely, alike * bright), 0.8)
+    for _ in range(2):  # behind wires and branches: what has the colour of the sky around it
+        near = broad_gaussian(sky, height / 12) + 1e-4
+        colour = broad_gaussian(sky * picture, height / 12) / near
+        distance = (picture - colour).square().sum(0, keepdim=True)
+        alike = torch.exp(-distance / (2 * 0.12**2)) * (near > 0.02) * (y < 0.55)
+        sky = torch.maximum(sky, alike * bright)
+    return gaussian(sky, 0.8)
