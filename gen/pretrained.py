@@ -30,17 +30,18 @@ class LiteBackbone(nn.Module):
     LAST = (2, 4, 10, 15)
     """Blocks that give them."""
 
-    def __init__(self) -> None:
+    def __init__(self, levels: int = 4) -> None:
+        """`levels`: how many of the feature maps, from the finest; only the network with all of them is `pooled`."""
         super().__init__()
         network: Any = efficientnet_lite0()
-        self.stem = _fold(network._conv_stem, network._bn0)
-        self.blocks = nn.ModuleList(_Block(block) for block in network._blocks)
-        self.head = _fold(network._conv_head, network._bn1)
+        self.stem = nn.Sequential(_fold(network._conv_stem, network._bn0), nn.ReLU6())
+        self.blocks = nn.ModuleList(LiteBlock(block) for block in network._blocks[: self.LAST[levels - 1] + 1])
+        self.head = _fold(network._conv_head, network._bn1) if levels == len(self.LAST) else nn.Identity()
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) as (x - 127) / 128, sides multiples of 32 -> four feature maps, fine to coarse."""
-        x = self.stem(images).clamp(0, 6)
+        """Images (B, 3, H, W) as (x - 127) / 128 -> feature maps, fine to coarse; sides fit the last stride."""
+        x = self.stem(images)
         out: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             x = block(x)
@@ -53,24 +54,21 @@ class LiteBackbone(nn.Module):
         return self.head(coarse).clamp(0, 6).mean((2, 3))
 
 
-class _Block(nn.Module):
+class LiteBlock(nn.Module):
     """A block of the network: expand, depthwise, project, and the input again where shapes agree."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
         args = block._block_args
-        expands = args.expand_ratio != 1
-        self.expand = _fold(block._expand_conv, block._bn0) if expands else None
-        self.depthwise = _fold(block._depthwise_conv, block._bn1)
-        self.project = _fold(block._project_conv, block._bn2)
+        expand = [_fold(block._expand_conv, block._bn0), nn.ReLU6()] if args.expand_ratio != 1 else []
+        depthwise, project = _fold(block._depthwise_conv, block._bn1), _fold(block._project_conv, block._bn2)
+        self.body = nn.Sequential(*expand, depthwise, nn.ReLU6(), project)
         stride = args.stride if isinstance(args.stride, int) else args.stride[0]
         self.residual = stride == 1 and args.input_filters == args.output_filters
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H / stride, W / stride)."""
-        y = x if self.expand is None else self.expand(x).clamp(0, 6)
-        y = self.project(self.depthwise(y).clamp(0, 6))
-        return x + y if self.residual else y
+        return x + self.body(x) if self.residual else self.body(x)
 
 
 def _fold(conv: Any, norm: Any) -> nn.Module:

@@ -6,15 +6,19 @@ convolution over places, one over channels) and most of them work at an eighth o
 the frame; pixels are folded into channels at the door, and unfolded at the end.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen.augan.norm import InstanceNorm
+from gen.pretrained import LiteBackbone
 
 MULTIPLE = 8
 """Sides of an image are multiples of this."""
+PRETRAINED_MULTIPLE = 16
+"""The same with a pretrained encoder."""
 
 
 class SeparableBlock(nn.Module):
@@ -74,6 +78,45 @@ def encoder(width: int, count: int, channels: int) -> nn.Sequential:
         nn.ReLU(inplace=True),
         *blocks(4 * width, count),
     )
+
+
+class PretrainedEncoder(nn.Module):
+    """`encoder`, and beside its first convolutions the maps of a frozen ImageNet network at strides 4, 8 and 16.
+
+    From coarse to fine each map is mixed to 4 width channels, normalised, and added to the one below, as in a feature
+    pyramid (Lin et al., CVPR 2017). The frozen network sees the brighter of the pictures that the encoder sees.
+    """
+
+    LEVELS = 3
+
+    def __init__(self, width: int, count: int, channels: int, brighter: slice) -> None:
+        """`brighter`: the channels of the picture that the frozen network sees."""
+        super().__init__()
+        self.brighter = brighter
+        self.frozen = LiteBackbone(self.LEVELS)
+        self.door = encoder(width, 0, channels)
+        self.mixes = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(c, 4 * width, 1, bias=False), InstanceNorm(4 * width))
+            for c in LiteBackbone.CHANNELS[: self.LEVELS]
+        )
+        self.blocks = blocks(4 * width, count)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Picture (B, channels, H, W), sides multiples of 16 -> features (B, 4 width, H/4, W/4)."""
+        return self.join(x, lambda part, y: part(y))
+
+    def join(self, x: Tensor, run: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
+        """`forward`, where `run(part, y)` is what a part makes of its input."""
+        y = run(self.frozen.stem, (x[:, self.brighter] * 127.5 + 0.5) / 128)
+        mixed: list[Tensor] = []
+        for index, block in enumerate(self.frozen.blocks):
+            y = run(block, y)
+            if index in LiteBackbone.LAST:
+                mixed.append(run(self.mixes[len(mixed)], y))
+        joined = mixed.pop()
+        while mixed:
+            joined = mixed.pop() + F.interpolate(joined, scale_factor=2, mode="bilinear")
+        return run(self.blocks, run(self.door, x) + joined)
 
 
 def upsample(channels: int) -> nn.Sequential:

@@ -24,8 +24,12 @@ Design = Literal["published", "light"]
 
 Adversary = Literal["published", "projected", "both"]
 
-MULTIPLE = 4
-"""The published networks halve the picture twice."""
+
+def multiple_of(design: Design, pretrained: bool) -> int:
+    """What the sides of a picture must be multiples of; the published networks halve it twice."""
+    if pretrained:
+        return light.PRETRAINED_MULTIPLE
+    return light.MULTIPLE if design == "light" else 4
 
 
 class ResidualBlock(nn.Module):
@@ -141,6 +145,7 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
     Sizes must be multiples of `multiple`; `gen.media.resize.pad_to_multiple` makes them so. `reconstruction=False`
     leaves out the decoder that only training needs. `design`: see `gen.augan.light`. `exposure`: strength of the curve
     under which the frame itself is the ground of its translation, see `gen.augan.exposure`; 0: there is no such ground.
+    `pretrained`: the light design's encoder also takes the features of a frozen ImageNet network.
     """
 
     @register_to_config
@@ -154,12 +159,16 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         upsampling: Upsampling = "deconv",
         design: Design = "published",
         exposure: float = 0.0,
+        pretrained: bool = False,
     ) -> None:
         super().__init__()
         self.curve = ExposureCurve(exposure) if exposure else None
         self.encoder, self.transfer = _encoder_and_transfer(
             width, blocks, transfer_blocks, design, channels=6 if exposure else 3
         )
+        if pretrained:
+            brighter = slice(3, 6) if exposure > 0 else slice(0, 3)
+            self.encoder = light.PretrainedEncoder(width, blocks, 6 if exposure else 3, brighter)
         self.decoder = Decoder(width, blocks, upsampling, design, composes=bool(exposure))
         self.reconstructor = Decoder(width, blocks, upsampling, design) if reconstruction else None
         self.head = _uncertainty_head(width, upsampling, design) if uncertainty else None
@@ -172,7 +181,7 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
     @property
     def multiple(self) -> int:
         """Sides of an image must be multiples of this."""
-        return light.MULTIPLE if self.config["design"] == "light" else MULTIPLE
+        return multiple_of(self.config["design"], self.config["pretrained"])
 
     def forward(self, image: Tensor, transfer: bool = True, uncertainty: bool = True) -> Translation:
         """Image (B, 3, H, W) in [-1, 1] -> `Translation`; `transfer`, `uncertainty`: use the T-net, the head."""
@@ -285,7 +294,7 @@ def initialise(network: nn.Module) -> None:
     The published code truncates some of the normals at two sigma; the difference has never been seen to matter.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.weight.requires_grad:  # not frozen
             nn.init.normal_(module.weight, std=0.02)
         elif isinstance(module, InstanceNorm):
             nn.init.normal_(module.weight, mean=1.0, std=0.02)

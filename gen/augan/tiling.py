@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen.augan.light import HalfSize, SeparableBlock
+from gen.augan.light import HalfSize, PretrainedEncoder, SeparableBlock
 from gen.augan.networks import AUGANGenerator, ResidualBlock, Translation
 from gen.augan.norm import InstanceNorm
+from gen.pretrained import LiteBlock
 
 CHANNELS_AT_ONCE = 8
 
@@ -46,6 +47,11 @@ def _run(module: nn.Module, x: Tensor, rows: int, device: torch.device) -> Tenso
         return x
     if isinstance(module, ResidualBlock | SeparableBlock | HalfSize):
         return _run(module.body, x, rows, device).add_(x)
+    if isinstance(module, LiteBlock):
+        y = _run(module.body, x, rows, device)
+        return y.add_(x) if module.residual else y
+    if isinstance(module, PretrainedEncoder):
+        return module.join(x, lambda part, y: _run(part, y, rows, device))
     if isinstance(module, nn.Conv2d):
         return _collect(_conv_strips(module, x, rows, device))
     if isinstance(module, nn.ConvTranspose2d):
@@ -69,7 +75,7 @@ def _conv_strips(conv: nn.Conv2d, x: Tensor, rows: int, device: torch.device) ->
         first, last = top * stride - pad_y, (bottom - 1) * stride - pad_y + kernel
         strip = x[:, :, max(first, 0) : min(last, height)].to(device)
         strip = F.pad(strip, (pad_x, pad_x, max(-first, 0), max(last - height, 0)))
-        yield F.conv2d(strip, conv.weight, stride=conv.stride, groups=conv.groups)
+        yield F.conv2d(strip, conv.weight, conv.bias, stride=conv.stride, groups=conv.groups)
 
 
 def _deconv_strips(conv: nn.ConvTranspose2d, x: Tensor, rows: int, device: torch.device) -> Iterator[Tensor]:

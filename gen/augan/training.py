@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from gen.augan import light, losses
-from gen.augan.networks import MULTIPLE, Adversary, AUGANGenerator, Design, DiscriminatorSet, Translation, Upsampling
+from gen.augan import losses
+from gen.augan.networks import (
+    Adversary,
+    AUGANGenerator,
+    Design,
+    DiscriminatorSet,
+    Translation,
+    Upsampling,
+    multiple_of,
+)
 from gen.augan.start import is_run, load_generators, looked_through
 from gen.errors import BadSetting
 from gen.media.images import colour_uncertainty
@@ -92,6 +100,8 @@ class AUGANSettings(TrainerSettings):
     """Channels that the projected discriminators mix each feature map to."""
     design: Design = "published"
     """Of the generators; light: the same parts at a quarter of the MACs, see gen/augan/light.py."""
+    pretrained: bool = False
+    """In the light design: the encoders also take the features of a frozen ImageNet network."""
     upsampling: Upsampling = "deconv"
     """In the published design. deconv: transposed convolutions, as published; resize: nearest and convolution, no
     checkerboard."""
@@ -179,6 +189,7 @@ class GeneratorPair(nn.Module):
         s = settings
         separate = s.reconstruction == "separate"
         shape: dict[str, Any] = {"reconstruction": separate, "upsampling": s.upsampling, "design": s.design}
+        shape["pretrained"] = s.pretrained
         self.a2b = AUGANGenerator(
             s.width, s.blocks, s.transfer_blocks if s.transfer else 0, s.uncertainty, exposure=s.exposure, **shape
         )
@@ -266,7 +277,9 @@ def uses_frozen_network(s: AUGANSettings) -> bool:
 
 def check_crop(s: AUGANSettings) -> None:
     """Raises `BadSetting` for a crop whose sides the networks cannot halve often enough."""
-    multiple = STRIDE if uses_frozen_network(s) else light.MULTIPLE if s.design == "light" else MULTIPLE
+    if s.pretrained and s.design != "light":
+        raise BadSetting(f"pretrained=True: only design=light has a pretrained encoder, not design={s.design}.")
+    multiple = STRIDE if uses_frozen_network(s) else multiple_of(s.design, s.pretrained)
     if any(side % multiple for side in s.crop):
         height, width = (side // multiple * multiple for side in s.crop)
         raise BadSetting(
@@ -344,7 +357,7 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         self.pools = (ImagePool(s.pool_size), ImagePool(s.pool_size))
         self.setup({"generators": self.pair, "discriminators": self.judges}, averaged="generators")
         self.warm_up = s.warm_up or 0
-        self.feature_networks = {LITE} if uses_frozen_network(s) else set[str]()
+        self.feature_networks = {LITE} if uses_frozen_network(s) or s.pretrained else set[str]()
         if s.start_from is not None and self.checkpoint is None:  # a run that goes on needs its start no more
             self._begin_with(s.start_from)
 

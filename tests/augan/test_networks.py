@@ -8,6 +8,7 @@ from gen.augan.cost import count_parameters, translation_macs
 from gen.augan.light import Binomial, HalfSize
 from gen.augan.networks import AUGANGenerator, Discriminator, DiscriminatorSet
 from gen.augan.norm import InstanceNorm, StatisticsSmoother
+from gen.pretrained import LiteBackbone
 from gen.training.projected import Projector
 
 
@@ -150,6 +151,33 @@ def test_the_light_design_has_the_published_ones_tensors():
         assert getattr(light, name).shape == getattr(published, name).shape, name
     assert light.image.abs().max() <= 1
     assert (light.log_scale >= 0).all()
+
+
+def test_a_pretrained_encoder_is_frozen_and_keeps_its_weights():
+    """Both directions hold ImageNet's weights, nothing of them learns, and each sees the brighter picture."""
+    wanted = LiteBackbone(3).state_dict()
+    for exposure, seen in ((30.0, 1), (-30.0, 0), (0.0, 0)):
+        generator = AUGANGenerator(8, 2, 2, design="light", exposure=exposure, pretrained=True)
+        encoder = generator.encoder
+        torch.testing.assert_close(encoder.frozen.state_dict(), wanted)
+        assert not any(p.requires_grad for p in encoder.frozen.parameters())
+        x = torch.rand(1, 3, 64, 96) * 2 - 1
+        found: list[torch.Tensor] = []
+        hook = encoder.frozen.stem.register_forward_pre_hook(lambda _, args, found=found: found.append(args[0]))
+        generator(x).image.mean().backward()
+        hook.remove()
+        torch.testing.assert_close(found[0], (generator.seen(x).split(3, dim=1)[seen] * 127.5 + 0.5) / 128)
+        assert all(p.grad is not None for p in encoder.mixes.parameters())
+
+
+def test_a_pretrained_encoder_joins_the_maps_from_coarse_to_fine():
+    encoder = AUGANGenerator(8, 2, 2, design="light", pretrained=True).encoder
+    x = torch.rand(1, 3, 64, 96) * 2 - 1
+    fine, middle, coarse = (
+        mix(f) for mix, f in zip(encoder.mixes, encoder.frozen((x * 127.5 + 0.5) / 128), strict=True)
+    )
+    twice = nn.Upsample(scale_factor=2, mode="bilinear")
+    torch.testing.assert_close(encoder(x), encoder.blocks(encoder.door(x) + fine + twice(middle + twice(coarse))))
 
 
 def test_the_light_design_costs_a_quarter():

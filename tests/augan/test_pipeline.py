@@ -107,7 +107,13 @@ def test_a_missing_model_names_those_at_hand():
 
 @pytest.mark.parametrize(
     "shape",
-    [{"upsampling": "deconv"}, {"upsampling": "resize"}, {"design": "light"}, {"design": "light", "exposure": 30.0}],
+    [
+        {"upsampling": "deconv"},
+        {"upsampling": "resize"},
+        {"design": "light"},
+        {"design": "light", "exposure": 30.0},
+        {"design": "light", "exposure": 30.0, "pretrained": True},
+    ],
 )
 @pytest.mark.parametrize("rows", [3, 8, 1000])
 def test_strips_equal_the_whole_frame(shape, rows):

@@ -12,8 +12,9 @@ from PIL import Image
 import gen.cli
 from gen import BadInput, BadSetting
 from gen.augan.simulated.commands import SIMULATIONS, SimulateSettings, write_pairs
+from gen.augan.simulated.lights import glare, mirrored, shifted, smeared
 from gen.augan.simulated.murk import FARTHEST, distance, veiled
-from gen.augan.simulated.night import exposure, make_night
+from gen.augan.simulated.night import exposure, make_night, reached
 from gen.augan.simulated.scene import look, sky_share
 from gen.training.data import load_frames, match_pairs
 from tests.conftest import street
@@ -77,6 +78,58 @@ def test_nights_are_as_dark_as_dash_cam_nights_and_their_sky_is_dark():
 def test_nights_have_lamps_by_day_there_are_none():
     dark = torch.full((3, 96, 160), -0.6)
     assert max(make_night(dark, seed).max() for seed in range(5)) > 0.9
+
+
+def test_the_sky_behind_wires_is_sky():
+    frame = (day_frame() + 1) / 2
+    frame[:, 4:8] = 0.05  # a cable across the whole frame: nothing below it is open to the upper edge
+    frame[:, :, 40:42] = 0.05
+    frame[:, :8, 60:] = 0.85  # but here
+    sky = sky_share(frame)[0]
+    assert sky[12:24, 4:36].min() > 0.8
+    assert sky[4:8, 10:30].max() < 0.5
+
+
+def test_light_ends_at_the_edges_of_things():
+    halves = torch.full((3, 96, 160), 0.2)
+    halves[:, :, 80:] = 0.8
+    step, smooth = (
+        torch.stack([reached(picture, np.random.default_rng(seed)).log() for seed in range(20)])
+        for picture in (halves, torch.full((3, 96, 160), 0.5))
+    )
+    assert (step[..., 80] - step[..., 79]).square().mean() > 4 * (smooth[..., 80] - smooth[..., 79]).square().mean()
+
+
+def test_a_smear_draws_a_point_out_along_its_line_and_keeps_its_light():
+    point = torch.zeros(3, 101, 101)
+    point[:, 50, 50] = 1
+    line = smeared(point, 0.0, 0.1)
+    assert line.sum().item() / 3 == pytest.approx(1, rel=0.15)  # cut off after 1/e^2
+    assert line[:, 49].max() == line[:, 51].max() == 0
+    torch.testing.assert_close(line[0, 50, 60], line[0, 50, 50] * np.exp(-10 / 10.1), rtol=1e-4, atol=0)
+    torch.testing.assert_close(line, line.flip(2))
+
+
+@pytest.mark.parametrize(("down", "right"), [(0, 0), (3, -2), (-4, 5), (99, 0), (0, -99)])
+def test_what_moves_in_is_dark(down, right):
+    light = torch.rand(3, 10, 12)
+    moved = shifted(light, down, right)
+    for y in range(10):
+        for x in range(12):
+            inside = 0 <= y - down < 10 and 0 <= x - right < 12
+            assert torch.equal(moved[:, y, x], light[:, y - down, x - right] if inside else torch.zeros(3))
+
+
+def test_glass_and_water_add_light_where_lamps_are_and_nothing_to_the_dark():
+    view = look(96, 160)
+    dark, lit = torch.zeros(3, 96, 160), torch.zeros(3, 96, 160)
+    lit[:, 40:44, 80:84] = 5
+    for seed in range(10):
+        for effect in (lambda x, rng: glare(x, view, rng), lambda x, rng: mirrored(x, view, 0.5, rng)):
+            assert effect(dark, np.random.default_rng(seed)).abs().max() == 0
+            assert effect(lit, np.random.default_rng(seed)).sum() >= lit.sum() - 1e-3
+    images = torch.stack([mirrored(lit, view, 0.5, np.random.default_rng(seed)) for seed in range(20)])
+    assert images[:, :, 52:].amax((1, 2, 3)).gt(0).any()
 
 
 def test_fog_is_koschmieders_law():

@@ -307,6 +307,8 @@ def test_core_minutes_end_a_run(two_domains, tmp_path):
     ("changes", "message"),
     [
         ({"adversary": "projected"}, "crop: 64x112 does not suit .*multiples of 32, for example 64x96"),
+        ({"design": "light", "pretrained": True, "crop": [64, 72]}, "multiples of 16, for example 64x64"),
+        ({"pretrained": True}, "only design=light has a pretrained encoder, not design=published"),
         ({"design": "light", "crop": [64, 68]}, "crop: 64x68 does not suit .*multiples of 8, for example 64x64"),
     ],
 )

@@ -6,6 +6,7 @@ ranges were chosen by eye beside dash-cam nights.
 
 import numpy as np
 import torch
+from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
 from gen.augan.degrade import broad_gaussian, gaussian
@@ -138,20 +139,13 @@ def mirrored(light: Tensor, view: View, horizon: float, rng: np.random.Generator
     rows = torch.arange(height)
     if rng.random() < 0.25:
         image = light[:, (2 * int(horizon * height) - rows).clamp(0, height - 1)]
-        road = torch.from_numpy(np.asarray(rng.uniform(0.05, 0.4))).float() * (view.y > horizon)
-        light = light + road * gaussian_down(image.clamp_max(4), height * rng.uniform(0.01, 0.05))
+        strength, sigma = rng.uniform(0.05, 0.4), height * rng.uniform(0.01, 0.05)
+        blurred = gaussian_blur2d(image[None].clamp_max(4), (2 * int(3 * sigma) + 1, 1), (sigma, 1), "replicate")[0]
+        light = light + strength * (view.y > horizon) * blurred
     if rng.random() < 0.5:
         edge, squeeze = rng.uniform(0.8, 0.95), rng.uniform(2, 6)
         source = (edge * height - (rows - edge * height) * squeeze).long().clamp(0, height - 1)
         bonnet = torch.sigmoid((view.y - edge - rng.uniform(0, 0.1) * view.x.square()) * height / 2)
-        shine = torch.from_numpy(np.asarray(rng.uniform(0.05, 0.6))).float()
-        light = light * (1 - bonnet * rng.uniform(0, 0.9)) + bonnet * shine * light[:, source]
+        shine, dark = rng.uniform(0.05, 0.6), rng.uniform(0, 0.9)
+        light = light * (1 - bonnet * dark) + bonnet * shine * light[:, source]
     return light
-
-
-def gaussian_down(light: Tensor, sigma: float) -> Tensor:
-    """Light (3, H, W) blurred along the columns only."""
-    size = int(np.ceil(3 * sigma))
-    kernel = torch.exp(-(torch.arange(-size, size + 1).float() ** 2) / (2 * sigma**2))
-    kernel = (kernel / kernel.sum()).view(1, 1, -1, 1).expand(3, 1, -1, 1)
-    return torch.nn.functional.conv2d(light[None], kernel, padding=(size, 0), groups=3)[0]
