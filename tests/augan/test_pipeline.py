@@ -32,7 +32,7 @@ def small_pipeline(**changes) -> AUGANPipeline:
     )
     for generator in (pipe.adverse_to_normal, pipe.normal_to_adverse):
         for p in generator.parameters():  # the published start is nearly grey: make differences visible
-            p.data *= 4 if p.ndim > 1 else 1
+            p.data *= 4 if p.ndim > 1 and p.requires_grad else 1
     return pipe
 
 
