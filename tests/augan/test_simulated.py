@@ -82,12 +82,12 @@ def test_nights_have_lamps_by_day_there_are_none():
 
 def test_the_sky_behind_wires_is_sky():
     frame = (day_frame() + 1) / 2
-    frame[:, 4:8] = 0.05  # a cable across the whole frame: nothing below it is open to the upper edge
+    frame[:, 4:12] = 0.05  # a cable across the whole frame: nothing below it is open to the upper edge
     frame[:, :, 40:42] = 0.05
     frame[:, :8, 60:] = 0.85  # but here
     sky = sky_share(frame)[0]
-    assert sky[12:24, 4:36].min() > 0.8
-    assert sky[4:8, 10:30].max() < 0.5
+    assert sky[16:24, 4:36].min() > 0.8
+    assert sky[7:9, 10:30].max() < 0.5
 
 
 def test_light_ends_at_the_edges_of_things():

@@ -6,6 +6,7 @@ Places are in units of the frame's height: x from the middle to the right, y fro
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from kornia.color import rgb_to_grayscale
 from kornia.filters import sobel
 from torch import Tensor
@@ -53,4 +54,4 @@ def sky_share(picture: Tensor) -> Tensor:
         distance = (picture - colour).square().sum(0, keepdim=True)
         alike = torch.exp(-distance / (2 * 0.12**2)) * (near > 0.02) * (y < 0.55)
         sky = torch.maximum(sky, alike * bright)
-    return gaussian(sky, 0.8)
+    return gaussian(F.max_pool2d(sky, 3, 1, 1), 0.8)  # and the seam, where a pixel is part sky
