@@ -32,7 +32,7 @@ def training_macs(settings: AUGANSettings) -> int:
         noise = torch.empty(2, 1, 4 * settings.width, height // 4, width // 4)
         generators = _macs(GeneratorPair(settings), image, image, (noise, noise))
         judges = _macs(DiscriminatorSet(settings.discriminator_width, count=discriminators(settings)), image, image)
-    if settings.adversary != "published":
+    if settings.adversary in ("projected", "both"):
         frame = torch.zeros(1, 3, height, width)  # the frozen network has weights of its own, so no shadow of it
         projector, heads = Projector(settings.projected_width, seed=0), ProjectedHeads(settings.projected_width)
         judges += 2 * (_macs(projector, frame) + _macs(heads, projector(frame)))

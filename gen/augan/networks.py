@@ -22,7 +22,7 @@ from gen.training.projected import ProjectedHeads
 Upsampling = Literal["deconv", "resize"]
 Design = Literal["published", "light"]
 
-Adversary = Literal["published", "projected", "both"]
+Adversary = Literal["published", "projected", "both", "none"]
 
 
 def multiple_of(design: Design, pretrained: bool) -> int:

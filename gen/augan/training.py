@@ -27,6 +27,7 @@ from gen.media.images import colour_uncertainty
 from gen.media.resize import to_float, to_uint8
 from gen.training.augment import cutout, translate
 from gen.training.data import Batch, Frames, Pairs, UnpairedData, load_frames, match_pairs
+from gen.training.energy import Memory, describe, energy
 from gen.training.loop import Trainer
 from gen.training.projected import STRIDE, Projector
 from gen.training.settings import Positive, TrainerSettings
@@ -91,7 +92,7 @@ class AUGANSettings(TrainerSettings):
     """Residual blocks in each encoder and decoder."""
     adversary: Adversary = "published"
     """Who judges the translations. published: two cross-wired discriminators a domain, trained from nothing;
-    projected: heads on the features of a frozen ImageNet network; both."""
+    projected: heads on the features of a frozen ImageNet network; both; none."""
     discriminator_width: Positive = 32
     """Channels of a published discriminator's first level."""
     discriminators: Positive = 2
@@ -133,6 +134,9 @@ class AUGANSettings(TrainerSettings):
     cycle_every: Positive = 1
     """Steps from one cycle (there and back, with feature matching) to the next; its losses count for all of them."""
 
+    energy_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the energy distance between the features of unpaired translations and of real frames, see
+    gen/training/energy.py: what discriminators do, without any."""
     adversarial_weight: float = 1.0
     """Weight of what the discriminators say."""
     cycle_weight: float = 10.0
@@ -235,10 +239,13 @@ def generator_losses(
     judged_b: losses.LogitSet,
     s: AUGANSettings,
 ) -> dict[str, Tensor]:
-    """The weighted terms of the generators' loss, section 2.7; `judged_*` are logits of the fakes of that domain."""
-    return {
-        "adversarial_a": s.adversarial_weight * losses.adversarial_generator(judged_a),
-        "adversarial_b": s.adversarial_weight * losses.adversarial_generator(judged_b),
+    """The weighted terms of the generators' loss, section 2.7; `judged_*`: logits of that domain's fakes, if any judge them."""
+    adversarial = {
+        name: s.adversarial_weight * losses.adversarial_generator(judged)
+        for name, judged in (("adversarial_a", judged_a), ("adversarial_b", judged_b))
+        if judged
+    }
+    return adversarial | {
         "reconstruction_a": _reconstruction(out.reconstructed_a, a, s),
         "reconstruction_b": _reconstruction(out.reconstructed_b, b, s),
         **_cycle_losses(out, a, b, s),
@@ -272,7 +279,8 @@ def _reconstruction(reconstructed: Tensor | None, image: Tensor, s: AUGANSetting
 
 def uses_frozen_network(s: AUGANSettings) -> bool:
     """Whether a discriminator or a loss looks through EfficientNet-Lite0, which then decides nothing as a judge."""
-    return s.adversary != "published" or s.perceptual_weight > 0 or s.pair_perceptual_weight > 0
+    looks = s.perceptual_weight > 0 or s.pair_perceptual_weight > 0 or s.energy_weight > 0
+    return s.adversary in ("projected", "both") or looks
 
 
 def check_crop(s: AUGANSettings) -> None:
@@ -303,7 +311,7 @@ def check_shares(pairs: Sequence[Pairs], s: AUGANSettings) -> None:
 
 def discriminators(s: AUGANSettings) -> int:
     """Published discriminators a domain that a run has."""
-    return 0 if s.adversary == "projected" else s.discriminators
+    return s.discriminators if s.adversary in ("published", "both") else 0
 
 
 class ImagePool:
@@ -352,10 +360,12 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         self.judges = DiscriminatorSet(
             s.discriminator_width,
             count=discriminators(s),
-            projected_width=0 if s.adversary == "published" else s.projected_width,
+            projected_width=s.projected_width if s.adversary in ("projected", "both") else 0,
         )
         self.pools = (ImagePool(s.pool_size), ImagePool(s.pool_size))
-        self.setup({"generators": self.pair, "discriminators": self.judges}, averaged="generators")
+        self.memories = {name: Memory() for name in ("real_a", "real_b", "made_a", "made_b")}
+        judges = {} if s.adversary == "none" else {"discriminators": self.judges}
+        self.setup({"generators": self.pair, **judges}, averaged="generators")
         self.warm_up = s.warm_up or 0
         self.feature_networks = {LITE} if uses_frozen_network(s) or s.pretrained else set[str]()
         if s.start_from is not None and self.checkpoint is None:  # a run that goes on needs its start no more
@@ -424,13 +434,14 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         self, batches: Sequence[Batch], made: Sequence[tuple[Tensor, Tensor]], records: list[dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         """On the translations `made`; returns the mean over the parts of what `records` and this step tell."""
-        self.judges.requires_grad_(True)
-        with self.updating("discriminators"):
-            for part, (batch, fakes) in enumerate(zip(batches, made, strict=True)):
-                with self.synchronised("discriminators", part):
-                    terms = self._discriminator_terms(batch, *fakes)
-                    self.backward(terms)
-                records[part] |= {name: term.detach() for name, term in terms.items()}
+        if self.settings.adversary != "none":
+            self.judges.requires_grad_(True)
+            with self.updating("discriminators"):
+                for part, (batch, fakes) in enumerate(zip(batches, made, strict=True)):
+                    with self.synchronised("discriminators", part):
+                        terms = self._discriminator_terms(batch, *fakes)
+                        self.backward(terms)
+                    records[part] |= {name: term.detach() for name, term in terms.items()}
         return {name: torch.stack([r[name] for r in records]).mean() for name in records[0]}
 
     def _generator_terms(self, batch: Batch) -> tuple[PairOutput, dict[str, Tensor]]:
@@ -441,13 +452,40 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         with self.accelerator.autocast():
             out: PairOutput = self.wrapped["generators"](a, b, noise, cycle=step % s.cycle_every == 0)
             # The unwrapped module: its frozen weights have no gradients for processes to exchange.
-            judged = self._judge(self.judges, out.fake_a, out.fake_b, batch.seeds, salt=2)
+            judged = []
+            if s.adversary != "none":
+                judged = self._judge(self.judges, out.fake_a, out.fake_b, batch.seeds, salt=2)
             terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], s)
             if s.perceptual_weight:
                 terms["perceptual"] = s.cycle_every * s.perceptual_weight * self._perceptual_cycle(out.cycle, a, b)
+            if s.energy_weight:
+                terms |= self._energy_terms(out.fake_a, out.fake_b, batch)
         if self.data.pairs:
             terms |= self._pair_terms(out.fake_a, out.fake_b, batch)
         return out, terms
+
+    def _energy_terms(self, fake_a: Tensor, fake_b: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The energy distances of the unpaired translations, which are then remembered, as are the real frames."""
+        places = [place for place, paired in enumerate(batch.paired) if not paired]
+        terms = {"energy_a": fake_a.new_zeros(()), "energy_b": fake_b.new_zeros(())}
+        if not places:
+            return terms
+        for domain, fake, frames in (("a", fake_a, batch.adverse), ("b", fake_b, batch.normal)):
+            real, made = self.memories[f"real_{domain}"], self.memories[f"made_{domain}"]
+            described = self._described(fake[places])
+            terms[f"energy_{domain}"] = self.settings.energy_weight * energy(described, real, made)
+            made.add(described)
+            with torch.no_grad():
+                real.add(self._described(frames[places]))
+        return terms
+
+    def _described(self, images: Tensor) -> list[Tensor]:
+        return describe(images, self._frozen().look(images))
+
+    def _frozen(self) -> Projector:
+        if self.projector is None:
+            raise AttributeError("no loss of these settings looks through the frozen network, so it was not loaded")
+        return self.projector
 
     def _pair_terms(self, fake_a: Tensor, fake_b: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Distance of the translations of paired samples to their true frames."""
@@ -529,8 +567,8 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             draws = [self._random((4,), seeds, salt + 2 * domain, torch.rand) for domain in (0, 1)]
             images = [cutout(translate(x, d[:, :2]), d[:, 2:]) for x, d in zip(images, draws, strict=True)]
         seen = []
-        if self.settings.adversary != "published" and self.projector is not None:
-            seen = [self.projector(x) for x in images]
+        if self.settings.adversary in ("projected", "both"):
+            seen = [self._frozen()(x) for x in images]
         return judges(*images, seen)
 
     def _perceptual_cycle(self, cycle: Cycle | None, a: Tensor, b: Tensor) -> Tensor:
@@ -539,11 +577,9 @@ class AUGANTrainer(Trainer[AUGANSettings]):
 
     def _perceptual(self, images: Tensor, truth: Tensor) -> Tensor:
         """Distance of images to the true ones in the frozen network."""
-        if self.projector is None:
-            raise AttributeError("no perceptual loss has a weight, so that there is no network for it")
         with torch.no_grad():
-            wanted = self.projector.look(truth)
-        return losses.perceptual(self.projector.look(images), wanted)
+            wanted = self._frozen().look(truth)
+        return losses.perceptual(self._frozen().look(images), wanted)
 
     def _noise(self, a: Tensor, b: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Feature noise (2, B, C, H/4, W/4) for the self-reconstruction of each domain."""
@@ -563,17 +599,20 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         return {frames.name: frames.summary() for frames in (*self.frames, *pairs)}
 
     def extra_state(self) -> dict[str, Any]:
-        """The image pools of the main process; after a resume all processes begin with these."""
+        """The image pools and memories of the main process; after a resume all processes begin with these."""
         return {
             "pools": [pool.images for pool in self.pools],
+            "memories": {name: memory.levels for name, memory in self.memories.items()},
             "warm_up": self.warm_up,
             "feature_networks": sorted(self.feature_networks),
         }
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Fill the image pools; an older checkpoint knows no warm-up."""
+        """Fill the image pools and memories; an older checkpoint knows no warm-up and no memories."""
         self.warm_up = state.get("warm_up", 0)
         self.feature_networks |= set(state.get("feature_networks", ()))
+        for name, levels in state.get("memories", {}).items():
+            self.memories[name].levels = list(levels)
         for pool, images in zip(self.pools, state["pools"], strict=True):
             pool.images = list(images)
 
