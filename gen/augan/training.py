@@ -239,7 +239,7 @@ def generator_losses(
     judged_b: losses.LogitSet,
     s: AUGANSettings,
 ) -> dict[str, Tensor]:
-    """The weighted terms of the generators' loss, section 2.7; `judged_*`: logits of that domain's fakes, if any judge them."""
+    """The weighted terms of the generators' loss, section 2.7; `judged_*`: logits of that domain's fakes, if any."""
     adversarial = {
         name: s.adversarial_weight * losses.adversarial_generator(judged)
         for name, judged in (("adversarial_a", judged_a), ("adversarial_b", judged_b))

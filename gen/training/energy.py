@@ -3,7 +3,7 @@
 E = 2 E|x - y| - E|x - x'| - E|y - y'| for made pictures x and real ones y (Szekely and Rizzo, "Energy statistics",
 2013) is a maximum mean discrepancy with the kernel -|x - y|; generative moment matching networks (Li et al., ICML 2015)
 and Cramer GANs (Bellemare et al., 2017) minimise the like. Here x and y are the mean features of a frozen network in
-each of a few horizontal bands of a picture, and its mean colours there: a dash-cam has the sky above and the road below.
+each of a few horizontal bands of a picture, and its mean colours there: dash-cams have the sky above, the road below.
 """
 
 from collections.abc import Sequence

@@ -217,6 +217,9 @@ def test_a_resumed_run_must_be_the_same_run(two_domains, tmp_path):
         ({"exposure": 30.0}, None),
         ({"design": "light", "exposure": 0.01}, None),
         ({"perceptual_weight": 1.0, "crop": [64, 64]}, None),
+        ({"adversary": "none"}, None),
+        ({"adversary": "none", "energy_weight": 1.0, "crop": [64, 64]}, None),
+        ({"design": "light", "pretrained": True, "crop": [64, 64], "exposure": 30.0}, "transfer.frozen"),
     ],
 )
 def test_every_switch_trains_a_step(two_domains, tmp_path, changes, absent):
@@ -251,8 +254,16 @@ def test_no_parameter_of_the_light_design_and_the_projected_heads_is_without_a_g
         assert torch.equal(before, now)
 
 
-def test_a_resumed_run_with_projected_judges_is_the_same_to_the_bit(two_domains, tmp_path):
-    changes = {"design": "light", "adversary": "both", "crop": [64, 64], "augment": True, "reconstruct_every": 3}
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"design": "light", "adversary": "both", "augment": True, "reconstruct_every": 3},
+        {"design": "light", "pretrained": True, "adversary": "none", "energy_weight": 1.0},
+    ],
+)
+def test_a_resumed_run_is_the_same_to_the_bit(two_domains, tmp_path, monkeypatch, changes):
+    monkeypatch.setattr("gen.training.energy.FEWEST", 2)
+    changes = {"crop": [64, 64], **changes}
     for name, stops in (("whole", ()), ("halves", (4,))):
         for stop in (*stops, None):
             trainer = AUGANTrainer(
@@ -619,6 +630,26 @@ def test_pairs_of_two_kinds_and_pairs_first(two_domains, tmp_path):
     assert any(not torch.equal(value, translators[name]) for name, value in trainer.pair.state_dict().items())
     assert {"adversarial_a", "cycle_a", "discriminator_a"} <= trainer.step([[20, 21]]).keys()
     assert {"rendered adverse", "simulated day"} <= trainer.data_record().keys()
+
+
+def test_the_energy_distance_is_that_of_unpaired_translations(two_domains, tmp_path, monkeypatch):
+    """Pairs neither pay it nor are remembered; the first translations have nothing to be compared with."""
+    monkeypatch.setattr("gen.training.energy.FEWEST", 2)
+    simulated = rendered_pairs(tmp_path / "pairs")
+    changes = {"adversary": "none", "energy_weight": 1.0, "simulated": simulated, "crop": [64, 64], "load_height": 64}
+    trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path / "run", simulated_share=0.5, **changes))
+    assert "discriminators" not in trainer.optimizers
+    unpaired, told = 0, []
+    for first in range(0, 12, 2):
+        batch = trainer.data.batch([first, first + 1], trainer.layout)
+        record = trainer.step([[first, first + 1]])
+        told.append((unpaired, not all(batch.paired), record["energy_a"].item(), record["energy_b"].item()))
+        unpaired += batch.paired.count(False)
+        assert {len(memory) for memory in trainer.memories.values()} == {unpaired}
+        trainer.images_shown += 2
+    assert 0 < unpaired < 12
+    for before, some, *energies in told:
+        assert all((energy != 0) == (before >= 2 and some) for energy in energies)
 
 
 def test_the_warm_up_follows_the_pairs(two_domains, tmp_path):
