@@ -12,7 +12,7 @@ from gen.training.projected import ProjectedHeads, Projector
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Numbers that a network learns."""
+    """Numbers that a network holds, frozen ones included."""
     return sum(p.numel() for p in network.parameters())
 
 

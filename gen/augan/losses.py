@@ -82,12 +82,15 @@ def feature_matching(ours: Tensor, theirs: Tensor, mode: FeatureMatching) -> Ten
     return (ours.float() - theirs.float()).abs().mean()
 
 
-def pair(translated: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """Mean L1 over the samples whose truth is known, (B,) bool: rendered pairs; 0 where there are none.
+def pair(translated: Tensor, truth: Tensor, known: Tensor, quantile: float = 0.5) -> Tensor:
+    """Mean quantile loss over the samples whose truth is known, (B,) bool: pairs; 0 where there are none.
 
+    2 max(q e, (q - 1) e) with e = truth - translated and q the `quantile` (Koenker and Bassett 1978): at 0.5 it is |e|.
+    Where a frame leaves the truth open, its minimum is that quantile of what may be true; where it does not, the truth.
     Not of the paper, which has no pairs.
     """
-    distance = (translated.float() - truth.float()).abs().mean(dim=(1, 2, 3))
+    error = truth.float() - translated.float()
+    distance = 2 * torch.maximum(quantile * error, (quantile - 1) * error).mean(dim=(1, 2, 3))
     return (distance * known).sum() / known.sum().clamp(min=1)
 
 

@@ -151,6 +151,9 @@ class AUGANSettings(TrainerSettings):
     """Weight of the distance between cycled and source images in the features of a frozen ImageNet network."""
     pair_weight: Annotated[float, Field(ge=0)] = 10.0
     """Weight of the distance between a pair's translations and its true frames."""
+    pair_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Which of the days that a paired frame leaves open is aimed at, from the darkest, 0, to the brightest, 1; 0.5: the
+    middle one, mean absolute error. A black sky may hide a wall: above 0.5, it is sky unless that is unlikely."""
     pair_perceptual_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the same distance in the features of a frozen ImageNet network."""
     pool_size: Annotated[int, Field(ge=0)] = 50
@@ -491,7 +494,8 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         """Distance of the translations of paired samples to their true frames."""
         s = self.settings
         known = torch.tensor(batch.paired, device=self.device)
-        distance = losses.pair(fake_b, batch.normal, known) + losses.pair(fake_a, batch.adverse, known)
+        to_normal = losses.pair(fake_b, batch.normal, known, s.pair_quantile)
+        distance = to_normal + losses.pair(fake_a, batch.adverse, known)
         terms = {"pair": s.pair_weight * distance}
         if s.pair_perceptual_weight:
             places = [place for place, paired in enumerate(batch.paired) if paired]
