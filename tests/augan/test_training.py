@@ -543,6 +543,20 @@ def test_a_step_without_pairs_has_no_pair_loss():
     torch.testing.assert_close(only, (translated[1] - truth[1]).abs().mean())
 
 
+@pytest.mark.parametrize("quantile", [0.3, 0.5, 0.8])
+def test_the_pair_loss_aims_at_a_quantile_of_what_is_open(quantile):
+    """Of eleven days that all look alike at night, the best answer is that quantile; at a half it is mean |e|."""
+    days = torch.linspace(-1, 1, 11).view(11, 1, 1, 1)
+    answers = torch.linspace(-1, 1, 201)
+    known = torch.ones(11, dtype=torch.bool)
+    costs = torch.stack([losses.pair(answer.expand(11, 1, 1, 1), days, known, quantile) for answer in answers])
+    assert answers[costs.argmin()].item() == pytest.approx(
+        float(np.quantile(days.flatten().numpy(), quantile)), abs=0.11
+    )
+    if quantile == 0.5:
+        torch.testing.assert_close(costs[0], (answers[0] - days).abs().mean())
+
+
 def test_a_run_may_start_from_another_runs_networks(two_domains, tmp_path):
     AUGANTrainer(tiny_settings(two_domains, tmp_path / "first", images=4)).fit()
     begun = AUGANTrainer(tiny_settings(two_domains, tmp_path / "second", start_from=tmp_path / "first", seed=9))
