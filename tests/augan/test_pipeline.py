@@ -100,6 +100,15 @@ def test_save_and_load_are_the_same_model(pipe, tmp_path):
     assert np.abs(a - pipe(array, output_type="np").images[0]).mean() < 4  # bf16 keeps eight bits
 
 
+def test_a_model_with_a_pretrained_encoder_is_saved_whole(tmp_path, recwarn):
+    pipe = small_pipeline(design="light", exposure=30.0, pretrained=True)
+    pipe.save_pretrained(tmp_path)
+    array = picture(45, 61)
+    again = AUGANPipeline.from_pretrained(tmp_path)
+    assert np.array_equal(*(p(array, resolution=None, output_type="np").images[0] for p in (pipe, again)))
+    assert not [w for w in recwarn if "no-op" in str(w.message)]
+
+
 def test_a_missing_model_names_those_at_hand():
     with pytest.raises(BadInput, match="no model of this name"):
         AUGANPipeline.from_pretrained("no-such-model")
