@@ -131,6 +131,9 @@ class AUGANSettings(TrainerSettings):
 
     reconstruct_every: Positive = 1
     """Steps from one self-reconstruction to the next; its loss counts for all of them."""
+    pairs_back_every: Positive = 1
+    """During `pairs_first`, steps from one in which normal -> adverse learns as well to the next; the other way learns
+    in all of them."""
     cycle_every: Positive = 1
     """Steps from one cycle (there and back, with feature matching) to the next; its losses count for all of them."""
 
@@ -490,12 +493,13 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             raise AttributeError("no loss of these settings looks through the frozen network, so it was not loaded")
         return self.projector
 
-    def _pair_terms(self, fake_a: Tensor, fake_b: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _pair_terms(self, fake_a: Tensor | None, fake_b: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Distance of the translations of paired samples to their true frames."""
         s = self.settings
         known = torch.tensor(batch.paired, device=self.device)
-        to_normal = losses.pair(fake_b, batch.normal, known, s.pair_quantile)
-        distance = to_normal + losses.pair(fake_a, batch.adverse, known)
+        distance = losses.pair(fake_b, batch.normal, known, s.pair_quantile)
+        if fake_a is not None:
+            distance = distance + losses.pair(fake_a, batch.adverse, known)
         terms = {"pair": s.pair_weight * distance}
         if s.pair_perceptual_weight:
             places = [place for place, paired in enumerate(batch.paired) if paired]
@@ -506,12 +510,13 @@ class AUGANTrainer(Trainer[AUGANSettings]):
     def _pairs_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """The generators alone, on pairs alone: each translation against the true frame."""
         records: list[dict[str, Tensor]] = []
+        both_ways = self.images_shown // self.settings.batch % self.settings.pairs_back_every == 0
         with self.updating("generators"):
             for batch in batches:
                 with self.accelerator.autocast():
-                    to_b: Translation = self.pair.a2b(batch.adverse)
-                    to_a: Translation = self.pair.b2a(batch.normal)
-                    terms = self._pair_terms(to_a.image, to_b.image, batch)
+                    to_b: Translation = self.pair.a2b(batch.adverse, uncertainty=False)
+                    to_a: Translation | None = self.pair.b2a(batch.normal) if both_ways else None
+                    terms = self._pair_terms(to_a.image if to_a else None, to_b.image, batch)
                 self.backward(terms)
                 records.append({name: term.detach() for name, term in terms.items()})
             self.average_gradients("generators")  # the plain module was used: parts of it have no gradients now

@@ -646,6 +646,19 @@ def test_pairs_of_two_kinds_and_pairs_first(two_domains, tmp_path):
     assert {"rendered adverse", "simulated day"} <= trainer.data_record().keys()
 
 
+def test_the_way_back_may_learn_from_every_third_pair_only(two_domains, tmp_path):
+    pairs = {"simulated": rendered_pairs(tmp_path / "pairs"), "pairs_first": 20, "pairs_back_every": 3}
+    trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path / "run", **pairs))
+    for step in range(6):
+        before = {name: value.clone() for name, value in trainer.pair.state_dict().items()}
+        trainer.step([[trainer.images_shown, trainer.images_shown + 1]])
+        trainer.images_shown += 2
+        changed = {
+            name[:3] for name, value in trainer.pair.state_dict().items() if not torch.equal(value, before[name])
+        }
+        assert changed == ({"a2b", "b2a"} if step % 3 == 0 else {"a2b"})
+
+
 def test_the_energy_distance_is_that_of_unpaired_translations(two_domains, tmp_path, monkeypatch):
     """Pairs neither pay it nor are remembered; the first translations have nothing to be compared with."""
     monkeypatch.setattr("gen.training.energy.FEWEST", 2)
