@@ -5,12 +5,14 @@ import json
 import logging
 import math
 import os
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 import tyro
 from torch import Tensor
@@ -23,6 +25,7 @@ from gen.augan.losses import GREY_LEVELS, laplace_scale
 from gen.augan.norm import StatisticsSmoother
 from gen.augan.pipeline import AUGANPipeline, Direction, Resolution, parse_resolution
 from gen.augan.sheet import contact_sheet
+from gen.augan.simulated.commands import SIMULATIONS, Weather, simulate_frame
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import pad_to_multiple, resize, to_float
@@ -216,7 +219,22 @@ def contestants(
         return lambda frames: function(frames, tone)
 
     rows = {name: trivial(function) for name, function in TRIVIAL.items()}
+    if direction == "normal_to_adverse":
+        rows |= simulations(pipes["model"])
     return rows | {name: translate(pipe) for name, pipe in pipes.items()}
+
+
+def simulations(pipe: AUGANPipeline) -> dict[str, Translate]:
+    """What `gen simulate-weather` makes of clear days, in each weather that the model says it knows."""
+
+    def simulate(weather: Weather) -> Translate:
+        def all_of(frames: Tensor) -> Tensor:
+            made = [simulate_frame(f, weather, seed=zlib.crc32(f.tobytes())) for f in frames.cpu().numpy()]
+            return torch.from_numpy(np.stack(made))
+
+        return all_of
+
+    return {f"simulated {weather}": simulate(weather) for weather in SIMULATIONS if weather in pipe.config["weathers"]}
 
 
 def save_sheet(

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from gen.augan.card import evaluation_command, results, write_card
-from gen.augan.evaluation import EvaluateSettings, Tally, evaluate, judge, parse_resolution, pick_device
+from gen.augan.evaluation import EvaluateSettings, Tally, evaluate, judge, parse_resolution, pick_device, simulations
 from gen.augan.judging import Judges
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
@@ -33,6 +33,7 @@ def save_model(folder: Path, *, uncertainty: bool = True, seed: int = 0) -> Path
         normal_to_adverse=AUGANGenerator(8, 1, 0, uncertainty=False, reconstruction=False),
         trained_height=64,
         trained_width=112,
+        weathers=["night", "snow"],
     ).save_pretrained(folder)
     return folder
 
@@ -110,8 +111,19 @@ class TestEvaluate:
         }
         assert counts == {
             "adverse_to_normal": dict.fromkeys([*ROWS, "floor"], 5) | {"target": 4},
-            "normal_to_adverse": dict.fromkeys([*ROWS, "floor"], 4) | {"target": 5},
+            "normal_to_adverse": dict.fromkeys([*ROWS, "floor", "simulated night"], 4) | {"target": 5},
         }
+
+    def test_a_simulated_night_is_dark_and_a_function_of_the_frame(self, result: dict[str, Any], place: Path) -> None:
+        row = result["normal_to_adverse"]["simulated night"]
+        assert row["luma"] < 0.6 * result["normal_to_adverse"]["untouched"]["luma"]
+        rows = simulations(AUGANPipeline.from_pretrained(str(place / "model")))
+        assert list(rows) == ["simulated night"]  # the model knows snow too, which nothing simulates
+        frames = torch.randint(0, 256, (2, 72, 128, 3), dtype=torch.uint8)
+        first, again = (rows["simulated night"](frames) for _ in range(2))
+        assert torch.equal(first, again)
+        assert first.shape == frames.shape
+        assert torch.equal(rows["simulated night"](frames[1:])[0], first[1])
 
     @pytest.mark.parametrize("direction", ["adverse_to_normal", "normal_to_adverse"])
     def test_every_row_is_measured_in_every_space(self, result: dict[str, Any], direction: str) -> None:

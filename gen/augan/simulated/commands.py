@@ -141,7 +141,11 @@ def write_day(day: Day) -> int:
 
 def _simulated(frame: NDArray[np.uint8], weather: Weather, day: Day, number: int) -> NDArray[np.uint8]:
     """The counterpart of this number of a day's frame (H, W, 3)."""
-    seed = zlib.crc32(f"{day.settings.seed} {number} {day.name}".encode())
+    return simulate_frame(frame, weather, seed=zlib.crc32(f"{day.settings.seed} {number} {day.name}".encode()))
+
+
+def simulate_frame(frame: NDArray[np.uint8], weather: Weather, seed: int) -> NDArray[np.uint8]:
+    """Day frame (H, W, 3) -> the same in that weather."""
     image = to_float(torch.from_numpy(frame).permute(2, 0, 1))
     return to_uint8(SIMULATIONS[weather](image, seed)[None])[0].permute(1, 2, 0).numpy()
 
