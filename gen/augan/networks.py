@@ -163,12 +163,9 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         self.curve = ExposureCurve(exposure) if exposure else None
-        self.encoder, self.transfer = _encoder_and_transfer(
-            width, blocks, transfer_blocks, design, channels=6 if exposure else 3
-        )
-        if pretrained:
-            brighter = slice(3, 6) if exposure > 0 else slice(0, 3)
-            self.encoder = light.PretrainedEncoder(width, blocks, 6 if exposure else 3, brighter)
+        self.encoder = _encoder(width, blocks, design, exposure, pretrained)
+        make_blocks = light.blocks if design == "light" else residual_blocks
+        self.transfer = make_blocks(4 * width, transfer_blocks)
         self.decoder = Decoder(width, blocks, upsampling, design, composes=bool(exposure))
         self.reconstructor = Decoder(width, blocks, upsampling, design) if reconstruction else None
         self.head = _uncertainty_head(width, upsampling, design) if uncertainty else None
@@ -210,12 +207,13 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         return self.reconstructor(features, noise)[0]
 
 
-def _encoder_and_transfer(
-    width: int, blocks: int, transfer_blocks: int, design: Design, channels: int
-) -> tuple[nn.Sequential, nn.Sequential]:
-    if design == "light":
-        return light.encoder(width, blocks, channels), light.blocks(4 * width, transfer_blocks)
-    return encoder(width, blocks, channels), residual_blocks(4 * width, transfer_blocks)
+def _encoder(width: int, blocks: int, design: Design, exposure: float, pretrained: bool) -> nn.Module:
+    """What sees a picture and, with `exposure`, its exposed self: 3 or 6 channels -> (B, 4 width, H/4, W/4)."""
+    channels = 6 if exposure else 3
+    if pretrained:
+        brighter = slice(3, 6) if exposure > 0 else slice(0, 3)
+        return light.PretrainedEncoder(width, blocks, channels, brighter)
+    return light.encoder(width, blocks, channels) if design == "light" else encoder(width, blocks, channels)
 
 
 def _uncertainty_head(width: int, upsampling: Upsampling, design: Design) -> nn.Sequential:
