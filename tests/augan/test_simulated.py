@@ -13,7 +13,15 @@ import gen.cli
 from gen import BadInput, BadSetting
 from gen.augan.simulated.commands import SIMULATIONS, SimulateSettings, write_pairs
 from gen.augan.simulated.lights import glare, mirrored, shifted, smeared
-from gen.augan.simulated.murk import FARTHEST, distance, veiled
+from gen.augan.simulated.murk import (
+    air_light,
+    along_edges,
+    behind_wiper,
+    corridor,
+    hazy,
+    through_drops,
+    veiled,
+)
 from gen.augan.simulated.night import exposure, make_night, reached
 from gen.augan.simulated.scene import look, sky_share
 from gen.training.data import load_frames, match_pairs
@@ -132,20 +140,57 @@ def test_glass_and_water_add_light_where_lamps_are_and_nothing_to_the_dark():
     assert images[:, :, 52:].amax((1, 2, 3)).gt(0).any()
 
 
-def test_fog_is_koschmieders_law():
-    """Near the camera the frame stays, the sky becomes the light of the air, and in between both mix."""
-    day = day_frame()
+def test_distance_is_that_of_a_road_between_walls():
     view = look(96, 160)
-    sky = torch.zeros(96, 160)
-    sky[:30] = 1
-    metres = distance(view, 0.5, sky, np.random.default_rng(0))
-    assert (metres[:30] == FARTHEST).all()
-    assert (metres.diff(dim=0)[60:] <= 0).all()  # the road comes nearer towards the lower edge
-    assert metres[-1].max().item() == pytest.approx(1.3 / (95 / 96 - 0.5), rel=0.05)
-    clear = veiled(day, 1e9, np.random.default_rng(0))
-    thick = veiled(day, 1.0, np.random.default_rng(0))
-    assert thick.std(dim=(1, 2)).max() < 0.15  # nothing but air
+    metres = corridor(view, 0.5, np.random.default_rng(0))
+    assert (metres.diff(dim=0) <= 0).all()  # the road comes nearer towards the lower edge
+    assert metres[-1].max().item() == pytest.approx(1.3 / (95 / 96 - 0.5))
+    assert metres[:48, 0].max() < 80 / 0.5  # a wall that begins at most 80 metres to the side
+    assert metres[:48].max() >= 200
+
+
+def test_what_has_no_dark_pixels_is_taken_to_be_far_above_the_road_alone():
+    view = look(96, 160)
+    halves = torch.full((3, 96, 160), 0.05)
+    halves[:, :, 80:] = 0.6
+    farther = hazy(halves, view, 0.5, np.random.default_rng(0))
+    assert (farther >= 1).all()
+    assert farther[:30, 90:].min() > farther[:30, :70].max()
+    assert farther[70:].max() < 1.01
+
+
+def test_distances_change_where_the_picture_does():
+    metres = torch.full((96, 160), 20.0)
+    metres[:, 76:] = 200  # a guess that is four pixels off
+    halves = torch.full((3, 96, 160), 0.2)
+    halves[:, :, 80:] = 0.8
+    cut = along_edges(metres, halves).log()
+    assert (cut[:, 80] - cut[:, 79]).min() > 4 * (cut[:, 76] - cut[:, 75]).max()
+
+
+def test_fog_is_koschmieders_law():
+    """Without density the frame stays; in thick fog, and where the sky was, there is the light of the air alone."""
+    day, view = day_frame(), look(96, 160)
+    clear = veiled(day, view, 0.5, 1e9, np.random.default_rng(0))
+    some = veiled(day, view, 0.5, 100, np.random.default_rng(0))
+    thick = veiled(day, view, 0.5, 1e-3, np.random.default_rng(0))
+    air = air_light(view, 0.5, np.random.default_rng(0))
+    torch.testing.assert_close(thick, air, rtol=0, atol=1e-6)
+    torch.testing.assert_close(some[:, :20], air[:, :20], rtol=0, atol=1e-3)
     assert (clear.mean(0) - rgb_to_linear_rgb((day + 1) / 2).mean(0)).abs().max() < 1e-4  # grey or not, as bright
+    passed = (some - air)[:, 48:] / (clear - air)[:, 48:]  # the same share of each colour
+    assert (passed.amax(0) - passed.amin(0)).median() < 1e-3
+    assert ((passed > -1e-3) & (passed < 1.001)).float().mean() > 0.98
+
+
+def test_drops_leave_the_glass_between_them_alone_and_a_wiper_takes_light():
+    light, view = rgb_to_linear_rgb((day_frame() + 1) / 2), look(96, 160)
+    for seed in range(5):
+        wet = through_drops(light, view, np.random.default_rng(seed))
+        assert 0 < ((wet - light).abs() > 0.02).float().mean() < 0.5
+        wiped = behind_wiper(light, view, np.random.default_rng(seed))
+        assert (wiped <= light).all()
+        assert (wiped < 0.7 * light).float().mean() < 0.4
 
 
 def test_fog_takes_contrast_and_rain_takes_light():

@@ -2,60 +2,97 @@
 
 Fog is Koschmieder's law, x' = t x + (1 - t) a on linear light, with t = exp(-density * distance) and a the light of the
 air: Sakaridis et al., "Semantic Foggy Scene Understanding with Synthetic Data", IJCV 2018. They know each pixel's
-distance; a dash-cam frame does not tell it, so it is guessed: that of a flat road below the horizon, one of a few
-hundred metres for what stands above it, and no end for the sky.
+distance; a dash-cam frame does not tell it, so it is guessed: a flat road between two walls, cut along the edges of
+what is seen, farther where the day itself is hazy, and no end for the sky.
 """
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
+from kornia.filters import guided_blur
 from torch import Tensor
 
-from gen.augan.degrade import compress, gaussian, sensor_noise
+from gen.augan.degrade import broad_gaussian, compress, gaussian, sensor_noise
+from gen.augan.simulated.lights import mirrored, traffic
 from gen.augan.simulated.scene import View, look, sky_share
 
 CAMERA = 1.3
 """Metres: height of a dash-cam above the road; a height of the frame is about its focal length."""
 FARTHEST = 2000.0
 """Metres: distance of the sky."""
+WALLS = (5.0, 80.0)
+"""Metres to the side at which trees, houses and slopes begin, from the least to the most."""
 
 
 def make_fog(day: Tensor, seed: int) -> Tensor:
     """Clear day frame (3, H, W) in [-1, 1] -> the same place in fog, a function of `seed`."""
     rng = np.random.default_rng((seed, 12))
-    visibility = float(np.exp(rng.uniform(np.log(80), np.log(800))))  # metres, at which 5 % of the contrast is left
-    light = veiled(day, visibility, rng)
-    return photographed(light * rng.uniform(0.75, 1.05), rng)
+    visibility = log_uniform(rng, 40, 800)  # metres, at which 5 % of the contrast is left
+    view, horizon = look(day.shape[-2], day.shape[-1]), rng.uniform(0.4, 0.55)
+    light = veiled(day, view, horizon, visibility, rng) + lamps_in_murk(view, horizon, rng)
+    return photographed(light * rng.uniform(0.7, 1.05), rng)
 
 
 def make_rain(day: Tensor, seed: int) -> Tensor:
     """Clear day frame (3, H, W) in [-1, 1] -> the same place in rain, a function of `seed`."""
     rng = np.random.default_rng((seed, 13))
-    visibility = float(np.exp(rng.uniform(np.log(600), np.log(6000))))
-    light = veiled(day, visibility, rng) * rng.uniform(0.25, 0.8)
-    view = look(day.shape[-2], day.shape[-1])
+    view, horizon = look(day.shape[-2], day.shape[-1]), rng.uniform(0.4, 0.55)
+    light = veiled(day, view, horizon, log_uniform(rng, 250, 4000), rng) * rng.uniform(0.2, 0.8)
+    light = light + mirrored(lamps_in_murk(view, horizon, rng), view, horizon, rng)
     light = through_drops(light, view, rng) if rng.random() < 0.8 else light
+    light = behind_wiper(light, view, rng) if rng.random() < 0.1 else light
     return photographed(light, rng)
 
 
-def veiled(day: Tensor, visibility: float, rng: np.random.Generator) -> Tensor:
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number whose logarithm is uniform."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def veiled(day: Tensor, view: View, horizon: float, visibility: float, rng: np.random.Generator) -> Tensor:
     """The frame behind air of this visibility in metres, under a closed sky: linear light (3, H, W)."""
     picture = (day + 1) / 2
-    view = look(day.shape[-2], day.shape[-1])
-    horizon = rng.uniform(0.4, 0.55)
     air = air_light(view, horizon, rng)
-    passed = torch.exp(-3 * distance(view, horizon, sky_share(picture)[0], rng) / visibility)
+    sky = sky_share(picture)[0]
+    metres = along_edges(corridor(view, horizon, rng) * hazy(picture, view, horizon, rng), picture)
+    passed = torch.exp(-3 * (metres + (FARTHEST - metres) * sky) / visibility)
     scene = without_colour(rgb_to_linear_rgb(picture), rng.uniform(0, 0.5))
     return passed * scene + (1 - passed) * air
 
 
-def distance(view: View, horizon: float, sky: Tensor, rng: np.random.Generator) -> Tensor:
-    """A guess at each pixel's distance in metres, (H, W)."""
-    road = CAMERA / (view.y - horizon).clamp_min(1e-3)
-    # What stands beside the road comes nearer towards the frame's sides.
-    scenery = rng.uniform(80, 400) / (1 + (view.x / rng.uniform(0.3, 0.8)).square())
-    near = gaussian(torch.minimum(road, scenery)[None], view.y.shape[0] / 40)[0]
-    return near + (FARTHEST - near) * sky
+def corridor(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
+    """Distance in metres (H, W) of a flat road between two walls that meet it far ahead."""
+    road = CAMERA / (view.y - horizon).clamp_min(1e-4)
+    across = view.x - rng.normal(0, 0.12)
+    left, right = log_uniform(rng, *WALLS), log_uniform(rng, *WALLS)
+    walls = torch.where(across < 0, left, right) / across.abs().clamp_min(1e-4)
+    return torch.minimum(road, walls).clamp_max(log_uniform(rng, 200, 1500))
+
+
+def hazy(picture: Tensor, view: View, horizon: float, rng: np.random.Generator) -> Tensor:
+    """How much farther than the walls (H, W) >= 1 what stands above the road is: what has no dark pixels, is far.
+
+    The dark channel of He et al., "Single Image Haze Removal Using Dark Channel Prior", CVPR 2009: even clear air
+    brightens hills, while trees and cars at hand have shadows.
+    """
+    darkest = -F.max_pool2d(-picture.amin(0, keepdim=True), 5, 1, 2)[0]
+    return 1 + rng.uniform(0, 12) * darkest * torch.sigmoid((horizon - view.y) / 0.02)
+
+
+def along_edges(metres: Tensor, picture: Tensor) -> Tensor:
+    """Distances (H, W) that change where the picture does: a guided filter of their logarithm."""
+    height = metres.shape[0]
+    smooth = gaussian(metres.log()[None], height / 60)
+    return guided_blur(picture[None], smooth[None], 2 * (height // 16) + 1, 0.002, separable=True)[0, 0].exp()
+
+
+def lamps_in_murk(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
+    """Cars with lights, (3, H, W) linear, each with its halo: in half of the frames."""
+    if rng.random() < 0.5:
+        return torch.zeros(3, *view.y.shape)
+    lamps = traffic(view, horizon, rng)[1] * rng.uniform(0.1, 0.8)
+    return lamps + rng.uniform(0, 0.5) * broad_gaussian(lamps, view.y.shape[0] * rng.uniform(0.02, 0.1))
 
 
 def air_light(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
@@ -71,14 +108,34 @@ def without_colour(light: Tensor, share: float) -> Tensor:
 
 
 def through_drops(light: Tensor, view: View, rng: np.random.Generator) -> Tensor:
-    """Linear light (3, H, W) seen through drops on the windscreen: within each, what lies around, out of focus."""
+    """Linear light (3, H, W) seen through drops on the windscreen.
+
+    Each shows what lies around it out of focus, brighter at one end, darker at the other; some are drawn out by wind.
+    """
     blurred = gaussian(light, light.shape[-2] / 36)
-    mask = torch.zeros_like(view.y)
     width = view.x.max().item()
-    for _ in range(rng.poisson(25)):
-        x, y, size = rng.uniform(-width, width), rng.uniform(0, 0.9), float(np.exp(rng.uniform(-5.5, -3.6)))
-        mask = torch.maximum(mask, torch.sigmoid((size - view.squared_distance(x, y).sqrt()) * 4 / size))
-    return light + rng.uniform(0.3, 0.9) * mask * (blurred * rng.uniform(0.8, 1.5) - light)
+    clear, most = rng.uniform(0.1, 0.9), log_uniform(rng, 0.005, 0.02)
+    for _ in range(round(log_uniform(rng, 10, 200))):
+        x, y, size, angle = (
+            rng.uniform(-width, width),
+            rng.uniform(0, 1),
+            rng.uniform(0.002, most),
+            rng.uniform(0, np.pi),
+        )
+        stretch = rng.uniform(1, 2.5)
+        along = ((view.x - x) * np.cos(angle) + (view.y - y) * np.sin(angle)) / (size * stretch)
+        across = ((view.y - y) * np.cos(angle) - (view.x - x) * np.sin(angle)) / size
+        inside = torch.sigmoid((1 - (along.square() + across.square()).sqrt()) * 4)
+        shade = (rng.uniform(0.7, 1.4) * (1 + rng.uniform(0, 0.6) * (view.y - y) / size)).clamp(0.3, 2)
+        light = light + (1 - clear) * inside * (blurred * shade - light)
+    return light
+
+
+def behind_wiper(light: Tensor, view: View, rng: np.random.Generator) -> Tensor:
+    """Linear light (3, H, W) behind a wiper that moves: a dark bar, out of focus, that turns about the lower edge."""
+    angle, thick = rng.uniform(0.2, np.pi - 0.2), rng.uniform(0.01, 0.05)
+    away = (view.x - rng.uniform(-0.5, 0.5)) * np.sin(angle) + (view.y - 1.1) * np.cos(angle)
+    return light * (1 - rng.uniform(0.4, 1) * torch.sigmoid((thick - away.abs()) * 4 / thick))
 
 
 def photographed(light: Tensor, rng: np.random.Generator) -> Tensor:
