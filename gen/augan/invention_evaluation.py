@@ -23,6 +23,7 @@ from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import luma, resize, to_float, to_uint8
 from gen.metrics.calibration import rank_correlation, sparsification
+from gen.metrics.detection import FOUND, Detector, invented
 from gen.metrics.distances import list_images, read_batches
 from gen.provenance import fingerprint, machine, portable
 
@@ -49,6 +50,8 @@ class InventionEvaluation:
     """Folder of real adverse frames that were not trained on."""
     other_model: str | None = None
     """A second translator of another seed: where the two disagree on real frames, the map should be high."""
+    detector: Path | None = None
+    """YOLOX ONNX file: do objects that it finds in the translation alone lie where the map is high?"""
     limit: int | None = None
     """Frames of each folder, spread evenly over it; none: all."""
     seed: int = 0
@@ -60,8 +63,12 @@ class InventionEvaluation:
 def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
     """Measure, write `evaluation.json`, return what it says.
 
-    Raises `BadSetting` for a model without an invention map, `BadInput` for folders that lack frames.
+    Raises `BadSetting` for a model without an invention map and for a detector without real frames, `BadInput` for
+    folders that lack frames and for a file that is no detector.
     """
+    if settings.detector is not None and settings.real is None:
+        raise BadSetting("detector: it looks at real frames; give --real FOLDER as well.")
+    detector = Detector(settings.detector) if settings.detector is not None else None
     folder = model_folder(settings.model)
     pipeline = AUGANPipeline.from_pretrained(folder)
     if pipeline.invention is None:
@@ -70,6 +77,8 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
     result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings)}
     if settings.real is not None:
         result["real"] = on_real(pipeline, settings.real, settings)
+        if detector is not None:
+            result["objects"] = on_objects(pipeline, settings.real, detector, settings.limit)
     result |= {
         "settings": portable(settings),
         "weights": fingerprint(folder),
@@ -215,6 +224,45 @@ def black_and_others(sums: Floats) -> dict[str, float | None]:
     }
 
 
+def on_objects(pipeline: AUGANPipeline, folder: Path, detector: Detector, limit: int | None) -> dict[str, Any]:
+    """By map: its mean over the boxes that a detector finds in the translation alone, and over those of the others.
+
+    `auc` is the probability that a box that was invented has the higher mean of two drawn at random; .5 is chance.
+    """
+    seen: dict[str, list[float]] = defaultdict(list)
+    new: list[bool] = []
+    paths = list_images(folder, limit)
+    for pixels in tqdm(read_batches(paths, 1), total=len(paths), desc="objects", unit="frame", disable=None):
+        translated, maps = pipeline.translate_with_maps(pixels, "adverse_to_normal")
+        (before,), (after,) = detector(pixels), detector(translated)
+        found = after.above(FOUND)
+        new += invented(found, before).tolist()
+        for name, values in predictions(to_float(pixels.permute(0, 3, 1, 2)), maps).items():
+            seen[name] += [mean_in_box(values, corners) for corners in found.corners]
+    return {name: of_invented(np.array(means), np.array(new)) for name, means in seen.items()}
+
+
+def mean_in_box(values: Tensor, corners: Tensor) -> float:
+    """Mean of a map (H, W) over the pixels of a box (left, top, right, bottom), at least one."""
+    left, top = (int(c) for c in corners[:2].floor().clamp_min(0))
+    right, bottom = (int(c) for c in corners[2:].ceil())
+    top, left = min(top, values.shape[0] - 1), min(left, values.shape[1] - 1)
+    return float(values[top : max(bottom, top + 1), left : max(right, left + 1)].mean())
+
+
+def of_invented(means: Floats, new: NDArray[np.bool_]) -> dict[str, float | None]:
+    """Counts and means of both kinds of boxes, and the area under the ROC curve (Mann and Whitney's U)."""
+    both = bool(new.any() and (~new).any())
+    ahead = np.sign(means[new][:, None] - means[~new]) / 2 + 0.5
+    return {
+        "invented": int(new.sum()),
+        "others": int((~new).sum()),
+        "mean_in_invented": float(means[new].mean()) if new.any() else None,
+        "mean_in_others": float(means[~new].mean()) if (~new).any() else None,
+        "auc": float(ahead.mean()) if both else None,
+    }
+
+
 def signal_to_noise(frame: Tensor) -> Tensor:
     """Frame (B, 3, H, W) in [-1, 1] -> local mean of luma over its finest detail plus one grey level, (B, 1, H, W).
 
@@ -249,7 +297,8 @@ def table(result: Mapping[str, Any]) -> str:
         for weather, kinds in result["rendered"].items():
             pairs = [f"{d['predicted']:.2f}/{d['actual']:.2f}" for d in kinds["degraded"][target]["reliability"]]
             lines.append(f"- {weather}: {' '.join(pairs)}")
-    for name, numbers in result.get("real", {}).items():
-        cells = [f"{key} {value:.3f}" for key, value in numbers.items() if value is not None]
-        lines.append(f"- real frames, {name}: {', '.join(cells)}")
+    for part, title in (("real", "real frames"), ("objects", "boxes in real frames")):
+        for name, numbers in result.get(part, {}).items():
+            cells = [f"{k} {v if isinstance(v, int) else f'{v:.3f}'}" for k, v in numbers.items() if v is not None]
+            lines.append(f"- {title}, {name}: {', '.join(cells)}")
     return "\n".join(lines)

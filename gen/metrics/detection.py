@@ -144,6 +144,11 @@ def covered(boxes: Boxes, by: Boxes, iou: float) -> Tensor:
     return ((overlap >= iou) & (boxes.groups[:, None] == by.groups[None])).any(1)
 
 
+def invented(new: Boxes, source: Boxes) -> Tensor:
+    """(N,) bool: which boxes of a translation have none of the source's near them, not even one of `FAINT` score."""
+    return ~covered(new, source.above(FAINT), NEAR_IOU)
+
+
 class DetectionScores:
     """What was found in a set of frames and, for translations, kept of their sources and invented."""
 
@@ -167,7 +172,7 @@ class DetectionScores:
         sure, new = before.above(FOUND), now.above(FOUND)
         self._source += len(sure.scores)
         self._kept += int(covered(sure, now.above(AGAIN), KEPT_IOU).sum())
-        self._invented += int((~covered(new, before.above(FAINT), NEAR_IOU)).sum())
+        self._invented += int(invented(new, before).sum())
 
     def numbers(self) -> dict[str, float]:
         """Boxes a frame by group; `kept`, the share of the sources' boxes that is found again; `invented` a frame.

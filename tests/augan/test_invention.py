@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,7 +17,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from gen import AUGANPipeline, BadInput, BadSetting
 from gen.augan.batch import TranslateSettings, translate
 from gen.augan.invention import InventionMap, local_deviation, stops
-from gen.augan.invention_evaluation import InventionEvaluation, Ranking, evaluate, reliability, signal_to_noise, table
+from gen.augan.invention_evaluation import (
+    InventionEvaluation,
+    Ranking,
+    evaluate,
+    mean_in_box,
+    of_invented,
+    reliability,
+    signal_to_noise,
+    table,
+)
 from gen.augan.invention_losses import (
     absolute_error,
     laplace_nll,
@@ -433,3 +445,43 @@ def test_evaluation_of_a_model_folder(trained, tmp_path):
     assert "| night | degraded | invention |" in text
     with pytest.raises(BadSetting, match="no invention map"):
         evaluate(InventionEvaluation(rendered=trained / "held", model=str(trained / "old")))
+
+
+def test_a_box_has_the_mean_of_what_it_covers():
+    values = torch.arange(20.0).view(4, 5)
+    assert mean_in_box(values, torch.tensor([1.2, 0.9, 2.5, 1.5])) == values[0:2, 1:3].mean()
+    assert mean_in_box(values, torch.tensor([-3, -3, 90, 90])) == values.mean()
+    assert mean_in_box(values, torch.tensor([7, 7, 9, 9])) == 19  # beyond the frame: the nearest pixel
+
+
+@settings_of_hypothesis(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=12))
+def test_invented_boxes_are_ranked_against_each_of_the_others(boxes):
+    means, new = np.array([float(m) for m, _ in boxes]), np.array([n for _, n in boxes], dtype=bool)
+    found = of_invented(means, new)
+    pairs = [(a, b) for a, n in boxes if n for b, m in boxes if not m]
+    assert (found["invented"], found["others"]) == (new.sum(), (~new).sum())
+    if pairs:
+        assert found["auc"] == pytest.approx(np.mean([1.0 if a > b else 0.5 if a == b else 0.0 for a, b in pairs]))
+    else:
+        assert found["auc"] is None
+
+
+def test_the_map_is_read_in_the_boxes_of_a_real_detector(trained, shared_data, tmp_path):
+    detector = shared_data / "models" / "yolox_nano.onnx"
+    result = evaluate(
+        InventionEvaluation(
+            rendered=trained / "held",
+            model=str(trained / "model"),
+            real=shared_data / "driving" / "val" / "night",
+            detector=detector,
+            limit=4,
+            out=tmp_path,
+        )
+    )
+    objects = result["objects"]["share"]
+    assert objects["invented"] + objects["others"] > 0
+    assert objects["others"] == 0 or 0 <= objects["mean_in_others"] <= 1
+    assert "- boxes in real frames, share: invented" in table(result)
+    with pytest.raises(BadSetting, match="give --real"):
+        evaluate(InventionEvaluation(rendered=trained / "held", model=str(trained / "model"), detector=detector))
