@@ -56,6 +56,8 @@ class CompareSettings:
     """Frames of each folder, spread evenly over it, that judge and do not train."""
     only: tuple[str, ...] = ()
     """Recipes to train now; none: all, and then the judging."""
+    judge_now: bool = False
+    """Train nothing; judge the recipes that are trained, and name the others in the table's page."""
     detector: Path | None = None
     """YOLOX as an ONNX file, for `gen evaluate-augan`."""
 
@@ -73,15 +75,18 @@ def compare(arguments: Sequence[str]) -> int:
         frames = settings.out / "frames"
         write_pairs(SimulateSettings(frames / "train" / "normal", frames / "simulated", settings.simulate))
     torch.set_num_threads(1)  # so that processor time means the same for every recipe
-    for name in settings.only or recipes:
+    for name in () if settings.judge_now else settings.only or recipes:
         if not train(settings, name, recipes[name]):
             print(f"stopped in recipe {name}; the same command goes on from here.")
             return 130
     missing = [name for name in recipes if not (settings.out / "models" / name).is_dir()]
-    if missing:
+    if missing and not settings.judge_now:
         print(f"not judged yet, because these recipes have not been trained: {', '.join(missing)}")
+        print("Train them, or judge the others now with --judge-now.")
         return 0
-    judge(settings, recipes)
+    if len(missing) == len(recipes):
+        raise BadInput(f"{settings.out}: no recipe is trained yet; run the command without --judge-now first.")
+    judge(settings, {name: recipe for name, recipe in recipes.items() if name not in missing}, missing)
     print(f"{settings.out / 'README.md'} is written.")
     return 0
 
@@ -146,8 +151,8 @@ def train(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> bo
     return trainer.finished
 
 
-def judge(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -> None:
-    """One evaluation with every recipe as a row, and the README that shows it."""
+def judge(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]], missing: Sequence[str]) -> None:
+    """One evaluation with every recipe as a row, and the README that shows it and names those that are missing."""
     first, *others = recipes
     models, hold = settings.out / "models", settings.out / "frames" / "hold"
     measured = evaluate(
@@ -161,7 +166,9 @@ def judge(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -
         )
     )
     with write_atomically(settings.out / "README.md") as path:
-        path.write_text(f"# Recipes at equal cost\n\n{costs(settings, recipes)}\n\n{results(measured)}\n")
+        absent = f"\n\nNot trained yet: {', '.join(missing)}." if missing else ""
+        text = f"# Recipes at equal cost\n\n{costs(settings, recipes)}{absent}\n\n{results(measured)}\n"
+        path.write_text(text)
 
 
 def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -> str:

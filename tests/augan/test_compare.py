@@ -32,6 +32,11 @@ def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_p
     out = tmp_path / "out"
     assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--only", "wide")) == 0
     assert not (out / "README.md").exists()
+    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--judge-now")) == 0
+    text = (out / "README.md").read_text()
+    assert "Not trained yet: plain." in text
+    assert "| wide | width=8 |" in text
+    assert "| plain |" not in text
     assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4")) == 0
     text = (out / "README.md").read_text()
     assert "| plain | the preset as it is |" in text
@@ -42,6 +47,11 @@ def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_p
         assert record["core_seconds"] >= 0.6
         assert record["data"]["adverse"]["count"] == 8
     assert (out / "sheet.jpg").is_file()
+
+
+def test_nothing_to_judge(recipes, two_domains, tmp_path, capsys):
+    assert gen.cli.main(command(recipes, two_domains, tmp_path / "out", "--hold-out", "4", "--judge-now")) == 1
+    assert "no recipe is trained yet" in capsys.readouterr().err
 
 
 def test_nights_are_made_of_days_that_train_and_a_recipe_may_do_without(two_domains, tmp_path):
