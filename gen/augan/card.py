@@ -1,4 +1,4 @@
-"""MODEL_CARD.md, written from what lies in the model's folder: no number is typed by hand."""
+"""MODEL_CARD.md, written from the records in the model's folder and, word for word, its notes.md."""
 
 import json
 import shlex
@@ -66,14 +66,14 @@ def write_card(model_dir: Path) -> Path:
         if evaluation["weights"] != fingerprint(model_dir, without=FOLDER):
             raise BadInput(f"{model_dir / FILE_NAME} was measured on other weights: run `{command}` again")
         sections = [
-            head(model_dir.name, weathers),
+            head(model_dir.name, weathers, training, evaluation),
             usage(model_dir.name),
             trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
             numbers(evaluation, command, weathers),
             *([rendered(evaluation)] if "rendered" in evaluation else []),
             *([f"![Rendered frames and their translations]({SHEET})"] if (model_dir / SHEET).is_file() else []),
             uncertainty(evaluation.get("uncertainty")),
-            LIMITS,
+            LIMITS.format(NO_MAP_BACK if evaluation.get("uncertainty") else ""),
             how_trained(training),
         ]
     except KeyError as error:
@@ -84,8 +84,12 @@ def write_card(model_dir: Path) -> Path:
     return card
 
 
-def head(name: str, weathers: Sequence[str]) -> str:
+def head(name: str, weathers: Sequence[str], training: Record, evaluation: Record) -> str:
     """The metadata that a model hub reads, and what this is."""
+    start = training["settings"].get("start_from")
+    origin = f"trained on from `{start}`" if start else "trained from scratch"
+    if training["settings"].get("pretrained"):
+        origin += ", with a frozen EfficientNet-Lite0 beside its encoders"
     ways = [f"{weather.replace(' ', '-')}-to-day" for weather in weathers]
     tags = ", ".join(["augan", "unpaired-translation", *ways, "driving", "uncertainty"])
     return f"""---
@@ -98,8 +102,8 @@ tags: [{tags}]
 # {name}
 
 AU-GAN (Kwak et al., "Adverse Weather Image Translation with Asymmetric and Uncertainty-aware GAN", BMVC
-2021), trained from scratch: a pair of generators between dash-cam frames taken in adverse conditions and in
-clear daylight. The way to clear day also says, pixel by pixel, how far off it expects its own cycle to be."""
+2021), {origin}: a pair of generators between dash-cam
+frames taken in adverse conditions and in clear daylight.{HAS_MAP if evaluation.get("uncertainty") else ""}"""
 
 
 def usage(name: str) -> str:
@@ -110,7 +114,7 @@ def usage(name: str) -> str:
 from gen import AUGANPipeline
 
 pipe = AUGANPipeline.from_pretrained("{name}")
-output = pipe("night.jpg", direction="adverse_to_normal")  # output.images, output.uncertainty
+output = pipe("frame.jpg", direction="adverse_to_normal")  # output.images, output.uncertainty
 ```
 
 ```sh
@@ -126,7 +130,7 @@ def trained_on(training: Record, notes: str) -> str:
     ]
     frames = table(("domain", "folder", "frames", "trained at (height x width)"), rows)
     pairs = "".join(text for data, text in PAIRS.items() if data in training["data"])
-    return "\n\n".join(("## Training data", f"{frames}\n\nThe two domains are not paired.{pairs}", notes or LICENCE))
+    return "\n\n".join(("## Training data", f"{frames}\n\nThe real frames are not paired.{pairs}", notes or LICENCE))
 
 
 def how_trained(training: Record) -> str:
@@ -142,7 +146,13 @@ def how_trained(training: Record) -> str:
         *((f"MACs: {part}", f"{count:,}") for part, count in _parts(training["macs"])),
     ]
     settings = table(("setting", "value"), [(key, f"`{value}`") for key, value in training["settings"].items()])
-    return "\n\n".join(("## Training run", table(("", ""), facts), "### Settings", settings))
+    start = training["settings"].get("start_from")
+    only = (
+        [f"This run alone. It began with the weights of `{start}`, whose training is not counted here."]
+        if start
+        else []
+    )
+    return "\n\n".join(("## Training run", *only, table(("", ""), facts), "### Settings", settings))
 
 
 def numbers(evaluation: Record, command: str, weathers: Sequence[str]) -> str:
@@ -161,18 +171,22 @@ def numbers(evaluation: Record, command: str, weathers: Sequence[str]) -> str:
     )
 
 
-def results(evaluation: Record, weathers: Sequence[str] = ()) -> str:
-    """Both directions' verdicts and tables in Markdown, from what `evaluate` returns."""
+def results(evaluation: Record, weathers: Sequence[str] = (), model: str = "") -> str:
+    """Both directions' verdicts and tables in Markdown, from what `evaluate` returns.
+
+    `model`: the name of the evaluated model, where it is one of several: no verdict on it then.
+    """
     blocks: list[str] = []
     for direction, title in DIRECTIONS.items():
         if direction in evaluation:
             title = f"{title} ({sentence(direction, weathers).lower()})"
-            blocks += [f"### {title}", verdict(evaluation, direction), direction_table(evaluation, direction)]
+            said = [] if model else [verdict(evaluation, direction)]
+            blocks += [f"### {title}", *said, direction_table(evaluation, direction, model)]
     used = {name: space for name, space in evaluation["spaces"].items() if space["used_by"]}
-    return "\n\n".join([*blocks, *([MARKED.format(_used(used))] if used else [])])
+    return "\n\n".join([*blocks, *([MARKED.format(_used(used, model))] if used else [])])
 
 
-def direction_table(evaluation: Record, direction: str) -> str:
+def direction_table(evaluation: Record, direction: str, model: str = "") -> str:
     """One direction's table: spaces that no training looked through first, the others marked."""
     rows, spaces = evaluation[direction], evaluation["spaces"]
     order = sorted(spaces, key=lambda name: bool(spaces[name]["used_by"]))  # a stable sort
@@ -183,7 +197,7 @@ def direction_table(evaluation: Record, direction: str) -> str:
         head += [f"{spaces[name][kind]}{mark} ↓" for kind in ("kernel_name", "frechet_name")]
     lines = [
         [
-            ROWS.get(name, name),
+            (name == "model" and model) or ROWS.get(name, name),
             f"{rows[name]['images']:d}",
             *(cell for space in order for cell in _distances(rows[name].get("distances", {}).get(space))),
             *(_number(rows[name].get(key), form) for key, (_, form) in columns.items()),
@@ -209,8 +223,11 @@ def _distances(distance: Record | None) -> tuple[str, str]:
     )
 
 
-def _used(spaces: Record) -> str:
-    return "; ".join(f"{space['title']} by {', '.join(space['used_by'])}" for space in spaces.values())
+def _used(spaces: Record, model: str) -> str:
+    return "; ".join(
+        f"{space['title']} by {', '.join((name == 'model' and model) or name for name in space['used_by'])}"
+        for space in spaces.values()
+    )
 
 
 def rendered(evaluation: Record) -> str:
@@ -283,10 +300,9 @@ def _parts(value: object) -> list[tuple[str, Any]]:
 LICENCE = """No licence of these frames is on record here: take the weights as for research and education only."""
 
 PAIRS = {
-    "rendered day": " Rendered frames (`gen render-street`) are: each shows the same moment\nof a made-up street in "
-    "adverse weather and on a clear day.",
-    "simulated day": " Simulated frames (`gen simulate-weather`) are: each was made of the\nclear day that belongs "
-    "to it.",
+    "rendered day": " Rendered frames (`gen render-street`) are paired: each shows the\nsame moment of a made-up "
+    "street in adverse weather and on a clear day.",
+    "simulated day": " Simulated frames (`gen simulate-weather`) are paired:\neach was made from its own clear day.",
 }
 """What the card says of the pairs among the training frames."""
 
@@ -332,10 +348,12 @@ object is real."""
 
 LIMITS = """## Limits
 
-- What the night hides is invented. A translated frame is no evidence, and a detector measured on translated
-  frames alone is not measured: keep the originals beside them.
+- What the weather hides is invented. A translated frame is not evidence, and a detector that was tested only on
+  translated frames has not been tested: keep the originals.
 - Other cameras, countries, lenses and weather than those of the training frames shift the result.
 - Each frame is translated by itself; on clips the normalisation's statistics are smoothed over the frames,
   and some flicker remains.
-- Lamps, signs and reflections may become bright patches; sky and road may get texture that was not there.
-- There is an uncertainty map in the adverse-to-normal direction only."""
+- Lamps, signs and reflections may become bright patches; sky and road may get texture that was not there.{}"""
+
+NO_MAP_BACK = "\n- There is an uncertainty map in the adverse-to-normal direction only."
+HAS_MAP = " On the way to clear day it also predicts, for each pixel,\nthe error of its own cycle."

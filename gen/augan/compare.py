@@ -17,7 +17,7 @@ from gen.augan.commands import PRESETS, choose_settings
 from gen.augan.evaluation import EvaluateSettings, evaluate
 from gen.augan.export import export_model
 from gen.augan.simulated.commands import SimulateSettings, Weather, write_pairs
-from gen.augan.training import AUGANTrainer
+from gen.augan.training import AUGANSettings, AUGANTrainer, check_shares
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.folders import find_stills
@@ -66,17 +66,23 @@ def compare(arguments: Sequence[str]) -> int:
     """`gen compare-augan`."""
     settings = tyro.cli(CompareSettings, args=list(arguments), prog="gen compare-augan")
     recipes = read_recipes(settings.recipes)
+    if settings.judge_now and settings.only:
+        raise BadSetting("--judge-now judges every recipe that is trained; leave out --only.")
+    if settings.hold_out < 1:
+        raise BadSetting(f"--hold-out {settings.hold_out}: at least one frame of each folder must judge.")
     for name in settings.only:
         if name not in recipes:
             raise BadSetting(f"--only {name}: {settings.recipes} has no such recipe; it has {', '.join(recipes)}.")
     for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
         split_frames(folder, settings.out / "frames", domain, settings.hold_out)
-    if settings.simulate:
+    names = [] if settings.judge_now else list(settings.only or recipes)
+    chosen = {name: settings_of(settings, name, recipes[name]) for name in names}
+    if settings.simulate and names:
         frames = settings.out / "frames"
         write_pairs(SimulateSettings(frames / "train" / "normal", frames / "simulated", settings.simulate))
     torch.set_num_threads(1)  # so that processor time means the same for every recipe
-    for name in () if settings.judge_now else settings.only or recipes:
-        if not train(settings, name, recipes[name]):
+    for name in names:
+        if not train(chosen[name], settings.out / "models" / name):
             print(f"stopped in recipe {name}; the same command goes on from here.")
             return 130
     missing = [name for name in recipes if not (settings.out / "models" / name).is_dir()]
@@ -129,8 +135,8 @@ def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
             link.symlink_to(frame)
 
 
-def train(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> bool:
-    """Train one recipe to its end and export it; False where Ctrl-C came first."""
+def settings_of(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> AUGANSettings:
+    """The training settings of one recipe. Raises `BadSetting` for a recipe that begins with pairs and has none."""
     preset = read_preset(PRESETS / f"{settings.preset}.yaml")
     uses = settings.simulate and (preset | dict(recipe)).get("simulated_share", 1) > 0
     simulated = settings.out / "frames" / "simulated" if uses else None
@@ -144,10 +150,20 @@ def train(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> bo
         "core_minutes": settings.core_minutes,
         "seed": settings.seed,
     }
-    trainer = AUGANTrainer(choose_settings(preset, given | dict(recipe)))
+    chosen = choose_settings(preset, given | dict(recipe))
+    try:
+        check_shares(chosen)
+    except BadSetting as error:
+        raise BadSetting(f"recipe {name}: {error} Here --simulate and --rendered give pairs.") from error
+    return chosen
+
+
+def train(settings: AUGANSettings, model: Path) -> bool:
+    """Train one recipe to its end and export it; False where Ctrl-C came first."""
+    trainer = AUGANTrainer(settings)
     trainer.fit()
     if trainer.finished:
-        export_model(trainer.settings.out, settings.out / "models" / name)
+        export_model(settings.out, model)
     return trainer.finished
 
 
@@ -167,7 +183,7 @@ def judge(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]], m
     )
     with write_atomically(settings.out / "README.md") as path:
         absent = f"\n\nNot trained yet: {', '.join(missing)}." if missing else ""
-        text = f"# Recipes at equal cost\n\n{costs(settings, recipes)}{absent}\n\n{results(measured)}\n"
+        text = f"# Recipes at equal cost\n\n{costs(settings, recipes)}{absent}\n\n{results(measured, model=first)}\n"
         path.write_text(text)
 
 

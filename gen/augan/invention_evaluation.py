@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from kornia.filters import box_blur
 from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
@@ -239,7 +240,7 @@ def on_objects(pipeline: AUGANPipeline, folder: Path, detector: Detector, limit:
         new += invented(found, before).tolist()
         for name, values in predictions(to_float(pixels.permute(0, 3, 1, 2)), maps).items():
             seen[name] += [mean_in_box(values, corners) for corners in found.corners]
-    return {name: of_invented(np.array(means), np.array(new)) for name, means in seen.items()}
+    return {name: of_invented(np.array(means), np.array(new, dtype=bool)) for name, means in seen.items()}
 
 
 def mean_in_box(values: Tensor, corners: Tensor) -> float:
@@ -269,8 +270,6 @@ def signal_to_noise(frame: Tensor) -> Tensor:
     The finest detail is what differs from the mean of 5x5 pixels (`local_deviation`): noise where the scene is flat.
     One grey level is what 8 bits cannot tell apart; without it crushed black would seem free of noise.
     """
-    from kornia.filters import box_blur
-
     signal = box_blur((luma(frame) + 1) * 127.5, (5, 5), border_type="replicate")
     return signal / (local_deviation(frame) + 1)
 
@@ -290,7 +289,7 @@ def table(result: Mapping[str, Any]) -> str:
             for name in error:
                 cells = [f"{t[name][k]:.3f}" for t in (error, share) for k in ("spearman", "ause")]
                 lines.append(f"| {weather} | {how} | {name} | {' | '.join(cells)} |")
-            chance = [f"| {t['cycle' if 'cycle' in t else 'darkness']['ause_chance']:.3f}" for t in (error, share)]
+            chance = [f"| {t['darkness']['ause_chance']:.3f}" for t in (error, share)]
             lines.append(f"| {weather} | {how} | chance | 0 {chance[0]} | 0 {chance[1]} |")
     for target in ("error", "share"):
         lines += ["", f"Reliability of the {target}: predicted / actual, by deciles of the prediction"]

@@ -303,9 +303,9 @@ def check_crop(s: AUGANSettings) -> None:
         )
 
 
-def check_shares(pairs: Sequence[Pairs], s: AUGANSettings) -> None:
+def check_shares(s: AUGANSettings) -> None:
     """Raises `BadSetting` for shares of pairs that come to more than 1, and for `pairs_first` without pairs."""
-    total = sum(p.share for p in pairs)
+    total = sum(share for folder, share in pair_sources(s).values() if folder is not None)
     if total > 1:
         raise BadSetting(f"rendered_share and simulated_share come to {total:g}; together they may be 1 at most.")
     if s.pairs_first and not total:
@@ -313,6 +313,11 @@ def check_shares(pairs: Sequence[Pairs], s: AUGANSettings) -> None:
             f"pairs_first={s.pairs_first}: there are no pairs to begin with; give a folder of them (--set "
             "simulated=DIR, from `gen simulate-weather`, or rendered=DIR, from `gen render-street`), or set it to 0."
         )
+
+
+def pair_sources(s: AUGANSettings) -> dict[str, tuple[Path | None, float]]:
+    """Where pairs may come from: folder, and the share of the samples that they are."""
+    return {"rendered": (s.rendered, s.rendered_share), "simulated": (s.simulated, s.simulated_share)}
 
 
 def discriminators(s: AUGANSettings) -> int:
@@ -353,13 +358,12 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         super().__init__(settings)
         s = settings
         check_crop(s)
+        check_shares(s)
         if max(s.reconstruct_every, s.cycle_every) > 1 and self.accelerator.num_processes > 1:
             raise BadSetting("reconstruct_every, cycle_every: several processes do both at every step; set them to 1.")
         with self.accelerator.main_process_first():  # the others find the cache that the first one wrote
             self.frames = (self._load("adverse", s.adverse), self._load("normal", s.normal))
-            sources = (("rendered", s.rendered, s.rendered_share), ("simulated", s.simulated, s.simulated_share))
-            pairs = [self._load_pairs(name, folder, share) for name, folder, share in sources if folder is not None]
-        check_shares(pairs, s)
+            pairs = [self._load_pairs(n, folder, share) for n, (folder, share) in pair_sources(s).items() if folder]
         self.data = UnpairedData(*self.frames, s.crop, s.seed, self.device, pairs)
         self.pair = GeneratorPair(s)
         self.projector = Projector(s.projected_width, s.seed).to(self.device) if uses_frozen_network(s) else None

@@ -20,7 +20,9 @@ def verdict(evaluation: Record, direction: str = "adverse_to_normal") -> str:
     `evaluation` is what `evaluate` returns; rows of other models by name (rivals) take no part.
     """
     rows = evaluation[direction]
-    sentences = [_summary(evaluation, rows), *(_space(evaluation, rows, space) for space in clean(evaluation))]
+    spaces = clean(evaluation)
+    summary = [] if len(spaces) == 1 else [_summary(evaluation, rows)]  # of one space, its sentence says it all
+    sentences = [*summary, *(_space(evaluation, rows, space) for space in spaces)]
     if "vehicles" in rows["model"]:
         sentences.append(_vehicles(rows))
     return " ".join(sentences)
@@ -53,7 +55,8 @@ def _summary(evaluation: Record, rows: Record) -> str:
         return "No space can decide: the training of some row looked through each of them."
     worst = {name: min(outcome[name] for outcome in outcomes) for name in outcomes[0]}
     lowest = min(worst.values())
-    words = {-1: "It loses to", 0: "It is not clearly better than", 1: "It beats"}[lowest]
+    verbs = {-1: "loses to", 0: "is not clearly better than", 1: "beats"}
+    words = f"By kernel distance it {verbs[lowest]}"
     return f"{words} {_and([NAMES[name] for name, outcome in worst.items() if outcome == lowest])}."
 
 

@@ -42,6 +42,9 @@ def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_p
     assert "| plain | the preset as it is |" in text
     assert "| wide | width=8 |" in text
     assert "histogram matching" in text
+    assert "this model" not in text
+    assert "\n| plain | 4 |" in text
+    assert "\n| wide | 4 |" in text
     for name in ("plain", "wide"):
         record = json.loads((out / "models" / name / "training.json").read_text())
         assert record["core_seconds"] >= 0.6
@@ -52,6 +55,26 @@ def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_p
 def test_nothing_to_judge(recipes, two_domains, tmp_path, capsys):
     assert gen.cli.main(command(recipes, two_domains, tmp_path / "out", "--hold-out", "4", "--judge-now")) == 1
     assert "no recipe is trained yet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--judge-now", "--only", "wide"], "leave out --only"),
+        (["--hold-out", "0"], "at least one frame"),
+    ],
+)
+def test_options_that_make_no_sense(recipes, two_domains, tmp_path, capsys, more, words):
+    assert gen.cli.main(command(recipes, two_domains, tmp_path / "out", *more)) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_a_recipe_that_lacks_its_pairs_is_named_before_any_trains(two_domains, tmp_path, capsys):
+    path = tmp_path / "recipes.yaml"
+    path.write_text("plain:\npairs:\n  pairs_first: 5\n")
+    assert gen.cli.main(command(path, two_domains, tmp_path / "out", "--hold-out", "4")) == 1
+    assert "recipe pairs: pairs_first=5: there are no pairs" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_nights_are_made_of_days_that_train_and_a_recipe_may_do_without(two_domains, tmp_path):

@@ -169,7 +169,7 @@ def test_distances_change_where_the_picture_does():
 
 
 def test_fog_is_koschmieders_law():
-    """Without density the frame stays; in thick fog, and where the sky was, there is the light of the air alone."""
+    """In clear air the ground stays; in thick fog, and where the sky was, there is the light of the air alone."""
     day, view = day_frame(), look(96, 160)
     clear = veiled(day, view, 0.5, 1e9, np.random.default_rng(0))
     some = veiled(day, view, 0.5, 100, np.random.default_rng(0))
@@ -177,7 +177,8 @@ def test_fog_is_koschmieders_law():
     air = air_light(view, 0.5, np.random.default_rng(0))
     torch.testing.assert_close(thick, air, rtol=0, atol=1e-6)
     torch.testing.assert_close(some[:, :20], air[:, :20], rtol=0, atol=1e-3)
-    assert (clear.mean(0) - rgb_to_linear_rgb((day + 1) / 2).mean(0)).abs().max() < 1e-4  # grey or not, as bright
+    ground = slice(72, None)  # grey or not, as bright
+    assert (clear.mean(0) - rgb_to_linear_rgb((day + 1) / 2).mean(0))[ground].abs().max() < 1e-3
     passed = (some - air)[:, 48:] / (clear - air)[:, 48:]  # the same share of each colour
     assert (passed.amax(0) - passed.amin(0)).median() < 1e-3
     assert ((passed > -1e-3) & (passed < 1.001)).float().mean() > 0.98

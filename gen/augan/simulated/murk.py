@@ -19,8 +19,6 @@ from gen.augan.simulated.scene import View, look, sky_share
 
 CAMERA = 1.3
 """Metres: height of a dash-cam above the road; a height of the frame is about its focal length."""
-FARTHEST = 2000.0
-"""Metres: distance of the sky."""
 WALLS = (5.0, 80.0)
 """Metres to the side at which trees, houses and slopes begin, from the least to the most."""
 
@@ -56,7 +54,7 @@ def veiled(day: Tensor, view: View, horizon: float, visibility: float, rng: np.r
     air = air_light(view, horizon, rng)
     sky = sky_share(picture)[0]
     metres = along_edges(corridor(view, horizon, rng) * hazy(picture, view, horizon, rng), picture)
-    passed = torch.exp(-3 * (metres + (FARTHEST - metres) * sky) / visibility)
+    passed = (1 - sky).clamp_min(0) * torch.exp(-3 * metres / visibility)
     scene = without_colour(rgb_to_linear_rgb(picture), rng.uniform(0, 0.5))
     return passed * scene + (1 - passed) * air
 
