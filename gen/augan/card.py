@@ -87,7 +87,7 @@ def write_card(model_dir: Path) -> Path:
 def head(name: str, weathers: Sequence[str], training: Record, evaluation: Record) -> str:
     """The metadata that a model hub reads, and what this is."""
     start = training["settings"].get("start_from")
-    origin = f"trained on from `{start}`" if start else "trained from scratch"
+    origin = f"trained further from `{start}`" if start else "trained from scratch"
     if training["settings"].get("pretrained"):
         origin += ", with a frozen EfficientNet-Lite0 beside its encoders"
     ways = [f"{weather.replace(' ', '-')}-to-day" for weather in weathers]
