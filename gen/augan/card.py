@@ -9,6 +9,7 @@ from typing import Any, cast
 from gen.augan.evaluation import FILE_NAME, EvaluateSettings
 from gen.augan.evaluation import RENDERED_SHEET_NAME as SHEET
 from gen.augan.invention import FOLDER
+from gen.augan.invention_evaluation import table as invention_table
 from gen.augan.verdict import verdict
 from gen.augan.weathers import Direction, sentence, weathers_of
 from gen.errors import BadInput
@@ -73,6 +74,7 @@ def write_card(model_dir: Path) -> Path:
             *([rendered(evaluation)] if "rendered" in evaluation else []),
             *([f"![Rendered frames and their translations]({SHEET})"] if (model_dir / SHEET).is_file() else []),
             uncertainty(evaluation.get("uncertainty")),
+            *invention(model_dir),
             LIMITS.format(NO_MAP_BACK if evaluation.get("uncertainty") else ""),
             how_trained(training),
         ]
@@ -244,7 +246,7 @@ def rendered(evaluation: Record) -> str:
 def uncertainty(measured: Record | None) -> str:
     """What the map is, and how well it ranks the errors."""
     if measured is None:
-        return "## Uncertainty\n\nThis model was trained without an uncertainty head: it gives no map."
+        return "## Cycle uncertainty\n\nThis model was trained without an uncertainty head: it gives no map."
     rows = [
         (
             "Spearman's rho between b and the error ↑ (1 is perfect, 0 is chance)",
@@ -258,6 +260,18 @@ def uncertainty(measured: Record | None) -> str:
         ("mean cycle error, grey levels", f"{measured['mean_error']:.2f}"),
     ]
     return f"{UNCERTAINTY}\n\n{table(('per frame, mean over the adverse frames', ''), rows)}"
+
+
+def invention(model_dir: Path) -> list[str]:
+    """The invention map's measured tables; nothing for a model without one, or whose map was never measured."""
+    record = model_dir / FOLDER / FILE_NAME
+    if not record.is_file():
+        return []
+    measured = _read(record)
+    frames = f"Measured on {measured['date']} on `{measured['settings']['rendered']}`"
+    if measured["settings"]["real"]:
+        frames += f" and `{measured['settings']['real']}`"
+    return [f"{INVENTION}\n\n{invention_table(measured)}\n\n{frames}."]
 
 
 def evaluation_command(settings: Record) -> str:
@@ -338,13 +352,24 @@ Real frames have no true clear day; rendered ones do (`gen render-street`). Othe
 adverse to normal, each frame against the same moment on a clear day. A picture of the right brightness with nothing
 in it also scores well in PSNR: read the three together, and with the table of real frames."""
 
-UNCERTAINTY = """## Uncertainty
+UNCERTAINTY = """## Cycle uncertainty
 
 The map is b = exp(s)/10 of the range [-1, 1], given in grey levels: the scale of a Laplace law of the cycle
 error |x_cyc - x|, that is, the mean error that the network expects after going to day and back. The loss
 cannot express less than 12.75 grey levels, so most of a map lies at that floor; what rises above it is what
 the cycle is expected to lose: lamps, reflections, drops, textured signs. It is not the probability that an
 object is real."""
+
+INVENTION = """## Invention map
+
+For each pixel, the share of the translation that is made up (0 to 1: it is no more like the true day than like the
+day of another street), and its expected error in grey levels. A network beside the translator learnt both on rendered
+and simulated frames, whose true day is known. Below, on other rendered streets: rank correlation with the truth (↑)
+and area under the sparsification error (AUSE ↓), beside the cycle uncertainty, and beside what needs no training: how
+dark a pixel is, and how noisy. On real frames, which have no truth: rank correlation with the signal-to-noise ratio
+(should be negative) and with the disagreement of two models (should be positive); the mean in black pixels and
+elsewhere; and the means over boxes that a detector finds in the translation alone and over its other boxes, with the
+probability that the first is higher (auc, chance .5)."""
 
 LIMITS = """## Limits
 

@@ -296,8 +296,13 @@ def table(result: Mapping[str, Any]) -> str:
         for weather, kinds in result["rendered"].items():
             pairs = [f"{d['predicted']:.2f}/{d['actual']:.2f}" for d in kinds["degraded"][target]["reliability"]]
             lines.append(f"- {weather}: {' '.join(pairs)}")
-    for part, title in (("real", "real frames"), ("objects", "boxes in real frames")):
+    for part, title in (("real", "Real frames, by map"), ("objects", "Boxes in real frames, by map")):
+        lines += ["", title] if part in result else []
         for name, numbers in result.get(part, {}).items():
-            cells = [f"{k} {v if isinstance(v, int) else f'{v:.3f}'}" for k, v in numbers.items() if v is not None]
-            lines.append(f"- {title}, {name}: {', '.join(cells)}")
+            cells = [
+                f"{key.replace('_', ' ')} {value if isinstance(value, int) else f'{value:.3f}'}"
+                for key, value in numbers.items()
+                if value is not None
+            ]
+            lines.append(f"- {name}: {', '.join(cells)}")
     return "\n".join(lines)

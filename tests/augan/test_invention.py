@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gen import AUGANPipeline, BadInput, BadSetting
 from gen.augan.batch import TranslateSettings, translate
+from gen.augan.card import invention
 from gen.augan.invention import InventionMap, local_deviation, stops
 from gen.augan.invention_evaluation import (
     InventionEvaluation,
@@ -443,6 +444,12 @@ def test_evaluation_of_a_model_folder(trained, tmp_path):
     assert black["disagreement"] == 0  # the other model is the same one
     text = table(result)
     assert "| night | degraded | invention |" in text
+    assert "\nReal frames, by map\n- error: signal to noise " in text
+    assert invention(tmp_path) == []
+    (tmp_path / "out").rename(tmp_path / "invention")
+    (section,) = invention(tmp_path)
+    assert section.startswith("## Invention map")
+    assert text in section
     with pytest.raises(BadSetting, match="no invention map"):
         evaluate(InventionEvaluation(rendered=trained / "held", model=str(trained / "old")))
 
@@ -482,6 +489,6 @@ def test_the_map_is_read_in_the_boxes_of_a_real_detector(trained, shared_data, t
     objects = result["objects"]["share"]
     assert objects["invented"] + objects["others"] > 0
     assert objects["others"] == 0 or 0 <= objects["mean_in_others"] <= 1
-    assert "- boxes in real frames, share: invented" in table(result)
+    assert f"Boxes in real frames, by map\n- error: invented {objects['invented']}, " in table(result)
     with pytest.raises(BadSetting, match="give --real"):
         evaluate(InventionEvaluation(rendered=trained / "held", model=str(trained / "model"), detector=detector))

@@ -139,8 +139,8 @@ def behind_wiper(light: Tensor, view: View, rng: np.random.Generator) -> Tensor:
 def photographed(light: Tensor, rng: np.random.Generator) -> Tensor:
     """Linear light (3, H, W) as a dash-cam keeps it, in [-1, 1].
 
-    Cameras turn up their gain in murk, and a translator that has not seen the noise makes it stronger with the contrast.
-    At 216 rows the local deviation of flat places is that of real fog (median .7 grey levels) and nearly of rain (1.0).
+    Cameras turn up their gain in murk, and a translator that never saw the noise makes it stronger with the contrast.
+    At 216 rows, flat places deviate as much as in real fog (median .7 grey levels), and nearly as in real rain (1.0).
     """
     noisy = sensor_noise(light, log_uniform(rng, 1e-4, 2e-3), 1e-3, int(rng.integers(2**62))).clamp(0, 1)
     grain = gaussian(linear_rgb_to_rgb(noisy), rng.uniform(0, 0.7))
