@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import gradio as gr
 
+from gen.augan.batch import SCALES
+from gen.augan.pipeline import MapName
 from gen.augan.weathers import DIRECTIONS, translators
 from gen.errors import BadInput, BadSetting
 from gen.media.images import (
@@ -26,8 +28,11 @@ SAMPLES = Path("samples/adverse")
 RESOLUTIONS = [("Fast", "fast"), ("720p", "720p"), ("Native", "native")]
 WHOLE_FRAME_PIXELS = 4_000_000
 """Above it a picture goes through the network in strips: memory for whole frames grows with their size."""
-LEGEND = """<div class="legend" role="img" aria-label="Scale of the uncertainty, 13 to 128 grey levels">
-<span>13 grey levels: as sure as it gets</span><i></i><span>128: do not believe it</span></div>"""
+LEGENDS: dict[str, tuple[str, str, str]] = {
+    "invention": ("How much is made up", "a quarter or less", "all of it"),
+    "cycle": ("Error expected of going there and back", "13 grey levels or less", "128"),
+}
+"""By map: what it shows, and the ends of its scale."""
 
 
 def network_size(name: str, height: int, width: int) -> tuple[int, int] | Literal["auto"] | None:
@@ -37,6 +42,21 @@ def network_size(name: str, height: int, width: int) -> tuple[int, int] | Litera
     if name == "720p" and height > 720:
         return 720, round(width * 720 / height)
     return "auto" if name == "fast" else None
+
+
+Made = tuple[str, str, MapName]
+"""Files of the translation and of its raw map, and which map it is."""
+
+
+def legend(made: Made | None) -> str:
+    """The scale of the map that is shown, as HTML; nothing where none is."""
+    if not made:
+        return ""
+    what, least, most = LEGENDS[made[2]]
+    return (
+        f'<div class="legend" role="img" aria-label="{what}, from {least} to {most}">'
+        f"<b>{what}</b><span>{least}</span><i></i><span>{most}</span></div>"
+    )
 
 
 class TranslateTab:
@@ -73,17 +93,18 @@ class TranslateTab:
             with gr.Column(scale=3, min_width=300):
                 overlay = gr.Image(label="Where not to believe it", format="png", interactive=False)
             with gr.Column(scale=2, min_width=300):
-                gr.HTML(LEGEND)
+                scale = gr.HTML()
                 opacity = gr.Slider(0, 1, 0.8, step=0.05, label="Opacity of the map")
-                files = gr.File(
-                    label="Downloads: picture, raw uncertainty", interactive=False, elem_classes="downloads"
-                )
+                files = gr.File(label="Downloads: picture, raw map", interactive=False, elem_classes="downloads")
         outputs = [slider, overlay, files, note, made]
         inputs = [picture, self.direction, self.model, self.resolution, opacity]
-        button.click(self.translate, inputs, outputs, api_name="translate", **DEVICE)
+        clicked = button.click(self.translate, inputs, outputs, api_name="translate", **DEVICE)
+        clicked.then(legend, [made], [scale], api_visibility="private", show_progress="hidden")
         opacity.release(self.redraw, [opacity, made], [overlay], api_visibility="private", show_progress="hidden")
         if examples:
-            examples.load_input_event.then(self.translate, inputs, outputs, api_visibility="private", **DEVICE)
+            loaded = examples.load_input_event
+            shown = loaded.then(self.translate, inputs, outputs, api_visibility="private", **DEVICE)
+            shown.then(legend, [made], [scale], api_visibility="private", show_progress="hidden")
 
     @plainly
     def translate(
@@ -96,10 +117,11 @@ class TranslateTab:
             direction: adverse_to_normal (to clear day) or normal_to_adverse (from clear day to the model's weather)
             model: name of a model in weights/
             resolution: fast, 720p or native: what the network sees
-            opacity: of the uncertainty's colours over the picture, 0 to 1
+            opacity: of the map's colours over the picture, 0 to 1
 
         Returns:
-            before and after; the picture tinted where it is uncertain; picture and raw uncertainty as files; a note
+            before and after; the picture tinted where the model's map (what is made up, or cycle uncertainty) is high;
+            picture and raw map as files; a note
         """
         if not picture:
             raise BadInput("Choose a picture first, or click a sample.")
@@ -119,24 +141,26 @@ class TranslateTab:
         encode_still(after, Still(out.images[0]), mark=mark)
         seen = size if isinstance(size, tuple) else pipe.network_size((height, width), size)
         note = f"{width}x{height} pixels; the network saw {seen[1]}x{seen[0]}. Made by a network: not a photograph."
-        if out.uncertainty is None:
-            note += " This direction has no map of uncertainty."
+        kind = pipe.shown_map(direction)
+        maps = out.invented if kind == "invention" else out.uncertainty
+        if kind is None or maps is None:
+            note += " This direction has no map."
             return (str(before), str(after)), None, [str(after)], note, None
         raw = folder / f"{stem}-uncertainty.png"
-        encode_uncertainty_raw(raw, out.uncertainty[0])
-        made = (str(after), str(raw))
-        shown = overlay_uncertainty(out.images[0], out.uncertainty[0], opacity=opacity)
-        return (str(before), str(after)), shown, list(made), note, made
+        encode_uncertainty_raw(raw, maps[0], SCALES[kind])
+        shown = overlay_uncertainty(out.images[0], maps[0], SCALES[kind], opacity)
+        return (str(before), str(after)), shown, [str(after), str(raw)], note, (str(after), str(raw), kind)
 
     @plainly
-    def redraw(self, opacity: float, made: tuple[str, str] | None) -> Any:
+    def redraw(self, opacity: float, made: Made | None) -> Any:
         """The overlay at another opacity; at 1 the map alone."""
         if not made:
             return None
-        rgb, scale = decode_still(Path(made[0])).rgb, decode_uncertainty_raw(Path(made[1]))
+        after, raw, kind = made
+        rgb, values = decode_still(Path(after)).rgb, decode_uncertainty_raw(Path(raw), SCALES[kind])
         if opacity == 1:
-            return colour_uncertainty(scale)
-        return overlay_uncertainty(rgb, scale, opacity=opacity)
+            return colour_uncertainty(values, SCALES[kind])
+        return overlay_uncertainty(rgb, values, SCALES[kind], opacity)
 
     def _clip(self, demo: gr.Blocks) -> None:
         with gr.Row():

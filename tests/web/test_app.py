@@ -14,8 +14,11 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from gen import AUGANPipeline
+from gen.media.images import SHARE_SCALE, decode_uncertainty_raw
 from gen.web.app import build_app, launch
 from gen.web.settings import WebSettings
+from gen.web.translate import legend
 from tests.web.test_limits import bomb
 
 NIGHT = Path("samples/adverse/night/000010.jpg")
@@ -96,6 +99,18 @@ class TestTranslate:
         assert [Path(f).name.split("-")[-1] for f in files] == ["translated.png", "uncertainty.png"]
         assert np.asarray(Image.open(files[1])).dtype == np.uint16
         assert "not a photograph" in note
+
+    def test_the_map_is_the_models_own(self, client):
+        *_, files, _ = translate(client, NIGHT)
+        pipe = AUGANPipeline.from_pretrained("augan-night2day")
+        assert pipe.shown_map("adverse_to_normal") == "invention"
+        shown = decode_uncertainty_raw(Path(files[1]), SHARE_SCALE)
+        np.testing.assert_allclose(shown, pipe(NIGHT).invented[0], atol=1e-3)
+
+    def test_the_legend_names_the_map(self):
+        assert "How much is made up" in legend(("a.png", "b.png", "invention"))
+        assert "128" in legend(("a.png", "b.png", "cycle"))
+        assert legend(None) == ""
 
     def test_day_to_night_has_no_map(self, client):
         _, overlay, files, note = translate(client, "samples/day/000010.jpg", "normal_to_adverse")
