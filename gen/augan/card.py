@@ -9,6 +9,7 @@ from typing import Any, cast
 from gen.augan.evaluation import FILE_NAME, EvaluateSettings
 from gen.augan.evaluation import RENDERED_SHEET_NAME as SHEET
 from gen.augan.invention import FOLDER
+from gen.augan.invention_evaluation import InventionEvaluation
 from gen.augan.invention_evaluation import table as invention_table
 from gen.augan.verdict import verdict
 from gen.augan.weathers import Direction, sentence, weathers_of
@@ -159,7 +160,6 @@ def how_trained(training: Record) -> str:
 
 def numbers(evaluation: Record, command: str, weathers: Sequence[str]) -> str:
     """The verdict, the measured tables as they come out, what they mean, and the command that makes them again."""
-    machine = ", ".join(f"{part}: {what}" for part, what in evaluation["machine"].items() if what)
     return "\n\n".join(
         (
             "## Measured",
@@ -167,8 +167,7 @@ def numbers(evaluation: Record, command: str, weathers: Sequence[str]) -> str:
             MEANING,
             *([DETECTIONS.format(evaluation["detector"])] if "detector" in evaluation else []),
             *([FLICKER.format(**evaluation["clip"])] if "clip" in evaluation else []),
-            f"Measured on {evaluation['date']} ({machine}); to measure again, with the same folders at hand:",
-            f"```sh\n{command}\n```",
+            when_measured(evaluation, command),
         )
     )
 
@@ -246,7 +245,7 @@ def rendered(evaluation: Record) -> str:
 def uncertainty(measured: Record | None) -> str:
     """What the map is, and how well it ranks the errors."""
     if measured is None:
-        return "## Cycle uncertainty\n\nThis model was trained without an uncertainty head: it gives no map."
+        return "## Cycle uncertainty\n\nThis model was trained without an uncertainty head: it gives no such map."
     rows = [
         (
             "Spearman's rho between b and the error ↑ (1 is perfect, 0 is chance)",
@@ -268,16 +267,30 @@ def invention(model_dir: Path) -> list[str]:
     if not record.is_file():
         return []
     measured = _read(record)
-    frames = f"Measured on {measured['date']} on `{measured['settings']['rendered']}`"
-    if measured["settings"]["real"]:
-        frames += f" and `{measured['settings']['real']}`"
-    return [f"{INVENTION}\n\n{invention_table(measured)}\n\n{frames}."]
+    if measured["weights"] != fingerprint(model_dir):
+        raise BadInput(f"{record} was measured on other weights: run gen evaluate-invention again")
+    command = command_line("evaluate-invention", InventionEvaluation, measured["settings"])
+    return ["\n\n".join((INVENTION, invention_table(measured), when_measured(measured, command)))]
+
+
+def when_measured(record: Record, command: str) -> str:
+    """The day, the machine, and the command that measures again."""
+    machine = ", ".join(f"{part}: {what}" for part, what in record["machine"].items() if what)
+    return (
+        f"Measured on {record['date']} ({machine}); to measure again, with the same folders at hand:\n\n"
+        f"```sh\n{command}\n```"
+    )
 
 
 def evaluation_command(settings: Record) -> str:
-    """The command line that a record of `EvaluateSettings` stands for; defaults and `out` are left out."""
-    words = ["gen", "evaluate-augan"]
-    for name, field in EvaluateSettings.__dataclass_fields__.items():
+    """The command line that a record of `EvaluateSettings` stands for."""
+    return command_line("evaluate-augan", EvaluateSettings, settings)
+
+
+def command_line(command: str, kind: type[EvaluateSettings | InventionEvaluation], settings: Record) -> str:
+    """The command line that a record of these settings stands for; defaults and `out` are left out."""
+    words = ["gen", command]
+    for name, field in kind.__dataclass_fields__.items():
         value, option = settings.get(name), f"--{name.replace('_', '-')}"
         if name == "out" or value in (None, [], field.default):
             continue
@@ -363,8 +376,8 @@ object is real."""
 INVENTION = """## Invention map
 
 For each pixel, the share of the translation that is made up (0 to 1: it is no more like the true day than like the
-day of another street), and its expected error in grey levels. A network beside the translator learnt both on rendered
-and simulated frames, whose true day is known. Below, on other rendered streets: rank correlation with the truth (↑)
+day of another street), and its expected error in grey levels. A network beside the translator learnt both on pairs
+whose true day is known. Below, on other rendered streets: rank correlation with the truth (↑)
 and area under the sparsification error (AUSE ↓), beside the cycle uncertainty, and beside what needs no training: how
 dark a pixel is, and how noisy. On real frames, which have no truth: rank correlation with the signal-to-noise ratio
 (should be negative) and with the disagreement of two models (should be positive); the mean in black pixels and

@@ -49,14 +49,19 @@ class Degradation:
         return cls(
             stops=rng.uniform(0, 3),
             gain=rng.uniform(0, 0.8),
-            shot=float(np.exp(rng.uniform(np.log(1e-5), np.log(1e-3)))),
-            read=float(np.exp(rng.uniform(np.log(3e-5), np.log(1e-3)))),
+            shot=log_uniform(rng, 1e-5, 1e-3),
+            read=log_uniform(rng, 3e-5, 1e-3),
             blur=rng.uniform(0, 0.8),
             chroma_blur=rng.uniform(0, 3),
             black=rng.uniform(0, 40),
             floor=rng.uniform(0, 8),
             quality=int(rng.integers(40, 96)),
         )
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """A number between these two whose logarithm is uniform."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def degrade(image: Tensor, how: Degradation, seed: int) -> Tensor:

@@ -30,7 +30,7 @@ WHOLE_FRAME_PIXELS = 4_000_000
 """Above it a picture goes through the network in strips: memory for whole frames grows with their size."""
 LEGENDS: dict[str, tuple[str, str, str]] = {
     "invention": ("How much is made up", "a quarter or less", "all of it"),
-    "cycle": ("Error expected of going there and back", "13 grey levels or less", "128"),
+    "cycle": ("Expected cycle error", "13 grey levels or less", "128"),
 }
 """By map: what it shows, and the ends of its scale."""
 

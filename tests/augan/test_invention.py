@@ -445,11 +445,16 @@ def test_evaluation_of_a_model_folder(trained, tmp_path):
     text = table(result)
     assert "| night | degraded | invention |" in text
     assert "\nReal frames, by map\n- error: signal to noise " in text
-    assert invention(tmp_path) == []
-    (tmp_path / "out").rename(tmp_path / "invention")
-    (section,) = invention(tmp_path)
+    shutil.copytree(trained / "model", tmp_path / "model")
+    assert invention(tmp_path / "model") == []
+    shutil.copy(tmp_path / "out" / "evaluation.json", tmp_path / "model" / "invention")
+    (section,) = invention(tmp_path / "model")
     assert section.startswith("## Invention map")
     assert text in section
+    assert "gen evaluate-invention --rendered " in section
+    shutil.rmtree(tmp_path / "model" / "normal_to_adverse")
+    with pytest.raises(BadInput, match="other weights"):
+        invention(tmp_path / "model")
     with pytest.raises(BadSetting, match="no invention map"):
         evaluate(InventionEvaluation(rendered=trained / "held", model=str(trained / "old")))
 

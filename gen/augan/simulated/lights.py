@@ -9,7 +9,7 @@ import torch
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from gen.augan.degrade import broad_gaussian, gaussian
+from gen.augan.degrade import broad_gaussian, gaussian, log_uniform
 from gen.augan.simulated.scene import View
 
 STREET_LAMPS = ((1, 0.55, 0.2), (1, 0.6, 0.25), (1, 0.8, 0.5), (0.95, 0.97, 1), (0.8, 0.9, 1))
@@ -40,7 +40,7 @@ def street_lamps(view: View, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         x, y, tint = rng.uniform(-0.9, 0.9), rng.uniform(0.02, 0.45), colour(STREET_LAMPS, rng)
         pool = torch.exp(-(((view.x - x) / 0.35) ** 2 + ((view.y - y - 0.25) / 0.25) ** 2) / 2)
         shed += rng.uniform(0.1, 2) * pool * tint
-        glow = float(np.exp(rng.uniform(np.log(0.02), np.log(0.5))))
+        glow = log_uniform(rng, 0.02, 0.5)
         seen += lamp(view, x, y, rng.uniform(0.003, 0.014), rng.uniform(1, 6), glow, rng) * tint
     return shed, seen
 
@@ -50,7 +50,7 @@ def traffic(view: View, horizon: float, rng: np.random.Generator) -> tuple[Tenso
     shed, seen = torch.zeros(2, 3, *view.y.shape)
     for _ in range(rng.poisson(np.exp(rng.normal(np.log(4), 0.7)))):
         tint = torch.tensor(HEAD_LAMP if rng.random() < 0.4 else REAR_LAMP).view(3, 1, 1)
-        near = float(np.exp(rng.uniform(np.log(0.004), np.log(0.08))))  # half the width of the car
+        near = log_uniform(rng, 0.004, 0.08)  # half the width of the car
         x, y = rng.normal(0, 0.3), horizon + near * rng.uniform(0.2, 0.9)
         size, brightness, glow = near * rng.uniform(0.04, 0.1) + 0.001, rng.uniform(0.3, 4), rng.uniform(0, 0.15)
         for side in (-near, near):
@@ -72,7 +72,7 @@ def windows(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
         across, down = rng.uniform(0.008, 0.05), rng.uniform(0.008, 0.04)  # from one window to the next
         filled, share = rng.uniform(0.4, 0.8), rng.uniform(0.2, 1)
         left, top = rng.uniform(view.x.min().item(), view.x.max().item()), rng.uniform(0, horizon)
-        tint = colour(STREET_LAMPS, rng) * float(np.exp(rng.uniform(np.log(0.05), np.log(1.5))))
+        tint = colour(STREET_LAMPS, rng) * log_uniform(rng, 0.05, 1.5)
         for row, column in np.argwhere(rng.random((rows, columns)) < share):
             inside = rectangle(view, left + column * across, top + row * down, filled * across, filled * down)
             lit = torch.where(inside, tint * rng.uniform(0.5, 1), lit)
@@ -105,7 +105,7 @@ def glare(light: Tensor, view: View, rng: np.random.Generator) -> Tensor:
     veil = broad_gaussian(light, height * rng.uniform(0.05, 0.25))
     light = light + rng.uniform(0, 0.15) * veil
     for _ in range(rng.choice([0, 1, 2, 3], p=[0.4, 0.3, 0.2, 0.1])):
-        strength, length = float(np.exp(rng.uniform(np.log(0.03), np.log(0.5)))), rng.uniform(0.02, 0.25)
+        strength, length = log_uniform(rng, 0.03, 0.5), rng.uniform(0.02, 0.25)
         light = light + strength * smeared((light - 1).clamp(0, 4), rng.uniform(0, np.pi), length)
     return light
 

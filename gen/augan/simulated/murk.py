@@ -13,7 +13,7 @@ from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
 from kornia.filters import guided_blur
 from torch import Tensor
 
-from gen.augan.degrade import broad_gaussian, compress, gaussian, sensor_noise
+from gen.augan.degrade import broad_gaussian, compress, gaussian, log_uniform, sensor_noise
 from gen.augan.simulated.lights import mirrored, traffic
 from gen.augan.simulated.scene import View, look, sky_share
 
@@ -41,11 +41,6 @@ def make_rain(day: Tensor, seed: int) -> Tensor:
     light = through_drops(light, view, rng) if rng.random() < 0.8 else light
     light = behind_wiper(light, view, rng) if rng.random() < 0.1 else light
     return photographed(light, rng)
-
-
-def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """A number whose logarithm is uniform."""
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def veiled(day: Tensor, view: View, horizon: float, visibility: float, rng: np.random.Generator) -> Tensor:

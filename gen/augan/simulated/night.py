@@ -13,7 +13,7 @@ from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
 from kornia.filters import guided_blur
 from torch import Tensor
 
-from gen.augan.degrade import broad_gaussian, compress, crush_blacks, sensor_noise, smooth
+from gen.augan.degrade import broad_gaussian, compress, crush_blacks, log_uniform, sensor_noise, smooth
 from gen.augan.simulated.lights import glare, mirrored, signs, street_lamps, traffic, windows
 from gen.augan.simulated.scene import View, look, sky_share
 
@@ -105,7 +105,7 @@ def exposure(light: Tensor, luma: float) -> float:
 
 def photographed(light: Tensor, rng: np.random.Generator) -> Tensor:
     """Linear light (3, H, W) as a dash-cam keeps it, in [-1, 1]: noise, smoothing, crushed blacks, JPEG."""
-    shot, read = (float(np.exp(rng.uniform(*np.log(ends)))) for ends in ((3e-5, 2e-3), (1e-4, 1.5e-3)))
+    shot, read = log_uniform(rng, 3e-5, 2e-3), log_uniform(rng, 1e-4, 1.5e-3)
     noisy = sensor_noise(light, shot, read, int(rng.integers(2**62))).clamp(0, 1)
     picture = smooth(linear_rgb_to_rgb(noisy), rng.uniform(0, 0.6), rng.uniform(0, 1.5))
     picture = crush_blacks(picture, rng.uniform(0, 25) / 255, rng.uniform(0, 8) / 255)
