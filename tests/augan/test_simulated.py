@@ -14,6 +14,7 @@ from gen import BadInput, BadSetting
 from gen.augan.simulated.commands import SIMULATIONS, SimulateSettings, write_pairs
 from gen.augan.simulated.lights import glare, mirrored, shifted, smeared
 from gen.augan.simulated.murk import (
+    Air,
     air_light,
     along_edges,
     behind_wiper,
@@ -171,10 +172,10 @@ def test_distances_change_where_the_picture_does():
 def test_fog_is_koschmieders_law():
     """In clear air the ground stays; in thick fog, and where the sky was, there is the light of the air alone."""
     day, view = day_frame(), look(96, 160)
-    clear = veiled(day, view, 0.5, 1e9, np.random.default_rng(0))
-    some = veiled(day, view, 0.5, 100, np.random.default_rng(0))
-    thick = veiled(day, view, 0.5, 1e-3, np.random.default_rng(0))
-    air = air_light(view, 0.5, np.random.default_rng(0))
+    clear, some, thick = (
+        veiled(day, view, 0.5, Air(visibility, 0.6, 0.1), np.random.default_rng(0)) for visibility in (1e9, 100, 1e-3)
+    )
+    air = air_light(view, 0.5, 0.6, np.random.default_rng(0))
     torch.testing.assert_close(thick, air, rtol=0, atol=1e-6)
     torch.testing.assert_close(some[:, :20], air[:, :20], rtol=0, atol=1e-3)
     ground = slice(72, None)  # grey or not, as bright

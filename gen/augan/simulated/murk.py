@@ -6,6 +6,8 @@ distance; a dash-cam frame does not tell it, so it is guessed: a flat road betwe
 what is seen, farther where the day itself is hazy, and no end for the sky.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -23,35 +25,47 @@ WALLS = (5.0, 80.0)
 """Metres to the side at which trees, houses and slopes begin, from the least to the most."""
 
 
+class Air(NamedTuple):
+    """What the air does to the light that passes it."""
+
+    visibility: float
+    """Metres at which 5 % of the contrast is left."""
+    level: float
+    """Linear light, 0 to 1, that it has itself."""
+    grey: float
+    """Share of the scene's colour that is missing under a closed sky."""
+
+
 def make_fog(day: Tensor, seed: int) -> Tensor:
     """Clear day frame (3, H, W) in [-1, 1] -> the same place in fog, a function of `seed`."""
     rng = np.random.default_rng((seed, 12))
-    visibility = log_uniform(rng, 40, 800)  # metres, at which 5 % of the contrast is left
     view, horizon = look(day.shape[-2], day.shape[-1]), rng.uniform(0.4, 0.55)
-    light = veiled(day, view, horizon, visibility, rng) + lamps_in_murk(view, horizon, rng)
-    return photographed(light * rng.uniform(0.7, 1.05), rng)
+    air = Air(log_uniform(rng, 40, 800), rng.uniform(0.4, 1), rng.uniform(0, 0.1))
+    light = veiled(day, view, horizon, air, rng) + lamps_in_murk(view, horizon, rng)
+    return photographed(light * rng.uniform(0.8, 1.1), rng)
 
 
 def make_rain(day: Tensor, seed: int) -> Tensor:
     """Clear day frame (3, H, W) in [-1, 1] -> the same place in rain, a function of `seed`."""
     rng = np.random.default_rng((seed, 13))
     view, horizon = look(day.shape[-2], day.shape[-1]), rng.uniform(0.4, 0.55)
-    light = veiled(day, view, horizon, log_uniform(rng, 250, 4000), rng) * rng.uniform(0.2, 0.8)
+    air = Air(log_uniform(rng, 1500, 40000), rng.uniform(0.15, 0.5), rng.uniform(0, 0.1))
+    light = veiled(day, view, horizon, air, rng) * rng.uniform(0.5, 1.15)
     light = light + mirrored(lamps_in_murk(view, horizon, rng), view, horizon, rng)
     light = through_drops(light, view, rng) if rng.random() < 0.8 else light
     light = behind_wiper(light, view, rng) if rng.random() < 0.1 else light
+    light = gaussian(light, light.shape[-2] / 216 * rng.uniform(0, 0.9))  # the film of water on the windscreen
     return photographed(light, rng)
 
 
-def veiled(day: Tensor, view: View, horizon: float, visibility: float, rng: np.random.Generator) -> Tensor:
-    """The frame behind air of this visibility in metres, under a closed sky: linear light (3, H, W)."""
+def veiled(day: Tensor, view: View, horizon: float, air: Air, rng: np.random.Generator) -> Tensor:
+    """The frame behind this air: linear light (3, H, W)."""
     picture = (day + 1) / 2
-    air = air_light(view, horizon, rng)
+    light = air_light(view, horizon, air.level, rng)
     sky = sky_share(picture)[0]
     metres = along_edges(corridor(view, horizon, rng) * hazy(picture, view, horizon, rng), picture)
-    passed = (1 - sky).clamp_min(0) * torch.exp(-3 * metres / visibility)
-    scene = without_colour(rgb_to_linear_rgb(picture), rng.uniform(0, 0.5))
-    return passed * scene + (1 - passed) * air
+    passed = (1 - sky).clamp_min(0) * torch.exp(-3 * metres / air.visibility)
+    return passed * without_colour(rgb_to_linear_rgb(picture), air.grey) + (1 - passed) * light
 
 
 def corridor(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
@@ -88,9 +102,8 @@ def lamps_in_murk(view: View, horizon: float, rng: np.random.Generator) -> Tenso
     return lamps + rng.uniform(0, 0.5) * broad_gaussian(lamps, view.y.shape[0] * rng.uniform(0.02, 0.1))
 
 
-def air_light(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
-    """Light of the fog, (3, H, W), linear: grey, with a slight tint, brighter or darker towards the top."""
-    level = rng.uniform(0.35, 0.75)
+def air_light(view: View, horizon: float, level: float, rng: np.random.Generator) -> Tensor:
+    """Light of the air, (3, H, W), linear: grey, with a slight tint, brighter or darker towards the top."""
     tint = torch.from_numpy(rng.normal(1, 0.03, 3)).float().view(3, 1, 1)
     return (level * tint * (1 + rng.uniform(-0.3, 0.4) * (horizon - view.y))).clamp(0, 1)
 
