@@ -40,6 +40,7 @@ from gen.media.images import (
     encode_uncertainty_raw,
     overlay_uncertainty,
 )
+from gen.media.motion import STEADY, MotionFinder, Steadier
 from gen.media.video import ClipFrame, ClipReader, ClipWriter
 from gen.metrics.flicker import FlickerMeter
 
@@ -90,6 +91,9 @@ class TranslateSettings:
     """Do finished files again."""
     smooth: float = 0.5
     """Clips: seconds over which the network's normalisation is averaged, against flicker; 0: each frame by itself."""
+    steady: float = STEADY
+    """Clips: share of the last frame's change that each frame keeps, moved along with the picture, against flicker;
+    from 0, none, to below 1."""
     batch_size: int | None = None
     """Frames at once; none: 8 on a GPU, 1 on a CPU."""
     device: str | None = None
@@ -210,6 +214,8 @@ def check_settings(settings: TranslateSettings) -> None:
         raise BadSetting(f"quality: {settings.quality} is outside of 1 to 100; 95 is a good value.")
     if not settings.smooth >= 0:
         raise BadSetting(f"smooth: {settings.smooth} is no length of time; seconds, or 0 for each frame by itself.")
+    if not 0 <= settings.steady < 1:
+        raise BadSetting(f"steady: {settings.steady} is no share; from 0 (off) to below 1, such as {STEADY}.")
     for name in ("workers", "batch_size", "tile"):
         value = getattr(settings, name)
         if value is not None and value < 1:
@@ -405,7 +411,19 @@ class Translator:
             self._failed([job], error, bar)
 
     def _translate_clip(self, job: Job, reader: ClipReader, bar: "tqdm[Any]") -> Entry:
-        meter, summary = FlickerMeter(), Summary()
+        finder, meter, summary = MotionFinder(), FlickerMeter(), Summary()
+
+        def observe(steadier: Steadier, frame: ClipFrame, rgb: Pixels, scale: Scale) -> Pixels:
+            """The frame as it is kept, after everything that is measured on it."""
+            motion = finder.update(frame.rgb)
+            kept = steadier.update(motion, rgb)
+            meter.update(motion, kept)
+            summary.add(_statistics(scale, COUNTED_AS[self.map]))
+            return kept
+
+        def write(frame: ClipFrame, kept: Future[Pixels], scale: Scale) -> None:
+            sink.write(frame, kept.result(), scale)
+
         written: deque[Future[None]] = deque()
         with (
             ExitStack() as stack,
@@ -416,15 +434,16 @@ class Translator:
         ):
             sink = ClipSink(stack, job, reader, self.settings, self.mark, self.map)
             ahead = iterate_ahead(decoder, scenes(reader), 2 * self.batch_size)
-            smoother, scene = self._smoother(reader), 0
+            smoother, steadier, scene = self._smoother(reader), Steadier(self.settings.steady), 0
             for batch in batches(ahead, self.batch_size, lambda item: item[0]):
                 if batch[0][0] != scene:  # what was before a cut says nothing of what comes after it
-                    smoother, scene = self._smoother(reader), batch[0][0]
+                    smoother, steadier = self._smoother(reader), Steadier(self.settings.steady)
+                    scene = batch[0][0]
                 frames = [frame for _, frame in batch]
-                for frame, result in zip(frames, self._network([f.rgb for f in frames], smoother), strict=True):
-                    written.append(encoder.submit(sink.write, frame, *result))
-                    written.append(observer.submit(_measure, meter, summary, COUNTED_AS[self.map], frame, *result))
-                while len(written) > 4 * self.batch_size:
+                for frame, (rgb, scale) in zip(frames, self._network([f.rgb for f in frames], smoother), strict=True):
+                    kept = observer.submit(observe, steadier, frame, rgb, scale)
+                    written.append(encoder.submit(write, frame, kept, scale))
+                while len(written) > 2 * self.batch_size:
                     written.popleft().result()
                 frames_bar.update(len(batch))
                 self.watch.tell(Progress(bar.n, int(bar.total), frames_bar.n, reader.expected_frames))
@@ -523,13 +542,6 @@ class ClipSink:
             )
         if self.raw and scale is not None:
             self.raw.write(scale)
-
-
-def _measure(
-    meter: FlickerMeter, summary: Summary, counted_as: str, frame: ClipFrame, rgb: Pixels, scale: Scale
-) -> None:
-    meter.update(frame.rgb, rgb)
-    summary.add(_statistics(scale, counted_as))
 
 
 def reason(job: Job, error: Exception) -> str:

@@ -357,7 +357,8 @@ untouched frame, not even with a score of .05. What was too dark to be seen ther
 gamma's, which only brightens and cannot draw a car."""
 
 FLICKER = """Flicker: grey levels by which {frames} frames of a clip differ from the frame before, moved along the
-optical flow of the source, beyond what the source does."""
+optical flow of the source, beyond what the source does. Models translate the clip as `gen translate` does by default,
+with `--smooth 0.5 --steady 0.5`."""
 
 RENDERED = """## Against the truth, on rendered streets
 
@@ -389,8 +390,8 @@ LIMITS = """## Limits
 - What the weather hides is invented. A translated frame is not evidence, and a detector that was tested only on
   translated frames has not been tested: keep the originals.
 - Other cameras, countries, lenses and weather than those of the training frames shift the result.
-- Each frame is translated by itself; on clips the normalisation's statistics are smoothed over the frames,
-  and some flicker remains.
+- Each frame is translated by itself. On clips, the normalisation's statistics are averaged over half a second, and what
+  is added to a frame is carried on to the next along the optical flow; some flicker remains.
 - Lamps, signs and reflections may become bright patches; sky and road may get texture that was not there.{}"""
 
 NO_MAP_BACK = "\n- There is an uncertainty map in the adverse-to-normal direction only."

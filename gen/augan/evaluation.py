@@ -28,6 +28,7 @@ from gen.augan.sheet import contact_sheet
 from gen.augan.simulated.commands import SIMULATIONS, Weather, simulate_frame
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
+from gen.media.motion import STEADY, MotionFinder, Steadier
 from gen.media.resize import pad_to_multiple, resize, to_float
 from gen.media.video import ClipReader
 from gen.metrics import rivals
@@ -285,16 +286,21 @@ def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, 
 def score_clip(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, tone: Tensor) -> dict[str, Any]:
     """By row, the flicker of the translated clip; and its frames and rate. `tone` is that of the normal domain.
 
+    Models translate it as `gen translate` does by default, averaged and steadied.
+
     Raises `BadInput` for a clip that cannot be read.
     """
     with ClipReader(settings.clip or Path()) as reader:
         memory = math.exp(-1 / float(reader.rate * CLIP_MEMORY))
         resolution = parse_resolution(settings.resolution)
         rows = contestants(pipes, "adverse_to_normal", tone, resolution, memory)
-        meters, count = {name: FlickerMeter() for name in rows}, 0
+        finder, meters, count = MotionFinder(), {name: FlickerMeter() for name in rows}, 0
+        steadiers = {name: Steadier(STEADY if name in pipes else 0) for name in rows}
         for frame in islice(reader, settings.limit):
+            motion = finder.update(frame.rgb)
             for name, row in rows.items():
-                meters[name].update(frame.rgb, row(torch.from_numpy(frame.rgb)[None])[0].numpy())
+                translated = row(torch.from_numpy(frame.rgb)[None])[0].numpy()
+                meters[name].update(motion, steadiers[name].update(motion, translated))
             count += 1
         return {
             "frames": count,

@@ -173,13 +173,14 @@ def test_smoothing_is_on_for_clips_and_can_be_turned_off(tmp_path, model, batch_
               for i, f in enumerate([moving_bars(1)[0]] * 12)]  # fmt: skip
     clip = make_clip(tmp_path / "in.mp4", frames)
     added = {}
-    for seconds in ("0.5", "0"):
-        out = tmp_path / f"out{seconds}.mp4"
-        command = ["translate", str(clip), str(out), "--model", model, "--smooth", seconds]
+    for seconds, share in (("0.5", "0"), ("0", "0"), ("0", "0.5")):
+        out = tmp_path / f"out{seconds}{share}.mp4"
+        command = ["translate", str(clip), str(out), "--model", model, "--smooth", seconds, "--steady", share]
         assert main([*command, "--batch-size", str(batch_size)]) == 0
         report = json.loads(out.with_name(f"{out.stem}.report.json").read_text())["files"][0]
-        added[seconds] = report["flicker"]["added_warp_error"]
-    assert added["0.5"] < added["0"]
+        added[seconds, share] = report["flicker"]["added_warp_error"]
+    assert added["0.5", "0"] < added["0", "0"]
+    assert added["0", "0.5"] < added["0", "0"]
 
 
 def interrupt(tmp_path: Path, model: str, number: signal.Signals) -> tuple[Path, Path, int, str]:
@@ -232,6 +233,7 @@ def test_ctrl_c_writes_the_report_and_leaves_130(tmp_path, model):
         (["--quality", "0"], "quality"),
         (["--workers", "0"], "workers"),
         (["--smooth", "-1"], "smooth"),
+        (["--steady", "1"], "steady"),
         (["--model", "nowhere"], "no model of this name"),
         (["--device", "cuda:9"], "device"),
     ],

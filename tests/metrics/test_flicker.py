@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gen.media.motion import MotionFinder
 from gen.metrics.flicker import FlickerMeter
 
 Image = NDArray[np.uint8]
@@ -24,9 +25,9 @@ def panned(count: int = 4, step: int = 4) -> list[Image]:
 
 
 def measure(source: list[Image], output: list[Image]) -> dict[str, float]:
-    meter = FlickerMeter()
-    for pair in zip(source, output, strict=True):
-        meter.update(*pair)
+    finder, meter = MotionFinder(), FlickerMeter()
+    for before, after in zip(source, output, strict=True):
+        meter.update(finder.update(before), after)
     return meter.result()
 
 
