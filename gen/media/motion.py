@@ -81,8 +81,8 @@ class Steadier:
         if self._past is None or self.share == 0:
             self._past = change
             return output
-        kept = np.float32(self.share) * agreement(motion)[..., None]
-        steady = change + kept * (warp(self._past, motion.flow) - change)
+        kept = self.share * agreement(motion)[..., None]
+        steady = (change + kept * (warp(self._past, motion.flow) - change)).astype(np.float32)
         self._past = steady
         correction = cv2.resize(steady - change, (output.shape[1], output.shape[0]), interpolation=cv2.INTER_LINEAR)
         return np.rint(output + correction).clip(0, 255).astype(np.uint8)
