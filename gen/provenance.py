@@ -26,10 +26,11 @@ def fingerprint(folder: Path, without: str | None = None) -> str:
 
 def portable(settings: Any) -> dict[str, Any]:
     """A dataclass of settings as JSON values; absolute paths become relative to where the command runs."""
-    return {field.name: _value(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
+    return {field.name: portable_value(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
 
 
-def _value(value: Any) -> Any:
+def portable_value(value: Any) -> Any:
+    """An absolute path relative to where the command runs; anything else as it is."""
     if isinstance(value, Path) or (isinstance(value, str) and os.path.isabs(value)):
         return Path(os.path.relpath(value)).as_posix()
     return value

@@ -22,14 +22,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from gen.augan.norm import StatisticsSmoother
-from gen.augan.pipeline import AUGANPipeline, Direction, MapName, Resolution, WhichMap, parse_resolution
+from gen.augan.pipeline import SCALES, AUGANPipeline, Direction, MapName, Resolution, WhichMap, parse_resolution
 from gen.errors import BadInput, BadSetting, GenError
 from gen.media.ahead import batches, iterate_ahead, map_ahead
 from gen.media.files import sweep
 from gen.media.folders import REPORT, Entry, Job, Report, Status, check_not_inputs, earlier_entries, plan_jobs
 from gen.media.images import (
     GREY_LEVELS_SCALE,
-    SHARE_SCALE,
     MapScale,
     Pixels,
     RawMaps,
@@ -45,13 +44,6 @@ from gen.media.video import ClipFrame, ClipReader, ClipWriter
 from gen.metrics.flicker import FlickerMeter
 
 Scale = NDArray[np.float32] | None
-
-SCALES: dict[MapName | None, MapScale] = {
-    "cycle": GREY_LEVELS_SCALE,
-    "invention": SHARE_SCALE,
-    None: GREY_LEVELS_SCALE,
-}
-"""What each map is shown and stored on."""
 
 COUNTED_AS: dict[MapName | None, str] = {"cycle": "uncertainty", "invention": "invented", None: "uncertainty"}
 """What the report calls its mean and 95th percentile."""
@@ -73,7 +65,7 @@ class TranslateSettings:
     direction: Direction = "adverse_to_normal"
     """adverse_to_normal: from the model's weather to clear day; normal_to_adverse: the way back."""
     resolution: str = "auto"
-    """Size the network runs at: auto (as the weights were trained), native, or HEIGHTxWIDTH."""
+    """Size the network runs at: auto (what suits the weights best), native, or HEIGHTxWIDTH."""
     uncertainty: Literal["none", "map", "overlay", "raw"] = "none"
     """Also write where not to believe the picture: a colour map, a tinted picture, or 16-bit values."""
     which_map: WhichMap = "auto"
@@ -185,7 +177,7 @@ def finished_before(job: Job, settings: TranslateSettings, earlier: Mapping[str,
     """Whether all files that the job is to leave are there. Raises `BadSetting` where another model made them."""
     if settings.overwrite or not all(path.exists() for path in outputs_of(job, settings)):
         return False
-    check_same(job, made_with(settings), earlier)
+    check_same(job, made_with(settings, job.kind), earlier)
     return True
 
 
@@ -246,15 +238,16 @@ def _make_folders(folders: Iterable[Path]) -> None:
             raise BadInput(f"{folder}: the output folder cannot be written to; choose another, or change its rights.")
 
 
-def made_with(settings: TranslateSettings) -> str:
-    """What a translation depends on."""
+def made_with(settings: TranslateSettings, kind: str) -> str:
+    """What the translation of a file of this kind depends on."""
     which = "" if settings.which_map == "auto" else f", map {settings.which_map}"
-    return f"{settings.model}, {settings.direction}, resolution {settings.resolution}{which}"
+    calm = f", smooth {settings.smooth:g}, steady {settings.steady:g}" if kind == "clip" else ""
+    return f"{settings.model}, {settings.direction}, resolution {settings.resolution}{which}{calm}"
 
 
 def entry_of(job: Job, status: Status, settings: TranslateSettings, **values: Any) -> Entry:
     """What the report says of the job."""
-    return Entry(str(job.source), str(job.target), job.kind, status, made_with(settings), **values)
+    return Entry(str(job.source), str(job.target), job.kind, status, made_with(settings, job.kind), **values)
 
 
 def device_of(settings: TranslateSettings) -> str:

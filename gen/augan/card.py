@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from gen.augan.evaluation import FILE_NAME, EvaluateSettings
+from gen.augan.evaluation import BACK_SHEET_NAME, FILE_NAME, EvaluateSettings
 from gen.augan.evaluation import RENDERED_SHEET_NAME as SHEET
 from gen.augan.invention import FOLDER
 from gen.augan.invention_evaluation import InventionEvaluation
@@ -73,7 +73,7 @@ def write_card(model_dir: Path) -> Path:
             trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
             numbers(evaluation, command, weathers),
             *([rendered(evaluation)] if "rendered" in evaluation else []),
-            *([f"![Rendered frames and their translations]({SHEET})"] if (model_dir / SHEET).is_file() else []),
+            *sheets(model_dir),
             uncertainty(evaluation.get("uncertainty")),
             *invention(model_dir),
             LIMITS.format(NO_MAP_BACK if evaluation.get("uncertainty") else ""),
@@ -149,13 +149,22 @@ def how_trained(training: Record) -> str:
         *((f"MACs: {part}", f"{count:,}") for part, count in _parts(training["macs"])),
     ]
     settings = table(("setting", "value"), [(key, f"`{value}`") for key, value in training["settings"].items()])
-    start = training["settings"].get("start_from")
-    only = (
-        [f"This run alone. It began with the weights of `{start}`, whose training is not counted here."]
-        if start
-        else []
-    )
-    return "\n\n".join(("## Training run", *only, table(("", ""), facts), "### Settings", settings))
+    before, start = training.get("history", []), training["settings"].get("start_from")
+    only: list[str] = []
+    if before:
+        only = ["The last run alone. The runs before it stand below its settings."]
+    elif start:
+        only = [f"This run alone. It began with the weights of `{start}`, whose training is not counted here."]
+    earlier = ["### Runs before", "\n".join(run_before(run, training["settings"]) for run in before)] if before else []
+    return "\n\n".join(("## Training run", *only, table(("", ""), facts), "### Settings", settings, *earlier))
+
+
+def run_before(run: Record, last: Record) -> str:
+    """One line of an earlier run: how long it was, and the settings in which it differs from the last run."""
+    core = f" ({run['core_seconds'] / 60:.0f} core-minutes)" if run.get("core_seconds") else ""
+    differing = [f"{name}={value}" for name, value in run["settings"].items() if value != last.get(name)]
+    other = f"; other settings than the last run's: `{' '.join(differing)}`" if differing else ""
+    return f"- {run['images_shown']:,} images{core}{other}"
 
 
 def numbers(evaluation: Record, command: str, weathers: Sequence[str]) -> str:
@@ -229,6 +238,15 @@ def _used(spaces: Record, model: str) -> str:
         f"{space['title']} by {', '.join((name == 'model' and model) or name for name in space['used_by'])}"
         for space in spaces.values()
     )
+
+
+def sheets(model_dir: Path) -> list[str]:
+    """The contact sheets that lie beside the card."""
+    shown = {
+        SHEET: "Rendered frames and their translations",
+        BACK_SHEET_NAME: "Photographs of clear days and their translations",
+    }
+    return [f"![{what}]({name})" for name, what in shown.items() if (model_dir / name).is_file()]
 
 
 def rendered(evaluation: Record) -> str:

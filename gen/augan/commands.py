@@ -137,10 +137,11 @@ class ExportArguments:
     half: bool = False
     """Store float16 alone, a third of the size; it is loaded as float32 unless told otherwise."""
     height: int | None = None
-    """Rows that the pipeline runs at by default; none: as trained."""
+    """Rows that the pipeline runs at by default; none: as the model that the run began from, or as trained."""
     weather: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """What the adverse frames showed, for example --weather night --weather "rainy night". The page and --help say it,
-    and --model auto chooses by it; none: nobody knows, and auto never chooses this model."""
+    and --model auto chooses by it; none: as the model that the run began from says. Where nobody says, auto never
+    chooses this model."""
 
 
 def export(arguments: Sequence[str]) -> int:

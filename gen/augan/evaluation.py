@@ -42,6 +42,7 @@ from gen.provenance import fingerprint, machine, portable, versions
 FILE_NAME = "evaluation.json"
 SHEET_NAME = "sheet.jpg"
 RENDERED_SHEET_NAME = "rendered.jpg"
+BACK_SHEET_NAME = "back.jpg"
 SHEET_FRAMES = 24
 CLIP_MEMORY = 0.5
 """Seconds over which a clip's normalisation is averaged, as `gen translate` does by default."""
@@ -74,6 +75,8 @@ class EvaluateSettings:
     """Other real normal frames, for instance the training ones: their distance is the floor."""
     rendered: Path | None = None
     """Folder of `gen render-street` frames that were not trained on: scores against the true clear day."""
+    shown: Path | None = None
+    """Folder of clear-day frames that may be published: a contact sheet of the way back."""
     clip: Path | None = None
     """Clip of adverse weather: how much flicker a translation adds."""
     detector: Path | None = None
@@ -147,6 +150,9 @@ def measure(settings: EvaluateSettings, model: Path, device: torch.device, out: 
     clip = score_clip(pipes, settings, there.tone) if settings.clip else {}
     if settings.out is not None and there.translates:
         save_sheet(out / SHEET_NAME, settings.adverse, there.contestants, pipes["model"], there.resolution)
+    if settings.shown is not None and back.translates:
+        rows = {name: row for name, row in back.contestants.items() if name not in TRIVIAL}
+        save_sheet(out / BACK_SHEET_NAME, settings.shown, rows, pipes["model"], back.resolution, "normal_to_adverse")
     there.run(adverse)
     back.run(normal)
     result: dict[str, Any] = {"spaces": spaces(judges, folders)}
@@ -239,15 +245,20 @@ def simulations(pipe: AUGANPipeline) -> dict[str, Translate]:
 
 
 def save_sheet(
-    path: Path, frames: Path, rows: dict[str, Translate], pipe: AUGANPipeline, resolution: Resolution
+    path: Path,
+    frames: Path,
+    rows: dict[str, Translate],
+    pipe: AUGANPipeline,
+    resolution: Resolution,
+    direction: Direction = "adverse_to_normal",
 ) -> None:
-    """A contact sheet of some frames of a folder by all of `rows`, the model (`pipe`) last, with its map."""
+    """A contact sheet of some frames of a folder by all of `rows`, the model (`pipe`) last, with its default map."""
 
     def model(frame: Tensor) -> tuple[Tensor, Tensor | None]:
-        return pipe.translate_frames(frame, "adverse_to_normal", resolution=resolution)
+        return pipe.translate_frames(frame, direction, resolution=resolution, which_map="auto")
 
     others = {name: row for name, row in rows.items() if name != "model"}
-    sheet = contact_sheet(list_images(frames, SHEET_FRAMES), others, model)
+    sheet = contact_sheet(list_images(frames, SHEET_FRAMES), others, model, pipe.shown_map(direction))
     with write_atomically(path) as partial:
         sheet.save(partial, quality=90)
 

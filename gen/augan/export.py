@@ -1,6 +1,7 @@
 """From a training run to a model folder."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 
 from gen.augan.cost import count_parameters, training_macs, translation_macs
+from gen.augan.invention import FOLDER as INVENTION
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.training import LITE, AUGANSettings, GeneratorPair, uses_frozen_network
@@ -27,7 +29,9 @@ def export_model(
     """Write the averaged weights of the run's last checkpoint and `training.json`, the record for the card.
 
     In float32, and in float16 as `variant="fp16"`; with `half`, in float16 alone. The reconstruction decoders, which
-    only training needs, are left out. `weathers`: what the adverse frames showed, for example ["night", "rainy night"].
+    only training needs, are left out. `weathers`: what the adverse frames showed, for example ["night", "rainy
+    night"]; none, and no `auto_height`: as the model says from which the run began. An invention map that lies in `out`
+    goes, because it was taught for other weights.
     Raises `BadInput` where `run` has no checkpoint.
     """
     checkpoint = latest_checkpoint(run / "checkpoints")
@@ -41,9 +45,15 @@ def export_model(
     averaged.copy_to(pair.parameters())
     generators = [for_inference(g) for g in (pair.a2b, pair.b2a)]
     height, width = state["data"]["adverse"]["cached_size"]
+    start = state["extra"].get("inherited", {})
     pipeline = AUGANPipeline(
-        *generators, trained_height=height, trained_width=width, auto_height=auto_height, weathers=list(weathers)
+        *generators,
+        trained_height=height,
+        trained_width=width,
+        auto_height=auto_height or start.get("auto_height"),
+        weathers=list(weathers) or start.get("weathers"),
     )
+    shutil.rmtree(out / INVENTION, ignore_errors=True)
     if not half:
         pipeline.save_pretrained(out, max_shard_size=SHARD)
     for generator in generators:
@@ -74,6 +84,7 @@ def record(state: dict[str, Any], settings: AUGANSettings, generators: list[AUGA
         "seconds": round(state["seconds"]),
         "core_seconds": round(state.get("core_seconds", 0)) or None,
         "feature_networks": state["extra"].get("feature_networks", [LITE] if uses_frozen_network(settings) else []),
+        "history": state["extra"].get("inherited", {}).get("history", []),
         "hardware": state["hardware"],
         "data": state["data"],
         "parameters": {n: count_parameters(g) for n, g in zip(names, generators, strict=True)},

@@ -19,7 +19,7 @@ from gen import weights
 from gen.augan.degrade import degrade_at_random
 from gen.augan.invention import FOLDER, MULTIPLE, Invention, InventionMap
 from gen.augan.invention_losses import absolute_error, laplace_nll, share_loss, shares_in_batch
-from gen.augan.pipeline import AUGANPipeline, MapName
+from gen.augan.pipeline import AUGANPipeline
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.images import GREY_LEVELS_SCALE, SHARE_SCALE, MapScale, colour_uncertainty
@@ -238,7 +238,7 @@ def export_invention(run: Path, model: str, default: bool = False) -> Path:
     averaged.copy_to(network.parameters())
     network.save_pretrained(folder / FOLDER)
     (folder / FOLDER / "training.json").write_text(json.dumps(_record(state), indent=2) + "\n")
-    _name_in_index(folder / "model_index.json", "invention" if default else "cycle")
+    _name_in_index(folder / "model_index.json", default)
     return folder
 
 
@@ -251,9 +251,10 @@ def _record(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _name_in_index(index: Path, default_map: MapName) -> None:
+def _name_in_index(index: Path, default: bool) -> None:
     """Tell the pipeline of its new part. (Saving the whole pipeline would write the translator's weights anew.)"""
-    entries = json.loads(index.read_text())
-    entries |= {FOLDER: [InventionMap.__module__, InventionMap.__name__], "default_map": default_map}
+    entries = json.loads(index.read_text()) | {FOLDER: [InventionMap.__module__, InventionMap.__name__]}
+    if default:
+        entries["default_map"] = "invention"
     with write_atomically(index) as partial:
         partial.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n")

@@ -25,7 +25,7 @@ from gen.augan.norm import StatisticsSmoother
 from gen.augan.tiling import translate_in_strips
 from gen.augan.weathers import Direction, check_weathers
 from gen.errors import BadInput, BadSetting
-from gen.media.images import decode_still, from_pil
+from gen.media.images import GREY_LEVELS_SCALE, SHARE_SCALE, MapScale, decode_still, from_pil
 from gen.media.resize import pad_to_multiple, resize, to_float, to_uint8, transfer_change
 
 Resolution = tuple[int, int] | Literal["auto"] | None
@@ -34,6 +34,12 @@ Picture = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
 
 MapName = Literal["cycle", "invention"]
 WhichMap = Literal["auto", "cycle", "invention"]
+SCALES: dict[MapName | None, MapScale] = {
+    "cycle": GREY_LEVELS_SCALE,
+    "invention": SHARE_SCALE,
+    None: GREY_LEVELS_SCALE,
+}
+"""What each map is shown and stored on."""
 
 
 @dataclass

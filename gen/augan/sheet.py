@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from gen.augan.pipeline import SCALES, MapName
 from gen.media.images import colour_uncertainty
 from gen.metrics.distances import read_batches
 
@@ -21,17 +22,19 @@ def contact_sheet(
     paths: Sequence[Path],
     rivals: Mapping[str, Callable[[Tensor], Tensor]],
     model: Callable[[Tensor], tuple[Tensor, Tensor | None]],
+    shown: MapName | None,
 ) -> Image.Image:
     """One row a frame: source, its translation by each rival and by the model, and the model's map where it has one.
 
-    Every function takes frames (1, H, W, 3) uint8; the map is in grey levels (1, H, W).
+    Every function takes frames (1, H, W, 3) uint8; the map (1, H, W) is the one that `shown` names.
     """
     rows: list[dict[str, Image.Image]] = []
     for frame in read_batches(paths, 1):
         pictures = {"source": frame} | {name: rival(frame) for name, rival in rivals.items()}
         pictures["model"], scale = model(frame)
         if scale is not None:
-            pictures["map"] = torch.from_numpy(colour_uncertainty(scale[0].numpy().astype(np.float32)))[None]
+            coloured = colour_uncertainty(scale[0].numpy().astype(np.float32), SCALES[shown])
+            pictures[f"{shown} map"] = torch.from_numpy(coloured)[None]
         rows.append({name: reduced(picture) for name, picture in pictures.items()})
     return grid(rows)
 

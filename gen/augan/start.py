@@ -1,6 +1,7 @@
 """What a run begins with: the networks of another run, or the generators of a model folder or of shipped weights."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ import torch
 from gen import weights
 from gen.augan.networks import AUGANGenerator
 from gen.errors import BadInput, BadSetting
+from gen.provenance import portable_value
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.projected import STRIDE
 
 SIZES = ("load_height", "crop")
 """Settings that a model's training is a good default for, beside those that shape its networks."""
+
+COUNTED = ("images_shown", "seconds", "core_seconds")
+"""What is kept of how long a run was."""
 
 A2B, B2A = "adverse_to_normal", "normal_to_adverse"
 
@@ -63,6 +68,33 @@ def looked_through(start: Path) -> list[str]:
         return load_checkpoint(checkpoint)["extra"].get("feature_networks", []) if checkpoint else []
     record = Path(find_model(start)) / "training.json"
     return json.loads(record.read_text()).get("feature_networks", []) if record.is_file() else []
+
+
+def inherited(start: Path) -> dict[str, Any]:
+    """What a run hands on from where it starts: `history`, and what a model says of itself (`weathers`, `auto_height`).
+
+    `history`: every run before, the first one first, with its settings, images_shown, seconds and core_seconds.
+    """
+    if is_run(start):
+        checkpoint = latest_checkpoint(start / "checkpoints")
+        state = load_checkpoint(checkpoint) if checkpoint else {}
+        before = state.get("extra", {}).get("inherited", {})
+        return before | {"history": [*before.get("history", []), summary(state)]}
+    folder = Path(find_model(start))
+    said = {name: _json(folder / "model_index.json").get(name) for name in ("weathers", "auto_height")}
+    record = _json(folder / "training.json")
+    return said | {"history": [*record.get("history", []), *([summary(record)] if record else [])]}
+
+
+def summary(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a run, from its checkpoint or from the record of its model."""
+    hidden = ("adverse", "normal", "out")
+    settings = {name: portable_value(value) for name, value in record["settings"].items() if name not in hidden}
+    return {"settings": settings, **{name: record.get(name) for name in COUNTED}}
+
+
+def _json(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> None:

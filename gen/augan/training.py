@@ -21,7 +21,7 @@ from gen.augan.networks import (
     Upsampling,
     multiple_of,
 )
-from gen.augan.start import is_run, load_generators, looked_through
+from gen.augan.start import inherited, is_run, load_generators, looked_through
 from gen.errors import BadSetting
 from gen.media.images import colour_uncertainty
 from gen.media.resize import to_float, to_uint8
@@ -378,12 +378,14 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         self.setup({"generators": self.pair, **judges}, averaged="generators")
         self.warm_up = s.warm_up or 0
         self.feature_networks = {LITE} if uses_frozen_network(s) or s.pretrained else set[str]()
+        self.inherited = dict[str, Any]()
         if s.start_from is not None and self.checkpoint is None:  # a run that goes on needs its start no more
             self._begin_with(s.start_from)
 
     def _begin_with(self, start: Path) -> None:
         """A run's networks, or a model's generators; then the warm-up is on unless the settings say otherwise."""
         self.feature_networks |= set(looked_through(start))
+        self.inherited = inherited(start)
         if is_run(start):
             self.begin_with(start)
             return
@@ -618,12 +620,14 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             "memories": {name: memory.levels for name, memory in self.memories.items()},
             "warm_up": self.warm_up,
             "feature_networks": sorted(self.feature_networks),
+            "inherited": self.inherited,
         }
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Fill the image pools and memories; an older checkpoint knows no warm-up and no memories."""
         self.warm_up = state.get("warm_up", 0)
         self.feature_networks |= set(state.get("feature_networks", ()))
+        self.inherited = state.get("inherited", {})
         for name, levels in state.get("memories", {}).items():
             self.memories[name].levels = list(levels)
         for pool, images in zip(self.pools, state["pools"], strict=True):

@@ -56,7 +56,7 @@ class MapScale(NamedTuple):
 GREY_LEVELS_SCALE = MapScale(floor=12.75, full=127.5, raw_units=256)
 """Of the cycle uncertainty b, in grey levels: from the least that it can say to half of the range."""
 
-SHARE_SCALE = MapScale(floor=0.25, full=1.0, raw_units=65535)
+SHARE_SCALE = MapScale(floor=0.0, full=1.0, raw_units=65535)
 """Of the share invented, 0..1."""
 
 

@@ -38,7 +38,7 @@ class FolderTab:
                     direction = direction_radio(model)
                     follow(model, direction)
                     uncertainty = gr.Radio(
-                        ["none", "map", "overlay", "raw"], value="none", label="Also write the uncertainty as"
+                        ["none", "map", "overlay", "raw"], value="none", label="Also write the model's map as"
                     )
                     button = gr.Button("Translate all", variant="primary")
             panel = JobPanel(service, "folder")

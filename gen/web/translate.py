@@ -5,8 +5,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from gen.augan.batch import SCALES
-from gen.augan.pipeline import MapName
+from gen.augan.pipeline import SCALES, MapName
 from gen.augan.weathers import DIRECTIONS, translators
 from gen.errors import BadInput, BadSetting
 from gen.media.images import (
@@ -18,6 +17,7 @@ from gen.media.images import (
     encode_uncertainty_raw,
     overlay_uncertainty,
 )
+from gen.media.video import ClipReader
 from gen.web.choices import direction_radio, follow, model_dropdown
 from gen.web.jobs import Job
 from gen.web.limits import check_clip, check_still, plain
@@ -29,7 +29,7 @@ RESOLUTIONS = [("Fast", "fast"), ("720p", "720p"), ("Native", "native")]
 WHOLE_FRAME_PIXELS = 4_000_000
 """Above it a picture goes through the network in strips: memory for whole frames grows with their size."""
 LEGENDS: dict[str, tuple[str, str, str]] = {
-    "invention": ("How much is made up", "a quarter or less", "all of it"),
+    "invention": ("How much is made up", "nothing", "all of it"),
     "cycle": ("Expected cycle error", "13 grey levels or less", "128"),
 }
 """By map: what it shows, and the ends of its scale."""
@@ -42,6 +42,17 @@ def network_size(name: str, height: int, width: int) -> tuple[int, int] | Litera
     if name == "720p" and height > 720:
         return 720, round(width * 720 / height)
     return "auto" if name == "fast" else None
+
+
+def clip_size(name: str, clip: Path) -> dict[str, Any]:
+    """Fast, 720p or native -> the settings of `gen translate` for this clip."""
+    with ClipReader(clip) as reader:
+        height, width = reader.height, reader.width
+    size = network_size(name, height, width)
+    if isinstance(size, tuple):
+        return {"resolution": f"{size[0]}x{size[1]}"}
+    strips = {"tile": 256} if size is None and height * width > WHOLE_FRAME_PIXELS else {}
+    return {"resolution": size or "native", **strips}
 
 
 Made = tuple[str, str, MapName]
@@ -168,19 +179,20 @@ class TranslateTab:
             result = gr.Video(label="Translated", interactive=False)
         button = gr.Button("Translate the clip", variant="primary")
         panel = JobPanel(self.service, "clip")
-        inputs = [clip, self.direction, self.model]
+        inputs = [clip, self.direction, self.model, self.resolution]
         button.click(self.start_clip, inputs, [panel.number], api_name="start_clip")
         _samples(sorted(str(p) for p in SAMPLES.rglob("*.mp4")), clip, "Sample")
         panel.connect(demo, [result], self._show_clip)
 
     @plainly
-    def start_clip(self, clip: str, direction: str, model: str) -> str:
+    def start_clip(self, clip: str, direction: str, model: str, resolution: str = "fast") -> str:
         """Begin to translate a clip; follow it with /job.
 
         Args:
             clip: an MP4, MOV or MKV file; its sound is kept
             direction: adverse_to_normal (to clear day) or normal_to_adverse (from clear day to the model's weather)
             model: name of a model in weights/
+            resolution: fast, 720p or native: what the network sees
 
         Returns:
             the number of the job
@@ -194,7 +206,12 @@ class TranslateTab:
         folder.mkdir()
         target = folder / plain(source.name)
         target.write_bytes(source.read_bytes())
-        settings = {"direction": direction, "model": model, "device": self.service.device()}
+        settings = {
+            "direction": direction,
+            "model": model,
+            "device": self.service.device(),
+            **clip_size(resolution, source),
+        }
         self.service.jobs.submit("translate", ident, {"source": str(target), "settings": settings})
         return ident
 

@@ -25,7 +25,7 @@ NIGHT = Path("samples/adverse/night/000010.jpg")
 
 ENDPOINTS = {
     "/translate": ["picture", "direction", "model", "resolution", "opacity"],
-    "/start_clip": ["clip", "direction", "model"],
+    "/start_clip": ["clip", "direction", "model", "resolution"],
     "/start_folder": ["files", "direction", "model", "uncertainty", "server_folder"],
     "/render_level": ["scene", "seed"],
     "/contact_sheet": ["seed"],

@@ -1,0 +1,24 @@
+"""What the page's Translate tab asks of the engine."""
+
+import numpy as np
+import pytest
+
+from gen.web import translate
+from gen.web.translate import clip_size
+from tests.media.test_video import make_clip
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "wanted"),
+    [
+        ("fast", (64, 96), {"resolution": "auto"}),
+        ("720p", (64, 96), {"resolution": "native"}),
+        ("720p", (1080, 1440), {"resolution": "720x960"}),
+        ("native", (64, 96), {"resolution": "native"}),
+        ("native", (1080, 1440), {"resolution": "native", "tile": 256}),
+    ],
+)
+def test_a_clip_is_worked_at_the_size_that_was_chosen(tmp_path, monkeypatch, name, size, wanted):
+    monkeypatch.setattr(translate, "WHOLE_FRAME_PIXELS", 1_000_000)
+    clip = make_clip(tmp_path / "clip.mp4", [np.zeros((*size, 3), np.uint8)] * 2)
+    assert clip_size(name, clip) == wanted
