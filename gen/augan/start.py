@@ -90,7 +90,7 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of a run, from its checkpoint or from the record of its model."""
     hidden = ("adverse", "normal", "out")
     settings = {name: portable_value(value) for name, value in record["settings"].items() if name not in hidden}
-    return {"settings": settings, **{name: record.get(name) for name in COUNTED}}
+    return {"settings": settings, **{name: record.get(name) or 0 for name in COUNTED}}
 
 
 def _json(file: Path) -> dict[str, Any]:

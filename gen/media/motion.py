@@ -1,9 +1,11 @@
 """Motion between the frames of a clip, and a filter that keeps what is added to them steady along it."""
 
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
@@ -28,16 +30,30 @@ class Motion(NamedTuple):
     """(h, w): where the flow can be trusted; nowhere for a first frame and behind a cut."""
 
 
+FlowMethod = Callable[[MatLike, MatLike], Floats]
+"""Two grey pictures (h, w) -> where each pixel of the first lies in the second, relative to it: (h, w, 2) pixels."""
+
+
+def dense_inverse_search(first: MatLike, second: MatLike) -> Floats:
+    """Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016."""
+    method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return cast(Floats, method.calc(first, second, cast(Floats, None)))
+
+
+def farneback(first: MatLike, second: MatLike) -> Floats:
+    """Farnebäck, "Two-Frame Motion Estimation Based on Polynomial Expansion", SCIA 2003."""
+    return cast(Floats, cv2.calcOpticalFlowFarneback(first, second, cast(Floats, None), 0.5, 4, 15, 3, 5, 1.2, 0))
+
+
 class MotionFinder:
     """Feed it the frames of one clip in order; it holds one of them.
 
     Frames are reduced to at most `width` pixels across (area average), where the flow is cheap.
     """
 
-    def __init__(self, width: int = 320) -> None:
-        self.width = width
+    def __init__(self, width: int = 320, flow: FlowMethod = dense_inverse_search) -> None:
+        self.width, self.flow = width, flow
         self._past: Image | None = None
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
     def update(self, frame: Image) -> Motion:
         """The next frame, uint8 (H, W, 3), RGB. `ValueError` if the size changes."""
@@ -48,9 +64,7 @@ class MotionFinder:
         if past.shape != now.shape:
             raise ValueError(f"a clip has one frame size: {now.shape} after {past.shape}")
         before, after = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (past, now))
-        no_start = cast(Floats, None)
-        backward = cast(Floats, self._flow.calc(after, before, no_start))
-        forward = cast(Floats, self._flow.calc(before, after, no_start))
+        backward, forward = self.flow(after, before), self.flow(before, after)
         return Motion(now, past, backward, visible(backward, forward))
 
     def _size(self, frame: Image) -> tuple[int, int]:

@@ -14,10 +14,12 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch.utils.flop_counter import FlopCounterMode
 
+import gen.cli
 from gen import AUGANPipeline, BadInput, BadSetting
 from gen.augan.batch import TranslateSettings, translate
 from gen.augan.card import invention
 from gen.augan.invention import InventionMap, local_deviation, stops
+from gen.augan.invention_calibration import calibrate
 from gen.augan.invention_evaluation import (
     InventionEvaluation,
     Ranking,
@@ -497,3 +499,39 @@ def test_the_map_is_read_in_the_boxes_of_a_real_detector(trained, shared_data, t
     assert f"Boxes in real frames, by map\n- error: invented {objects['invented']}, " in table(result)
     with pytest.raises(BadSetting, match="give --real"):
         evaluate(InventionEvaluation(rendered=trained / "held", model=str(trained / "model"), detector=detector))
+
+
+def test_calibration_finds_the_line_that_was_bent(trained, tmp_path):
+    """A map whose outputs were scaled and shifted says again what it said, and where it was right it stays."""
+    straight = AUGANPipeline.from_pretrained(trained / "model")
+    calibrate(straight, trained / "held", spared=1.0)
+    bent = AUGANPipeline.from_pretrained(trained / "model")
+    with torch.no_grad():
+        for parameter in (bent.invention.leave.weight, bent.invention.leave.bias):
+            parameter *= 0.5
+        bent.invention.leave.bias += 1.5
+    calibrate(bent, trained / "held", spared=1.0)
+    again = calibrate(bent, trained / "held", spared=1.0)
+    for line in again.values():
+        assert line.scale == pytest.approx(1, abs=0.02)
+        assert line.shift == pytest.approx(0, abs=0.05)
+    frames, _ = held_out(trained)
+    one, other = (pipe(frames[0], output_type="np") for pipe in (straight, bent))
+    np.testing.assert_allclose(one.invented[0], other.invented[0], atol=0.02)
+    np.testing.assert_allclose(one.expected_error[0], other.expected_error[0], rtol=0.05)
+
+
+def test_export_calibrates_and_says_so(trained, tmp_path):
+    shutil.copytree(trained / "old", tmp_path / "model")
+    command = ["export-invention", str(trained / "run"), str(tmp_path / "model"), "--default"]
+    assert gen.cli.main([*command, "--calibrate", str(trained / "held")]) == 0
+    record = json.loads((tmp_path / "model" / "invention" / "training.json").read_text())
+    assert set(record["calibration"]) == {"rendered", "error", "share"}
+    assert record["calibration"]["share"]["scale"] > 0
+    model = AUGANPipeline.from_pretrained(tmp_path / "model")
+    measured = evaluate(InventionEvaluation(rendered=trained / "held", model=str(tmp_path / "model"), out=tmp_path))
+    table = measured["rendered"]["night"]["as rendered"]["share"]["reliability"]
+    assert abs(np.mean([row["predicted"] - row["actual"] for row in table])) < 0.05
+    assert model.shown_map("adverse_to_normal") == "invention"
+    assert gen.cli.main(command[:3]) == 0  # without --default, what was the default stays
+    assert AUGANPipeline.from_pretrained(tmp_path / "model").shown_map("adverse_to_normal") == "invention"

@@ -17,6 +17,7 @@ import gen.cli
 from gen import AUGANPipeline, BadSetting
 from gen.augan.commands import PRESETS, choose_settings
 from gen.augan.export import export_model
+from gen.augan.invention import InventionMap
 from gen.augan.networks import AUGANGenerator
 from gen.augan.start import network_settings
 from gen.augan.training import WARM_UP, AUGANSettings, AUGANTrainer
@@ -253,3 +254,38 @@ def test_a_crop_taken_from_a_model_suits_every_judge(two_domains, tmp_path, mode
     settings = fine_tuning(two_domains, tmp_path / "run", model, adversary="projected")
     assert settings.crop == (64, 96)
     AUGANTrainer(settings).step([[0]])
+
+
+def test_an_export_keeps_what_the_model_said_and_how_it_came_to_be(two_domains, tmp_path, model):
+    """Fine-tuned twice: words and size come from the first model, the history lists every run before."""
+    index = json.loads((model / "model_index.json").read_text()) | {"weathers": ["night", "fog"], "auto_height": 96}
+    (model / "model_index.json").write_text(json.dumps(index))
+    record = json.loads((model / "training.json").read_text()) | {"images_shown": 4}
+    (model / "training.json").write_text(json.dumps(record))
+    first = fine_tuning(two_domains, tmp_path / "one", model, images=2)
+    AUGANTrainer(first).fit()
+    AUGANTrainer(replace(first, start_from=tmp_path / "one", out=tmp_path / "two")).fit()
+    for run, images in (("one", [4]), ("two", [4, 2])):
+        export_model(tmp_path / run, tmp_path / f"{run}-model")
+        config = AUGANPipeline.from_pretrained(tmp_path / f"{run}-model").config
+        assert (config["weathers"], config["auto_height"]) == (["night", "fog"], 96)
+        record = json.loads((tmp_path / f"{run}-model" / "training.json").read_text())
+        assert [before["images_shown"] for before in record["history"]] == images
+        assert f'"{tmp_path}' not in json.dumps(record["history"])  # no absolute path, which another machine lacks
+    export_model(tmp_path / "two", tmp_path / "said", auto_height=64, weathers=["rain"])
+    config = AUGANPipeline.from_pretrained(tmp_path / "said").config
+    assert (config["weathers"], config["auto_height"]) == (["rain"], 64)
+
+
+def test_an_export_drops_a_map_that_other_weights_had(two_domains, tmp_path, model):
+    run = tmp_path / "run"
+    AUGANTrainer(fine_tuning(two_domains, run, model, images=2)).fit()
+    pipe = AUGANPipeline.from_pretrained(model)
+    both = (pipe.adverse_to_normal, pipe.normal_to_adverse)
+    AUGANPipeline(*both, invention=InventionMap(height=64), default_map="invention").save_pretrained(tmp_path / "mine")
+    assert AUGANPipeline.from_pretrained(tmp_path / "mine").invention is not None
+    export_model(run, tmp_path / "mine")
+    mine = AUGANPipeline.from_pretrained(tmp_path / "mine")
+    assert mine.invention is None
+    assert mine.shown_map("adverse_to_normal") == "cycle"
+    assert not (tmp_path / "mine" / "invention").exists()

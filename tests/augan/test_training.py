@@ -70,7 +70,7 @@ def assert_same_gradients(a: dict, b: dict) -> None:
 def test_presets_are_valid_and_bdd_is_the_published_size():
     folders = {"adverse": "a", "normal": "b", "out": "c"}
     presets = {p.stem: make_settings(AUGANSettings, read_preset(p), folders) for p in PRESETS.glob("*.yaml")}
-    assert presets.keys() == {"bdd", "alderley", "fast", "small", "tiny"}
+    assert presets.keys() == {"bdd", "alderley", "pairs", "fast", "small", "tiny"}
     for name in ("bdd", "alderley"):
         with torch.device("meta"):
             pair = GeneratorPair(presets[name])
