@@ -37,6 +37,27 @@ def test_the_shipped_model_brightens_a_night_and_knows_where_lamps_are(shared_da
     assert night.mean() < 0.6 * pipe_input(days[0]).mean()
 
 
+@pytest.mark.parametrize("name", ["augan-night2day", "augan-fog2clear"])
+def test_the_shipped_maps_say_that_what_cannot_be_seen_is_made_up(shared_data, name):
+    """On real frames: half of each is blacked out (night) or whited out (fog)."""
+    pipe = AUGANPipeline.from_pretrained(name)
+    folder = {"augan-night2day": "driving/val/night", "augan-fog2clear": "motorway/fog"}[name]
+    frames = [pipe_input(path) for path in sorted((shared_data / folder).glob("*.jpg"))[::60]]
+    for frame in frames:
+        frame[:, : frame.shape[1] // 2] = 0 if name == "augan-night2day" else 200
+    shares = [np.split(share, 2, axis=1) for share in pipe(frames, output_type="np").invented]
+    hidden, seen = (np.mean([half[side].mean() for half in shares]) for side in (0, 1))
+    assert hidden > seen + 0.1
+
+
+def test_the_shipped_fog_weights_clear_the_air(shared_data):
+    pipe = AUGANPipeline.from_pretrained("augan-fog2clear")
+    frames = sorted((shared_data / "motorway" / "fog").glob("*.jpg"))[::40]
+    for frame, image in zip(frames, pipe(frames, output_type="np").images, strict=True):
+        assert image.std() > pipe_input(frame).std()  # more contrast
+        assert image[: len(image) // 4].mean() < pipe_input(frame)[: len(image) // 4].mean() + 5  # no brighter sky
+
+
 def pipe_input(path) -> np.ndarray:
     from gen.media.images import decode_still
 

@@ -70,7 +70,7 @@ def write_card(model_dir: Path) -> Path:
             )
         sections = [
             head(model_dir.name, weathers, training, evaluation),
-            usage(model_dir.name),
+            usage(model_dir.name, _read(model_dir / "model_index.json")),
             trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
             numbers(evaluation, command, weathers),
             *([rendered(evaluation)] if "rendered" in evaluation else []),
@@ -110,15 +110,16 @@ AU-GAN (Kwak et al., "Adverse Weather Image Translation with Asymmetric and Unce
 frames taken in adverse conditions and in clear daylight.{HAS_MAP if evaluation.get("uncertainty") else ""}"""
 
 
-def usage(name: str) -> str:
+def usage(name: str, index: Record) -> str:
     """Three lines of Python, one of shell."""
+    map_of = "invented" if index.get("default_map") == "invention" else "uncertainty"
     return f"""## Use
 
 ```python
 from gen import AUGANPipeline
 
 pipe = AUGANPipeline.from_pretrained("{name}")
-output = pipe("frame.jpg", direction="adverse_to_normal")  # output.images, output.uncertainty
+output = pipe("frame.jpg", direction="adverse_to_normal")  # output.images, output.{map_of}
 ```
 
 ```sh

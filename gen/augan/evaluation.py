@@ -396,7 +396,7 @@ class Tally:
 class Doubt:
     """How well the predicted scale b ranks the pixels by the cycle error that it is the scale of.
 
-    In grey levels, at the height that the model was trained at: error = channel mean of |x_cyc - x| and
+    In grey levels, at the rows that the model works at by default: error = channel mean of |x_cyc - x| and
     b = exp(s)/10 of the range, the same in every channel.
     """
 

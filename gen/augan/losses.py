@@ -1,4 +1,4 @@
-"""AU-GAN's losses, each a pure function of tensors (sections 2.1 to 2.5 of our notes on arXiv 2112.04283).
+"""AU-GAN's losses, each a pure function of tensors (Kwak et al., arXiv 2112.04283).
 
 Images are in [-1, 1]; one grey level is 1/127.5 of that range. A "set" of logits holds, for each of the
 discriminators of a domain, its two maps of logits.

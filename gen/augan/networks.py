@@ -1,7 +1,7 @@
 """AU-GAN's networks: asymmetric generators and cross-wired two-scale discriminators.
 
 Kwak et al., "Adverse Weather Image Translation with Asymmetric and Uncertainty-aware GAN", BMVC 2021
-(arXiv 2112.04283), sections 1.1 to 1.7 of our notes on it. No convolution has a bias.
+(arXiv 2112.04283). No convolution has a bias.
 """
 
 from collections.abc import Sequence
@@ -224,7 +224,7 @@ def _uncertainty_head(width: int, upsampling: Upsampling, design: Design) -> nn.
 
 
 class Discriminator(nn.Module):
-    """Two branches, full and half resolution, that swap inputs at each of four levels (section 1.7).
+    """Two branches, full and half resolution, that swap inputs at each of four levels.
 
     At every level new x0 = conv4x4 s1 of the old x1, new x1 = two conv4x4 s2 of the old x0, each followed by
     norm and LeakyReLU 0.2. A 256x512 image ends in maps of 16x32 and 8x16.

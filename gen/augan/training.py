@@ -245,7 +245,7 @@ def generator_losses(
     judged_b: losses.LogitSet,
     s: AUGANSettings,
 ) -> dict[str, Tensor]:
-    """The weighted terms of the generators' loss, section 2.7; `judged_*`: logits of that domain's fakes, if any."""
+    """The weighted terms of the generators' loss; `judged_*`: logits of that domain's fakes, if any."""
     adversarial = {
         name: s.adversarial_weight * losses.adversarial_generator(judged)
         for name, judged in (("adversarial_a", judged_a), ("adversarial_b", judged_b))
@@ -297,8 +297,7 @@ def check_crop(s: AUGANSettings) -> None:
     if any(side % multiple for side in s.crop):
         height, width = (side // multiple * multiple for side in s.crop)
         raise BadSetting(
-            f"crop: {s.crop[0]}x{s.crop[1]} does not suit adversary={s.adversary}, design={s.design}, "
-            f"perceptual_weight={s.perceptual_weight:g}: both sides must be multiples of {multiple}, "
+            f"crop: {s.crop[0]}x{s.crop[1]} does not suit these networks; both sides must be multiples of {multiple}, "
             f"for example {height}x{width}."
         )
 
@@ -376,7 +375,7 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         self.memories = {name: Memory() for name in ("real_a", "real_b", "made_a", "made_b")}
         judges = {} if s.adversary == "none" else {"discriminators": self.judges}
         self.setup({"generators": self.pair, **judges}, averaged="generators")
-        self.warm_up = s.warm_up or 0
+        self.warm_up = (s.warm_up or 0) if judges else 0  # without judges there is nothing to warm up
         self.feature_networks = {LITE} if uses_frozen_network(s) or s.pretrained else set[str]()
         self.inherited = dict[str, Any]()
         if s.start_from is not None and self.checkpoint is None:  # a run that goes on needs its start no more
@@ -391,7 +390,7 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             return
         load_generators(start, self.pair.a2b, self.pair.b2a)
         self.average_from_here()
-        if self.settings.warm_up is None:
+        if self.settings.warm_up is None and self.settings.adversary != "none":
             self.warm_up = WARM_UP
 
     def _load(self, name: str, folder: Path) -> Frames:

@@ -182,7 +182,7 @@ class TestEvaluate:
 
     def test_structure_is_measured_on_translations_only(self, result: dict[str, Any]) -> None:
         rows = result["adverse_to_normal"]
-        assert -1 <= rows["model"]["structure"] <= 1
+        assert rows["gamma"]["structure"] > rows["histogram"]["structure"]  # gamma bends every edge alike
         assert "structure" not in rows["untouched"]
 
     def test_is_what_the_file_says(self, result: dict[str, Any], place: Path) -> None:

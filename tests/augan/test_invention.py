@@ -12,6 +12,7 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from scipy.stats import spearmanr
 from torch.utils.flop_counter import FlopCounterMode
 
 import gen.cli
@@ -426,7 +427,11 @@ def test_reliability_groups_by_prediction():
 def test_evaluation_of_a_model_folder(trained, tmp_path):
     real = tmp_path / "real"
     shutil.copytree(trained / "held" / "adverse" / "night", real)
-    shutil.copytree(trained / "old", tmp_path / "other")
+    other = AUGANPipeline.from_pretrained(trained / "old")
+    with torch.no_grad():
+        for parameter in other.adverse_to_normal.parameters():
+            parameter += 0.05 * parameter.std() * torch.randn_like(parameter) if parameter.numel() > 1 else 0
+    other.save_pretrained(tmp_path / "other")
     result = evaluate(
         InventionEvaluation(
             rendered=trained / "held",
@@ -443,7 +448,16 @@ def test_evaluation_of_a_model_folder(trained, tmp_path):
     black = result["real"]["share"]
     assert black["mean_in_black"] > black["mean_elsewhere"] + 0.1
     assert black["signal_to_noise"] < 0
-    assert black["disagreement"] == 0  # the other model is the same one
+    pipe = AUGANPipeline.from_pretrained(trained / "model")
+    frames = [np.asarray(Image.open(path))[None] for path in sorted(real.iterdir())]
+    expected = []
+    for frame in map(torch.from_numpy, frames):
+        ours, share = pipe.translate_frames(frame, "adverse_to_normal", which_map="invention")
+        theirs, _ = other.translate_frames(frame, "adverse_to_normal")
+        expected.append(
+            spearmanr(share[0].flatten(), (ours.float() - theirs.float()).abs().mean(3).flatten()).statistic
+        )
+    assert black["disagreement"] == pytest.approx(np.mean(expected), abs=1e-4)
     text = table(result)
     assert "| night | degraded | invention |" in text
     assert "\nReal frames, by map\n- error: signal to noise " in text
@@ -495,7 +509,6 @@ def test_the_map_is_read_in_the_boxes_of_a_real_detector(trained, shared_data, t
     )
     objects = result["objects"]["share"]
     assert objects["invented"] + objects["others"] > 0
-    assert objects["others"] == 0 or 0 <= objects["mean_in_others"] <= 1
     assert f"Boxes in real frames, by map\n- error: invented {objects['invented']}, " in table(result)
     with pytest.raises(BadSetting, match="give --real"):
         evaluate(InventionEvaluation(rendered=trained / "held", model=str(trained / "model"), detector=detector))
