@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from gen.augan.invention_training import InventionSettings, InventionTrainer, export_invention
+from gen.augan.invention_training import InventionSettings, InventionTrainer, export_invention, model_folder
 from gen.training.settings import make_settings, parse_overrides
 
 
@@ -69,8 +69,14 @@ def export(arguments: Sequence[str]) -> int:
 
 def evaluate(arguments: Sequence[str]) -> int:
     """`gen evaluate-invention`."""
+    from gen.augan.card import write_card
+    from gen.augan.evaluation import FILE_NAME
     from gen.augan.invention_evaluation import InventionEvaluation, table
     from gen.augan.invention_evaluation import evaluate as measure
 
-    print(table(measure(tyro.cli(InventionEvaluation, args=list(arguments), prog="gen evaluate-invention"))))
+    chosen = tyro.cli(InventionEvaluation, args=list(arguments), prog="gen evaluate-invention")
+    print(table(measure(chosen)))
+    folder = model_folder(chosen.model)
+    if chosen.out is None and (folder / FILE_NAME).is_file():
+        print(f"{write_card(folder)} written")
     return 0
