@@ -31,7 +31,8 @@ def export_model(
     In float32, and in float16 as `variant="fp16"`; with `half`, in float16 alone. The reconstruction decoders, which
     only training needs, are left out. `weathers`: what the adverse frames showed, for example ["night", "rainy
     night"]; none, and no `auto_height`: as the model says from which the run began. An invention map that lies in `out`
-    goes, because it was taught for other weights.
+    goes, because it was taught for other weights; so does the uncertainty head of a run that had pairs alone, which no
+    cycle has taught anything.
     Raises `BadInput` where `run` has no checkpoint.
     """
     checkpoint = latest_checkpoint(run / "checkpoints")
@@ -43,7 +44,8 @@ def export_model(
     averaged = EMAModel(pair.parameters())
     averaged.load_state_dict(state["ema"])
     averaged.copy_to(pair.parameters())
-    generators = [for_inference(g) for g in (pair.a2b, pair.b2a)]
+    taught = state["images_shown"] > settings.pairs_first
+    generators = [for_inference(g, uncertainty=taught) for g in (pair.a2b, pair.b2a)]
     height, width = state["data"]["adverse"]["cached_size"]
     start = state["extra"].get("inherited", {})
     pipeline = AUGANPipeline(
@@ -62,13 +64,13 @@ def export_model(
     (out / "training.json").write_text(json.dumps(record(state, settings, generators), indent=2))
 
 
-def for_inference(generator: AUGANGenerator) -> AUGANGenerator:
-    """A copy without the reconstruction decoder."""
+def for_inference(generator: AUGANGenerator, uncertainty: bool = True) -> AUGANGenerator:
+    """A copy without the reconstruction decoder, and without the uncertainty head if that is not wanted."""
     settings = generator.settings()
-    settings["reconstruction"] = False
+    settings |= {"reconstruction": False, "uncertainty": settings["uncertainty"] and uncertainty}
     copy = AUGANGenerator(**settings)
-    kept = {k: v for k, v in generator.state_dict().items() if not k.startswith("reconstructor.")}
-    copy.load_state_dict(kept)
+    kept = copy.state_dict().keys()
+    copy.load_state_dict({name: value for name, value in generator.state_dict().items() if name in kept})
     return copy.eval()
 
 

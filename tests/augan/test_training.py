@@ -1,6 +1,7 @@
 """Real training runs of the tiny preset: losses fall, kills do not matter, processes do not matter, NaN stops."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -716,3 +717,15 @@ def test_shares_that_cannot_be_are_refused(two_domains, tmp_path, changes, messa
         changes |= {name: rendered_pairs(tmp_path / name) for name in ("rendered", "simulated")}
     with pytest.raises(BadSetting, match=message):
         AUGANTrainer(tiny_settings(two_domains, tmp_path / "run", **changes))
+
+
+def test_a_run_of_pairs_alone_exports_no_uncertainty_head(two_domains, tmp_path):
+    """No cycle has taught it anything; its map would be noise that looks like doubt."""
+    for folder in ("adverse", "day"):
+        shutil.copytree(two_domains[0 if folder == "adverse" else 1], tmp_path / "pairs" / folder)
+    pairs = {"simulated": tmp_path / "pairs", "simulated_share": 0.5, "images": 4, "log_every": 2, "sample_every": 4}
+    for name, alone in (("pairs", 10), ("both", 2)):
+        AUGANTrainer(tiny_settings(two_domains, tmp_path / name, pairs_first=alone, **pairs)).fit()
+        export_model(tmp_path / name, tmp_path / f"{name}-model")
+        pipe = AUGANPipeline.from_pretrained(tmp_path / f"{name}-model")
+        assert (pipe(two_domains[0] / "000.png").uncertainty is None) == (name == "pairs")
