@@ -722,7 +722,7 @@ def test_shares_that_cannot_be_are_refused(two_domains, tmp_path, changes, messa
 def test_a_run_of_pairs_alone_exports_no_uncertainty_head(two_domains, tmp_path):
     """No cycle has taught it anything; its map would be noise that looks like doubt."""
     for folder in ("adverse", "day"):
-        shutil.copytree(two_domains[0 if folder == "adverse" else 1], tmp_path / "pairs" / folder)
+        shutil.copytree(two_domains[0], tmp_path / "pairs" / folder)
     pairs = {"simulated": tmp_path / "pairs", "simulated_share": 0.5, "images": 4, "log_every": 2, "sample_every": 4}
     for name, alone in (("pairs", 10), ("both", 2)):
         AUGANTrainer(tiny_settings(two_domains, tmp_path / name, pairs_first=alone, **pairs)).fit()
