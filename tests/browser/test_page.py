@@ -80,7 +80,7 @@ def test_a_sample_needs_one_click(page):
     page.locator("button.gallery-item:visible").first.click()
     page.get_by_text("Made by a network").wait_for(timeout=WAIT)
     page.get_by_text("How much is made up").wait_for(timeout=WAIT)
-    assert page.get_by_text("nothing").is_visible()
+    assert page.get_by_text("nothing", exact=True).is_visible()
 
 
 def test_a_wrong_file_is_one_plain_sentence(page, tmp_path):
