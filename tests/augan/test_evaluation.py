@@ -344,7 +344,7 @@ class TestCard:
 
     def test_refuses_numbers_of_other_weights(self, trained: Path) -> None:
         save_model(trained, seed=5)
-        with pytest.raises(BadInput, match="other weights: run `gen evaluate-augan"):
+        with pytest.raises(BadInput, match="other weights, or at other rows: run `gen evaluate-augan"):
             write_card(trained)
 
     @pytest.mark.parametrize("content", [None, "{", "{}"])
