@@ -265,7 +265,7 @@ def rendered(evaluation: Record) -> str:
 def uncertainty(measured: Record | None) -> str:
     """What the map is, and how well it ranks the errors."""
     if measured is None:
-        return "## Cycle uncertainty\n\nThis model was trained without an uncertainty head: it gives no such map."
+        return "## Cycle uncertainty\n\nThis model has no uncertainty head: it gives no such map."
     rows = [
         (
             "Spearman's rho between b and the error ↑ (1 is perfect, 0 is chance)",

@@ -16,15 +16,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gen.augan.degrade import degrade_at_random
+from gen.augan.held_out import Streets, read_frame
 from gen.augan.invention import InventionMap
 from gen.augan.invention_losses import absolute_error, laplace_nll, share_invented
 from gen.augan.pipeline import AUGANPipeline
-from gen.errors import BadInput
-from gen.media.resize import pad_to_multiple, resize, to_float
-from gen.metrics.distances import list_images, read_batches
+from gen.media.resize import pad_to_multiple, resize
 
-STRANGERS = 8
-"""Days of other streets that a share is measured against."""
 THIN = 7
 """Every so many pixels count."""
 
@@ -70,28 +67,20 @@ def calibrate(pipeline: AUGANPipeline, rendered: Path, spared: float) -> dict[st
 @torch.no_grad()
 def outcomes(pipeline: AUGANPipeline, network: InventionMap, rendered: Path, spared: float) -> Pixels:
     """The map's raw outputs on every frame, degraded at random, at the rows that the translator works at."""
-    paths = list_images(rendered / "adverse")
-    names = sorted({path.name for path in paths})
-    missing = [name for name in names if not (rendered / "day" / name).is_file()]
-    if missing or len(names) < 2:
-        raise BadInput(
-            f"{rendered}: every frame in adverse/ needs its clear day in day/, and there must be two streets."
-        )
+    streets = Streets(rendered)
     generator = pipeline.generator("adverse_to_normal")
     parts: list[Pixels] = []
-    for index, path in enumerate(tqdm(paths, desc="calibrating", unit="frame", disable=None)):
-        frame = degrade_at_random(_read(path)[0], seed=index, spared=spared)[None]
+    for index, path in enumerate(tqdm(streets.paths, desc="calibrating", unit="frame", disable=None)):
+        frame = degrade_at_random(read_frame(path)[0], seed=index, spared=spared)[None]
         size = pipeline.network_size((frame.shape[2], frame.shape[3]), "auto")
         height = min(size[0], int(network.config["height"]))
         seen = (height, round(size[1] * height / size[0]))
         small = resize(frame, size).to(generator.device)
         translated = generator(pad_to_multiple(small, generator.multiple), uncertainty=False).image
         small, translated = (resize(x[..., : size[0], : size[1]], seen) for x in (small, translated))
-        place = names.index(path.name)
-        others = [names[(place + 1 + i) % len(names)] for i in range(min(STRANGERS, len(names) - 1))]
-        truth, *strangers = (resize(_read(rendered / "day" / n), seen).to(small.device) for n in (path.name, *others))
+        truth, strangers = (resize(days, seen).to(small.device) for days in streets.days(path))
         said = network(small, translated)
-        true = absolute_error(translated, truth), share_invented(translated, truth, torch.cat(strangers))
+        true = absolute_error(translated, truth), share_invented(translated, truth, strangers)
         parts.append(Pixels(*(x.flatten()[::THIN].cpu() for x in (*said, *true))))
     return Pixels(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
@@ -109,8 +98,3 @@ def fit(said: Tensor, loss: Callable[[Tensor], Tensor]) -> Line:
 
     descent.step(closure)
     return Line(float(numbers[0].exp()), float(numbers[1]))
-
-
-def _read(path: Path) -> Tensor:
-    """(1, 3, H, W) in [-1, 1]."""
-    return to_float(next(iter(read_batches([path], 1))).permute(0, 3, 1, 2))

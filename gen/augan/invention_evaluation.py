@@ -17,11 +17,13 @@ from tqdm import tqdm
 
 from gen.augan.degrade import degrade_at_random
 from gen.augan.evaluation import identity
+from gen.augan.held_out import Streets, read_frame
 from gen.augan.invention import FOLDER, local_deviation
+from gen.augan.invention_calibration import THIN
 from gen.augan.invention_losses import absolute_error, share_invented
 from gen.augan.invention_training import model_folder
 from gen.augan.pipeline import AUGANPipeline, Maps
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import luma, resize, to_float, to_uint8
 from gen.metrics.calibration import rank_correlation, sparsification
@@ -32,11 +34,7 @@ from gen.provenance import machine, portable
 FILE_NAME = "evaluation.json"
 CRUSHED = 8
 """Grey level of luma below which a pixel counts as black."""
-STRANGERS = 8
-"""Days of other streets that a share is measured against."""
 DECILES = 10
-THIN = 7
-"""Every so many pixels go into the reliability table."""
 Floats = NDArray[np.float64]
 
 
@@ -99,14 +97,10 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
 
 def on_rendered(pipeline: AUGANPipeline, settings: InventionEvaluation) -> dict[str, Any]:
     """By weather, for degraded frames and for frames as rendered: how well each map ranks and foretells the truth."""
-    paths = list_images(settings.rendered / "adverse", settings.limit)
-    days = _days(settings.rendered / "day", [path.name for path in paths])
-    names = sorted(days)
+    streets = Streets(settings.rendered, settings.limit)
     tallies: dict[str, dict[str, Ranking]] = defaultdict(lambda: {k: Ranking() for k in ("degraded", "as rendered")})
-    for index, path in enumerate(tqdm(paths, desc="rendered", unit="frame", disable=None)):
-        frame, truth = _read(path), days[path.name]
-        place = names.index(path.name)
-        strangers = [names[(place + 1 + i) % len(names)] for i in range(min(STRANGERS, len(names) - 1))]
+    for index, path in enumerate(tqdm(streets.paths, desc="rendered", unit="frame", disable=None)):
+        frame, (truth, strangers) = read_frame(path), streets.days(path)
         poor = degrade_at_random(frame[0], seed=settings.seed * 100_003 + index, spared=0.0)[None]
         for how, source in (("degraded", poor), ("as rendered", frame)):
             pixels = to_uint8(source).permute(0, 2, 3, 1)
@@ -114,23 +108,10 @@ def on_rendered(pipeline: AUGANPipeline, settings: InventionEvaluation) -> dict[
             translated = to_float(translated.permute(0, 3, 1, 2))
             actual = {
                 "error": absolute_error(translated, truth)[0, 0],
-                "share": share_invented(translated, truth, torch.cat([days[n] for n in strangers]))[0, 0],
+                "share": share_invented(translated, truth, strangers)[0, 0],
             }
             tallies[path.parent.name][how].add(predictions(source, maps), actual)
     return {weather: {how: r.result() for how, r in kinds.items()} for weather, kinds in tallies.items()}
-
-
-def _days(folder: Path, names: list[str]) -> dict[str, Tensor]:
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing or len(set(names)) < 2:
-        what = f"{folder / missing[0]}: there is no such file" if missing else f"{folder}: there is but one street"
-        raise BadInput(f"{what}; rendered pairs need the true day of every frame, and of other streets.")
-    return {name: _read(folder / name) for name in set(names)}
-
-
-def _read(path: Path) -> Tensor:
-    """(1, 3, H, W) in [-1, 1]."""
-    return to_float(next(iter(read_batches([path], 1))).permute(0, 3, 1, 2))
 
 
 def predictions(source: Tensor, maps: Maps) -> dict[str, Tensor]:

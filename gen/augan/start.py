@@ -61,29 +61,25 @@ def size_settings(start: Path) -> dict[str, Any]:
     return sizes
 
 
-def looked_through(start: Path) -> list[str]:
-    """Feature spaces that the training of a run or model looked through, and that so decide nothing about it."""
-    if is_run(start):
-        checkpoint = latest_checkpoint(start / "checkpoints")
-        return load_checkpoint(checkpoint)["extra"].get("feature_networks", []) if checkpoint else []
-    record = Path(find_model(start)) / "training.json"
-    return json.loads(record.read_text()).get("feature_networks", []) if record.is_file() else []
-
-
 def inherited(start: Path) -> dict[str, Any]:
-    """What a run hands on from where it starts: `history`, and what a model says of itself (`weathers`, `auto_height`).
+    """What a run hands on from where it starts, a run or a model.
 
-    `history`: every run before, the first one first, with its settings, images_shown, seconds and core_seconds.
+    `history`: every run before, the first one first, with its settings, images_shown, seconds and core_seconds;
+    `feature_networks`: spaces that any of them looked through, and that so decide nothing; `weathers`, `auto_height`:
+    what a model says of itself.
     """
+    said: dict[str, Any]
     if is_run(start):
         checkpoint = latest_checkpoint(start / "checkpoints")
-        state = load_checkpoint(checkpoint) if checkpoint else {}
-        before = state.get("extra", {}).get("inherited", {})
-        return before | {"history": [*before.get("history", []), summary(state)]}
-    folder = Path(find_model(start))
-    said = {name: _json(folder / "model_index.json").get(name) for name in ("weathers", "auto_height")}
-    record = _json(folder / "training.json")
-    return said | {"history": [*record.get("history", []), *([summary(record)] if record else [])]}
+        record = load_checkpoint(checkpoint) if checkpoint else {}
+        extra = record.get("extra", {})
+        said = extra.get("inherited", {}) | {"feature_networks": extra.get("feature_networks", [])}
+    else:
+        folder = Path(find_model(start))
+        record, index = _json(folder / "training.json"), _json(folder / "model_index.json")
+        said = {name: index.get(name) for name in ("weathers", "auto_height")}
+        said |= {name: record.get(name, []) for name in ("history", "feature_networks")}
+    return said | {"history": [*said.get("history", []), *([summary(record)] if record else [])]}
 
 
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:

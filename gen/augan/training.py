@@ -21,7 +21,7 @@ from gen.augan.networks import (
     Upsampling,
     multiple_of,
 )
-from gen.augan.start import inherited, is_run, load_generators, looked_through
+from gen.augan.start import inherited, is_run, load_generators
 from gen.errors import BadSetting
 from gen.media.images import colour_uncertainty
 from gen.media.resize import to_float, to_uint8
@@ -383,8 +383,8 @@ class AUGANTrainer(Trainer[AUGANSettings]):
 
     def _begin_with(self, start: Path) -> None:
         """A run's networks, or a model's generators; then the warm-up is on unless the settings say otherwise."""
-        self.feature_networks |= set(looked_through(start))
         self.inherited = inherited(start)
+        self.feature_networks |= set(self.inherited["feature_networks"])
         if is_run(start):
             self.begin_with(start)
             return
