@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from gen.augan.batch import Translator, load_pipeline
 from PIL import Image
 
-from gen.augan.batch import TranslateSettings, Translator, load_pipeline
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
-from gen.media.folders import Report, find_stills, plan_jobs
+from gen.media.folders import find_stills, plan_jobs
 from gen.provenance import machine
+from gen.translation.report import Report
+from gen.translation.settings import TranslateSettings
 
 
 class IdentityTranslator(Translator):

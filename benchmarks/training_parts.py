@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from gen.augan.networks import AUGANGenerator, DiscriminatorSet
-from gen.augan.norm import InstanceNorm
 from gen.training.precision import seconds_of_a_convolution
 from gen.training.projected import ProjectedHeads, Projector
+from gen.translation.norm import InstanceNorm
 
 SIZE = (128, 224)
 

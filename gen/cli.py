@@ -9,7 +9,7 @@ from gen.about import VERSION
 from gen.errors import GenError
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "translate": ("gen.augan.translate:main", "translate a frame, a folder tree or a clip"),
+    "translate": ("gen.translation.commands:translate", "translate a frame, a folder tree or a clip"),
     "train-augan": ("gen.augan.commands:train", "train AU-GAN on two folders of frames"),
     "compare-augan": ("gen.augan.compare:compare", "train recipes at equal cost and judge them in one table"),
     "export-augan": ("gen.augan.commands:export", "turn a training run into a model folder"),
@@ -18,7 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "measure a model on held-out frames and write its card",
     ),
     "train-weather": (
-        "gen.augan.weather_training:main",
+        "gen.translation.commands:train_weather",
         "train the weather classifier that --model auto uses",
     ),
     "train-invention": ("gen.augan.invention_commands:train", "teach a model which parts it makes up"),

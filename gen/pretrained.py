@@ -81,6 +81,11 @@ class LiteBlock(nn.Module):
         """(B, in, H, W) -> (B, out, H / stride, W / stride)."""
         return x + self.body(x) if self.residual else self.body(x)
 
+    def in_strips(self, x: Tensor, run: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
+        """As `forward`, where `run(part, y)` is what a part makes of its input."""
+        y = run(self.body, x)
+        return y.add_(x) if self.residual else y
+
 
 def _fold(conv: Any, norm: Any) -> nn.Module:
     """The convolution with its norm folded in; padding before it as TensorFlow's SAME does for even sides."""

@@ -12,9 +12,10 @@ from gen.augan.invention import FOLDER
 from gen.augan.invention_evaluation import InventionEvaluation
 from gen.augan.invention_evaluation import table as invention_table
 from gen.augan.verdict import verdict
-from gen.augan.weathers import Direction, sentence, weathers_of
 from gen.errors import BadInput
 from gen.media.files import write_atomically
+from gen.translation.settings import Direction
+from gen.translation.weathers import sentence, weathers_of
 
 Record = Mapping[str, Any]
 

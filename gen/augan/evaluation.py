@@ -22,8 +22,7 @@ from gen import weights
 from gen.augan.invention import FOLDER
 from gen.augan.judging import Judges, Space, View, feature_networks, load_spaces, mean
 from gen.augan.losses import GREY_LEVELS, laplace_scale
-from gen.augan.norm import StatisticsSmoother
-from gen.augan.pipeline import AUGANPipeline, Direction, Resolution, parse_resolution
+from gen.augan.pipeline import AUGANPipeline
 from gen.augan.sheet import contact_sheet
 from gen.augan.simulated.commands import SIMULATIONS, Weather, simulate_frame
 from gen.errors import BadInput, BadSetting
@@ -38,6 +37,8 @@ from gen.metrics.distances import list_images, read_batches
 from gen.metrics.flicker import FlickerMeter
 from gen.metrics.paired import PairedScores, load_perceptual
 from gen.provenance import fingerprint, machine, portable, versions
+from gen.translation.norm import StatisticsSmoother
+from gen.translation.settings import STEADY, Direction, Resolution, parse_resolution
 
 FILE_NAME = "evaluation.json"
 SHEET_NAME = "sheet.jpg"
@@ -318,7 +319,7 @@ def score_clip(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, tone
         resolution = parse_resolution(settings.resolution)
         rows = contestants(pipes, "adverse_to_normal", tone, resolution, memory)
         finder, judge = MotionFinder(), MotionFinder(JUDGED_WIDTH, farneback)
-        steadiers = {name: Steadier() for name in rows}
+        steadiers = {name: Steadier(STEADY) for name in rows}
         meters, count = {name: FlickerMeter() for name in rows}, 0
         for frame in islice(reader, settings.limit):
             motion, judged_along = finder.update(frame.rgb), judge.update(frame.rgb)

@@ -22,7 +22,7 @@ from gen.augan.invention import FOLDER, local_deviation
 from gen.augan.invention_calibration import THIN
 from gen.augan.invention_losses import absolute_error, share_invented
 from gen.augan.invention_training import model_folder
-from gen.augan.pipeline import AUGANPipeline, Maps
+from gen.augan.pipeline import AUGANPipeline
 from gen.errors import BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import luma, resize, to_float, to_uint8
@@ -30,6 +30,7 @@ from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.detection import FOUND, Detector, invented
 from gen.metrics.distances import list_images, read_batches
 from gen.provenance import machine, portable
+from gen.translation.pipeline import Maps
 
 FILE_NAME = "evaluation.json"
 CRUSHED = 8

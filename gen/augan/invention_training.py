@@ -23,13 +23,13 @@ from gen.augan.invention_losses import absolute_error, laplace_nll, share_loss, 
 from gen.augan.pipeline import AUGANPipeline
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
-from gen.media.images import GREY_LEVELS_SCALE, SHARE_SCALE, MapScale, colour_uncertainty
 from gen.media.resize import to_float, to_uint8
 from gen.provenance import fingerprint, portable, portable_value
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.data import Frames, Pairs, load_frames, match_pairs
 from gen.training.loop import Trainer
 from gen.training.settings import Positive, TrainerSettings, make_settings
+from gen.translation.maps import GREY_LEVELS_SCALE, SHARE_SCALE, MapScale, colour_uncertainty
 
 SAMPLE_FRAMES = 6
 """Frames in a sample grid."""

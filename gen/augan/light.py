@@ -6,14 +6,14 @@ convolution over places, one over channels) and most of them work at an eighth o
 the frame; pixels are folded into channels at the door, and unfolded at the end.
 """
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen.augan.norm import InstanceNorm
 from gen.pretrained import LiteBackbone
+from gen.translation.norm import InstanceNorm
+from gen.translation.tiling import Run
 
 MULTIPLE = 8
 """Sides of an image are multiples of this."""
@@ -31,6 +31,10 @@ class SeparableBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
         return x + self.body(x)
+
+    def in_strips(self, x: Tensor, run: Run) -> Tensor:
+        """As `forward`, see `gen.translation.tiling`."""
+        return run(self.body, x).add_(x)
 
 
 def _separable(channels: int) -> list[nn.Module]:
@@ -59,6 +63,10 @@ class HalfSize(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W), even sides -> the same shape."""
         return x + self.body(x)
+
+    def in_strips(self, x: Tensor, run: Run) -> Tensor:
+        """As `forward`, see `gen.translation.tiling`."""
+        return run(self.body, x).add_(x)
 
 
 def blocks(channels: int, count: int) -> nn.Sequential:
@@ -103,10 +111,10 @@ class PretrainedEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Picture (B, channels, H, W), sides multiples of 16 -> features (B, 4 width, H/4, W/4)."""
-        return self.join(x, lambda part, y: part(y))
+        return self.in_strips(x, lambda part, y: part(y))
 
-    def join(self, x: Tensor, run: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
-        """`forward`, where `run(part, y)` is what a part makes of its input."""
+    def in_strips(self, x: Tensor, run: Run) -> Tensor:
+        """As `forward`, where `run(part, y)` is what a part makes of its input, see `gen.translation.tiling`."""
         maps = self.frozen((x[:, self.brighter] * 127.5 + 0.5) / 128, run)
         mixed = [run(mix, found) for mix, found in zip(self.mixes, maps, strict=True)]
         joined = mixed.pop()

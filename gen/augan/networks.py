@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from gen.augan import light
 from gen.augan.exposure import ExposureCurve, compose
-from gen.augan.norm import InstanceNorm
 from gen.training.projected import ProjectedHeads
+from gen.translation.norm import InstanceNorm
+from gen.translation.tiling import Run
 
 Upsampling = Literal["deconv", "resize"]
 Design = Literal["published", "light"]
@@ -48,6 +49,10 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
         return x + self.body(x)
+
+    def in_strips(self, x: Tensor, run: Run) -> Tensor:
+        """As `forward`, see `gen.translation.tiling`."""
+        return run(self.body, x).add_(x)
 
 
 def residual_blocks(channels: int, count: int) -> nn.Sequential:
@@ -294,6 +299,6 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.weight.requires_grad:  # not frozen
             nn.init.normal_(module.weight, std=0.02)
-        elif isinstance(module, InstanceNorm):
+        elif isinstance(module, InstanceNorm) and module.weight is not None and module.bias is not None:
             nn.init.normal_(module.weight, mean=1.0, std=0.02)
             nn.init.zeros_(module.bias)

@@ -8,9 +8,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gen.augan.pipeline import SCALES, MapName
-from gen.media.images import colour_uncertainty
 from gen.metrics.distances import read_batches
+from gen.translation.maps import SCALES, colour_uncertainty
+from gen.translation.settings import MapName
 
 WIDTH = 256
 """Pixels across a picture."""

@@ -23,7 +23,6 @@ from gen.augan.networks import (
 )
 from gen.augan.start import inherited, is_run, load_generators
 from gen.errors import BadSetting
-from gen.media.images import colour_uncertainty
 from gen.media.resize import to_float, to_uint8
 from gen.training.augment import cutout, translate
 from gen.training.data import Batch, Frames, Pairs, UnpairedData, load_frames, match_pairs
@@ -31,6 +30,7 @@ from gen.training.energy import Memory, describe, energy
 from gen.training.loop import Trainer
 from gen.training.projected import STRIDE, Projector
 from gen.training.settings import Positive, TrainerSettings
+from gen.translation.maps import colour_uncertainty
 
 LITE = "efficientnet-lite0"
 """Name of the frozen network's feature space among the judges of an evaluation."""

@@ -1,26 +1,18 @@
-"""A tree of stills and clips in, its mirror out: what to do, what is done already, what failed."""
+"""Which files a folder holds, and which output each of them gets."""
 
-import json
-import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
 from gen.errors import BadInput
-from gen.media.files import writing
 from gen.media.images import STILL_SUFFIXES
 from gen.media.video import VIDEO_SUFFIXES
 
 Kind = Literal["still", "clip"]
-Status = Literal["done", "skipped", "left", "failed"]
-"""Translated now; translated by an earlier run; copied as it is, because no translation fits; not done."""
-
 SIDE_MARKS = (".uncertainty", ".overlay", ".compare")
 """What the names of files made beside a translation end in, before the suffix."""
-
-REPORT = "report.json"
 
 
 def find_stills(folder: Path) -> list[Path]:
@@ -119,91 +111,3 @@ def check_not_inputs(jobs: Sequence[Job], outputs: Iterable[Path]) -> None:
     for output in outputs:
         if output.resolve() in inputs:
             raise BadInput(f"{output}: the output would take the place of an input; choose another output folder.")
-
-
-@dataclass
-class Entry:
-    """What became of one file."""
-
-    input: str
-    output: str
-    kind: Kind
-    status: Status
-    made_with: str
-    """What a picture depends on: model, direction, size. A folder holds pictures of one kind."""
-    seconds: float = 0.0
-    """From the start of decoding to the end of encoding."""
-    width: int = 0
-    height: int = 0
-    frames: int = 1
-    mean_uncertainty: float | None = None
-    """Mean of the cycle uncertainty b over the picture, in grey levels, where that map was made."""
-    p95_uncertainty: float | None = None
-    mean_invented: float | None = None
-    """Mean share invented over the picture, 0..1, where the invention map was made."""
-    p95_invented: float | None = None
-    flicker: dict[str, float] | None = None
-    """Warp errors of a clip, in grey levels; see gen.metrics.flicker."""
-    error: str | None = None
-    weather: str | None = None
-    """What the picture was seen to show, where the model was chosen by it."""
-    probability: float | None = None
-    """Of that weather, 0 to 1, by the classifier."""
-    note: str | None = None
-    """Why it was left as it is."""
-
-
-@dataclass
-class Report:
-    """What became of every file of a run."""
-
-    settings: dict[str, object]
-    entries: list[Entry] = field(default_factory=list[Entry])
-    planned: Collection[str] = ()
-    """Outputs of the run: what an earlier report says of one that it has not come to is kept."""
-    saved: float = field(default_factory=time.monotonic)
-    """When it was written last, or begun, by the monotonic clock."""
-
-    def count(self, status: str) -> int:
-        """Files that ended so."""
-        return sum(entry.status == status for entry in self.entries)
-
-    def notes(self) -> dict[str, int]:
-        """How many files each note is of."""
-        return dict(Counter(entry.note for entry in self.entries if entry.note))
-
-    def write(self, path: Path) -> None:
-        """Write as JSON. What an earlier run measured of a file that this one skipped is kept."""
-        earlier = earlier_entries(path)
-        for entry in self.entries:
-            old = earlier.get(entry.output)
-            if entry.status == "skipped" and old and old["status"] != "failed":
-                for name in (
-                    "seconds",
-                    "width",
-                    "height",
-                    "frames",
-                    "mean_uncertainty",
-                    "p95_uncertainty",
-                    "mean_invented",
-                    "p95_invented",
-                    "flicker",
-                ):
-                    setattr(entry, name, old.get(name, getattr(entry, name)))
-        reached = {entry.output for entry in self.entries}
-        ahead = [old for output, old in earlier.items() if output in self.planned and output not in reached]
-        files = [*(asdict(entry) for entry in self.entries), *ahead]
-        totals = {status: sum(file["status"] == status for file in files) for status in get_args(Status)}
-        record = {"totals": totals, "settings": self.settings, "files": files}
-        with writing(path) as partial:
-            partial.write_text(json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
-        self.saved = time.monotonic()
-
-
-def earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
-    """The files of an earlier run's report, by output; none where there is no report."""
-    try:
-        files: Sequence[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {str(f["output"]): f for f in files}
-    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
-        return {}

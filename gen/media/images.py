@@ -1,13 +1,8 @@
 """Stills: any picture file to upright 8-bit RGB, and back to a file that says what was done to it."""
 
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cache
 from io import BytesIO
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
-from zipfile import ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,24 +35,6 @@ UPRIGHT = {
 
 MOST_JPEG_EXIF = 65_000
 """Bytes: a JPEG segment cannot hold more than 65,533."""
-
-
-class MapScale(NamedTuple):
-    """How a kind of map is shown and stored: a fixed scale, so that maps compare."""
-
-    floor: float
-    """Value at which an overlay leaves the picture untouched."""
-    full: float
-    """Value at the bright end of the colours."""
-    raw_units: int
-    """Units of the 16-bit PNG in 1."""
-
-
-GREY_LEVELS_SCALE = MapScale(floor=12.75, full=127.5, raw_units=256)
-"""Of the cycle uncertainty b, in grey levels: from the least that it can say to half of the range."""
-
-SHARE_SCALE = MapScale(floor=0.0, full=1.0, raw_units=65535)
-"""Of the share invented, 0..1."""
 
 
 @dataclass(frozen=True)
@@ -208,65 +185,3 @@ def _png_text(mark: str | None) -> PngInfo:
         text.add_itxt("Software", f"gen {VERSION}")
         text.add_itxt("Description", mark)
     return text
-
-
-@cache
-def _plasma() -> Pixels:
-    from matplotlib import colormaps
-
-    return (colormaps["plasma"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
-
-
-def colour_uncertainty(values: NDArray[np.float32], on: MapScale = GREY_LEVELS_SCALE) -> Pixels:
-    """A map (H, W) -> plasma colours (H, W, 3) from 0 to the full end of its scale."""
-    return _plasma()[np.clip(values * (255 / on.full), 0, 255).astype(np.uint8)]
-
-
-def overlay_uncertainty(
-    rgb: Pixels, values: NDArray[np.float32], on: MapScale = GREY_LEVELS_SCALE, opacity: float = 0.8
-) -> Pixels:
-    """The picture (H, W, 3) tinted where it is uncertain: untouched at the floor, `opacity` of colour at the top."""
-    weight = np.clip((values - on.floor) / (on.full - on.floor), 0, 1)[..., None] ** 0.5 * opacity
-    return (rgb * (1 - weight) + colour_uncertainty(values, on) * weight).round().astype(np.uint8)
-
-
-def encode_uncertainty_raw(path: Path, values: NDArray[np.float32], on: MapScale = GREY_LEVELS_SCALE) -> None:
-    """A map (H, W) as a 16-bit grey PNG in the units of its scale, whole or not at all."""
-    with writing(path) as partial:
-        partial.write_bytes(_raw_png(values, on))
-
-
-def decode_uncertainty_raw(file: Path | BinaryIO, on: MapScale = GREY_LEVELS_SCALE) -> NDArray[np.float32]:
-    """The inverse of `encode_uncertainty_raw`."""
-    with Image.open(file) as image:
-        return np.asarray(image).astype(np.float32) / np.float32(on.raw_units)
-
-
-def _raw_png(values: NDArray[np.float32], on: MapScale) -> bytes:
-    units = np.clip(np.round(values * on.raw_units), 0, 65535).astype(np.uint16)
-    buffer = BytesIO()
-    Image.fromarray(units).save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-class RawMaps:
-    """The 16-bit maps of a clip, 000000.png and so on, in one zip file: whole, or not there."""
-
-    def __init__(self, path: Path, on: MapScale = GREY_LEVELS_SCALE) -> None:
-        self._stack = ExitStack()
-        self.path, self.on, self.count = path, on, 0
-
-    def __enter__(self) -> Self:
-        partial = self._stack.enter_context(writing(self.path))
-        self.archive = self._stack.enter_context(ZipFile(partial, "w"))  # PNGs are compressed already
-        return self
-
-    def write(self, values: NDArray[np.float32]) -> None:
-        """Append the map of the next frame, (H, W)."""
-        self.archive.writestr(f"{self.count:06d}.png", _raw_png(values, self.on))
-        self.count += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)

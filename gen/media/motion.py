@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-STEADY = 0.5
-"""Share of the last frame's change that `Steadier` keeps, where nothing else is asked for."""
 AGREES = 8.0
 """Grey levels by which a place may differ from the last frame and still count as the same place."""
 
@@ -83,8 +81,8 @@ class Steadier:
     manner of Bonneel et al., "Blind Video Temporal Consistency", SIGGRAPH Asia 2015.
     """
 
-    def __init__(self, share: float = STEADY) -> None:
-        """`share` in [0, 1): 0 leaves every frame as it is."""
+    def __init__(self, share: float) -> None:
+        """`share` in [0, 1) of the last frame's change that a frame keeps; 0 leaves every frame as it is."""
         self.share = share
         self._past: Floats | None = None
 

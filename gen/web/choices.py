@@ -4,8 +4,9 @@ from typing import Any
 
 import gradio as gr
 
-from gen.augan.batch import TranslateSettings
-from gen.augan.weathers import AUTO, any_of, directions_of, sentence, translators, weathers_of
+from gen.translation.registry import translators
+from gen.translation.settings import AUTO, TranslateSettings
+from gen.translation.weathers import any_of, directions_of, sentence, weathers_of
 
 
 def model_dropdown(auto: bool = False) -> gr.Dropdown:

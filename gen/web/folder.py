@@ -5,9 +5,10 @@ from typing import Any
 
 import gradio as gr
 
-from gen.augan.weathers import AUTO, translators
 from gen.errors import BadInput
 from gen.media.folders import find_stills
+from gen.translation.registry import translators
+from gen.translation.settings import AUTO
 from gen.web.choices import direction_radio, follow, model_dropdown
 from gen.web.jobs import Job
 from gen.web.limits import gather, inside

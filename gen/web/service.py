@@ -11,8 +11,8 @@ import gradio as gr
 from PIL import Image
 
 from gen import weights
-from gen.augan.weathers import translators
 from gen.errors import BadInput, GenError
+from gen.translation.registry import translators
 from gen.web.jobs import Jobs
 from gen.web.settings import WebSettings
 from gen.web.work import WORK

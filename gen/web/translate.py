@@ -5,19 +5,18 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from gen.augan.pipeline import SCALES, MapName
-from gen.augan.weathers import DIRECTIONS, translators
 from gen.errors import BadInput, BadSetting
-from gen.media.images import (
-    Still,
+from gen.media.images import Still, decode_still, encode_still
+from gen.media.video import ClipReader
+from gen.translation.maps import (
+    SCALES,
     colour_uncertainty,
-    decode_still,
     decode_uncertainty_raw,
-    encode_still,
     encode_uncertainty_raw,
     overlay_uncertainty,
 )
-from gen.media.video import ClipReader
+from gen.translation.registry import translators
+from gen.translation.settings import DIRECTIONS, MapName
 from gen.web.choices import direction_radio, follow, model_dropdown
 from gen.web.jobs import Job
 from gen.web.limits import check_clip, check_still, plain

@@ -17,8 +17,9 @@ RESULTS = "results.zip"
 
 def run_translate(service: "Service", desk: Desk) -> None:
     """Inputs: source (a path), settings (of gen translate). Leaves output/ and results.zip."""
-    from gen.augan.batch import Progress, TranslateSettings, Watch
-    from gen.augan.translate import translate
+    from gen.translation.commands import translate_files
+    from gen.translation.run import Progress, Watch
+    from gen.translation.settings import TranslateSettings
 
     desk.tell(0, 0, "loading the model")
     inputs, out = desk.job.inputs, desk.folder / "output"
@@ -37,7 +38,7 @@ def run_translate(service: "Service", desk: Desk) -> None:
             desk.tell(progress.files, progress.of_files, clip, unit="files")
 
     try:
-        report = translate(settings, lambda s: service.translator(s.model), Watch(tell, lambda: desk.cancelled))
+        report = translate_files(settings, lambda s: service.translator(s.model), Watch(tell, lambda: desk.cancelled))
     finally:
         if not desk.closing and (out / "report.json").exists():
             with writing(out / "report.json") as partial:

@@ -17,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import gen.cli
 from gen import AUGANPipeline, BadInput, BadSetting
-from gen.augan.batch import TranslateSettings, translate
 from gen.augan.card import invention
 from gen.augan.invention import InventionMap, local_deviation, stops
 from gen.augan.invention_calibration import calibrate
@@ -41,9 +40,11 @@ from gen.augan.invention_losses import (
 )
 from gen.augan.invention_training import InventionSettings, InventionTrainer, export_invention
 from gen.augan.networks import AUGANGenerator
-from gen.media.images import SHARE_SCALE, decode_uncertainty_raw
 from gen.media.resize import luma, to_float
 from gen.provenance import fingerprint
+from gen.translation.batch import translate
+from gen.translation.maps import SHARE_SCALE, decode_uncertainty_raw
+from gen.translation.settings import TranslateSettings
 
 HEIGHT, WIDTH, SQUARE = 48, 64, 24
 

@@ -7,9 +7,9 @@ from torch import nn
 from gen.augan.cost import count_parameters, translation_macs
 from gen.augan.light import Binomial, HalfSize
 from gen.augan.networks import AUGANGenerator, Discriminator, DiscriminatorSet
-from gen.augan.norm import InstanceNorm, StatisticsSmoother
 from gen.pretrained import LiteBackbone
 from gen.training.projected import Projector
+from gen.translation.norm import InstanceNorm, StatisticsSmoother
 
 
 def tiny(**changes) -> AUGANGenerator:

@@ -9,9 +9,9 @@ from PIL import Image
 
 from gen import AUGANPipeline, BadInput, BadSetting
 from gen.augan.networks import AUGANGenerator
-from gen.augan.norm import StatisticsSmoother
-from gen.augan.tiling import translate_in_strips
+from gen.augan.strips import translate_in_strips
 from gen.media.resize import transfer_change
+from gen.translation.norm import StatisticsSmoother
 
 WEIGHTS_SEED = 1
 

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gen import BadInput
-from gen.media.folders import Entry, Job, Report, find_stills, plan_jobs
+from gen.media.folders import Job, find_stills, plan_jobs
+from gen.translation.report import Entry, Report
 
 words = st.text("abc é夜", min_size=1, max_size=4).map(str.strip).filter(bool)
 names = st.builds(str.__add__, words, st.sampled_from(["", "", ".jpg", ".png", ".1"]))

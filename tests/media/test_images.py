@@ -12,13 +12,11 @@ from PIL import ExifTags, Image, ImageCms
 
 from gen import BadInput
 from gen.media.files import write_atomically
-from gen.media.images import (
+from gen.media.images import Still, decode_still, encode_still
+from gen.translation.maps import (
     RawMaps,
-    Still,
     colour_uncertainty,
-    decode_still,
     decode_uncertainty_raw,
-    encode_still,
     encode_uncertainty_raw,
     overlay_uncertainty,
 )

@@ -15,7 +15,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from gen import AUGANPipeline
-from gen.media.images import SHARE_SCALE, decode_uncertainty_raw
+from gen.translation.maps import SHARE_SCALE, decode_uncertainty_raw
 from gen.web.app import build_app, launch
 from gen.web.settings import WebSettings
 from gen.web.translate import legend

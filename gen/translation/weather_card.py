@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gen.augan.weathers import CLEAR
 from gen.media.files import write_atomically
+from gen.translation.weathers import CLEAR
 
 Confusion = Mapping[str, Mapping[str, int]]
 
@@ -46,7 +46,7 @@ chooses models by it. Pooled ImageNet features of EfficientNet-Lite0 (frozen; th
 and one linear layer, which is all that lies here. Frames taller than 16:9 are cut at their foot, where the bonnet is.
 
 ```python
-from gen.augan.weather import WeatherClassifier
+from gen.translation.weather import WeatherClassifier
 
 classifier = WeatherClassifier.from_pretrained("{name}")
 probabilities = classifier.predict(frames)  # uint8 (B, H, W, 3) -> (B, {len(weathers)}), as classifier.weathers

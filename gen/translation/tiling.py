@@ -1,4 +1,4 @@
-"""A generator on a frame that the device's memory cannot hold: strip by strip, with whole-frame statistics.
+"""A network on a frame that the device's memory cannot hold: strip by strip, with whole-frame statistics.
 
 InstanceNorm ties every pixel to every other, so independent tiles differ from the whole frame by tens of grey
 levels. Here the feature maps lie in host memory and only what is being computed is on the device: a convolution
@@ -7,51 +7,46 @@ The result is the whole frame's, up to the rounding of sums.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen.augan.light import HalfSize, PretrainedEncoder, SeparableBlock
-from gen.augan.networks import AUGANGenerator, ResidualBlock, Translation
-from gen.augan.norm import InstanceNorm
-from gen.pretrained import LiteBlock
+from gen.translation.norm import InstanceNorm
 
 CHANNELS_AT_ONCE = 8
+"""A norm or an activation takes so many whole channels at a time: few enough for any device's memory."""
+
+Run = Callable[[nn.Module, Tensor], Tensor]
+"""What a part of a network makes of its input on the CPU."""
 
 
-def translate_in_strips(generator: AUGANGenerator, image: Tensor, rows: int) -> Translation:
-    """As `generator(image)`, with at most `rows` rows of a convolution's output at a time; the result is on the CPU.
+@runtime_checkable
+class InStrips(Protocol):
+    """A module of several parts that says how they follow each other, such as a residual block."""
 
-    `image` (B, 3, H, W) in [-1, 1], sides multiples of `generator.multiple`.
+    def in_strips(self, x: Tensor, run: Run) -> Tensor:
+        """As `forward`, with each part run by `run(part, x)`."""
+        ...
+
+
+def run_in_strips(module: nn.Module, x: Tensor, rows: int, device: torch.device) -> Tensor:
+    """As `module(x)`, with at most `rows` rows of a convolution's output on `device` at a time.
+
+    `x` (B, C, H, W) and the result are on the CPU. `module`: a Sequential, an `InStrips`, a convolution, a norm, or
+    something that works on each channel by itself.
     """
-    device, dtype = generator.device, generator.dtype
 
-    def run(module: nn.Module, x: Tensor) -> Tensor:
-        return _run(module, x, rows, device)
+    def run(part: nn.Module, y: Tensor) -> Tensor:
+        return run_in_strips(part, y, rows, device)
 
-    image = image.to(device, dtype)  # three channels, or six: small beside the feature maps
-    features = run(generator.encoder, generator.seen(image).cpu())
-    transferred = run(generator.transfer, features)
-    decoder = generator.decoder
-    d1 = run(decoder.up1, run(decoder.blocks, transferred))
-    log_scale = run(generator.head, d1) if generator.head is not None else None
-    decoded = run(decoder.to_rgb, run(decoder.up2, d1))
-    return Translation(generator.composed(image, decoded.to(device)).cpu(), features, transferred, log_scale)
-
-
-def _run(module: nn.Module, x: Tensor, rows: int, device: torch.device) -> Tensor:
     if isinstance(module, nn.Sequential):
         for child in module:
-            x = _run(child, x, rows, device)
+            x = run(child, x)
         return x
-    if isinstance(module, ResidualBlock | SeparableBlock | HalfSize):
-        return _run(module.body, x, rows, device).add_(x)
-    if isinstance(module, LiteBlock):
-        y = _run(module.body, x, rows, device)
-        return y.add_(x) if module.residual else y
-    if isinstance(module, PretrainedEncoder):
-        return module.join(x, lambda part, y: _run(part, y, rows, device))
+    if isinstance(module, InStrips):
+        return module.in_strips(x, run)
     if isinstance(module, nn.Conv2d):
         return _collect(_conv_strips(module, x, rows, device))
     if isinstance(module, nn.ConvTranspose2d):

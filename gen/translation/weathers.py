@@ -1,23 +1,15 @@
-"""What a model was made for, in words: the weathers and directions that its own model_index.json names."""
+"""The weathers and directions that models name in their model_index.json, as data and in words."""
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from gen import weights
 from gen.errors import BadSetting
+from gen.translation.settings import DIRECTIONS, Direction
 
-Direction = Literal["adverse_to_normal", "normal_to_adverse"]
-DIRECTIONS: tuple[Direction, ...] = ("adverse_to_normal", "normal_to_adverse")
-AUTO = "auto"
-"""In place of a model's name: for each picture the model that was made for its weather."""
 CLEAR = "clear day"
 """What lies on the other side of every adverse weather."""
-
-
-def translators() -> list[str]:
-    """Names of the AU-GANs at hand."""
-    return weights.models_of("AUGANPipeline")
 
 
 def weathers_of(model: str | os.PathLike[str]) -> list[str]:
@@ -57,12 +49,3 @@ def sentence(direction: Direction, weathers: Sequence[str]) -> str:
 def any_of(names: Sequence[str]) -> str:
     """ "fog", "night or fog", "night, rain or fog"."""
     return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def at_hand() -> str:
-    """The models at hand and what each does, a line each."""
-    lines = [
-        f"  {model}: {'; '.join(sentence(d, weathers_of(model)).lower() for d in directions_of(model))}"
-        for model in translators()
-    ]
-    return "\n".join(["Models at hand:", *(lines or ["  none; $GEN_WEIGHTS names a folder with models"])])

@@ -1,4 +1,4 @@
-"""The normalisation that all of AU-GAN's networks use, and its running averages for clips."""
+"""Instance normalisation for translators, and running averages of its statistics for clips."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class InstanceNorm(nn.Module):
-    """Affine instance normalisation, eps 1e-5, biased variance, the same in training and at test time.
+    """Instance normalisation, eps 1e-5, biased variance, the same in training and at test time.
 
     Written with `var_mean` because `nn.InstanceNorm2d` drops the channels-last layout; on the CPU, in float32 and the
     ordinary layout, torch's group norm does the same in a single pass there and back, many times as fast.
@@ -16,17 +16,22 @@ class InstanceNorm(nn.Module):
     statistics of a frame.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, affine: bool = True) -> None:
+        """`affine`: with a learnt scale and shift for each channel."""
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
+        self.channels = channels
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
         self.smoother: StatisticsSmoother | None = None
 
     def affine(self, var: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
         """Statistics (B, C, 1, 1) -> the scale and shift (B, C, 1, 1) that normalise with them."""
         if self.smoother is not None:
             var, mean = self.smoother.smooth(self, var, mean)
-        scale = self.weight.view(1, -1, 1, 1) * torch.rsqrt(var + 1e-5)
+        scale = torch.rsqrt(var + 1e-5)
+        if self.weight is None or self.bias is None:
+            return scale, -mean * scale
+        scale = self.weight.view(1, -1, 1, 1) * scale
         return scale, self.bias.view(1, -1, 1, 1) - mean * scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,12 +46,12 @@ class InstanceNorm(nn.Module):
 class StatisticsSmoother:
     """Exponential moving average of InstanceNorm statistics over the frames of one clip.
 
-    A normalisation that looks at one frame alone makes brightness and colour jump when a lamp enters the picture.
-    The state lives here, not in the network: one smoother a clip.
+    A normalisation that sees one frame alone makes brightness and colour jump when a lamp enters the picture. The
+    averages live here and not in the network: use one smoother per clip.
     """
 
     def __init__(self, decay: float) -> None:
-        """`decay` in [0, 1): the share of the past kept at each frame; 0 leaves every frame by itself."""
+        """`decay` in [0, 1): weight of the running average at each frame; 0 disables averaging."""
         self.decay = decay
         self.past: dict[InstanceNorm, tuple[Tensor, Tensor]] = {}
 

@@ -15,12 +15,14 @@ import torch
 from PIL import ExifTags, Image
 
 from gen import AUGANPipeline
-from gen.augan.batch import Translator, scenes
 from gen.augan.networks import AUGANGenerator
 from gen.cli import main
 from gen.media.ahead import batches, iterate_ahead, map_ahead
-from gen.media.images import decode_still, decode_uncertainty_raw
+from gen.media.images import decode_still
 from gen.media.video import ClipFrame, ClipReader
+from gen.translation.clips import split_at_cuts
+from gen.translation.maps import decode_uncertainty_raw
+from gen.translation.run import Network
 from tests.conftest import street
 from tests.media.test_images import write_with_broken_exif
 from tests.media.test_video import make_clip, moving_bars, show_times
@@ -271,13 +273,13 @@ def test_one_impossible_clip_does_not_end_the_run(tmp_path, model, monkeypatch):
     for name in ("a.mp4", "b.mp4"):
         make_clip(tmp_path / "in" / name, moving_bars(3))
 
-    def surprised(self, frames, smoother=None, work=Translator._network, seen=[]):  # noqa: B006
+    def surprised(self, frames, smoother=None, work=Network.__call__, seen=[]):  # noqa: B006
         seen.append(1)
         if len(seen) == 2:
             raise ZeroDivisionError("a surprise")
         return work(self, frames, smoother)
 
-    monkeypatch.setattr(Translator, "_network", surprised)
+    monkeypatch.setattr(Network, "__call__", surprised)
     assert main(["translate", str(tmp_path / "in"), str(tmp_path / "out"), "--model", model]) == 1
     report = report_of(tmp_path / "out")
     assert (report["a.mp4"]["status"], report["b.mp4"]["status"]) == ("failed", "done")
@@ -301,7 +303,7 @@ def test_a_model_without_a_head_says_so_and_compares_two_panels(tmp_path, model)
 def test_smoothing_begins_anew_after_a_cut(tmp_path):
     left, right = moving_bars(2), [np.flip(255 - f, axis=1) for f in moving_bars(2)]
     frames = [ClipFrame(rgb, i) for i, rgb in enumerate([*left, *right, *left])]
-    assert [scene for scene, _ in scenes(frames)] == [0, 0, 1, 1, 2, 2]
+    assert [scene for scene, _ in split_at_cuts(frames)] == [0, 0, 1, 1, 2, 2]
 
 
 def test_side_files_of_pictures_with_one_stem_are_apart(tmp_path, model):

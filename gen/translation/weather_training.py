@@ -1,56 +1,36 @@
 """Train the weather classifier's one layer, and measure it on frames that it has not seen."""
 
 import csv
-import dataclasses
 import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import tyro
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 from tqdm import tqdm
 
-from gen.augan.weather import CLEAR_DAY, WeatherHead, extract
 from gen.errors import BadInput, BadSetting
 from gen.metrics.distances import list_images, read_batches
 from gen.metrics.features import EfficientNetLite0Features
 from gen.provenance import machine
+from gen.translation.weather import CLEAR_DAY, WeatherHead, extract
+from gen.translation.weather_card import write_card
+from gen.translation.weather_settings import WeatherSettings
 
 FOLDS = 4
 """Parts that the groups of `cross` folders are dealt into."""
 GROUP = 15
 """Frames that a group of look-alikes has on average."""
 
-Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 Confusion = dict[str, dict[str, int]]
 """True weather -> weather seen -> number of frames."""
-
-
-@dataclasses.dataclass(frozen=True)
-class WeatherSettings:
-    """Train a small classifier of the weather in dash-cam frames, for gen translate --model auto."""
-
-    out: tyro.conf.Positional[Path]
-    """Model folder, for example weights/weather; a notes.md in it goes into the card."""
-    train: Repeated
-    """WEATHER=FOLDER of frames to learn from, as in --train night=driving/train/night; may be given many times."""
-    cross: Repeated = ()
-    """The same for folders of few drives: groups of frames that look alike are held out in turn to measure by."""
-    test: Repeated = ()
-    """WEATHER=FOLDER of frames to measure by alone; of a weather that is not learnt it says what it is taken for."""
-    labels: Path | None = None
-    """CSV with the columns file (from its own folder on) and weather: what was seen in single frames of a day folder
-    (clear, or a weather that is learnt; frames with other words are left out, and so is twilight in any folder)."""
-    decay: float = 0.03
-    """Weight of the squared weights in the loss."""
 
 
 class Source(NamedTuple):
@@ -63,18 +43,8 @@ class Source(NamedTuple):
     """N names."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """`gen train-weather`."""
-    settings = tyro.cli(WeatherSettings, args=list(arguments), prog="gen train-weather")
-    train(settings)
-    print(f"{settings.out} written; its accuracy stands in {settings.out / 'MODEL_CARD.md'}")
-    return 0
-
-
 def train(settings: WeatherSettings) -> dict[str, Any]:
     """Write the model folder, and return what training.json says. Raises `BadSetting`, `BadInput`."""
-    from gen.augan.weather_card import write_card
-
     folders = {name: [_named(item) for item in getattr(settings, name)] for name in ("train", "cross", "test")}
     weathers = list(dict.fromkeys(weather for name in ("train", "cross") for weather, _ in folders[name]))
     if CLEAR_DAY not in weathers or len(weathers) < 2:

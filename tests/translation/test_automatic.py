@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from gen import weights
-from gen.augan.automatic import LEFT
-from gen.augan.weather import WeatherClassifier
 from gen.cli import main
 from gen.media.video import ClipReader, write_clip
-from tests.augan.test_weathers import save_tiny
+from gen.translation.automatic import LEFT
+from gen.translation.weather import WeatherClassifier
+from tests.translation.test_weathers import save_tiny
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 

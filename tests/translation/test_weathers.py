@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from gen import AUGANPipeline, BadSetting
-from gen.augan.automatic import models_by_weather
 from gen.augan.networks import AUGANGenerator
-from gen.augan.weathers import any_of, at_hand, check_weathers, directions_of, sentence, weathers_of
 from gen.cli import main
+from gen.translation.automatic import models_by_weather
+from gen.translation.registry import at_hand
+from gen.translation.weathers import any_of, check_weathers, directions_of, sentence, weathers_of
 from gen.web.choices import introduction, model_dropdown
 
 

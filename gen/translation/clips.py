@@ -1,0 +1,168 @@
+"""Translate clips: one at a time, frames in order, with a thread on either side of the network."""
+
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from gen.media.ahead import batches, iterate_ahead
+from gen.media.folders import Job
+from gen.media.images import Pixels
+from gen.media.motion import MotionFinder, Steadier
+from gen.media.video import ClipFrame, ClipReader, ClipWriter
+from gen.metrics.flicker import FlickerMeter
+from gen.translation.maps import RawMaps, colour_uncertainty, overlay_uncertainty
+from gen.translation.norm import StatisticsSmoother
+from gen.translation.outputs import entry_of
+from gen.translation.report import Entry
+from gen.translation.run import MapValues, Network, Run
+
+CUT_CORRELATION = 0.2
+"""Thumbnails of neighbouring frames that correlate less than this are different scenes. It finds half of the cuts
+between two random drives; the other half look alike at this size. A lamp that suddenly lights a quarter of a dark
+picture stays above it."""
+
+
+def translate_clips(jobs: Sequence[Job], network: Network, run: Run) -> None:
+    """Translate these clips. What fails is reported, and the rest go on."""
+    for job in jobs:
+        began = time.perf_counter()
+        try:
+            with ClipReader(job.source) as reader:
+                entry = _translate_clip(job, reader, network, run)
+            run.finish(replace(entry, seconds=time.perf_counter() - began))
+        except Exception as error:  # whatever is wrong with this clip, the rest go on
+            run.fail(job, error, network.settings)
+
+
+def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) -> Entry:
+    finder, meter, means = MotionFinder(), FlickerMeter(), RunningMeans()
+    settings = network.settings
+
+    def observe(steadier: Steadier, frame: ClipFrame, rgb: Pixels, values: MapValues) -> Pixels:
+        """The frame as it is kept, after everything that is measured on it."""
+        motion = finder.update(frame.rgb)
+        kept = steadier.update(motion, rgb)
+        meter.update(motion, kept)
+        means.add(network.statistics(values))
+        return kept
+
+    def write(frame: ClipFrame, kept: Future[Pixels], values: MapValues) -> None:
+        sink.write(frame, kept.result(), values)
+
+    written: deque[Future[None]] = deque()
+    with (
+        ExitStack() as stack,
+        ThreadPoolExecutor(1) as decoder,
+        ThreadPoolExecutor(1) as encoder,
+        ThreadPoolExecutor(1) as observer,
+        tqdm(total=reader.expected_frames or None, unit="frame", desc=job.source.name, leave=False) as bar,
+    ):
+        sink = ClipSink(stack, job, reader, network)
+        ahead = iterate_ahead(decoder, split_at_cuts(reader), 2 * network.batch_size)
+        smoother, steadier, scene = _smoother(network, reader), Steadier(settings.steady), 0
+        for batch in batches(ahead, network.batch_size, lambda item: item[0]):
+            run.check_stop()
+            if batch[0][0] != scene:  # the frames before a cut say nothing about those after it
+                smoother, steadier = _smoother(network, reader), Steadier(settings.steady)
+                scene = batch[0][0]
+            frames = [frame for _, frame in batch]
+            for frame, (rgb, values) in zip(frames, network([f.rgb for f in frames], smoother), strict=True):
+                kept = observer.submit(observe, steadier, frame, rgb, values)
+                written.append(encoder.submit(write, frame, kept, values))
+            while len(written) > 2 * network.batch_size:  # bounded memory
+                written.popleft().result()
+            bar.update(len(batch))
+            run.tell_frames(bar.n, reader.expected_frames)
+        for frame_written in written:
+            frame_written.result()
+    size = {"width": reader.width, "height": reader.height, "frames": means.count}
+    return entry_of(job, "done", settings, flicker=meter.result(), **size, **means.result())
+
+
+def _smoother(network: Network, reader: ClipReader) -> StatisticsSmoother | None:
+    """Averages over `smooth` seconds of the clip; None if that is off or has no effect on this model."""
+    seconds = network.settings.smooth
+    if not seconds or not network.model.capabilities.smooths:
+        return None
+    return StatisticsSmoother(math.exp(-1 / float(reader.rate * seconds)))
+
+
+class RunningMeans:
+    """Means over the frames of a clip, which may be long."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sums: Counter[str] = Counter()
+
+    def add(self, values: dict[str, float]) -> None:
+        """One frame's values."""
+        self.count += 1
+        self.sums.update(values)
+
+    def result(self) -> dict[str, float]:
+        """The means."""
+        return {name: value / self.count for name, value in self.sums.items()}
+
+
+def split_at_cuts(frames: Iterable[ClipFrame]) -> Iterator[tuple[int, ClipFrame]]:
+    """Number the scenes: a new one begins where two neighbouring frames hardly correlate.
+
+    Pearson correlation of 32x18 luma thumbnails, against `CUT_CORRELATION`.
+    """
+    scene, past = 0, None
+    for frame in frames:
+        thumbnail = np.asarray(Image.fromarray(frame.rgb).convert("L").resize((32, 18)), dtype=np.float64)
+        thumbnail -= thumbnail.mean()
+        if past is not None:
+            power = np.sqrt((past**2).sum() * (thumbnail**2).sum())
+            scene += bool(power > 0 and (past * thumbnail).sum() < CUT_CORRELATION * power)
+        past = thumbnail
+        yield scene, frame
+
+
+class ClipSink:
+    """The clips that a job writes: the translation and its side files."""
+
+    def __init__(self, stack: ExitStack, job: Job, reader: ClipReader, network: Network) -> None:
+        """`stack` closes the files: complete if it ends well, else none of them exists."""
+        settings, self.network = network.settings, network
+
+        def clip(path: Path, columns: int = 1) -> ClipWriter:
+            size = (reader.height, reader.width * columns)
+            return stack.enter_context(ClipWriter(path, reader, size, network.mark, settings.strip_metadata))
+
+        self.main = clip(job.target)
+        self.compare = clip(job.beside(".compare"), 3 if network.map else 2) if settings.compare else None
+        self.side: ClipWriter | None = None
+        self.raw: RawMaps | None = None
+        if settings.uncertainty in ("map", "overlay"):
+            self.side = clip(job.beside(".uncertainty" if settings.uncertainty == "map" else ".overlay"))
+        elif settings.uncertainty == "raw":
+            self.raw = stack.enter_context(RawMaps(job.beside(".uncertainty", ".zip"), network.scale))
+
+    def write(self, frame: ClipFrame, rgb: Pixels, values: MapValues) -> None:
+        """Write one frame to all of them."""
+        self.main.write(rgb, frame.pts)
+        if self.compare:
+            self.compare.write(self.network.side_by_side(frame.rgb, rgb, values), frame.pts)
+        if values is None:
+            return
+        if self.side:
+            self.side.write(self._side_picture(rgb, values), frame.pts)
+        if self.raw:
+            self.raw.write(values)
+
+    def _side_picture(self, rgb: Pixels, values: NDArray[np.float32]) -> Pixels:
+        if self.network.settings.uncertainty == "map":
+            return colour_uncertainty(values, self.network.scale)
+        return overlay_uncertainty(rgb, values, self.network.scale)

@@ -1,0 +1,60 @@
+"""The command lines of translation: `gen translate`, `gen train-weather`."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import tyro
+
+from gen.translation.registry import at_hand
+from gen.translation.settings import AUTO, TranslateSettings
+
+if TYPE_CHECKING:
+    from gen.translation.batch import Load
+    from gen.translation.report import Report
+    from gen.translation.run import Watch
+
+COUNTS = {"done": "done", "skipped": "finished before", "left": "copied unchanged", "failed": "failed"}
+"""What the last line calls each status."""
+
+
+def translate(arguments: Sequence[str]) -> int:
+    """`gen translate`: 0 all done, 1 some failed."""
+    about = f"{TranslateSettings.__doc__}\n\n{at_hand()}"
+    return run(tyro.cli(TranslateSettings, args=list(arguments), prog="gen translate", description=about))
+
+
+def translate_files(settings: TranslateSettings, load: "Load | None" = None, watch: "Watch | None" = None) -> "Report":
+    """Translate everything that is not finished yet; see `batch.translate` and `automatic.translate`."""
+    from gen.translation import automatic, batch
+
+    engine = automatic if settings.model == AUTO else batch
+    return engine.translate(settings, load or batch.load_model, watch)
+
+
+def run(settings: TranslateSettings) -> int:
+    """Translate and print the result: 0 all done, 1 some failed."""
+    from gen.translation.outputs import report_path
+
+    report = translate_files(settings)
+    for entry in report.entries:
+        if entry.flicker and entry.status == "done":
+            numbers = ", ".join(f"{name} {value:.2f}" for name, value in entry.flicker.items())
+            print(f"{entry.output}: {entry.frames} frames, {numbers} grey levels")
+    for note, count in report.notes().items():
+        print(f"{count} {note}")
+    counts = {status: report.count(status) for status in COUNTS}
+    words = [f"{count} {COUNTS[status]}" for status, count in counts.items() if count or status != "left"]
+    print(f"{', '.join(words)}; see {report_path(settings)}")
+    return 1 if counts["failed"] else 0
+
+
+def train_weather(arguments: Sequence[str]) -> int:
+    """`gen train-weather`."""
+    from gen.translation.weather_settings import WeatherSettings
+
+    settings = tyro.cli(WeatherSettings, args=list(arguments), prog="gen train-weather")
+    from gen.translation.weather_training import train
+
+    train(settings)
+    print(f"{settings.out} written; its accuracy is in {settings.out / 'MODEL_CARD.md'}")
+    return 0

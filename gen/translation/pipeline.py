@@ -1,0 +1,312 @@
+"""The base of translation pipelines: pictures of any size and kind in, translations and uncertainty maps out.
+
+A method gives its networks and `run_network`; sizes, padding, the return to native size, batches, precision, loading
+and saving are done here.
+"""
+
+import os
+import threading
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from gen import weights
+from gen.errors import BadInput, BadSetting
+from gen.media.images import decode_still, from_pil
+from gen.media.resize import pad_to_multiple, resize, to_float, to_uint8, transfer_change
+from gen.translation.norm import StatisticsSmoother
+from gen.translation.protocol import Capabilities
+from gen.translation.settings import DIRECTIONS, Direction, MapName, Resolution, WhichMap
+from gen.translation.weathers import check_weathers
+
+Picture = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
+
+
+@dataclass
+class TranslationOutput(BaseOutput):
+    """What a pipeline returns, one entry for each picture."""
+
+    images: list[Any]
+    """PIL images; uint8 arrays (H, W, 3) with output_type="np"; float tensors (3, H, W) in [0, 1] with "pt"."""
+    uncertainty: list[NDArray[np.float32]] | None = None
+    """Cycle uncertainty: Laplace scale b of the expected cycle error in grey levels, (H, W), at least 12.75; None if
+    the model has no such map for this direction."""
+    invented: list[NDArray[np.float32]] | None = None
+    """Invention map: the share of each pixel that is made up, 0..1, (H, W); None if the model has none."""
+    expected_error: list[NDArray[np.float32]] | None = None
+    """Expected |translation - true day| in grey levels, (H, W); None where `invented` is."""
+
+
+class Maps(NamedTuple):
+    """Uncertainty maps (B, H, W) of a batch on the CPU, as in `TranslationOutput`; None where there is none."""
+
+    cycle: Tensor | None = None
+    invented: Tensor | None = None
+    expected_error: Tensor | None = None
+
+
+NO_MAPS = Maps()
+
+
+class TranslationPipeline(DiffusionPipeline):
+    """Both directions of an unpaired translator, or one. Networks are called `adverse_to_normal`, `normal_to_adverse`.
+
+    >>> pipe = load("augan-night2day")
+    >>> out = pipe("night.jpg", direction="adverse_to_normal")
+    >>> out.images[0].save("day.jpg")
+    """
+
+    _optional_components: ClassVar[list[str]] = list(DIRECTIONS)
+    output_class: ClassVar[type[TranslationOutput]] = TranslationOutput
+
+    def set_up(
+        self,
+        trained_height: int,
+        trained_width: int,
+        auto_height: int | None = None,
+        weathers: Sequence[str] | None = None,
+        default_map: str = "cycle",
+        **modules: nn.Module | None,
+    ) -> None:
+        """Register the networks and what the model says of itself; a subclass's `__init__` calls it.
+
+        `trained_height`, `trained_width`: size in pixels of the frames that the networks were trained on.
+        `auto_height`: rows that resolution="auto" runs at; None: `trained_height`. `weathers`: what the adverse frames
+        showed, for example ["night", "rainy night"]; the other side is a clear day. Empty: unknown. `default_map`: the
+        uncertainty map that is shown if none is asked for.
+        """
+        self.register_modules(**modules)
+        self.register_to_config(trained_height=trained_height, trained_width=trained_width, auto_height=auto_height)
+        self.register_to_config(weathers=check_weathers(weathers or ()))
+        self.register_to_config(default_map=default_map)
+        self.lock = threading.Lock()  # a clip's smoother hangs on the network while a batch runs
+
+    @abstractmethod
+    def run_network(
+        self, small: Tensor, direction: Direction, tile: int | None, native: tuple[int, int], invention: bool
+    ) -> tuple[Tensor, Maps]:
+        """Translate `small` (B, 3, h, w) in [-1, 1], any size, at that size.
+
+        Returns the translation (B, 3, h, w), float32 on the device of `small`, and maps at `native` size.
+        `invention=False`: the invention map is not needed. The caller holds the lock, and has attached the smoother.
+        """
+
+    def has_map(self, direction: Direction, name: MapName) -> bool:
+        """Whether translations in this direction come with this uncertainty map."""
+        return False
+
+    @property
+    def multiple(self) -> int:
+        """The networks need sides that are multiples of this."""
+        return 1
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do."""
+        maps: dict[Direction, tuple[MapName, ...]] = {
+            d: self._map_order(d) for d in DIRECTIONS if getattr(self, d, None) is not None
+        }
+        config = self.config
+        return Capabilities(
+            maps=maps,
+            multiple=self.multiple,
+            trained_size=(int(config["trained_height"]), int(config["trained_width"])),
+            auto_height=int(config["auto_height"] or config["trained_height"]),
+            weathers=tuple(config["weathers"]),
+        )
+
+    @classmethod
+    def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]  # diffusers types it in a stub of its own
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> Self:
+        """Load by name ("augan-night2day"), folder, or hub id; `variant="fp16"`, `dtype` as in diffusers."""
+        folder = weights.resolve(pretrained_model_name_or_path)
+        try:
+            return super().from_pretrained(folder, **{"use_safetensors": True, **kwargs})
+        except (OSError, ValueError) as error:
+            raise BadInput(f"{folder}: the model cannot be loaded ({str(error).splitlines()[0]}).") from error
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        images: Picture | Sequence[Picture],
+        direction: Direction = "adverse_to_normal",
+        resolution: Resolution = "auto",
+        batch_size: int = 1,
+        tile: int | None = None,
+        output_type: Literal["pil", "np", "pt"] = "pil",
+    ) -> TranslationOutput:
+        """Translate one picture or many, each of any size.
+
+        `images`: paths, PIL images, arrays (H, W, 3) or (H, W), tensors (3, H, W) or (B, 3, H, W); uint8 in 0..255 or
+        float in [0, 1]. `resolution`: (H, W) that the network runs at; "auto", the height that suits the weights; None,
+        each picture's own. Below native size, the colour change is carried to native size along the picture's edges.
+        `batch_size`: pictures of equal size done at once. `tile`: rows per strip, for pictures that do not fit into
+        memory; the result is the same, and slower.
+        """
+        frames = to_frames(images)
+        pictures: list[Any] = []
+        batches: list[Maps] = []
+        for batch in _equal_sizes(frames, batch_size):
+            translated, maps = self.translate_with_maps(batch, direction, resolution=resolution, tile=tile)
+            pictures += [_from_uint8(frame, output_type) for frame in translated]
+            batches.append(maps)
+        cycle, invented, error = (
+            [one for maps in kind if maps is not None for one in maps.numpy()] or None
+            for kind in (zip(*batches, strict=True) if batches else ((), (), ()))
+        )
+        return self.output_class(images=pictures, uncertainty=cycle, invented=invented, expected_error=error)
+
+    def translate_frames(
+        self,
+        frames: Tensor,
+        direction: Direction,
+        *,
+        resolution: Resolution = "auto",
+        tile: int | None = None,
+        smoother: StatisticsSmoother | None = None,
+        which_map: WhichMap = "cycle",
+    ) -> tuple[Tensor, Tensor | None]:
+        """uint8 (B, H, W, 3) -> uint8 of the same shape, and one map (B, H, W), both on the CPU.
+
+        `smoother`, one a clip, averages the InstanceNorm statistics over frames, which must come in order.
+        `which_map`: "cycle", b in grey levels; "invention", the share made up, 0..1; "auto", see `shown_map`.
+        """
+        kind = self.shown_map(direction, which_map)
+        translated, maps = self.translate_with_maps(
+            frames, direction, resolution=resolution, tile=tile, smoother=smoother, invention=kind == "invention"
+        )
+        return translated, maps.invented if kind == "invention" else maps.cycle
+
+    @torch.no_grad()
+    def translate_with_maps(
+        self,
+        frames: Tensor,
+        direction: Direction,
+        *,
+        resolution: Resolution = "auto",
+        tile: int | None = None,
+        smoother: StatisticsSmoother | None = None,
+        invention: bool = True,
+    ) -> tuple[Tensor, Maps]:
+        """As `translate_frames`, with every map that the model has; `invention=False` leaves that one out."""
+        network = self.generator(direction)
+        if tile is not None and tile < 1:
+            raise BadSetting(f"tile must be at least 1, not {tile}; try 256.")
+        # uint8 crosses the bus, and rows of RGB pixels are the channels-last layout already.
+        native = to_float(frames.to(self.device, non_blocking=True).permute(0, 3, 1, 2))
+        native_size = (native.shape[2], native.shape[3])
+        size = self.network_size(native_size, resolution)
+        small = resize(native, size)
+        # Under the lock throughout: another thread's frames must not pass through this clip's statistics.
+        with self.lock, smoother.attached(network) if smoother is not None else nullcontext():
+            translated, maps = self.run_network(small, direction, tile, native_size, invention)
+        if size != native_size:
+            translated = transfer_change(native, small, translated)
+        return to_uint8(translated).permute(0, 2, 3, 1).contiguous().cpu(), maps
+
+    def shown_map(self, direction: Direction, which: WhichMap = "auto") -> MapName | None:
+        """Which map a translation in this direction comes with; None if it has none.
+
+        "auto": the model's `default_map`, or the one that it has. Raises `BadSetting` if the invention map is asked for
+        and the model has none.
+        """
+        self.generator(direction)
+        order = self._map_order(direction)
+        if which == "invention" and which not in order:
+            raise BadSetting(
+                f"which_map: this model has no invention map for {direction}; gen train-invention makes one for "
+                f"adverse_to_normal."
+            )
+        if which != "auto":
+            return which if which in order else None
+        return next(iter(order), None)
+
+    def _map_order(self, direction: Direction) -> tuple[MapName, ...]:
+        order: tuple[MapName, ...] = ("cycle", "invention")
+        if self.config["default_map"] == "invention":
+            order = ("invention", "cycle")
+        return tuple(name for name in order if self.has_map(direction, name))
+
+    def generator(self, direction: Direction) -> Any:
+        """The network of a direction. Raises `BadSetting` if the model has none."""
+        networks = {d: getattr(self, d, None) for d in DIRECTIONS}
+        found = networks.get(direction)
+        if found is None:
+            have = " and ".join(d for d, network in networks.items() if network is not None)
+            raise BadSetting(f"direction: this model does not translate {direction}; it translates {have}.")
+        return found
+
+    def network_size(self, native: tuple[int, int], resolution: Resolution) -> tuple[int, int]:
+        """The (H, W) that the network runs at for a picture of `native` size; see `__call__`."""
+        if resolution == "auto":
+            height = min(native[0], int(self.config["auto_height"] or self.config["trained_height"]))
+            return height, max(1, round(native[1] * height / native[0]))
+        if resolution is None:
+            return native
+        height, width = resolution
+        if height < 1 or width < 1:
+            raise BadSetting(f"resolution must be at least 1x1 pixels, not {width} wide and {height} high.")
+        return height, width
+
+    def padded(self, small: Tensor) -> Tensor:
+        """`small` with sides that the networks can take, filled at the bottom and right."""
+        return pad_to_multiple(small, self.multiple)
+
+
+def to_frames(images: Picture | Sequence[Picture]) -> list[Tensor]:
+    """Whatever a pipeline takes -> uint8 tensors (H, W, 3). Raises `BadInput` for anything else."""
+    if isinstance(images, Tensor | np.ndarray) and images.ndim == 4:
+        images = list(images)
+    if isinstance(images, Image.Image | Tensor | np.ndarray | str | os.PathLike):
+        images = [images]
+    return [_to_frame(image) for image in images]
+
+
+def _to_frame(image: Picture) -> Tensor:
+    if isinstance(image, str | os.PathLike):
+        pixels = decode_still(Path(image)).rgb
+    elif isinstance(image, Image.Image):
+        pixels = from_pil(image).rgb
+    elif isinstance(image, Tensor):
+        image = image.detach().cpu() if image.dtype == torch.uint8 else image.detach().float().cpu()
+        pixels = image.permute(1, 2, 0).numpy() if image.ndim == 3 else image.numpy()
+    else:
+        pixels = image
+    if pixels.ndim == 2:
+        pixels = pixels[..., None].repeat(3, axis=2)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise BadInput(f"images: a picture of shape {tuple(pixels.shape)}; arrays are (H, W, 3), tensors (3, H, W).")
+    if np.issubdtype(pixels.dtype, np.floating):
+        pixels = (np.clip(pixels, 0, 1) * 255).round()
+    elif pixels.dtype != np.uint8:
+        raise BadInput(f"images: values of type {pixels.dtype}; they must be uint8 in 0..255 or float in [0, 1].")
+    return torch.from_numpy(np.array(pixels, dtype=np.uint8))  # a copy: PIL's memory is read-only
+
+
+def _equal_sizes(frames: Sequence[Tensor], batch_size: int) -> list[Tensor]:
+    """Batches of up to `batch_size` neighbours of equal size, in order."""
+    batches: list[list[Tensor]] = []
+    for frame in frames:
+        if batches and len(batches[-1]) < batch_size and batches[-1][0].shape == frame.shape:
+            batches[-1].append(frame)
+        else:
+            batches.append([frame])
+    return [torch.stack(batch) for batch in batches]
+
+
+def _from_uint8(frame: Tensor, output_type: Literal["pil", "np", "pt"]) -> Any:
+    if output_type == "pt":
+        return frame.permute(2, 0, 1).float() / 255
+    return Image.fromarray(frame.numpy()) if output_type == "pil" else frame.numpy()

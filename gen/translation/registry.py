@@ -1,0 +1,96 @@
+"""The translation methods: one row each. A model folder names its pipeline class, and the class names its method."""
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from gen import weights
+from gen.errors import BadInput, BadSetting
+from gen.translation.weathers import directions_of, sentence, weathers_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from gen.translation.pipeline import TranslationPipeline
+
+
+@dataclass(frozen=True)
+class Method:
+    """A translation method. Classes are named and not imported, because torch takes seconds to import."""
+
+    name: str
+    """For example augan."""
+    pipeline: str
+    """MODULE:CLASS of its pipeline, a `TranslationPipeline`; model_index.json names the class."""
+
+    @property
+    def class_name(self) -> str:
+        """What model_index.json calls the pipeline."""
+        return self.pipeline.partition(":")[2]
+
+    def load_class(self) -> "type[TranslationPipeline]":
+        """Import the pipeline's class."""
+        module, _, name = self.pipeline.partition(":")
+        return getattr(import_module(module), name)
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def register(method: Method) -> None:
+    """Add a method: its models are then listed, loaded and translated with like any other."""
+    _METHODS[method.class_name] = method
+
+
+register(Method("augan", "gen.augan.pipeline:AUGANPipeline"))
+register(Method("cyclegan", "gen.cyclegan.pipeline:CycleGANPipeline"))
+
+
+def translators() -> list[str]:
+    """Names of the models at hand that translate, by any method."""
+    return sorted(name for method in _METHODS.values() for name in weights.models_of(method.class_name))
+
+
+def method_of(model: str | os.PathLike[str]) -> Method:
+    """The method of a model. Raises `BadInput` for an unknown name, and for a folder of another kind of model.
+
+    Nothing is known of a hub id before it is downloaded: it counts as an AU-GAN.
+    """
+    folder = weights.resolve(model)
+    name = weights.read_index(folder).get("_class_name")
+    if name is None and not os.path.isdir(folder):
+        return _METHODS["AUGANPipeline"]
+    if name not in _METHODS:
+        known = ", ".join(translators()) or "none"
+        raise BadInput(f"{os.fspath(model)}: this model ({name}) does not translate frames; available: {known}.")
+    return _METHODS[name]
+
+
+def load(
+    model: str | os.PathLike[str], device: str = "cpu", dtype: "torch.dtype | None" = None, **options: Any
+) -> "TranslationPipeline":
+    """Load a translator by name, folder or hub id, onto `device`, in `dtype` (None: float32).
+
+    `options` go to `from_pretrained`. Raises `BadInput` for a model that cannot be loaded and `BadSetting` for a device
+    that cannot be used.
+    """
+    import torch
+    from diffusers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    kind = method_of(model).load_class()
+    pipeline = kind.from_pretrained(model, dtype=dtype or torch.float32, **options)
+    try:
+        return pipeline.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadSetting(f"device: {device!r} cannot be used here ({str(error).splitlines()[0]}).") from error
+
+
+def at_hand() -> str:
+    """What each model at hand translates, one line each, for the help text."""
+    lines = [
+        f"  {model}: {'; '.join(sentence(d, weathers_of(model)).lower() for d in directions_of(model))}"
+        for model in translators()
+    ]
+    return "\n".join(["Models at hand:", *(lines or ["  none; set $GEN_WEIGHTS to a folder of models"])])

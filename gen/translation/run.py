@@ -1,0 +1,177 @@
+"""What the picture and clip engines share: the model with its settings, the report, and whoever follows the run."""
+
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from gen.errors import BadInput, BadSetting, GenError
+from gen.media.folders import Job
+from gen.media.images import Pixels
+from gen.translation.maps import COUNTED_AS, SCALES, colour_uncertainty
+from gen.translation.norm import StatisticsSmoother
+from gen.translation.outputs import entry_of, report_path
+from gen.translation.protocol import Translator
+from gen.translation.report import Entry, Report
+from gen.translation.settings import MapName, Resolution, TranslateSettings, parse_resolution
+
+MapValues = NDArray[np.float32] | None
+"""An uncertainty map (H, W), None if there is none."""
+
+SAVE_SECONDS = 60.0
+"""Seconds between two saves of the report. A run that is killed loses only what the report gained since; the files
+themselves are complete at any time."""
+
+
+class Progress(NamedTuple):
+    """How far a run is."""
+
+    files: int
+    """Files that are finished, whether they succeeded or not."""
+    of_files: int
+    frames: int = 0
+    """Frames of the current clip that are finished."""
+    of_frames: int = 0
+    """Frames of the current clip, as far as its container says."""
+    latest: Entry | None = None
+    """The file that was finished just now."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Callbacks for whoever follows a run from outside, as the web page does."""
+
+    tell: Callable[[Progress], None] = lambda progress: None
+    """Called from the run's own thread after every file, and after every batch of a clip's frames."""
+    stop: Callable[[], bool] = lambda: False
+    """Asked before every batch. If it returns True, the run ends as by Ctrl-C and keeps what is finished."""
+
+
+class Run:
+    """The state of one run: settings, report, progress."""
+
+    def __init__(self, settings: TranslateSettings, watch: Watch | None = None) -> None:
+        self.settings = settings
+        self.watch = watch or Watch()
+        self.report = Report(asdict(settings))
+        self.bar: tqdm[Any] = tqdm(disable=True)
+
+    @contextmanager
+    def reporting(self, files: int) -> Generator[None]:
+        """Show progress over so many files, and write the report whatever happens inside."""
+        with tqdm(total=files, unit="file", dynamic_ncols=True) as self.bar:
+            try:
+                yield
+            finally:
+                self.report.entries.sort(key=lambda entry: entry.input)
+                self.report.write(report_path(self.settings))
+
+    def finish(self, entry: Entry) -> None:
+        """Record a file, tell the watcher, and save the report now and then."""
+        self.report.entries.append(entry)
+        if entry.error:
+            self.bar.write(f"failed: {entry.error}", file=sys.stderr)
+        self.bar.update()
+        self.watch.tell(Progress(self.bar.n, int(self.bar.total), latest=entry))
+        if time.monotonic() - self.report.saved > SAVE_SECONDS:
+            self.report.write(report_path(self.settings))
+
+    def fail(self, job: Job, error: Exception, settings: TranslateSettings | None = None) -> None:
+        """Record a file that failed; the run goes on."""
+        self.finish(entry_of(job, "failed", settings or self.settings, error=reason(job, error)))
+
+    def tell_frames(self, frames: int, of_frames: int) -> None:
+        """Tell the watcher how far the current clip is."""
+        self.watch.tell(Progress(self.bar.n, int(self.bar.total), frames, of_frames))
+
+    def check_stop(self) -> None:
+        """Raises KeyboardInterrupt if the watcher wants to stop."""
+        if self.watch.stop():
+            raise KeyboardInterrupt
+
+
+class Network:
+    """A model with the settings of a run: frames in, translations and maps out."""
+
+    def __init__(self, model: Translator, settings: TranslateSettings) -> None:
+        """Raises `BadSetting` if the settings ask for what the model cannot do."""
+        self.model, self.settings = model, settings
+        self.map: MapName | None = model.shown_map(settings.direction, settings.which_map)
+        if settings.uncertainty != "none" and self.map is None:
+            raise BadSetting(f"uncertainty: {settings.model} has no uncertainty map for {settings.direction}.")
+        if settings.tile is not None and not model.capabilities.tiles:
+            raise BadSetting(f"tile: {settings.model} cannot work in strips; leave tile out, or lower the resolution.")
+        self.scale = SCALES[self.map]
+        self.resolution: Resolution = parse_resolution(settings.resolution)
+        self.batch_size = settings.batch_size or (1 if model.device.type == "cpu" else 8)
+        self.mark = f"Translated by gen ({Path(settings.model).name}, {settings.direction}): not a photograph"
+
+    def __call__(
+        self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None = None
+    ) -> list[tuple[Pixels, MapValues]]:
+        """Frames of equal size -> their translations and maps. Raises `BadInput` if width and height are swapped."""
+        check_orientation(frames[0].shape[:2], self.resolution)
+        translated, values = self.model.translate_frames(
+            torch.from_numpy(np.stack(frames)),
+            self.settings.direction,
+            resolution=self.resolution,
+            tile=self.settings.tile,
+            smoother=smoother,
+            which_map=self.map or "auto",
+        )
+        maps: list[MapValues] = list(values.numpy()) if values is not None else [None] * len(frames)
+        return list(zip(translated.numpy(), maps, strict=True))
+
+    def statistics(self, values: MapValues) -> dict[str, float]:
+        """Mean and 95th percentile of a map, under the report's names; {} without a map."""
+        if values is None:
+            return {}
+        name = COUNTED_AS[self.map]
+        return {f"mean_{name}": float(values.mean()), f"p95_{name}": float(np.percentile(values, 95))}
+
+    def side_by_side(self, source: Pixels, translated: Pixels, values: MapValues) -> Pixels:
+        """Input, translation and, if there is one, the map, from left to right."""
+        panels = [source, translated] + ([colour_uncertainty(values, self.scale)] if values is not None else [])
+        return np.concatenate(panels, axis=1)
+
+
+def check_orientation(native: tuple[int, ...], resolution: Resolution) -> None:
+    """Raises `BadInput` where a landscape frame would run at a portrait size, or the other way round.
+
+    Versions before 0.2 took HEIGHTxWIDTH, so that such a size is almost always the old order.
+    """
+    if isinstance(resolution, tuple) and (native[0] - native[1]) * (resolution[0] - resolution[1]) < 0:
+        height, width = resolution
+        raise BadInput(
+            f"resolution {width}x{height} is WIDTHxHEIGHT, but the frames are {native[1]} wide and {native[0]} high; "
+            f"did you mean {height}x{width}?"
+        )
+
+
+def reason(job: Job, error: Exception) -> str:
+    """Why a job failed, in one sentence that names the file."""
+    if isinstance(error, GenError):
+        text = str(error)
+        return text if job.source.name in text or job.target.name in text else f"{job.source}: {text}"
+    text = (str(error).splitlines() or [""])[0] or type(error).__name__
+    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in text
+    more = "; use a lower resolution, or tile=256" if out_of_memory else ""
+    return f"{job.source}: {text}{more}."
+
+
+def device_of(settings: TranslateSettings) -> str:
+    """Where the networks run."""
+    return settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def dtype_of(settings: TranslateSettings) -> torch.dtype:
+    """The precision that the networks run in."""
+    return torch.bfloat16 if settings.precision == "bf16" else torch.float32

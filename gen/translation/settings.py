@@ -1,0 +1,100 @@
+"""Settings of `gen translate`. Nothing heavy is imported here, so that help and usage errors answer at once."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from gen.errors import BadSetting
+
+Direction = Literal["adverse_to_normal", "normal_to_adverse"]
+DIRECTIONS: tuple[Direction, ...] = ("adverse_to_normal", "normal_to_adverse")
+
+MapName = Literal["cycle", "invention"]
+"""Kinds of per-pixel uncertainty map. cycle: expected error of going there and back, in grey levels; invention: the
+share of a pixel that is made up, 0..1."""
+WhichMap = Literal["auto", "cycle", "invention"]
+
+Resolution = tuple[int, int] | Literal["auto"] | None
+"""(height, width) that a network runs at; "auto": the height that suits the model; None: each picture's own."""
+
+AUTO = "auto"
+"""In place of a model's name: for each file the model that was made for its weather."""
+
+STEADY = 0.5
+"""Share of the last frame's change that a clip's frames keep by default."""
+
+
+@dataclass(frozen=True)
+class TranslateSettings:
+    """Translate a picture, a clip, or a folder of both. Files that are finished are skipped."""
+
+    input: tyro.conf.Positional[Path]
+    """A picture, a clip, or a folder of them."""
+    output: tyro.conf.Positional[Path]
+    """A file for a file; for a folder, a folder that will mirror it."""
+    model: str = "augan-night2day"
+    """Name of a model in weights/, a model folder, or a hub id. auto: for each file, the model made for its weather."""
+    direction: Direction = "adverse_to_normal"
+    """adverse_to_normal: from the model's weather to clear day; normal_to_adverse: the other way."""
+    resolution: str = "auto"
+    """Size the network runs at: auto (best for the model), native, or WIDTHxHEIGHT, for example 512x288."""
+    uncertainty: Literal["none", "map", "overlay", "raw"] = "none"
+    """Also write the per-pixel uncertainty: as a colour map, as a tinted picture, or as 16-bit values."""
+    which_map: WhichMap = "auto"
+    """Which uncertainty map. invention: share of each pixel that is made up, 0 to 1; cycle: error expected of
+    translating there and back, in grey levels; auto: the model's default."""
+    compare: bool = False
+    """Also write input, translation and map side by side."""
+    format: Literal["keep", "jpg", "png", "webp"] = "keep"
+    """File format of pictures. keep: the same as the input's."""
+    quality: int = 95
+    """Quality of JPEG and WebP, 1 to 100."""
+    strip_metadata: bool = False
+    """Drop EXIF (camera, place), colour profiles and clip tags. The note that gen made the picture stays."""
+    overwrite: bool = False
+    """Translate finished files again."""
+    smooth: float = 0.5
+    """Clips: time constant in seconds for averaging the normalisation statistics, against flicker; 0 disables it."""
+    steady: float = STEADY
+    """Clips: share of the last frame's change that each frame keeps, moved along the optical flow, against flicker;
+    at least 0 (off) and below 1."""
+    batch_size: int | None = None
+    """Frames per batch. Default: 8 on a GPU, 1 on a CPU."""
+    device: str | None = None
+    """cuda, cpu, ... Default: the GPU if there is one."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 is faster on hardware that supports it and rounds slightly (see benchmarks/generator.py)."""
+    tile: int | None = None
+    """Rows per strip, for frames that do not fit into memory. Default: whole frames."""
+    workers: int = 4
+    """Threads that decode, and as many that encode."""
+
+
+def check_settings(settings: TranslateSettings) -> None:
+    """Raises `BadSetting` for values that cannot work, before any file is opened."""
+    parse_resolution(settings.resolution)
+    if settings.uncertainty != "none" and settings.direction == "normal_to_adverse":
+        raise BadSetting("uncertainty: only adverse_to_normal has an uncertainty map; normal_to_adverse has none.")
+    if not 1 <= settings.quality <= 100:
+        raise BadSetting(f"quality must be from 1 to 100, not {settings.quality}; try 95.")
+    if not settings.smooth >= 0:
+        raise BadSetting(f"smooth must be >= 0 seconds (0 disables smoothing), not {settings.smooth}.")
+    if not 0 <= settings.steady < 1:
+        raise BadSetting(f"steady must be at least 0 (off) and below 1, not {settings.steady}; try {STEADY}.")
+    for name in ("workers", "batch_size", "tile"):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise BadSetting(f"{name} must be at least 1, not {value}.")
+
+
+def parse_resolution(text: str) -> Resolution:
+    """auto, native, or WIDTHxHEIGHT -> what a pipeline takes, which is (height, width). Raises `BadSetting`."""
+    if text in ("auto", "native"):
+        return "auto" if text == "auto" else None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or "0" in match.groups():
+        raise BadSetting(f"resolution must be auto, native or WIDTHxHEIGHT, for example 512x288, not {text!r}.")
+    return int(match[2]), int(match[1])
