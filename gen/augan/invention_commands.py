@@ -21,7 +21,7 @@ class TrainArguments:
     model: str
     """Name or folder of the translator that the map is for."""
     rendered: Path
-    """Pairs of `gen render-street` or `gen simulate-weather`, about as many rows as the model works at (256 for
+    """Pairs of `gen render-street` or `gen simulate-weather`, about as many rows as the model works at (192 for
     augan-night2day)."""
     out: Path
     """Run directory, for example runs/invention."""

@@ -50,7 +50,9 @@ def transfer_change(native: Tensor, small: Tensor, translated: Tensor) -> Tensor
     frame's luma; the two coefficients are enlarged and applied to the luma of `native` (B, 3, H, W), and the change
     is added to it: the fast guided filter (He and Sun 2015, arXiv 1505.00996). So the native frame's fine detail
     survives, and the change stops at its edges and not at those of the small grid. (kornia's `guided_blur` takes
-    the change at native size only, where enlarging has smeared its edges already.)
+    the change at native size only, where enlarging has smeared its edges already.) What the fit leaves over, which is
+    the detail that the translation painted or took away itself, is enlarged and added, so that at equal sizes the
+    result is the translation.
     Returns (B, 3, H, W) in [-1, 1].
     """
     guide, change = luma(small), translated - small
@@ -59,9 +61,11 @@ def transfer_change(native: Tensor, small: Tensor, translated: Tensor) -> Tensor
     variance = _window_mean(guide * guide) - guide_mean * guide_mean
     slope = covariance / (variance + EDGE_VARIANCE)
     offset = change_mean - slope * guide_mean
+    slope, offset = _window_mean(slope), _window_mean(offset)
+    left_over = change - slope * guide - offset
     size = (native.shape[2], native.shape[3])
-    slope, offset = (resize(_window_mean(x), size) for x in (slope, offset))
-    return (native + slope * luma(native) + offset).clamp(-1, 1)
+    slope, offset, left_over = (resize(x, size) for x in (slope, offset, left_over))
+    return (native + slope * luma(native) + offset + left_over).clamp(-1, 1)
 
 
 def luma(images: Tensor) -> Tensor:

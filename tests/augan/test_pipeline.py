@@ -189,3 +189,19 @@ def test_an_unchanged_picture_stays_as_it_is():
     native = torch.rand(1, 3, 50, 70) * 2 - 1
     small = torch.nn.functional.interpolate(native, size=(20, 28), mode="bilinear", antialias=True)
     torch.testing.assert_close(transfer_change(native, small, small), native)
+
+
+def test_at_equal_sizes_the_result_is_the_translation():
+    """What the fit to the frame's luma leaves over, which is what the network painted itself, must not be lost."""
+    native, translated = torch.rand(2, 1, 3, 40, 56) * 2 - 1
+    torch.testing.assert_close(transfer_change(native, native, translated), translated)
+
+
+def test_painted_detail_survives_the_way_to_native_size():
+    """A sign that the network paints on a flat wall: the fit to the wall's luma alone would smear it over the wall."""
+    native, small = torch.zeros(1, 3, 80, 80), torch.zeros(1, 3, 40, 40)
+    translated = small.clone()
+    translated[..., 18:22, 18:22] = 0.8
+    found = transfer_change(native, small, translated)
+    assert found[..., 38:42, 38:42].mean() > 0.75
+    assert found[..., 50:, :].abs().max() < 0.01
