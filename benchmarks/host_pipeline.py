@@ -13,21 +13,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from gen.augan.batch import Translator, load_pipeline
 from PIL import Image
 
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.media.folders import find_stills, plan_jobs
 from gen.provenance import machine
-from gen.translation.report import Report
+from gen.translation.batch import load_model, translate_jobs
+from gen.translation.run import Network, Run
 from gen.translation.settings import TranslateSettings
 
 
-class IdentityTranslator(Translator):
+class Identity(Network):
     """Everything but the network."""
 
-    def _network(self, frames, smoother=None):
+    def __call__(self, frames, smoother=None):
         batch = torch.from_numpy(np.stack(frames))
         return [(frame, None) for frame in batch.numpy()]
 
@@ -48,7 +48,9 @@ def ours(frames: Path, out: Path, model: Path, still_format: str) -> None:
     jobs = plan_jobs(frames, out, still_format)
     for job in jobs:
         job.target.parent.mkdir(parents=True, exist_ok=True)
-    IdentityTranslator(settings, Report({}), load_pipeline(settings)).run(jobs)
+    run = Run(settings)
+    with run.reporting(len(jobs)):
+        translate_jobs(jobs, Identity(load_model(settings), settings), run)
 
 
 def median_seconds(work: Callable[[Path], None], repeats: int) -> float:

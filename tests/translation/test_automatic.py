@@ -73,7 +73,7 @@ def test_each_picture_by_its_weather(models, tree, tmp_path, capsys):
     by_hand = tmp_path / "by hand.jpg"
     main(["translate", str(tree / "night.jpg"), str(by_hand), "--model", "tiny-night"])
     assert (out / "night.jpg").read_bytes() == by_hand.read_bytes()
-    assert "1 done, 0 finished before, 2 left as they are, 1 failed" in capsys.readouterr().out
+    assert "1 done, 0 finished before, 2 copied unchanged, 1 failed" in capsys.readouterr().out
 
 
 def test_a_second_run_does_nothing_again_and_a_new_model_does_what_was_left(models, tree, tmp_path, monkeypatch):
@@ -178,7 +178,7 @@ def test_clips_are_decided_by_most_of_their_frames(models, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--direction", "normal_to_adverse"], "name the model"),
+        (["--direction", "normal_to_adverse"], "name a model"),
         (["--uncertainty", "map"], "tiny-night has no"),
         (["--quality", "0"], "quality"),
     ],

@@ -229,7 +229,7 @@ def test_ctrl_c_writes_the_report_and_leaves_130(tmp_path, model):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--direction", "normal_to_adverse", "--uncertainty", "map"], "has no map"),
+        (["--direction", "normal_to_adverse", "--uncertainty", "map"], "has none"),
         (["--resolution", "big"], "resolution"),
         (["--resolution", "0x5"], "resolution"),
         (["--quality", "0"], "quality"),
@@ -409,3 +409,21 @@ def test_look_ahead_is_in_order_and_within_bounds():
         [7, 9, 11],
         [13],
     ]
+
+
+def test_a_resolution_is_width_by_height_and_the_old_order_is_refused(tmp_path, model, capsys):
+    """Reports of version 0.1, which said HEIGHTxWIDTH, still count for the same size."""
+    picture, out = tmp_path / "in.png", tmp_path / "out"
+    Image.fromarray(street(np.random.default_rng(0), 48, 64, True)).save(picture)
+    assert main(["translate", str(picture), str(out), "--model", model, "--resolution", "32x64"]) == 1
+    assert "did you mean 64x32?" in capsys.readouterr().err
+    assert main(["translate", str(picture), str(out), "--model", model, "--resolution", "64x32"]) == 0
+    by_hand = AUGANPipeline.from_pretrained(model)(picture, resolution=(32, 64), output_type="np")
+    np.testing.assert_array_equal(decode_still(out / "in.png").rgb, by_hand.images[0])
+    report = json.loads((out / "report.json").read_text())
+    report["files"][0]["made_with"] = f"{model}, adverse_to_normal, resolution 32x64"  # as version 0.1 wrote it
+    (out / "report.json").write_text(json.dumps(report))
+    assert main(["translate", str(picture), str(out), "--model", model, "--resolution", "64x32"]) == 0
+    assert report_of(out)["in.png"]["status"] == "skipped"
+    assert main(["translate", str(picture), str(out), "--model", model, "--resolution", "60x30"]) == 1
+    assert "60 wide 30 high" in capsys.readouterr().err

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from gen.augan.weather_training import Source, WeatherSettings, confusion, cross_confusion, fit, groups, label_of, train
 from PIL import Image
 
 from gen import BadInput, BadSetting
 from gen.cli import main
 from gen.metrics.distances import list_images, read_batches
 from gen.translation.weather import WeatherClassifier, WeatherHead, spread
+from gen.translation.weather_settings import WeatherSettings
+from gen.translation.weather_training import Source, confusion, cross_confusion, fit, groups, label_of, train
 from tests.conftest import write_streets
 
 SAMPLES = Path(__file__).parents[2] / "samples"
