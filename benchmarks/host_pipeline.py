@@ -28,6 +28,7 @@ class Identity(Network):
     """Everything but the network."""
 
     def __call__(self, frames, smoother=None):
+        """The frames themselves."""
         batch = torch.from_numpy(np.stack(frames))
         return [(frame, None) for frame in batch.numpy()]
 

@@ -12,7 +12,8 @@ from gen.errors import BadInput, BadSetting, GenError, TrainingDiverged
 if TYPE_CHECKING:
     from gen.augan.networks import AUGANGenerator
     from gen.augan.pipeline import AUGANOutput, AUGANPipeline
-    from gen.augan.training import AUGANSettings, AUGANTrainer
+    from gen.augan.settings import AUGANSettings
+    from gen.augan.training import AUGANTrainer
     from gen.hda.gan_training import StyleGAN2Settings, StyleGAN2Trainer
     from gen.hda.networks import StyleGAN2Discriminator, StyleGAN2Generator
     from gen.hda.pipeline import HDAOutput, HDAPipeline
@@ -22,7 +23,7 @@ _LAZY = {
     "AUGANGenerator": "gen.augan.networks",
     "AUGANOutput": "gen.augan.pipeline",
     "AUGANPipeline": "gen.augan.pipeline",
-    "AUGANSettings": "gen.augan.training",
+    "AUGANSettings": "gen.augan.settings",
     "AUGANTrainer": "gen.augan.training",
     "HDAOutput": "gen.hda.pipeline",
     "HDAPipeline": "gen.hda.pipeline",

@@ -11,7 +11,7 @@ from gen.errors import GenError
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("gen.translation.commands:translate", "translate a frame, a folder tree or a clip"),
     "train-augan": ("gen.augan.commands:train", "train AU-GAN on two folders of frames"),
-    "compare-augan": ("gen.augan.compare:compare", "train recipes at equal cost and judge them in one table"),
+    "compare-augan": ("gen.augan.commands:compare", "train recipes at equal cost and judge them in one table"),
     "export-augan": ("gen.augan.commands:export", "turn a training run into a model folder"),
     "evaluate-augan": (
         "gen.augan.commands:evaluate",
@@ -21,13 +21,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gen.translation.commands:train_weather",
         "train the weather classifier that --model auto uses",
     ),
-    "train-invention": ("gen.augan.invention_commands:train", "teach a model which parts it makes up"),
-    "export-invention": ("gen.augan.invention_commands:export", "put that map into the model's folder"),
+    "train-invention": ("gen.augan.commands:train_invention", "teach a model which parts it makes up"),
+    "export-invention": ("gen.augan.commands:export_invention", "put that map into the model's folder"),
     "evaluate-invention": (
-        "gen.augan.invention_commands:evaluate",
+        "gen.augan.commands:evaluate_invention",
         "measure the map against the truth and on real frames",
     ),
-    "simulate-weather": ("gen.augan.simulated.commands:simulate", "turn clear-day frames into training pairs"),
+    "simulate-weather": ("gen.augan.commands:simulate", "turn clear-day frames into training pairs"),
     "train-stylegan2": ("gen.hda.commands:train_stylegan2", "train a StyleGAN2 generator on a folder of images"),
     "export-stylegan2": ("gen.hda.commands:export_stylegan2", "turn its run into a model folder with a card"),
     "adapt": ("gen.hda.commands:adapt", "adapt a generator to a hybrid of few-shot domains"),

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from gen.augan.evaluation import BACK_SHEET_NAME, FILE_NAME, EvaluateSettings, identity
+from gen.augan.arguments import EvaluateSettings
+from gen.augan.evaluation import BACK_SHEET_NAME, FILE_NAME, identity
 from gen.augan.evaluation import RENDERED_SHEET_NAME as SHEET
 from gen.augan.invention import FOLDER
-from gen.augan.invention_evaluation import InventionEvaluation
 from gen.augan.invention_evaluation import table as invention_table
+from gen.augan.invention_settings import InventionEvaluation
 from gen.augan.verdict import verdict
 from gen.errors import BadInput
 from gen.media.files import write_atomically

@@ -1,7 +1,6 @@
 """Recipes of AU-GAN training at equal cost: the same frames, seed and processor time, judged in one table."""
 
 import contextlib
-import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -9,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 import yaml
 
+from gen.augan.arguments import CompareSettings, EvaluateSettings
 from gen.augan.card import ROWS, results, table
-from gen.augan.commands import PRESETS, choose_settings
-from gen.augan.evaluation import EvaluateSettings, evaluate
+from gen.augan.evaluation import evaluate
 from gen.augan.export import export_model
-from gen.augan.simulated.commands import SimulateSettings, Weather, write_pairs
-from gen.augan.training import AUGANSettings, AUGANTrainer, check_shares
+from gen.augan.settings import AUGANSettings, check_pairs
+from gen.augan.simulated.pairs import write_pairs
+from gen.augan.simulated.settings import SimulateSettings
+from gen.augan.start import PRESETS, choose_settings
+from gen.augan.training import AUGANTrainer
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.folders import find_stills
@@ -27,44 +28,8 @@ EQUAL = {"preset", "adverse", "normal", "rendered", "simulated", "out", "core_mi
 """Settings that a recipe may not have: in them all recipes are alike."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CompareSettings:
-    """Train each recipe of a YAML file for the same core-minutes, and judge all on frames that none was trained on.
-
-    The same command again goes on where it stopped; two at once, each with its own --only, share the work.
-    """
-
-    recipes: tyro.conf.Positional[Path]
-    """YAML file: a name for each recipe, and under it the settings that differ from the preset, as field: value."""
-    adverse: Path
-    """Folder of frames in adverse weather."""
-    normal: Path
-    """Folder of frames in clear daylight."""
-    out: Path
-    """Folder that gets a run and a model for each recipe, README.md with the table, and sheet.jpg."""
-    rendered: Path | None = None
-    """Folder of `gen render-street` frames to mix into the training."""
-    simulate: Weather | None = None
-    """Weather that `gen simulate-weather` makes of the normal frames that train, for recipes with simulated_share."""
-    preset: str = "fast"
-    """Preset that every recipe begins with."""
-    core_minutes: float = 60.0
-    """Processor time of each recipe."""
-    seed: int = 0
-    """Seed of each recipe."""
-    hold_out: int = 100
-    """Frames of each folder, spread evenly over it, that judge and do not train."""
-    only: tuple[str, ...] = ()
-    """Recipes to train now; none: all, and then the judging."""
-    judge_now: bool = False
-    """Train nothing; judge the recipes that are trained, and name the others in the table's page."""
-    detector: Path | None = None
-    """YOLOX as an ONNX file, for `gen evaluate-augan`."""
-
-
-def compare(arguments: Sequence[str]) -> int:
-    """`gen compare-augan`."""
-    settings = tyro.cli(CompareSettings, args=list(arguments), prog="gen compare-augan")
+def compare(settings: CompareSettings) -> int:
+    """Train what is not trained yet, then judge: 0, or 130 if Ctrl-C stopped it."""
     recipes = read_recipes(settings.recipes)
     if settings.judge_now and settings.only:
         raise BadSetting("--judge-now judges every recipe that is trained; leave out --only.")
@@ -152,7 +117,7 @@ def settings_of(settings: CompareSettings, name: str, recipe: Mapping[str, Any])
     }
     chosen = choose_settings(preset, given | dict(recipe))
     try:
-        check_shares(chosen)
+        check_pairs(chosen)
     except BadSetting as error:
         raise BadSetting(f"recipe {name}: {error} Here --simulate and --rendered give pairs.") from error
     return chosen

@@ -7,7 +7,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gen.augan.networks import AUGANGenerator, DiscriminatorSet
-from gen.augan.training import AUGANSettings, GeneratorPair, discriminators
+from gen.augan.settings import AUGANSettings, published_discriminators
+from gen.augan.training import GeneratorPair
 from gen.training.projected import ProjectedHeads, Projector
 
 
@@ -31,12 +32,13 @@ def training_macs(settings: AUGANSettings) -> int:
         image = torch.empty(1, 3, height, width)
         noise = torch.empty(2, 1, 4 * settings.width, height // 4, width // 4)
         generators = _macs(GeneratorPair(settings), image, image, (noise, noise))
-        judges = _macs(DiscriminatorSet(settings.discriminator_width, count=discriminators(settings)), image, image)
+        published = DiscriminatorSet(settings.discriminator_width, count=published_discriminators(settings))
+        discriminators = _macs(published, image, image)
     if settings.adversary in ("projected", "both"):
         frame = torch.zeros(1, 3, height, width)  # the frozen network has weights of its own, so no shadow of it
         projector, heads = Projector(settings.projected_width, seed=0), ProjectedHeads(settings.projected_width)
-        judges += 2 * (_macs(projector, frame) + _macs(heads, projector(frame)))
-    return generators + 3 * judges
+        discriminators += 2 * (_macs(projector, frame) + _macs(heads, projector(frame)))
+    return generators + 3 * discriminators
 
 
 def _macs(network: nn.Module, *inputs: Any) -> int:

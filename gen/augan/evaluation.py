@@ -1,6 +1,5 @@
 """Measure translators on real frames: distance to the target domain, structure, detections, honest doubt, flicker."""
 
-import dataclasses
 import json
 import logging
 import math
@@ -10,21 +9,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 from tqdm import tqdm
 
 from gen import weights
+from gen.augan.arguments import EvaluateSettings
 from gen.augan.invention import FOLDER
-from gen.augan.judging import Judges, Space, View, feature_networks, load_spaces, mean
+from gen.augan.judging import Judges, View, feature_networks, load_spaces, mean
 from gen.augan.losses import GREY_LEVELS, laplace_scale
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.sheet import contact_sheet
-from gen.augan.simulated.commands import SIMULATIONS, Weather, simulate_frame
+from gen.augan.simulated.pairs import SIMULATIONS, simulate_frame
+from gen.augan.simulated.settings import Weather
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.motion import MotionFinder, Steadier, farneback
@@ -54,54 +54,6 @@ Translate = Callable[[Tensor], Tensor]
 """Frames (B, H, W, 3) uint8 -> their translations, on the CPU."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluateSettings:
-    """What `gen evaluate-augan` measures, and on what."""
-
-    adverse: Path
-    """Folder of held-out frames of the adverse domain (night, rain)."""
-    normal: Path
-    """Folder of held-out frames of the normal domain (clear day)."""
-    model: str = "augan-night2day"
-    """Name or folder of the model."""
-    baseline: Path | None = None
-    """Folder of a second model to set beside it: the symmetric one trained on the same number of images."""
-    rival: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Another model to set beside it, as name=FOLDER; may be given several times."""
-    direction: Literal["both", "adverse_to_normal", "normal_to_adverse"] = "both"
-    """Which way to translate; one way takes half of the time."""
-    adverse_reference: Path | None = None
-    """Other real adverse frames, for instance the training ones: their distance is the floor."""
-    normal_reference: Path | None = None
-    """Other real normal frames, for instance the training ones: their distance is the floor."""
-    rendered: Path | None = None
-    """Folder of `gen render-street` frames that were not trained on: scores against the true clear day."""
-    shown: Path | None = None
-    """Folder of clear-day frames that may be published: a contact sheet of the way back."""
-    clip: Path | None = None
-    """Clip of adverse weather: how much flicker a translation adds."""
-    detector: Path | None = None
-    """YOLOX as an ONNX file (COCO): counts the vehicles, people and lights that are found in every row."""
-    perceptual: Path | None = None
-    """File of squeezenet1_1 weights for the perceptual distance; none: those that are at hand."""
-    features: tuple[Space, ...] = ()
-    """Spaces of the distances; none: SqueezeNet, EfficientNet-Lite0, and Inception where its weights can be had."""
-    resolution: str = "auto"
-    """What the network works at: auto (as the pipeline does by default), native, or HxW as in 256x512."""
-    limit: int | None = None
-    """Frames of each folder, spread evenly over it, and first frames of the clip; none: all."""
-    batch: int = 8
-    """Frames translated at once."""
-    subset_size: int = 100
-    """Images in a subset of the kernel distance, and at most half of a set."""
-    seed: int = 0
-    """Seed of those subsets."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: the GPU where there is one."""
-    out: Path | None = None
-    """Folder that gets evaluation.json, and sheet.jpg, which shows real frames; none: the model's own, no sheet."""
 
 
 def evaluate(settings: EvaluateSettings) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from gen.augan.cost import count_parameters, training_macs, translation_macs
 from gen.augan.invention import FOLDER as INVENTION
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
-from gen.augan.training import LITE, AUGANSettings, GeneratorPair, uses_frozen_network
+from gen.augan.settings import AUGANSettings, uses_frozen_network
+from gen.augan.training import LITE, GeneratorPair
 from gen.errors import BadInput
 from gen.provenance import portable
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint

@@ -1,6 +1,5 @@
 """Does the invention map deserve trust? Against the truth on rendered streets, and by what real frames can tell."""
 
-import dataclasses
 import json
 from collections import defaultdict
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from gen.augan.held_out import Streets, read_frame
 from gen.augan.invention import FOLDER, local_deviation
 from gen.augan.invention_calibration import THIN
 from gen.augan.invention_losses import absolute_error, share_invented
+from gen.augan.invention_settings import InventionEvaluation
 from gen.augan.invention_training import model_folder
 from gen.augan.pipeline import AUGANPipeline
 from gen.errors import BadSetting
@@ -37,28 +37,6 @@ CRUSHED = 8
 """Grey level of luma below which a pixel counts as black."""
 DECILES = 10
 Floats = NDArray[np.float64]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class InventionEvaluation:
-    """Measure a model's invention map, beside its cycle uncertainty and what needs no training."""
-
-    rendered: Path
-    """Folder of `gen render-street` frames that were not trained on, adverse/ and day/."""
-    model: str = "augan-night2day"
-    """Name or folder of a model that has an invention map."""
-    real: Path | None = None
-    """Folder of real adverse frames that were not trained on."""
-    other_model: str | None = None
-    """A second translator of another seed: where the two disagree on real frames, the map should be high."""
-    detector: Path | None = None
-    """YOLOX ONNX file: do objects that it finds in the translation alone lie where the map is high?"""
-    limit: int | None = None
-    """Frames of each folder, spread evenly over it; none: all."""
-    seed: int = 0
-    """Seed of the degradations of the rendered frames."""
-    out: Path | None = None
-    """Folder that gets evaluation.json; none: invention/ in the model's folder."""
 
 
 def evaluate(settings: InventionEvaluation) -> dict[str, Any]:

@@ -2,17 +2,15 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from diffusers.training_utils import EMAModel
 from kornia.geometry.transform import hflip
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
 from gen import weights
@@ -20,6 +18,7 @@ from gen.augan.degrade import degrade_at_random
 from gen.augan.invention import FOLDER, MULTIPLE, Invention, InventionMap
 from gen.augan.invention_calibration import calibrate
 from gen.augan.invention_losses import absolute_error, laplace_nll, share_loss, shares_in_batch
+from gen.augan.invention_settings import InventionSettings
 from gen.augan.pipeline import AUGANPipeline
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
@@ -28,37 +27,11 @@ from gen.provenance import fingerprint, portable, portable_value
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.data import Frames, Pairs, load_frames, match_pairs
 from gen.training.loop import Trainer
-from gen.training.settings import Positive, TrainerSettings, make_settings
+from gen.training.settings import make_settings
 from gen.translation.maps import GREY_LEVELS_SCALE, SHARE_SCALE, MapScale, colour_uncertainty
 
 SAMPLE_FRAMES = 6
 """Frames in a sample grid."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class InventionSettings(TrainerSettings):
-    """Settings of `gen train-invention`; the defaults take about twenty minutes on one core."""
-
-    rendered: Path
-    """Folder of `gen render-street` frames, adverse/ and day/."""
-    model: str = "augan-night2day"
-    """Name or folder of the translator that the map is for."""
-    images: Positive | None = 4000
-    """Frames to show."""
-    batch: Annotated[int, Field(ge=2)] = 4
-    """Frames in a step; the true days of its other streets are what shares are measured against."""
-    lr: Annotated[float, Field(gt=0)] = 2e-3
-    """Adam's learning rate; constant for the first half of the run, then linearly to zero."""
-    ema_half_life: Positive = 200
-    """Images after which a weight's share in the averaged weights has halved."""
-    echoes: Positive = 4
-    """Steps taken on each translated batch, every other one flipped: the translator costs more than the map."""
-    spared: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Share of the frames that are shown as rendered; the others are degraded like a real camera's."""
-    sample_every: Positive = 400
-    """Images between two sample grids."""
-    checkpoint_every: Positive = 400
-    """Images between two checkpoints."""
 
 
 class Pictures(NamedTuple):

@@ -4,10 +4,11 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
+from gen.augan.arguments import SPACES, Space
 from gen.errors import BadSetting
 from gen.metrics.detection import Boxes, DetectionScores, Detector
 from gen.metrics.distances import Population
@@ -15,10 +16,6 @@ from gen.metrics.features import Features, load_features
 from gen.metrics.structure import edge_correlation, luma
 
 log = logging.getLogger(__name__)
-
-Space = Literal["inception", "squeezenet", "efficientnet-lite0"]
-SPACES: tuple[Space, ...] = ("inception", "squeezenet", "efficientnet-lite0")
-"""The feature spaces, the one that decides first before the others."""
 
 
 class Judges:

@@ -1,19 +1,17 @@
 """AU-GAN's losses, each a pure function of tensors (Kwak et al., arXiv 2112.04283).
 
-Images are in [-1, 1]; one grey level is 1/127.5 of that range. A "set" of logits holds, for each of the
-discriminators of a domain, its two maps of logits.
+Images are in [-1, 1]; one grey level is 1/127.5 of that range. The adversarial, cycle and pair losses, which other
+translators have too, are in gen/translation/losses.py.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-FeatureMatching = Literal["channel_mean", "full", "off"]
-LogitSet = Sequence[Sequence[Tensor]]
+from gen.augan.settings import FeatureMatching
 
 GREY_LEVELS = 127.5
 """Grey levels in one unit of the range [-1, 1]."""
@@ -22,30 +20,9 @@ SCALE_FLOOR = 0.1
 """Smallest Laplace scale b that the published loss can express: 0.1 of [-1, 1], that is 12.75 grey levels."""
 
 
-def least_squares(logits: Sequence[Tensor], target: float) -> Tensor:
-    """Mean over the maps of mean (D - target)^2: LSGAN (Mao et al. 2017) on one two-scale discriminator."""
-    return torch.stack([(x.float() - target).square().mean() for x in logits]).mean()
-
-
-def adversarial_generator(fake: LogitSet) -> Tensor:
-    """sum_i mean_maps (D_i(fake) - 1)^2: what a generator pays for being seen through."""
-    return torch.stack([least_squares(logits, 1.0) for logits in fake]).sum()
-
-
-def adversarial_discriminator(real: LogitSet, fake: LogitSet) -> Tensor:
-    """sum_i 1/2 [mean (D_i(real) - 1)^2 + mean D_i(fake)^2]."""
-    terms = [(least_squares(r, 1.0) + least_squares(f, 0.0)) / 2 for r, f in zip(real, fake, strict=True)]
-    return torch.stack(terms).sum()
-
-
 def reconstruction(reconstructed: Tensor, image: Tensor) -> Tensor:
     """mean |x_rec - x|: the encoder must keep what the image holds."""
     return (reconstructed.float() - image).abs().mean()
-
-
-def cycle(cycled: Tensor, image: Tensor) -> Tensor:
-    """mean |x_cyc - x|: there and back again (Zhu et al. 2017)."""
-    return (cycled.float() - image).abs().mean()
 
 
 def uncertain_cycle(cycled: Tensor, image: Tensor, log_scale: Tensor) -> Tensor:
@@ -80,18 +57,6 @@ def feature_matching(ours: Tensor, theirs: Tensor, mode: FeatureMatching) -> Ten
     if mode == "channel_mean":
         ours, theirs = ours.float().mean(dim=1), theirs.float().mean(dim=1)
     return (ours.float() - theirs.float()).abs().mean()
-
-
-def pair(translated: Tensor, truth: Tensor, known: Tensor, quantile: float = 0.5) -> Tensor:
-    """Mean quantile loss over the samples whose truth is known, (B,) bool: pairs; 0 where there are none.
-
-    2 max(q e, (q - 1) e) with e = truth - translated and q the `quantile` (Koenker and Bassett 1978): at 0.5 it is |e|.
-    Where a frame leaves the truth open, its minimum is that quantile of what may be true; where it does not, the truth.
-    Not of the paper, which has no pairs.
-    """
-    error = truth.float() - translated.float()
-    distance = 2 * torch.maximum(quantile * error, (quantile - 1) * error).mean(dim=(1, 2, 3))
-    return (distance * known).sum() / known.sum().clamp(min=1)
 
 
 def perceptual(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ Kwak et al., "Adverse Weather Image Translation with Asymmetric and Uncertainty-
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +16,10 @@ from torch import Tensor, nn
 
 from gen.augan import light
 from gen.augan.exposure import ExposureCurve, compose
+from gen.augan.settings import Design, Upsampling
 from gen.training.projected import ProjectedHeads
 from gen.translation.norm import InstanceNorm
 from gen.translation.tiling import Run
-
-Upsampling = Literal["deconv", "resize"]
-Design = Literal["published", "light"]
-
-Adversary = Literal["published", "projected", "both", "none"]
 
 
 def multiple_of(design: Design, pretrained: bool) -> int:

@@ -1,5 +1,6 @@
 """What a run begins with: the networks of another run, or the generators of a model folder or of shipped weights."""
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +10,14 @@ import torch
 
 from gen import weights
 from gen.augan.networks import AUGANGenerator
+from gen.augan.settings import AUGANSettings
 from gen.errors import BadInput, BadSetting
 from gen.provenance import portable_value
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.projected import STRIDE
+from gen.training.settings import as_record, make_settings
+
+PRESETS = Path(__file__).parent / "presets"
 
 SIZES = ("load_height", "crop")
 """Settings that a model's training is a good default for, beside those that shape its networks."""
@@ -110,3 +115,33 @@ def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> No
             if setting != "reconstruction" and theirs[setting] != value:
                 raise BadSetting(f"{setting}: {theirs[setting]!r} in start_from={start}, {name}, but {value!r} here.")
         own.load_state_dict({**own.state_dict(), **model.state_dict()})
+
+
+def choose_settings(preset: Mapping[str, Any], given: Mapping[str, Any]) -> AUGANSettings:
+    """Settings from a preset and from what was `given`; between them, what a model to start from was trained with.
+
+    A run that goes on has its own record for that: the model may be gone, or another. Raises `BadSetting` for a wrong
+    setting, and where `given` contradicts the model's networks.
+    """
+    settings = make_settings(AUGANSettings, preset, given)
+    start = settings.start_from
+    if start is None or is_run(start):
+        return settings
+    if latest_checkpoint(settings.out / "checkpoints"):
+        return make_settings(AUGANSettings, preset, _recorded_networks(settings.out), given)
+    networks = network_settings(start)
+    settings = make_settings(AUGANSettings, preset, size_settings(start), networks, given)
+    for name, value in as_record(settings).items():
+        if name in networks and value != networks[name]:
+            raise BadSetting(
+                f"{name}: the networks of {start} have {networks[name]!r}, not {value!r}; leave this setting out to "
+                f"fine-tune them, or leave start_from out to train others."
+            )
+    return settings
+
+
+def _recorded_networks(out: Path) -> dict[str, Any]:
+    """What shapes the networks of the run in `out`, and its sizes."""
+    shaping = {*inspect.signature(AUGANGenerator).parameters, "transfer", *SIZES} - {"reconstruction"}
+    record = json.loads((out / "settings.json").read_text())["settings"]
+    return {name: value for name, value in record.items() if name in shaping}

@@ -1,45 +1,34 @@
-"""Training AU-GAN on two unpaired folders of frames."""
+"""Training AU-GAN on two unpaired folders of frames, with pairs mixed in."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
 from gen.augan import losses
-from gen.augan.networks import (
-    Adversary,
-    AUGANGenerator,
-    Design,
-    DiscriminatorSet,
-    Translation,
-    Upsampling,
-    multiple_of,
-)
+from gen.augan.networks import AUGANGenerator, DiscriminatorSet, Translation, multiple_of
+from gen.augan.settings import AUGANSettings, check_pairs, published_discriminators, uses_frozen_network
 from gen.augan.start import inherited, is_run, load_generators
 from gen.errors import BadSetting
-from gen.media.resize import to_float, to_uint8
+from gen.media.resize import to_uint8
 from gen.training.augment import cutout, translate
-from gen.training.data import Batch, Frames, Pairs, UnpairedData, load_frames, match_pairs
+from gen.training.data import Batch
 from gen.training.energy import Memory, describe, energy
-from gen.training.loop import Trainer
 from gen.training.projected import STRIDE, Projector
-from gen.training.settings import Positive, TrainerSettings
+from gen.translation import losses as shared
+from gen.translation.losses import LogitSet
 from gen.translation.maps import colour_uncertainty
+from gen.translation.training import Fakes, UnpairedTrainer, detached, mean_over_parts
 
 LITE = "efficientnet-lite0"
 """Name of the frozen network's feature space among the judges of an evaluation."""
 
 RECONSTRUCTION_NOISE = 0.02
 """Standard deviation of the noise on the features that are decoded back to their own image."""
-
-CropSide = Annotated[int, Field(ge=64, multiple_of=4)]
-"""Pixels: the networks halve twice, and the discriminators see nothing below 64."""
 
 WARM_UP = 500
 """Images of the warm-up of fresh discriminators.
@@ -48,119 +37,6 @@ Beside the shipped weights (120 frames a domain, 112 rows, crop 96x144, publishe
 lr 3e-4, one seed) their losses were about those of guessing, .5, until 250 images, .46 (adverse) and .36 (normal) at
 300, .32 and .13 at 500.
 """
-
-SAMPLE_FRAMES = 4
-"""Frames of each domain in a sample grid."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AUGANSettings(TrainerSettings):
-    """Settings of AU-GAN training; the defaults are the published ones (preset bdd)."""
-
-    adverse: Path
-    """Folder of frames in adverse weather: night, rain, fog."""
-    normal: Path
-    """Folder of frames in clear daylight; other places and times, unpaired."""
-
-    rendered: Path | None = None
-    """Folder of `gen render-street` frames, adverse/ and day/, to mix in; they are pairs."""
-    rendered_share: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Part of the samples that are rendered pairs."""
-    simulated: Path | None = None
-    """Folder of `gen simulate-weather` frames, adverse/ and day/, to mix in; they too are pairs."""
-    simulated_share: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Part of the samples that are simulated pairs."""
-    pairs_first: Annotated[int, Field(ge=0)] = 0
-    """Images at the start that are pairs alone, rendered or simulated, on which the generators learn the true
-    frames, without discriminators and cycles: a third of the cost of other images."""
-    start_from: Path | None = None
-    """What this run begins with: the last networks of a run directory, or the generators of a model folder or of
-    shipped weights by name; none: random weights."""
-    warm_up: Annotated[int, Field(ge=0)] | None = None
-    """Images at the start, or after `pairs_first`, during which the translations stay as they are, and only
-    discriminators and reconstruction decoders learn; none: 500 where these begin fresh beside a model's generators,
-    else 0."""
-
-    load_height: Positive = 288
-    """Height in pixels that frames are resized to when cached, at their own aspect."""
-    crop: tuple[CropSide, CropSide] = (256, 512)
-    """Height and width in pixels of a training crop; multiples of 4."""
-
-    width: Positive = 64
-    """Channels of a generator's first layer."""
-    blocks: Positive = 4
-    """Residual blocks in each encoder and decoder."""
-    adversary: Adversary = "published"
-    """Who judges the translations. published: two cross-wired discriminators a domain, trained from nothing;
-    projected: heads on the features of a frozen ImageNet network; both; none."""
-    discriminator_width: Positive = 32
-    """Channels of a published discriminator's first level."""
-    discriminators: Positive = 2
-    """Published discriminators a domain."""
-    projected_width: Positive = 64
-    """Channels that the projected discriminators mix each feature map to."""
-    design: Design = "published"
-    """Of the generators; light: the same parts at a quarter of the MACs, see gen/augan/light.py."""
-    pretrained: bool = False
-    """In the light design: the encoders also take the features of a frozen ImageNet network."""
-    upsampling: Upsampling = "deconv"
-    """In the published design. deconv: transposed convolutions, as published; resize: nearest and convolution, no
-    checkerboard."""
-
-    exposure: float = 0.0
-    """Strength k of the curve ln(1 + k x) / ln(1 + k) that brightens a frame, to be the ground of its translation to
-    normal; the other way takes the inverse. 30 suits nights; near 0: the frame as it is; 0: no ground, as published."""
-
-    transfer: bool = True
-    """Contribution 1: the feature transfer network (T-net) in the adverse -> normal generator."""
-    transfer_blocks: Positive = 4
-    """Residual blocks in the T-net."""
-    transfer_in_normal_cycle: bool = True
-    """Use the T-net on the fake adverse image of the normal cycle too, as the published code does (its figure
-    does not)."""
-    feature_matching: losses.FeatureMatching = "channel_mean"
-    """Contribution 2: asymmetric feature matching; `full` matches channel by channel."""
-    uncertainty: bool = True
-    """Contribution 3: the uncertainty head and the uncertainty-aware cycle loss."""
-    augment: bool = False
-    """Move and cut out parts of all that the discriminators see (DiffAugment), so that they cannot learn a small set
-    of frames by heart."""
-    reconstruction: Literal["separate", "shared"] = "separate"
-    """separate: a decoder of its own for self-reconstruction, as in the published code; shared: through the other
-    generator's decoder, as in the paper's figure."""
-
-    reconstruct_every: Positive = 1
-    """Steps from one self-reconstruction to the next; its loss counts for all of them."""
-    pairs_back_every: Positive = 1
-    """During `pairs_first`, steps from one in which normal -> adverse learns as well to the next; the other way learns
-    in all of them."""
-    cycle_every: Positive = 1
-    """Steps from one cycle (there and back, with feature matching) to the next; its losses count for all of them."""
-
-    energy_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the energy distance between the features of unpaired translations and of real frames, see
-    gen/training/energy.py: what discriminators do, without any."""
-    adversarial_weight: float = 1.0
-    """Weight of what the discriminators say."""
-    cycle_weight: float = 10.0
-    """Weight of the plain cycle losses."""
-    uncertain_cycle_weight: float = 1.0
-    """Weight of the uncertainty-aware cycle loss; its own factor of 5 is half of the plain one's 10."""
-    reconstruction_weight: float = 10.0
-    """Weight of the self-reconstruction losses."""
-    feature_weight: float = 1.0
-    """Weight of asymmetric feature matching."""
-    perceptual_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the distance between cycled and source images in the features of a frozen ImageNet network."""
-    pair_weight: Annotated[float, Field(ge=0)] = 10.0
-    """Weight of the distance between a pair's translations and its true frames."""
-    pair_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Which of the days that a paired frame leaves open is aimed at, from the darkest, 0, to the brightest, 1; 0.5: the
-    middle one, mean absolute error. A black sky may hide a wall: above 0.5, it is sky unless that is unlikely."""
-    pair_perceptual_weight: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the same distance in the features of a frozen ImageNet network."""
-    pool_size: Annotated[int, Field(ge=0)] = 50
-    """Translated images of each domain kept to show the discriminators again."""
 
 
 class PairOutput(NamedTuple):
@@ -241,13 +117,13 @@ def generator_losses(
     out: PairOutput,
     a: Tensor,
     b: Tensor,
-    judged_a: losses.LogitSet,
-    judged_b: losses.LogitSet,
+    judged_a: LogitSet,
+    judged_b: LogitSet,
     s: AUGANSettings,
 ) -> dict[str, Tensor]:
     """The weighted terms of the generators' loss; `judged_*`: logits of that domain's fakes, if any."""
     adversarial = {
-        name: s.adversarial_weight * losses.adversarial_generator(judged)
+        name: s.adversarial_weight * shared.adversarial_generator(judged)
         for name, judged in (("adversarial_a", judged_a), ("adversarial_b", judged_b))
         if judged
     }
@@ -267,8 +143,8 @@ def _cycle_losses(out: PairOutput, a: Tensor, b: Tensor, s: AUGANSettings) -> di
     if out.log_scale is not None:
         cycle_a = s.uncertain_cycle_weight * losses.uncertain_cycle(cycle.a, a, out.log_scale)
     else:
-        cycle_a = s.cycle_weight * losses.cycle(cycle.a, a)
-    terms = {"cycle_a": cycle_a, "cycle_b": s.cycle_weight * losses.cycle(cycle.b, b)}
+        cycle_a = s.cycle_weight * shared.cycle(cycle.a, a)
+    terms = {"cycle_a": cycle_a, "cycle_b": s.cycle_weight * shared.cycle(cycle.b, b)}
     if s.feature_matching != "off":
         mode = s.feature_matching
         matched_a = losses.feature_matching(out.transferred_a, cycle.features_fake_b, mode)
@@ -281,12 +157,6 @@ def _reconstruction(reconstructed: Tensor | None, image: Tensor, s: AUGANSetting
     if reconstructed is None:
         return image.new_zeros(())
     return s.reconstruction_weight * s.reconstruct_every * losses.reconstruction(reconstructed, image)
-
-
-def uses_frozen_network(s: AUGANSettings) -> bool:
-    """Whether a discriminator or a loss looks through EfficientNet-Lite0, which then decides nothing as a judge."""
-    looks = s.perceptual_weight > 0 or s.pair_perceptual_weight > 0 or s.energy_weight > 0
-    return s.adversary in ("projected", "both") or looks
 
 
 def check_crop(s: AUGANSettings) -> None:
@@ -302,87 +172,34 @@ def check_crop(s: AUGANSettings) -> None:
         )
 
 
-def check_shares(s: AUGANSettings) -> None:
-    """Raises `BadSetting` for shares of pairs that come to more than 1, and for `pairs_first` without pairs."""
-    total = sum(share for folder, share in pair_sources(s).values() if folder is not None)
-    if total > 1:
-        raise BadSetting(f"rendered_share and simulated_share come to {total:g}; together they may be 1 at most.")
-    if s.pairs_first and not total:
-        raise BadSetting(
-            f"pairs_first={s.pairs_first}: there are no pairs to begin with; give a folder of them (--set "
-            "simulated=DIR, from `gen simulate-weather`, or rendered=DIR, from `gen render-street`), or set it to 0."
-        )
-
-
-def pair_sources(s: AUGANSettings) -> dict[str, tuple[Path | None, float]]:
-    """Where pairs may come from: folder, and the share of the samples that they are."""
-    return {"rendered": (s.rendered, s.rendered_share), "simulated": (s.simulated, s.simulated_share)}
-
-
-def discriminators(s: AUGANSettings) -> int:
-    """Published discriminators a domain that a run has."""
-    return s.discriminators if s.adversary in ("published", "both") else 0
-
-
-class ImagePool:
-    """Buffer of translated images, one by one (Shrivastava et al. 2017).
-
-    A full pool answers half of the time with an old image, which the new one replaces.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.images: list[Tensor] = []
-
-    def exchange(self, images: Tensor, seeds: Sequence[int]) -> Tensor:
-        """(B, 3, H, W) -> as many images, new or old; `seeds` decide."""
-        return torch.stack([self._exchange_one(i, s) for i, s in zip(images, seeds, strict=True)])
-
-    def _exchange_one(self, image: Tensor, seed: int) -> Tensor:
-        if len(self.images) < self.size:
-            self.images.append(image.clone())
-            return image
-        rng = np.random.default_rng(seed)
-        if self.size == 0 or rng.random() < 0.5:
-            return image
-        place = int(rng.integers(self.size))
-        old, self.images[place] = self.images[place], image.clone()
-        return old
-
-
-class AUGANTrainer(Trainer[AUGANSettings]):
-    """Trains both directions at once: one generator step, then one discriminator step."""
+class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
+    """Trains both directions at once: pairs alone, then a warm-up, then all losses, as the settings say."""
 
     def __init__(self, settings: AUGANSettings) -> None:
         super().__init__(settings)
         s = settings
         check_crop(s)
-        check_shares(s)
+        check_pairs(s)
         if max(s.reconstruct_every, s.cycle_every) > 1 and self.accelerator.num_processes > 1:
             raise BadSetting("reconstruct_every, cycle_every: several processes do both at every step; set them to 1.")
-        with self.accelerator.main_process_first():  # the others find the cache that the first one wrote
-            self.frames = (self._load("adverse", s.adverse), self._load("normal", s.normal))
-            pairs = [self._load_pairs(n, folder, share) for n, (folder, share) in pair_sources(s).items() if folder]
-        self.data = UnpairedData(*self.frames, s.crop, s.seed, self.device, pairs)
         self.pair = GeneratorPair(s)
         self.projector = Projector(s.projected_width, s.seed).to(self.device) if uses_frozen_network(s) else None
-        self.judges = DiscriminatorSet(
+        self.discriminators = DiscriminatorSet(
             s.discriminator_width,
-            count=discriminators(s),
+            count=published_discriminators(s),
             projected_width=s.projected_width if s.adversary in ("projected", "both") else 0,
         )
-        self.pools = (ImagePool(s.pool_size), ImagePool(s.pool_size))
         self.memories = {name: Memory() for name in ("real_a", "real_b", "made_a", "made_b")}
-        judges = {} if s.adversary == "none" else {"discriminators": self.judges}
-        self.setup({"generators": self.pair, **judges}, averaged="generators")
-        self.warm_up = (s.warm_up or 0) if judges else 0  # without judges there is nothing to warm up
+        discriminators = {} if s.adversary == "none" else {"discriminators": self.discriminators}
+        self.setup({"generators": self.pair, **discriminators}, averaged="generators")
+        self.warm_up = (s.warm_up or 0) if discriminators else 0
         self.feature_networks = {LITE} if uses_frozen_network(s) or s.pretrained else set[str]()
         self.inherited = dict[str, Any]()
-        if s.start_from is not None and self.checkpoint is None:  # a run that goes on needs its start no more
+        if s.start_from is not None and self.checkpoint is None:  # a resumed run no longer needs its start
             self._begin_with(s.start_from)
 
     def _begin_with(self, start: Path) -> None:
-        """A run's networks, or a model's generators; then the warm-up is on unless the settings say otherwise."""
+        """Load a run's networks, or a model's generators, which turn on the warm-up unless the settings say otherwise."""
         self.inherited = inherited(start)
         self.feature_networks |= set(self.inherited["feature_networks"])
         if is_run(start):
@@ -393,101 +210,59 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         if self.settings.warm_up is None and self.settings.adversary != "none":
             self.warm_up = WARM_UP
 
-    def _load(self, name: str, folder: Path) -> Frames:
-        s = self.settings
-        return load_frames(name, folder, s.out / "cache", s.load_height, s.crop, strict=s.strict)
-
-    def _load_pairs(self, name: str, folder: Path, share: float) -> Pairs:
-        adverse, day = (self._load(f"{name} {domain}", folder / domain) for domain in ("adverse", "day"))
-        return match_pairs(adverse, day, share)
-
-    @property
-    def total_images(self) -> int:
-        """`images`, or `epochs` of the smaller domain."""
-        s = self.settings
-        return s.images if s.images is not None else round(s.epochs * min(len(f) for f in self.frames))
-
-    @property
-    def layout(self) -> torch.memory_format:
-        """Channels last on a GPU only: a CPU's norms are many times as fast in the ordinary layout."""
-        return super().layout if self.device.type == "cuda" else torch.contiguous_format
-
     def compile(self) -> None:
         """Compile the parts that are called, each once for all its calls in a step."""
         for generator in (self.pair.a2b, self.pair.b2a):
             generator.compile(dynamic=False)
             if generator.reconstructor is not None:
                 generator.reconstructor.compile(dynamic=False)
-        self.judges.compile(dynamic=False)
+        self.discriminators.compile(dynamic=False)
 
     def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        """Generators first, then discriminators on the same translations (section 3)."""
+        """Pairs alone, warm-up, or the generators first and then the discriminators (section 3 of the paper)."""
         only_pairs = self.images_shown < self.settings.pairs_first
         batches = [self.data.batch(samples, self.layout, only_pairs) for samples in parts]
         if only_pairs:
             return self._pairs_step(batches)
         if self.images_shown < self.settings.pairs_first + self.warm_up:
             return self._warm_up_step(batches)
-        made: list[tuple[Tensor, Tensor]] = []
-        records: list[dict[str, Tensor]] = []
-        self.judges.requires_grad_(False)
-        with self.updating("generators"):
-            for part, batch in enumerate(batches):
-                with self.synchronised("generators", part):
-                    out, terms = self._generator_terms(batch)
-                    self.backward(terms)
-                made.append((out.fake_a.detach(), out.fake_b.detach()))
-                records.append({name: term.detach() for name, term in terms.items()})
-                del out, terms  # only the translations are shown to the discriminators; the rest is let go
-        return self._update_discriminators(batches, made, records)
+        return self.adversarial_step(batches)
 
-    def _update_discriminators(
-        self, batches: Sequence[Batch], made: Sequence[tuple[Tensor, Tensor]], records: list[dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """On the translations `made`; returns the mean over the parts of what `records` and this step tell."""
-        if self.settings.adversary != "none":
-            self.judges.requires_grad_(True)
-            with self.updating("discriminators"):
-                for part, (batch, fakes) in enumerate(zip(batches, made, strict=True)):
-                    with self.synchronised("discriminators", part):
-                        terms = self._discriminator_terms(batch, *fakes)
-                        self.backward(terms)
-                    records[part] |= {name: term.detach() for name, term in terms.items()}
-        return {name: torch.stack([r[name] for r in records]).mean() for name in records[0]}
-
-    def _generator_terms(self, batch: Batch) -> tuple[PairOutput, dict[str, Tensor]]:
+    def generator_terms(self, batch: Batch) -> tuple[Fakes, dict[str, Tensor]]:
+        """See `UnpairedTrainer.generator_terms`."""
         a, b = batch.adverse, batch.normal
         s = self.settings
         step = self.images_shown // s.batch
         noise = self._noise(a, b, batch.seeds) if step % s.reconstruct_every == 0 else None
         with self.accelerator.autocast():
             out: PairOutput = self.wrapped["generators"](a, b, noise, cycle=step % s.cycle_every == 0)
-            # The unwrapped module: its frozen weights have no gradients for processes to exchange.
             judged = []
             if s.adversary != "none":
-                judged = self._judge(self.judges, out.fake_a, out.fake_b, batch.seeds, salt=2)
+                # The unwrapped module: its frozen weights have no gradients for processes to exchange.
+                judged = self._judge(self.discriminators, out.fake_a, out.fake_b, batch.seeds, salt=2)
             terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], s)
             if s.perceptual_weight:
                 terms["perceptual"] = s.cycle_every * s.perceptual_weight * self._perceptual_cycle(out.cycle, a, b)
             if s.energy_weight:
                 terms |= self._energy_terms(out.fake_a, out.fake_b, batch)
+        fakes = Fakes(adverse=out.fake_a, normal=out.fake_b)
         if self.data.pairs:
-            terms |= self._pair_terms(out.fake_a, out.fake_b, batch)
-        return out, terms
+            terms |= self._pair_terms(fakes, batch)
+        return fakes, terms
 
     def _energy_terms(self, fake_a: Tensor, fake_b: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The energy distances of the unpaired translations, which are then remembered, as are the real frames."""
-        places = [place for place, paired in enumerate(batch.paired) if not paired]
+        """Energy distances of the unpaired translations. They and the real frames then go into the memories."""
+        unpaired = [index for index, paired in enumerate(batch.paired) if not paired]
         terms = {"energy_a": fake_a.new_zeros(()), "energy_b": fake_b.new_zeros(())}
-        if not places:
+        if not unpaired:
             return terms
         for domain, fake, frames in (("a", fake_a, batch.adverse), ("b", fake_b, batch.normal)):
             real, made = self.memories[f"real_{domain}"], self.memories[f"made_{domain}"]
-            described = self._described(fake[places])
+            described = self._described(fake[unpaired])
             terms[f"energy_{domain}"] = self.settings.energy_weight * energy(described, real, made)
             made.add(described)
             with torch.no_grad():
-                real.add(self._described(frames[places]))
+                real.add(self._described(frames[unpaired]))
         return terms
 
     def _described(self, images: Tensor) -> list[Tensor]:
@@ -498,22 +273,20 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             raise AttributeError("no loss of these settings looks through the frozen network, so it was not loaded")
         return self.projector
 
-    def _pair_terms(self, fake_a: Tensor | None, fake_b: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _pair_terms(self, fakes: Fakes, batch: Batch) -> dict[str, Tensor]:
         """Distance of the translations of paired samples to their true frames."""
         s = self.settings
-        known = torch.tensor(batch.paired, device=self.device)
-        distance = losses.pair(fake_b, batch.normal, known, s.pair_quantile)
-        if fake_a is not None:
-            distance = distance + losses.pair(fake_a, batch.adverse, known)
-        terms = {"pair": s.pair_weight * distance}
-        if s.pair_perceptual_weight:
-            places = [place for place, paired in enumerate(batch.paired) if paired]
-            seen = self._perceptual(fake_b[places], batch.normal[places]) if places else fake_b.new_zeros(())
-            terms["pair_perceptual"] = s.pair_perceptual_weight * seen
+        terms = {"pair": s.pair_weight * self.pair_distance(fakes, batch, s.pair_quantile)}
+        if s.pair_perceptual_weight and fakes.normal is not None:
+            paired = [index for index, known in enumerate(batch.paired) if known]
+            distance = batch.normal.new_zeros(())
+            if paired:
+                distance = self._perceptual(fakes.normal[paired], batch.normal[paired])
+            terms["pair_perceptual"] = s.pair_perceptual_weight * distance
         return terms
 
     def _pairs_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """The generators alone, on pairs alone: each translation against the true frame."""
+        """Update the generators on pairs alone: each translation against its true frame."""
         records: list[dict[str, Tensor]] = []
         both_ways = self.images_shown // self.settings.batch % self.settings.pairs_back_every == 0
         with self.updating("generators"):
@@ -521,15 +294,15 @@ class AUGANTrainer(Trainer[AUGANSettings]):
                 with self.accelerator.autocast():
                     to_b: Translation = self.pair.a2b(batch.adverse, uncertainty=False)
                     to_a: Translation | None = self.pair.b2a(batch.normal) if both_ways else None
-                    terms = self._pair_terms(to_a.image if to_a else None, to_b.image, batch)
+                    terms = self._pair_terms(Fakes(to_a.image if to_a else None, to_b.image), batch)
                 self.backward(terms)
-                records.append({name: term.detach() for name, term in terms.items()})
+                records.append(detached(terms))
             self.average_gradients("generators")  # the plain module was used: parts of it have no gradients now
-        return {name: torch.stack([r[name] for r in records]).mean() for name in records[0]}
+        return mean_over_parts(records)
 
     def _warm_up_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """The translations stay; the reconstruction decoders learn, where there are any, then the discriminators."""
-        made: list[tuple[Tensor, Tensor]] = []
+        made: list[Fakes] = []
         records: list[dict[str, Tensor]] = []
         with self.updating("generators"):
             for batch in batches:
@@ -537,11 +310,11 @@ class AUGANTrainer(Trainer[AUGANSettings]):
                 if terms:
                     self.backward(terms)
                 made.append(fakes)
-                records.append({name: term.detach() for name, term in terms.items()})
+                records.append(detached(terms))
             self.average_gradients("generators")  # the plain module was used: most of it has no gradients now
-        return self._update_discriminators(batches, made, records)
+        return self.update_discriminators(batches, made, records)
 
-    def _warm_up_terms(self, batch: Batch) -> tuple[tuple[Tensor, Tensor], dict[str, Tensor]]:
+    def _warm_up_terms(self, batch: Batch) -> tuple[Fakes, dict[str, Tensor]]:
         """Both translations, and the loss of each separate reconstruction decoder on features that stay."""
         a, b = batch.adverse, batch.normal
         with torch.no_grad(), self.accelerator.autocast():
@@ -556,12 +329,14 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             weight = self.settings.reconstruction_weight
             terms["reconstruction_a"] = weight * losses.reconstruction(of_a, a)
             terms["reconstruction_b"] = weight * losses.reconstruction(of_b, b)
-        return (to_a.image, to_b.image), terms
+        return Fakes(to_a.image, to_b.image), terms
 
-    def _discriminator_terms(self, batch: Batch, fake_a: Tensor, fake_b: Tensor) -> dict[str, Tensor]:
+    def discriminator_terms(self, batch: Batch, fakes: Fakes) -> dict[str, Tensor]:
+        """See `UnpairedTrainer.discriminator_terms`."""
         count = len(batch.seeds)
-        fake_a = self.pools[0].exchange(fake_a, [s ^ 1 for s in batch.seeds])
-        fake_b = self.pools[1].exchange(fake_b, [s ^ 2 for s in batch.seeds])
+        fake_a, fake_b = fakes
+        if fake_a is None or fake_b is None:
+            raise ValueError("both directions are trained")
         both_a, both_b = torch.cat([batch.adverse, fake_a]), torch.cat([batch.normal, fake_b])
         with self.accelerator.autocast():
             judged = self._judge(self.wrapped["discriminators"], both_a, both_b, batch.seeds * 2, salt=3)
@@ -569,21 +344,21 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         for domain, name in enumerate(("discriminator_a", "discriminator_b")):
             real = [[x[:count] for x in pair[domain]] for pair in judged]
             fake = [[x[count:] for x in pair[domain]] for pair in judged]
-            terms[name] = losses.adversarial_discriminator(real, fake)
+            terms[name] = shared.adversarial_discriminator(real, fake)
         return terms
 
     def _judge(
-        self, judges: nn.Module, adverse: Tensor, normal: Tensor, seeds: Sequence[int], salt: int
+        self, discriminators: nn.Module, adverse: Tensor, normal: Tensor, seeds: Sequence[int], salt: int
     ) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """What the discriminators say of images that claim to be of each domain."""
+        """The discriminators' logits for images that claim to be of each domain."""
         images = [adverse, normal]
         if self.settings.augment:
-            draws = [self._random((4,), seeds, salt + 2 * domain, torch.rand) for domain in (0, 1)]
+            draws = [self.random((4,), seeds, salt + 2 * domain, torch.rand) for domain in (0, 1)]
             images = [cutout(translate(x, d[:, :2]), d[:, 2:]) for x, d in zip(images, draws, strict=True)]
         seen = []
         if self.settings.adversary in ("projected", "both"):
             seen = [self._frozen()(x) for x in images]
-        return judges(*images, seen)
+        return discriminators(*images, seen)
 
     def _perceptual_cycle(self, cycle: Cycle | None, a: Tensor, b: Tensor) -> Tensor:
         """Distance of the cycled images to their sources in the frozen network; 0 in a step without cycles."""
@@ -598,24 +373,12 @@ class AUGANTrainer(Trainer[AUGANSettings]):
     def _noise(self, a: Tensor, b: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Feature noise (2, B, C, H/4, W/4) for the self-reconstruction of each domain."""
         shapes = ((2, 4 * self.settings.width, x.shape[-2] // 4, x.shape[-1] // 4) for x in (a, b))
-        first, second = (self._random(shape, seeds, salt, torch.randn) for salt, shape in enumerate(shapes))
+        first, second = (self.random(shape, seeds, salt, torch.randn) for salt, shape in enumerate(shapes))
         return first.transpose(0, 1) * RECONSTRUCTION_NOISE, second.transpose(0, 1) * RECONSTRUCTION_NOISE
 
-    def _random(self, shape: tuple[int, ...], seeds: Sequence[int], salt: int, draw: Callable[..., Tensor]) -> Tensor:
-        """Random numbers (B, *shape), each sample's from its own seed."""
-        generator = torch.Generator(self.device)
-        samples = [draw(shape, generator=generator.manual_seed(seed ^ salt << 8), device=self.device) for seed in seeds]
-        return torch.stack(samples)
-
-    def data_record(self) -> dict[str, Any]:
-        """The folders, how many frames, and their size as cached."""
-        pairs = [frames for pairs in self.data.pairs for frames in (pairs.adverse, pairs.normal)]
-        return {frames.name: frames.summary() for frames in (*self.frames, *pairs)}
-
     def extra_state(self) -> dict[str, Any]:
-        """The image pools and memories of the main process; after a resume all processes begin with these."""
-        return {
-            "pools": [pool.images for pool in self.pools],
+        """Image pools, memories, warm-up, and what the run inherited from its start."""
+        return super().extra_state() | {
             "memories": {name: memory.levels for name, memory in self.memories.items()},
             "warm_up": self.warm_up,
             "feature_networks": sorted(self.feature_networks),
@@ -623,27 +386,16 @@ class AUGANTrainer(Trainer[AUGANSettings]):
         }
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """Fill the image pools and memories; an older checkpoint knows no warm-up and no memories."""
+        """The inverse; an older checkpoint has no warm-up and no memories."""
+        super().load_extra_state(state)
         self.warm_up = state.get("warm_up", 0)
         self.feature_networks |= set(state.get("feature_networks", ()))
         self.inherited = state.get("inherited", {})
         for name, levels in state.get("memories", {}).items():
             self.memories[name].levels = list(levels)
-        for pool, images in zip(self.pools, state["pools"], strict=True):
-            pool.images = list(images)
 
-    @torch.no_grad()
-    def sample_grid(self) -> NDArray[np.uint8]:
-        """Rows of input, translation, uncertainty (0..127.5 grey levels), cycle, reconstruction; adverse first."""
-        height, width = self.settings.crop
-        rows: list[NDArray[np.uint8]] = []
-        for domain, frames in enumerate(self.frames):
-            for index in np.linspace(0, len(frames) - 1, SAMPLE_FRAMES).round().astype(int):
-                frame = frames.frame(int(index))[None, :, :height, :width].to(self.device, memory_format=self.layout)
-                rows.append(self._sample_row(to_float(frame), adverse=domain == 0))
-        return np.concatenate(rows)
-
-    def _sample_row(self, image: Tensor, adverse: bool) -> NDArray[np.uint8]:
+    def sample_row(self, image: Tensor, adverse: bool) -> list[NDArray[np.uint8]]:
+        """Input, translation, uncertainty (0..127.5 grey levels), cycle, reconstruction."""
         own, other = (self.pair.a2b, self.pair.b2a) if adverse else (self.pair.b2a, self.pair.a2b)
         with self.accelerator.autocast():
             out: Translation = own(image)
@@ -656,4 +408,4 @@ class AUGANTrainer(Trainer[AUGANSettings]):
             scale = colour_uncertainty(losses.laplace_scale(out.log_scale)[0, 0].cpu().numpy())
         else:
             scale = np.zeros_like(pictures[0])
-        return np.concatenate([*pictures[:2], scale, *pictures[2:]], axis=1)
+        return [*pictures[:2], scale, *pictures[2:]]

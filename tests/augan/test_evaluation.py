@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from gen.augan.arguments import EvaluateSettings
 from gen.augan.card import evaluation_command, results, write_card
-from gen.augan.evaluation import EvaluateSettings, Tally, evaluate, judge, parse_resolution, pick_device, simulations
+from gen.augan.evaluation import Tally, evaluate, judge, parse_resolution, pick_device, simulations
 from gen.augan.judging import Judges
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline

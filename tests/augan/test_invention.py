@@ -21,7 +21,6 @@ from gen.augan.card import invention
 from gen.augan.invention import InventionMap, local_deviation, stops
 from gen.augan.invention_calibration import calibrate
 from gen.augan.invention_evaluation import (
-    InventionEvaluation,
     Ranking,
     evaluate,
     mean_in_box,
@@ -38,7 +37,8 @@ from gen.augan.invention_losses import (
     shares_in_batch,
     structure_mismatch,
 )
-from gen.augan.invention_training import InventionSettings, InventionTrainer, export_invention
+from gen.augan.invention_settings import InventionEvaluation, InventionSettings
+from gen.augan.invention_training import InventionTrainer, export_invention
 from gen.augan.networks import AUGANGenerator
 from gen.media.resize import luma, to_float
 from gen.provenance import fingerprint

@@ -11,7 +11,6 @@ from PIL import Image
 
 import gen.cli
 from gen import BadInput, BadSetting
-from gen.augan.simulated.commands import SIMULATIONS, SimulateSettings, write_pairs
 from gen.augan.simulated.lights import glare, mirrored, shifted, smeared
 from gen.augan.simulated.murk import (
     Air,
@@ -24,7 +23,9 @@ from gen.augan.simulated.murk import (
     veiled,
 )
 from gen.augan.simulated.night import exposure, make_night, reached
+from gen.augan.simulated.pairs import SIMULATIONS, write_pairs
 from gen.augan.simulated.scene import look, sky_share
+from gen.augan.simulated.settings import SimulateSettings
 from gen.training.data import load_frames, match_pairs
 from tests.conftest import street
 

@@ -15,12 +15,12 @@ from PIL import Image
 
 import gen.cli
 from gen import AUGANPipeline, BadSetting
-from gen.augan.commands import PRESETS, choose_settings
 from gen.augan.export import export_model
 from gen.augan.invention import InventionMap
 from gen.augan.networks import AUGANGenerator
-from gen.augan.start import network_settings
-from gen.augan.training import WARM_UP, AUGANSettings, AUGANTrainer
+from gen.augan.settings import AUGANSettings
+from gen.augan.start import PRESETS, choose_settings, network_settings
+from gen.augan.training import WARM_UP, AUGANTrainer
 from gen.training.settings import read_preset
 from tests.augan.test_training import REPOSITORY, assert_same_gradients, assert_same_state, final_state, train_command
 

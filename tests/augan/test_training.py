@@ -16,11 +16,13 @@ from PIL import Image
 import gen.cli
 from gen import AUGANPipeline, BadSetting, TrainingDiverged
 from gen.augan import losses
-from gen.augan.commands import PRESETS
 from gen.augan.export import export_model
-from gen.augan.training import AUGANSettings, AUGANTrainer, GeneratorPair, ImagePool, generator_losses
+from gen.augan.settings import AUGANSettings
+from gen.augan.start import PRESETS
+from gen.augan.training import AUGANTrainer, GeneratorPair, generator_losses
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.settings import make_settings, read_preset
+from gen.translation.pool import ImagePool
 from tests.conftest import street
 
 REPOSITORY = Path(__file__).parents[2]
@@ -236,7 +238,7 @@ def test_no_parameter_is_without_a_gradient(two_domains, tmp_path):
     """Nothing is computed for nothing: a decoder that no loss used would have none."""
     trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=2))
     trainer.step([[0, 1]])
-    for network in (trainer.pair, trainer.judges):
+    for network in (trainer.pair, trainer.discriminators):
         missing = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
         # A norm's shift before a norm is cancelled by it, so those gradients may vanish; weights may not.
         assert not [n for n in missing if not n.endswith("bias")]
@@ -247,7 +249,7 @@ def test_no_parameter_of_the_light_design_and_the_projected_heads_is_without_a_g
     trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=2, **changes))
     frozen = [p.detach().clone() for p in trainer.projector.parameters()]
     trainer.step([[0, 1]])
-    for network in (trainer.pair, trainer.judges):
+    for network in (trainer.pair, trainer.discriminators):
         missing = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
         assert not [n for n in missing if not n.endswith("bias")]
     for before, now in zip(frozen, trainer.projector.parameters(), strict=True):
@@ -418,7 +420,7 @@ def test_generator_losses_are_the_weighted_sum_of_section_2_7(two_domains, tmp_p
 def test_discriminators_see_pooled_fakes_of_their_own_domain(two_domains, tmp_path):
     trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path))
     seen = []
-    trainer.judges.register_forward_hook(lambda _, inputs, __: seen.append([x.detach() for x in inputs[:2]]))
+    trainer.discriminators.register_forward_hook(lambda _, inputs, __: seen.append([x.detach() for x in inputs[:2]]))
     trainer.step([[0, 1]])
     batch = trainer.data.batch([0, 1])
     (fake_a, fake_b), (shown_a, shown_b) = seen  # the generators' turn, then the discriminators'
@@ -635,13 +637,13 @@ def test_pairs_of_two_kinds_and_pairs_first(two_domains, tmp_path):
         pairs_first=20, images=30, log_every=10, checkpoint_every=20,
     )  # fmt: skip
     trainer = AUGANTrainer(settings)
-    judges = {name: value.clone() for name, value in trainer.judges.state_dict().items()}
+    judges = {name: value.clone() for name, value in trainer.discriminators.state_dict().items()}
     translators = {name: value.clone() for name, value in trainer.pair.state_dict().items()}
     for first in range(0, 20, 2):
         record = trainer.step([[first, first + 1]])
         trainer.images_shown += 2
         assert record.keys() == {"pair"}
-    assert all(torch.equal(value, judges[name]) for name, value in trainer.judges.state_dict().items())
+    assert all(torch.equal(value, judges[name]) for name, value in trainer.discriminators.state_dict().items())
     assert any(not torch.equal(value, translators[name]) for name, value in trainer.pair.state_dict().items())
     assert {"adversarial_a", "cycle_a", "discriminator_a"} <= trainer.step([[20, 21]]).keys()
     assert {"rendered adverse", "simulated day"} <= trainer.data_record().keys()

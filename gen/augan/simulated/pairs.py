@@ -1,55 +1,28 @@
-"""`gen simulate-weather`: pairs to train on, made of real days alone."""
+"""Pairs to train on, made from real clear days alone."""
 
 import dataclasses
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gen.augan.simulated.murk import make_fog, make_rain
 from gen.augan.simulated.night import make_night
+from gen.augan.simulated.settings import SimulateSettings, Weather
 from gen.errors import BadInput, BadSetting
 from gen.media.folders import find_stills
 from gen.media.images import Still, at_rows, decode_still, encode_still
 from gen.media.resize import to_float, to_uint8
 from gen.smd.writing import begin, check_seed, make_folder, run_jobs
 
-Weather = Literal["night", "fog", "rain"]
 SIMULATIONS: dict[Weather, Callable[[Tensor, int], Tensor]] = {"night": make_night, "fog": make_fog, "rain": make_rain}
 """Day frame (3, H, W) in [-1, 1] and a seed -> the same place in that weather."""
 PREVIEWED = 3
 """Days in a preview."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SimulateSettings:
-    """Turn clear-day frames into night, fog or rain, as pairs to train a translator on (--set simulated=OUT).
-
-    Run the same command again to add what is missing.
-    """
-
-    days: tyro.conf.Positional[Path]
-    """Folder of clear day frames, in sub-folders or not."""
-    out: tyro.conf.Positional[Path]
-    """Folder that gets day/ and, for every round, adverse/ROUND/, with equal names."""
-    weather: Weather = "night"
-    """Weather to simulate."""
-    rounds: int = 2
-    """Adverse frames of each day, all different."""
-    rows: int = 288
-    """Height in pixels; larger frames are made smaller."""
-    seed: int = 0
-    """Seed of everything random."""
-    workers: int | None = None
-    """Processes; none: one a core."""
-    preview: bool = False
-    """Only write OUT/preview.jpg: the first days under every weather."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,19 +32,6 @@ class Day:
     path: Path
     name: str
     settings: SimulateSettings
-
-
-def simulate(arguments: Sequence[str]) -> int:
-    """`gen simulate-weather`."""
-    settings = tyro.cli(SimulateSettings, args=list(arguments), prog="gen simulate-weather")
-    if settings.preview:
-        print(write_preview(settings))
-        return 0
-    made, broken = write_pairs(settings)
-    print(f"{made} days and {made * settings.rounds} frames of {settings.weather} are in {settings.out}.")
-    for reason in broken:
-        print(f"left out: {reason}")
-    return 1 if broken else 0
 
 
 def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
