@@ -199,7 +199,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
             self._begin_with(s.start_from)
 
     def _begin_with(self, start: Path) -> None:
-        """Load a run's networks, or a model's generators, which turn on the warm-up unless the settings say otherwise."""
+        """Load a run's networks, or a model's generators; the latter turn on the warm-up, unless it is set."""
         self.inherited = inherited(start)
         self.feature_networks |= set(self.inherited["feature_networks"])
         if is_run(start):
@@ -230,25 +230,33 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
 
     def generator_terms(self, batch: Batch) -> tuple[Fakes, dict[str, Tensor]]:
         """See `UnpairedTrainer.generator_terms`."""
-        a, b = batch.adverse, batch.normal
-        s = self.settings
-        step = self.images_shown // s.batch
-        noise = self._noise(a, b, batch.seeds) if step % s.reconstruct_every == 0 else None
         with self.accelerator.autocast():
-            out: PairOutput = self.wrapped["generators"](a, b, noise, cycle=step % s.cycle_every == 0)
-            judged = []
-            if s.adversary != "none":
-                # The unwrapped module: its frozen weights have no gradients for processes to exchange.
-                judged = self._judge(self.discriminators, out.fake_a, out.fake_b, batch.seeds, salt=2)
-            terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], s)
-            if s.perceptual_weight:
-                terms["perceptual"] = s.cycle_every * s.perceptual_weight * self._perceptual_cycle(out.cycle, a, b)
-            if s.energy_weight:
-                terms |= self._energy_terms(out.fake_a, out.fake_b, batch)
+            out = self._forward(batch)
+            terms = self._generator_losses(out, batch)
         fakes = Fakes(adverse=out.fake_a, normal=out.fake_b)
         if self.data.pairs:
             terms |= self._pair_terms(fakes, batch)
         return fakes, terms
+
+    def _forward(self, batch: Batch) -> PairOutput:
+        """Translations, and in the steps that have them cycles and self-reconstructions."""
+        s, step = self.settings, self.images_shown // self.settings.batch
+        noise = self._noise(batch.adverse, batch.normal, batch.seeds) if step % s.reconstruct_every == 0 else None
+        return self.wrapped["generators"](batch.adverse, batch.normal, noise, cycle=step % s.cycle_every == 0)
+
+    def _generator_losses(self, out: PairOutput, batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms that need no true frames."""
+        s, a, b = self.settings, batch.adverse, batch.normal
+        judged = []
+        if s.adversary != "none":
+            # The unwrapped module: its frozen weights have no gradients for processes to exchange.
+            judged = self._judge(self.discriminators, out.fake_a, out.fake_b, batch.seeds, salt=2)
+        terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], s)
+        if s.perceptual_weight:
+            terms["perceptual"] = s.cycle_every * s.perceptual_weight * self._perceptual_cycle(out.cycle, a, b)
+        if s.energy_weight:
+            terms |= self._energy_terms(out.fake_a, out.fake_b, batch)
+        return terms
 
     def _energy_terms(self, fake_a: Tensor, fake_b: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Energy distances of the unpaired translations. They and the real frames then go into the memories."""

@@ -73,7 +73,7 @@ def test_a_recipe_that_lacks_its_pairs_is_named_before_any_trains(two_domains, t
     path = tmp_path / "recipes.yaml"
     path.write_text("plain:\npairs:\n  pairs_first: 5\n")
     assert gen.cli.main(command(path, two_domains, tmp_path / "out", "--hold-out", "4")) == 1
-    assert "recipe pairs: pairs_first=5: there are no pairs" in capsys.readouterr().err
+    assert "recipe pairs: pairs_first=5, but there are no pairs" in capsys.readouterr().err
     assert not (tmp_path / "out" / "runs").exists()
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen.augan import losses
+from gen.translation import losses as shared
 
 unit_images = hnp.arrays(np.float32, (2, 3, 4, 5), elements=st.floats(-1, 1, width=32))
 maps = hnp.arrays(np.float32, (2, 1, 3, 4), elements=st.floats(-3, 3, width=32))
@@ -20,7 +21,7 @@ scales = hnp.arrays(np.float32, (2, 1, 4, 5), elements=st.floats(0, 4, width=32)
 @settings(max_examples=25, deadline=None)
 def test_cycle_and_reconstruction_are_mean_absolute_errors(x, y):
     expected = sum(abs(float(a) - float(b)) for a, b in zip(x.ravel(), y.ravel(), strict=True)) / x.size
-    assert losses.cycle(torch.tensor(x), torch.tensor(y)).item() == pytest.approx(expected, abs=1e-6)
+    assert shared.cycle(torch.tensor(x), torch.tensor(y)).item() == pytest.approx(expected, abs=1e-6)
     assert losses.reconstruction(torch.tensor(x), torch.tensor(y)).item() == pytest.approx(expected, abs=1e-6)
 
 
@@ -72,13 +73,13 @@ def least_squares_reference(logits, target):
 def test_adversarial_losses_sum_over_discriminators_and_average_over_maps(sets):
     tensors = [[torch.tensor(m) for m in logits] for logits in sets]
     generator = sum(least_squares_reference(logits, 1.0) for logits in sets)
-    assert losses.adversarial_generator(tensors).item() == pytest.approx(generator, rel=1e-4, abs=1e-5)
+    assert shared.adversarial_generator(tensors).item() == pytest.approx(generator, rel=1e-4, abs=1e-5)
     real, fake = tensors, tensors[::-1]
     expected = sum(
         0.5 * least_squares_reference(r, 1.0) + 0.5 * least_squares_reference(f, 0.0)
         for r, f in zip(sets, sets[::-1], strict=True)
     )
-    assert losses.adversarial_discriminator(real, fake).item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert shared.adversarial_discriminator(real, fake).item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["channel_mean", "full", "off"])

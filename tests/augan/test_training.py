@@ -16,6 +16,7 @@ from PIL import Image
 import gen.cli
 from gen import AUGANPipeline, BadSetting, TrainingDiverged
 from gen.augan import losses
+from gen.translation import losses as shared
 from gen.augan.export import export_model
 from gen.augan.settings import AUGANSettings
 from gen.augan.start import PRESETS
@@ -175,7 +176,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(two_domains, tmp_path):
         process.send_signal(signal.SIGINT)
         out = process.communicate()[0]
     assert process.returncode == 130
-    assert "the same command goes on" in out
+    assert "run the same command to resume" in out
     assert 0 < final_state(tmp_path / "run")["images_shown"] < 60
     run_training(*arguments)
     assert final_state(tmp_path / "run")["images_shown"] == 60
@@ -281,7 +282,7 @@ def test_a_resumed_run_is_the_same_to_the_bit(two_domains, tmp_path, monkeypatch
 def test_self_reconstruction_every_third_step_counts_threefold(two_domains, tmp_path):
     trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=8, reconstruct_every=3, log_every=2))
     batch = trainer.data.batch([0, 1])
-    out, terms = trainer._generator_terms(batch)
+    out, (_, terms) = trainer._forward(batch), trainer.generator_terms(batch)
     expected = 3 * 10 * (out.reconstructed_a - batch.adverse).abs().mean()
     torch.testing.assert_close(terms["reconstruction_a"], expected)
     trainer.fit()
@@ -294,7 +295,7 @@ def test_self_reconstruction_every_third_step_counts_threefold(two_domains, tmp_
 def test_cycles_every_other_step_count_twofold(two_domains, tmp_path):
     trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=8, cycle_every=2, log_every=2))
     batch = trainer.data.batch([0, 1])
-    out, terms = trainer._generator_terms(batch)
+    out, (_, terms) = trainer._forward(batch), trainer.generator_terms(batch)
     torch.testing.assert_close(terms["cycle_b"], 2 * 10 * (out.cycle.b - batch.normal).abs().mean())
     trainer.fit()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -541,8 +542,8 @@ def test_rendered_pairs_teach_their_truth(two_domains, tmp_path):
 
 def test_a_step_without_pairs_has_no_pair_loss():
     translated, truth = torch.rand(3, 3, 8, 8), torch.rand(3, 3, 8, 8)
-    assert losses.pair(translated, truth, torch.tensor([False] * 3)) == 0
-    only = losses.pair(translated, truth, torch.tensor([False, True, False]))
+    assert shared.pair(translated, truth, torch.tensor([False] * 3)) == 0
+    only = shared.pair(translated, truth, torch.tensor([False, True, False]))
     torch.testing.assert_close(only, (translated[1] - truth[1]).abs().mean())
 
 
@@ -552,7 +553,7 @@ def test_the_pair_loss_aims_at_a_quantile_of_what_is_open(quantile):
     days = torch.linspace(-1, 1, 11).view(11, 1, 1, 1)
     answers = torch.linspace(-1, 1, 201)
     known = torch.ones(11, dtype=torch.bool)
-    costs = torch.stack([losses.pair(answer.expand(11, 1, 1, 1), days, known, quantile) for answer in answers])
+    costs = torch.stack([shared.pair(answer.expand(11, 1, 1, 1), days, known, quantile) for answer in answers])
     assert answers[costs.argmin()].item() == pytest.approx(
         float(np.quantile(days.flatten().numpy(), quantile)), abs=0.11
     )
@@ -710,8 +711,8 @@ def test_pairs_may_be_seen_through_the_frozen_network(two_domains, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pairs_first": 10}, "there are no pairs to begin with"),
-        ({"rendered_share": 0.6, "simulated_share": 0.5}, "together they may be 1 at most"),
+        ({"pairs_first": 10}, "but there are no pairs"),
+        ({"rendered_share": 0.6, "simulated_share": 0.5}, "their sum must be at most 1"),
     ],
 )
 def test_shares_that_cannot_be_are_refused(two_domains, tmp_path, changes, message):
