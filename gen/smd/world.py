@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gen.errors import BadSetting
+from gen.smd.names import SCENES
 
-SCENES = ("grassland", "cave", "underwater", "fortress", "sky", "snow", "desert", "haunted")
 WIDTH = 48
 """Columns of a world."""
 VIEW_WIDTH, VIEW_HEIGHT = 16, 15
@@ -178,7 +178,7 @@ RECIPES: dict[str, Recipe] = {
 def make_world(scene: str, seed: int) -> World:
     """The level of a class and a seed. Raises `BadSetting` for an unknown class."""
     if scene not in RECIPES:
-        raise BadSetting(f"scene {scene!r} is unknown: choose from {', '.join(SCENES)}.")
+        raise BadSetting(f"unknown scene {scene!r}; available: {', '.join(SCENES)}")
     recipe, rng = RECIPES[scene], np.random.default_rng([seed, SCENES.index(scene)])
     ground = _ground(rng, recipe)
     ceiling: list[int | None] = [None] * WIDTH

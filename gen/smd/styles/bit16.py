@@ -1,9 +1,13 @@
 """The look of a 16-bit console: 256 x 224, 15-bit colours, outlines, gradients, parallax layers, translucent water."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
-from gen.smd.raster import (
+from gen.smd.art.models import STUFF
+from gen.smd.art.palette import BIT16, Rgb, dyed, exposed, of_hue, palette_of
+from gen.smd.art.sprites import (
     BLOCK,
     Colours,
     Mask,
@@ -15,8 +19,6 @@ from gen.smd.raster import (
     sprite,
     stuff_steps,
 )
-from gen.smd.styles.models import STUFF
-from gen.smd.styles.palette import BIT16, Rgb, dyed, exposed, of_hue, palette_of
 from gen.smd.world import VIEW_HEIGHT, Layer, Thing, World
 
 HEIGHT, WIDTH = 224, 256
@@ -143,8 +145,12 @@ def bounds(mask: Mask, margin: int = 0) -> tuple[slice, slice] | None:
     return tuple(slice(a, min(b, n)) for a, b, n in zip(first, last, mask.shape, strict=True))  # pyright: ignore[reportReturnType]
 
 
-def render(world: World) -> Pixels:
-    """The picture (224, 256, 3) of a world."""
+def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu") -> list[Pixels]:
+    """Pictures (224, 256, 3) of worlds. `size` and `device` do nothing: the screen is fixed, and no rays are cast."""
+    return [_picture(world) for world in worlds]
+
+
+def _picture(world: World) -> Pixels:
     canvas = Canvas(world)
     _sky(canvas)
     for layer in world.layers:

@@ -6,13 +6,14 @@ colours for sprites: 25 colours in all, from a master palette of 54 (ours, not a
 
 import colorsys
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gen.smd.raster import BLOCK, Mask, Pixels, Sprite, outline, profile, sprite, stuff_texture
-from gen.smd.styles.palette import Rgb
+from gen.smd.art.palette import Rgb
+from gen.smd.art.sprites import BLOCK, Mask, Pixels, Sprite, outline, profile, sprite, stuff_texture
 from gen.smd.world import Layer, Thing, World
 
 HEIGHT, WIDTH = 240, 256
@@ -155,8 +156,12 @@ def background(world: World) -> tuple[Index, Index]:
     return screen.index, screen.palette
 
 
-def render(world: World) -> Pixels:
-    """The picture (240, 256, 3) of a world."""
+def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu") -> list[Pixels]:
+    """Pictures (240, 256, 3) of worlds. `size` and `device` do nothing: the screen is fixed, and no rays are cast."""
+    return [_picture(world) for world in worlds]
+
+
+def _picture(world: World) -> Pixels:
     index, palette = background(world)
     cells = palette.repeat(BLOCK, 0).repeat(BLOCK, 1)
     picture = colours(world.scene)[cells, index]

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from gen.smd.art.stage import BEHIND, air, build, cameras, graded, lamps, sunlight, under_any_sky
+from gen.smd.art.texture import texture
 from gen.smd.raycast import TILE, Rays, Scene, blocked, cast, collate, image, surface
 from gen.smd.shading import (
     COLOUR,
@@ -28,8 +30,6 @@ from gen.smd.shading import (
     tone,
     unit,
 )
-from gen.smd.styles.stage import BEHIND, air, build, cameras, graded, lamps, sunlight, under_any_sky
-from gen.smd.styles.texture import texture
 from gen.smd.world import World
 
 HEIGHT, WIDTH = 480, 640

@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gen.smd.raster import fifteen_bits
+from gen.smd.art.palette import LOWPOLY, exposed, palette_of
+from gen.smd.art.sprites import fifteen_bits
+from gen.smd.art.stage import FROM_ABOVE, MOODS, air, build, cameras, graded, in_palette, lamps, sunlight
+from gen.smd.art.texture import texture
 from gen.smd.raycast import BOX, PLANE, cast, collate, image, surface
 from gen.smd.shading import COLOUR, GLOW, Pixels, lamplit, material_rows, sunlit, tone, unit
-from gen.smd.styles.palette import LOWPOLY, exposed, palette_of
-from gen.smd.styles.stage import FROM_ABOVE, MOODS, air, build, cameras, graded, in_palette, lamps, sunlight
-from gen.smd.styles.texture import texture
 from gen.smd.world import World
 
 HEIGHT, WIDTH = 240, 320

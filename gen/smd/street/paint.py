@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gen.smd.shading import COLOUR, GLOSS, GLOW, LABEL, PATTERN, SCALE, SEED, Pixels, dot, noise, on_face, scatter, unit
-from gen.smd.street import LANE, STOREY, Street
-from gen.smd.street_solids import CABIN, FACADE, GROUND, LAMP, LAND, LEAVES, MARKING, PAVEMENT, ROAD, ROOF, ROUGH
+from gen.smd.street.solids import CABIN, FACADE, GROUND, LAMP, LAND, LEAVES, MARKING, PAVEMENT, ROAD, ROOF, ROUGH
+from gen.smd.street.street import LANE, STOREY, Street
 
 
 class Paint(NamedTuple):

@@ -1,7 +1,7 @@
 """A street for a dash-cam: what stands along it and what drives on it.
 
 Metres; x to the right of the middle line, y up, z along the drive. Traffic keeps to the right. The street is free of
-weather: `gen.smd.weather` renders the same moment under any. Everything follows from the seed and the time.
+weather: `gen.smd.street.weather` renders the same moment under any. Everything follows from the seed and the time.
 """
 
 import math

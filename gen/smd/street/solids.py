@@ -7,7 +7,7 @@ import torch
 
 from gen.smd.raycast import Solids, Vector
 from gen.smd.shading import Lamps, Material, linear
-from gen.smd.street import House, Street, Vehicle
+from gen.smd.street.street import House, Street, Vehicle
 
 LABELS = ("sky", "road", "marking", "pavement", "ground", "building", "vegetation", "pole", "light", "car", "person")
 SKY, ROAD, MARKING, PAVEMENT, GROUND, BUILDING, VEGETATION, POLE, LIGHT, CAR, PERSON = range(len(LABELS))

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from gen.smd.shading import PATTERN, SEED, Pixels, noise, on_face, scatter
-from gen.smd.styles.models import (
+from gen.smd.art.models import (
     BRICK,
     CLOTH,
     CLOUD,
@@ -20,6 +19,7 @@ from gen.smd.styles.models import (
     WATER,
     WOOD,
 )
+from gen.smd.shading import PATTERN, SEED, Pixels, noise, on_face, scatter
 
 
 def texture(pixels: Pixels, texels: float | None = None) -> Tensor:

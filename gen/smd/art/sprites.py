@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gen.smd.art.models import MODELS, STUFF, add_model
+from gen.smd.art.texture import PAINTERS
 from gen.smd.raycast import Rays, Solids, cast, collate, surface
 from gen.smd.shading import Material, noise
-from gen.smd.styles.models import MODELS, STUFF, add_model
-from gen.smd.styles.texture import PAINTERS
 from gen.smd.world import Layer, View
 
 BLOCK = 16

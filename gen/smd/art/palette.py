@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gen.smd.world import SCENES, World
+from gen.smd.names import SCENES
+from gen.smd.world import World
 
 Rgb = tuple[int, int, int]
 YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gen.smd.art.models import LAVA, WATER, add_model, material
+from gen.smd.art.palette import Dye, Palette, Rgb, dyed, hued
 from gen.smd.raycast import Camera, Solids, Vector
 from gen.smd.shading import Lamps, Material, Sunlight, linear, srgb
-from gen.smd.styles.models import LAVA, WATER, add_model, material
-from gen.smd.styles.palette import Dye, Palette, Rgb, dyed, hued
 from gen.smd.world import VIEW_WIDTH, Layer, Thing, World
 
 FRONT, BACK = -1.6, 2.4
