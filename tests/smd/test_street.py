@@ -114,7 +114,7 @@ class TestOptics:
         view = rendering._look(street, 0.0, height, width, torch.device("cpu"))
         wet = WEATHERS["rainy_night"]
         light = sunlight(wet, street, torch.device("cpu"))
-        mirrored = rendering._mirror(view, street, wet, light, height, width)[0].sum(0)
+        mirrored = rendering._mirror(view, wet, light, height, width)[0].sum(0)
         place = torch.tensor(lamp_head(x, z)) * torch.tensor([1.0, -1.0, 1.0])
         camera = street.camera(0.0)
         ahead = rotation(camera.turn)[0].T @ (place - camera.position[0])

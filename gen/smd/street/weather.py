@@ -1,4 +1,8 @@
-"""The weathers: what sky, air, road and camera are like in each."""
+"""The weathers: what sky, air, road and camera are like in each.
+
+Colours are linear RGB, brightness relative to a white sheet in the sun of a clear day. Fog, in 1/m, has a physical unit;
+the other values were chosen by eye on previews (`gen render-street OUT --preview`).
+"""
 
 from dataclasses import dataclass
 
@@ -7,37 +11,48 @@ from gen.smd.raycast import Vector
 
 @dataclass(frozen=True)
 class Weather:
-    """Sky, air, road and camera. Colours are linear."""
+    """Sky, air, road and camera."""
 
     zenith: Vector
+    """Colour of the sky overhead."""
     horizon: Vector
+    """Colour of the sky at the horizon, and of fog."""
     sky: Vector
-    """Light from above on what lies level."""
+    """Light from above on level surfaces."""
     ground: Vector
-    """Light from below."""
+    """Light from below, reflected by the ground."""
     sun: Vector = (0, 0, 0)
+    """Light of the sun on a surface that faces it."""
     elevation: float = 40
     """Of the sun, degrees."""
     clouds: float = 0.5
+    """0: none, 1: overcast."""
     lamps: float = 0.0
-    """How far street lamps, windows and headlights are lit, 0..1."""
+    """Brightness of street lamps, windows and headlights, 0..1."""
     fog: float = 0.0008
-    """Extinction, 1/m: at a distance of 1/fog a third of the contrast is left."""
+    """Extinction, 1/m. Visibility (5 % of the contrast left) is 3/fog: 3.7 km by default, 83 m at 0.036."""
     wet: float = 0.0
+    """How wet the ground is, 0..1: it gets darker and mirrors."""
     white: float = 0.0
     """Share of level ground under snow."""
     rain: float = 0.0
+    """Streaks of rain in the air, 0..1."""
     flakes: float = 0.0
+    """Snow in the air, 0..1."""
     drops: float = 0.0
+    """Drops on the windscreen, 0..1."""
     exposure: float = 1.0
+    """Factor on all light. At night a camera opens up, and shows more noise (`grain`) for it."""
     grain: float = 0.004
-    """Noise of the sensor at mid grey."""
+    """Noise of the sensor: its standard deviation is this times sqrt(light / 2 + 0.02)."""
     vignette: float = 0.12
+    """Share of the light that is lost in the corners."""
     glare: float = 0.05
+    """Strength of the glow around what is brighter than white."""
 
 
 SUNNY = 0.3
-"""A sun that is brighter than this in all, over its three colours, throws shadows."""
+"""A sun brighter than this, summed over its three colours, casts shadows; dusk, with its sun of 0.095, has none."""
 
 WEATHERS: dict[str, Weather] = {
     "day": Weather(
