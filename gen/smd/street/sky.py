@@ -29,15 +29,14 @@ def sky(direction: Tensor, weather: Weather, light: Sunlight) -> Tensor:
         east, _, north = (40 * light.towards[0]).tolist()  # different clouds over each street
         u, v = x * layer + east, z * layer + north
         cover = 0.7 * noise(u, v) + 0.3 * noise(3 * u, 3 * v + 40)
-        # Noise is spread evenly over 0..1, so the threshold is the share of blue sky; clouds fade into the horizon.
+        # Noise is spread evenly over 0..1, so the threshold is about the share of clear sky.
         amount = ((cover - (1 - 0.75 * weather.clouds)) * 2.2).clamp(0, 1) * (up / 0.12).clamp(0, 1)
         bright = 1.25 * horizon + 0.25 * _tensor(weather.sun, direction)
         colour = torch.lerp(colour, bright * (1.05 - 0.45 * cover), 0.85 * amount)
     if sum(weather.sun) > SUNNY:
         towards = torch.tensordot(light.towards[0], direction, 1).clamp(min=0)
-        disc = 0.18 * towards**40 + 12 * (
-            towards > 0.9995
-        )  # halo, and a disc of 1.8 degrees: larger than the true 0.27
+        # A halo, and a disc of 1.8 degrees radius: larger than the true 0.27, as an overexposed sun looks.
+        disc = 0.18 * towards**40 + 12 * (towards > 0.9995)
         colour = colour + disc * _tensor(weather.sun, direction)
     return colour
 

@@ -1,7 +1,7 @@
 """The weathers: what sky, air, road and camera are like in each.
 
-Colours are linear RGB, brightness relative to a white sheet in the sun of a clear day. Fog, in 1/m, has a physical unit;
-the other values were chosen by eye on previews (`gen render-street OUT --preview`).
+Colours are linear RGB and may be brighter than 1: `gen.smd.shading.tone` maps them to a picture. Values without a unit
+were chosen by eye on previews (`gen render-street OUT --preview`).
 """
 
 from dataclasses import dataclass
