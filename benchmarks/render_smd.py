@@ -9,11 +9,11 @@ from multiprocessing import get_context
 import torch
 
 from gen.smd.dataset import Levels
-from gen.smd.styles import STYLES
-from gen.smd.world import SCENES
+from gen.smd.names import SCENES
+from gen.smd.styles import STYLES, Style
 
 
-def work(style: str, worker: int, seconds: float, device: str, batch: int) -> tuple[int, float]:
+def work(style: Style, worker: int, seconds: float, device: str, batch: int) -> tuple[int, float]:
     """Renders for about so many seconds; returns the pictures and the seconds that they took."""
     torch.set_num_threads(1)
     levels = Levels(seed=worker, device=device)
@@ -34,14 +34,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=4, help="pictures rendered together; 256 on a GPU")
-    chosen = parser.parse_args()
-    for style in STYLES:
-        with ProcessPoolExecutor(chosen.workers, get_context("spawn")) as pool:
-            jobs = [
-                pool.submit(work, style, i, chosen.seconds, chosen.device, chosen.batch) for i in range(chosen.workers)
-            ]
+    args = parser.parse_args()
+    for style in STYLES.values():
+        device = "cpu" if style.is_2d else args.device
+        with ProcessPoolExecutor(args.workers, get_context("spawn")) as pool:
+            jobs = [pool.submit(work, style, i, args.seconds, device, args.batch) for i in range(args.workers)]
             rate = sum(count / seconds for count, seconds in (job.result() for job in jobs))
-        print(f"{style:<8} {rate:6.1f} img/s in {chosen.workers} processes on {chosen.device}")
+        print(f"{style.name:<8} {rate:6.1f} img/s in {args.workers} processes on {device}")
 
 
 if __name__ == "__main__":

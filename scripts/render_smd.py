@@ -1,4 +1,4 @@
-"""Render game scenes in four console styles; the same as `gen render-smd`."""
+"""Render game scenes in the styles of game consoles; the same as `gen render-smd`."""
 
 import sys
 

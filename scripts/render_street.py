@@ -1,4 +1,4 @@
-"""Render dash-cam frames of made-up streets; the same as `gen render-street`."""
+"""Render dash-cam frames of synthetic streets; the same as `gen render-street`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The command lines of rendering: streets and game worlds."""
+"""The commands of this wing. Settings are parsed and checked before torch is imported, so that help is fast."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,12 @@ import tyro
 
 def render_street(arguments: Sequence[str]) -> int:
     """`gen render-street`."""
-    from gen.smd.drives import StreetSettings, render_drives
+    from gen.smd.street.settings import StreetSettings
 
     settings = tyro.cli(StreetSettings, args=list(arguments), prog="gen render-street")
+    settings.check()
+    from gen.smd.street.drives import render_drives
+
     for path in render_drives(settings):
         print(path)
     return 0
@@ -17,8 +20,11 @@ def render_street(arguments: Sequence[str]) -> int:
 
 def render_smd(arguments: Sequence[str]) -> int:
     """`gen render-smd`."""
-    from gen.smd.dataset import RenderSettings
-    from gen.smd.dataset import render_smd as write
+    from gen.smd.settings import RenderSettings
 
-    print(write(tyro.cli(RenderSettings, args=list(arguments), prog="gen render-smd")))
+    settings = tyro.cli(RenderSettings, args=list(arguments), prog="gen render-smd")
+    settings.check()
+    from gen.smd.rendering import render_smd as write
+
+    print(write(settings))
     return 0

@@ -1,10 +1,11 @@
 """A batched ray caster in torch: spheres, boxes, cylinders (cones, frusta), planes and height fields.
 
 x points right, y up, z away from the viewer; one unit is one block of a game world or one metre of a street.
-Rays travel in packets, for a camera the tiles of its image. A packet is tested only against solids whose bounding
-sphere meets the packet's cone of directions, so the work grows with what is seen, not with solids x pixels. Shadow
-and mirror rays are packets too. Everything is a tensor over scenes (S), packets (P), rays in a packet (N) and solids
-(K), and runs where the scene lies. The caster knows geometry only: colour and light are `gen.smd.shading`.
+Rays come in packets; a camera's packets are the tiles of its image. A packet is tested only against solids whose
+bounding sphere meets the packet's cone of directions, so the work grows with what is seen, not with solids x pixels.
+Shadow and mirror rays are packets too. Everything is a tensor over scenes (S), packets (P), rays in a packet (N) and
+solids (K), on the device of the scene. The caster knows geometry only: colour and light are `gen.smd.shading`.
+Correctness is tested against dense sampling along rays, closed forms, and itself without culling.
 """
 
 import math
@@ -20,11 +21,14 @@ from torch.nn import functional as F
 
 NOTHING, SPHERE, BOX, CYLINDER, PLANE, FIELD = range(6)
 TILE = 16
-"""Side of a camera's packet in pixels."""
+"""Side of a camera's packet in pixels: 256 rays. Larger packets have wider cones and meet more solids that most of
+their rays miss; smaller ones spend their time on culling."""
 NEAREST = 1e-3
 """A hit closer than this is the surface that the ray leaves."""
 PAIRS = 512
-"""Packet-solid pairs at a time on a CPU: what they need stays in its cache."""
+"""Packet-solid pairs at a time on a CPU: their 512 x 256 distances take half a megabyte, and stay in its cache."""
+EPSILON = 1e-9
+"""Stands in for a divisor that is (nearly) zero: the quotient is then huge, and no number becomes NaN."""
 
 M = TypeVar("M")
 Vector = tuple[float, float, float]
@@ -32,7 +36,7 @@ FULL = (1.0, 1.0)
 
 
 class Solids(Generic[M]):
-    """The solids of one scene, added one by one; each carries a material of any type."""
+    """The solids of one scene, added one by one; each has a material of any type."""
 
     def __init__(self) -> None:
         self.materials: list[M] = []
@@ -221,14 +225,16 @@ class Hits(NamedTuple):
 
 
 def cast(scene: Scene, rays: Rays, alive: Tensor | None = None) -> Hits:
-    """The first hit of every ray; of rays that are not `alive` (S, P, N) nothing is promised, and they cost less."""
+    """The first hit of every ray. Rays that are not `alive` (S, P, N) cost less, and their hits are undefined."""
     shape = rays.direction.shape
-    # Distance and solid in one number: the bits of a positive float are ordered as the float is.
+    # Distance and solid in one integer, so that one scatter finds the nearest and what it is. It works because the
+    # bits of positive floats, read as integers, are in the order of the floats.
     best = torch.full((shape[0] * shape[1], shape[3]), _key(math.inf), dtype=torch.int64, device=scene.device)
     near = meets(scene, rays, alive)
     origin, direction = rays.origin.flatten(0, 1), rays.direction.flatten(0, 1)
     for kind in (SPHERE, BOX, CYLINDER, PLANE):
         pairs = (near & (scene.kind == kind)[:, None]).flatten(0, 1).nonzero()
+        # On a GPU many at a time, but not all: vectors of 65,536 pairs with 256 rays each take 200 MB an array.
         for chunk in pairs.split(PAIRS if scene.device.type == "cpu" else 1 << 16):
             packet, solid = chunk.unbind(1)
             distance = _distance(scene, kind, packet // shape[1], solid, origin[packet], direction[packet])
@@ -243,13 +249,17 @@ def cast(scene: Scene, rays: Rays, alive: Tensor | None = None) -> Hits:
 
 
 def _key(distance: float) -> int:
+    """The key of `cast` for a distance and solid 0."""
     return int(torch.tensor(distance).view(torch.int32).item()) << 32
 
 
 def meets(scene: Scene, rays: Rays, alive: Tensor | None = None) -> Tensor:
-    """(S, P, K): may a ray of the packet meet the solid? Bounding sphere against the packet's cone, never too few."""
+    """(S, P, K): may a ray of the packet meet the solid? Its bounding sphere against the packet's cone.
+
+    True for some solids that no ray meets, never False for one that a ray meets.
+    """
     origin, direction = rays
-    if alive is not None:  # the dead take the place of a living ray of their packet, so as not to widen it
+    if alive is not None:  # rays that are not alive copy one that is, so that they do not widen the cone
         first = alive.float().argmax(-1)[:, :, None, None].expand(-1, -1, 3, 1)
         if origin.shape[-1] > 1:
             origin = torch.where(alive[:, :, None], origin, origin.gather(-1, first))
@@ -261,38 +271,40 @@ def meets(scene: Scene, rays: Rays, alive: Tensor | None = None) -> Tensor:
     to_solid = scene.centre[:, None] - middle[:, :, None]
     distance = to_solid.square().sum(-1).sqrt()
     radius = scene.reach[:, None] + spread[..., None]
+    # Half the angle of the cone plus that of the sphere; 1e-4 rad for rounding in float32.
     seen = torch.asin((radius / distance.clamp(min=1e-6)).clamp(0, 1)) + angle[..., None] + 1e-4
     off_axis = ((to_solid * axis[:, :, None]).sum(-1) / distance.clamp(min=1e-6)).clamp(-1, 1).acos()
     near = (distance <= radius) | ((off_axis <= seen) & (radius > 0))
-    near = near & (scene.kind != NOTHING)[:, None] & (scene.kind != FIELD)[:, None]
+    near = near & (scene.kind != NOTHING)[:, None] & (scene.kind != FIELD)[:, None]  # `_march` does the fields
     return near if alive is None else near & alive.any(-1)[..., None]
 
 
 def _distance(scene: Scene, kind: int, s: Tensor, k: Tensor, origin: Tensor, direction: Tensor) -> Tensor:
     """Distances (n, N) of rays (n, 3, N) to the solids (s, k), (n,) each, infinite where they miss.
 
-    In the solid's own unit frame (half sides 1) the parameter along the ray is the same.
+    Rays are taken to the solid's unit frame (half sides 1). The map is affine and directions are not normalised
+    there, so the parameter along the ray is the distance in the world.
     """
     unit = scene.axes[s, k].mT / scene.half[s, k][..., None]
     o = unit @ (origin - scene.centre[s, k][..., None])
     d = unit @ direction
-    d = torch.where(d.abs() < 1e-9, 1e-9, d)
-    match kind:
-        case 1:
-            return _unit_sphere(o, d)
-        case 2:
-            return _unit_box(o, d, scene.taper[s, k])
-        case 3:
-            return _unit_cylinder(o, d, scene.taper[s, k, :1])
-        case _:
-            return _valid(-o[:, 1] / d[:, 1], d[:, 1] < 0)
+    d = torch.where(d.abs() < EPSILON, EPSILON, d)
+    if kind == SPHERE:
+        return _unit_sphere(o, d)
+    if kind == BOX:
+        return _unit_box(o, d, scene.taper[s, k])
+    if kind == CYLINDER:
+        return _unit_cylinder(o, d, scene.taper[s, k, :1])
+    return _valid(-o[:, 1] / d[:, 1], d[:, 1] < 0)  # a plane, seen from above
 
 
 def _valid(t: Tensor, ok: Tensor) -> Tensor:
+    """Distances `t`, infinite where the solid is missed or is the surface that the ray leaves."""
     return torch.where(ok & (t > NEAREST), t, math.inf)
 
 
 def _unit_sphere(o: Tensor, d: Tensor) -> Tensor:
+    """|o + t d|² = 1: the smaller root. Only rays from outside hit; a camera inside a sphere does not see it."""
     a, b, c = (d * d).sum(1), (o * d).sum(1), (o * o).sum(1) - 1
     root = b * b - a * c
     return _valid((-b - root.clamp(min=0).sqrt()) / a, root > 0)
@@ -303,13 +315,13 @@ def _unit_box(o: Tensor, d: Tensor, taper: Tensor) -> Tensor:
     (ox, oy, oz), (dx, dy, dz) = o.unbind(1), d.unbind(1)
     middle, half = -oy / dy, 1 / dy.abs()
     enter, leave = middle - half, middle + half
-    for place, way, k in ((ox, dx, taper[:, :1]), (oz, dz, taper[:, 1:])):
+    for start, way, k in ((ox, dx, taper[:, :1]), (oz, dz, taper[:, 1:])):
         m, n = (1 + k) / 2, (k - 1) / 2
         rim, slope = m + n * oy, n * dy
-        for sign in (-1, 1):  # sign * (place + t way) <= rim + t slope
+        for sign in (-1, 1):  # sign * (start + t way) <= rim + t slope
             speed = sign * way - slope
-            speed = torch.where(speed.abs() < 1e-9, 1e-9, speed)
-            t = (rim - sign * place) / speed
+            speed = torch.where(speed.abs() < EPSILON, EPSILON, speed)
+            t = (rim - sign * start) / speed
             enter = torch.where(speed < 0, torch.maximum(enter, t), enter)
             leave = torch.where(speed < 0, leave, torch.minimum(leave, t))
     return _valid(enter, enter < leave)
@@ -322,12 +334,13 @@ def _unit_cylinder(o: Tensor, d: Tensor, taper: Tensor) -> Tensor:
     rim, slope = m + n * oy, n * dy
     a, b, c = dx * dx + dz * dz - slope * slope, ox * dx + oz * dz - rim * slope, ox * ox + oz * oz - rim * rim
     root = b * b - a * c
-    a = torch.where(a.abs() < 1e-9, 1e-9, a)
+    a = torch.where(a.abs() < EPSILON, EPSILON, a)
     best = torch.full_like(a, math.inf)
     for sign in (-1, 1):
         t = (-b + sign * root.clamp(min=0).sqrt()) / a
         y = oy + t * dy
-        best = torch.minimum(best, _valid(t, (root > 0) & (y.abs() <= 1) & (m + n * y >= 0)))
+        on_side = (root > 0) & (y.abs() <= 1) & (m + n * y >= 0)  # a negative radius: the cone's other half
+        best = torch.minimum(best, _valid(t, on_side))
     for cap, radius in ((-1.0, torch.ones_like(taper)), (1.0, taper)):
         t = (cap - oy) / dy
         x, z = ox + t * dx, oz + t * dz
@@ -336,7 +349,7 @@ def _unit_cylinder(o: Tensor, d: Tensor, taper: Tensor) -> Tensor:
 
 
 STEPS = 40
-"""Samples along a ray over a height field before the crossing is refined."""
+"""Samples along a ray over a height field before the crossing is refined. A crest thinner than a step may be missed."""
 
 
 def _march(scene: Scene, rays: Rays) -> Tensor:
@@ -344,7 +357,7 @@ def _march(scene: Scene, rays: Rays) -> Tensor:
     top, floor = scene.heights.amax((1, 2, 3)) + 1e-3, scene.heights.amin((1, 2, 3)) - 1.0
     low = torch.stack([scene.extent[:, 0], floor, scene.extent[:, 2]], -1)[:, None, :, None]
     high = torch.stack([scene.extent[:, 1], top, scene.extent[:, 3]], -1)[:, None, :, None]
-    d = torch.where(rays.direction.abs() < 1e-9, 1e-9, rays.direction)
+    d = torch.where(rays.direction.abs() < EPSILON, EPSILON, rays.direction)
     one, two = (low - rays.origin) / d, (high - rays.origin) / d
     enter, leave = torch.minimum(one, two).amax(2).clamp(min=NEAREST), torch.maximum(one, two).amin(2)
     result = torch.full_like(enter, math.inf)
@@ -355,7 +368,8 @@ def _march(scene: Scene, rays: Rays) -> Tensor:
     s, p, n = which.unbind(1)
     origin, direction = rays.origin.expand_as(rays.direction)[s, p, :, n], rays.direction[s, p, :, n]
     start, end = enter[inside], leave[inside]
-    # Even steps in the logarithm of the distance: as many per pixel near as far.
+    # Even steps in the logarithm of the distance, so that a step covers as many pixels near as far; the offset keeps
+    # the first steps from becoming tiny where a ray starts at the camera.
     offset = 4.0
     step = torch.linspace(0, 1, STEPS, device=scene.device)
     t = (start + offset)[:, None] * ((end + offset) / (start + offset))[:, None] ** step - offset
@@ -364,7 +378,7 @@ def _march(scene: Scene, rays: Rays) -> Tensor:
     first = under.float().argmax(1).clamp(min=1)
     t0, t1 = t.gather(1, first[:, None] - 1), t.gather(1, first[:, None])
     g0, g1 = gap.gather(1, first[:, None] - 1), gap.gather(1, first[:, None])
-    for _ in range(3):
+    for _ in range(3):  # false position; the clamp moves on where the land is curved and one end would stay
         guess = t0 + (t1 - t0) * (g0 / (g0 - g1)).clamp(0.02, 0.98)
         g = _above(scene, s, origin, direction, guess)
         t0, g0 = torch.where(g > 0, guess, t0), torch.where(g > 0, g, g0)
@@ -380,9 +394,10 @@ def _above(scene: Scene, s: Tensor, origin: Tensor, direction: Tensor, t: Tensor
 
 
 def field_height(scene: Scene, s: Tensor, x: Tensor, z: Tensor) -> Tensor:
-    """Bilinear height of the fields of scenes `s` (n,) at (n, m) places; clamped at the borders."""
+    """Bilinear height of the fields of scenes `s` (n,) at (n, m) points; clamped at the borders."""
     _, _, nz, nx = scene.heights.shape
     x0, x1, z0, z1 = (scene.extent[s, i, None] for i in range(4))
+    # 1.001: so that the cell's far corner, one index on, is still in the grid.
     u = ((x - x0) / (x1 - x0) * (nx - 1)).clamp(0, nx - 1.001)
     v = ((z - z0) / (z1 - z0) * (nz - 1)).clamp(0, nz - 1.001)
     i, j = u.long(), v.long()
@@ -395,7 +410,7 @@ def field_height(scene: Scene, s: Tensor, x: Tensor, z: Tensor) -> Tensor:
 
 
 class Surface(NamedTuple):
-    """The place where each ray ends; only meaningful where `Hits.found`."""
+    """The point where each ray ends; only meaningful where `Hits.found`."""
 
     point: Tensor
     """(S, P, 3, N)."""
@@ -417,7 +432,7 @@ def surface(scene: Scene, rays: Rays, hits: Hits) -> Surface:
     unit = local / half
     face = torch.where((kind == BOX)[..., None], _box_normal(unit, taper), unit)
     face = torch.where((kind == CYLINDER)[..., None], _cylinder_normal(unit, taper[..., 0]), face)
-    face = F.normalize(face / half, dim=-1)
+    face = F.normalize(face / half, dim=-1)  # normals go back by the inverse of the scale
     up = torch.zeros_like(face)
     up[..., 1] = 1
     face = torch.where((kind == PLANE)[..., None], up, face)
@@ -433,10 +448,11 @@ def _box_normal(unit: Tensor, taper: Tensor) -> Tensor:
     """Of the side of a tapered unit box that a point lies on."""
     m, n = (1 + taper) / 2, (taper - 1) / 2
     rim = (m + n * unit[..., 1:2]).clamp(min=1e-6)  # (..., 2) half sides in x and z at this height
-    place = torch.stack([unit[..., 0] / rim[..., 0], unit[..., 1], unit[..., 2] / rim[..., 1]], -1)
-    x, y, z = place.abs().unbind(-1)
+    # The side is the one whose plane is nearest: the largest coordinate in a frame without taper.
+    straight = torch.stack([unit[..., 0] / rim[..., 0], unit[..., 1], unit[..., 2] / rim[..., 1]], -1)
+    x, y, z = straight.abs().unbind(-1)
     side = torch.where((x >= y) & (x >= z), 0, torch.where(y >= z, 1, 2))[..., None]  # faster than argmax
-    normal = torch.zeros_like(unit).scatter(-1, side, place.gather(-1, side).sign())
+    normal = torch.zeros_like(unit).scatter(-1, side, straight.gather(-1, side).sign())
     lean = torch.where(side == 0, n[..., :1], n[..., 1:])
     normal[..., 1] = torch.where(side[..., 0] == 1, normal[..., 1], -lean[..., 0])
     return normal
@@ -448,7 +464,7 @@ def _cylinder_normal(unit: Tensor, taper: Tensor) -> Tensor:
     m, n = (1 + taper) / 2, (taper - 1) / 2
     side = torch.stack([x, -n * (m + n * y), z], -1)
     cap = torch.stack([torch.zeros_like(y), y.sign(), torch.zeros_like(y)], -1)
-    return torch.where((y.abs() > 0.9999)[..., None], cap, side)
+    return torch.where((y.abs() > 0.9999)[..., None], cap, side)  # on a cap y is 1 but for rounding
 
 
 def _field_normal(scene: Scene, s: Tensor, point: Tensor) -> Tensor:
@@ -463,5 +479,5 @@ def _field_normal(scene: Scene, s: Tensor, point: Tensor) -> Tensor:
 
 
 def blocked(scene: Scene, rays: Rays, distance: Tensor, alive: Tensor) -> Tensor:
-    """(S, P, N): does something stand within `distance` along the rays that are `alive`?"""
+    """(S, P, N): is there a solid within `distance` along the rays that are `alive`? False for the others."""
     return (cast(scene, rays, alive).distance < distance) & alive

@@ -1,6 +1,6 @@
 """Colour and light on what the ray caster has hit: noise, materials, sun, sky, lamps and glow.
 
-Colours are linear and unbounded here; `tone` makes them 8-bit sRGB at the very end.
+Colours are linear and unbounded here, so that light adds up; `tone` makes them 8-bit sRGB at the very end.
 """
 
 import functools
@@ -53,7 +53,8 @@ def _row(material: Material) -> list[float]:
 
 @dataclass
 class Pixels:
-    """The rays that hit something, in a flat list of n. Vectors are (3, n): sums over them then run along memory."""
+    """The rays that hit something, in a flat list of n. Vectors are (3, n): their components are contiguous, and dot
+    products run along memory."""
 
     where: Tensor
     """(S, P, N) bool: which rays they are."""
@@ -102,7 +103,7 @@ class Pixels:
         return values.T if len(values) == 1 else values.T[:, self.scene]
 
     def some(self, at: Tensor) -> Self:
-        """The pixels at the places `at` of the list."""
+        """The pixels with the indices `at`."""
         flat = (self.scene, self.solid, self.distance, self.view, self.point, self.normal, self.local, self.face)
         rest = (*flat, self.row, self.footprint)
         return type(self)(self.where, *(value[..., at] for value in rest))
@@ -120,24 +121,26 @@ def unit(vectors: Tensor) -> Tensor:
 
 @functools.cache
 def _noise_tile(device: torch.device) -> Tensor:
-    """A tileable fractal noise of 256 x 256 cells in 0..1, of even distribution."""
-    rng = np.random.default_rng(7)
+    """A tileable fractal noise of 256 x 256 cells in 0..1, uniformly distributed."""
+    rng = np.random.default_rng(7)  # fixed: the same texture in every process
     total = np.zeros((256, 256))
     for octave in range(6):
         cells = 8 << octave
         spectrum = np.fft.fft2(rng.standard_normal((256, 256)))
+        # Blurred by its Fourier transform, which wraps around: so the tile has no seam.
         fx, fy = np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256))
         total += np.fft.ifft2(spectrum * np.exp(-((np.hypot(fx, fy) * 256 / cells) ** 2))).real * (256 / cells) * 0.7
+    # Values are replaced by their ranks: a threshold of 0.7 then covers 30 % of any surface.
     ranks = total.ravel().argsort().argsort().reshape(256, 256)
     return torch.from_numpy(ranks / 65535.0).float().flatten().to(device)
 
 
 def noise(u: Tensor, v: Tensor) -> Tensor:
-    """Fractal noise in 0..1 at any places; its largest blobs are about 32 wide, its finest detail about 1."""
+    """Fractal noise in 0..1 at any points; its largest blobs are about 32 wide, its finest detail about 1."""
     tile = _noise_tile(u.device)
     i, j = u.floor(), v.floor()
     a, b = u - i, v - j
-    a, b = a * a * (3 - 2 * a), b * b * (3 - 2 * b)
+    a, b = a * a * (3 - 2 * a), b * b * (3 - 2 * b)  # smoothstep: no creases at the borders of cells
     i, j = i.long() & 255, j.long() & 255
     right, down = (i + 1) & 255, (j + 1) & 255
     top = torch.lerp(tile[j * 256 + i], tile[j * 256 + right], a)
@@ -146,7 +149,7 @@ def noise(u: Tensor, v: Tensor) -> Tensor:
 
 
 def scatter(*cells: Tensor) -> Tensor:
-    """A number in 0..1 for each tuple of whole numbers, without visible order."""
+    """A number in 0..1 for each tuple of whole numbers, without visible order: the sine hash of GLSL shaders."""
     total = torch.zeros_like(cells[0])
     for index, cell in enumerate(cells):
         total = total + cell * (12.9898, 78.233, 37.719, 4.581)[index]
@@ -203,18 +206,20 @@ def sunlit(pixels: Pixels, normal: Tensor, light: Sunlight, lit: Tensor | float)
 
 
 def highlight(view: Tensor, normal: Tensor, towards: Tensor, shine: float = 40.0) -> Tensor:
-    """Blinn-Phong highlight (n,) of a light in direction `towards` (3, n)."""
+    """Blinn-Phong highlight (n,) of a light in direction `towards` (3, n): (normal . halfway)^shine."""
     return dot(unit(towards - view), normal).clamp(min=0) ** shine
 
 
 def lamplit(pixels: Pixels, normal: Tensor, lamps: Lamps, gloss: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Diffuse light and highlights (3, n) each from the lamps, with the square of the distance; no shadows."""
+    """Diffuse light and highlights (3, n) each from the lamps, falling with the squared distance; without shadows."""
     diffuse, shiny = torch.zeros_like(normal), torch.zeros_like(normal)
     for index in lamps.colour.any(-1).any(0).nonzero()[:, 0].tolist():  # those that burn somewhere
         position, colour, axis = (pixels.each(v[:, index]) for v in lamps[:3])
         towards = position - pixels.point
         squared = dot(towards, towards)
         towards = towards * squared.rsqrt()
+        # 24: from 10 to 90 % of the light within 0.18 of the cosine, a soft edge. 0.25: half a unit from a lamp and
+        # nearer the light stops to grow, as it does for a lamp that is not a point.
         cone = torch.sigmoid(24 * (-dot(towards, axis) - pixels.each(lamps.spread[:, index, None])[0]))
         power = colour * (cone / (squared + 0.25))
         diffuse += dot(towards, normal).clamp(min=0) * power
@@ -224,7 +229,10 @@ def lamplit(pixels: Pixels, normal: Tensor, lamps: Lamps, gloss: Tensor | None =
 
 
 def blur(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (S, C, H, W); a wide one is taken at a lower resolution, where it costs little."""
+    """Gaussian blur of (S, C, H, W), `sigma` in pixels; a wide one is done at a lower resolution, to cost little.
+
+    There sigma is 2 to 4 pixels, and the kernel of 9 cuts the Gaussian off at 1 to 2 sigma: a glow does not show it.
+    """
     from kornia.filters import gaussian_blur2d
 
     height, width = image.shape[-2:]
@@ -235,13 +243,13 @@ def blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def bloom(image: Tensor, strength: float, size: float) -> Tensor:
-    """The glow that a lens and wet air spread around what is brighter than white, in three widths."""
-    bright = (image - 1).clamp(0, 40)
+    """The glow that a lens and wet air spread around what is brighter than white; `size` in pixels."""
+    bright = (image - 1).clamp(0, 40)  # clamped: one lamp in the picture must not veil all of it
     return image + strength * sum((blur(bright, size * s) for s in (1.0, 4.0, 14.0)), torch.zeros_like(image)) / 3
 
 
 def tone(image: Tensor) -> Tensor:
-    """Linear (S, 3, H, W) -> uint8 sRGB: straight up to middle values, then a shoulder like film's."""
+    """Linear (S, 3, H, W) -> uint8 sRGB: x up to 0.5, then the shoulder 1 - 0.25 / x, which never clips to white."""
     x = image.clamp(min=0)
     x = torch.where(x < 0.5, x, 1 - 0.25 / (x.clamp(min=0.5)))  # equal in value and slope at 0.5
     srgb = torch.where(x <= 0.0031308, 12.92 * x, 1.055 * x.clamp(min=1e-6) ** (1 / 2.4) - 0.055)

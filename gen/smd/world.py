@@ -1,4 +1,4 @@
-"""A game level as a scene graph: what is where, with no word of how it looks.
+"""A game level as a scene graph: what is where, and nothing about how it looks.
 
 Blocks; x to the right, y up, z away from the viewer (0 is the lane that the hero runs in). A view is 16 blocks wide and
 15 high. The class of a scene is decided here, by topology (ground, gaps, ceiling, liquid, platforms) and by what stands
@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gen.errors import BadSetting
+from gen.smd.names import SCENES
 
-SCENES = ("grassland", "cave", "underwater", "fortress", "sky", "snow", "desert", "haunted")
 WIDTH = 48
 """Columns of a world."""
 VIEW_WIDTH, VIEW_HEIGHT = 16, 15
@@ -25,7 +25,7 @@ Rng = np.random.Generator
 
 
 class Thing(NamedTuple):
-    """Something that stands or floats: its kind, the place of its foot, and its size (1 is the kind's usual one)."""
+    """Something that stands or floats: its kind, the position of its foot, and its size (1 is the kind's usual one)."""
 
     kind: str
     x: float
@@ -178,12 +178,14 @@ RECIPES: dict[str, Recipe] = {
 def make_world(scene: str, seed: int) -> World:
     """The level of a class and a seed. Raises `BadSetting` for an unknown class."""
     if scene not in RECIPES:
-        raise BadSetting(f"scene {scene!r} is unknown: choose from {', '.join(SCENES)}.")
+        raise BadSetting(f"unknown scene {scene!r}; available: {', '.join(SCENES)}")
+    # Order matters: each draw moves the random stream, so a new one must come last or levels of old seeds change.
     recipe, rng = RECIPES[scene], np.random.default_rng([seed, SCENES.index(scene)])
     ground = _ground(rng, recipe)
     ceiling: list[int | None] = [None] * WIDTH
     if recipe.ceiling:
         ceiling = [*_walk(rng, *recipe.ceiling, 0.1 if scene == "fortress" else 0.55)]
+    # The view stays 12 columns from both ends of the world, because 3D cameras see more than the view.
     platforms = _platforms(rng, recipe, ground)
     floor = _floor(ground, platforms)
     view = View(float(rng.integers(12, WIDTH - VIEW_WIDTH - 12)), 0.0)
@@ -211,6 +213,7 @@ def _walk(rng: Rng, low: int, high: int, chance: float) -> list[int]:
 
 
 def _ground(rng: Rng, recipe: Recipe) -> list[int | None]:
+    """Top of the ground in each column, with gaps that leave 3 to 5 columns of ground to land on between them."""
     ground: list[int | None] = [*_walk(rng, *recipe.base, recipe.slope)]
     column = 2
     while column < WIDTH - 6:
@@ -248,8 +251,8 @@ def _floor(ground: list[int | None], platforms: list[Platform]) -> list[int | No
 
 def _hero(rng: Rng, floor: list[int | None], view: View, swims: bool) -> Thing:
     """In the left half of the view, on firm ground."""
-    places = [x for x in range(int(view.x) + 3, int(view.x) + 10) if floor[x] is not None]
-    x = int(rng.choice(places)) if places else int(view.x) + 5
+    columns = [x for x in range(int(view.x) + 3, int(view.x) + 10) if floor[x] is not None]
+    x = int(rng.choice(columns)) if columns else int(view.x) + 5
     base = floor[x]
     y = (base if base is not None else 4) + (float(rng.uniform(2, 4)) if swims else 0.0)
     return Thing("hero", x + 0.5, y)
@@ -258,6 +261,7 @@ def _hero(rng: Rng, floor: list[int | None], view: View, swims: bool) -> Thing:
 def _columns(
     rng: Rng, recipe: Recipe, ground: list[int | None], ceiling: list[int | None], hero: Thing
 ) -> list[Column]:
+    """Upright obstacles on the ground or between ground and ceiling, 2 columns from each other and from the hero."""
     columns: list[Column] = []
     if not recipe.columns:
         return columns
@@ -277,7 +281,7 @@ def _columns(
 
 
 def _layer(rng: Rng, kind: str, distance: float, mean: float, relief: float) -> Layer:
-    """A smooth outline: three waves; mesas and forests are made jagged by their style."""
+    """A smooth outline: the sum of three waves. Styles make mesas and forests jagged."""
     x = np.arange(WIDTH)
     waves = sum(
         math.pow(0.55, i) * np.sin(x * (0.16 + 0.17 * i) * float(rng.uniform(0.8, 1.25)) + float(rng.uniform(0, 6.3)))
@@ -297,11 +301,11 @@ HANGING: dict[str, Callable[[Rng, float, float], float]] = {
     "balloon": lambda rng, base, roof: float(rng.uniform(5, 9)),
     "island": lambda rng, base, roof: float(rng.uniform(3, 9)),
 }
-"""Props that do not stand on the ground, and how high they are."""
+"""Props that do not stand on the ground: height from the generator, the ground's top and the ceiling's underside."""
 
 
 def _props(rng: Rng, recipe: Recipe, ground: list[int | None], ceiling: list[int | None]) -> list[Thing]:
-    """What the scene is dressed with, most of it a little behind the lane."""
+    """Decoration, most of it a little behind the lane; the farthest first, the order in which 2D styles draw."""
     props: list[Thing] = []
     for kind, density in recipe.props:
         for _ in range(rng.poisson(density * WIDTH / 10)):
@@ -340,7 +344,10 @@ def _creatures(rng: Rng, floor: list[int | None], view: View, hero: Thing) -> li
 
 
 def cues(world: World) -> dict[str, float]:
-    """What a person sees of a class without colours, as numbers: shares of columns, densities, relief."""
+    """What a person sees of a class without colours, as numbers: shares of columns, densities, relief.
+
+    For tests: classes must be told apart by these alone.
+    """
     ground = [g for g in world.ground if g is not None]
     steps = [abs(a - b) for a, b in pairwise(ground)]
     kinds = [p.kind for p in world.props]

@@ -1,4 +1,4 @@
-"""Many pictures made by several processes, each file whole or absent, so that a stopped run goes on where it was."""
+"""Write many pictures with several processes. Each file is written whole or not at all, so a stopped run can resume."""
 
 import json
 import multiprocessing
@@ -21,21 +21,21 @@ RECORD = "render.json"
 
 
 def make_folder(out: Path) -> None:
-    """Make the folder `out`, and remove what a killed process left half written there.
+    """Make the folder `out`, and remove partial files that a killed process left there.
 
-    Raises `BadSetting` where that cannot be.
+    Raises `BadSetting` if the folder cannot be made.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadSetting(f"{out}: no folder can be made there ({error.strerror}).") from error
+        raise BadSetting(f"{out}: the folder cannot be created ({error.strerror}).") from error
     sweep(out)
 
 
 def begin(out: Path, record: Mapping[str, Any]) -> None:
-    """Make `out` and note in it what its pictures are, so that no folder mixes two kinds.
+    """Make `out` and record the settings of its pictures there, so that no folder mixes two kinds.
 
-    Raises `BadSetting` when it holds pictures that were made with other settings.
+    Raises `BadSetting` if it holds pictures that were made with other settings.
     """
     make_folder(out)
     path, record = out / RECORD, dict(record) | {"version": VERSION}
@@ -44,16 +44,16 @@ def begin(out: Path, record: Mapping[str, Any]) -> None:
         if old and old.get(name) != record[name]:
             raise BadSetting(
                 f"{out}: its pictures were rendered with {name}={old.get(name)!r}, not {record[name]!r}; "
-                f"use the old value to go on, or another folder."
+                f"use the old value to resume, or another folder."
             )
     with write_atomically(path) as partial:
         partial.write_text(json.dumps(old | record, indent=2) + "\n")
 
 
 def run_jobs(function: Callable[[J], int], jobs: Sequence[J], workers: int | None, total: int, unit: str) -> None:
-    """`function(job)` for every job, in `workers` processes (none: one a core); the first error ends all.
+    """Call `function(job)` for every job, in `workers` processes (none: one per core). The first error ends all.
 
-    A job returns how many of the `total` pictures it stood for, for the progress bar.
+    `function` returns how many of the `total` pictures its job stood for; the progress bar advances by that.
     """
     count = min(workers or os.cpu_count() or 1, len(jobs))
     with tqdm(total=total, unit=unit, disable=None) as bar:
@@ -61,7 +61,7 @@ def run_jobs(function: Callable[[J], int], jobs: Sequence[J], workers: int | Non
             for job in jobs:
                 bar.update(function(job))
             return
-        # Forked children of a process that has run torch's threads may hang; spawned ones begin clean.
+        # A forked child of a process that has used torch's threads may hang; a spawned one starts clean.
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(count, context, initializer=_one_thread)
         try:
@@ -72,12 +72,21 @@ def run_jobs(function: Callable[[J], int], jobs: Sequence[J], workers: int | Non
 
 
 def check_seed(seed: int) -> None:
-    """Raises `BadSetting` for a seed that generators do not take."""
+    """Raises `BadSetting` unless 0 <= seed < 2^31, the range that all the random generators accept."""
     if not 0 <= seed < 2**31:
         raise BadSetting(f"seed={seed}: it must be a whole number from 0 to {2**31 - 1}.")
 
 
+def check_device(device: str) -> None:
+    """Raises `BadSetting` if `device` is "cuda" and torch finds no GPU. Imports torch."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadSetting("device=cuda: torch finds no CUDA device on this machine; use device=cpu.")
+
+
 def _one_thread() -> None:
+    """One thread a process: with a process on every core, more would only compete."""
     import torch
 
     torch.set_num_threads(1)

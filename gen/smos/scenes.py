@@ -8,19 +8,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from gen.smd.dataset import Levels, Sample, SMDDataset
+from gen.smd.names import SCENES
 from gen.smd.styles import STYLES
-from gen.smd.world import SCENES
 
 LEVELS = 1_000_000
 """Of each class; more than a run can show."""
 
 
 class SceneStream:
-    """Samples n of the four styles; in each style another class and level, by (seed, style, n)."""
+    """Samples n in all styles; in each style a different class and level, by (seed, style, n)."""
 
     def __init__(self, size: int, seed: int, workers: int, processes: int = 1) -> None:
         """`workers`: processes that render ahead for each of `processes` that train."""
-        self.styles, self.classes = STYLES, SCENES
+        self.styles, self.classes = tuple(STYLES), SCENES
         self.dataset = SMDDataset(LEVELS, Levels(seed, "train", size))
         self.seed, self.workers, self.processes = seed, workers, processes
         self._ahead: Iterator[list[Sample]] | None = None
@@ -29,10 +29,10 @@ class SceneStream:
     def indices(self, samples: Sequence[int]) -> list[int]:
         """Of the data set, style by style."""
         found: list[int] = []
-        for style in range(len(self.styles)):
+        for position, style in enumerate(self.dataset.styles):
             for n in samples:
-                scene = int(np.random.default_rng((self.seed, style, n)).integers(len(self.classes)))
-                found.append((style * len(self.classes) + scene) * LEVELS + (style * LEVELS // 4 + n) % LEVELS)
+                scene = int(np.random.default_rng((self.seed, style.number, n)).integers(len(self.classes)))
+                found.append(self.dataset.index(position, scene, (style.first_level + n) % LEVELS))
         return found
 
     def batch(self, samples: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -6,14 +6,16 @@ import gradio as gr
 import numpy as np
 
 from gen.errors import BadSetting
-from gen.smd.dataset import SceneName, StyleName, contact_sheet
-from gen.smd.drives import WeatherName
+from gen.smd import styles as console
+from gen.smd.names import SCENES as CLASSES
+from gen.smd.rendering import contact_sheet
+from gen.smd.street.settings import WeatherName
 from gen.web.jobs import Job
 from gen.web.panel import JobPanel
 from gen.web.service import RENDER, Service, check_offered, plainly
 from gen.web.work import RESULTS
 
-SCENES, STYLES, WEATHERS = list(get_args(SceneName)), list(get_args(StyleName)), list(get_args(WeatherName))
+SCENES, STYLES, WEATHERS = list(CLASSES), list(console.STYLES), list(get_args(WeatherName))
 FARTHEST = 100.0
 """Metres that the picture of the depth shows."""
 
@@ -72,7 +74,7 @@ class ScenesTab:
             seed: number of the level
 
         Returns:
-            8bit, 16bit, lowpoly and hd
+            one picture for each style
         """
         from gen.smd.styles import render
         from gen.smd.world import make_world
@@ -106,8 +108,8 @@ class ScenesTab:
         """
         from matplotlib import colormaps
 
-        from gen.smd.street import make_street
-        from gen.smd.weather import render_street
+        from gen.smd.street.render import render_street
+        from gen.smd.street.street import make_street
 
         check_offered(weather, WEATHERS)
         frame = render_street(make_street(number(seed)), 0.0, list({weather: 0, "day": 0}))
@@ -121,7 +123,7 @@ class ScenesTab:
         """Begin to render a data set; follow it with /job.
 
         Args:
-            styles: of 8bit, 16bit, lowpoly, hd
+            styles: names of styles
             classes: of the levels
             count: levels of each class, each rendered in every style
             size: pixels a side, 16 to 1024

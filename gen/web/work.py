@@ -87,14 +87,15 @@ def make_trainer(service: "Service", inputs: dict[str, Any], out: Path) -> Any:
 
 def run_scenes(service: "Service", desk: Desk) -> None:
     """Inputs: settings (of gen render-smd). Leaves scenes/STYLE/CLASS/*.jpg and results.zip."""
-    from gen.smd.dataset import RenderSettings, chunks, write_chunk
+    from gen.smd.rendering import chunks, write_chunk
+    from gen.smd.settings import RenderSettings
 
     settings = RenderSettings(out=desk.folder / "scenes", workers=1, **desk.job.inputs["settings"])
     done, total = 0, settings.per_class * len(settings.styles) * len(settings.scenes)
     try:
         for chunk in chunks(settings):
             desk.check()
-            (settings.out / chunk.style / chunk.scene).mkdir(parents=True, exist_ok=True)
+            (settings.out / chunk.style.name / chunk.scene).mkdir(parents=True, exist_ok=True)
             done += write_chunk(settings, chunk)
             desk.tell(done, total, unit="pictures")
     finally:

@@ -9,10 +9,12 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from gen.errors import BadSetting
-from gen.smd import dataset
-from gen.smd.dataset import Levels, RenderSettings, SMDDataset, level_seed, render_smd, square, through_video
+from gen.smd import rendering
+from gen.smd.dataset import Levels, SMDDataset, level_seed, square, through_video
+from gen.smd.names import SCENES
+from gen.smd.rendering import render_smd
+from gen.smd.settings import RenderSettings
 from gen.smd.styles import STYLES
-from gen.smd.world import SCENES
 
 
 def settings(out, **changes) -> RenderSettings:
@@ -55,18 +57,18 @@ class TestDataset:
         assert len(data) == 12
         for index in (0, 5, 11):
             sample = data[index]
-            style, scene, _ = data.place(index)
+            style, scene, _ = data.locate(index)
             assert sample.image.shape == (3, 48, 48)
             assert sample.image.dtype == torch.uint8
-            assert (STYLES[sample.style], SCENES[sample.scene]) == (style, scene)
+            assert (list(STYLES)[sample.style], SCENES[sample.scene]) == (style.name, scene)
             assert torch.equal(sample.image, data[index].image)
         with pytest.raises(IndexError):
             data[12]
 
     def test_a_level_is_the_same_in_every_style(self):
         data = SMDDataset(2)
-        places = [data.place(i) for i in range(len(data))]
-        by_style = {s: [p[1:] for p in places if p[0] == s] for s in STYLES}
+        samples = [data.locate(i) for i in range(len(data))]
+        by_style = {name: [p[1:] for p in samples if p[0].name == name] for name in STYLES}
         assert len({tuple(v) for v in by_style.values()}) == 1
 
     def test_a_loader_with_workers_gives_the_same_batches(self):
@@ -130,7 +132,7 @@ class TestWriting:
             render_smd(settings(tmp_path, per_class=1, seed=3))
 
     def test_a_folder_of_an_older_drawing_is_left_alone(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(dataset, "DRAWING", dataset.DRAWING - 1)
+        monkeypatch.setattr(rendering, "DRAWING", rendering.DRAWING - 1)
         render_smd(settings(tmp_path, per_class=1))
         monkeypatch.undo()
         with pytest.raises(BadSetting, match="rendered with drawing=1, not 2"):

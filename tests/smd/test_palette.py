@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gen.smd.art.models import MODELS, STUFF
+from gen.smd.art.palette import BIT16, LOWPOLY, Dye, dyed, exposed, hued, palette_of
+from gen.smd.art.stage import MOODS, build, dyed_linear, sunlight
 from gen.smd.dataset import level
+from gen.smd.names import SCENES
 from gen.smd.shading import linear
 from gen.smd.styles import render
-from gen.smd.styles.models import MODELS, STUFF
-from gen.smd.styles.palette import BIT16, LOWPOLY, Dye, dyed, exposed, hued, palette_of
-from gen.smd.styles.stage import MOODS, build, dyed_linear, sunlight
-from gen.smd.world import SCENES, make_world
+from gen.smd.world import make_world
 
 LUMA = np.array([0.299, 0.587, 0.114])
 channel = st.integers(0, 255)

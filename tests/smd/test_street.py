@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,12 +11,15 @@ from PIL import Image
 
 from gen.errors import BadSetting
 from gen.media.video import ClipReader
-from gen.smd import weather as sky
-from gen.smd.drives import StreetSettings, render_drives
 from gen.smd.raycast import rotation
-from gen.smd.street import make_street
-from gen.smd.street_solids import LABELS, ROAD, SKY, lamp_head, lights, solids
-from gen.smd.weather import WEATHERS, render_street
+from gen.smd.street import render as rendering
+from gen.smd.street.drives import render_drives
+from gen.smd.street.render import render_street
+from gen.smd.street.settings import StreetSettings, WeatherName
+from gen.smd.street.sky import sunlight, through_air
+from gen.smd.street.solids import LABELS, ROAD, SKY, lamp_head, lights, solids
+from gen.smd.street.street import make_street
+from gen.smd.street.weather import WEATHERS
 
 SMALL = {"height": 90, "width": 160, "samples": 1}
 
@@ -31,7 +35,7 @@ def frame():
 
 class TestOneMoment:
     def test_every_weather_is_rendered_at_size(self, frame):
-        assert set(frame.images) == {"day", "dusk", "night", "rain", "rainy_night", "fog", "snow"}
+        assert tuple(frame.images) == tuple(WEATHERS) == get_args(WeatherName)
         for image in frame.images.values():
             assert image.shape == (3, 90, 160)
             assert image.dtype == torch.uint8
@@ -76,7 +80,7 @@ class TestOneMoment:
             assert float(column.median()) == pytest.approx(slant, rel=0.01)
 
     def test_an_unknown_weather_is_told(self):
-        with pytest.raises(BadSetting, match="'hail' is unknown: choose from day"):
+        with pytest.raises(BadSetting, match="unknown weather 'hail'; available: day"):
             render_street(make_street(0), 0.0, ["hail"], **SMALL)
 
 
@@ -86,10 +90,10 @@ class TestOptics:
         colour = torch.tensor([[0.9, 0.1]] * 3)
         distance = torch.tensor([20.0, 20.0])
         fog = WEATHERS["fog"]
-        seen = sky._through_air(colour, distance, fog)
+        seen = through_air(colour, distance, fog)
         contrast = (seen[:, 0] - seen[:, 1]) / 0.8
         assert torch.allclose(contrast, torch.full((3,), math.exp(-fog.fog * 20)), atol=1e-6)
-        far = sky._through_air(colour, torch.tensor([1e4, 1e4]), fog)
+        far = through_air(colour, torch.tensor([1e4, 1e4]), fog)
         assert torch.allclose(far, torch.tensor(fog.horizon)[:, None].expand(3, 2), atol=1e-6)
 
     def test_a_reflected_lamp_is_where_optics_puts_it(self):
@@ -107,10 +111,10 @@ class TestOptics:
             view=(1.4, 0.0, 0.05, 1.0),
         )
         height, width = 360, 640
-        view = sky._look(street, 0.0, height, width, torch.device("cpu"))
+        view = rendering._look(street, 0.0, height, width, torch.device("cpu"))
         wet = WEATHERS["rainy_night"]
-        light = sky._sunlight(wet, street, torch.device("cpu"))
-        mirrored = sky._mirror(view, street, wet, light, height, width)[0].sum(0)
+        light = sunlight(wet, street, torch.device("cpu"))
+        mirrored = rendering._mirror(view, wet, light, height, width)[0].sum(0)
         place = torch.tensor(lamp_head(x, z)) * torch.tensor([1.0, -1.0, 1.0])
         camera = street.camera(0.0)
         ahead = rotation(camera.turn)[0].T @ (place - camera.position[0])
@@ -197,9 +201,9 @@ class TestWriting:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"size": "big"}, "size='big': give width and height"),
+            ({"size": "big"}, "size='big': give WIDTHxHEIGHT"),
             ({"frames": 0}, "at least 1"),
-            ({"clip": True, "size": "95x64"}, "even sides"),
+            ({"clip": True, "size": "95x64"}, "an even width and an even height"),
             ({"device": "cuda"}, "device=cuda"),
             ({"seed": -3}, "seed=-3: it must be a whole number"),
         ],
@@ -217,5 +221,5 @@ class TestWriting:
 
     def test_a_file_in_the_way_is_told(self, tmp_path):
         (tmp_path / "out").write_text("")
-        with pytest.raises(BadSetting, match="no folder can be made there"):
+        with pytest.raises(BadSetting, match="the folder cannot be created"):
             render_drives(settings(tmp_path / "out"))

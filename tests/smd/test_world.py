@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen.errors import BadSetting
-from gen.smd.world import CREATURES, ITEMS, SCENES, VIEW_WIDTH, WIDTH, cues, make_world
+from gen.smd.names import SCENES
+from gen.smd.world import CREATURES, ITEMS, RECIPES, VIEW_WIDTH, WIDTH, cues, make_world
 
 WORLDS = st.builds(make_world, st.sampled_from(SCENES), st.integers(0, 2**40))
 
@@ -121,5 +122,9 @@ def test_a_world_has_no_colours():
 
 
 def test_an_unknown_class_is_told():
-    with pytest.raises(BadSetting, match="scene 'space' is unknown: choose from grassland"):
+    with pytest.raises(BadSetting, match="unknown scene 'space'; available: grassland"):
         make_world("space", 0)
+
+
+def test_every_class_has_a_recipe():
+    assert tuple(RECIPES) == SCENES

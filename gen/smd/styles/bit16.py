@@ -1,9 +1,13 @@
 """The look of a 16-bit console: 256 x 224, 15-bit colours, outlines, gradients, parallax layers, translucent water."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
-from gen.smd.raster import (
+from gen.smd.art.models import STUFF
+from gen.smd.art.palette import BIT16, Rgb, dyed, exposed, of_hue, palette_of
+from gen.smd.art.sprites import (
     BLOCK,
     Colours,
     Mask,
@@ -15,8 +19,6 @@ from gen.smd.raster import (
     sprite,
     stuff_steps,
 )
-from gen.smd.styles.models import STUFF
-from gen.smd.styles.palette import BIT16, Rgb, dyed, exposed, of_hue, palette_of
 from gen.smd.world import VIEW_HEIGHT, Layer, Thing, World
 
 HEIGHT, WIDTH = 224, 256
@@ -24,6 +26,8 @@ MARGIN = 2 * BLOCK
 """Columns beyond the view that things are drawn in, so that what reaches into it is not cut."""
 INK = 0.28
 """Brightness of an outline."""
+BEHIND = 1.7
+"""Props at a depth z above this hang on the back wall or in the sky: drawn before the ground, so that it hides them."""
 NOON, DUSK = (1.05, 1.04, 1.02), (0.78, 0.73, 0.80)
 """What the hour makes of all colours."""
 
@@ -143,24 +147,29 @@ def bounds(mask: Mask, margin: int = 0) -> tuple[slice, slice] | None:
     return tuple(slice(a, min(b, n)) for a, b, n in zip(first, last, mask.shape, strict=True))  # pyright: ignore[reportReturnType]
 
 
-def render(world: World) -> Pixels:
-    """The picture (224, 256, 3) of a world."""
+def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu") -> list[Pixels]:
+    """Pictures (224, 256, 3) of worlds. `size` and `device` do nothing: the screen is fixed, and no rays are cast."""
+    return [_picture(world) for world in worlds]
+
+
+def _picture(world: World) -> Pixels:
     canvas = Canvas(world)
     _sky(canvas)
     for layer in world.layers:
         _layer(canvas, layer)
-    for thing in (p for p in world.props if p.z > 1.7):
+    for thing in (p for p in world.props if p.z > BEHIND):
         canvas.stamp(thing, 0.25 if thing.z > 4 else 0.0, land=True)
     _columns(canvas)
     _ground(canvas)
     _platforms(canvas)
-    for thing in (p for p in world.props if p.z <= 1.7):
+    for thing in (p for p in world.props if p.z <= BEHIND):
         canvas.stamp(thing, land=True)
     for thing in (*world.items, *world.creatures, world.hero):
         canvas.stamp(thing)
     _liquid(canvas)
     if world.scene in ("cave", "haunted", "fortress"):
         _lantern_light(canvas)
+    # The hour tints everything at once, lamps too, and the palette's exposure comes after it. Quantising is last.
     blend = np.float32(world.hour)
     light = np.array(NOON, np.float32) * (1 - blend) + np.array(DUSK, np.float32) * blend
     picture = exposed(np.clip(canvas.colour[:, MARGIN:-MARGIN] * light, 0, 255), canvas.palette.light)
@@ -168,15 +177,18 @@ def render(world: World) -> Pixels:
 
 
 def at_most_256(picture: Pixels) -> Pixels:
-    """The picture with no more than 256 colours, all of them of 15 bits."""
+    """The picture with no more than 256 colours, all of them of 15 bits: as many as the hardware shows at a time."""
     packed = picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     if len(np.unique(packed)) <= 256:
         return picture
+    # Without dither: the picture has been dithered already.
     fewer = Image.fromarray(picture).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    # The octree's means are not of 15 bits; rounding them again can only merge colours, never add one.
     return fifteen_bits(np.asarray(fewer.convert("RGB")).astype(np.float32))
 
 
 def _sky(canvas: Canvas) -> None:
+    """A gradient, with a moon over haunted places and shafts of light under water."""
     top, foot = SKIES[canvas.world.scene][int(canvas.world.hour > 0.6)]
     top, foot = of_hue(top, canvas.palette.zenith), of_hue(foot, canvas.palette.horizon)
     blend = np.linspace(0, 1, HEIGHT, dtype=np.float32)[:, None, None] ** 0.9
@@ -192,6 +204,7 @@ def _sky(canvas: Canvas) -> None:
 
 
 def _layer(canvas: Canvas, layer: Layer) -> None:
+    """Draw a background layer; the farther, the more it fades into the sky."""
     haze = min(0.68, 0.16 + 0.055 * layer.distance)
     outline_ = profile(layer, canvas.world.view._replace(x=canvas.x0), canvas.width)
     seed, stuff = canvas.world.seed, LAYERS[layer.kind]
@@ -280,6 +293,7 @@ def _heights(canvas: Canvas, values: tuple[int | None, ...], missing: float) -> 
 
 
 def _ground(canvas: Canvas) -> None:
+    """Ground with a fringe of uneven depth on top, darker with depth, and the ceiling."""
     world = canvas.world
     top, body = TOPS[world.scene]
     height = _heights(canvas, world.ground, -9)[None]
@@ -304,6 +318,7 @@ def _ground(canvas: Canvas) -> None:
 
 
 def _platforms(canvas: Canvas) -> None:
+    """Blocks, planks and clouds to stand on."""
     for p in canvas.world.platforms:
         stuff = {"plank": "deadwood", "cloud": "cloud"}.get(p.kind, BLOCKS.get(canvas.world.scene, "wood"))
         across = (canvas.x >= p.x) & (canvas.x < p.x + p.width)
@@ -325,6 +340,7 @@ def _platforms(canvas: Canvas) -> None:
 
 
 def _columns(canvas: Canvas) -> None:
+    """Upright obstacles, lit from the left."""
     for c in canvas.world.columns:
         middle, half = c.x + 0.5, 0.46 * c.width
         rise = np.clip((canvas.y - c.foot) / max(c.top - c.foot, 0.1), 0, 1)

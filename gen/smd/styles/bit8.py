@@ -6,13 +6,14 @@ colours for sprites: 25 colours in all, from a master palette of 54 (ours, not a
 
 import colorsys
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gen.smd.raster import BLOCK, Mask, Pixels, Sprite, outline, profile, sprite, stuff_texture
-from gen.smd.styles.palette import Rgb
+from gen.smd.art.palette import Rgb
+from gen.smd.art.sprites import BLOCK, Mask, Pixels, Sprite, outline, profile, sprite, stuff_texture
 from gen.smd.world import Layer, Thing, World
 
 HEIGHT, WIDTH = 240, 256
@@ -21,6 +22,8 @@ Palette = tuple[Rgb, Rgb, Rgb]
 Index = NDArray[np.uint8]
 LAND, PLANTS, FAR, EXTRA = range(4)
 """The background's palettes: ground; what grows or stands on it; what is far; blocks, liquids and lights."""
+BEHIND = 1.7
+"""Props at a depth z above this hang on the back wall or in the sky: drawn before the ground, so that it hides them."""
 
 
 @functools.cache
@@ -111,7 +114,8 @@ class Screen:
 
 
 def nearest(colours: NDArray[np.float32], palette: NDArray[np.float32]) -> Index:
-    """Index of the nearest of `palette` (n, 3) for colours (..., 3), with the eye's weights."""
+    """Index of the nearest of `palette` (n, 3) for colours (..., 3)."""
+    # The eye sees differences of green best and of blue least; milder weights than luma's, or blue would be lost.
     weights = np.array([0.5, 0.75, 0.45], np.float32)
     return np.square((colours[..., None, :] - palette) * weights).sum(-1).argmin(-1).astype(np.uint8)
 
@@ -126,8 +130,9 @@ def colours(scene: str) -> NDArray[np.uint8]:
 
 @functools.lru_cache(maxsize=128)
 def tile(stuff: str, variant: int) -> Index:
-    """A 16 x 16 piece of a stuff in three tones."""
+    """A 16 x 16 piece of a stuff in three tones, 1 to 3 (0 is the backdrop)."""
     texture = stuff_texture(stuff, 1)[16 * variant : 16 * variant + 16, :16]
+    # The darkest and the brightest 8 % become the outer tones; a brick wall has its own steps, at mortar and stone.
     low, high = np.quantile(texture, (0.08, 0.92)) if stuff != "brick" else (0.7, 1.12)
     return (1 + (texture > low).astype(np.uint8) + (texture > high)).astype(np.uint8)
 
@@ -144,19 +149,23 @@ def background(world: World) -> tuple[Index, Index]:
     x = world.view.x + (np.arange(WIDTH)[None] + 0.5) / BLOCK
     for layer in world.layers:
         _layer(screen, world, layer, y)
-    for thing in (p for p in world.props if p.z > 1.7):
+    for thing in (p for p in world.props if p.z > BEHIND):
         _prop(screen, world, thing)
     _ground(screen, world, x, y)
     _columns(screen, world, x, y)
     _platforms(screen, world, x, y)
-    for thing in (p for p in world.props if p.z <= 1.7):
+    for thing in (p for p in world.props if p.z <= BEHIND):
         _prop(screen, world, thing)
     _liquid(screen, world, x, y)
     return screen.index, screen.palette
 
 
-def render(world: World) -> Pixels:
-    """The picture (240, 256, 3) of a world."""
+def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu") -> list[Pixels]:
+    """Pictures (240, 256, 3) of worlds. `size` and `device` do nothing: the screen is fixed, and no rays are cast."""
+    return [_picture(world) for world in worlds]
+
+
+def _picture(world: World) -> Pixels:
     index, palette = background(world)
     cells = palette.repeat(BLOCK, 0).repeat(BLOCK, 1)
     picture = colours(world.scene)[cells, index]
@@ -166,6 +175,7 @@ def render(world: World) -> Pixels:
 
 
 def _layer(screen: Screen, world: World, layer: Layer, y: NDArray[np.float64]) -> None:
+    """Draw a background layer: flat shapes with a lit rim, heights in steps of two pixels."""
     height = np.round(profile(layer, world.view, WIDTH) * 8) / 8
     x = world.view.x / layer.distance + np.arange(WIDTH) / BLOCK
     match layer.kind:
@@ -205,11 +215,13 @@ def _layer(screen: Screen, world: World, layer: Layer, y: NDArray[np.float64]) -
 
 
 def _heights(values: tuple[int | None, ...], x: NDArray[np.float64], missing: float) -> NDArray[np.float64]:
+    """Height (1, W) of the ground or ceiling at each pixel column; `missing` over a gap."""
     columns = np.clip(np.floor(x[0]).astype(int), 0, len(values) - 1)
     return np.array([missing if v is None else v for v in values])[columns][None]
 
 
 def _ground(screen: Screen, world: World, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Ground with a bright fringe on top, and the ceiling."""
     height = _heights(world.ground, x, -9)
     mask = y < height
     if world.scene == "sky":
@@ -226,9 +238,10 @@ def _ground(screen: Screen, world: World, x: NDArray[np.float64], y: NDArray[np.
 
 
 def _platforms(screen: Screen, world: World, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Blocks lit from the upper left, planks, and puffs of cloud."""
     for p in world.platforms:
         mask = (x >= p.x) & (x < p.x + p.width) & (y < p.y) & (y >= p.y - 1)
-        a, b = ((x - p.x) % 1) + 0 * y, ((p.y - y) % 1) + 0 * x
+        a, b = ((x - p.x) % 1) + 0 * y, ((p.y - y) % 1) + 0 * x  # from the block's left and top; + 0 broadcasts
         if p.kind == "cloud":
             round_ = mask & (b > 0.5 - np.sqrt(np.clip(0.25 - (a - 0.5) ** 2, 0, 1))) & (b < 0.8)
             screen.draw(round_, np.where(b > 0.6, 2, 3).astype(np.uint8), FAR)
@@ -241,6 +254,7 @@ def _platforms(screen: Screen, world: World, x: NDArray[np.float64], y: NDArray[
 
 
 def _columns(screen: Screen, world: World, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Upright obstacles, light on the left and dark on the right."""
     for c in world.columns:
         rise = np.clip((y - c.foot) / max(c.top - c.foot, 0.1), 0, 1)
         reach = {"stalagmite": 0.5 * (1.1 - rise), "stalactite": 0.5 * (0.15 + rise), "ice": 0.5 * (1.1 - 0.6 * rise)}
@@ -252,6 +266,7 @@ def _columns(screen: Screen, world: World, x: NDArray[np.float64], y: NDArray[np
 
 
 def _liquid(screen: Screen, world: World, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Water, lava, swamp or ice in the gaps: opaque, because this hardware cannot blend."""
     if world.liquid is None:
         return
     level = round(world.liquid.level * 8) / 8
@@ -283,7 +298,7 @@ def _reduced(kind: str, size: float, facing: int, palette: Palette) -> tuple[Spr
 def _placed(
     world: World, thing: Thing, picture: Sprite, grid: int
 ) -> tuple[int, int, tuple[slice, slice], tuple[slice, slice]] | None:
-    """Where a sprite's pixels fall on the screen; its foot is held to a grid of pixels across."""
+    """Where a sprite's pixels fall on the screen, and which of them; its foot is held to a grid of pixels across."""
     column = round((thing.x - world.view.x) * BLOCK / grid) * grid
     left, top = column + picture.left, HEIGHT - round(thing.y * BLOCK) - picture.top
     height, width = picture.mask.shape
@@ -299,15 +314,16 @@ def _placed(
 
 
 def _prop(screen: Screen, world: World, thing: Thing) -> None:
+    """A prop is part of the background: in tiles of 8 pixels, and its cells take its palette."""
     scheme = SCHEMES[world.scene]
     which = (
         EXTRA if thing.kind in ON_EXTRA else FAR if thing.kind in ON_FAR else LAND if thing.kind in ON_LAND else PLANTS
     )
     picture, index = _reduced(thing.kind, 1.0, thing.facing, scheme.palettes()[which])
-    place = _placed(world, thing, picture, 8)
-    if place is None:
+    placed = _placed(world, thing, picture, 8)
+    if placed is None:
         return
-    _, _, target, source = place
+    _, _, target, source = placed
     mask, values = np.zeros((HEIGHT, WIDTH), bool), np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[target], values[target] = picture.mask[source], index[source]
     screen.draw(mask, values, which)
@@ -317,10 +333,10 @@ def _actor(picture: Pixels, world: World, thing: Thing) -> None:
     """A sprite: its own palette, anywhere, over the background."""
     palette = ACTORS[thing.kind]
     drawn, index = _reduced(thing.kind, 1.0, thing.facing, palette)
-    place = _placed(world, thing, drawn, 1)
-    if place is None:
+    placed = _placed(world, thing, drawn, 1)
+    if placed is None:
         return
-    _, _, target, source = place
+    _, _, target, source = placed
     table = master()[nearest(np.array(palette, np.float32), master())].astype(np.uint8)
     mask = drawn.mask[source]
     picture[target][mask] = table[index[source] - 1][mask]

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from gen.smd.art.stage import BEHIND, air, build, cameras, graded, lamps, sunlight, under_any_sky
+from gen.smd.art.texture import texture
 from gen.smd.raycast import TILE, Rays, Scene, blocked, cast, collate, image, surface
 from gen.smd.shading import (
     COLOUR,
@@ -28,18 +30,17 @@ from gen.smd.shading import (
     tone,
     unit,
 )
-from gen.smd.styles.stage import BEHIND, air, build, cameras, graded, lamps, sunlight, under_any_sky
-from gen.smd.styles.texture import texture
 from gen.smd.world import World
 
 HEIGHT, WIDTH = 480, 640
 SHARPER = 8 / 7
-"""Rows that are cast for a row of a smaller picture."""
+"""Rows that are cast for a row of a smaller picture (256 for 224): scaling down smooths edges, which have one ray."""
 FOCUS = BEHIND.distance
+"""Distance in blocks at which the picture is sharp: that of the hero."""
 
 
 def render(worlds: Sequence[World], size: int | None = None, device: str = "cpu") -> list[NDArray[np.uint8]]:
-    """Pictures (480, 640, 3) of worlds, together; with `size` the middle square alone, with fewer rays."""
+    """Pictures (480, 640, 3) of worlds, in one batch; with `size` the middle square, `size` x `SHARPER` a side."""
     height, width = (HEIGHT, WIDTH) if size is None else (min(HEIGHT, round(size * SHARPER)),) * 2
     scenes = [build(world) for world in worlds]
     scene, rows = collate(scenes).to(device), material_rows(scenes).to(device)
@@ -71,7 +72,7 @@ def shade(pixels: Pixels, light: Sunlight, lamp: Lamps, lit: Tensor, zenith: Ten
     received = sunlit(pixels, normal, light, lit) * near + diffuse
     facing = -dot(pixels.view, pixels.normal)
     rim = (1 - facing).clamp(0, 1) ** 3 * (normal[1] + 0.6).clamp(0, 1)
-    mirrored = pixels.view[1] + 2 * facing * normal[1]
+    mirrored = pixels.view[1] + 2 * facing * normal[1]  # height of the mirrored direction: how much sky it sees
     shiny = shiny + gloss * highlight(pixels.view, normal, pixels.each(light.towards), 60) * lit * pixels.each(
         light.sun
     )
@@ -81,7 +82,7 @@ def shade(pixels: Pixels, light: Sunlight, lamp: Lamps, lit: Tensor, zenith: Ten
 
 
 def _bumps(pixels: Pixels) -> Tensor:
-    """A little unevenness (3, n), fixed to the place."""
+    """A little unevenness (3, n), fixed to the point in the world."""
     x, y, z = pixels.point * 14
     one, two = noise(x + y, z) * 2 - 1, noise(z - y, x) * 2 - 1
     return torch.stack([one, one * two, two])
@@ -94,10 +95,14 @@ def _openness(pixels: Pixels) -> Tensor:
 
 
 def soft_shadow(scene: Scene, pixels: Pixels, light: Sunlight) -> Tensor:
-    """How much of the sun reaches each pixel (n,): one ray for 2 x 2 pixels to a sun of some width, then smoothed."""
+    """How much of the sun reaches each pixel (n,): one ray for 2 x 2 pixels to a sun of some width, then smoothed.
+
+    A quarter of the rays, because they cost time and a soft edge needs no more.
+    """
     wanted = torch.zeros_like(pixels.where)
     wanted[pixels.where] = (dot(pixels.normal, pixels.each(light.towards)) > 0) & (pixels.distance < 45)
     origin = _sparse(pixels.spread(pixels.point + 0.03 * pixels.normal))
+    # Each ray aims at a random point of the sun, by noise of the point in the world: 83 makes neighbours differ.
     x, y, z = (83 * origin).unbind(2)
     one, two = noise(x, y + z) - 0.5, noise(z + y, x) - 0.5
     jittered = light.towards[:, None, :, None] + 0.06 * torch.stack([one, one * two, two], 2)

@@ -1,10 +1,9 @@
-"""What the stuffs of the 3D styles look like from near: one factor on the albedo for each pixel."""
+"""Textures of the materials: one factor on the albedo for each pixel, around 1. Sizes are blocks, chosen by eye."""
 
 import torch
 from torch import Tensor
 
-from gen.smd.shading import PATTERN, SEED, Pixels, noise, on_face, scatter
-from gen.smd.styles.models import (
+from gen.smd.art.models import (
     BRICK,
     CLOTH,
     CLOUD,
@@ -20,15 +19,17 @@ from gen.smd.styles.models import (
     WATER,
     WOOD,
 )
+from gen.smd.shading import PATTERN, SEED, Pixels, noise, on_face, scatter
 
 
 def texture(pixels: Pixels, texels: float | None = None) -> Tensor:
-    """Factors (n,) around 1. `texels` a block: the coordinates are held to a grid that repeats after 32 of them, as
-    a small texture would."""
+    """Factors (n,) around 1. With `texels` (per block) coordinates snap to a grid that repeats after 32, as a small
+    texture on old hardware does."""
     u, v = on_face(pixels)
     seed = pixels.row[SEED]
     if texels:
         u, v = (((c * texels).floor() % 32) / texels for c in (u, v))
+    # Fades with the width of a pixel, but never below 0.15, so that distant ground is not flat.
     fade = (1.2 - pixels.footprint * 6).clamp(0.15, 1)
     result, pattern = torch.ones_like(u), pixels.row[PATTERN].long()
     for kind in pattern.unique().tolist():
@@ -40,6 +41,7 @@ def texture(pixels: Pixels, texels: float | None = None) -> Tensor:
 
 
 def _grain(u: Tensor, v: Tensor, size: float) -> Tensor:
+    """Noise in -1..1 with details of `size`."""
     return noise(u / size, v / size) * 2 - 1
 
 

@@ -12,14 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gen.smd.art.models import LAVA, WATER, add_model, material
+from gen.smd.art.palette import Dye, Palette, Rgb, dyed, hued
 from gen.smd.raycast import Camera, Solids, Vector
 from gen.smd.shading import Lamps, Material, Sunlight, linear, srgb
-from gen.smd.styles.models import LAVA, WATER, add_model, material
-from gen.smd.styles.palette import Dye, Palette, Rgb, dyed, hued
 from gen.smd.world import VIEW_WIDTH, Layer, Thing, World
 
 FRONT, BACK = -1.6, 2.4
+"""z of the land's front and back, in blocks."""
 BOTTOM = -4.0
+"""y down to which the ground is solid: below what any camera sees."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ ENCLOSED = ("cave", "underwater", "fortress")
 
 
 def under_any_sky(world: World) -> Mood:
-    """The class's mood in the hues of an hour, as bright as ever: the sky does not tell the class. Indoors a tint."""
+    """The class's mood in the hues of a random hour, at its own brightness, so that the sky does not tell the class.
+
+    Enclosed places get half of the hue.
+    """
     rng = np.random.default_rng([world.seed, 78])
     mood, share = MOODS[world.scene], 0.5 if world.scene in ENCLOSED else 1.0
     zenith, horizon, sun = HOURS[int(rng.integers(len(HOURS)))]
@@ -105,7 +110,7 @@ def in_palette(mood: Mood, palette: Palette) -> Mood:
 
 
 def build(world: World, land: Dye | None = None) -> Solids[Material]:
-    """All solids of a world; `land` dyes the place, and not who is there."""
+    """All solids of a world; `land` dyes the scenery, but not the hero, creatures and items."""
     scene: Solids[Material] = Solids()
     mood = MOODS[world.scene]
     _add_ground(scene, world, mood)
@@ -269,14 +274,15 @@ def _add_layer(scene: Solids[Material], layer: Layer, world: World) -> None:
     reach = 22 + 1.1 * layer.distance * 2
     for x in np.arange(near - reach, near + reach, step):
         height = layer.heights[int(x / 1.7) % len(layer.heights)]
-        place = (float(x + rng.uniform(-0.5, 0.5) * step), height, z + float(rng.uniform(-1, 1)))
-        _add_shape(scene, world.scene, layer.kind, place, step, rng)
+        foot = (float(x + rng.uniform(-0.5, 0.5) * step), height, z + float(rng.uniform(-1, 1)))
+        _add_shape(scene, world.scene, layer.kind, foot, step, rng)
 
 
 def _add_shape(
-    scene: Solids[Material], scene_name: str, kind: str, place: Vector, step: float, rng: np.random.Generator
+    scene: Solids[Material], scene_name: str, kind: str, foot: Vector, step: float, rng: np.random.Generator
 ) -> None:
-    x, height, z = place
+    """One shape of a background layer; what is random about it is drawn from `rng`."""
+    x, height, z = foot
     size = float(rng.uniform(0.8, 1.25))
     match kind:
         case "clouds":
@@ -401,6 +407,7 @@ def graded(picture: Tensor, worlds: Sequence[World]) -> Tensor:
 
 
 LAMPS = 5
+"""Lamps of a level: a fixed number, so that levels can be rendered in one batch."""
 
 
 def lamps(worlds: Sequence[World], moods: Sequence[Mood]) -> Lamps:

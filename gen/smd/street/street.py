@@ -1,7 +1,7 @@
 """A street for a dash-cam: what stands along it and what drives on it.
 
-Metres; x to the right of the middle line, y up, z along the drive. Traffic keeps to the right. The street is free of
-weather: `gen.smd.weather` renders the same moment under any. Everything follows from the seed and the time.
+Metres; x to the right of the middle line, y up, z along the drive. Traffic keeps to the right. A street has no
+weather: `gen.smd.street.render` renders the same moment in any. Everything follows from the seed and the time.
 """
 
 import math
@@ -16,9 +16,11 @@ from gen.smd.raycast import Camera, Vector
 from gen.smd.shading import linear
 
 LANE = 3.4
+"""Width of a traffic lane, metres; real ones have 3 to 3.75."""
 STOREY = 3.1
+"""Height of a storey, metres."""
 AHEAD, BEHIND = 230.0, 20.0
-"""How far the street reaches from where the drive begins."""
+"""Metres that the street reaches from where the drive begins. A clip longer than about 15 s drives out of it."""
 
 PAINTS = [
     (196, 196, 192),
@@ -30,6 +32,7 @@ PAINTS = [
     (58, 70, 62),
     (160, 140, 104),
 ]
+"""Colours of cars, 8-bit sRGB; as on real streets most are grey, black or white."""
 WALLS = [
     (172, 120, 92),
     (196, 178, 146),
@@ -40,7 +43,9 @@ WALLS = [
     (112, 84, 72),
     (214, 196, 164),
 ]
+"""Colours of facades, 8-bit sRGB."""
 SODIUM, LED = (1.0, 0.62, 0.28), (0.95, 0.95, 0.9)
+"""Colours of street lamps, linear RGB."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ class Street:
     def camera(self, time: float) -> Camera:
         """The dash-cam after `time` seconds, in the middle of the inner lane; it nods a little."""
         height, yaw, pitch, focal = self.view
+        # Two sines, of 1.2 and 0.5 s, which do not fall into step: the car's suspension, without visible repetition.
         sway = 0.004 * math.sin(5.1 * time) + 0.002 * math.sin(12.7 * time + 1)
         position = [0.5 * LANE - 0.3 + 0.05 * math.sin(0.6 * time), height, self.speed * time]
         return Camera(torch.tensor([position]), torch.tensor([[yaw, pitch + sway, 0.3 * sway]]), torch.tensor([focal]))
@@ -126,6 +132,7 @@ class Street:
 
 def make_street(seed: int) -> Street:
     """The street of a seed: a narrow one, a suburb, a city centre or a wide arterial road."""
+    # Order matters: each draw moves the random stream, so a new one must come last or streets of old seeds change.
     rng = np.random.default_rng([seed, 311])
     town = float(rng.uniform())  # 0: suburb, 1: city centre
     lanes = int(rng.integers(1, 4)) if town > 0.4 else int(rng.integers(1, 3))
@@ -163,6 +170,7 @@ def make_street(seed: int) -> Street:
 
 
 def _houses(rng: np.random.Generator, edge: float, crossing: float, town: float) -> Iterator[House]:
+    """Rows of houses on both sides: close and high in a town, low with gardens in a suburb."""
     fewest, most = (3, 9) if town > 0.6 else (2, 5) if town > 0.3 else (1, 3)
     for side in (-1, 1):
         z = -BEHIND
@@ -171,7 +179,7 @@ def _houses(rng: np.random.Generator, edge: float, crossing: float, town: float)
             gap = float(rng.uniform(0, 0.4) if town > 0.7 else rng.uniform(1.5, 9))
             middle = z + half_depth
             z = middle + half_depth + gap
-            if abs(middle - crossing) < half_depth + 9:
+            if abs(middle - crossing) < half_depth + 9:  # keeps the side street free
                 continue
             storeys = int(rng.integers(fewest, most))
             setback = float(rng.uniform(0, 1) if town > 0.5 else rng.uniform(3, 9))
@@ -184,6 +192,7 @@ def _houses(rng: np.random.Generator, edge: float, crossing: float, town: float)
 def _trees(
     rng: np.random.Generator, half: float, edge: float, crossing: float, town: float
 ) -> Iterator[tuple[float, float, float]]:
+    """x, z and height of trees on both sides, on the kerb or behind the pavement."""
     for side in (-1, 1):
         z = float(rng.uniform(-10, 10))
         while z < AHEAD * 0.7:
@@ -195,6 +204,7 @@ def _trees(
 
 
 def _lamps(rng: np.random.Generator, half: float) -> Iterator[tuple[float, float]]:
+    """x and z of street lamps, on the left and the right in turn."""
     spacing, z, side = float(rng.uniform(24, 36)), float(rng.uniform(-8, 18)), 1
     while z < AHEAD:
         yield side * (half + 0.5), z
@@ -202,10 +212,11 @@ def _lamps(rng: np.random.Generator, half: float) -> Iterator[tuple[float, float
 
 
 def _vehicles(rng: np.random.Generator, lanes: int, parking: float, crossing: float, speed: float) -> Iterator[Vehicle]:
+    """Traffic in our lanes and in those opposite, and parked cars where there is a parking lane."""
+
     def vehicle(x: float, z: float, speed: float, away: bool, lit: bool) -> Vehicle:
         paint = linear(*PAINTS[int(rng.integers(len(PAINTS)))])
-        tall = rng.uniform() < 0.2
-        if tall:
+        if rng.uniform() < 0.2:  # a van
             return Vehicle(x, z, speed, away, paint, (0.98, float(rng.uniform(1.9, 2.6)), 2.6), lit)
         size = (0.88, float(rng.uniform(1.42, 1.7)), float(rng.uniform(2.0, 2.35)))
         return Vehicle(x, z, speed, away, paint, size, lit)
@@ -229,6 +240,7 @@ def _vehicles(rng: np.random.Generator, lanes: int, parking: float, crossing: fl
 
 
 def _people(rng: np.random.Generator, half: float, pavement: float) -> Iterator[tuple[float, float, Vector]]:
+    """x, z and coat of up to six people on the pavements."""
     for _ in range(int(rng.integers(0, 7))):
         side = 1 if rng.uniform() < 0.5 else -1
         x = side * (half + float(rng.uniform(0.6, pavement - 0.3)))

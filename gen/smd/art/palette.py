@@ -1,8 +1,8 @@
-"""Palettes: each style's own colours and hour for the same kind of place.
+"""Palettes: each style has its own colours and time of day for the same class of scenes.
 
-Games of different machines paint one kind of place differently: a violet wood at night here, an autumn field there. So
-what hue and brightness say of the class in one style does not hold in the next; shapes do. Within a style, colour is a
-hint and no proof: nearly half the levels have the colours of some other class.
+Games of different machines paint one kind of place differently: a violet forest at night, or an autumn field. So a
+classifier that relies on hue or brightness in one style fails in the next; shapes carry over. Within a style, colour is
+a weak cue: nearly half of the levels have the colours of some other class.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gen.smd.world import SCENES, World
+from gen.smd.names import SCENES
+from gen.smd.world import World
 
 Rgb = tuple[int, int, int]
 YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -25,7 +26,7 @@ class Dye(NamedTuple):
     """In degrees in the plane of I and Q: 60 makes green teal, 120 blue, -90 brown."""
     hue: Rgb = (255, 255, 255)
     share: float = 0.0
-    """0: nothing of the hue; 1: the hue alone."""
+    """0: chroma is only turned; 1: the hue replaces it."""
 
 
 class Palette(NamedTuple):
@@ -41,11 +42,11 @@ class Palette(NamedTuple):
 
 
 OWN = 0.5
-"""Share of levels in the colours of their class."""
+"""Share of levels that surely have the colours of their class; of the others, one in eight draws them by chance."""
 
 
 def palette_of(world: World, palettes: Mapping[str, Palette]) -> Palette:
-    """A level's palette: that of its class, or at its brightness the colours of any class."""
+    """A level's palette: that of its class, or the colours of any class at the brightness of its own."""
     rng = np.random.default_rng([world.seed, 79, SCENES.index(world.scene)])
     own, other = palettes[world.scene], palettes[SCENES[rng.integers(len(SCENES))]]
     return own if rng.random() < OWN else other._replace(light=own.light)

@@ -7,14 +7,16 @@ import torch
 
 from gen.smd.raycast import Solids, Vector
 from gen.smd.shading import Lamps, Material, linear
-from gen.smd.street import House, Street, Vehicle
+from gen.smd.street.street import House, Street, Vehicle
 
 LABELS = ("sky", "road", "marking", "pavement", "ground", "building", "vegetation", "pole", "light", "car", "person")
 SKY, ROAD, MARKING, PAVEMENT, GROUND, BUILDING, VEGETATION, POLE, LIGHT, CAR, PERSON = range(len(LABELS))
 PLAIN, LAND, FACADE, LEAVES, ROOF, CABIN, LAMP, ROUGH = range(8)
-"""Patterns. A LAMP's glow is only there when the lamps are lit; other glow always is."""
+"""Patterns that `gen.smd.street.paint` draws. A LAMP glows only when the lamps are lit; other things that glow always
+do."""
 
 HEADLIGHT, RED = (1.0, 0.93, 0.8), (1.0, 0.05, 0.03)
+"""Colours of light, linear RGB."""
 
 
 def solids(street: Street, time: float) -> Solids[Material]:
@@ -38,6 +40,7 @@ def solids(street: Street, time: float) -> Solids[Material]:
 
 def _add_house(scene: Solids[Material], house: House) -> None:
     x, z, half_w, half_d, _, wall, gable = house
+    # From the position, not from the street's generator: what a house looks like draws no random numbers.
     height, seed = house.height, abs(x * 7.3 + z * 1.7) % 97
     facade = Material(wall, BUILDING, FACADE, 2.2 + seed % 1.3, math.floor(seed))
     roof = Material(linear(118, 66, 52) if seed % 2 > 1 else linear(74, 74, 80), BUILDING, ROOF, 0.35, seed)
@@ -51,12 +54,13 @@ def _add_house(scene: Solids[Material], house: House) -> None:
 
 
 def _add_tree(scene: Solids[Material], x: float, z: float, height: float) -> None:
-    rng = np.random.default_rng([int(abs(x) * 100), int(abs(z) * 100)])
+    rng = np.random.default_rng([int(abs(x) * 100), int(abs(z) * 100)])  # the same tree in every frame of a clip
     bark = Material(linear(84, 70, 58), VEGETATION, ROUGH)
     scene.cylinder((x, height * 0.25, z), 0.16, height * 0.25, bark, taper=0.7)
     tint = rng.uniform(-10, 10)
     for index in range(18):
         up = index / 17
+        # 2.4 rad is the golden angle: balls of leaves wind up the trunk without falling into rows.
         a, r = 2.4 * index, height * float(rng.uniform(0.1, 0.2)) * math.sin(math.pi * (0.2 + 0.75 * up))
         centre = (x + r * math.cos(a), height * (0.46 + 0.46 * up), z + r * math.sin(a))
         size = height * float(rng.uniform(0.09, 0.14))
@@ -82,7 +86,7 @@ def _add_lamp(scene: Solids[Material], x: float, z: float, colour: Vector) -> No
 def _add_vehicle(scene: Solids[Material], car: Vehicle, z: float) -> None:
     half_w, height, half_l = car.size
     facing = 1 if car.away else -1
-    low = height < 1.8  # a saloon, not a van
+    low = height < 1.8  # a saloon, whose cabin is shorter than its body; a van's is not
     belt, length, narrow = (0.92, 0.58, 0.72) if low else (1.1, 0.93, 0.92)
     half_h, back = (height - belt) / 2, -facing * half_l * (0.12 if low else 0)
     body = Material(car.paint, CAR, PLAIN, gloss=0.5)
@@ -131,11 +135,12 @@ def _times(colour: Vector, factor: float) -> Vector:
 
 
 LAMPS = 14
-"""Lamps that light a scene: our headlights and the nearest others."""
+"""Lamps that light a scene: our headlights and the nearest others. Each is computed for every pixel."""
 
 
 def lights(street: Street, time: float) -> Lamps:
     """The lamps that light the road after `time` seconds, (1, LAMPS): our own, street lamps, other cars' lights."""
+    # Strengths are light at 1 m, relative to each other as they look: dipped headlights 110, a street lamp 34.
     eye = street.camera(time).position[0].tolist()
     own = _times(HEADLIGHT, 110)
     rows = [_lamp((eye[0] + x, 0.7, eye[2] + 1.5), own, (x * 0.08, -0.022, 1), 0.985) for x in (-0.6, 0.6)]
@@ -147,14 +152,16 @@ def lights(street: Street, time: float) -> Lamps:
         others.append(_lamp(front, _times(HEADLIGHT, 110), (0, -0.05, facing), 0.95))
         if car.away:
             others.append(_lamp((car.x, 0.8, z - length - 0.3), _times(RED, 1.2), (0, 0, -1), -0.2))
-    others = [row for row in others if row[0][2] > eye[2] - 12]
-    others.sort(key=lambda row: abs(row[0][2] - eye[2] - 6))
+    others = [row for row in others if row[0][2] > eye[2] - 12]  # farther behind us they light nothing that is seen
+    others.sort(key=lambda row: abs(row[0][2] - eye[2] - 6))  # nearest to 6 m ahead, where the picture's road begins
     rows = (rows + others)[:LAMPS]
+    # Dark lamps below the ground fill the tensor to a fixed number.
     rows += [_lamp((0, -50, 0), (0, 0, 0), (0, -1, 0), 0.0)] * (LAMPS - len(rows))
     position, colour, direction, spread = zip(*rows, strict=True)
     return Lamps(*(torch.tensor([values], dtype=torch.float32) for values in (position, colour, direction, spread)))
 
 
-def _lamp(place: Vector, light: Vector, towards: Vector, spread: float) -> tuple[Vector, Vector, Vector, float]:
+def _lamp(position: Vector, light: Vector, towards: Vector, spread: float) -> tuple[Vector, Vector, Vector, float]:
+    """One row of `Lamps`; `towards` is brought to length 1."""
     length = math.hypot(*towards)
-    return place, light, _times(towards, 1 / length), spread
+    return position, light, _times(towards, 1 / length), spread

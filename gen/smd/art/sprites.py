@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gen.smd.art.models import MODELS, STUFF, add_model
+from gen.smd.art.texture import PAINTERS
 from gen.smd.raycast import Rays, Solids, cast, collate, surface
 from gen.smd.shading import Material, noise
-from gen.smd.styles.models import MODELS, STUFF, add_model
-from gen.smd.styles.texture import PAINTERS
 from gen.smd.world import Layer, View
 
 BLOCK = 16
@@ -51,6 +51,7 @@ def sprite(kind: str, size: float = 1.0, facing: int = 1) -> Sprite:
     if facing < 0:
         return sprite(kind, size).mirrored()
     left, right, low, high = _bounds(kind)
+    # 0.1 blocks of room on each side, so that rounding to pixels cuts nothing off.
     x0, x1, y0, y1 = (round(v * size * BLOCK) for v in (left - 0.1, right + 0.1, low - 0.1, high + 0.1))
     x, y = np.meshgrid(np.arange(x0, x1) + 0.5, np.arange(y1, y0, -1) - 0.5)
     grid = torch.tensor(np.stack([x / BLOCK, y / BLOCK, np.full_like(x, -20.0)]), dtype=torch.float32)
@@ -63,6 +64,8 @@ def sprite(kind: str, size: float = 1.0, facing: int = 1) -> Sprite:
     normal = surface(scene, rays, hits).normal[0, 0].numpy()
     light = (normal * np.array([-0.45, 0.75, -0.48])[:, None]).sum(0).reshape(x.shape)
     mask = hits.found[0, 0].numpy().reshape(x.shape)
+    # One ray a pixel through its middle, from the front: hard edges, as pixel art has. Four tones of light, as drawn by
+    # hand; what glows has the third, whatever its side.
     stuff = [STUFF[part[3]] for part in MODELS[kind]]
     which = hits.solid[0, 0].numpy().reshape(x.shape)
     base = np.array([s.colour for s in stuff], np.float32)[which]
@@ -136,5 +139,6 @@ def fifteen_bits(colour: Colours, dither: float = 0.0) -> Pixels:
         height, width = colour.shape[:2]
         pattern = np.tile(bayer(), (height // 4 + 1, width // 4 + 1))[:height, :width, None]
         colour = colour + dither * 8 * pattern
+    # The upper bits are repeated below, so that 31 becomes 255 and not 248.
     five = np.clip(np.rint(colour * (31 / 255)), 0, 31).astype(np.uint8)
     return ((five << 3) | (five >> 2)).astype(np.uint8)

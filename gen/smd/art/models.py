@@ -1,7 +1,7 @@
 """Hero, creatures, items, props and columns as solids for the 3D styles: tables of parts, in blocks.
 
 A part is (shape, centre, half sides, stuff, turn, taper) about the model's foot; shapes are "ball", "box" and "tube".
-Models look to the right (+x). What each stuff looks like is said once, in `STUFF`.
+Models look to the right (+x). `STUFF` says what each material looks like, for all styles.
 """
 
 import math
@@ -11,7 +11,7 @@ from gen.smd.raycast import Solids, Vector
 from gen.smd.shading import Material, linear
 
 PLAIN, SOIL, GRASS, STONE, BRICK, SAND, SNOW, WOOD, LEAF, ICE, CLOTH, SCALES, WATER, LAVA, CLOUD = range(15)
-"""Patterns that the styles paint."""
+"""Patterns that `gen.smd.art.texture` paints."""
 
 
 class Stuff(NamedTuple):
@@ -248,15 +248,15 @@ def material(stuff: str, seed: float = 0.0) -> Material:
 
 
 def add_model(
-    scene: Solids[Material], kind: str, place: Vector, size: float = 1.0, facing: int = 1, stretch: float = 1.0
+    scene: Solids[Material], kind: str, foot: Vector, size: float = 1.0, facing: int = 1, stretch: float = 1.0
 ) -> None:
-    """Stand a model with its foot at `place`; `facing` -1 mirrors it, `stretch` makes it taller."""
+    """Add a model with its foot at `foot`; `facing` -1 mirrors it, `stretch` makes it taller."""
     for part in MODELS[kind]:
         shape, (x, y, z), (rx, ry, rz), stuff = part[:4]
         (yaw, pitch, roll), taper = part[4:] if len(part) > 4 else (_NO, (1.0, 1.0))  # pyright: ignore[reportAssignmentType]
-        centre = (place[0] + facing * x * size, place[1] + y * size * stretch, place[2] + z * size)
+        centre = (foot[0] + facing * x * size, foot[1] + y * size * stretch, foot[2] + z * size)
         half = (rx * size, ry * size * stretch, rz * size)
-        turn, look = (facing * yaw, pitch, facing * roll), material(stuff, seed=3.7 * place[0] + place[2])
+        turn, look = (facing * yaw, pitch, facing * roll), material(stuff, seed=3.7 * foot[0] + foot[2])
         match shape:
             case "ball":
                 scene.sphere(centre, half, look, turn)

@@ -1,0 +1,144 @@
+"""Frames and clips of streets on disk: every adverse picture with its clear day, depth and labels."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gen.media.files import writing
+from gen.media.images import Still, decode_still, encode_still
+from gen.media.video import write_clip
+from gen.smd.street.render import render_street
+from gen.smd.street.settings import FRAME_RATE, StreetSettings, parse_size
+from gen.smd.street.street import make_street
+from gen.smd.street.weather import WEATHERS
+from gen.smd.writing import begin, check_device, make_folder, run_jobs
+
+FARTHEST = 655.35
+"""Metres: the largest depth that 16 bits of centimetres hold; the sky has 0."""
+PREVIEWED_DEPTH = 100
+"""Metres that the depth picture of a preview shows; what is farther is white."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+    """One frame to be written."""
+
+    seed: int
+    """Of the street."""
+    time: float
+    """Seconds after the start of the drive."""
+    name: str
+    """Of its files, without folder and suffix."""
+    settings: StreetSettings
+
+
+def render_drives(settings: StreetSettings) -> list[Path]:
+    """Write the frames that are asked for and missing; returns the clips, or the folders of frames.
+
+    Raises `BadSetting` for settings that make no sense, and for a folder that holds frames with other settings.
+    """
+    s = settings
+    s.check()
+    check_device(s.device)
+    if s.preview:
+        make_folder(s.out)
+        path = s.out / "preview.jpg"
+        encode_still(path, Still(contact_sheet(s)))
+        return [path]
+    # The length of a clip is part of the record: its video cannot be made longer later.
+    frames = {f"frames of clip {s.seed}": s.frames} if s.clip else {}
+    begin(s.out, {"size": s.size, "samples": s.samples} | frames)
+    return _render_clips(s) if s.clip else _render_frames(s)
+
+
+def _render_frames(settings: StreetSettings) -> list[Path]:
+    """One frame of each of many streets; returns the folders."""
+    folders = _make_folders(settings, "")
+    moments = [_still(settings.seed + i, settings) for i in range(settings.frames)]
+    run_jobs(write_moment, moments, settings.workers, len(moments), "frame")
+    return folders
+
+
+def _render_clips(settings: StreetSettings) -> list[Path]:
+    """A drive along one street, one clip a weather; returns the clips."""
+    s, name = settings, f"{settings.seed:06d}"
+    folders = _make_folders(s, name)
+    if not all((folder / f"{name}.mp4").exists() for folder in folders):
+        moments = [Moment(s.seed, i / FRAME_RATE, f"{name}/{i:05d}", s) for i in range(s.frames)]
+        run_jobs(write_moment, moments, s.workers, len(moments), "frame")
+    return [_join_clip(folder, name, s.frames) for folder in folders]
+
+
+def _make_folders(settings: StreetSettings, name: str) -> list[Path]:
+    """Make all folders, with a folder `name` in each; returns those of the weathers."""
+    folders = [weather_folder(settings.out, w) for w in settings.all_weathers()]
+    extras = [settings.out / "depth", settings.out / "labels"] if settings.depth else []
+    for folder in (*folders, *extras):
+        make_folder(folder / name)
+    return folders
+
+
+def contact_sheet(settings: StreetSettings) -> NDArray[np.uint8]:
+    """The first street in every weather and its depth (near is dark), two pictures a row."""
+    width, height = parse_size(settings.size)
+    moment = _still(settings.seed, settings)
+    street = make_street(moment.seed)
+    frame = render_street(street, moment.time, list(WEATHERS), height, width, settings.samples, settings.device)
+    depth = (frame.depth.clamp(max=PREVIEWED_DEPTH) * (255 / PREVIEWED_DEPTH)).byte()[None].expand(3, -1, -1)
+    cells = [cell.permute(1, 2, 0).cpu().numpy() for cell in (*frame.images.values(), depth)]
+    return np.concatenate([np.concatenate(cells[i : i + 2], 1) for i in range(0, len(cells), 2)])
+
+
+def weather_folder(out: Path, weather: str) -> Path:
+    """Folder of a weather's pictures: day, or adverse/WEATHER."""
+    return out / "day" if weather == "day" else out / "adverse" / weather
+
+
+def _still(seed: int, settings: StreetSettings) -> Moment:
+    """A moment of the first 6 seconds of a street's drive: time differs, so that not all frames show its start."""
+    time = float(np.random.default_rng([seed, 5]).uniform(0, 6))
+    return Moment(seed, time, f"{seed:06d}", settings)
+
+
+def write_moment(moment: Moment) -> int:
+    """Render one moment and write its pictures, unless all exist; returns 1."""
+    s = moment.settings
+    suffix = "png" if s.clip else "jpg"  # PNG has no loss: a clip is compressed only once, as video
+    weathers = s.all_weathers()
+    paths = {w: weather_folder(s.out, w) / f"{moment.name}.{suffix}" for w in weathers}
+    extras = [s.out / kind / f"{moment.name}.png" for kind in ("depth", "labels")] if s.depth else []
+    if all(path.exists() for path in (*paths.values(), *extras)):
+        return 1
+    width, height = parse_size(s.size)
+    frame = render_street(make_street(moment.seed), moment.time, weathers, height, width, s.samples, s.device)
+    for weather, path in paths.items():
+        picture = frame.images[weather].permute(1, 2, 0).cpu().numpy()
+        encode_still(path, Still(picture), mark=f"gen: rendered, {weather}")
+    if s.depth:
+        _write_map(extras[0], to_centimetres(frame.depth.cpu().numpy()))
+        _write_map(extras[1], frame.labels.cpu().numpy())
+    return 1
+
+
+def to_centimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Depth (H, W) in metres -> centimetres; the sky, which is infinitely far, gets 0."""
+    return np.where(np.isfinite(depth), np.minimum(depth, FARTHEST) * 100, 0).round().astype(np.uint16)
+
+
+def _write_map(path: Path, values: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+    with writing(path) as partial:
+        Image.fromarray(values).save(partial)
+
+
+def _join_clip(folder: Path, name: str, count: int) -> Path:
+    """Encode the frames `folder`/`name`/*.png as `folder`/`name`.mp4, and remove them."""
+    path, frames = folder / f"{name}.mp4", [folder / name / f"{i:05d}.png" for i in range(count)]
+    if not path.exists():
+        pictures = (decode_still(frame).rgb for frame in frames)
+        write_clip(path, pictures, FRAME_RATE)
+    shutil.rmtree(folder / name, ignore_errors=True)
+    return path
