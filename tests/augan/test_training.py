@@ -15,14 +15,13 @@ from PIL import Image
 
 import gen.cli
 from gen import AUGANPipeline, BadSetting, TrainingDiverged
-from gen.augan import losses
-from gen.translation import losses as shared
 from gen.augan.export import export_model
 from gen.augan.settings import AUGANSettings
 from gen.augan.start import PRESETS
 from gen.augan.training import AUGANTrainer, GeneratorPair, generator_losses
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.settings import make_settings, read_preset
+from gen.translation import losses as shared
 from gen.translation.pool import ImagePool
 from tests.conftest import street
 
