@@ -29,7 +29,7 @@ def shoot(page: Page, name: str) -> None:
 def translate(page: Page) -> None:
     """Click a sample, wait for the slider."""
     page.locator("button.gallery-item").first.click()
-    page.get_by_text("Made by a network").wait_for(timeout=90_000)
+    page.get_by_text("Generated image, not a photograph").wait_for(timeout=90_000)
 
 
 def levels(page: Page) -> None:
