@@ -173,3 +173,24 @@ def test_a_lane_survives_a_record_that_cannot_be_written(jobs, bench, tmp_path):
 def test_two_servers_do_not_share_a_table(jobs, tmp_path):
     with pytest.raises(BadSetting, match="another server"):
         Jobs(tmp_path, {}, 1, 9)
+
+
+def test_a_server_that_closes_at_once_is_not_waited_for(tmp_path):
+    """Its threads may not have begun to wait when they are called to stop."""
+    began = time.monotonic()
+    for i in range(40):
+        Jobs(tmp_path / str(i), {"work": ("a", lambda context: None)}, 1, 9).close()
+    assert time.monotonic() - began < 20
+
+
+def test_records_keep_their_keys(jobs, bench, tmp_path):
+    """Servers of other versions read them."""
+    bench.go.set()
+    ident = submit(jobs)
+    wait(jobs, ident, "done")
+    time.sleep(0.1)
+    record = json.loads((tmp_path / ident / "job.json").read_text())
+    assert list(record) == [
+        *("id", "kind", "inputs", "state", "done", "of", "unit", "note", "refused", "failures", "cancel"),
+        *("attempts", "begun", "error", "created", "started", "ended"),
+    ]

@@ -1,6 +1,9 @@
 """A tab from outside the package, and what the tabs decide together."""
 
+import json
+import shutil
 import time
+import zipfile
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -41,6 +44,49 @@ def test_job_records_keep_their_kinds_and_folders():
         "adapt": ("device", ("run/adaptation.safetensors",)),
         "scenes": ("render", ("results.zip",)),
     }
+
+
+OLD_JOB = {"state": "running", "done": 0, "of": 0, "unit": "files", "note": "", "refused": [], "failures": []}
+OLD_JOB |= {"cancel": False, "attempts": 1, "begun": -1, "error": "", "created": 1e9, "started": 1e9, "ended": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "packed"),
+    [
+        (
+            "scenes",
+            {"settings": {"styles": ["8bit"], "scenes": ["snow"], "per_class": 1, "size": 64, "seed": 3}},
+            {"8bit/snow/000000.jpg"},
+        ),
+        (
+            "translate",
+            {
+                "source": "input/night.jpg",
+                "settings": {"direction": "adverse_to_normal", "model": "augan-night2day", "device": "cpu"},
+            },
+            {"night.jpg", "report.json"},
+        ),
+    ],
+)
+def test_a_job_that_an_earlier_version_left_is_finished(tmp_path, kind, inputs, packed):
+    ident = "x" * 22
+    folder = tmp_path / "jobs" / ident
+    (folder / "input").mkdir(parents=True)
+    shutil.copy("samples/adverse/night/000010.jpg", folder / "input" / "night.jpg")
+    if "source" in inputs:
+        inputs = inputs | {"source": str(folder / inputs["source"])}
+    (folder / "job.json").write_text(json.dumps({"id": ident, "kind": kind, "inputs": inputs, **OLD_JOB}))
+    _, service = build_app(WebSettings(results=tmp_path))
+    try:
+        end = time.monotonic() + 60
+        while not (job := service.jobs.get(ident)).over:
+            assert time.monotonic() < end, job
+            time.sleep(0.1)
+        assert job.state == "done", job
+        with zipfile.ZipFile(folder / "results.zip") as archive:
+            assert set(archive.namelist()) == packed
+    finally:
+        service.jobs.close()
 
 
 def test_two_tabs_may_share_a_kind_but_not_its_name():
