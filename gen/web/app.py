@@ -29,7 +29,7 @@ CSS = """
 .job-status {min-height: 2.2em}
 .downloads .empty {min-height: 4em !important}
 footer {opacity: .7}
-@media (max-width: 480px) {.gradio-container {padding: .4em !important}}
+@media (max-width: 480px) {.gradio-container {padding: .4em !important} .legend b {flex-basis: 100%}}
 """
 INTRO = """# gen
 {translate}. Adapt a generator to a few sketches.

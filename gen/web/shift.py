@@ -26,14 +26,14 @@ class ShiftTab(Tab):
         """A column for each domain, results below."""
         gr.Markdown(
             "Compare two to four sets of images. ICV: variation within a domain. IDD: distance between domains. "
-            "For a more precise ICV, upload zips with one folder per class."
+            "For a more precise ICV, upload a zip with one folder per class."
         )
         fields: list[Any] = []
         with gr.Row():
             for letter in LETTERS:
                 with gr.Column(min_width=220):
                     fields.append(gr.Textbox(label=f"Domain {letter}: name", placeholder=f"domain {letter}"))
-                    fields.append(gr.File(label=f"Domain {letter}: images or a zip", file_count="multiple", height=140))
+                    fields.append(gr.File(label=f"Domain {letter}: images", file_count="multiple", height=140))
         button = gr.Button("Measure", variant="primary")
         table = gr.Dataframe(headers=HEAD, label="Domain shift", interactive=False, wrap=True)
         notes = gr.Markdown()

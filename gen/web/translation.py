@@ -36,7 +36,7 @@ Pipeline = AUGANPipeline
 WEATHER_CLASSIFIER = "WeatherHead"
 """The kind of the model that `AUTO` looks at the weather with, as `weights.kind` returns it."""
 LEGENDS: dict[MapName, tuple[str, str, str]] = {
-    "invention": ("Share of invented content", "0 %", "100 %"),
+    "invention": ("Invented content", "0 %", "100 %"),
     "cycle": ("Expected cycle error, grey levels", "13 or less", "128"),
 }
 """For each map: what it shows, and the ends of its colour scale."""

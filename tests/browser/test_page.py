@@ -80,7 +80,7 @@ def test_translate_upload_compare_download(page):
 def test_a_sample_needs_one_click(page):
     page.locator("button.gallery-item:visible").first.click()
     page.get_by_text("Generated image, not a photograph").wait_for(timeout=WAIT)
-    page.get_by_text("Share of invented content").wait_for(timeout=WAIT)
+    page.get_by_text("Invented content").wait_for(timeout=WAIT)
     assert page.get_by_text("100 %", exact=True).is_visible()
 
 

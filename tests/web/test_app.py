@@ -108,7 +108,7 @@ class TestTranslate:
         np.testing.assert_allclose(shown, pipe(NIGHT).invented[0], atol=1e-3)
 
     def test_the_legend_names_the_map(self):
-        assert "Share of invented content" in legend(("a.png", "b.png", "invention"))
+        assert "Invented content" in legend(("a.png", "b.png", "invention"))
         assert "128" in legend(("a.png", "b.png", "cycle"))
         assert legend(None) == ""
 
