@@ -152,7 +152,7 @@ def test_adapt_draws(page):
     grid.wait_for(timeout=WAIT)
     assert grid.evaluate(WIDTH) > 100
     page.get_by_role("button", name="Check the references").click()
-    refusal = page.get_by_text("No pictures were given").first
+    refusal = page.get_by_text("No images were given").first
     refusal.wait_for(timeout=WAIT)
     assert refusal.is_visible()
 
