@@ -150,7 +150,7 @@ class Jobs:
 
     def new_folder(self) -> str:
         """A new id with its folder, for a job's inputs or for results that need no job."""
-        # "-" and "_" are replaced, so that a double click on a number selects all of it.
+        # Letters and digits only: easy to select and copy, and safe as the name of a folder (see `folder`).
         job_id = secrets.token_urlsafe(16).replace("-", "a").replace("_", "b")
         (self.root / job_id).mkdir()
         return job_id
