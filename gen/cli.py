@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train-precursor": ("gen.smos.commands:train_precursor", "train a classifier of game scenes to ground others in"),
     "train-smos": ("gen.smos.commands:train_smos", "domain generalisation: leave each domain out in turn"),
     "analyse-smos": ("gen.smos.commands:analyse_smos", "how far domains are apart in the trained networks"),
-    "app": ("gen.web.app:main", "translate, adapt, render and measure in a browser"),
+    "app": ("gen.web.commands:main", "translate, adapt, render and measure in a browser"),
     "measure-shift": ("gen.smos.survey:measure_shift", "measure how far image domains are apart"),
 }
 

@@ -1,4 +1,4 @@
-"""Take the pictures of docs/web: drives the page in Chromium as a person would. Used by `make docs-web`."""
+"""Take the screenshots in docs/web by driving the page in Chromium. Used by `make docs-web`."""
 
 import sys
 import tempfile
@@ -14,22 +14,22 @@ CHROMIUM = "/usr/bin/chromium"
 
 
 def open_tab(page: Page, name: str) -> None:
-    """Go to a tab of the top row."""
+    """Open a tab of the top row."""
     page.get_by_role("tab", name=name, exact=True).first.click()
     page.wait_for_timeout(600)
 
 
 def shoot(page: Page, name: str) -> None:
-    """The whole page, once pictures have settled."""
+    """Save the whole page, once its images have loaded."""
     page.wait_for_timeout(1200)
     page.screenshot(path=str(OUT / f"{name}.jpg"), full_page=True, type="jpeg", quality=85)
     print(OUT / f"{name}.jpg")
 
 
 def translate(page: Page) -> None:
-    """Click a sample, wait for the slider."""
+    """Click a sample and wait for its translation."""
     page.locator("button.gallery-item").first.click()
-    page.get_by_text("Made by a network").wait_for(timeout=90_000)
+    page.get_by_text("Generated image, not a photograph").wait_for(timeout=90_000)
 
 
 def levels(page: Page) -> None:
@@ -49,13 +49,13 @@ def folder(page: Page) -> None:
 
 
 def draw(page: Page) -> None:
-    """Draw the source generator."""
+    """Draw a grid with the source generator."""
     page.get_by_role("button", name="Draw a grid").click()
     page.wait_for_timeout(9000)
 
 
 def shift(page: Page) -> None:
-    """Rendered nights, rainy nights and days."""
+    """Measure rendered nights, rainy nights and days."""
     for number, (name, folder) in enumerate(
         (("night", "adverse/night"), ("rainy night", "adverse/rainy_night"), ("day", "day"))
     ):
@@ -68,7 +68,7 @@ def shift(page: Page) -> None:
 
 
 def nothing(page: Page) -> None:
-    """The tab as it is."""
+    """Leave the tab as it is."""
 
 
 TABS = {
@@ -82,7 +82,7 @@ TABS = {
 
 
 def main() -> int:
-    """All tabs in light, the first one in dark and on a phone."""
+    """All tabs in the light theme; the first one also in dark, and at the size of a phone."""
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as results, sync_playwright() as playwright:
         settings = WebSettings(results=Path(results))

@@ -18,6 +18,82 @@ def test_names_paths_and_hub_ids(tmp_path, monkeypatch):
         weights.resolve("nothing")
 
 
+SHIPPED_KINDS = {
+    "augan-fog2clear": "AUGANPipeline",
+    "augan-night2day": "AUGANPipeline",
+    "augan-rain2clear": "AUGANPipeline",
+    "smd-precursor": "Classifier",
+    "squeezenet1_1": None,
+    "stylegan2-faces64": "HDAPipeline",
+    "weather": "WeatherHead",
+}
+
+
+class TestEntries:
+    def test_the_shipped_folders(self):
+        assert {name: weights.kind(weights.SHIPPED / name) for name in SHIPPED_KINDS} == SHIPPED_KINDS
+        assert set(weights.models_of("AUGANPipeline")) >= {"augan-night2day", "augan-fog2clear"}
+        assert "stylegan2-faces64" in weights.models_of("AUGANPipeline", "HDAPipeline")
+
+    def test_a_shipped_entry(self):
+        entry = weights.describe(weights.SHIPPED / "augan-night2day")
+        assert (entry.name, entry.kind) == ("augan-night2day", "AUGANPipeline")
+        assert entry.weathers == ("night", "rainy night")
+        assert 0.5 < entry.megabytes < 100
+        assert entry.licence == "research use only; see its card"
+        assert entry.table.startswith("| domain | folder |")
+        assert entry.table.count("\n") == 7
+
+    def test_a_folder_that_only_mentions_another_kind(self, tmp_path):
+        """A name in some value is no kind."""
+        (tmp_path / "model_index.json").write_text('{"_class_name": "MyPipeline", "note": "HDAPipeline"}')
+        assert weights.kind(tmp_path) == "MyPipeline"
+
+    @pytest.mark.parametrize("text", [None, "", "{", "[]", '{"a": 1}', '{"_class_name": ["x"]}'])
+    def test_what_does_not_say_its_kind(self, tmp_path, text):
+        if text is not None:
+            (tmp_path / "model_index.json").write_text(text)
+        assert weights.kind(tmp_path) is None
+        assert weights.kind("someone/their-model") is None
+        entry = weights.describe(tmp_path)
+        assert (entry.weathers, entry.table) == ((), None)
+
+    def test_the_pipelines_index_comes_before_a_networks_configuration(self, tmp_path):
+        (tmp_path / "config.json").write_text('{"_class_name": "Part"}')
+        assert weights.kind(tmp_path) == "Part"
+        (tmp_path / "model_index.json").write_text('{"_class_name": "Whole"}')
+        assert weights.kind(tmp_path) == "Whole"
+
+    @pytest.mark.parametrize(
+        ("card", "licence"),
+        [
+            ("---\nlicense: mit\n---\n# m\n", "mit"),
+            ("---\nlicense: other\n---\nLicence of the weights: CC BY 4.0\n", "CC BY 4.0"),
+            ("---\nlicense: mit\n---\nThe data are for research use.\n", "research use only; see its card"),
+            ("# m\n", "see the package that it comes from"),
+        ],
+    )
+    def test_licences(self, tmp_path, card, licence):
+        (tmp_path / "MODEL_CARD.md").write_text(card)
+        assert weights.describe(tmp_path).licence == licence
+
+    def test_folders_of_all_kinds_and_the_first_of_a_name(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("GEN_WEIGHTS", str(tmp_path))
+        for name, file in (("weather", "config.json"), ("mine", "model_index.json"), ("nothing", "notes.md")):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / file).write_text("{}")
+        folders = weights.model_folders()
+        assert folders["weather"] == tmp_path / "weather"
+        assert set(folders) >= {"mine", "squeezenet1_1"}
+        assert "nothing" not in folders
+
+
+def test_the_first_table_of_a_text():
+    text = "a | b\n\n| x | y |\n| - | :-: |\n| 1 | 2 |\n| 3 | 4 |\n\nmore\n\n| z |\n|---|\n"
+    assert weights.first_table(text) == "| x | y |\n| - | :-: |\n| 1 | 2 |\n| 3 | 4 |"
+    assert weights.first_table("| no | table |\n| of | dashes |\n") is None
+
+
 def test_the_shipped_model_brightens_a_night_and_knows_where_lamps_are(shared_data):
     pipe = AUGANPipeline.from_pretrained("augan-night2day")
     frames = sorted((shared_data / "driving" / "val" / "night").glob("*.jpg"))[::25]

@@ -158,7 +158,7 @@ class HDAPipeline(DiffusionPipeline):
 
 
 def _is_own(folder: Path) -> bool:
-    return '"HDAPipeline"' in (folder / "model_index.json").read_text()
+    return weights.kind(folder) == "HDAPipeline"
 
 
 def _converted(images: Tensor, output_type: str) -> list[Any]:

@@ -49,7 +49,7 @@ register(Method("cyclegan", "gen.cyclegan.pipeline:CycleGANPipeline"))
 
 def translators() -> list[str]:
     """Names of the models at hand that translate, by any method."""
-    return sorted(name for method in _METHODS.values() for name in weights.models_of(method.class_name))
+    return sorted(name for name in weights.models_of(*_METHODS))
 
 
 def method_of(model: str | os.PathLike[str]) -> Method:

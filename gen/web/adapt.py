@@ -1,109 +1,159 @@
-"""The tab that adapts a generator to domains known by a few pictures, and draws with it."""
+"""The tab that adapts a generator to domains known from a few images, and draws with it."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
 from gen.errors import BadInput, BadSetting
-from gen.web.jobs import Job
-from gen.web.limits import check_still, gather, plain
+from gen.web.events import DEVICE, image_input, readable_errors
+from gen.web.jobs import Job, JobContext, Stopped
+from gen.web.limits import check_still, gather, safe_name
 from gen.web.panel import JobPanel
-from gen.web.service import DEVICE, Service, check_offered, generators, picture_input, plainly
-from gen.web.work import make_trainer
+from gen.web.service import JobKind, Service, check_offered, generators
+from gen.web.tab import Tab
 
-MOST_DOMAINS = 4
-MOST_SEEDS = 64
-SIDE = 192
-"""Pixels at least that a drawn picture has on the page."""
+MAX_DOMAINS = 4
+MAX_SEEDS = 64
+MIN_SIDE = 192
+"""Pixels to which each drawn image is enlarged at least: those of a small generator would be tiny on the page."""
+ADAPTATION = "run/adaptation.safetensors"
 
 
-class AdaptTab:
-    """Check, train as a job, draw, and invert."""
+def run_adapt(service: Service, context: JobContext) -> None:
+    """Inputs: source (a model's name), domains, images. Leaves run/adaptation.safetensors and run/samples/*.jpg."""
+    from gen.hda.export import save_adaptation
 
-    def __init__(self, service: Service, demo: gr.Blocks) -> None:
-        self.service = service
-        with gr.Tab("Adapt", id="adapt"):
-            gr.Markdown("Two to four domains, each known by about ten pictures; one generator that carries them all.")
-            models = generators()
-            source = gr.Dropdown(models, value=models[0] if models else None, label="Source generator")
-            fields: list[Any] = []
-            with gr.Row():
-                for number in range(1, MOST_DOMAINS + 1):
-                    with gr.Column(min_width=220):
-                        fields.append(gr.Textbox(label=f"Domain {number}: name", placeholder="sketch"))
-                        fields.append(gr.File(label=f"Domain {number}: pictures", file_count="multiple", height=140))
-                        fields.append(gr.Slider(0.1, 3, 1, step=0.1, label=f"Domain {number}: weight"))
-            images = gr.Slider(
-                160, 6400, 1600, step=160, label="Samples to draw at most; it ends before where nothing is gained"
-            )
-            with gr.Row():
-                check = gr.Button("Check the references")
-                train = gr.Button("Adapt", variant="primary")
-            said = gr.Textbox(label="What the references say", lines=6, interactive=False)
-            panel = JobPanel(service, "adapt")
-            preview = gr.Image(
-                label="Preview: source, adapted, then the pictures of each domain", format="png", interactive=False
-            )
-            file = gr.File(
-                label="Download: the adaptation, for gen generate", interactive=False, elem_classes="downloads"
-            )
-            check.click(self.check, [source, *fields], [said], api_name="check_domains", **DEVICE)
-            train.click(self.start, [source, images, *fields], [panel.number], api_name="start_adaptation")
-            panel.connect(demo, [preview, file], self._show)
-            self._drawing(source, panel)
+    context.report(0, 0, "loading the generator and the references", "samples")
+    trainer = make_trainer(service, context.job.inputs, context.folder / "run")
+
+    def watch() -> None:
+        shown = ", ".join(f"{name} {100 * value:.0f} %" for name, value in trainer.progress.items())
+        context.report(trainer.images_shown, trainer.total_images, f"adapted: {shown}", "samples")
+        if context.cancelled:
+            trainer.stop()
+
+    trainer.watch = watch
+    trainer.fit()
+    if context.closing and not trainer.finished:
+        raise Stopped
+    save_adaptation(trainer)  # a cancelled job too: what it has learned so far can be drawn with
+    if not trainer.finished:
+        raise Stopped
+    context.job.note = trainer.ending()
+
+
+def make_trainer(service: Service, inputs: Mapping[str, Any], out: Path) -> Any:
+    """The HDATrainer of an Adapt job, before its first step."""
+    from gen.hda.pipeline import HDAPipeline
+    from gen.hda.training import HDASettings, HDATrainer
+    from gen.training.settings import make_settings
+
+    given = {"source": inputs["source"], "domains": inputs["domains"], "out": out, "device": service.device()}
+    more = {"images": inputs["images"], "sample_every": 160} if inputs.get("images") else {}
+    # Not `service.generator`: training changes the generator, and visitors draw with the shared one meanwhile.
+    generator = HDAPipeline.from_pretrained(inputs["source"]).generator
+    return HDATrainer(make_settings(HDASettings, given, more), generator)
+
+
+class AdaptTab(Tab):
+    """Checks references, trains as a job, draws, and inverts photos."""
+
+    TITLE = "Adapt"
+    JOBS: ClassVar = {"adapt": JobKind("device", run_adapt, (ADAPTATION,))}
+
+    def build(self, page: gr.Blocks) -> None:
+        """Domains and training above, drawing below."""
+        gr.Markdown(
+            "Adapt a generator to one to four domains at once, for example sketches and oil paintings. About ten "
+            "images are enough for each."
+        )
+        models = generators()
+        source = gr.Dropdown(models, value=models[0] if models else None, label="Source generator")
+        fields: list[Any] = []
+        with gr.Row():
+            for number in range(1, MAX_DOMAINS + 1):
+                with gr.Column(min_width=220):
+                    fields.append(gr.Textbox(label=f"Domain {number}: name", placeholder="sketch"))
+                    fields.append(gr.File(label=f"Domain {number}: images", file_count="multiple", height=140))
+                    fields.append(gr.Slider(0.1, 3, 1, step=0.1, label=f"Domain {number}: weight"))
+        images = gr.Slider(
+            160,
+            6400,
+            1600,
+            step=160,
+            label="Training samples, at most (stops early when converged)",
+        )
+        with gr.Row():
+            check = gr.Button("Check the references")
+            train = gr.Button("Adapt", variant="primary")
+        report = gr.Textbox(label="Report on the references", lines=6, interactive=False)
+        panel = JobPanel(self.service, "adapt")
+        preview = gr.Image(
+            label="Preview: source, adapted, then the references of each domain", format="png", interactive=False
+        )
+        file = gr.File(label="Download: adaptation, for `gen generate`", interactive=False, elem_classes="downloads")
+        check.click(self.check, [source, *fields], [report], api_name="check_domains", **DEVICE)
+        train.click(self.start, [source, images, *fields], [panel.number], api_name="start_adaptation")
+        panel.connect(page, [preview, file], self._show)
+        self._drawing(source, panel)
 
     def _drawing(self, source: Any, panel: JobPanel) -> None:
-        gr.Markdown("### Draw\nWith the adaptation of the job above; without a job number the source alone is drawn.")
+        gr.Markdown("### Draw\nUses the adaptation of the job above. Without a job number, draws the source generator.")
         with gr.Row():
-            seeds = gr.Textbox("0-7", label="Seeds", info="Numbers and ranges, as 0-7,12")
-            truncation = gr.Slider(0, 1, 0.7, step=0.05, label="Truncation", info="1: all the variety")
+            seeds = gr.Textbox("0-7", label="Seeds", info="Numbers and ranges, for example 0-7,12")
+            truncation = gr.Slider(0, 1, 0.7, step=0.05, label="Truncation", info="0: average image, 1: full variety")
             strength = gr.Slider(0, 1.5, 1, step=0.05, label="Strength", info="0: source, 1: adapted")
         with gr.Row():
-            second = gr.Textbox("", label="Blend with the adaptation of this job number")
-            share = gr.Slider(0, 1, 0.5, step=0.05, label="Share of the second")
+            second = gr.Textbox("", label="Blend with a second adaptation (its job number)")
+            share = gr.Slider(0, 1, 0.5, step=0.05, label="Share of the second adaptation")
         with gr.Row():
-            draw, walk = gr.Button("Draw a grid", variant="primary"), gr.Button("Walk clip")
+            draw, walk = gr.Button("Draw a grid", variant="primary"), gr.Button("Make an interpolation clip")
         with gr.Row():
             grid = gr.Image(
-                label="From the source, row by row, to the full strength", format="png", interactive=False, scale=3
+                label="Grid: strength grows from the top row (source) to the bottom row",
+                format="png",
+                interactive=False,
+                scale=3,
             )
-            clip = gr.Video(label="Walk", interactive=False, autoplay=True, loop=True)
+            clip = gr.Video(label="Interpolation clip", interactive=False, autoplay=True, loop=True)
         with gr.Row():
-            photo = picture_input("A real photo")
-            found = gr.Image(label="Photo, inverted, adapted", format="png", interactive=False)
-        steps = gr.Slider(50, 1000, 300, step=50, label="Steps of inversion")
-        redraw = gr.Button("Invert and redraw")
-        given = [source, panel.number, strength, second, share]
-        draw.click(self.draw, [*given, seeds, truncation], [grid], api_name="draw", **DEVICE)
-        walk.click(self.walk, [*given, seeds, truncation], [clip], api_name="walk", **DEVICE)
-        redraw.click(self.invert, [*given, photo, steps], [found], api_name="invert", **DEVICE)
+            photo = image_input("Photo to invert")
+            inverted = gr.Image(label="Photo, inverted, adapted", format="png", interactive=False)
+        steps = gr.Slider(50, 1000, 300, step=50, label="Inversion steps")
+        redraw = gr.Button("Invert and adapt")
+        shared = [source, panel.number, strength, second, share]
+        draw.click(self.draw, [*shared, seeds, truncation], [grid], api_name="draw", **DEVICE)
+        walk.click(self.walk, [*shared, seeds, truncation], [clip], api_name="walk", **DEVICE)
+        redraw.click(self.invert, [*shared, photo, steps], [inverted], api_name="invert", **DEVICE)
 
-    def _domains(self, fields: tuple[Any, ...], ident: str) -> tuple[list[str], list[str]]:
-        """Copy the references into the job's folder: `name=DIR:weight` of each domain, and what was refused."""
+    def _domains(self, fields: tuple[Any, ...], job_id: str) -> tuple[list[str], list[str]]:
+        """Copy the references to the job's folder. Returns `NAME=FOLDER:WEIGHT` of each domain, and rejected files."""
         domains: list[str] = []
         problems: list[str] = []
-        folder = self.service.jobs.folder(ident)
+        folder = self.service.jobs.folder(job_id)
         for name, files, weight in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
             if not files:
                 continue
-            name = plain(name or f"domain{len(domains) + 1}").replace(" ", "-").replace("_", "-")
-            place = folder / "input" / f"{len(domains)}-{name}"
-            place.parent.mkdir(exist_ok=True)
-            problems += gather(files, place, self.service.settings, clips=False)[1]
-            domains.append(f"{name}={place}:{weight:g}")
+            # The name becomes part of NAME=FOLDER:WEIGHT and of file names, so it holds no separators.
+            name = safe_name(name or f"domain{len(domains) + 1}").replace(" ", "-").replace("_", "-")
+            path = folder / "input" / f"{len(domains)}-{name}"
+            path.parent.mkdir(exist_ok=True)
+            problems += gather(files, path, self.service.settings, clips=False)[1]
+            domains.append(f"{name}={path}:{weight:g}")
         if not domains:
-            raise BadInput("No pictures were given; each domain needs about ten.")
+            raise BadInput("No images were given; each domain needs about ten.")
         return domains, problems
 
-    @plainly
+    @readable_errors
     def check(self, source: str, *fields: Any) -> str:
-        """What the references say before anything runs: ranks, distances, angles between domains, warnings.
+        """Check the references before training: rank of each domain, distances and angles between domains, warnings.
 
         Args:
             source: name of a generator in weights/
-            fields: name, pictures and weight of up to four domains
+            fields: name, images and weight of each of four domains; leave images empty for unused ones
 
         Returns:
             the report
@@ -111,38 +161,36 @@ class AdaptTab:
         from gen.hda.check import report
 
         check_offered(source, generators())
-        ident = self.service.jobs.new_folder()
-        domains, problems = self._domains(fields, ident)
+        job_id = self.service.jobs.new_folder()
+        domains, problems = self._domains(fields, job_id)
         inputs = {"source": source, "domains": domains}
-        text = report(make_trainer(self.service, inputs, self.service.jobs.folder(ident) / "run"))
+        text = report(make_trainer(self.service, inputs, self.service.jobs.folder(job_id) / "run"))
         return "\n".join([text, *problems])
 
-    @plainly
+    @readable_errors
     def start(self, source: str, images: float, *fields: Any) -> str:
-        """Begin to adapt a generator; follow it with /job.
+        """Start to adapt a generator. Follow the job with /job.
 
         Args:
             source: name of a generator in weights/
-            images: samples to draw at most
-            fields: name, pictures and weight of up to four domains
+            images: maximum number of training samples
+            fields: name, images and weight of each of four domains; leave images empty for unused ones
 
         Returns:
-            the number of the job, which is also that of the adaptation
+            the number of the job; /draw, /walk and /invert take it as the adaptation
         """
         check_offered(source, generators())
-        ident = self.service.jobs.new_folder()
-        domains, problems = self._domains(fields, ident)
+        job_id = self.service.jobs.new_folder()
+        domains, problems = self._domains(fields, job_id)
         inputs = {"source": source, "domains": domains, "images": int(images)}
-        self.service.jobs.submit("adapt", ident, inputs, problems)
-        return ident
+        self.service.jobs.submit("adapt", job_id, inputs, problems)
+        return job_id
 
     def _show(self, job: Job | None) -> list[Any]:
         if job is None:
             return [None, None]
-        folder = self.service.jobs.folder(job.id) / "run"
-        samples = sorted((folder / "samples").glob("*.jpg"))
-        file = folder / "adaptation.safetensors"
-        return [str(samples[-1]) if samples else None, str(file) if file.exists() else None]
+        samples = sorted((self.service.jobs.folder(job.id) / "run" / "samples").glob("*.jpg"))
+        return [str(samples[-1]) if samples else None, next(iter(self.service.result_files(job)), None)]
 
     def _loaded(self, source: str, number: str, strength: float, second: str, share: float) -> Any:
         """The shared generator with the adaptations of these jobs at these strengths, and no others."""
@@ -150,28 +198,28 @@ class AdaptTab:
         pipe.adaptations.clear()
         pipe.set_strengths({})
         wanted = [(number, strength * (1 - share if second.strip() else 1)), (second, strength * share)]
-        for ident, k in wanted:
-            if ident.strip():
-                path = self.service.jobs.folder(ident.strip()) / "run" / "adaptation.safetensors"
+        for job_id, k in wanted:
+            if job_id.strip():
+                path = self.service.jobs.folder(job_id.strip()) / ADAPTATION
                 if not path.exists():
-                    raise BadInput("This job has no adaptation (yet); wait until it is done.")
+                    raise BadInput("This job has no adaptation yet; wait until it is done.")
                 pipe.load_adaptation(path, k, f"job{len(pipe.adaptations)}")
         return pipe
 
-    @plainly
+    @readable_errors
     def draw(
         self, source: str, job: str, strength: float, second: str, share: float, seeds: str, truncation: float
     ) -> Any:
-        """A grid of the same seeds from the source up to the full strength.
+        """Draw a grid: the same seeds at strength 0, half and full strength.
 
         Args:
             source: name of a generator in weights/
-            job: number of an adaptation's job; empty: the source alone
-            strength: of the adaptation, 0 to 1.5
-            second: number of another adaptation's job to blend in; may be empty
-            share: of the second, 0 to 1
-            seeds: numbers and ranges, as 0-7,12
-            truncation: 0 to 1
+            job: number of an Adapt job; empty draws the source generator alone
+            strength: strength of the adaptation, 0 (source) to 1.5
+            second: number of a second Adapt job to blend in; may be empty
+            share: share of the second adaptation, 0 to 1
+            seeds: numbers and ranges, for example 0-7,12
+            truncation: 0 (average image) to 1 (full variety)
 
         Returns:
             the grid
@@ -183,23 +231,23 @@ class AdaptTab:
         rows = [0.0, 0.5, 1.0] if pipe.adaptations else [1.0]
         return enlarged(strength_grid(pipe, pipe.latents(numbers, truncation), rows), len(numbers))
 
-    @plainly
+    @readable_errors
     def walk(
         self, source: str, job: str, strength: float, second: str, share: float, seeds: str, truncation: float
     ) -> str:
-        """A clip that wanders through the seeds and returns.
+        """Make a looping clip that interpolates between the seeds.
 
         Args:
             source: name of a generator in weights/
-            job: number of an adaptation's job; empty: the source alone
-            strength: of the adaptation, 0 to 1.5
-            second: number of another adaptation's job to blend in; may be empty
-            share: of the second, 0 to 1
-            seeds: numbers and ranges, as 0-7,12
-            truncation: 0 to 1
+            job: number of an Adapt job; empty draws the source generator alone
+            strength: strength of the adaptation, 0 (source) to 1.5
+            second: number of a second Adapt job to blend in; may be empty
+            share: share of the second adaptation, 0 to 1
+            seeds: numbers and ranges, for example 0-7,12
+            truncation: 0 (average image) to 1 (full variety)
 
         Returns:
-            the clip, four seconds
+            the clip, four seconds long
         """
         from gen.hda.drawing import walk
         from gen.media.video import write_clip
@@ -211,23 +259,23 @@ class AdaptTab:
         write_clip(path, (enlarged(frame, 1, 256) for frame in frames), 24)
         return str(path)
 
-    @plainly
+    @readable_errors
     def invert(
         self, source: str, job: str, strength: float, second: str, share: float, photo: str, steps: float
     ) -> Any:
-        """Find a real photo in the source generator and draw it adapted.
+        """Find the latent of a photo in the source generator, and draw that latent adapted.
 
         Args:
             source: name of a generator in weights/
-            job: number of an adaptation's job; empty: the source alone
-            strength: of the adaptation, 0 to 1.5
-            second: number of another adaptation's job to blend in; may be empty
-            share: of the second, 0 to 1
-            photo: a picture of what the generator draws, in the middle square
-            steps: of the optimiser
+            job: number of an Adapt job; empty draws the source generator alone
+            strength: strength of the adaptation, 0 (source) to 1.5
+            second: number of a second Adapt job to blend in; may be empty
+            share: share of the second adaptation, 0 to 1
+            photo: an image of what the generator draws; only its central square is used
+            steps: steps of the optimiser
 
         Returns:
-            photo, inverted and adapted side by side
+            photo, inversion and adapted inversion side by side
         """
         from gen.hda.drawing import invert_photo
 
@@ -239,18 +287,19 @@ class AdaptTab:
 
 
 def parse(seeds: str) -> list[int]:
-    """Seeds, no more than a page shows. Raises `BadSetting`."""
+    """1 to `MAX_SEEDS` seeds from text such as "0-7,12". Raises `BadSetting`."""
     from gen.hda.pipeline import parse_seeds
 
-    short = len(seeds) < 500 and not re.search(r"\d{7}", seeds)  # a range is spelt out, so it must not be endless
+    # A range is expanded to a list, so one from a visitor must be known to be short before it is parsed.
+    short = len(seeds) < 500 and not re.search(r"\d{7}", seeds)
     numbers = parse_seeds(seeds) if short else []
-    if not 0 < len(numbers) <= MOST_SEEDS:
-        raise BadSetting(f"seeds: give 1 to {MOST_SEEDS} numbers and ranges, as 0-7,12.")
+    if not 0 < len(numbers) <= MAX_SEEDS:
+        raise BadSetting(f"seeds: must be 1 to {MAX_SEEDS} numbers or ranges, for example 0-7,12.")
     return numbers
 
 
-def enlarged(pixels: Any, columns: int, side: int = SIDE) -> Any:
-    """A grid (H, W, 3) of small pictures, large enough to be looked at."""
+def enlarged(pixels: Any, columns: int, side: int = MIN_SIDE) -> Any:
+    """A grid (H, W, 3), enlarged by a whole factor until each of its columns is about `side` pixels wide."""
     import numpy as np
     from PIL import Image
 

@@ -1,13 +1,26 @@
-"""The page that holds the tabs, and the server around it."""
+"""The page that holds the tabs, and the server around it. Importing this module loads neither gradio nor torch."""
 
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any
-
-import tyro
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
 
 from gen.web.settings import WebSettings, check_root, logins
+
+if TYPE_CHECKING:
+    from gen.web.service import Service
+    from gen.web.tab import Tab
+
+TABS = (
+    "gen.web.translate:TranslateTab",
+    "gen.web.folder:FolderTab",
+    "gen.web.adapt:AdaptTab",
+    "gen.web.scenes:ScenesTab",
+    "gen.web.shift:ShiftTab",
+    "gen.web.models:ModelsTab",
+)
+"""The tabs, from left to right, as MODULE:CLASS. They bring their kinds of job and their result files with them."""
 
 CSS = """
 .legend {display: flex; align-items: center; gap: .6em; font-size: .85em; flex-wrap: wrap}
@@ -16,106 +29,111 @@ CSS = """
 .job-status {min-height: 2.2em}
 .downloads .empty {min-height: 4em !important}
 footer {opacity: .7}
-@media (max-width: 480px) {.gradio-container {padding: .4em !important}}
+@media (max-width: 480px) {.gradio-container {padding: .4em !important} .legend b {flex-basis: 100%}}
 """
 INTRO = """# gen
-{translate}; adapt a generator to a few sketches;
-render scenes; measure domain shift. Everything stays on this machine."""
+{translate}. Adapt a generator to a few sketches.
+Render scenes. Measure domain shift. All data stays on this machine."""
 
 
-def build_app(settings: WebSettings) -> tuple[Any, Any]:
-    """The page (gr.Blocks) and its service; nothing listens yet, and no model is loaded."""
+def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, Service]":
+    """The page (gr.Blocks) and its service. It does not listen yet, and no model is loaded.
+
+    Raises `BadSetting` for a bad `root`, or if another server uses `results`.
+    """
     check_root(settings)
     prepare(settings)
     import gradio as gr
 
-    from gen.web.adapt import AdaptTab
     from gen.web.choices import introduction
-    from gen.web.folder import FolderTab
-    from gen.web.models import ModelsTab
-    from gen.web.scenes import ScenesTab
-    from gen.web.service import Service, plainly
-    from gen.web.shift import ShiftTab
-    from gen.web.translate import TranslateTab
+    from gen.web.service import Service
+    from gen.web.tab import job_kinds
 
-    service = Service(settings)
+    classes: list[type[Tab]] = [resolve_name(tab) for tab in tabs]
+    service = Service(settings, job_kinds(classes))
+    keep = round(settings.keep_hours * 3600)
+    with gr.Blocks(title="gen", analytics_enabled=False, delete_cache=(min(keep, 3600), keep)) as page:
+        gr.Markdown(INTRO.format(translate=introduction()))
+        with gr.Tabs():
+            for tab in classes:
+                with gr.Tab(tab.TITLE):
+                    tab(service).build(page)
+        _add_job_endpoints(service)
+    page.queue(max_size=settings.waiting, default_concurrency_limit=4)
+    return page, service
 
-    @plainly
+
+def _add_job_endpoints(service: "Service") -> None:
+    """The endpoints by which scripts follow any job: /job, /cancel_job and /job_results."""
+    import gradio as gr
+
+    from gen.web.events import readable_errors
+
+    @readable_errors
     def job(number: str) -> dict[str, Any]:
-        """What a job is at.
+        """Progress of a job.
 
         Args:
-            number: as the event that started it returned
+            number: the job's number, as the endpoint that started it returned it
 
         Returns:
-            state (waiting, running, done, failed, cancelled), done, of, unit, said, problems
+            state (waiting, running, done, failed, cancelled), done, of, unit, said (all of it as one line), problems
         """
         found = service.jobs.get(number)
         names = ("state", "done", "of", "unit", "problems")
         return {name: getattr(found, name) for name in names} | {"said": service.jobs.describe(found)}
 
-    @plainly
+    @readable_errors
     def cancel_job(number: str) -> dict[str, Any]:
-        """Stop a job; what is finished is kept.
+        """Cancel a job. Finished results are kept.
 
         Args:
-            number: of the job
+            number: the job's number
 
         Returns:
-            as /job
+            the same as /job
         """
         service.jobs.cancel(number)
         return job(number)
 
-    @plainly
+    @readable_errors
     def job_results(number: str) -> list[str]:
-        """Files that a job has left: the zip of all, or single ones.
+        """Download the results of a job.
 
         Args:
-            number: of the job
+            number: the job's number
 
         Returns:
-            files to download
+            the files: a zip of all results, or single files
         """
-        folder = service.jobs.folder(service.jobs.get(number).id)
-        names = ("results.zip", "output/report.json", "run/adaptation.safetensors")
-        return [str(folder / name) for name in names if (folder / name).exists()]
+        return service.result_files(service.jobs.get(number))
 
-    keep = round(settings.keep_hours * 3600)
-    with gr.Blocks(title="gen", analytics_enabled=False, delete_cache=(min(keep, 3600), keep)) as demo:
-        gr.Markdown(INTRO.format(translate=introduction()))
-        with gr.Tabs():
-            TranslateTab(service, demo)
-            FolderTab(service, demo)
-            AdaptTab(service, demo)
-            ScenesTab(service, demo)
-            ShiftTab(service)
-            ModelsTab()
-        gr.api(job, api_name="job")
-        gr.api(cancel_job, api_name="cancel_job")
-        number, files = gr.Textbox(visible=False), gr.File(visible=False, file_count="multiple")
-        number.submit(job_results, [number], [files], api_name="job_results")
-    demo.queue(max_size=settings.waiting, default_concurrency_limit=4)
-    return demo, service
+    gr.api(job, api_name="job")
+    gr.api(cancel_job, api_name="cancel_job")
+    # gr.api returns JSON alone. Files need an output component, so this endpoint hangs on an invisible field.
+    number, files = gr.Textbox(visible=False), gr.File(visible=False, file_count="multiple")
+    number.submit(job_results, [number], [files], api_name="job_results")
 
 
 def prepare(settings: WebSettings) -> None:
-    """What must be set before gradio is imported: no calls home, uploads below the results' folder, no pixel bombs."""
+    """Set what gradio and Pillow read: no telemetry, uploads in the results' folder, a limit on pixels."""
+    # Before gradio is imported: some of its modules read GRADIO_TEMP_DIR at import.
     results = settings.results.resolve()
     (results / "uploads").mkdir(parents=True, exist_ok=True)
     os.environ["GRADIO_TEMP_DIR"] = str(results / "uploads")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from PIL import Image
 
+    # Pillow warns above the limit and raises above twice the limit; as an error, the warning stops both.
     Image.MAX_IMAGE_PIXELS = settings.pixels
     warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def launch(demo: Any, settings: WebSettings, **more: Any) -> Any:
-    """Listen. Raises `BadSetting` where a login is needed and there is none."""
+def launch(page: Any, settings: WebSettings, **options: Any) -> Any:
+    """Listen. `options`: more arguments of gr.Blocks.launch. Raises `BadSetting` if a login is needed and missing."""
     import gradio as gr
 
-    return demo.launch(
+    return page.launch(
         server_name=settings.host,
         server_port=settings.port,
         share=settings.share,
@@ -125,17 +143,5 @@ def launch(demo: Any, settings: WebSettings, **more: Any) -> Any:
         theme=gr.themes.Soft(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
         css=CSS,
         footer_links=["api", "settings"],
-        **more,
+        **options,
     )
-
-
-def main(arguments: Sequence[str]) -> int:
-    """`gen app` and `python app.py`."""
-    settings = tyro.cli(WebSettings, args=list(arguments), prog="gen app")
-    logins(settings)
-    demo, service = build_app(settings)
-    try:
-        launch(demo, settings, show_error=True)
-    finally:
-        service.jobs.close()
-    return 0

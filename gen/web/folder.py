@@ -1,60 +1,64 @@
 """The tab that translates many files: uploads, zips, or a folder on the server."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
 from gen.errors import BadInput
 from gen.media.folders import find_stills
-from gen.translation.registry import translators
-from gen.translation.settings import AUTO
+from gen.web import translate_job
 from gen.web.choices import direction_radio, follow, model_dropdown
+from gen.web.events import readable_errors
 from gen.web.jobs import Job
 from gen.web.limits import gather, inside
 from gen.web.panel import JobPanel
-from gen.web.service import Service, check_offered, plainly
-from gen.web.work import RESULTS
+from gen.web.service import check_offered
+from gen.web.tab import Tab
+from gen.web.translation import AUTO, translators
 
 SHOWN = 12
+"""Most images in the gallery."""
 
 
-class FolderTab:
-    """Starts the engine of `gen translate` as a job and shows how it goes."""
+class FolderTab(Tab):
+    """Runs `gen translate` as a job and shows its progress and latest results."""
 
-    def __init__(self, service: Service, demo: gr.Blocks) -> None:
-        self.service = service
-        with gr.Tab("Folder", id="folder"):
-            with gr.Row():
-                with gr.Column(min_width=300):
-                    files = gr.File(label="Pictures, clips, or a zip of them", file_count="multiple", height=180)
-                    server = gr.Textbox(
-                        label="Or a folder on the server",
-                        value="",
-                        info="Its name below the folder that is open to visitors",
-                        visible=service.settings.root is not None,
-                    )
-                with gr.Column(min_width=300):
-                    model = model_dropdown(auto=True)
-                    direction = direction_radio(model)
-                    follow(model, direction)
-                    uncertainty = gr.Radio(
-                        ["none", "map", "overlay", "raw"], value="none", label="Also write the model's map as"
-                    )
-                    button = gr.Button("Translate all", variant="primary")
-            panel = JobPanel(service, "folder")
-            gallery = gr.Gallery(label="The last results", columns=4, format="jpeg", height="auto", interactive=False)
-            downloads = gr.File(
-                label="Downloads: all in a zip, and the report",
-                file_count="multiple",
-                interactive=False,
-                elem_classes="downloads",
-            )
-            inputs = [files, direction, model, uncertainty, server]
-            button.click(self.start, inputs, [panel.number], api_name="start_folder")
-            panel.connect(demo, [gallery, downloads], self._show)
+    TITLE = "Folder"
+    JOBS: ClassVar = translate_job.JOBS
 
-    @plainly
+    def build(self, page: gr.Blocks) -> None:
+        """Files on the left, settings on the right, the job and its results below."""
+        with gr.Row():
+            with gr.Column(min_width=300):
+                files = gr.File(label="Images, clips, or zips of them", file_count="multiple", height=180)
+                server = gr.Textbox(
+                    label="Or a folder on the server",
+                    value="",
+                    info="Path below the folder that the server shares",
+                    visible=self.service.settings.root is not None,
+                )
+            with gr.Column(min_width=300):
+                model = model_dropdown(auto=True)
+                direction = direction_radio(model)
+                follow(model, direction)
+                uncertainty = gr.Radio(
+                    ["none", "map", "overlay", "raw"], value="none", label="Also save uncertainty maps as"
+                )
+                button = gr.Button("Translate all", variant="primary")
+        panel = JobPanel(self.service, "folder")
+        gallery = gr.Gallery(label="Latest results", columns=4, format="jpeg", height="auto", interactive=False)
+        downloads = gr.File(
+            label="Downloads: all results in a zip, report",
+            file_count="multiple",
+            interactive=False,
+            elem_classes="downloads",
+        )
+        inputs = [files, direction, model, uncertainty, server]
+        button.click(self.start, inputs, [panel.number], api_name="start_folder")
+        panel.connect(page, [gallery, downloads], self._show)
+
+    @readable_errors
     def start(
         self,
         files: list[str] | None,
@@ -63,14 +67,14 @@ class FolderTab:
         uncertainty: str = "none",
         server_folder: str = "",
     ) -> str:
-        """Begin to translate many files; follow it with /job.
+        """Start to translate many files. Follow the job with /job.
 
         Args:
-            files: pictures, clips, or zips of them
+            files: images, clips, or zips of them
             direction: adverse_to_normal (to clear day) or normal_to_adverse (from clear day to the model's weather)
-            model: name of a model in weights/, or auto: for each picture the one that was made for its weather
-            uncertainty: none, map, overlay or raw: written beside each picture
-            server_folder: a folder on the server instead of files, where the server allows it
+            model: name of a model in weights/, or auto: picks a model for each image by its weather
+            uncertainty: save an uncertainty map beside each image: none, map (in colour), overlay or raw (16 bits)
+            server_folder: a folder on the server instead of files, if the server shares one
 
         Returns:
             the number of the job
@@ -78,13 +82,12 @@ class FolderTab:
         check_offered(model, [*translators(), AUTO])
         jobs = self.service.jobs
         if not files and not server_folder.strip():
-            raise BadInput("No file was given; choose pictures, clips or a zip of them.")
-        named = inside(self.service.settings.root, server_folder) if server_folder.strip() else None
-        ident = jobs.new_folder()
+            raise BadInput("Choose images, clips or a zip of them first.")
+        source = inside(self.service.settings.root, server_folder) if server_folder.strip() else None
+        job_id = jobs.new_folder()
         problems: list[str] = []
-        source = named
         if source is None:
-            source = jobs.folder(ident) / "input"
+            source = jobs.folder(job_id) / "input"
             _, problems = gather(files or [], source, self.service.settings)
         settings = {
             "direction": direction,
@@ -92,21 +95,20 @@ class FolderTab:
             "uncertainty": uncertainty,
             "device": self.service.device(),
         }
-        jobs.submit("translate", ident, {"source": str(source), "settings": settings}, problems)
-        return ident
+        jobs.submit("translate", job_id, {"source": str(source), "settings": settings}, problems)
+        return job_id
 
     def _show(self, job: Job | None) -> list[Any]:
         if job is None:
             return [None, None]
         folder = self.service.jobs.folder(job.id)
-        pictures = sorted(find_stills(folder / "output"), key=_age)
-        shown: Any = [(str(p), p.name) for p in pictures[-SHOWN:]] if pictures else gr.skip()
-        files = [folder / RESULTS, folder / "output" / "report.json"]
-        return [shown, [str(f) for f in files if f.exists()] if job.over else None]
+        images = sorted(find_stills(folder / "output"), key=_modified)
+        shown: Any = [(str(p), p.name) for p in images[-SHOWN:]] if images else gr.skip()
+        return [shown, self.service.result_files(job) if job.over else None]
 
 
-def _age(path: Path) -> float:
-    """When the file was written; 0 if it has just gone."""
+def _modified(path: Path) -> float:
+    """When the file was written; 0 if the running job has just replaced it."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -1,7 +1,7 @@
-"""Long work belongs to the server: a table of jobs on disk, done one after another, whoever still looks.
+"""Background jobs, persisted on disk; they survive closed tabs and restarts of the server.
 
-A job is a folder, ROOT/ID, with job.json (this table's line), what it was given, and what it leaves. The id is secret:
-who has it may see the job. After a restart, jobs that were waiting or under way are done again from where they were.
+A job is a folder, ROOT/ID, with job.json (its record), its inputs and its results. The id is secret: whoever has it
+may see the job. After a restart, jobs that were waiting or running are run again and continue from their files.
 """
 
 import dataclasses
@@ -25,33 +25,36 @@ from gen.media.files import writing
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 RECORD = "job.json"
 SAVE_SECONDS = 1.0
-SWEEP_SECONDS = 600.0
-MOST_ATTEMPTS = 3
+"""Shortest time between two writes of a running job's progress."""
+CLEAN_SECONDS = 600.0
+"""How often an idle server deletes old results."""
+MAX_ATTEMPTS = 3
+UNKNOWN = "No job has this number; old jobs are deleted."
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class Job:
-    """A line of the table."""
+    """The record of a job. Its fields are the keys of job.json, which servers of other versions read too."""
 
     id: str
     kind: str
     inputs: dict[str, Any]
-    """What the work needs, as JSON."""
+    """The arguments of the job, as JSON."""
     state: State = "waiting"
     done: int = 0
     of: int = 0
     unit: str = "files"
     note: str = ""
-    """What is happening, or what came of it."""
+    """What is happening now, or a summary of the result."""
     refused: list[str] = field(default_factory=list[str])
-    """Files that were not let in, a sentence each."""
+    """Files that were rejected at upload, a sentence each."""
     failures: list[str] = field(default_factory=list[str])
-    """Files that failed in the work, a sentence each."""
+    """Files that failed while the job ran, a sentence each."""
     cancel: bool = False
-    """Someone wants it to end."""
+    """A visitor asked to cancel it."""
     attempts: int = 0
-    """How often it was begun; more than once where the server stopped on the way."""
+    """How often it was started; more than once where the server stopped in between."""
     begun: int = -1
     """How much had been done before this attempt; -1: not known yet."""
     error: str = ""
@@ -61,25 +64,25 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Nothing more will happen."""
+        """Whether it has ended, in whatever state."""
         return self.state in ("done", "failed", "cancelled")
 
     @property
     def problems(self) -> list[str]:
-        """Refused and failed files, a sentence each."""
+        """Rejected and failed files, a sentence each."""
         return self.refused + self.failures
 
     def seconds(self) -> float:
-        """Of work so far."""
+        """Time it has run in this attempt."""
         return (self.ended or time.time()) - self.started if self.started else 0.0
 
 
 class Stopped(Exception):
-    """Someone cancelled the job."""
+    """Raised by a job that ends early because it was cancelled or the server stops."""
 
 
-class Desk:
-    """What the work of a job sees of the table."""
+class JobContext:
+    """What a running job gets: its record and folder, a way to report progress, and the signal to stop."""
 
     def __init__(self, jobs: "Jobs", job: Job) -> None:
         self._jobs, self.job = jobs, job
@@ -88,101 +91,107 @@ class Desk:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the work should end."""
+        """Whether the job should stop as soon as it can."""
         return self.job.cancel or self.closing
 
     @property
     def closing(self) -> bool:
-        """Whether the server stops; the job will go on at its next start."""
+        """Whether the server is stopping; the job will continue after the next start."""
         return self._jobs.closing.is_set()
 
-    def tell(self, done: int, of: int, note: str = "", unit: str | None = None) -> None:
-        """How far the work is."""
+    def report(self, done: int, of: int, note: str = "", unit: str | None = None) -> None:
+        """Report progress: `done` of `of` units. `of`=0: not known yet."""
         self.job.done, self.job.of, self.job.note = done, of, note
         self.job.unit = unit or self.job.unit
+        # A resumed job starts with its finished files. They must not count towards its speed.
         if of and self.job.begun < 0:
             self.job.begun = done
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self._jobs.save(self.job)
             self._saved = time.monotonic()
 
-    def check(self) -> None:
-        """Raises `Stopped` if the job was cancelled."""
+    def stop_if_cancelled(self) -> None:
+        """Raises `Stopped` if the job was cancelled or the server is stopping."""
         if self.cancelled:
             raise Stopped
 
 
-Work = Callable[[Desk], None]
+Run = Callable[[JobContext], None]
 
 
 class Jobs:
-    """The table, and a thread for each lane; jobs of a lane are done in the order in which they came."""
+    """The job table and one thread for each lane; the jobs of a lane run one at a time, oldest first."""
 
-    def __init__(self, root: Path, work: Mapping[str, tuple[str, Work]], keep_hours: float, waiting: int) -> None:
-        """`work`: by kind of job, its lane and what is to be done."""
-        self.root, self.work, self.keep_seconds, self.most_waiting = root, dict(work), keep_hours * 3600, waiting
+    def __init__(self, root: Path, kinds: Mapping[str, tuple[str, Run]], keep_hours: float, waiting: int) -> None:
+        """`kinds`: for each kind of job its lane and its function. `waiting`: most jobs that may wait.
+
+        Raises `BadSetting` if another server uses `root`.
+        """
+        self.root, self.kinds, self.keep_seconds, self.max_waiting = root, dict(kinds), keep_hours * 3600, waiting
         self.closing = threading.Event()
         self._changed = threading.Condition()
-        self._sweeping = threading.Lock()
+        self._deleting = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(root / ".lock")
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise BadSetting(f"results={root.parent}: another server uses this folder; choose another.") from None
-        self._table: dict[str, Job] = {job.id: job for job in _stored(root) if job.kind in self.work}
+        self._table: dict[str, Job] = {job.id: job for job in _stored(root) if job.kind in self.kinds}
         for job in self._table.values():
-            _again(job)
-        self.sweep()
-        lanes = {lane for lane, _ in self.work.values()}
-        self._threads = [threading.Thread(target=self._serve, args=(lane,), daemon=True) for lane in sorted(lanes)]
+            _requeue(job)
+        self.delete_old()
+        lanes = {lane for lane, _ in self.kinds.values()}
+        self._threads = [threading.Thread(target=self._run_lane, args=(lane,), daemon=True) for lane in sorted(lanes)]
         for thread in self._threads:
             thread.start()
 
-    # For visitors.
+    # For the page.
 
     def new_folder(self) -> str:
-        """A fresh id with its folder, for a job's inputs or for results that need no job."""
-        ident = secrets.token_urlsafe(16).replace("-", "a").replace("_", "b")
-        (self.root / ident).mkdir()
-        return ident
+        """A new id with its folder, for a job's inputs or for results that need no job."""
+        # Letters and digits only: easy to select and copy, and safe as the name of a folder (see `folder`).
+        job_id = secrets.token_urlsafe(16).replace("-", "a").replace("_", "b")
+        (self.root / job_id).mkdir()
+        return job_id
 
-    def submit(self, kind: str, ident: str, inputs: dict[str, Any], refused: list[str] | None = None) -> Job:
-        """Put a job at the end of its lane. Raises `BadSetting` where too many wait."""
+    def submit(self, kind: str, job_id: str, inputs: dict[str, Any], refused: list[str] | None = None) -> Job:
+        """Add a job to its lane. `job_id`: from `new_folder`. Raises `BadSetting` if too many jobs are waiting."""
         with self._changed:
-            if sum(job.state == "waiting" for job in self._table.values()) >= self.most_waiting:
-                raise BadSetting(f"{self.most_waiting} jobs are waiting already; try again later.")
-            job = Job(ident, kind, inputs, refused=refused or [], created=time.time())
-            self._table[ident] = job
+            if sum(job.state == "waiting" for job in self._table.values()) >= self.max_waiting:
+                raise BadSetting(f"{self.max_waiting} jobs are already waiting; try again later.")
+            job = Job(job_id, kind, inputs, refused=refused or [], created=time.time())
+            self._table[job_id] = job
             self.save(job)
             self._changed.notify_all()
-        self.sweep()
+        self.delete_old()
         return job
 
-    def get(self, ident: str) -> Job:
-        """Raises `BadInput` for an id that is not known (any more)."""
-        job = self._table.get(ident.strip())
+    def get(self, job_id: str) -> Job:
+        """A job by its id. Raises `BadInput` if there is none, or none any more."""
+        job = self._table.get(job_id.strip())
         if job is None:
-            raise BadInput("There is no job of this number; results are kept for a day.")
+            raise BadInput(UNKNOWN)
         return job
 
-    def folder(self, ident: str) -> Path:
-        """Of a job or of `new_folder`. Raises `BadInput` for anything else."""
-        if not re.fullmatch(r"\w{16,40}", ident, re.ASCII) or not (self.root / ident).is_dir():
-            raise BadInput("There is no job of this number; results are kept for a day.")
-        return self.root / ident
+    def folder(self, job_id: str) -> Path:
+        """The folder of a job or of `new_folder`. Raises `BadInput` for anything else."""
+        # The id comes from a visitor and becomes a path: only the characters of a token are accepted.
+        if not re.fullmatch(r"\w{16,40}", job_id, re.ASCII) or not (self.root / job_id).is_dir():
+            raise BadInput(UNKNOWN)
+        return self.root / job_id
 
-    def place(self, job: Job) -> int:
-        """How many jobs of its lane come before it."""
-        lane = self.work[job.kind][0]
+    def queue_position(self, job: Job) -> int:
+        """Number of unfinished jobs ahead of it in its lane."""
+        lane = self.kinds[job.kind][0]
         return sum(
-            self.work[other.kind][0] == lane and not other.over and other.created < job.created
+            self.kinds[other.kind][0] == lane and not other.over and other.created < job.created
             for other in list(self._table.values())
         )
 
-    def cancel(self, ident: str) -> Job:
-        """Stop a job after what it is at; what is finished is kept."""
-        job = self.get(ident)
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job. A running job stops after its current step and keeps finished results."""
+        job = self.get(job_id)
         with self._changed:
             if job.state == "waiting":
                 job.ended, job.state = time.time(), "cancelled"
@@ -192,11 +201,11 @@ class Jobs:
         return job
 
     def describe(self, job: Job) -> str:
-        """State, place in the queue or speed and time left, as a sentence."""
+        """The state of a job as one line: its queue position, or progress, speed and time left."""
         count = f"{job.done} of {job.of} {job.unit}" if job.of else ""
         match job.state:
             case "waiting":
-                return f"Waiting: {self.place(job)} before it."
+                return f"Waiting: {self.queue_position(job)} ahead in the queue."
             case "running":
                 rate = (job.done - max(job.begun, 0)) / max(job.seconds(), 1e-9)
                 left = f"{rate:.1f} {job.unit}/s, about {duration((job.of - job.done) / rate)} left" if rate > 0 else ""
@@ -204,31 +213,40 @@ class Jobs:
             case "failed":
                 return f"Failed: {job.error}"
             case _:
-                words = (count, f"{duration(job.seconds())}", job.note)
-                return f"{job.state.capitalize()}: " + ", ".join(part for part in words if part)
+                parts = (count, f"{duration(job.seconds())}", job.note)
+                return f"{job.state.capitalize()}: " + ", ".join(part for part in parts if part)
 
-    # The work.
+    # For the threads.
 
-    def _serve(self, lane: str) -> None:
+    def _run_lane(self, lane: str) -> None:
         while not self.closing.is_set():
-            with self._changed:
-                waiting = [j for j in self._table.values() if j.state == "waiting" and self.work[j.kind][0] == lane]
-                job = min(waiting, key=lambda j: j.created, default=None)
-                if job is not None:
-                    job.started, job.ended, job.begun = time.time(), 0.0, -1
-                    job.attempts, job.state = job.attempts + 1, "running"
-                elif self._changed.wait(SWEEP_SECONDS):
-                    continue
+            job = self._next(lane)
             if job is None:
-                self.sweep()
+                self.delete_old()
             else:
-                self._do(job)
+                self._run(job)
 
-    def _do(self, job: Job) -> None:
+    def _next(self, lane: str) -> Job | None:
+        """Take the oldest waiting job of a lane. None if there was none for `CLEAN_SECONDS`, or the server stops."""
+        with self._changed:
+            # wait_for looks before it waits: a notice that came while this thread was busy is not lost.
+            self._changed.wait_for(lambda: self.closing.is_set() or self._waiting(lane), CLEAN_SECONDS)
+            waiting = self._waiting(lane)
+            if self.closing.is_set() or not waiting:
+                return None
+            job = min(waiting, key=lambda j: j.created)
+            job.started, job.ended, job.begun = time.time(), 0.0, -1
+            job.attempts, job.state = job.attempts + 1, "running"
+            return job
+
+    def _waiting(self, lane: str) -> list[Job]:
+        return [j for j in self._table.values() if j.state == "waiting" and self.kinds[j.kind][0] == lane]
+
+    def _run(self, job: Job) -> None:
         state: State = "done"
         try:
-            self.save(job)  # that it was begun: a job that takes the server down with it must not do so for ever
-            self.work[job.kind][1](Desk(self, job))
+            self.save(job)  # counts the attempt before it runs, so that a job that crashes the server is given up
+            self.kinds[job.kind][1](JobContext(self, job))
         except (Stopped, KeyboardInterrupt):
             state = "waiting" if self.closing.is_set() and not job.cancel else "cancelled"
         except GenError as error:
@@ -238,23 +256,24 @@ class Jobs:
             text = (str(error).splitlines() or [""])[0]
             state, job.error = "failed", f"{type(error).__name__}: {text}"
         if state == "waiting":
-            job.attempts -= 1  # it was asked to stop, and did
+            job.attempts -= 1  # it stopped as asked, so this attempt did not crash
+        # `state` is set last: pages read the record without a lock and take `over` to mean that the rest is final.
         job.ended = time.time() if state != "waiting" else 0.0
         job.state = state
         try:
             self.save(job)
-        except Exception:  # the disk is full, say: the other jobs go on
+        except Exception:  # for example a full disk; the lane must go on with its other jobs
             log.exception("job %s: its record cannot be written", job.id)
 
     def save(self, job: Job) -> None:
-        """Write the job's line, whole or not at all."""
+        """Write the job's record, atomically."""
         with writing(self.root / job.id / RECORD) as partial:
             partial.write_text(json.dumps(asdict(job), indent=1))
 
-    def sweep(self) -> None:
-        """Delete what is older than a day and not under way."""
+    def delete_old(self) -> None:
+        """Delete the folders of jobs that ended more than `keep_hours` ago, and loose folders of that age."""
         oldest = time.time() - self.keep_seconds
-        with self._sweeping:
+        with self._deleting:
             for folder in (f for f in self.root.iterdir() if f.is_dir()):
                 job = self._table.get(folder.name)
                 last = (job.ended if job.over else time.time()) if job else folder.stat().st_mtime
@@ -263,7 +282,7 @@ class Jobs:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Stop the work that is under way; a later start goes on with it."""
+        """Stop all lanes. Running jobs are stored as waiting and continue after the next start."""
         self.closing.set()
         with self._changed:
             self._changed.notify_all()
@@ -279,25 +298,25 @@ def _stored(root: Path) -> list[Job]:
         try:
             jobs.append(Job(**{k: v for k, v in json.loads(file.read_text()).items() if k in names}))
         except (OSError, ValueError, TypeError):
-            log.warning("%s cannot be read; the job is left out", file)
+            log.warning("%s cannot be read; the job is skipped", file)
     return jobs
 
 
-def _again(job: Job) -> None:
-    """What becomes of a job that was waiting or under way when the server stopped."""
+def _requeue(job: Job) -> None:
+    """Decide what happens to a job that was waiting or running when the server stopped."""
     if job.over:
         return
     if job.cancel:
         job.ended, job.state = time.time(), "cancelled"
-    elif job.attempts >= MOST_ATTEMPTS:
+    elif job.attempts >= MAX_ATTEMPTS:
         job.ended, job.state = time.time(), "failed"
-        job.error = f"the server stopped {MOST_ATTEMPTS} times while it was at this job."
+        job.error = f"the server stopped {MAX_ATTEMPTS} times while this job was running."
     else:
         job.state, job.started, job.ended, job.failures = "waiting", 0.0, 0.0, []
 
 
 def duration(seconds: float) -> str:
-    """As 5 s, 3 min 20 s or 2 h 5 min."""
+    """Seconds as "5 s", "3 min 20 s" or "2 h 5 min"."""
     minutes, rest = divmod(round(seconds), 60)
     if minutes == 0:
         return f"{rest} s"

@@ -1,4 +1,4 @@
-"""The tab that tells what is in weights/."""
+"""The tab that lists the models in weights/ and shows their cards."""
 
 import re
 from pathlib import Path
@@ -8,67 +8,58 @@ import gradio as gr
 
 from gen import weights
 from gen.errors import BadInput
-from gen.web.service import plainly
+from gen.web.events import readable_errors
+from gen.web.service import generators
+from gen.web.tab import Tab
+from gen.web.translation import WEATHER_CLASSIFIER, translators
 
-HEAD = ["model", "for", "MB", "licence"]
-USES = {"AUGANPipeline": "Translate", "WeatherHead": "Translate (auto)", "HDAPipeline": "Adapt"}
-
-
-def model_folders() -> dict[str, Path]:
-    """Folders with a card or a configuration, by name; the first place where a name is found counts."""
-    found: dict[str, Path] = {}
-    for root in weights.weight_folders():
-        for folder in sorted(root.glob("*/")):
-            if (folder / "MODEL_CARD.md").is_file() or (folder / "config.json").is_file():
-                found.setdefault(folder.name, folder)
-    return found
+HEAD = ["model", "used in", "weathers", "MB", "licence"]
 
 
-def describe(name: str, folder: Path) -> list[Any]:
-    """A line of the table."""
-    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
-    configs = [f for f in (folder / "model_index.json", folder / "config.json") if f.is_file()]
-    text = configs[0].read_text(encoding="utf-8") if configs else ""
-    use = next((tab for network, tab in USES.items() if f'"{network}"' in text), "training, measures")
-    return [name, use, round(size, 1), _licence(folder)]
+def row(name: str, folder: Path) -> list[Any]:
+    """A model's row of the table."""
+    entry = weights.describe(folder)
+    return [name, used_in(entry), ", ".join(entry.weathers), round(entry.megabytes, 1), entry.licence]
 
 
-def _licence(folder: Path) -> str:
-    card = folder / "MODEL_CARD.md"
-    text = card.read_text(encoding="utf-8") if card.is_file() else ""
-    if "research use" in text:
-        return "research use only; see its card"
-    match = re.search(r"[Ll]icen[cs]e of the weights: (.+)", text) or re.search(r"^license: (.+)", text, re.M)
-    return match[1].strip() if match else "see the package that it comes from"
+def used_in(entry: weights.ModelEntry) -> str:
+    """The tab that offers the model."""
+    if entry.name in translators():
+        return "Translate"
+    if entry.name in generators():
+        return "Adapt"
+    return "Translate (auto)" if entry.kind == WEATHER_CLASSIFIER else "training and evaluation"
 
 
-class ModelsTab:
-    """Table and cards."""
+class ModelsTab(Tab):
+    """A table of all models, and the card of one."""
 
-    def __init__(self) -> None:
-        folders = model_folders()
-        rows = [describe(name, folder) for name, folder in folders.items()]
-        with gr.Tab("Models", id="models"):
-            gr.Dataframe(rows, headers=HEAD, label="Models at hand", interactive=False, wrap=True)
-            first = next(iter(folders), None)
-            choice = gr.Dropdown(list(folders), value=first, label="Model card")
-            card = gr.Markdown(self.card(first) if first else "")
-            choice.change(self.card, [choice], [card], api_name="model_card")
+    TITLE = "Models"
 
-    @plainly
+    def build(self, page: gr.Blocks) -> None:
+        """The table, a choice, the card."""
+        folders = weights.model_folders()
+        rows = [row(name, folder) for name, folder in folders.items()]
+        gr.Dataframe(rows, headers=HEAD, label="Available models", interactive=False, wrap=True)
+        first = next(iter(folders), None)
+        choice = gr.Dropdown(list(folders), value=first, label="Model card")
+        card = gr.Markdown(self.card(first) if first else "")
+        choice.change(self.card, [choice], [card], api_name="model_card")
+
+    @readable_errors
     def card(self, name: str) -> str:
-        """A model's card, with what it was trained on, its licence and its measured numbers.
+        """A model's card: its training data, licence and measured quality.
 
         Args:
-            name: of a model at hand
+            name: name of a model in weights/
 
         Returns:
-            Markdown
+            the card as Markdown
         """
-        folder = model_folders().get(name)
+        folder = weights.model_folders().get(name)
         if folder is None:
-            raise BadInput(f"{name}: no such model here.")
-        path = folder / "MODEL_CARD.md"
-        text = path.read_text(encoding="utf-8") if path.is_file() else "This model has no card."
-        text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)
-        return re.sub(r"!\[[^\]]*\]\((?!http)[^)]*\)", "", text)  # its pictures are files beside it
+            raise BadInput(f"{name}: unknown model.")
+        text = weights.read_card(folder) or "This model has no card."
+        text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)  # front matter for model hubs
+        # Its images are files beside the card, which the page does not serve.
+        return re.sub(r"!\[[^\]]*\]\((?!http)[^)]*\)", "", text)

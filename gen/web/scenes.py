@@ -1,6 +1,6 @@
-"""The tab of rendered scenes: game levels in four styles, and streets under any weather."""
+"""The tab that renders scenes: game levels in all styles, and streets in any weather."""
 
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import gradio as gr
 import numpy as np
@@ -10,71 +10,96 @@ from gen.smd import styles as console
 from gen.smd.names import SCENES as CLASSES
 from gen.smd.rendering import contact_sheet
 from gen.smd.street.settings import WeatherName
-from gen.web.jobs import Job
+from gen.web.events import RENDER, readable_errors
+from gen.web.jobs import Job, JobContext
 from gen.web.panel import JobPanel
-from gen.web.service import RENDER, Service, check_offered, plainly
-from gen.web.work import RESULTS
+from gen.web.results import RESULTS, pack
+from gen.web.service import JobKind, Service, check_offered
+from gen.web.tab import Tab
 
 SCENES, STYLES, WEATHERS = list(CLASSES), list(console.STYLES), list(get_args(WeatherName))
-FARTHEST = 100.0
-"""Metres that the picture of the depth shows."""
+MAX_DEPTH = 100.0
+"""Metres at which the depth image is white."""
+MAX_SEED = 999_999_999
 
 
-class ScenesTab:
-    """Renders while one waits; a data set is a job."""
+def run_scenes(service: Service, context: JobContext) -> None:
+    """Inputs: settings (of gen render-smd). Leaves scenes/STYLE/CLASS/*.jpg and results.zip."""
+    from gen.smd.rendering import chunks, write_chunk
+    from gen.smd.settings import RenderSettings
 
-    def __init__(self, service: Service, demo: gr.Blocks) -> None:
-        self.service = service
-        with gr.Tab("Scenes", id="scenes"), gr.Tabs():
+    settings = RenderSettings(out=context.folder / "scenes", workers=1, **context.job.inputs["settings"])
+    done, total = 0, settings.per_class * len(settings.styles) * len(settings.scenes)
+    try:
+        for chunk in chunks(settings):
+            context.stop_if_cancelled()
+            (settings.out / chunk.style.name / chunk.scene).mkdir(parents=True, exist_ok=True)
+            done += write_chunk(settings, chunk)
+            context.report(done, total, unit="images")
+    finally:
+        # A cancelled job keeps what is done. One that continues after a restart packs its results then.
+        if not context.closing and settings.out.exists():
+            pack(context.folder / RESULTS, settings.out)
+
+
+class ScenesTab(Tab):
+    """Renders levels and streets at once, and a data set as a job."""
+
+    TITLE = "Scenes"
+    JOBS: ClassVar = {"scenes": JobKind("render", run_scenes)}
+
+    def build(self, page: gr.Blocks) -> None:
+        """Two inner tabs, one for game levels and one for streets."""
+        with gr.Tabs():
             with gr.Tab("Game levels"):
-                self._levels(demo)
+                self._levels(page)
             with gr.Tab("Streets"):
                 self._streets()
 
-    def _levels(self, demo: gr.Blocks) -> None:
+    def _levels(self, page: gr.Blocks) -> None:
         with gr.Row():
             scene = gr.Dropdown(SCENES, value="snow", label="Class")
-            seed = gr.Number(3, label="Seed", precision=0, minimum=0, maximum=999_999_999)
+            seed = gr.Number(3, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
             button = gr.Button("Render in all styles", variant="primary")
             sheet = gr.Button("Contact sheet of all classes")
         with gr.Row():
-            pictures = [gr.Image(label=style, format="png", interactive=False, min_width=240) for style in STYLES]
+            images = [gr.Image(label=style, format="png", interactive=False, min_width=240) for style in STYLES]
         contact = gr.Image(label="Contact sheet", format="jpeg", interactive=False)
-        button.click(self.render, [scene, seed], pictures, api_name="render_level", **RENDER)
+        button.click(self.render, [scene, seed], images, api_name="render_level", **RENDER)
         sheet.click(self.sheet, [seed], [contact], api_name="contact_sheet", **RENDER)
-        gr.Markdown("### A data set: STYLE/CLASS/NUMBER.jpg in a zip")
+        gr.Markdown("### Data set\nA zip of STYLE/CLASS/NUMBER.jpg.")
         with gr.Row():
             styles = gr.CheckboxGroup(STYLES, value=STYLES, label="Styles")
             classes = gr.CheckboxGroup(SCENES, value=SCENES, label="Classes")
         with gr.Row():
-            count = gr.Number(4, label="Levels of each class", precision=0, minimum=1)
-            size = gr.Number(224, label="Pixels a side", precision=0, minimum=16, maximum=1024)
+            count = gr.Number(4, label="Levels per class", precision=0, minimum=1)
+            size = gr.Number(224, label="Image size, pixels", precision=0, minimum=16, maximum=1024)
             start = gr.Button("Render the data set", variant="primary")
         panel = JobPanel(self.service, "scenes")
-        file = gr.File(label="Download: the data set in a zip", interactive=False, elem_classes="downloads")
+        file = gr.File(label="Download: data set", interactive=False, elem_classes="downloads")
         start.click(self.start, [styles, classes, count, size, seed], [panel.number], api_name="start_scenes")
-        panel.connect(demo, [file], self._show)
+        panel.connect(page, [file], self._show)
 
     def _streets(self) -> None:
         with gr.Row():
             weather = gr.Dropdown(WEATHERS, value="rainy_night", label="Weather")
-            seed = gr.Number(17, label="Street", precision=0, minimum=0, maximum=999_999_999)
+            seed = gr.Number(17, label="Seed", precision=0, minimum=0, maximum=MAX_SEED)
             button = gr.Button("Render the street", variant="primary")
         with gr.Row():
-            names = ["Under the weather", "Its clear day", "Depth, near is dark, to 100 m", "Labels"]
+            names = ["Chosen weather", "Clear day", "Depth (black 0 m, white 100 m or more)", "Labels"]
             outputs = [gr.Image(label=name, format="png", interactive=False, min_width=280) for name in names]
         button.click(self.street, [weather, seed], outputs, api_name="render_street", **RENDER)
 
-    @plainly
+    @readable_errors
     def render(self, scene: str, seed: int) -> tuple[Any, ...]:
-        """One level in all styles.
+        """Render one level in all styles.
 
         Args:
             scene: class of the level
-            seed: number of the level
+            seed: seed of the level
 
         Returns:
-            one picture for each style
+            one image for each of 8bit, 16bit, lowpoly and hd
         """
         from gen.smd.styles import render
         from gen.smd.world import make_world
@@ -83,28 +108,28 @@ class ScenesTab:
         world = make_world(scene, number(seed))
         return tuple(render([world], style)[0] for style in STYLES)
 
-    @plainly
+    @readable_errors
     def sheet(self, seed: int) -> Any:
-        """One level of each class in each style.
+        """Render one level of each class in each style.
 
         Args:
-            seed: number of the levels
+            seed: seed of the levels
 
         Returns:
-            the sheet
+            the contact sheet
         """
         return contact_sheet(STYLES, SCENES, number(seed))
 
-    @plainly
+    @readable_errors
     def street(self, weather: str, seed: int) -> tuple[Any, ...]:
-        """A street from a dash-cam.
+        """Render a street as a dash-cam sees it.
 
         Args:
             weather: day, dusk, night, rain, rainy_night, fog or snow
-            seed: number of the street
+            seed: seed of the street
 
         Returns:
-            the street, the same on a clear day, its depth, its labels
+            the street in this weather, the same street on a clear day, its depth, its class labels in colour
         """
         from matplotlib import colormaps
 
@@ -112,22 +137,23 @@ class ScenesTab:
         from gen.smd.street.street import make_street
 
         check_offered(weather, WEATHERS)
-        frame = render_street(make_street(number(seed)), 0.0, list({weather: 0, "day": 0}))
-        pictures = [frame.images[name].permute(1, 2, 0).numpy() for name in (weather, "day")]
-        depth = (frame.depth.clamp(max=FARTHEST) * (255 / FARTHEST)).byte().numpy()
+        weathers = list(dict.fromkeys((weather, "day")))  # "day" only once: its name is a key of the result
+        frame = render_street(make_street(number(seed)), 0.0, weathers)
+        images = [frame.images[name].permute(1, 2, 0).numpy() for name in (weather, "day")]
+        depth = (frame.depth.clamp(max=MAX_DEPTH) * (255 / MAX_DEPTH)).byte().numpy()
         labels = (colormaps["tab10"](frame.labels.numpy() % 10)[..., :3] * 255).astype(np.uint8)
-        return pictures[0], pictures[1], depth, labels
+        return images[0], images[1], depth, labels
 
-    @plainly
+    @readable_errors
     def start(self, styles: list[str], classes: list[str], count: int, size: int, seed: int) -> str:
-        """Begin to render a data set; follow it with /job.
+        """Start to render a data set. Follow the job with /job.
 
         Args:
-            styles: names of styles
-            classes: of the levels
-            count: levels of each class, each rendered in every style
-            size: pixels a side, 16 to 1024
-            seed: another seed is another data set
+            styles: some of 8bit, 16bit, lowpoly, hd
+            classes: some of the classes of /render_level
+            count: levels per class; each is rendered in every style
+            size: width and height of the images in pixels, 16 to 1024
+            seed: another seed gives another data set
 
         Returns:
             the number of the job
@@ -138,21 +164,24 @@ class ScenesTab:
             check_offered(name, STYLES)
         for name in classes:
             check_offered(name, SCENES)
-        total, most = int(count or 0) * len(styles) * len(classes), self.service.settings.scenes
-        if not 0 < total <= most or not 16 <= (size or 0) <= 1024:
-            raise BadSetting(f"{total} pictures of {size} pixels; 1 to {most} of 16 to 1024 pixels are possible here.")
+        total, limit = int(count or 0) * len(styles) * len(classes), self.service.settings.scenes
+        if not 0 < total <= limit:
+            raise BadSetting(f"{total} images (levels x classes x styles) requested; must be 1 to {limit}.")
+        if not 16 <= (size or 0) <= 1024:
+            raise BadSetting(f"size: must be 16 to 1024 pixels, not {size}.")
         settings = {"styles": styles, "scenes": classes, "per_class": int(count), "size": int(size)}
-        ident = self.service.jobs.new_folder()
-        self.service.jobs.submit("scenes", ident, {"settings": settings | {"seed": number(seed) % 100_000}})
-        return ident
+        # Level seeds are 10^7 times this seed and more, so it has fewer digits than that of a single level.
+        settings |= {"seed": number(seed) % 100_000}
+        job_id = self.service.jobs.new_folder()
+        self.service.jobs.submit("scenes", job_id, {"settings": settings})
+        return job_id
 
     def _show(self, job: Job | None) -> list[Any]:
-        path = self.service.jobs.folder(job.id) / RESULTS if job else None
-        return [str(path) if path is not None and path.exists() else None]
+        return [next(iter(self.service.result_files(job)), None) if job else None]
 
 
 def number(seed: Any) -> int:
-    """A seed. Raises `BadSetting`."""
-    if seed is None or not 0 <= seed <= 999_999_999:
-        raise BadSetting("seed: a whole number from 0 to 999999999.")
+    """The seed as an int. Raises `BadSetting` if it is missing or out of range."""
+    if seed is None or not 0 <= seed <= MAX_SEED:
+        raise BadSetting(f"seed: must be a whole number from 0 to {MAX_SEED}.")
     return int(seed)

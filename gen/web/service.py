@@ -1,78 +1,65 @@
-"""What all tabs share: settings, models loaded once, the job table, and plain words for errors."""
+"""What all tabs share: the settings, models that are loaded once, and the job table."""
 
 import functools
-import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import gradio as gr
-from PIL import Image
+from typing import TYPE_CHECKING, NamedTuple
 
 from gen import weights
-from gen.errors import BadInput, GenError
-from gen.translation.registry import translators
-from gen.web.jobs import Jobs
+from gen.errors import BadInput
+from gen.web import translation
+from gen.web.jobs import Job, JobContext, Jobs
+from gen.web.results import RESULTS
 from gen.web.settings import WebSettings
-from gen.web.work import WORK
 
 if TYPE_CHECKING:
-    from gen.augan.pipeline import AUGANPipeline
     from gen.hda.pipeline import HDAPipeline
 
-DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
-"""Events that run a network: one at a time, whichever tab they belong to."""
-RENDER: dict[str, Any] = {"concurrency_id": "render", "concurrency_limit": 1}
-"""Events that keep the processor busy."""
 
-F = TypeVar("F", bound=Callable[..., Any])
-log = logging.getLogger(__name__)
+class JobKind(NamedTuple):
+    """A kind of background job."""
 
-
-def picture_input(label: str) -> gr.Image:
-    """A picture as the file that was uploaded: gradio itself would decode it before it is checked.
-
-    Not a subclass: for one, gradio writes a stub beside the source file. Once an example was clicked, gradio works with
-    a fresh copy, which decodes: a wrong file is then refused in gradio's own, longer words.
-    """
-    image = gr.Image(type="filepath", format="png", label=label, sources=["upload", "clipboard"])
-    image.preprocess = lambda payload: payload.path if payload else None
-    return image
+    lane: str
+    """Jobs of one lane run one at a time. "device" is for networks, "render" for work on the processor."""
+    run: "Callable[[Service, JobContext], None]"
+    """Does the work in a thread: reads `context.job.inputs`, writes below `context.folder`, reports progress."""
+    results: tuple[str, ...] = (RESULTS,)
+    """Files offered for download, relative to the job's folder. Those that do not exist are left out."""
 
 
 class Service:
-    """One a server."""
+    """The state of one server, shared by its visitors."""
 
-    def __init__(self, settings: WebSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: WebSettings, kinds: Mapping[str, JobKind]) -> None:
+        """`kinds`: every kind of job that the tabs start. Raises `BadSetting` if another server uses the folder."""
+        self.settings, self.kinds = settings, dict(kinds)
         self._lock = threading.Lock()
-        self._translators: dict[str, AUGANPipeline] = {}
+        self._translators: dict[str, translation.Pipeline] = {}
         self._generators: dict[str, HDAPipeline] = {}
-        work = {kind: (lane, functools.partial(run, self)) for kind, (lane, run) in WORK.items()}
+        work = {name: (kind.lane, functools.partial(kind.run, self)) for name, kind in self.kinds.items()}
         self.jobs = Jobs(settings.results.resolve() / "jobs", work, settings.keep_hours, settings.waiting)
 
     def device(self) -> str:
-        """Where networks run."""
+        """The device that networks run on, as torch names it."""
         import torch
 
         return self.settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
-    def translator(self, name: str) -> "AUGANPipeline":
-        """The AU-GAN of this name in weights/; loaded once. Raises `BadInput` for a name that is not offered."""
-        from diffusers.utils.logging import disable_progress_bar
-
-        from gen.augan.pipeline import AUGANPipeline
-
-        check_offered(name, translators())
-        with self._lock:
+    def translator(self, name: str) -> translation.Pipeline:
+        """The translation model of this name, loaded once. Raises `BadInput` for a name that is not available."""
+        check_offered(name, translation.translators())
+        with self._lock:  # two visitors must not load the same model twice
             if name not in self._translators:
-                disable_progress_bar()
-                self._translators[name] = AUGANPipeline.from_pretrained(name).to(self.device())
+                self._translators[name] = translation.load(name, self.device())
         return self._translators[name]
 
     def generator(self, name: str) -> "HDAPipeline":
-        """The StyleGAN2 of this name in weights/; loaded once, for events of `DEVICE` alone: it holds strengths."""
+        """The StyleGAN2 generator of this name, loaded once. Raises `BadInput` for a name that is not available.
+
+        It keeps its adaptations and strengths between calls, so only events with `events.DEVICE` may use it: they run
+        one at a time.
+        """
         from diffusers.utils.logging import disable_progress_bar
 
         from gen.hda.pipeline import HDAPipeline
@@ -87,35 +74,21 @@ class Service:
         return self._generators[name]
 
     def new_folder(self) -> Path:
-        """For results that need no job."""
+        """A folder for results that need no job; deleted after `keep_hours`."""
         return self.jobs.folder(self.jobs.new_folder())
+
+    def result_files(self, job: Job) -> list[str]:
+        """Paths of the files that this job offers for download so far."""
+        folder = self.jobs.folder(job.id)
+        return [str(folder / name) for name in self.kinds[job.kind].results if (folder / name).exists()]
 
 
 def check_offered(name: str, offered: list[str]) -> None:
-    """A visitor's word is a name from the list, never a path or a download. Raises `BadInput`."""
+    """Raises `BadInput` if `name` is not in the list: a visitor must not name a path or start a download."""
     if name not in offered:
-        raise BadInput(f"{name}: there is none of this name; there are: {', '.join(offered) or 'none'}.")
+        raise BadInput(f"{name}: unknown name; available: {', '.join(offered) or 'none'}.")
 
 
 def generators() -> list[str]:
-    """StyleGAN2 generators at hand."""
+    """Names of the available StyleGAN2 generators."""
     return weights.models_of("HDAPipeline")
-
-
-def plainly(function: F) -> F:
-    """An event's errors as one sentence for the visitor; the stack trace goes to the server's log."""
-
-    @functools.wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except GenError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise gr.Error("The picture has more pixels than are allowed; make it smaller.") from None
-        except Exception as error:
-            log.exception("%s failed", function.__name__)
-            first = (str(error).splitlines() or [""])[0]
-            raise gr.Error(f"That did not work ({type(error).__name__}: {first}).", print_exception=False) from None
-
-    return told  # pyright: ignore[reportReturnType]

@@ -1,4 +1,4 @@
-"""Settings of the web page: where it listens, what it lets in, where it keeps results."""
+"""Settings of the web page: where it listens, its limits for uploads, where it keeps results."""
 
 import os
 from dataclasses import dataclass
@@ -12,60 +12,64 @@ USERS = "GEN_USERS"
 
 @dataclass(frozen=True)
 class WebSettings:
-    """Open gen in a browser. It listens on this machine alone unless told otherwise."""
+    """Open gen in a browser. By default only this machine can reach the page."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; any but this machine's own needs a login, in the environment as GEN_USERS=name:password."""
+    """Address to listen on. If other machines can reach it, set GEN_USERS=name:password in the environment."""
     port: int | None = None
-    """None: the first free one from 7860."""
+    """TCP port; none: the first free one from 7860 on."""
     results: Path = Path("runs/web")
     """Folder for uploads, jobs and results."""
     root: Path | None = None
     """Folder on the server whose sub-folders visitors may translate by name; none: uploads only."""
     keep_hours: float = 24.0
-    """Results older than this are deleted."""
+    """Hours after which results are deleted."""
     device: str | None = None
-    """cuda, cpu, ...; none: the GPU where there is one."""
+    """cuda, cpu, ...; none: the GPU if there is one."""
     share: bool = False
-    """Open a public link through Gradio's servers; needs a login too."""
+    """Open a public link through Gradio's servers; needs GEN_USERS too."""
     upload_mb: int = 500
-    """Largest file."""
+    """Largest upload, MB."""
     megapixels: float = 40.0
-    """Largest picture or clip frame."""
+    """Largest image or clip frame, megapixels."""
     clip_seconds: float = 300.0
-    """Longest clip."""
+    """Longest clip, seconds."""
     files: int = 5000
-    """Most files of a job, unpacked."""
+    """Most files in one job, zips unpacked."""
     unpacked_mb: int = 8000
-    """What a job's zips may unpack to in all."""
+    """Most MB that the zips of one job may unpack to."""
     scenes: int = 2000
-    """Most pictures of one rendered data set."""
+    """Most images in one rendered data set."""
     waiting: int = 32
-    """Requests and jobs that may wait; more are turned away."""
+    """Most requests, and most jobs, that may wait; further ones are refused."""
 
     @property
     def pixels(self) -> int:
-        """Most pixels of a picture."""
+        """Most pixels of an image."""
         return int(self.megapixels * 1e6)
 
 
 def check_root(settings: WebSettings) -> None:
-    """Raises `BadSetting` where the open folder would show visitors each other's results."""
+    """Raises `BadSetting` if `root` does not exist, or would let visitors read each other's results."""
     if settings.root is None:
         return
     root, results = settings.root.resolve(), settings.results.resolve()
     if not root.is_dir():
-        raise BadSetting(f"root={settings.root}: there is no such folder.")
+        raise BadSetting(f"root={settings.root}: no such folder.")
     if root.is_relative_to(results) or results.is_relative_to(root):
-        raise BadSetting(f"root={settings.root}: it must lie apart from results={settings.results}, which is secret.")
+        raise BadSetting(
+            f"root={settings.root}: must be apart from results={settings.results}, or visitors could read each "
+            f"other's results."
+        )
 
 
 def logins(settings: WebSettings) -> list[tuple[str, str]] | None:
-    """Names and passwords from the environment. Raises `BadSetting` where they are needed and missing."""
+    """Names and passwords from $GEN_USERS. Raises `BadSetting` if they are malformed, or needed and missing."""
     text = os.environ.get(USERS, "")
     pairs = [tuple(part.split(":", 1)) for part in text.split(",") if part.strip()]
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
-        raise BadSetting(f"{USERS}: give name:password, several with commas between.")
+        raise BadSetting(f"{USERS}: must be name:password, or several of them separated by commas.")
     if not pairs and (settings.host not in LOOPBACK or settings.share):
-        raise BadSetting(f"--host {settings.host}: others could reach the page; set {USERS}=name:password for a login.")
+        cause = "share=True" if settings.share else f"host={settings.host}"
+        raise BadSetting(f"{cause}: others could reach the page; set {USERS}=name:password to require a login.")
     return [(name.strip(), password) for name, password in pairs] or None  # pyright: ignore

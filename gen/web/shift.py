@@ -1,85 +1,98 @@
 """The tab that measures how far image domains are apart."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from gen.errors import BadInput
-from gen.web.limits import gather, plain
-from gen.web.service import RENDER, Service, plainly
+from gen.web.events import RENDER, readable_errors
+from gen.web.limits import gather, safe_name
+from gen.web.tab import Tab
 
-MOST_DOMAINS = 4
+LETTERS = "ABCD"
 HEAD = ["domain", "images", "classes", "ICV (nats²)", "mean pair D_JS (nats)", "IDD from ImageNet (nats)"]
 KEYS = ["domain", "images", "classes", "icv", "icv_mean", "idd"]
+"""The values of `HEAD` in the table.json of `gen measure-shift`."""
 
 
-class ShiftTab:
-    """Uploads in, table and plots out."""
+class ShiftTab(Tab):
+    """Two to four domains in, a table and plots out."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
-        with gr.Tab("Domain shift", id="shift"):
-            gr.Markdown(
-                "Two or more sets of pictures. ICV: how much a domain varies in itself; IDD: how far it is from "
-                "another. Zips with a folder for each class give a finer ICV."
-            )
-            fields: list[Any] = []
-            with gr.Row():
-                for letter in "ABCD"[:MOST_DOMAINS]:
-                    with gr.Column(min_width=220):
-                        fields.append(gr.Textbox(label=f"Domain {letter}: name", placeholder=f"domain {letter}"))
-                        fields.append(
-                            gr.File(label=f"Domain {letter}: pictures or a zip", file_count="multiple", height=140)
-                        )
-            button = gr.Button("Measure", variant="primary")
-            table = gr.Dataframe(headers=HEAD, label="Shift", interactive=False, wrap=True)
-            notes = gr.Markdown()
-            with gr.Row():
-                scatter = gr.Image(label="ICV and IDD", format="png", interactive=False)
-                pairs = gr.Image(label="IDD of all pairs", format="png", interactive=False)
-            file = gr.File(label="Download: table.csv", interactive=False, elem_classes="downloads")
-            outputs = [table, notes, scatter, pairs, file]
-            button.click(self.measure, fields, outputs, api_name="measure_shift", **RENDER)
+    TITLE = "Domain shift"
 
-    @plainly
+    def build(self, page: gr.Blocks) -> None:
+        """A column for each domain, results below."""
+        gr.Markdown(
+            "Compare two to four sets of images. ICV: variation within a domain. IDD: distance between domains. "
+            "For a more precise ICV, upload a zip with one folder per class."
+        )
+        fields: list[Any] = []
+        with gr.Row():
+            for letter in LETTERS:
+                with gr.Column(min_width=220):
+                    fields.append(gr.Textbox(label=f"Domain {letter}: name", placeholder=f"domain {letter}"))
+                    fields.append(gr.File(label=f"Domain {letter}: images", file_count="multiple", height=140))
+        button = gr.Button("Measure", variant="primary")
+        table = gr.Dataframe(headers=HEAD, label="Domain shift", interactive=False, wrap=True)
+        notes = gr.Markdown()
+        with gr.Row():
+            scatter = gr.Image(label="ICV and IDD", format="png", interactive=False)
+            pairs = gr.Image(label="IDD of all pairs", format="png", interactive=False)
+        file = gr.File(label="Download: table.csv", interactive=False, elem_classes="downloads")
+        outputs = [table, notes, scatter, pairs, file]
+        button.click(self.measure, fields, outputs, api_name="measure_shift", **RENDER)
+
+    @readable_errors
     def measure(self, *fields: Any) -> tuple[Any, ...]:
-        """How far image domains are apart.
+        """Measure how far image domains are apart.
 
         Args:
-            fields: name and pictures (or a zip) of two to four domains
+            fields: name and images (or a zip) of each of four domains; leave images empty for unused ones
 
         Returns:
-            the table, notes, scatter plot, heat map, and the csv file
+            the table, notes, a scatter plot, a heat map of all pairs, and the table as CSV
         """
         from gen.smos.survey import MeasureShiftSettings, run
 
         folder = self.service.new_folder()
-        roots: list[Any] = []
-        notes: list[str] = []
-        for name, files in zip(fields[::2], fields[1::2], strict=True):
-            if files:
-                place = folder / "input" / plain(name or f"domain {'ABCD'[len(roots)]}")
-                place.parent.mkdir(exist_ok=True)
-                if place.exists():
-                    raise BadInput(f"{name}: two domains have this name.")
-                notes += gather(files, place, self.service.settings, clips=False)[1]
-                inner = list(place.iterdir())
-                roots.append(place / inner[0].name if len(inner) == 1 and inner[0].is_dir() else place)
-                if roots[-1] != place:  # a zip's own folder is not a class
-                    roots[-1] = roots[-1].rename(place.with_name(f"{place.name}~"))
-                    place.rmdir()
-                    roots[-1] = roots[-1].rename(place)
+        roots, notes = self._domains(fields, folder / "input")
         if len(roots) < 2:
-            raise BadInput("Two domains are needed; choose pictures for at least two.")
-        run(MeasureShiftSettings(roots=tuple(roots), out=folder / "out", workers=2))
-        record = json.loads((folder / "out" / "table.json").read_text(encoding="utf-8"))
-        rows = [[_shown(domain.get(key)) for key in KEYS] for domain in record["domains"]]
-        notes += [*record["notes"], *record["failed"].values()]
+            raise BadInput("Choose images for at least two domains.")
         out = folder / "out"
-        said = "\n".join(f"- {note}" for note in notes)
-        return rows, said, str(out / "scatter.png"), str(out / "pairwise.png"), str(out / "table.csv")
+        run(MeasureShiftSettings(roots=tuple(roots), out=out, workers=2))
+        record = json.loads((out / "table.json").read_text(encoding="utf-8"))
+        rows = [[_cell(domain.get(key)) for key in KEYS] for domain in record["domains"]]
+        notes += [*record["notes"], *record["failed"].values()]
+        text = "\n".join(f"- {note}" for note in notes)
+        return rows, text, str(out / "scatter.png"), str(out / "pairwise.png"), str(out / "table.csv")
+
+    def _domains(self, fields: tuple[Any, ...], root: Path) -> tuple[list[Path], list[str]]:
+        """Copy each domain to a folder of its name below `root`. Returns the folders and the rejected files."""
+        folders: list[Path] = []
+        problems: list[str] = []
+        root.mkdir()
+        for name, files in zip(fields[::2], fields[1::2], strict=True):
+            if not files:
+                continue
+            path = root / safe_name(name or f"domain {LETTERS[len(folders)]}")
+            if path.exists():
+                raise BadInput(f"{name}: two domains have this name; rename one.")
+            problems += gather(files, path, self.service.settings, clips=False)[1]
+            _lift_only_folder(path)
+            folders.append(path)
+        return folders, problems
 
 
-def _shown(value: Any) -> Any:
+def _lift_only_folder(path: Path) -> None:
+    """Replace a folder that holds one folder and nothing else by that one: its name is a zip's, not a class's."""
+    inner = list(path.iterdir())
+    if len(inner) == 1 and inner[0].is_dir():
+        lifted = inner[0].rename(path.with_name(f"{path.name}~"))  # no other domain is called so: see safe_name
+        path.rmdir()
+        lifted.rename(path)
+
+
+def _cell(value: Any) -> Any:
     return f"{value:.4f}" if isinstance(value, float) else value

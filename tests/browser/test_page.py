@@ -68,7 +68,7 @@ def choose(page, files, number=0):
 def test_translate_upload_compare_download(page):
     choose(page, NIGHTS[0])
     page.get_by_role("button", name="Translate", exact=True).click()
-    page.get_by_text("Made by a network").wait_for(timeout=WAIT)
+    page.get_by_text("Generated image, not a photograph").wait_for(timeout=WAIT)
     assert page.get_by_label("Opacity of the map").first.is_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="translated.png").or_(page.locator("a[download*=translated]")).first.click()
@@ -79,16 +79,16 @@ def test_translate_upload_compare_download(page):
 
 def test_a_sample_needs_one_click(page):
     page.locator("button.gallery-item:visible").first.click()
-    page.get_by_text("Made by a network").wait_for(timeout=WAIT)
-    page.get_by_text("How much is made up").wait_for(timeout=WAIT)
-    assert page.get_by_text("nothing", exact=True).is_visible()
+    page.get_by_text("Generated image, not a photograph").wait_for(timeout=WAIT)
+    page.get_by_text("Invented content").wait_for(timeout=WAIT)
+    assert page.get_by_text("100 %", exact=True).is_visible()
 
 
 def test_a_wrong_file_is_one_plain_sentence(page, tmp_path):
     (tmp_path / "night.png").write_text("this is no picture")
     choose(page, tmp_path / "night.png")
     page.get_by_role("button", name="Translate", exact=True).click()
-    page.get_by_text("night.png: this is not a picture that can be read").first.wait_for(timeout=WAIT)
+    page.get_by_text("night.png: not a readable image").first.wait_for(timeout=WAIT)
     assert "Traceback" not in page.content()
 
 
@@ -152,7 +152,7 @@ def test_adapt_draws(page):
     grid.wait_for(timeout=WAIT)
     assert grid.evaluate(WIDTH) > 100
     page.get_by_role("button", name="Check the references").click()
-    refusal = page.get_by_text("No pictures were given").first
+    refusal = page.get_by_text("No images were given").first
     refusal.wait_for(timeout=WAIT)
     assert refusal.is_visible()
 
@@ -169,14 +169,14 @@ def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
         choose(page, files, number)
     page.get_by_role("button", name="Adapt", exact=True).click()
     page.get_by_text(re.compile(r"Running: [1-9]\d* of 1600 samples")).wait_for(timeout=60_000)
-    page.get_by_text(re.compile(r"on the way: red \d+ %, blue \d+ %")).wait_for(timeout=WAIT)
+    page.get_by_text(re.compile(r"adapted: red \d+ %, blue \d+ %")).wait_for(timeout=WAIT)
     page.get_by_role("button", name="Cancel").locator("visible=true").click()
     page.get_by_text("Cancelled:").wait_for(timeout=60_000)
     with page.expect_download() as download:
         page.locator("a[download='adaptation.safetensors']:visible").first.click()
     assert Path(download.value.path()).stat().st_size > 10_000
     page.get_by_role("button", name="Draw a grid").click()
-    grid = page.locator("[role=tabpanel]:visible .block:has-text('From the source, row by row') img")
+    grid = page.locator("[role=tabpanel]:visible .block:has-text('Grid: strength grows') img")
     grid.wait_for(timeout=60_000)
     width, height = grid.evaluate("image => [image.naturalWidth, image.naturalHeight]")
     assert 0.3 < height / width < 0.45  # three rows of eight: the adaptation was there

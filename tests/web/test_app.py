@@ -108,7 +108,7 @@ class TestTranslate:
         np.testing.assert_allclose(shown, pipe(NIGHT).invented[0], atol=1e-3)
 
     def test_the_legend_names_the_map(self):
-        assert "How much is made up" in legend(("a.png", "b.png", "invention"))
+        assert "Invented content" in legend(("a.png", "b.png", "invention"))
         assert "128" in legend(("a.png", "b.png", "cycle"))
         assert legend(None) == ""
 
@@ -116,14 +116,14 @@ class TestTranslate:
         _, overlay, files, note = translate(client, "samples/day/000010.jpg", "normal_to_adverse")
         assert overlay is None
         assert len(files) == 1
-        assert "no map" in note
+        assert "no uncertainty map" in note
 
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ({"model": "../../etc"}, "none of this name|not in the list"),
-            ({"model": "google/ddpm"}, "none of this name|not in the list"),
-            ({"file": "pyproject.toml"}, "not a picture"),
+            ({"model": "../../etc"}, "unknown name|not in the list"),
+            ({"model": "google/ddpm"}, "unknown name|not in the list"),
+            ({"file": "pyproject.toml"}, "not a readable image"),
         ],
     )
     def test_refusals(self, client, change, words):
@@ -271,7 +271,7 @@ class TestShift:
         assert "dark" in Path(csv).read_text()
 
     def test_one_is_not_enough(self, client):
-        with pytest.raises(AppError, match="Two domains"):
+        with pytest.raises(AppError, match="at least two"):
             client.predict("a", [handle_file(NIGHT)], *["", None] * 3, api_name="/measure_shift")
 
 
@@ -306,7 +306,7 @@ class TestSafety:
 
     def test_another_visitor_does_not_find_a_job(self, server, client):
         other = Client(server[2], verbose=False)
-        with pytest.raises(AppError, match="no job"):
+        with pytest.raises(AppError, match="No job"):
             other.predict("a" * 22, api_name="/job")
 
 

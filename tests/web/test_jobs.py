@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gen.errors import BadInput, BadSetting
-from gen.web.jobs import Desk, Jobs, duration
+from gen.web.jobs import JobContext, Jobs, duration
 
 
 def wait(jobs: Jobs, ident: str, *states: str) -> str:
@@ -26,11 +26,11 @@ class Bench:
         self.go = threading.Event()
         self.order: list[str] = []
 
-    def run(self, desk: Desk) -> None:
-        self.order.append(desk.job.inputs["name"])
+    def run(self, context: JobContext) -> None:
+        self.order.append(context.job.inputs["name"])
         for i in range(500):
-            desk.tell(i, 500, "working")
-            desk.check()
+            context.report(i, 500, "working")
+            context.stop_if_cancelled()
             if self.go.wait(0.01):
                 return
 
@@ -42,10 +42,10 @@ def bench():
 
 @pytest.fixture
 def jobs(tmp_path, bench):
-    def fail(desk):
+    def fail(context):
         raise BadInput("night.jpg: this is no picture.")
 
-    def crash(desk):
+    def crash(context):
         raise RuntimeError("out of luck\nand more")
 
     work = {"work": ("a", bench.run), "fail": ("b", fail), "crash": ("b", crash)}
@@ -58,11 +58,11 @@ def submit(jobs, kind="work", name="x"):
     return jobs.submit(kind, jobs.new_folder(), {"name": name}).id
 
 
-def test_one_after_another_with_their_places(jobs, bench):
+def test_one_after_another_with_their_queue_positions(jobs, bench):
     first, second, third = (submit(jobs, name=n) for n in "abc")
     wait(jobs, first, "running")
-    assert [jobs.place(jobs.get(i)) for i in (second, third)] == [1, 2]
-    assert jobs.describe(jobs.get(third)) == "Waiting: 2 before it."
+    assert [jobs.queue_position(jobs.get(i)) for i in (second, third)] == [1, 2]
+    assert jobs.describe(jobs.get(third)) == "Waiting: 2 ahead in the queue."
     bench.go.set()
     wait(jobs, third, "done")
     assert bench.order == ["a", "b", "c"]
@@ -93,7 +93,7 @@ def test_too_many_wait(jobs):
     wait(jobs, submit(jobs), "running")
     for _ in range(3):
         submit(jobs)
-    with pytest.raises(BadSetting, match="waiting already"):
+    with pytest.raises(BadSetting, match="already waiting"):
         submit(jobs)
 
 
@@ -113,9 +113,9 @@ def test_a_restart_does_again_what_was_under_way(tmp_path):
 
 def test_ids_are_not_paths(jobs):
     for ident in ("", "..", "../../etc", "/etc", "a" * 22, "x/y"):
-        with pytest.raises(BadInput, match="no job"):
+        with pytest.raises(BadInput, match="No job"):
             jobs.folder(ident)
-        with pytest.raises(BadInput, match="no job"):
+        with pytest.raises(BadInput, match="No job"):
             jobs.get(ident)
 
 
@@ -126,7 +126,7 @@ def test_old_results_go(jobs, bench, tmp_path):
     loose = jobs.new_folder()
     jobs.get(old).ended -= 7200
     os.utime(tmp_path / loose, (time.time() - 7200,) * 2)
-    jobs.sweep()
+    jobs.delete_old()
     assert not (tmp_path / old).exists()
     assert not (tmp_path / loose).exists()
     assert (tmp_path / new).exists()
@@ -138,10 +138,10 @@ def test_durations(seconds, text):
 
 
 def test_a_cancelled_job_stays_cancelled_after_a_restart(tmp_path):
-    def slow(desk):
-        while not desk.closing:
+    def slow(context):
+        while not context.closing:
             time.sleep(0.01)
-        desk.check()
+        context.stop_if_cancelled()
 
     jobs = Jobs(tmp_path, {"work": ("a", slow)}, 1, 9)
     ident = submit(jobs)
@@ -157,7 +157,7 @@ def test_a_job_that_takes_the_server_down_is_given_up(tmp_path):
     (tmp_path / ("x" * 20)).mkdir()
     record = {"id": "x" * 20, "kind": "work", "inputs": {}, "state": "running", "attempts": 3}
     (tmp_path / ("x" * 20) / "job.json").write_text(json.dumps(record))
-    jobs = Jobs(tmp_path, {"work": ("a", lambda desk: None)}, 1, 9)
+    jobs = Jobs(tmp_path, {"work": ("a", lambda context: None)}, 1, 9)
     assert "3 times" in jobs.describe(jobs.get("x" * 20))
     jobs.close()
 
@@ -173,3 +173,24 @@ def test_a_lane_survives_a_record_that_cannot_be_written(jobs, bench, tmp_path):
 def test_two_servers_do_not_share_a_table(jobs, tmp_path):
     with pytest.raises(BadSetting, match="another server"):
         Jobs(tmp_path, {}, 1, 9)
+
+
+def test_a_server_that_closes_at_once_is_not_waited_for(tmp_path):
+    """Its threads may not have begun to wait when they are called to stop."""
+    began = time.monotonic()
+    for i in range(40):
+        Jobs(tmp_path / str(i), {"work": ("a", lambda context: None)}, 1, 9).close()
+    assert time.monotonic() - began < 20
+
+
+def test_records_keep_their_keys(jobs, bench, tmp_path):
+    """Servers of other versions read them."""
+    bench.go.set()
+    ident = submit(jobs)
+    wait(jobs, ident, "done")
+    time.sleep(0.1)
+    record = json.loads((tmp_path / ident / "job.json").read_text())
+    assert list(record) == [
+        *("id", "kind", "inputs", "state", "done", "of", "unit", "note", "refused", "failures", "cancel"),
+        *("attempts", "begun", "error", "created", "started", "ended"),
+    ]

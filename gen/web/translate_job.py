@@ -1,0 +1,59 @@
+"""The job that translates files with the engine of `gen translate`. The tabs Translate (clips) and Folder start it."""
+
+from pathlib import Path
+
+from gen.errors import BadInput
+from gen.media.files import writing
+from gen.translation.report import REPORT, Report
+from gen.web.jobs import JobContext
+from gen.web.results import RESULTS, hide_folders, pack
+from gen.web.service import JobKind, Service
+from gen.web.translation import Progress, TranslateSettings, Watch, translate
+
+
+def run(service: Service, context: JobContext) -> None:
+    """Inputs: source (a path), settings (of gen translate). Leaves output/ and results.zip.
+
+    Raises `BadInput` if every file failed.
+    """
+    context.report(0, 0, "loading the model")
+    inputs, out = context.job.inputs, context.folder / "output"
+    settings = TranslateSettings(input=Path(inputs["source"]), output=out, **inputs["settings"])
+    hidden = [settings.input if settings.input.is_dir() else settings.input.parent, context.folder]
+    watch = Watch(lambda progress: _report(context, progress, hidden), lambda: context.cancelled)
+    try:
+        report = translate(settings, lambda s: service.translator(s.model), watch)
+    finally:
+        # A cancelled job keeps what is done. One that continues after a restart packs its results then.
+        if not context.closing and (out / REPORT).exists():
+            with writing(out / REPORT) as partial:
+                partial.write_text(hide_folders((out / REPORT).read_text("utf-8"), hidden), "utf-8")
+            pack(context.folder / RESULTS, out)
+    _summarise(context, report)
+
+
+def _report(context: JobContext, progress: Progress, hidden: list[Path]) -> None:
+    """Count frames for a single clip, files otherwise."""
+    latest = progress.latest
+    if latest and latest.error:
+        context.job.failures.append(hide_folders(latest.error, hidden))
+    if progress.of_files == 1 and progress.frames:
+        context.report(progress.frames, progress.of_frames, unit="frames")
+    elif progress.of_files == 1 and latest and latest.kind == "clip" and not latest.error:
+        # The container's frame count is an estimate; the finished clip knows the true one.
+        context.report(latest.frames, latest.frames, unit="frames")
+    else:
+        note = f"frame {progress.frames} of a clip" if progress.frames else ""
+        context.report(progress.files, progress.of_files, note, unit="files")
+
+
+def _summarise(context: JobContext, report: Report) -> None:
+    failed = report.count("failed")
+    if failed and failed == len(report.entries):
+        problems = context.job.problems
+        raise BadInput(problems[-1] if problems else "None of the files could be translated.")
+    notes = [f"{count} {note}" for note, count in report.notes().items()]
+    context.job.note = "; ".join([*notes, *([f"{failed} failed"] if failed else [])])
+
+
+JOBS = {"translate": JobKind("device", run, (RESULTS, f"output/{REPORT}"))}

@@ -1,0 +1,67 @@
+"""All that the page knows of translation methods. Other modules of gen.web import these names from here."""
+
+from typing import Any
+
+from gen.translation import registry
+from gen.translation.commands import translate_files as translate
+from gen.translation.maps import SCALES, MapScale
+from gen.translation.pipeline import TranslationPipeline
+from gen.translation.registry import translators
+from gen.translation.run import Progress, Watch
+from gen.translation.settings import AUTO, DIRECTIONS, Direction, MapName, TranslateSettings
+from gen.translation.weathers import any_of, directions_of, sentence, weathers_of
+
+__all__ = [
+    "AUTO",
+    "DIRECTIONS",
+    "LEGENDS",
+    "WEATHER_CLASSIFIER",
+    "Direction",
+    "MapName",
+    "Pipeline",
+    "Progress",
+    "TranslateSettings",
+    "Watch",
+    "any_of",
+    "directions_of",
+    "load",
+    "map_scale",
+    "sentence",
+    "size_setting",
+    "translate",
+    "translators",
+    "uncertainty_map",
+    "weathers_of",
+]
+
+Pipeline = TranslationPipeline
+"""A loaded translation model."""
+WEATHER_CLASSIFIER = "WeatherHead"
+"""The kind of the model that `AUTO` looks at the weather with, as `weights.kind` returns it."""
+LEGENDS: dict[MapName, tuple[str, str, str]] = {
+    "invention": ("Invented content", "0 %", "100 %"),
+    "cycle": ("Expected cycle error, grey levels", "13 or less", "128"),
+}
+"""For each map: what it shows, and the ends of its colour scale."""
+
+
+def load(name: str, device: str) -> Pipeline:
+    """The model of this name, ready to translate on `device`."""
+    return registry.load(name, device)
+
+
+def uncertainty_map(pipe: Pipeline, output: Any, direction: Direction) -> tuple[MapName, Any] | None:
+    """The per-pixel map (H, W) of the first translated image, and which map it is; None where the model has none."""
+    name = pipe.shown_map(direction)
+    maps = output.invented if name == "invention" else output.uncertainty
+    return None if name is None or maps is None else (name, maps[0])
+
+
+def map_scale(name: MapName) -> MapScale:
+    """The range of a map's values, for colours and for 16-bit files."""
+    return SCALES[name]
+
+
+def size_setting(height: int, width: int) -> str:
+    """A size in pixels as `TranslateSettings.resolution` spells it."""
+    return f"{width}x{height}"
