@@ -240,7 +240,7 @@ class AdaptTab:
 
 def parse(seeds: str) -> list[int]:
     """Seeds, no more than a page shows. Raises `BadSetting`."""
-    from gen.hda.pipeline import parse_seeds
+    from gen.hda.parsing import parse_seeds
 
     short = len(seeds) < 500 and not re.search(r"\d{7}", seeds)  # a range is spelt out, so it must not be endless
     numbers = parse_seeds(seeds) if short else []

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gen.hda.networks import StyleGAN2Generator
 from gen.hda.pipeline import HDAPipeline
+from gen.stylegan2.networks import StyleGAN2Generator
 
 
 def tiny_generator(seed: int = 0) -> StyleGAN2Generator:

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gen.hda.attributes import ATTRIBUTES, brightness, colourfulness, eye_darkness, ways
-from gen.hda.references import load_references, square
+from gen.hda.attributes import ATTRIBUTES, attribute_progress, brightness, colourfulness, eye_darkness
+from gen.hda.references import load_references
 from gen.media.images import decode_still
+from gen.stylegan2.photos import middle_square
 
 
 def test_known_pictures() -> None:
@@ -25,7 +26,7 @@ def test_known_pictures() -> None:
 def test_they_tell_domains_apart(shared_data: Path) -> None:
     faces = shared_data / "faces"
     paths = sorted((faces / "lfw128").iterdir())[::40]
-    source = torch.stack([square(torch.from_numpy(decode_still(p).rgb).permute(2, 0, 1), 64) for p in paths])
+    source = torch.stack([middle_square(torch.from_numpy(decode_still(p).rgb).permute(2, 0, 1), 64) for p in paths])
     sketches = load_references(faces / "sketches", 64).images
     glasses = load_references(faces / "sunglasses", 64).images
 
@@ -44,5 +45,5 @@ def test_ways_are_shares_of_the_difference() -> None:
     start[:, :, :32] -= 0.2
     start[:, 0] += 0.3
     for share in (0.0, 0.5, 1.0):
-        found = ways(start, start + share * (goal[:1] - start), goal)
+        found = attribute_progress(start, start + share * (goal[:1] - start), goal)
         assert found == pytest.approx(dict.fromkeys(ATTRIBUTES, share), abs=1e-3)

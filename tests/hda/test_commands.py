@@ -17,8 +17,9 @@ from gen.cli import main
 from gen.errors import BadSetting
 from gen.hda.adaptation import Adaptation
 from gen.hda.drawing import morph
-from gen.hda.evaluation import EvaluateSettings, evaluate_table
+from gen.hda.evaluation import evaluate_table
 from gen.hda.pipeline import HDAPipeline
+from gen.hda.settings import EvaluateSettings
 from tests.hda.conftest import write_pictures
 
 FAST = ["--encoder", "efficientnet-lite0@64", "--set", "images=24", "--set", "batch=4", "--set", "device=cpu"]

@@ -46,16 +46,16 @@ class TestLite:
 
     def test_channel_statistics(self) -> None:
         x = torch.rand(2, 3, 5, 7, dtype=torch.float64)
-        flat = x.flatten(2).numpy()
-        wanted = np.concatenate([flat.mean(2), np.sqrt(flat.var(2) + 1e-6)], 1)
+        subspace = x.flatten(2).numpy()
+        wanted = np.concatenate([subspace.mean(2), np.sqrt(subspace.var(2) + 1e-6)], 1)
         np.testing.assert_allclose(channel_statistics(x).numpy(), wanted)
 
     def test_looking_is_one_pass_of_both(self, images: torch.Tensor) -> None:
         encoder = load_encoder("efficientnet-lite0@64")
-        torch.testing.assert_close(encoder.look(images).features, encoder(images))
+        torch.testing.assert_close(encoder.with_tokens(images).features, encoder(images))
 
     def test_tokens_have_places(self, images: torch.Tensor) -> None:
-        assert load_encoder("efficientnet-lite0@128").look(images).tokens.shape == (3, 64, 112)
+        assert load_encoder("efficientnet-lite0@128").with_tokens(images).tokens.shape == (3, 64, 112)
 
 
 class TestEvery:
@@ -93,7 +93,7 @@ class TestEvery:
 
     def test_places_are_not_everywhere(self, images: torch.Tensor) -> None:
         with pytest.raises(BadSetting, match="no tokens of places"):
-            load_encoder("squeezenet").look(images)
+            load_encoder("squeezenet").with_tokens(images)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ class TestTransformers:
         Dinov2Model(small).save_pretrained(tmp_path)
         encoder = load_encoder(f"dinov2:{tmp_path}@56")
         assert encoder(images).shape == (3, 16)
-        assert encoder.look(images).tokens.shape == (3, 16, 16)
+        assert encoder.with_tokens(images).tokens.shape == (3, 16, 16)
         with pytest.raises(BadSetting, match="multiple of 14"):
             load_encoder(f"dinov2:{tmp_path}@60")
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from gen.errors import BadInput, BadSetting
 from gen.hda.adaptation import Adaptation, blend, difference, fingerprint
-from gen.hda.networks import StyleGAN2Generator
-from gen.hda.pipeline import HDAPipeline, parse_seeds
+from gen.hda.parsing import parse_seeds
+from gen.hda.pipeline import HDAPipeline
+from gen.stylegan2.networks import StyleGAN2Generator
 from tests.hda.conftest import tiny_generator
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gen.errors import BadInput, BadSetting
-from gen.hda.references import load_references, parse_domain, parse_domains
+from gen.hda.domains import parse_domain, parse_domains
+from gen.hda.references import load_references
 from tests.hda.conftest import write_pictures
 
 

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gen.hda.adversarial import path_lengths, r1_penalty
-from gen.hda.networks import (
+from gen.stylegan2.augment import DRAWS, colour, diff_augment
+from gen.stylegan2.losses import path_lengths, r1_penalty
+from gen.stylegan2.networks import (
     ModulatedConv,
     StyleGAN2Discriminator,
     StyleGAN2Generator,
@@ -15,7 +16,7 @@ from gen.hda.networks import (
     minibatch_stddev,
     upsample,
 )
-from gen.training.augment import DRAWS, colour, cutout, diff_augment, translate
+from gen.training.augment import cutout, translate
 
 
 @pytest.fixture

@@ -25,8 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen import BadInput
-from gen.hda.checkpoints import load_stylegan2, save_rosinality
-from gen.hda.networks import StyleGAN2Generator
+from gen.stylegan2.checkpoints import load_stylegan2
+from gen.stylegan2.networks import StyleGAN2Generator
+from gen.stylegan2.rosinality import save_rosinality
 
 CHANNELS = (12, 10, 8, 6)
 Z, W, MAPPING = 14, 18, 3

@@ -8,9 +8,10 @@ from PIL import Image
 from torch import Tensor
 
 from gen.errors import BadInput, BadSetting
-from gen.hda.export import export_model
-from gen.hda.gan_training import StyleGAN2Settings, StyleGAN2Trainer, latents
 from gen.hda.pipeline import HDAPipeline
+from gen.stylegan2.export import export_model
+from gen.stylegan2.settings import StyleGAN2Settings
+from gen.stylegan2.training import StyleGAN2Trainer, latents
 from gen.training.data import ImageData, load_frames
 from gen.training.settings import make_settings
 from tests.hda.conftest import write_pictures
