@@ -46,8 +46,8 @@ class TestLite:
 
     def test_channel_statistics(self) -> None:
         x = torch.rand(2, 3, 5, 7, dtype=torch.float64)
-        subspace = x.flatten(2).numpy()
-        wanted = np.concatenate([subspace.mean(2), np.sqrt(subspace.var(2) + 1e-6)], 1)
+        pixels = x.flatten(2).numpy()
+        wanted = np.concatenate([pixels.mean(2), np.sqrt(pixels.var(2) + 1e-6)], 1)
         np.testing.assert_allclose(channel_statistics(x).numpy(), wanted)
 
     def test_looking_is_one_pass_of_both(self, images: torch.Tensor) -> None:
@@ -80,11 +80,11 @@ class TestEvery:
     @pytest.mark.parametrize(
         ("name", "reason"),
         [
-            ("vgg", "unknown; choose"),
+            ("vgg", "unknown; available"),
             ("efficientnet-lite0@100", "multiple of 32"),
             ("efficientnet-lite0@big", "size in pixels"),
-            ("timm", "unknown; choose"),
-            ("clip:/no/such/folder", "no such model"),
+            ("timm", "unknown; available"),
+            ("clip:/no/such/folder", "not found"),
         ],
     )
     def test_bad_names(self, name: str, reason: str) -> None:
@@ -92,7 +92,7 @@ class TestEvery:
             load_encoder(name)
 
     def test_places_are_not_everywhere(self, images: torch.Tensor) -> None:
-        with pytest.raises(BadSetting, match="no tokens of places"):
+        with pytest.raises(BadSetting, match="no patch tokens"):
             load_encoder("squeezenet").with_tokens(images)
 
 
@@ -160,8 +160,8 @@ class TestTransformers:
 
     def test_a_domain_by_words_pulls_towards_them(self, clip_folder: Path, tmp_path: Path) -> None:
         from gen.hda.training import HDATrainer
-        from tests.hda.conftest import tiny_generator
         from tests.hda.test_training import settings
+        from tests.stylegan2.conftest import tiny_generator
 
         run = settings(
             tmp_path / "run", ["angry=text:an angry face"], encoders=[f"clip:{clip_folder}"], images=160, lr=0.02
@@ -173,8 +173,8 @@ class TestTransformers:
     def test_words_beside_pictures_with_the_structure_loss(self, clip_folder: Path, tmp_path: Path, red: Path) -> None:
         """UniHDA: CLIP reads the words, each encoder sees the pictures, and CLIP's patches keep the places."""
         from gen.hda.training import HDATrainer
-        from tests.hda.conftest import tiny_generator
         from tests.hda.test_training import settings
+        from tests.stylegan2.conftest import tiny_generator
 
         run = settings(
             tmp_path / "run", ["angry=text:an angry face", f"red={red}"], images=160,

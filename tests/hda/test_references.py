@@ -9,7 +9,7 @@ from PIL import Image
 from gen.errors import BadInput, BadSetting
 from gen.hda.domains import parse_domain, parse_domains
 from gen.hda.references import load_references
-from tests.hda.conftest import write_pictures
+from tests.stylegan2.conftest import write_pictures
 
 
 class TestDomainNames:
@@ -35,9 +35,9 @@ class TestDomainNames:
             ((), "at least one"),
             (("sketch",), "name=DIR"),
             (("=x",), "name=DIR"),
-            (("a=x", "a=y"), "name of its own"),
-            (("a=x:-1",), "zero or more"),
-            (("a=x:nan",), "zero or more"),
+            (("a=x", "a=y"), "needs its own name"),
+            (("a=x:-1",), "must be a number >= 0"),
+            (("a=x:nan",), "must be a number >= 0"),
             (("a=x:0", "b=y:0"), "above zero"),
         ],
     )
@@ -68,7 +68,7 @@ class TestLoading:
         (red / "copy.png").write_bytes((red / "0.png").read_bytes())
         found = load_references(red, 32)
         assert len(found.images) == 4
-        assert "copy.png is the same picture as 0.png" in found.warnings[0]
+        assert "copy.png is the same image as 0.png" in found.warnings[0]
 
     def test_grey_alpha_and_palette_pictures_are_references_too(self, tmp_path: Path) -> None:
         for mode in ("L", "RGBA", "P", "1"):

@@ -19,7 +19,7 @@ from gen.hda.settings import HDASettings
 from gen.hda.training import HDATrainer, set_trainable
 from gen.stylegan2.networks import StyleGAN2Generator
 from gen.training.settings import make_settings
-from tests.hda.conftest import tiny_generator, write_pictures
+from tests.stylegan2.conftest import tiny_generator, write_pictures
 
 
 @pytest.fixture(autouse=True)

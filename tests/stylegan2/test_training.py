@@ -14,7 +14,7 @@ from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import StyleGAN2Trainer, latents
 from gen.training.data import ImageData, load_frames
 from gen.training.settings import make_settings
-from tests.hda.conftest import write_pictures
+from tests.stylegan2.conftest import write_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -111,11 +111,11 @@ class TestTraining:
         trainer._clock = 0.0
         name, weight = "constant", trainer.generator.constant
         expected = weight.detach().clone()
-        place = [n for n, _ in trainer.generator.named_parameters()].index(name)
+        index = [n for n, _ in trainer.generator.named_parameters()].index(name)
         for step in range(4):
             trainer._train_one_step()
             expected = weight.detach().clone() if step == 0 else 0.5 * (expected + weight.detach())
-            torch.testing.assert_close(trainer.ema.shadow_params[place], expected)
+            torch.testing.assert_close(trainer.ema.shadow_params[index], expected)
 
     def test_r1_is_computed_in_float32(self, pictures: Path, tmp_path: Path) -> None:
         trainers = [StyleGAN2Trainer(settings(pictures, tmp_path / p, precision=p)) for p in ("fp32", "bf16")]
