@@ -1,4 +1,4 @@
-"""The measures must tell real references of a domain from real faces without it."""
+"""The attributes must separate the references of a domain from ordinary faces."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_known_pictures() -> None:
     assert float(eye_darkness(grey)) == 0
 
 
-def test_they_tell_domains_apart(shared_data: Path) -> None:
+def test_separate_references_from_real_faces(shared_data: Path) -> None:
     faces = shared_data / "faces"
     paths = sorted((faces / "lfw128").iterdir())[::40]
     source = torch.stack([middle_square(torch.from_numpy(decode_still(p).rgb).permute(2, 0, 1), 64) for p in paths])
@@ -31,7 +31,7 @@ def test_they_tell_domains_apart(shared_data: Path) -> None:
     glasses = load_references(faces / "sunglasses", 64).images
 
     def beats(measure: object, a: torch.Tensor, b: torch.Tensor) -> float:
-        """How often a picture of `a` has more of it than one of `b`."""
+        """Share of image pairs in which the one of `a` has the larger value."""
         x, y = measure(a), measure(b)  # type: ignore[operator]
         return float((x[:, None] > y[None]).float().mean())
 
@@ -40,7 +40,7 @@ def test_they_tell_domains_apart(shared_data: Path) -> None:
     assert beats(eye_darkness, glasses, source) > 0.85
 
 
-def test_ways_are_shares_of_the_difference() -> None:
+def test_progress_is_a_share_of_the_difference() -> None:
     start, goal = torch.full((4, 3, 64, 64), -0.5), torch.full((2, 3, 64, 64), 0.5)
     start[:, :, :32] -= 0.2
     start[:, 0] += 0.3

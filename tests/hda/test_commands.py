@@ -33,7 +33,7 @@ class Done:
 
 
 def run(*arguments: object) -> Done:
-    """The command in this process: starting Python and importing diffusers takes longer than all else here."""
+    """Run the command in this process; starting Python and importing diffusers would take most of the time."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         status = main([str(a) for a in arguments])
@@ -60,7 +60,9 @@ class TestAdapt:
         assert [d.partition("=")[0] for d in record["settings"]["domains"]] == ["red"]
         assert "=/" not in record["settings"]["domains"][0]  # no path of the machine
 
-    def test_an_adapted_model_is_no_source(self, model: Path, adaptation: Path, tmp_path: Path, red: Path) -> None:
+    def test_an_adapted_model_is_refused_as_source(
+        self, model: Path, adaptation: Path, tmp_path: Path, red: Path
+    ) -> None:
         pipe = HDAPipeline.from_pretrained(model)
         pipe.load_adaptation(adaptation)
         pipe.save_pretrained(tmp_path / "model")
@@ -89,7 +91,7 @@ class TestAdapt:
             (["--domain", "a=text:an angry face"], "words need the encoder clip"),
         ],
     )
-    def test_mistakes_get_one_sentence(
+    def test_mistakes_give_one_sentence(
         self, changes: list[str], reason: str, model: Path, tmp_path: Path, red: Path
     ) -> None:
         given = ["--source", str(model), "--domain", f"red={red}", "--out", str(tmp_path / "run"), *FAST, "--check"]
@@ -122,7 +124,7 @@ class TestGenerate:
             assert len(frames) == 6
             assert min(frames[0].shape[:2]) >= 256
 
-    def test_a_morph_needs_something_to_morph_to(self, model: Path, tmp_path: Path) -> None:
+    def test_morph_needs_an_adaptation(self, model: Path, tmp_path: Path) -> None:
         done = run("generate", "--model", model, "--seeds", "0", "--out", tmp_path, "--morph")
         assert done.returncode == 1
         assert "--morph needs --adaptation" in done.stderr

@@ -8,7 +8,7 @@ from gen.hda.subspace import fit_subspace
 from tests.hda.test_subspace import features
 
 TINY = 1e-12
-"""A smoothing that does not show, away from the first step."""
+"""A smoothing too small to matter, except in the first step."""
 
 
 def gradient(loss: Tensor, of: Tensor) -> Tensor:
@@ -37,14 +37,14 @@ class TestDistance:
 
 
 class TestDirection:
-    def test_along_the_perpendicular_it_is_zero_and_beyond_it_two(self) -> None:
+    def test_zero_along_the_perpendicular_and_two_beyond_the_foot(self) -> None:
         subspace, source = fit_subspace(features(0)), features(1)
         way = subspace.perpendicular(source)
         for share, expected in [(0.1, 0.0), (0.5, 0.0), (0.9, 0.0), (1.5, 2.0)]:
             value = losses.direction(source, source + share * way, subspace, TINY)
             assert float(value) == pytest.approx(expected, abs=1e-9)
 
-    def test_sliding_within_the_subspace_is_one(self) -> None:
+    def test_movement_inside_the_subspace_gives_one(self) -> None:
         subspace, source = fit_subspace(features(0)), features(1)
         slide = (features(2) @ subspace.basis) @ subspace.basis.T
         assert float(losses.direction(source, source + slide, subspace, TINY)) == pytest.approx(1.0, abs=1e-9)
@@ -55,8 +55,8 @@ class TestDirection:
         expected = (1 - F.cosine_similarity(moved, way)).mean()
         torch.testing.assert_close(losses.direction(source, adapted, subspace, TINY), expected)
 
-    def test_anchors_differ_by_the_penalty_of_the_notes(self) -> None:
-        """<D_st, D_tp> = <D_st, p> - |Q D_st|^2 with p the perpendicular from the source (section 1.6.5)."""
+    def test_anchors_differ_by_the_movement_off_the_subspace(self) -> None:
+        """<D_st, D_tp> = <D_st, p> - |Q D_st|^2 with p the perpendicular from the source."""
         subspace, source, adapted = fit_subspace(features(0)), features(1), features(2)
         moved = adapted - source
         outside = moved - (moved @ subspace.basis) @ subspace.basis.T
@@ -76,7 +76,7 @@ class TestDirection:
 
 
 class TestFirstStep:
-    """At the start both generators draw the same picture, and the plain cosine has no gradient worth the name."""
+    """In the first step both generators draw the same image, where the plain cosine is undefined."""
 
     def test_the_plain_cosine_explodes(self) -> None:
         subspace, source = fit_subspace(features(0)), features(1, 1)
@@ -97,8 +97,8 @@ class TestFirstStep:
         slope = gradient(losses.direction(source, x, subspace, 0.03), x)
         assert F.cosine_similarity(-slope, subspace.perpendicular(source)) == pytest.approx(1.0, abs=1e-6)
 
-    def test_adam_is_not_ruined_for_the_rest_of_the_run(self) -> None:
-        """The second moment of one huge gradient would hold the steps down: section 1.6.6."""
+    def test_adam_keeps_moving_after_the_first_step(self) -> None:
+        """One huge gradient would stay in Adam's second moment and make all later steps tiny."""
 
         def travelled(delta: float | None) -> float:
             subspace, source = fit_subspace(features(0)), features(1, 1)
@@ -130,7 +130,7 @@ class TestFixedDirection:
 
 
 class TestSpatialStructure:
-    def test_equals_the_written_out_sum(self) -> None:
+    def test_equals_the_explicit_sum(self) -> None:
         random = torch.Generator().manual_seed(0)
         source, adapted = (torch.randn(2, 5, 7, generator=random, dtype=torch.float64) for _ in range(2))
         total = 0.0
@@ -144,6 +144,6 @@ class TestSpatialStructure:
                 total += float(torch.logsumexp(exps, 0) - exps[k])
         assert float(losses.spatial_structure(source, adapted)) == pytest.approx(total / 10, rel=1e-9)
 
-    def test_places_kept_cost_less_than_places_moved(self) -> None:
+    def test_kept_layout_costs_less_than_moved_layout(self) -> None:
         source = features(0, 16, 32)[None]
         assert losses.spatial_structure(source, source) < losses.spatial_structure(source, source.roll(1, 1)) - 1

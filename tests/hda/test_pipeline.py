@@ -113,7 +113,7 @@ class TestStrength:
         for key, value in pipe.generator.state_dict().items():
             torch.testing.assert_close(value, (models[0][key] + models[1][key]) / 2, atol=1e-3, rtol=1e-3)
 
-    def test_unknown_names_are_named(self, model: Path, files: list[Path]) -> None:
+    def test_unknown_names_are_refused(self, model: Path, files: list[Path]) -> None:
         pipe = HDAPipeline.from_pretrained(model)
         pipe.load_adaptation(files[0])
         with pytest.raises(BadSetting, match="strength of baby: unknown adaptation; loaded: sketch"):
@@ -125,7 +125,7 @@ class TestStrength:
 
 
 class TestDrawing:
-    def test_a_seed_is_a_picture_whatever_its_company(self, model: Path) -> None:
+    def test_a_seed_gives_the_same_image_in_any_batch(self, model: Path) -> None:
         pipe = HDAPipeline.from_pretrained(model)
         together = pipe(seeds=range(5), output_type="np").images
         alone = pipe(seeds=3, output_type="np").images
@@ -181,5 +181,5 @@ class TestSeeds:
             parse_seeds(text)
 
     @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=20))
-    def test_a_list_is_itself(self, seeds: list[int]) -> None:
+    def test_round_trip_of_a_list(self, seeds: list[int]) -> None:
         assert parse_seeds(",".join(map(str, seeds))) == seeds

@@ -41,7 +41,7 @@ class TestDomainNames:
             (("a=x:0", "b=y:0"), "above zero"),
         ],
     )
-    def test_nonsense_is_named(self, texts: tuple[str, ...], reason: str) -> None:
+    def test_mistakes_are_explained(self, texts: tuple[str, ...], reason: str) -> None:
         with pytest.raises(BadSetting, match=reason):
             parse_domains(texts)
 
@@ -57,14 +57,14 @@ class TestLoading:
         assert images.max() <= 1
         assert (images[0, 0] < -0.999).all()  # no red is left of the sides
 
-    def test_one_broken_file_is_left_out_with_its_name(self, red: Path) -> None:
+    def test_a_broken_file_is_skipped_and_named(self, red: Path) -> None:
         (red / "broken.png").write_bytes(b"no picture")
         found = load_references(red, 32)
         assert len(found.images) == 4
         assert len(found.warnings) == 1
         assert "broken.png" in found.warnings[0]
 
-    def test_duplicates_count_once_and_are_named(self, red: Path) -> None:
+    def test_duplicates_are_skipped_and_named(self, red: Path) -> None:
         (red / "copy.png").write_bytes((red / "0.png").read_bytes())
         found = load_references(red, 32)
         assert len(found.images) == 4

@@ -1,4 +1,4 @@
-"""The generator in weights/, and what the project exists for: an adaptation that carries two domains at once."""
+"""The generator in weights/, and an adaptation of it to two domains at once."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def test_draws_varied_pictures_in_range(pipe: HDAPipeline) -> None:
 
 @pytest.mark.slow
 def test_a_hybrid_carries_both_attributes(pipe: HDAPipeline, shared_data: Path, tmp_path: Path) -> None:
-    """Sketch and sunglasses, ten pictures each: judged by measures that no encoder has part in."""
+    """Sketch and sunglasses, ten images each, measured without any encoder."""
     faces = shared_data / "faces"
     settings = HDASettings(
         source=MODEL, domains=(f"sketch={faces / 'sketches'}", f"sunglasses={faces / 'sunglasses'}"), out=tmp_path

@@ -1,4 +1,4 @@
-"""The unit properties of section 8.2 of our notes on HDA, in float64."""
+"""Properties of the affine subspace, in float64."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def features(seed: int, count: int = N, size: int = D) -> Tensor:
 
 
 def slow_projection(flat_points: Tensor, x: Tensor) -> Tensor:
-    """The nearest affine combination of the points, by least squares: no SVD, no basis."""
+    """The nearest affine combination of the points by least squares, without SVD or basis."""
     base, spans = flat_points[0], (flat_points[1:] - flat_points[0]).T
     return base + spans @ torch.linalg.lstsq(spans, x - base).solution
 
@@ -47,12 +47,12 @@ class TestFlat:
         assert subspace.distance(points).max() < 1e-13
         assert subspace.distance(mixed @ points).max() < 1e-12
 
-    def test_affine_sees_the_origin_and_linear_does_not(self) -> None:
+    def test_only_the_linear_one_contains_the_origin(self) -> None:
         zero = torch.zeros(1, D, dtype=torch.float64)
         assert fit_subspace(features(0)).distance(zero) > 0.1
         assert fit_subspace(features(0), linear=True).distance(zero) == 0
 
-    def test_rotation_and_shift_move_it_along(self) -> None:
+    def test_invariant_to_rotation_and_shift(self) -> None:
         points, x = features(0), features(1)
         rotation = torch.linalg.qr(torch.randn(D, D, dtype=torch.float64, generator=torch.Generator().manual_seed(5))).Q
         shift = features(2, 1)
@@ -103,7 +103,7 @@ class TestBetweenDomains:
         expected = torch.rad2deg(torch.stack([torch.zeros_like(angle), angle]))
         torch.testing.assert_close(principal_angles(a, b), expected, atol=1e-5, rtol=0)
 
-    def test_agreement_of_opposite_and_equal_ways(self) -> None:
+    def test_mean_cosine_of_opposite_and_equal_directions(self) -> None:
         e = torch.eye(3, dtype=torch.float64)
         none = torch.zeros(3, 0, dtype=torch.float64)
         source = torch.zeros(5, 3, dtype=torch.float64)
@@ -111,7 +111,7 @@ class TestBetweenDomains:
         assert mean_cosine(AffineSubspace(e[0], none), AffineSubspace(2 * e[0], none), source) == pytest.approx(1)
 
     @pytest.mark.parametrize("count", [1, 2, 3])
-    def test_nearest_point_is_where_a_minimiser_ends(self, count: int) -> None:
+    def test_nearest_point_equals_numerical_minimum(self, count: int) -> None:
         subspaces = [fit_subspace(features(seed, 4, 12)) for seed in range(count)]
         weights = [0.5, 0.2, 0.3][:count]
 
@@ -126,7 +126,7 @@ class TestBetweenDomains:
         best = minimize(numbers, torch.zeros(12).double().numpy(), method="BFGS", options={"gtol": 1e-9})
         assert float(loss(nearest_point(subspaces, weights))) == pytest.approx(best.fun, abs=1e-9)
 
-    def test_spread_tells_near_duplicates(self) -> None:
+    def test_singular_spread_finds_near_duplicates(self) -> None:
         points = features(0)
         nearly = torch.cat([points[:9], points[:1] + 1e-6 * points[9:]])
         assert singular_spread(points) > 0.1

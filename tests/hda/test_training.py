@@ -217,7 +217,7 @@ class TestLayers:
         assert [wanted[name] for name in rests] == [False] * len(rests)
         assert not any(v for k, v in wanted.items() if k.startswith("mapping"))
 
-    def test_other_generators_learn_as_a_whole(self) -> None:
+    def test_other_generators_are_trained_as_a_whole(self) -> None:
         with pytest.raises(BadSetting, match="layers=all"):
             set_trainable(nn.Linear(3, 3), "nada")
 
@@ -230,8 +230,8 @@ class TestReport:
         text = report(HDATrainer(settings(tmp_path / "run", domains), tiny_generator()))
         assert "red: 4 images, rank 3, weight 0.20" in text
         assert "blue: 4 images, rank 3, weight 0.60" in text
-        assert "red and blue: cosine of the ways" in text
-        assert "the point nearest to all domains at these weights is on the way to them: red" in text
+        assert "red and blue: cosine of the directions" in text
+        assert "progress at the point nearest to all domains, with these weights: red" in text
         assert "broken.png" in text
         assert "one: one image is a point" in text
 

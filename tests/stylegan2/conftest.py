@@ -1,4 +1,4 @@
-"""A small generator and small folders of pictures: real networks and real files, of no beauty."""
+"""A small generator and small folders of pictures: small, but real networks and files."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def generator() -> StyleGAN2Generator:
 
 
 def write_pictures(folder: Path, count: int, tint: tuple[int, int, int], seed: int = 0, size: int = 48) -> Path:
-    """Pictures of a few boxes over a tint: alike among themselves, unlike another tint's."""
+    """Pictures of a few boxes on a background of this colour."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for index in range(count):

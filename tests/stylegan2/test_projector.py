@@ -32,7 +32,7 @@ def test_learning_rate_rises_and_falls() -> None:
     assert all(a >= b for a, b in pairwise(rates[75:]))
 
 
-def test_regularity_tells_noise_from_a_picture() -> None:
+def test_noise_regularity_separates_noise_from_an_image() -> None:
     random = torch.Generator().manual_seed(0)
     noise = torch.randn(1, 1, 32, 32, generator=random)
     smooth = torch.nn.functional.interpolate(noise[:, :, :4, :4], (32, 32), mode="bilinear")

@@ -60,7 +60,7 @@ class TestTraining:
             torch.testing.assert_close(a, b, atol=0, rtol=0)
 
     def test_learns_the_colour_of_its_pictures(self, pictures: Path, tmp_path: Path) -> None:
-        """The mean picture is green; a generator that starts at grey must find that in a hundred steps."""
+        """The mean image is green; a generator that starts at grey must learn that in a hundred steps."""
         trainer = StyleGAN2Trainer(settings(pictures, tmp_path, images=600, batch=8, path_weight=0, augment=False))
         target = torch.stack([trainer.data.image(i).float() for i in range(12)]).mean((0, 2, 3)) / 127.5 - 1
 
@@ -104,8 +104,8 @@ class TestTraining:
         trainer.images_shown = 10_000
         assert trainer.ema_decay() == pytest.approx(0.5 ** (4 / 100))
 
-    def test_the_average_has_the_half_life_that_is_told(self, pictures: Path, tmp_path: Path) -> None:
-        """From the first steps on: the library's own schedule, which begins lower, is not in force."""
+    def test_the_average_has_the_half_life_of_the_settings(self, pictures: Path, tmp_path: Path) -> None:
+        """From the first step on: the warm-up schedule of diffusers' EMAModel is not used."""
         trainer = StyleGAN2Trainer(settings(pictures, tmp_path, ema_half_life=4, ema_ramp=None, path_weight=0))
         trainer.log = None
         trainer._clock = 0.0
@@ -143,7 +143,7 @@ class TestTraining:
         with pytest.raises(BadSetting, match="accumulate: the run in this folder was begun with 1"):
             StyleGAN2Trainer(settings(pictures, tmp_path, accumulate=2)).fit()
 
-    def test_what_is_random_belongs_to_the_sample(self, pictures: Path, tmp_path: Path) -> None:
+    def test_random_numbers_depend_on_the_sample_alone(self, pictures: Path, tmp_path: Path) -> None:
         trainer = StyleGAN2Trainer(settings(pictures, tmp_path))
         together, alone = trainer.draw([5, 6, 7]), trainer.draw([6])
         torch.testing.assert_close(together.z[1:2], alone.z)
