@@ -233,7 +233,7 @@ class TestReport:
         assert "red and blue: cosine of the directions" in text
         assert "progress at the point nearest to all domains, with these weights: red" in text
         assert "broken.png" in text
-        assert "one: one image is a point" in text
+        assert "one: a single image gives a point" in text
 
     def test_conflict_is_named(self, tmp_path: Path, red: Path, blue: Path) -> None:
         trainer = HDATrainer(settings(tmp_path / "run", [f"red={red}", f"blue={blue}"]), tiny_generator())

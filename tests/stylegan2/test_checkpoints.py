@@ -1,7 +1,7 @@
 """Generators of other projects: they draw the same images as independent code, and no code from a file is run.
 
 The two reference generators below follow the conventions of rosinality's and NVlabs' code, each by another route than
-ours: one kernel an image in grouped convolutions, and zeros between the pixels before every filter.
+ours: one kernel per image in grouped convolutions, and zeros between the pixels before every filter.
 """
 
 import argparse
