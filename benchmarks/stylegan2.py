@@ -3,7 +3,7 @@
     python benchmarks/stylegan2.py [--device cuda] [--batch 16] [--size 64] [--multiplier 0.125]
 
 grouped: one kernel an image, one grouped convolution (the usual form). scaled: the input scaled before, the output
-after, one ordinary convolution (what `gen.hda.networks.ModulatedConv` does). Both give the same pictures.
+after, one ordinary convolution (what `gen.stylegan2.networks.ModulatedConv` does). Both give the same pictures.
 """
 
 import argparse
@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gen.hda.networks import ModulatedConv, StyleGAN2Generator, blur, config_f_channels
 from gen.provenance import machine
+from gen.stylegan2.networks import ModulatedConv, StyleGAN2Generator, blur, config_f_channels
 
 
 def grouped(self: ModulatedConv, x: Tensor, style: Tensor) -> Tensor:

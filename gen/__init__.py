@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from gen.augan.pipeline import AUGANOutput, AUGANPipeline
     from gen.augan.settings import AUGANSettings
     from gen.augan.training import AUGANTrainer
-    from gen.hda.gan_training import StyleGAN2Settings, StyleGAN2Trainer
-    from gen.hda.networks import StyleGAN2Discriminator, StyleGAN2Generator
     from gen.hda.pipeline import HDAOutput, HDAPipeline
-    from gen.hda.training import HDASettings, HDATrainer
+    from gen.hda.settings import HDASettings
+    from gen.hda.training import HDATrainer
+    from gen.stylegan2.networks import StyleGAN2Discriminator, StyleGAN2Generator
+    from gen.stylegan2.settings import StyleGAN2Settings
+    from gen.stylegan2.training import StyleGAN2Trainer
 
 _LAZY = {
     "AUGANGenerator": "gen.augan.networks",
@@ -27,12 +29,12 @@ _LAZY = {
     "AUGANTrainer": "gen.augan.training",
     "HDAOutput": "gen.hda.pipeline",
     "HDAPipeline": "gen.hda.pipeline",
-    "HDASettings": "gen.hda.training",
+    "HDASettings": "gen.hda.settings",
     "HDATrainer": "gen.hda.training",
-    "StyleGAN2Discriminator": "gen.hda.networks",
-    "StyleGAN2Generator": "gen.hda.networks",
-    "StyleGAN2Settings": "gen.hda.gan_training",
-    "StyleGAN2Trainer": "gen.hda.gan_training",
+    "StyleGAN2Discriminator": "gen.stylegan2.networks",
+    "StyleGAN2Generator": "gen.stylegan2.networks",
+    "StyleGAN2Settings": "gen.stylegan2.settings",
+    "StyleGAN2Trainer": "gen.stylegan2.training",
 }
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What an adaptation is: the difference between two sets of weights, with a record of where it comes from."""
+"""An adaptation: the difference between adapted and source weights, with a record of how it was made."""
 
 import hashlib
 import json
@@ -23,13 +23,13 @@ class Adaptation:
 
     name: str
     source: str
-    """`fingerprint` of the generator that it belongs to."""
+    """`fingerprint` of the source generator."""
     difference: dict[str, Tensor]
     record: dict[str, Any]
     """Domains, weights, encoders, seed, settings."""
 
     def save(self, path: Path) -> None:
-        """Write it as float16 safetensors, with the record in its header."""
+        """Write float16 safetensors, with the record in the header."""
         header = {"name": self.name, "source": self.source, "record": json.dumps(self.record)}
         tensors = {k: v.to("cpu", torch.float16).contiguous() for k, v in self.difference.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,27 +38,27 @@ class Adaptation:
 
     @classmethod
     def load(cls, path: Path) -> "Adaptation":
-        """Raises `BadInput` for a file that is none."""
+        """Read what `save` wrote. Raises `BadInput` for any other file."""
         if not path.is_file():
-            raise BadInput(f"{path}: no such adaptation; `gen adapt` writes one as adaptation.safetensors.")
+            raise BadInput(f"{path}: no such adaptation file; `gen adapt` writes adaptation.safetensors.")
         try:
             with safe_open(path, "pt") as file:
                 header = file.metadata() or {}
                 difference = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return cls(plain_name(header["name"]), header["source"], difference, json.loads(header["record"]))
         except (SafetensorError, KeyError, ValueError) as error:
-            raise BadInput(f"{path}: this is not an adaptation written by `gen adapt`, or it is damaged.") from error
+            raise BadInput(f"{path}: this file was not written by `gen adapt`, or it is damaged.") from error
 
 
 def plain_name(name: str) -> str:
-    """The name, if it can be that of a file. Raises `ValueError` for what would lead elsewhere."""
+    """The name, if it is safe as a file name. Raises `ValueError` for others, such as `../x`."""
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise ValueError(name)
     return name
 
 
 def fingerprint(generator: nn.Module) -> str:
-    """SHA-256 prefix of a generator's weights as float16, so that its full and half files agree."""
+    """SHA-256 prefix of a generator's weights as float16, so that its float32 and float16 files agree."""
     digest = hashlib.sha256()
     for key, value in sorted(generator.state_dict().items()):
         digest.update(key.encode())
@@ -67,16 +67,16 @@ def fingerprint(generator: nn.Module) -> str:
 
 
 def difference(source: nn.Module, adapted: nn.Module) -> dict[str, Tensor]:
-    """theta_T - theta_S in float32, without the tensors that are equal."""
+    """theta_T - theta_S in float32, without the tensors that did not change."""
     before, after = source.state_dict(), adapted.state_dict()
     changed = {k: after[k].detach().float() - before[k].detach().float() for k in before}
     return {k: v.cpu() for k, v in changed.items() if v.any()}
 
 
 def blend(generator: nn.Module, source: dict[str, Tensor], parts: Sequence[tuple[Adaptation, float]]) -> None:
-    """Set `generator` to theta_S + sum k (theta_T - theta_S); where all k are 0 it is the source bit for bit.
+    """Set `generator` to theta_S + sum k (theta_T - theta_S), where `source` is theta_S and `parts` has the k.
 
-    `source` holds theta_S. Raises `BadInput` for an adaptation of another generator.
+    If all k are 0, the result is the source bit for bit. Raises `BadInput` for an adaptation of another generator.
     """
     weights = {key: value.clone() for key, value in source.items()}
     for adaptation, strength in parts:
@@ -84,6 +84,6 @@ def blend(generator: nn.Module, source: dict[str, Tensor], parts: Sequence[tuple
             continue
         for key, change in adaptation.difference.items():
             if key not in weights or weights[key].shape != change.shape:
-                raise BadInput(f"adaptation {adaptation.name}: it was made for a generator of another shape ({key}).")
+                raise BadInput(f"adaptation {adaptation.name}: it belongs to a generator of another shape ({key}).")
             weights[key] += strength * change.to(weights[key])
     generator.load_state_dict(weights)

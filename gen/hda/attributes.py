@@ -1,6 +1,6 @@
-"""Attributes of aligned faces that can be measured without any network: a check that no encoder can flatter.
+"""Attributes of aligned faces, measured without any network: a check that does not depend on an encoder.
 
-Each is one number a picture, for faces cropped as the few-shot sets are: eyes a little above the middle.
+Each is one number per image, for faces cropped as the few-shot sets are: eyes a little above the middle.
 """
 
 from collections.abc import Callable
@@ -12,18 +12,18 @@ Attribute = Callable[[Tensor], Tensor]
 
 
 def colourfulness(images: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in [-1, 1] -> mean distance of a pixel from its own grey, (B,), 0..255: low in a sketch."""
+    """Images (B, 3, H, W) in [-1, 1] -> mean distance of a pixel from its own grey, (B,), 0..255: low for a sketch."""
     x = (images.clamp(-1, 1) + 1) * 127.5
     return (x - x.mean(1, keepdim=True)).abs().mean((1, 2, 3)) * 1.5
 
 
 def brightness(images: Tensor) -> Tensor:
-    """Mean luma, (B,), 0..255: high in a drawing on white paper."""
+    """Mean luma, (B,), 0..255: high for a drawing on white paper."""
     return luma(images).mean((1, 2))
 
 
 def eye_darkness(images: Tensor) -> Tensor:
-    """Luma of the cheeks minus luma of the eyes, (B,), in units of 255: high behind dark glasses."""
+    """Luma of the cheeks minus luma of the eyes, (B,), in units of 255: high for dark glasses."""
     x = luma(images)
     height, width = x.shape[1:]
 
@@ -35,10 +35,10 @@ def eye_darkness(images: Tensor) -> Tensor:
     return patch(0.56, 0.68, sides) - patch(0.38, 0.50, sides)
 
 
-def ways(before: Tensor, after: Tensor, references: Tensor) -> dict[str, float]:
-    """How much of the way from the source's pictures to the references each attribute has gone: 1 = as they are.
+def attribute_progress(before: Tensor, after: Tensor, references: Tensor) -> dict[str, float]:
+    """Progress of each attribute from the source images to the references: 0 = as the source, 1 = as the references.
 
-    It says nothing where source and references hardly differ.
+    Meaningless for an attribute in which source and references hardly differ.
     """
     means = {name: [float(m(x).mean()) for x in (before, after, references)] for name, m in ATTRIBUTES.items()}
     return {name: (end - start) / (goal - start) for name, (start, end, goal) in means.items()}

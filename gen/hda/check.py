@@ -1,21 +1,21 @@
-"""What the references say before anything is trained: is there enough, and do the domains agree?"""
+"""A report on the references before training: are there enough, and are the domains compatible?"""
 
 from itertools import combinations
 
+from gen.hda.domains import Domain
 from gen.hda.encoders import Encoder
-from gen.hda.references import DomainName
-from gen.hda.subspace import Flat, agreement, nearest_point, principal_angles, singular_spread
+from gen.hda.subspace import AffineSubspace, mean_cosine, nearest_point, principal_angles, singular_spread
 from gen.hda.training import HDATrainer, Target
 
 CONFLICT = -0.2
-"""Mean cosine between the ways to two domains below which a hybrid of them is doubtful."""
+"""Mean cosine between the perpendiculars to two domains below which their hybrid will be a compromise."""
 
 NEAR_DUPLICATES = 1e-3
-"""Weakest direction of the references, as a share of the strongest, below which some nearly repeat others."""
+"""`singular_spread` of the references below which some are near-duplicates."""
 
 
 def report(trainer: HDATrainer) -> str:
-    """The dry run as text: one block an encoder, then the warnings."""
+    """The report as text: one block per encoder, then the warnings."""
     lines: list[str] = []
     notes = [f"{name}: {w}" for name, references in trainer.references.items() for w in references.warnings]
     for encoder, targets in zip(trainer.encoders, trainer.targets, strict=True):
@@ -31,50 +31,49 @@ def report(trainer: HDATrainer) -> str:
     return "\n".join([*lines, *(warnings or ["no warnings"])])
 
 
-def _domain_lines(
-    trainer: HDATrainer, encoder: Encoder, domain: DomainName, target: Target, notes: list[str]
-) -> list[str]:
-    if target.flat is None:
+def _domain_lines(trainer: HDATrainer, encoder: Encoder, domain: Domain, target: Target, notes: list[str]) -> list[str]:
+    if target.subspace is None:
         return [f'  {domain.name}: the words "{domain.words}", weight {domain.weight:.2f}']
     images = trainer.references[domain.name].images
     features = encoder(images.to(trainer.device))
     inner = float((features - features.mean(0)).norm(dim=1).mean())
     if len(images) == 1:
         notes.append(
-            f"{domain.name}: one image is a point, not a subspace; its own pose and identity may be taken over."
+            f"{domain.name}: a single image gives a point, not a subspace; the result may copy its pose and identity."
         )
     elif singular_spread(features) < NEAR_DUPLICATES:
-        notes.append(f"{domain.name}: some references nearly repeat others; they count little.")
+        notes.append(f"{domain.name}: some references are near-duplicates, which add little.")
     if target.start < inner:
         notes.append(
-            f"{domain.name}: the source is nearer ({target.start:.2f}) than the references spread ({inner:.2f})."
+            f"{domain.name}: the source is closer to the domain ({target.start:.2f}) than its references are to their "
+            f"mean ({inner:.2f}); there is little to adapt, or the references are too varied."
         )
     return [
-        f"  {domain.name}: {len(images)} images, rank {target.flat.rank}, weight {domain.weight:.2f}, "
-        f"distance from the source {target.start:.3f}, spread within {inner:.3f}"
+        f"  {domain.name}: {len(images)} images, rank {target.subspace.rank}, weight {domain.weight:.2f}, "
+        f"distance from the source {target.start:.3f}, spread of the references {inner:.3f}"
     ]
 
 
 def _pair_lines(trainer: HDATrainer, encoder: Encoder, targets: list[Target | None], notes: list[str]) -> list[str]:
     source = encoder(trainer.probes)
     lines: list[str] = []
-    flats: list[tuple[str, Flat]] = [
-        (d.name, t.flat) for d, t in zip(trainer.domains, targets, strict=True) if t and t.flat is not None
+    subspaces: list[tuple[str, AffineSubspace]] = [
+        (d.name, t.subspace) for d, t in zip(trainer.domains, targets, strict=True) if t and t.subspace is not None
     ]
-    for (name, flat), (other, second) in combinations(flats, 2):
-        cosine = agreement(flat, second, source)
-        angles = principal_angles(flat, second)
-        span = f", angles {angles[0]:.0f} to {angles[-1]:.0f} degrees" if len(angles) else ""
-        lines.append(f"  {name} and {other}: cosine of the ways {cosine:.2f}{span}")
+    for (name, first), (other, second) in combinations(subspaces, 2):
+        cosine = mean_cosine(first, second, source)
+        angles = principal_angles(first, second)
+        span = f", principal angles {angles[0]:.0f} to {angles[-1]:.0f} degrees" if len(angles) else ""
+        lines.append(f"  {name} and {other}: cosine of the directions from the source {cosine:.2f}{span}")
         if cosine < CONFLICT:
             notes.append(
-                f"{name} and {other} pull in opposite directions (cosine {cosine:.2f}): the hybrid will be a "
-                f"compromise; give the one that matters more weight."
+                f"{name} and {other} pull in opposite directions (cosine {cosine:.2f}); the hybrid will be a "
+                f"compromise. Give the more important domain a larger weight."
             )
-    if len(flats) > 1:
+    if len(subspaces) > 1:
         weights = {d.name: d.weight for d in trainer.domains}
-        best = nearest_point([flat for _, flat in flats], [weights[name] for name, _ in flats])[None].to(source)
-        reach = [(name, 1 - float(flat.distance(best) / flat.distance(source).mean())) for name, flat in flats]
+        best = nearest_point([s for _, s in subspaces], [weights[name] for name, _ in subspaces])[None].to(source)
+        reach = [(name, 1 - float(s.distance(best) / s.distance(source).mean())) for name, s in subspaces]
         shown = ", ".join(f"{name} {100 * share:.0f} %" for name, share in reach)
-        lines.append(f"  the point nearest to all domains at these weights is on the way to them: {shown}")
+        lines.append(f"  progress at the point nearest to all domains, with these weights: {shown}")
     return lines

@@ -1,4 +1,4 @@
-"""Frozen image encoders behind one interface, and one way to prepare a picture for them."""
+"""Frozen image encoders behind one interface, with one way of preparing images for them."""
 
 import importlib
 from abc import ABC, abstractmethod
@@ -16,27 +16,28 @@ from gen.pretrained import LiteBackbone
 
 LITE = "efficientnet-lite0"
 LITE_KINDS: dict[str, Literal["", "grid", "style"]] = {LITE: "", f"{LITE}-grid": "grid", f"{LITE}-style": "style"}
-"""What is taken of its maps, by the family's name."""
+"""Encoder name -> how features are made from the maps of the network."""
 
 
-class Seen(NamedTuple):
-    """What an encoder makes of images."""
+class EncoderOutput(NamedTuple):
+    """Features of a batch of images."""
 
     features: Tensor
-    """(B, d), of length one."""
+    """(B, d), normalised to length one."""
     tokens: Tensor | None
-    """Features of places, (B, K, d), for the spatial structure loss."""
+    """Patch tokens (B, K, d) for the spatial structure loss; none where they were not asked for."""
 
 
 class Encoder(nn.Module, ABC):
     """Images (B, 3, H, W) in [-1, 1], square -> features (B, d), float32, of length one.
 
-    Gradients flow to the images, none to the weights. References and samples take this same way, or the subspaces
-    would be biased.
+    Gradients flow to the images, none to the weights. References and samples are prepared by the same code; any
+    difference would shift the subspaces against the samples. Features have length one, as in StyleGAN-NADA and its
+    successors.
     """
 
     name: str
-    """What `load_encoder` knows it by."""
+    """The name that `load_encoder` takes."""
     mean: Tensor
     std: Tensor
 
@@ -59,23 +60,23 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def features(self, prepared: Tensor) -> Tensor:
-        """Normalised pictures (B, 3, size, size) -> features (B, d) of any length."""
+        """Prepared images (B, 3, size, size) -> features (B, d) of any length."""
 
-    def look(self, images: Tensor) -> Seen:
-        """Images (B, 3, H, W) in [-1, 1] -> features of the whole and of places, in one pass."""
-        raise BadSetting(f"encoder {self.name}: it gives no tokens of places; efficientnet-lite0, clip and dinov2 do.")
+    def with_tokens(self, images: Tensor) -> EncoderOutput:
+        """Images (B, 3, H, W) in [-1, 1] -> features and patch tokens. Raises `BadSetting` if there are no tokens."""
+        raise BadSetting(f"encoder {self.name}: it has no patch tokens; efficientnet-lite0, clip and dinov2 have.")
 
     def train(self, mode: bool = True) -> "Encoder":
-        """Stays in evaluation mode."""
+        """Stays in evaluation mode, whatever `mode` is: the encoder is frozen."""
         return super().train(False)
 
 
 class LiteEncoder(Encoder):
-    """EfficientNet-Lite0 (ImageNet), pooled over the picture (1280-d): what it shows.
+    """EfficientNet-Lite0 (ImageNet), pooled over the image (1280-d): what the image shows.
 
-    `grid`: its stride-16 map pooled to 4x4 (1792-d), which knows where in the picture something is and so suits
-    aligned faces. `style`: mean and standard deviation of each channel of the picture and of four maps (998-d), each
-    level of length one: how it is drawn (after Huang and Belongie 2017).
+    `grid`: the stride-16 map pooled to 4x4 (1792-d), which keeps positions and so suits aligned faces. `style`: mean
+    and standard deviation of each channel of the image and of four maps (998-d), each level normalised to length one:
+    how the image is drawn (after Huang and Belongie 2017).
     """
 
     GRID = 4
@@ -97,22 +98,22 @@ class LiteEncoder(Encoder):
             return torch.cat([F.normalize(channel_statistics(x), dim=1) for x in (prepared, *maps)], 1)
         return self.backbone.pooled(maps[-1])
 
-    def look(self, images: Tensor) -> Seen:
+    def with_tokens(self, images: Tensor) -> EncoderOutput:
         """Tokens: the stride-16 map, (B, (size / 16)^2, 112)."""
         prepared = self.prepared(images)
         maps = self.backbone(prepared)
         features = F.normalize(self._of_maps(prepared, maps).float(), dim=1)
-        return Seen(features, maps[2].flatten(2).transpose(1, 2).float())
+        return EncoderOutput(features, maps[2].flatten(2).transpose(1, 2).float())
 
 
 def channel_statistics(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> means and standard deviations of the channels, (B, 2 C)."""
+    """(B, C, H, W) -> mean and standard deviation of each channel, (B, 2 C)."""
     variance, mean = torch.var_mean(x, (2, 3), correction=0)
-    return torch.cat([mean, (variance + 1e-6).sqrt()], 1)
+    return torch.cat([mean, (variance + 1e-6).sqrt()], 1)  # 1e-6: the root has no finite gradient at 0
 
 
 class SqueezeEncoder(Encoder):
-    """SqueezeNet 1.1 (ImageNet), pooled, 512-d: small, and a second opinion beside EfficientNet-Lite0."""
+    """SqueezeNet 1.1 (ImageNet), pooled, 512-d: small; by default it scores what EfficientNet-Lite0 trained."""
 
     name = "squeezenet"
 
@@ -126,7 +127,7 @@ class SqueezeEncoder(Encoder):
 
 
 class CLIPEncoder(Encoder):
-    """CLIP's image tower through transformers; `text` embeds words in the same space."""
+    """CLIP's image encoder from transformers; `text` embeds words in the same space."""
 
     def __init__(self, model: str, size: int | None = None) -> None:
         from transformers import AutoTokenizer, CLIPModel
@@ -145,25 +146,25 @@ class CLIPEncoder(Encoder):
         """(B, 3, size, size) -> (B, projection dimension)."""
         return self.network.visual_projection(self._vision(prepared).pooler_output)
 
-    def look(self, images: Tensor) -> Seen:
+    def with_tokens(self, images: Tensor) -> EncoderOutput:
         """Tokens: the patches, (B, (size / patch)^2, width)."""
         out = self._vision(self.prepared(images))
         features = self.network.visual_projection(out.pooler_output)
-        return Seen(F.normalize(features.float(), dim=1), out.last_hidden_state[:, 1:].float())
+        return EncoderOutput(F.normalize(features.float(), dim=1), out.last_hidden_state[:, 1:].float())
 
     def _vision(self, prepared: Tensor) -> Any:
         return self.network.vision_model(pixel_values=prepared, interpolate_pos_encoding=self.resized)
 
     @torch.no_grad()
     def text(self, words: str) -> Tensor:
-        """Words -> their feature (d,), of length one."""
+        """Words -> text feature (d,), normalised to length one."""
         tokens = self._tokenizer()([words], return_tensors="pt").to(self.mean.device)
         out = self.network.text_model(**tokens)
         return F.normalize(self.network.text_projection(out.pooler_output).float(), dim=1)[0]
 
 
 class DINOEncoder(Encoder):
-    """DINOv2 through transformers: the class token pooled, patch tokens as places."""
+    """DINOv2 from transformers: the class token as the feature, and patch tokens."""
 
     def __init__(self, model: str, size: int | None = None) -> None:
         from transformers import AutoModel
@@ -172,7 +173,7 @@ class DINOEncoder(Encoder):
         patch = network.config.patch_size
         super().__init__(size or 16 * patch, IMAGENET_MEAN, IMAGENET_STD)
         if self.size % patch:
-            raise BadSetting(f"encoder dinov2:{model}@{size}: its patches want a multiple of {patch} pixels.")
+            raise BadSetting(f"encoder dinov2:{model}@{size}: the size must be a multiple of {patch} pixels.")
         self.name = f"dinov2:{model}"
         self.network = network.requires_grad_(False).eval()
 
@@ -180,24 +181,24 @@ class DINOEncoder(Encoder):
         """(B, 3, size, size) -> (B, d)."""
         return self.network(pixel_values=prepared).last_hidden_state[:, 0]
 
-    def look(self, images: Tensor) -> Seen:
+    def with_tokens(self, images: Tensor) -> EncoderOutput:
         """Tokens: the patches, (B, (size / patch)^2, d)."""
         states = self.network(pixel_values=self.prepared(images)).last_hidden_state.float()
-        return Seen(F.normalize(states[:, 0], dim=1), states[:, 1:])
+        return EncoderOutput(F.normalize(states[:, 0], dim=1), states[:, 1:])
 
 
 class TimmEncoder(Encoder):
-    """Any classification network of timm, before its classifier."""
+    """Any classification network of timm; the features before its classifier."""
 
     def __init__(self, model: str, size: int | None = None) -> None:
         try:
             timm: Any = importlib.import_module("timm")
         except ImportError as error:
-            raise BadSetting(f"encoder timm:{model} needs the package timm: pip install timm.") from error
+            raise BadSetting(f"encoder timm:{model}: needs the package timm; run pip install timm.") from error
         try:
             network = timm.create_model(model, pretrained=True, num_classes=0)
-        except Exception as error:  # an unknown name, or no way to the hub
-            raise BadSetting(f"encoder timm:{model}: timm cannot give it ({error}).") from error
+        except Exception as error:  # an unknown name, or the hub cannot be reached
+            raise BadSetting(f"encoder timm:{model}: timm cannot load this model ({error}).") from error
         shape: Any = timm.data.resolve_model_data_config(network)
         super().__init__(size or shape["input_size"][-1], shape["mean"], shape["std"])
         self.name = f"timm:{model}"
@@ -209,24 +210,24 @@ class TimmEncoder(Encoder):
 
 
 SHORT = {"clip": "openai/clip-vit-base-patch32", "dinov2": "facebook/dinov2-small"}
-"""Models that a family's name alone means."""
+"""Default model of a family that is named without a model."""
 
 
 def load_encoder(name: str) -> Encoder:
-    """An encoder by `family[:model][@pixels]`, frozen, on the CPU.
+    """Load an encoder by `family[:model][@pixels]`; it is frozen and on the CPU.
 
     Families: efficientnet-lite0, efficientnet-lite0-grid, efficientnet-lite0-style and squeezenet, whose weights are
-    at hand; clip, dinov2 (a hub id or folder) and timm:MODEL, which are downloaded. Raises `BadSetting` for other
-    names and for weights that cannot be had.
+    installed; clip, dinov2 (with a hub id or folder) and timm:MODEL, which are downloaded. Raises `BadSetting` for
+    other names and for weights that cannot be loaded.
     """
     base, _, pixels = name.partition("@")
     family, _, model = base.partition(":")
     if pixels and not pixels.isdigit():
-        raise BadSetting(f"encoder {name}: after @ comes a size in pixels, for example {base}@128.")
+        raise BadSetting(f"encoder {name}: expected a size in pixels after @, for example {base}@128.")
     size = int(pixels) if pixels else None
     if family in LITE_KINDS:
         if size is not None and size % 32:
-            raise BadSetting(f"encoder {name}: this network wants a multiple of 32 pixels.")
+            raise BadSetting(f"encoder {name}: the size must be a multiple of 32 pixels.")
         return LiteEncoder(size or 224, LITE_KINDS[family])
     if family == "squeezenet":
         return SqueezeEncoder(size or 224)
@@ -235,13 +236,13 @@ def load_encoder(name: str) -> Encoder:
     if family == "timm" and model:
         return TimmEncoder(model, size)
     raise BadSetting(
-        f"encoder {name}: unknown; choose {', '.join(LITE_KINDS)}, squeezenet, clip, dinov2 or timm:MODEL, "
-        f"each perhaps with @pixels."
+        f"encoder {name}: unknown; available: {', '.join(LITE_KINDS)}, squeezenet, clip, dinov2, timm:MODEL, "
+        f"each optionally with @pixels."
     )
 
 
 def network_of(name: str) -> str:
-    """The network behind an encoder's name, whatever is taken of it and at whatever size."""
+    """The network behind an encoder name, without the kind of features and the size."""
     base = name.partition("@")[0]
     if base in LITE_KINDS:
         return LITE
@@ -249,9 +250,9 @@ def network_of(name: str) -> str:
 
 
 def _pretrained(kind: Any, model: str) -> Any:
-    """A transformers object from the hub or a folder."""
+    """Load a transformers object from the hub or a folder. Raises `BadSetting`."""
     try:
         return kind.from_pretrained(model)
     except (OSError, ValueError) as error:
-        where = "in this folder" if Path(model).is_dir() else "at hand, and it could not be downloaded"
-        raise BadSetting(f"encoder {model}: no such model is {where}.") from error
+        reason = "this folder holds no such model" if Path(model).is_dir() else "not found, and the download failed"
+        raise BadSetting(f"encoder {model}: {reason}.") from error

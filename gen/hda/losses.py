@@ -1,59 +1,69 @@
-"""Losses of few-shot adaptation. f_s, f_t: features (B, d) of the same latents drawn by the source and the adapted
-generator. All are means over the batch."""
+"""Losses of few-shot adaptation, each a mean over the batch.
 
-from typing import Literal
+HDA: Li et al., ICLR 2024 (arXiv 2310.19378), figure 2. f_s and f_t are the features (B, d) of the same latents, drawn
+by the source and by the adapted generator; f* is the projection of f_t onto the subspace of the target domain.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gen.hda.subspace import Flat
+from gen.hda.settings import Anchor
+from gen.hda.subspace import AffineSubspace
 
-Anchor = Literal["target", "source"]
 
-
-def distance(adapted: Tensor, flat: Flat) -> Tensor:
-    """L_dist = |f* - f_t|^2 (HDA, figure 2)."""
-    return flat.perpendicular(adapted).square().sum(1).mean()
+def distance(adapted: Tensor, subspace: AffineSubspace) -> Tensor:
+    """Distance loss of HDA: L_dist = |f* - f_t|^2."""
+    return subspace.perpendicular(adapted).square().sum(1).mean()
 
 
 def direction(
-    source: Tensor, adapted: Tensor, flat: Flat, delta: float, anchor: Anchor = "target", detach: bool = False
+    source: Tensor,
+    adapted: Tensor,
+    subspace: AffineSubspace,
+    delta: float,
+    anchor: Anchor = "target",
+    detach: bool = False,
 ) -> Tensor:
-    """L_direct = 1 - cos(f_t - f_s, f* - f_t): move along the perpendicular, not within the domain (HDA, figure 2).
+    """Direction loss of HDA: L_direct = 1 - cos(f_t - f_s, f* - f_t).
 
-    At the first step f_t = f_s, where the cosine is undefined and its gradient explodes; `smooth_cosine` with
-    `delta` bounds it. `anchor="source"` takes the perpendicular from f_s instead, a different loss, for comparison;
-    `detach` lets no gradient through f*.
+    It asks for movement along the perpendicular; movement inside the subspace (variation within the domain) gives 1.
+    `delta` is that of `smooth_cosine`. For comparison, `anchor="source"` takes the perpendicular from f_s instead,
+    which is a different loss, and `detach` stops the gradient through f*.
     """
-    foot = flat.project(adapted if anchor == "target" else source)
-    foot = foot.detach() if detach else foot
     start = adapted if anchor == "target" else source
+    foot = subspace.project(start)
+    foot = foot.detach() if detach else foot
+    # Departure from the paper: a smoothed cosine. In the first step f_t = f_s, where the plain cosine is undefined and
+    # its gradient about 1e8; Adam's second moment would remember that and hold all later steps down.
     return (1 - smooth_cosine(adapted - source, foot - start, delta)).mean()
 
 
 def smooth_cosine(a: Tensor, b: Tensor, delta: float) -> Tensor:
-    """<a, b> / (sqrt(|a|^2 + delta^2) sqrt(|b|^2 + delta^2)), (B,); its gradient is at most about 1 / delta."""
+    """<a, b> / (sqrt(|a|^2 + delta^2) sqrt(|b|^2 + delta^2)), (B,), for a and b (B, d).
+
+    The cosine for vectors much longer than `delta`; its gradient is at most about 1 / delta everywhere.
+    """
     norms = (a.square().sum(1) + delta**2) * (b.square().sum(1) + delta**2)
     return (a * b).sum(1) * torch.rsqrt(norms)
 
 
-def fixed_direction(source: Tensor, adapted: Tensor, towards: Tensor, delta: float) -> Tensor:
-    """1 - cos(f_t - f_s, d) with one direction d (d,) for all samples.
+def fixed_direction(source: Tensor, adapted: Tensor, target_direction: Tensor, delta: float) -> Tensor:
+    """1 - cos(f_t - f_s, d) with one direction d (d,) for all samples (StyleGAN-NADA, Gal et al. 2022).
 
-    d = mean of the references - mean of source features is the image direction of StyleGAN-NADA (Gal et al. 2022); d =
-    text feature of the target - of the source word, its text direction. A weighted sum of unit directions is UniHDA's
-    (arXiv 2401.12596).
+    Image direction: d = mean feature of the references - mean feature of the source. Text direction: d = text feature
+    of the target - text feature of the source word. UniHDA (arXiv 2401.12596) uses weighted sums of such directions.
     """
-    return (1 - smooth_cosine(adapted - source, towards.expand_as(source), delta)).mean()
+    return (1 - smooth_cosine(adapted - source, target_direction.expand_as(source), delta)).mean()
 
 
 def spatial_structure(source: Tensor, adapted: Tensor, temperature: float = 0.07) -> Tensor:
-    """Cross-domain spatial structure (UniHDA): each token of the adapted image should know its own place in the source.
+    """Cross-domain spatial structure loss (UniHDA, arXiv 2401.12596): the layout of the image stays as it was.
 
-    Tokens (B, K, d). InfoNCE over the K tokens of the same source image: -log softmax_l(<a_k, b_l> / temperature)_k.
+    Patch tokens (B, K, d). Token k of the adapted image should be most similar to token k of the source image: InfoNCE
+    over the K tokens of that image, -log softmax_l(<a_k, b_l> / temperature)_k with tokens of length one.
     """
     a, b = (F.normalize(tokens, dim=2) for tokens in (adapted, source))
     similarity = a @ b.transpose(1, 2) / temperature
-    places = torch.arange(similarity.shape[1], device=similarity.device).expand(len(similarity), -1)
-    return F.cross_entropy(similarity.flatten(0, 1), places.flatten())
+    own_index = torch.arange(similarity.shape[1], device=similarity.device).expand(len(similarity), -1)
+    return F.cross_entropy(similarity.flatten(0, 1), own_index.flatten())

@@ -1,4 +1,4 @@
-"""Draw images from a StyleGAN2 generator and the domains it was adapted to."""
+"""Draw images from a StyleGAN2 generator and its adaptations to other domains."""
 
 import json
 import os
@@ -16,24 +16,27 @@ from torch import Tensor
 from gen import weights
 from gen.errors import BadInput, BadSetting
 from gen.hda.adaptation import Adaptation, blend, fingerprint, plain_name
-from gen.hda.networks import StyleGAN2Generator
 from gen.media.resize import to_uint8
+from gen.stylegan2.networks import StyleGAN2Generator
 
 ADAPTATIONS = "adaptations"
-"""Sub-folder of a model folder that holds its adaptations."""
+"""Subfolder of a model folder for its adaptations."""
 
 STRENGTHS = f"{ADAPTATIONS}/strengths.json"
-"""How strongly they are blended."""
+"""The strengths at which they are blended."""
+
+MOVED = {"gen.hda.networks": "gen.stylegan2.networks"}
+"""Modules that model_index.json names by an old name, in folders written before they moved."""
 
 
 @dataclass
 class HDAOutput(BaseOutput):
-    """What the pipeline returns."""
+    """Result of the pipeline."""
 
     images: list[Any]
     """PIL images; uint8 arrays (H, W, 3) with output_type="np"; float tensors (3, H, W) in [0, 1] with "pt"."""
     latents: Tensor
-    """(B, w_dim) or (B, layers, w_dim): w of each image, to draw it again in another domain."""
+    """w of each image, (B, w_dim) or (B, layers, w_dim), to draw it again in another domain."""
 
 
 class HDAPipeline(DiffusionPipeline):
@@ -60,16 +63,16 @@ class HDAPipeline(DiffusionPipeline):
     ) -> Self:
         """Load by name ("stylegan2-faces64"), folder, hub id, or a StyleGAN2 checkpoint (.pt, .pkl).
 
-        The adaptations that were saved with it are loaded and blended as they were.
+        Adaptations saved in the folder are loaded and blended at their saved strengths. Raises `BadInput`.
         """
         path = Path(pretrained_model_name_or_path)
         if path.suffix in (".pt", ".pkl"):
-            from gen.hda.checkpoints import load_stylegan2
+            from gen.stylegan2.checkpoints import load_stylegan2
 
             return cls(load_stylegan2(path))
         folder = weights.resolve(pretrained_model_name_or_path)
         if (Path(folder) / "model_index.json").is_file() and not _is_own(Path(folder)):
-            raise BadInput(f"{folder}: this is not a StyleGAN2 model; `gen translate` may be what it is for.")
+            raise BadInput(f"{folder}: this is not a StyleGAN2 model; a translation model works with `gen translate`.")
         try:
             pipe = super().from_pretrained(folder, **{"use_safetensors": True, **kwargs})
         except (OSError, ValueError) as error:
@@ -80,11 +83,23 @@ class HDAPipeline(DiffusionPipeline):
             pipe.set_strengths(json.loads((Path(folder) / STRENGTHS).read_text()))
         return pipe
 
+    @classmethod
+    def load_config(  # pyright: ignore[reportIncompatibleMethodOverride]
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> dict[str, Any]:
+        """model_index.json, with the present names of modules that have moved; diffusers imports what it names."""
+        config: dict[str, Any] = super().load_config(pretrained_model_name_or_path, **kwargs)  # pyright: ignore
+        for name, entry in config.items():
+            if isinstance(entry, list) and entry[0] in MOVED:
+                config[name] = [MOVED[entry[0]], *entry[1:]]
+        return config
+
     def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, save_directory: str | os.PathLike[str], **kwargs: Any
     ) -> None:
         """Write the source generator, and the adaptations beside it."""
         strengths = self.strengths
+        # The generator holds the blend; what is saved is the source, from which any blend can be made again.
         self.set_strengths({name: 0.0 for name in strengths})
         super().save_pretrained(save_directory, **kwargs)
         self.set_strengths(strengths)
@@ -94,25 +109,26 @@ class HDAPipeline(DiffusionPipeline):
             (Path(save_directory) / STRENGTHS).write_text(json.dumps(strengths))
 
     def load_adaptation(self, path: str | os.PathLike[str], strength: float = 1.0, name: str | None = None) -> str:
-        """Add an adaptation and blend it in; returns its name. Raises `BadInput` if it belongs to another generator."""
+        """Load an adaptation and blend it in; returns its name. Raises `BadInput` for that of another generator."""
         adaptation = Adaptation.load(Path(path))
         if adaptation.source != self.fingerprint:
             raise BadInput(
-                f"{path}: this adaptation was made for the generator {adaptation.source}, and this one is "
-                f"{self.fingerprint}; load the one that `gen adapt` had as --source."
+                f"{path}: this adaptation belongs to the generator {adaptation.source}, but this one is "
+                f"{self.fingerprint}; load the source generator of the adaptation."
             )
         try:
             name = plain_name(name or adaptation.name)
         except ValueError as error:
-            raise BadSetting(f"adaptation name {name!r}: letters, digits and . + - _ only.") from error
+            raise BadSetting(f"adaptation name {name!r}: it may have letters, digits and . + - _ only.") from error
         self.adaptations[name] = adaptation
         self.set_strengths({**self.strengths, name: strength})
         return name
 
     def set_strengths(self, strengths: float | Mapping[str, float]) -> None:
-        """theta = theta_S + sum k (theta_T - theta_S): one k for all adaptations, or k by name.
+        """Blend: theta = theta_S + sum k (theta_T - theta_S), with one k for all adaptations or k by name.
 
-        0 is the source bit for bit, 1 the adapted generator, beyond 1 overdoes it. k that add up to 1 average models.
+        0 gives the source bit for bit, 1 the adapted generator, more than 1 exaggerates. If the k of several
+        adaptations sum to 1, the result is the weighted mean of the adapted generators. Names that are left out get 0.
         Raises `BadSetting` for a name that is not loaded.
         """
         if isinstance(strengths, Mapping):
@@ -121,7 +137,7 @@ class HDAPipeline(DiffusionPipeline):
             wanted = {name: float(strengths) for name in self.adaptations}
         for name in wanted.keys() - self.adaptations.keys():
             loaded = ", ".join(self.adaptations) or "none"
-            raise BadSetting(f"strength of {name}: no such adaptation is loaded; there are: {loaded}.")
+            raise BadSetting(f"strength of {name}: unknown adaptation; loaded: {loaded}.")
         self.strengths = {name: wanted.get(name, 0.0) for name in self.adaptations}
         blend(self.generator, self.source, [(self.adaptations[n], k) for n, k in self.strengths.items()])
 
@@ -136,11 +152,11 @@ class HDAPipeline(DiffusionPipeline):
     ) -> HDAOutput:
         """Draw one image for each of `seeds`, or for each of `latents`, (B, w_dim) or (B, layers, w_dim).
 
-        `truncation` pulls w towards its average: 1 leaves it, 0.7 trades variety for quality; given latents are
-        left as they are.
+        `truncation` pulls w towards its average: 1 leaves it unchanged, 0.7 trades variety for quality. It applies to
+        seeds only; latents are used as they are.
         """
         if (seeds is None) == (latents is None):
-            raise BadSetting("give either seeds or latents.")
+            raise BadSetting("seeds, latents: give exactly one of them.")
         if latents is None:
             latents = self.latents([seeds] if isinstance(seeds, int) else list(seeds or []), truncation)
         images = torch.cat([self.generator.synthesis(w).float().cpu() for w in latents.split(batch_size)])
@@ -148,9 +164,9 @@ class HDAPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def latents(self, seeds: Sequence[int], truncation: float = 0.7) -> Tensor:
-        """w of these seeds, (len(seeds), w_dim); the same on every machine."""
+        """w of these seeds, (len(seeds), w_dim), drawn on the CPU and so the same on every machine."""
         if not seeds:
-            raise BadSetting("seeds: none was given; for example 0-15,20.")
+            raise BadSetting("seeds: the list is empty; give at least one number.")
         random = torch.Generator()
         z = torch.stack([torch.randn(self.generator.z_dim, generator=random.manual_seed(seed)) for seed in seeds])
         w = self.generator.mapping(z.to(self.device, self.generator.w_average.dtype))
@@ -166,16 +182,3 @@ def _converted(images: Tensor, output_type: str) -> list[Any]:
         return list((images / 2 + 0.5).clamp(0, 1))
     arrays = to_uint8(images).permute(0, 2, 3, 1).numpy()
     return [Image.fromarray(a) for a in arrays] if output_type == "pil" else list(arrays)
-
-
-def parse_seeds(text: str) -> list[int]:
-    """`0-3,8` -> [0, 1, 2, 3, 8]. Raises `BadSetting`."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (first.isascii() and first.isdigit()) or (dash and not (last.isascii() and last.isdigit())):
-            raise BadSetting(f"--seeds {text}: give numbers and ranges, for example 0-15,20.")
-        seeds += range(int(first), int(last or first) + 1)
-    if not seeds:
-        raise BadSetting(f"--seeds {text}: the range is empty; the smaller number comes first.")
-    return seeds

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from gen.errors import BadInput
+from gen.errors import BadInput, BadSetting
 
 
 @contextmanager
@@ -55,3 +55,9 @@ def writing(path: Path) -> Generator[Path]:
             yield partial
     except OSError as error:
         raise BadInput(f"{path}: the file cannot be written ({error.strerror or error}).") from error
+
+
+def check_out_folder(out: Path) -> None:
+    """Raises `BadSetting` where `out`, which is to be an output folder, is a file."""
+    if out.exists() and not out.is_dir():
+        raise BadSetting(f"out: {out} is a file; give a folder.")

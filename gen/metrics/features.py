@@ -11,7 +11,6 @@ import os
 import shutil
 import urllib.request
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gen.errors import BadInput, BadSetting
+from gen.metrics.names import FeatureName
 from gen.pretrained import efficientnet_lite0
 from gen.weights import weight_folders
 
 log = logging.getLogger(__name__)
-
-FeatureName = Literal["auto", "inception", "efficientnet-lite0", "squeezenet"]
 
 INCEPTION_URL = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"

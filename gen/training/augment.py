@@ -1,33 +1,12 @@
-"""DiffAugment: the same random changes for real and made images, through which gradients flow.
+"""Random translation and cutout, on the device, through which gradients flow (two parts of DiffAugment).
 
-Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020 (arXiv 2006.10738). Colour,
-translation by up to an eighth, and a hole of half of the side. Where it is used on both sides, the discriminator
-cannot learn a small set by heart, and the changes do not leak into the samples.
+Zhao et al., "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020 (arXiv 2006.10738). The random
+numbers are given, so that both sides of a loss can take the same changes.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-DRAWS = 7
-"""Random numbers that an image takes."""
-
-
-def diff_augment(images: Tensor, draws: Tensor) -> Tensor:
-    """Images (B, 3, H, W) in [-1, 1] and `draws` (B, DRAWS), uniform in [0, 1] -> changed images, perhaps beyond 1."""
-    x = colour(images, draws[:, :3])
-    x = translate(x, draws[:, 3:5])
-    return cutout(x, draws[:, 5:7])
-
-
-def colour(images: Tensor, draws: Tensor) -> Tensor:
-    """Brightness by -0.5..0.5, then saturation by 0..2, then contrast by 0.5..1.5; `draws` (B, 3)."""
-    bright, saturation, contrast = (d.view(-1, 1, 1, 1) for d in draws.unbind(1))
-    x = images + (bright - 0.5)
-    grey = x.mean(1, keepdim=True)
-    x = grey + (x - grey) * (2 * saturation)
-    mean = x.mean((1, 2, 3), keepdim=True)
-    return mean + (x - mean) * (contrast + 0.5)
 
 
 def translate(images: Tensor, draws: Tensor, share: float = 0.125) -> Tensor:

@@ -1,24 +1,12 @@
-"""A small generator and small reference folders: real networks and real files, of no beauty."""
+"""A model folder of a tiny generator, and two domains of reference images."""
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
 
-from gen.hda.networks import StyleGAN2Generator
 from gen.hda.pipeline import HDAPipeline
-
-
-def tiny_generator(seed: int = 0) -> StyleGAN2Generator:
-    torch.manual_seed(seed)
-    generator = StyleGAN2Generator((16, 16, 16, 8), z_dim=16, w_dim=16, mapping_layers=2).eval()
-    with torch.no_grad():
-        generator.w_average.copy_(generator.mapping(torch.randn(500, 16)).mean(0))
-        for conv in generator.convs:
-            conv.noise_strength.fill_(0.1)
-    return generator
+from gen.stylegan2.networks import StyleGAN2Generator
+from tests.stylegan2.conftest import tiny_generator, write_pictures
 
 
 @pytest.fixture
@@ -31,19 +19,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     HDAPipeline(tiny_generator()).save_pretrained(folder)
-    return folder
-
-
-def write_pictures(folder: Path, count: int, tint: tuple[int, int, int], seed: int = 0, size: int = 48) -> Path:
-    """Pictures of a few boxes over a tint: alike among themselves, unlike another tint's."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    for index in range(count):
-        picture = np.full((size, size + 8, 3), tint, np.uint8)
-        for _ in range(4):
-            top, left = rng.integers(0, size - 12, 2)
-            picture[top : top + 10, left : left + 10] = rng.integers(0, 255, 3)
-        Image.fromarray(picture).save(folder / f"{index}.png")
     return folder
 
 

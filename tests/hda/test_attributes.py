@@ -1,13 +1,14 @@
-"""The measures must tell real references of a domain from real faces without it."""
+"""The attributes must separate the references of a domain from ordinary faces."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from gen.hda.attributes import ATTRIBUTES, brightness, colourfulness, eye_darkness, ways
-from gen.hda.references import load_references, square
+from gen.hda.attributes import ATTRIBUTES, attribute_progress, brightness, colourfulness, eye_darkness
+from gen.hda.references import load_references
 from gen.media.images import decode_still
+from gen.stylegan2.photos import middle_square
 
 
 def test_known_pictures() -> None:
@@ -22,15 +23,15 @@ def test_known_pictures() -> None:
     assert float(eye_darkness(grey)) == 0
 
 
-def test_they_tell_domains_apart(shared_data: Path) -> None:
+def test_separate_references_from_real_faces(shared_data: Path) -> None:
     faces = shared_data / "faces"
     paths = sorted((faces / "lfw128").iterdir())[::40]
-    source = torch.stack([square(torch.from_numpy(decode_still(p).rgb).permute(2, 0, 1), 64) for p in paths])
+    source = torch.stack([middle_square(torch.from_numpy(decode_still(p).rgb).permute(2, 0, 1), 64) for p in paths])
     sketches = load_references(faces / "sketches", 64).images
     glasses = load_references(faces / "sunglasses", 64).images
 
     def beats(measure: object, a: torch.Tensor, b: torch.Tensor) -> float:
-        """How often a picture of `a` has more of it than one of `b`."""
+        """Share of image pairs in which the one of `a` has the larger value."""
         x, y = measure(a), measure(b)  # type: ignore[operator]
         return float((x[:, None] > y[None]).float().mean())
 
@@ -39,10 +40,10 @@ def test_they_tell_domains_apart(shared_data: Path) -> None:
     assert beats(eye_darkness, glasses, source) > 0.85
 
 
-def test_ways_are_shares_of_the_difference() -> None:
+def test_progress_is_a_share_of_the_difference() -> None:
     start, goal = torch.full((4, 3, 64, 64), -0.5), torch.full((2, 3, 64, 64), 0.5)
     start[:, :, :32] -= 0.2
     start[:, 0] += 0.3
     for share in (0.0, 0.5, 1.0):
-        found = ways(start, start + share * (goal[:1] - start), goal)
+        found = attribute_progress(start, start + share * (goal[:1] - start), goal)
         assert found == pytest.approx(dict.fromkeys(ATTRIBUTES, share), abs=1e-3)

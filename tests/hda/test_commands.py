@@ -17,9 +17,10 @@ from gen.cli import main
 from gen.errors import BadSetting
 from gen.hda.adaptation import Adaptation
 from gen.hda.drawing import morph
-from gen.hda.evaluation import EvaluateSettings, evaluate_table
+from gen.hda.evaluation import evaluate_table
 from gen.hda.pipeline import HDAPipeline
-from tests.hda.conftest import write_pictures
+from gen.hda.settings import EvaluateSettings
+from tests.stylegan2.conftest import write_pictures
 
 FAST = ["--encoder", "efficientnet-lite0@64", "--set", "images=24", "--set", "batch=4", "--set", "device=cpu"]
 
@@ -32,7 +33,7 @@ class Done:
 
 
 def run(*arguments: object) -> Done:
-    """The command in this process: starting Python and importing diffusers takes longer than all else here."""
+    """Run the command in this process; starting Python and importing diffusers would take most of the time."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         status = main([str(a) for a in arguments])
@@ -59,7 +60,9 @@ class TestAdapt:
         assert [d.partition("=")[0] for d in record["settings"]["domains"]] == ["red"]
         assert "=/" not in record["settings"]["domains"][0]  # no path of the machine
 
-    def test_an_adapted_model_is_no_source(self, model: Path, adaptation: Path, tmp_path: Path, red: Path) -> None:
+    def test_an_adapted_model_is_refused_as_source(
+        self, model: Path, adaptation: Path, tmp_path: Path, red: Path
+    ) -> None:
         pipe = HDAPipeline.from_pretrained(model)
         pipe.load_adaptation(adaptation)
         pipe.save_pretrained(tmp_path / "model")
@@ -78,23 +81,23 @@ class TestAdapt:
         ("changes", "reason"),
         [
             (["--domain", "red=/no/such/folder"], "/no/such/folder: no such folder of reference images"),
-            (["--domain", "red"], "a domain is given as name=DIR"),
+            (["--domain", "red"], "domain red: expected name=DIR"),
             (["--set", "layers=most"], "layers: Input should be"),
             (["--source", "no-such-model"], "no-such-model: no model of this name"),
             (["--encoder", "vgg"], "encoder vgg: unknown"),
             (["--set", "encoders=[]"], "encoders: "),
             (["--domain", "a/b=x"], "letters, digits"),
-            (["--domain", "a=text:"], "after text: come words"),
+            (["--domain", "a=text:"], "no words after text:"),
             (["--domain", "a=text:an angry face"], "words need the encoder clip"),
         ],
     )
-    def test_mistakes_get_one_sentence(
+    def test_mistakes_give_one_sentence(
         self, changes: list[str], reason: str, model: Path, tmp_path: Path, red: Path
     ) -> None:
         given = ["--source", str(model), "--domain", f"red={red}", "--out", str(tmp_path / "run"), *FAST, "--check"]
         if changes[0] in ("--domain", "--source"):
-            place = given.index(changes[0])
-            del given[place : place + 2]
+            index = given.index(changes[0])
+            del given[index : index + 2]
         done = run("adapt", *given, *changes)
         assert done.returncode == 1
         assert reason in done.stderr
@@ -121,7 +124,7 @@ class TestGenerate:
             assert len(frames) == 6
             assert min(frames[0].shape[:2]) >= 256
 
-    def test_a_morph_needs_something_to_morph_to(self, model: Path, tmp_path: Path) -> None:
+    def test_morph_needs_an_adaptation(self, model: Path, tmp_path: Path) -> None:
         done = run("generate", "--model", model, "--seeds", "0", "--out", tmp_path, "--morph")
         assert done.returncode == 1
         assert "--morph needs --adaptation" in done.stderr
@@ -132,7 +135,7 @@ class TestGenerate:
         for command in (["generate"], ["invert", tmp_path / "a.jpg"]):
             done = run(*command, "--model", model, "--out", tmp_path / "file")
             assert done.returncode == 1
-            assert "this is a file; a folder is needed" in done.stderr
+            assert "file is a file; give a folder" in done.stderr
 
     def test_a_morph_of_two_goes_from_one_to_the_other(self, model: Path, tmp_path: Path) -> None:
         pipe = HDAPipeline.from_pretrained(model)
@@ -159,7 +162,7 @@ class TestInvert:
             "--model", model, "--adaptation", adaptation, "--out", out, "--steps", "3",
         )  # fmt: skip
         assert done.returncode == 1  # one photo could not be read, and the others were done
-        assert "left out: " in done.stdout
+        assert "skipped: " in done.stdout
         assert "broken.jpg" in done.stdout
         assert Image.open(out / "0.png").size == (3 * 34 + 2, 36)
         assert {p.name for p in out.glob("*.png")} == {"0.png", "1.png", "0-2.png", "0-3.png"}  # none overwritten
@@ -192,16 +195,16 @@ class TestEvaluate:
         with pytest.raises(BadSetting, match="lr: the run in this folder was begun with"):
             evaluate_table(replace(settings, lr=0.5))
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(red / "more.png")
-        with pytest.raises(BadSetting, match="its pictures are not those of"):
+        with pytest.raises(BadSetting, match="red: not the images that"):
             evaluate_table(settings)
 
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
             ({"judge": "efficientnet-lite0-grid"}, "would flatter"),
-            ({"hybrid": ("red=text:a red face",)}, "no references to be scored against"),
-            ({"hybrid": ("red=a", "red=b")}, "every one needs names of its own"),
-            ({"methods": "magic"}, "choose from sequential"),
+            ({"hybrid": ("red=text:a red face",)}, "they have no references"),
+            ({"hybrid": ("red=a", "red=b")}, "each one needs its own domain names"),
+            ({"methods": "magic"}, "magic is unknown; available: sequential"),
         ],
     )
     def test_what_cannot_be_compared(self, tmp_path: Path, red: Path, changes: dict[str, object], reason: str) -> None:

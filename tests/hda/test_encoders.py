@@ -27,7 +27,7 @@ class TestLite:
         found = backbone.pooled(backbone((pictures.float() - 127) / 128)[-1])
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
-    def test_the_grid_knows_left_from_right_and_the_pool_does_not(self) -> None:
+    def test_grid_depends_on_position_and_pool_does_not(self) -> None:
         picture = torch.zeros(1, 3, 64, 64)
         picture[..., :20] = 1
         mirrored = picture.flip(3)
@@ -35,7 +35,7 @@ class TestLite:
         alike = [float((e(picture) * e(mirrored)).sum()) for e in (grid, pooled)]
         assert alike[0] < alike[1]
 
-    def test_style_sees_the_colour_and_not_the_place(self) -> None:
+    def test_style_depends_on_colour_and_not_on_position(self) -> None:
         generator = torch.Generator().manual_seed(0)
         picture = torch.rand(1, 3, 64, 64, generator=generator) * 2 - 1
         grey = picture.mean(1, keepdim=True).expand_as(picture)
@@ -46,16 +46,16 @@ class TestLite:
 
     def test_channel_statistics(self) -> None:
         x = torch.rand(2, 3, 5, 7, dtype=torch.float64)
-        flat = x.flatten(2).numpy()
-        wanted = np.concatenate([flat.mean(2), np.sqrt(flat.var(2) + 1e-6)], 1)
+        pixels = x.flatten(2).numpy()
+        wanted = np.concatenate([pixels.mean(2), np.sqrt(pixels.var(2) + 1e-6)], 1)
         np.testing.assert_allclose(channel_statistics(x).numpy(), wanted)
 
-    def test_looking_is_one_pass_of_both(self, images: torch.Tensor) -> None:
+    def test_with_tokens_gives_the_same_features(self, images: torch.Tensor) -> None:
         encoder = load_encoder("efficientnet-lite0@64")
-        torch.testing.assert_close(encoder.look(images).features, encoder(images))
+        torch.testing.assert_close(encoder.with_tokens(images).features, encoder(images))
 
-    def test_tokens_have_places(self, images: torch.Tensor) -> None:
-        assert load_encoder("efficientnet-lite0@128").look(images).tokens.shape == (3, 64, 112)
+    def test_tokens_keep_positions(self, images: torch.Tensor) -> None:
+        assert load_encoder("efficientnet-lite0@128").with_tokens(images).tokens.shape == (3, 64, 112)
 
 
 class TestEvery:
@@ -72,7 +72,7 @@ class TestEvery:
         assert picture.grad.abs().sum() > 0
         assert not any(p.requires_grad for p in encoder.parameters())
 
-    def test_training_mode_does_not_reach_it(self, images: torch.Tensor) -> None:
+    def test_stays_in_evaluation_mode(self, images: torch.Tensor) -> None:
         encoder = load_encoder("squeezenet@96")
         before = encoder(images)
         torch.testing.assert_close(encoder.train()(images), before)
@@ -80,25 +80,25 @@ class TestEvery:
     @pytest.mark.parametrize(
         ("name", "reason"),
         [
-            ("vgg", "unknown; choose"),
+            ("vgg", "unknown; available"),
             ("efficientnet-lite0@100", "multiple of 32"),
             ("efficientnet-lite0@big", "size in pixels"),
-            ("timm", "unknown; choose"),
-            ("clip:/no/such/folder", "no such model"),
+            ("timm", "unknown; available"),
+            ("clip:/no/such/folder", "not found"),
         ],
     )
     def test_bad_names(self, name: str, reason: str) -> None:
         with pytest.raises(BadSetting, match=reason):
             load_encoder(name)
 
-    def test_places_are_not_everywhere(self, images: torch.Tensor) -> None:
-        with pytest.raises(BadSetting, match="no tokens of places"):
-            load_encoder("squeezenet").look(images)
+    def test_not_every_encoder_has_tokens(self, images: torch.Tensor) -> None:
+        with pytest.raises(BadSetting, match="no patch tokens"):
+            load_encoder("squeezenet").with_tokens(images)
 
 
 @pytest.fixture(scope="module")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP of random weights, small, as transformers saves it, with a tokenizer of a few words."""
+    """A small CLIP with random weights and a tokenizer of a few words, saved by transformers."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
 
@@ -126,7 +126,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestTransformers:
-    def test_clip_is_what_transformers_computes(self, clip_folder: Path, images: torch.Tensor) -> None:
+    def test_clip_equals_transformers(self, clip_folder: Path, images: torch.Tensor) -> None:
         from transformers import CLIPModel
 
         encoder = load_encoder(f"clip:{clip_folder}")
@@ -146,7 +146,7 @@ class TestTransformers:
         assert float(angry.norm()) == pytest.approx(1)
         assert not torch.allclose(angry, sketch)
 
-    def test_dino_gives_a_class_and_places(self, tmp_path: Path, images: torch.Tensor) -> None:
+    def test_dino_gives_class_token_and_patch_tokens(self, tmp_path: Path, images: torch.Tensor) -> None:
         from transformers import Dinov2Config, Dinov2Model
 
         torch.manual_seed(0)
@@ -154,14 +154,14 @@ class TestTransformers:
         Dinov2Model(small).save_pretrained(tmp_path)
         encoder = load_encoder(f"dinov2:{tmp_path}@56")
         assert encoder(images).shape == (3, 16)
-        assert encoder.look(images).tokens.shape == (3, 16, 16)
+        assert encoder.with_tokens(images).tokens.shape == (3, 16, 16)
         with pytest.raises(BadSetting, match="multiple of 14"):
             load_encoder(f"dinov2:{tmp_path}@60")
 
-    def test_a_domain_by_words_pulls_towards_them(self, clip_folder: Path, tmp_path: Path) -> None:
+    def test_a_domain_by_words_is_approached(self, clip_folder: Path, tmp_path: Path) -> None:
         from gen.hda.training import HDATrainer
-        from tests.hda.conftest import tiny_generator
         from tests.hda.test_training import settings
+        from tests.stylegan2.conftest import tiny_generator
 
         run = settings(
             tmp_path / "run", ["angry=text:an angry face"], encoders=[f"clip:{clip_folder}"], images=160, lr=0.02
@@ -171,10 +171,10 @@ class TestTransformers:
         assert trainer.progress["angry"] > 0.1  # the cosine of the way taken to the way wanted
 
     def test_words_beside_pictures_with_the_structure_loss(self, clip_folder: Path, tmp_path: Path, red: Path) -> None:
-        """UniHDA: CLIP reads the words, each encoder sees the pictures, and CLIP's patches keep the places."""
+        """UniHDA: CLIP encodes the words, every encoder the images, and CLIP's patch tokens give the structure loss."""
         from gen.hda.training import HDATrainer
-        from tests.hda.conftest import tiny_generator
         from tests.hda.test_training import settings
+        from tests.stylegan2.conftest import tiny_generator
 
         run = settings(
             tmp_path / "run", ["angry=text:an angry face", f"red={red}"], images=160,

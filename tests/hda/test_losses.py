@@ -4,11 +4,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gen.hda import losses
-from gen.hda.subspace import fit_flat
+from gen.hda.subspace import fit_subspace
 from tests.hda.test_subspace import features
 
 TINY = 1e-12
-"""A smoothing that does not show, away from the first step."""
+"""A smoothing too small to matter, except in the first step."""
 
 
 def gradient(loss: Tensor, of: Tensor) -> Tensor:
@@ -16,99 +16,101 @@ def gradient(loss: Tensor, of: Tensor) -> Tensor:
 
 
 class TestDistance:
-    def test_gradient_is_twice_the_residual_and_leaves_the_flat_alone(self) -> None:
-        flat = fit_flat(features(0))
+    def test_gradient_is_twice_the_residual_and_leaves_the_subspace_alone(self) -> None:
+        subspace = fit_subspace(features(0))
         x = features(1, 1).requires_grad_(True)
-        slope = gradient(losses.distance(x, flat), x)
-        residual = (x - flat.project(x)).detach()
+        slope = gradient(losses.distance(x, subspace), x)
+        residual = (x - subspace.project(x)).detach()
         torch.testing.assert_close(slope, 2 * residual, atol=1e-13, rtol=0)
-        assert (slope @ flat.basis).abs().max() < 1e-13
+        assert (slope @ subspace.basis).abs().max() < 1e-13
 
     def test_detaching_the_foot_changes_nothing(self) -> None:
-        flat = fit_flat(features(0))
+        subspace = fit_subspace(features(0))
         x = features(1, 1).requires_grad_(True)
-        detached = (x - flat.project(x).detach()).square().sum()
-        torch.testing.assert_close(gradient(losses.distance(x, flat), x), gradient(detached, x), atol=1e-12, rtol=0)
+        detached = (x - subspace.project(x).detach()).square().sum()
+        torch.testing.assert_close(gradient(losses.distance(x, subspace), x), gradient(detached, x), atol=1e-12, rtol=0)
 
     def test_is_the_mean_over_the_batch(self) -> None:
-        flat, x = fit_flat(features(0)), features(1, 4)
-        each = torch.stack([losses.distance(one[None], flat) for one in x])
-        torch.testing.assert_close(losses.distance(x, flat), each.mean())
+        subspace, x = fit_subspace(features(0)), features(1, 4)
+        each = torch.stack([losses.distance(one[None], subspace) for one in x])
+        torch.testing.assert_close(losses.distance(x, subspace), each.mean())
 
 
 class TestDirection:
-    def test_along_the_perpendicular_it_is_zero_and_beyond_it_two(self) -> None:
-        flat, source = fit_flat(features(0)), features(1)
-        way = flat.perpendicular(source)
+    def test_zero_along_the_perpendicular_and_two_beyond_the_foot(self) -> None:
+        subspace, source = fit_subspace(features(0)), features(1)
+        way = subspace.perpendicular(source)
         for share, expected in [(0.1, 0.0), (0.5, 0.0), (0.9, 0.0), (1.5, 2.0)]:
-            value = losses.direction(source, source + share * way, flat, TINY)
+            value = losses.direction(source, source + share * way, subspace, TINY)
             assert float(value) == pytest.approx(expected, abs=1e-9)
 
-    def test_sliding_within_the_flat_is_one(self) -> None:
-        flat, source = fit_flat(features(0)), features(1)
-        slide = (features(2) @ flat.basis) @ flat.basis.T
-        assert float(losses.direction(source, source + slide, flat, TINY)) == pytest.approx(1.0, abs=1e-9)
+    def test_movement_inside_the_subspace_gives_one(self) -> None:
+        subspace, source = fit_subspace(features(0)), features(1)
+        slide = (features(2) @ subspace.basis) @ subspace.basis.T
+        assert float(losses.direction(source, source + slide, subspace, TINY)) == pytest.approx(1.0, abs=1e-9)
 
     def test_is_one_minus_the_cosine(self) -> None:
-        flat, source, adapted = fit_flat(features(0)), features(1), features(2)
-        moved, way = adapted - source, flat.project(adapted) - adapted
+        subspace, source, adapted = fit_subspace(features(0)), features(1), features(2)
+        moved, way = adapted - source, subspace.project(adapted) - adapted
         expected = (1 - F.cosine_similarity(moved, way)).mean()
-        torch.testing.assert_close(losses.direction(source, adapted, flat, TINY), expected)
+        torch.testing.assert_close(losses.direction(source, adapted, subspace, TINY), expected)
 
-    def test_anchors_differ_by_the_penalty_of_the_notes(self) -> None:
-        """<D_st, D_tp> = <D_st, p> - |Q D_st|^2 with p the perpendicular from the source (section 1.6.5)."""
-        flat, source, adapted = fit_flat(features(0)), features(1), features(2)
+    def test_anchors_differ_by_the_movement_off_the_subspace(self) -> None:
+        """<D_st, D_tp> = <D_st, p> - |Q D_st|^2 with p the perpendicular from the source."""
+        subspace, source, adapted = fit_subspace(features(0)), features(1), features(2)
         moved = adapted - source
-        outside = moved - (moved @ flat.basis) @ flat.basis.T
-        at_target = (moved * flat.perpendicular(adapted)).sum(1)
-        at_source = (moved * flat.perpendicular(source)).sum(1)
+        outside = moved - (moved @ subspace.basis) @ subspace.basis.T
+        at_target = (moved * subspace.perpendicular(adapted)).sum(1)
+        at_source = (moved * subspace.perpendicular(source)).sum(1)
         torch.testing.assert_close(at_target, at_source - outside.square().sum(1))
-        assert losses.direction(source, adapted, flat, TINY, "source") != losses.direction(source, adapted, flat, TINY)
+        assert losses.direction(source, adapted, subspace, TINY, "source") != losses.direction(
+            source, adapted, subspace, TINY
+        )
 
     def test_detaching_the_foot_changes_the_gradient(self) -> None:
-        flat, source = fit_flat(features(0)), features(1, 1)
+        subspace, source = fit_subspace(features(0)), features(1, 1)
         x = features(2, 1).requires_grad_(True)
-        free = gradient(losses.direction(source, x, flat, TINY), x)
-        held = gradient(losses.direction(source, x, flat, TINY, detach=True), x)
+        free = gradient(losses.direction(source, x, subspace, TINY), x)
+        held = gradient(losses.direction(source, x, subspace, TINY, detach=True), x)
         assert (free - held).norm() > 0.01 * free.norm()
 
 
 class TestFirstStep:
-    """At the start both generators draw the same picture, and the plain cosine has no gradient worth the name."""
+    """In the first step both generators draw the same image, where the plain cosine is undefined."""
 
     def test_the_plain_cosine_explodes(self) -> None:
-        flat, source = fit_flat(features(0)), features(1, 1)
+        subspace, source = fit_subspace(features(0)), features(1, 1)
         x = source.clone().requires_grad_(True)
-        loss = 1 - F.cosine_similarity(x - source, flat.project(x) - x).mean()
+        loss = 1 - F.cosine_similarity(x - source, subspace.project(x) - x).mean()
         assert gradient(loss, x).norm() > 1e7
 
     @pytest.mark.parametrize("delta", [0.1, 0.03, 0.01, 0.001])
     def test_the_smooth_one_is_bounded_by_one_over_delta(self, delta: float) -> None:
-        flat, source = fit_flat(features(0)), features(1, 1)
+        subspace, source = fit_subspace(features(0)), features(1, 1)
         x = source.clone().requires_grad_(True)
-        slope = gradient(losses.direction(source, x, flat, delta), x).norm()
+        slope = gradient(losses.direction(source, x, subspace, delta), x).norm()
         assert 0.9 / delta < slope <= 1 / delta
 
-    def test_the_smooth_one_pulls_towards_the_flat(self) -> None:
-        flat, source = fit_flat(features(0)), features(1, 1)
+    def test_the_smooth_one_pulls_towards_the_subspace(self) -> None:
+        subspace, source = fit_subspace(features(0)), features(1, 1)
         x = source.clone().requires_grad_(True)
-        slope = gradient(losses.direction(source, x, flat, 0.03), x)
-        assert F.cosine_similarity(-slope, flat.perpendicular(source)) == pytest.approx(1.0, abs=1e-6)
+        slope = gradient(losses.direction(source, x, subspace, 0.03), x)
+        assert F.cosine_similarity(-slope, subspace.perpendicular(source)) == pytest.approx(1.0, abs=1e-6)
 
-    def test_adam_is_not_ruined_for_the_rest_of_the_run(self) -> None:
-        """The second moment of one huge gradient would hold the steps down: section 1.6.6."""
+    def test_adam_keeps_moving_after_the_first_step(self) -> None:
+        """One huge gradient would stay in Adam's second moment and make all later steps tiny."""
 
         def travelled(delta: float | None) -> float:
-            flat, source = fit_flat(features(0)), features(1, 1)
+            subspace, source = fit_subspace(features(0)), features(1, 1)
             x = torch.nn.Parameter(source.clone())
             adam = torch.optim.Adam([x], lr=1e-3, betas=(0.0, 0.99))
             for _ in range(60):
                 if delta is None:
-                    turn = 1 - F.cosine_similarity(x - source, flat.project(x) - x).mean()
+                    direction = 1 - F.cosine_similarity(x - source, subspace.project(x) - x).mean()
                 else:
-                    turn = losses.direction(source, x, flat, delta)
+                    direction = losses.direction(source, x, subspace, delta)
                 adam.zero_grad()
-                (losses.distance(x, flat) + turn).backward()
+                (losses.distance(x, subspace) + direction).backward()
                 adam.step()
             return float((x.detach() - source).norm())
 
@@ -128,7 +130,7 @@ class TestFixedDirection:
 
 
 class TestSpatialStructure:
-    def test_equals_the_written_out_sum(self) -> None:
+    def test_equals_the_explicit_sum(self) -> None:
         random = torch.Generator().manual_seed(0)
         source, adapted = (torch.randn(2, 5, 7, generator=random, dtype=torch.float64) for _ in range(2))
         total = 0.0
@@ -142,6 +144,6 @@ class TestSpatialStructure:
                 total += float(torch.logsumexp(exps, 0) - exps[k])
         assert float(losses.spatial_structure(source, adapted)) == pytest.approx(total / 10, rel=1e-9)
 
-    def test_places_kept_cost_less_than_places_moved(self) -> None:
+    def test_kept_layout_costs_less_than_moved_layout(self) -> None:
         source = features(0, 16, 32)[None]
         assert losses.spatial_structure(source, source) < losses.spatial_structure(source, source.roll(1, 1)) - 1

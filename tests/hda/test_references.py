@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gen.errors import BadInput, BadSetting
-from gen.hda.references import load_references, parse_domain, parse_domains
-from tests.hda.conftest import write_pictures
+from gen.hda.domains import parse_domain, parse_domains
+from gen.hda.references import load_references
+from tests.stylegan2.conftest import write_pictures
 
 
 class TestDomainNames:
@@ -34,13 +35,13 @@ class TestDomainNames:
             ((), "at least one"),
             (("sketch",), "name=DIR"),
             (("=x",), "name=DIR"),
-            (("a=x", "a=y"), "name of its own"),
-            (("a=x:-1",), "zero or more"),
-            (("a=x:nan",), "zero or more"),
+            (("a=x", "a=y"), "needs its own name"),
+            (("a=x:-1",), "must be a number >= 0"),
+            (("a=x:nan",), "must be a number >= 0"),
             (("a=x:0", "b=y:0"), "above zero"),
         ],
     )
-    def test_nonsense_is_named(self, texts: tuple[str, ...], reason: str) -> None:
+    def test_mistakes_are_explained(self, texts: tuple[str, ...], reason: str) -> None:
         with pytest.raises(BadSetting, match=reason):
             parse_domains(texts)
 
@@ -56,18 +57,18 @@ class TestLoading:
         assert images.max() <= 1
         assert (images[0, 0] < -0.999).all()  # no red is left of the sides
 
-    def test_one_broken_file_is_left_out_with_its_name(self, red: Path) -> None:
+    def test_a_broken_file_is_skipped_and_named(self, red: Path) -> None:
         (red / "broken.png").write_bytes(b"no picture")
         found = load_references(red, 32)
         assert len(found.images) == 4
         assert len(found.warnings) == 1
         assert "broken.png" in found.warnings[0]
 
-    def test_duplicates_count_once_and_are_named(self, red: Path) -> None:
+    def test_duplicates_are_skipped_and_named(self, red: Path) -> None:
         (red / "copy.png").write_bytes((red / "0.png").read_bytes())
         found = load_references(red, 32)
         assert len(found.images) == 4
-        assert "copy.png is the same picture as 0.png" in found.warnings[0]
+        assert "copy.png is the same image as 0.png" in found.warnings[0]
 
     def test_grey_alpha_and_palette_pictures_are_references_too(self, tmp_path: Path) -> None:
         for mode in ("L", "RGBA", "P", "1"):

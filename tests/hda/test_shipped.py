@@ -1,16 +1,17 @@
-"""The generator in weights/, and what the project exists for: an adaptation that carries two domains at once."""
+"""The generator in weights/, and an adaptation of it to two domains at once."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from gen.hda.attributes import brightness, ways
-from gen.hda.evaluation import drawn
+from gen.hda.attributes import attribute_progress, brightness
+from gen.hda.evaluation import draw_images
 from gen.hda.export import save_adaptation
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.references import load_references
-from gen.hda.training import HDASettings, HDATrainer
+from gen.hda.settings import HDASettings
+from gen.hda.training import HDATrainer
 from gen.metrics.edges import load_edges, structure_consistency
 
 MODEL = "stylegan2-faces64"
@@ -23,16 +24,16 @@ def pipe() -> HDAPipeline:
 
 def test_draws_varied_pictures_in_range(pipe: HDAPipeline) -> None:
     assert pipe.generator.size == 64
-    images = drawn(pipe, pipe.latents(range(32), truncation=1.0))
+    images = draw_images(pipe, pipe.latents(range(32), truncation=1.0))
     assert 60 < float(brightness(images).mean()) < 160
     assert float(images.std(0).mean()) > 0.2  # faces differ
-    truncated = drawn(pipe, pipe.latents(range(32), truncation=0.3))
+    truncated = draw_images(pipe, pipe.latents(range(32), truncation=0.3))
     assert truncated.std(0).mean() < images.std(0).mean()
 
 
 @pytest.mark.slow
 def test_a_hybrid_carries_both_attributes(pipe: HDAPipeline, shared_data: Path, tmp_path: Path) -> None:
-    """Sketch and sunglasses, ten pictures each: judged by measures that no encoder has part in."""
+    """Sketch and sunglasses, ten images each, measured without any encoder."""
     faces = shared_data / "faces"
     settings = HDASettings(
         source=MODEL, domains=(f"sketch={faces / 'sketches'}", f"sunglasses={faces / 'sunglasses'}"), out=tmp_path
@@ -42,11 +43,14 @@ def test_a_hybrid_carries_both_attributes(pipe: HDAPipeline, shared_data: Path, 
     assert min(trainer.progress.values()) > 0.1
     pipe = HDAPipeline.from_pretrained(MODEL)
     latents = pipe.latents(range(5000, 5064), truncation=0.7)
-    before = drawn(pipe, latents)
+    before = draw_images(pipe, latents)
     pipe.load_adaptation(save_adaptation(trainer))
-    after = drawn(pipe, latents)
+    after = draw_images(pipe, latents)
 
-    found = {name: ways(before, after, load_references(faces / name, 64).images) for name in ("sketches", "sunglasses")}
+    found = {
+        name: attribute_progress(before, after, load_references(faces / name, 64).images)
+        for name in ("sketches", "sunglasses")
+    }
     assert found["sunglasses"]["eye darkness"] > 0.3
     assert found["sketches"]["brightness"] > 0.2
     assert found["sketches"]["colourfulness"] > 0.2

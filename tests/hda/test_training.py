@@ -14,11 +14,12 @@ from gen.errors import BadSetting
 from gen.hda import losses
 from gen.hda.check import report
 from gen.hda.export import save_adaptation
-from gen.hda.networks import StyleGAN2Generator
 from gen.hda.pipeline import HDAPipeline
-from gen.hda.training import HDASettings, HDATrainer, choose_learning
+from gen.hda.settings import HDASettings
+from gen.hda.training import HDATrainer, set_trainable
+from gen.stylegan2.networks import StyleGAN2Generator
 from gen.training.settings import make_settings
-from tests.hda.conftest import tiny_generator, write_pictures
+from tests.stylegan2.conftest import tiny_generator, write_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -81,9 +82,9 @@ class TestAdapting:
         folder = write_pictures(tmp_path / "one", 1, (220, 40, 40))
         trainer = adapted(HDATrainer(settings(tmp_path / "run", [f"one={folder}"], images=120), tiny_generator()))
         assert trainer.progress["one"] > 0.005
-        flat = trainer.targets[0][0].flat
-        assert flat is not None
-        assert flat.rank == 0
+        subspace = trainer.targets[0][0].subspace
+        assert subspace is not None
+        assert subspace.rank == 0
 
     def test_the_first_step_is_finite_and_small(self, tmp_path: Path, red: Path) -> None:
         trainer = HDATrainer(settings(tmp_path / "run", [f"red={red}"], direction_weight=1.0), tiny_generator())
@@ -173,13 +174,13 @@ class TestAdapting:
     def test_auto_makes_both_gradients_equally_strong(self, tmp_path: Path, red: Path) -> None:
         trainer = HDATrainer(settings(tmp_path / "run", [f"red={red}"], direction_weight="auto"), tiny_generator())
         target = trainer.targets[0][0]
-        assert target.flat is not None
+        assert target.subspace is not None
         f_s = trainer.encoders[0](trainer.probes[:4])
         f_t = trainer.encoders[0](trainer.probes[4:8]).requires_grad_(True)
-        distance = losses.distance(f_t, target.flat)
-        turn = losses.direction(f_s, f_t, target.flat, target.delta)
-        weight = trainer._direction_weight(distance, turn, f_t)
-        slopes = [torch.autograd.grad(x, f_t, retain_graph=True)[0].norm() for x in (distance, weight * turn)]
+        distance = losses.distance(f_t, target.subspace)
+        direction = losses.direction(f_s, f_t, target.subspace, target.delta)
+        weight = trainer._direction_weight(distance, direction, f_t)
+        slopes = [torch.autograd.grad(x, f_t, retain_graph=True)[0].norm() for x in (distance, weight * direction)]
         torch.testing.assert_close(*slopes)
 
 
@@ -210,15 +211,15 @@ class TestLayers:
         ],
     )
     def test_choice(self, generator: StyleGAN2Generator, layers: Any, learns: list[str], rests: list[str]) -> None:
-        choose_learning(generator, layers)
+        set_trainable(generator, layers)
         wanted = {name: p.requires_grad for name, p in generator.named_parameters()}
         assert [wanted[name] for name in learns] == [True] * len(learns)
         assert [wanted[name] for name in rests] == [False] * len(rests)
         assert not any(v for k, v in wanted.items() if k.startswith("mapping"))
 
-    def test_other_generators_learn_as_a_whole(self) -> None:
+    def test_other_generators_are_trained_as_a_whole(self) -> None:
         with pytest.raises(BadSetting, match="layers=all"):
-            choose_learning(nn.Linear(3, 3), "nada")
+            set_trainable(nn.Linear(3, 3), "nada")
 
 
 class TestReport:
@@ -229,18 +230,18 @@ class TestReport:
         text = report(HDATrainer(settings(tmp_path / "run", domains), tiny_generator()))
         assert "red: 4 images, rank 3, weight 0.20" in text
         assert "blue: 4 images, rank 3, weight 0.60" in text
-        assert "red and blue: cosine of the ways" in text
-        assert "the point nearest to all domains at these weights is on the way to them: red" in text
+        assert "red and blue: cosine of the directions" in text
+        assert "progress at the point nearest to all domains, with these weights: red" in text
         assert "broken.png" in text
-        assert "one: one image is a point" in text
+        assert "one: a single image gives a point" in text
 
     def test_conflict_is_named(self, tmp_path: Path, red: Path, blue: Path) -> None:
         trainer = HDATrainer(settings(tmp_path / "run", [f"red={red}", f"blue={blue}"]), tiny_generator())
         source = trainer.encoders[0](trainer.probes).mean(0)
         for place, sign in enumerate((1.0, -1.0)):  # put the two domains on opposite sides of the source
             target = trainer.targets[0][place]
-            assert target.flat is not None
-            target.flat.mean.copy_(source + sign * 3.0)
+            assert target.subspace is not None
+            target.subspace.mean.copy_(source + sign * 3.0)
         assert "pull in opposite directions" in report(trainer)
 
     def test_words_need_clip(self, tmp_path: Path) -> None:

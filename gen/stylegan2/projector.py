@@ -1,7 +1,7 @@
-"""A real picture as a latent of the source generator.
+"""Projection: find the latent of a real image in the generator (GAN inversion).
 
-Karras et al. 2020, section 5 and appendix D: optimise w and the noise maps so that the drawn picture is perceptually
-close to the given one, with noise on w that fades, and a penalty that keeps picture content out of the noise maps.
+Karras et al. 2020, section 5 and appendix D: optimise w and the noise maps until the generated image is perceptually
+close to the given one. Noise on w fades during the search, and a penalty keeps image content out of the noise maps.
 """
 
 import math
@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen.hda.networks import StyleGAN2Generator
+from gen.stylegan2.networks import StyleGAN2Generator
 
 PERCEPTUAL_SIZE = 256
-"""Pixels that pictures are enlarged or reduced to for the perceptual distance: its network sees nothing in smaller."""
+"""Images are scaled to this side for the perceptual distance; its network finds little structure in smaller ones."""
 
 
-def invert(
+def project(
     generator: StyleGAN2Generator,
     images: Tensor,
     perceptual: nn.Module,
@@ -29,8 +29,8 @@ def invert(
 ) -> Tensor:
     """Images (B, 3, size, size) in [-1, 1] -> latents (B, w_dim), or (B, layers, w_dim) if `extended`.
 
-    `perceptual` is from `load_perceptual`; `progress(distance)` is called after every step. The noise maps that were
-    found are dropped: the adapted generator draws with those stored in it.
+    `perceptual` comes from `load_perceptual`; `progress(distance)` is called after every step. `lr` is Adam's largest
+    learning rate. The optimised noise maps are dropped: adapted generators draw with the maps stored in them.
     """
     device = images.device
     random = torch.Generator(device).manual_seed(seed)
@@ -41,25 +41,26 @@ def invert(
         n.requires_grad_(True)
     optimizer = torch.optim.Adam([w, *noise], lr=lr)
     with torch.no_grad():
-        reference = seen(images)
+        reference = at_perceptual_size(images)
     for step in range(steps):
         t = step / steps
         optimizer.param_groups[0]["lr"] = lr * ramp(t)
+        # Explore first, refine later: the published noise is 0.05 of the spread of w and ends after 75 % of the steps.
         strength = 0.05 * spread * max(0.0, 1 - t / 0.75) ** 2
         moved = w + torch.randn(w.shape, generator=random, device=device) * strength
         drawn = generator.synthesis(moved.expand(-1, generator.layers, -1), noise)
-        distance = perceptual(seen(drawn), reference).mean() + F.mse_loss(drawn, images)
+        # Departure from the paper: a pixel term beside the perceptual one, for exact colours.
+        distance = perceptual(at_perceptual_size(drawn), reference).mean() + F.mse_loss(drawn, images)
         loss = distance + 1e5 * sum(noise_regularity(n) for n in noise)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        with torch.no_grad():
+        with torch.no_grad():  # renormalise, or the maps would grow and take over image content
             for n in noise:
                 n.sub_(n.mean()).mul_(n.square().mean().rsqrt())
         if progress:
             progress(float(distance.detach()))
-    found = w.detach()
-    return found if extended else found[:, 0]
+    return w.detach() if extended else w.detach()[:, 0]
 
 
 @torch.no_grad()
@@ -72,25 +73,28 @@ def w_statistics(generator: StyleGAN2Generator, count: int = 4096) -> tuple[Tens
     return mean.unsqueeze(0), float((w - mean).square().sum(1).mean().sqrt())
 
 
-def seen(images: Tensor) -> Tensor:
-    """At the size that is compared: (B, 3, 256, 256)."""
+def at_perceptual_size(images: Tensor) -> Tensor:
+    """Images (B, 3, H, W) resized for the perceptual distance: (B, 3, 256, 256)."""
     if images.shape[-1] == PERCEPTUAL_SIZE:
         return images
     return F.interpolate(images, (PERCEPTUAL_SIZE, PERCEPTUAL_SIZE), mode="bilinear", antialias=True)
 
 
 def ramp(t: float) -> float:
-    """Share of the learning rate at t in [0, 1]: up over 5 %, down as a cosine over the last 25 %."""
+    """Share of the learning rate at t in [0, 1]: linear rise over 5 %, cosine fall over the last 25 %."""
     down = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - t) / 0.25))
-    return down * min(1.0, t / 0.05 + 1e-3)
+    return down * min(1.0, t / 0.05 + 1e-3)  # 1e-3: the first step must move something, too
 
 
 def noise_regularity(noise: Tensor) -> Tensor:
-    """Squared correlation of a noise map (B, 1, r, r) with itself one pixel on, at every scale down to 8 pixels."""
+    """Squared autocorrelation of a noise map (B, 1, r, r) at a shift of one pixel, at every scale down to 8 pixels.
+
+    Zero for white noise, large for a map that holds image content.
+    """
     total = noise.new_zeros(())
     while True:
         for axis in (2, 3):
             total = total + (noise * noise.roll(1, axis)).mean((1, 2, 3)).square().sum()
         if noise.shape[2] <= 8:
             return total
-        noise = F.avg_pool2d(noise, 2) * 2  # times two keeps the variance
+        noise = F.avg_pool2d(noise, 2) * 2  # the mean of 4 has a quarter of the variance; times 2 restores it

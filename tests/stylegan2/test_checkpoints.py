@@ -1,7 +1,7 @@
-"""Generators from elsewhere: the same pictures as by other arithmetic, and nothing runs from a file.
+"""Generators of other projects: they draw the same images as independent code, and no code from a file is run.
 
 The two reference generators below follow the conventions of rosinality's and NVlabs' code, each by another route than
-ours: one kernel an image in grouped convolutions, and zeros between the pixels before every filter.
+ours: one kernel per image in grouped convolutions, and zeros between the pixels before every filter.
 """
 
 import argparse
@@ -25,8 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen import BadInput
-from gen.hda.checkpoints import load_stylegan2, save_rosinality
-from gen.hda.networks import StyleGAN2Generator
+from gen.stylegan2.checkpoints import load_stylegan2
+from gen.stylegan2.networks import StyleGAN2Generator
+from gen.stylegan2.rosinality import save_rosinality
 
 CHANNELS = (12, 10, 8, 6)
 Z, W, MAPPING = 14, 18, 3
@@ -34,7 +35,7 @@ State = dict[str, Tensor]
 
 
 def draw(seed: int = 0) -> Callable[..., Tensor]:
-    """Normal numbers of a shape, about a mean."""
+    """A function that draws normal numbers of a shape, with a mean."""
     random = torch.Generator().manual_seed(seed)
     return lambda *shape, mean=0.0: torch.randn(shape, generator=random) + mean
 
@@ -466,7 +467,7 @@ class TestNVlabs:
 
 
 class Payload:
-    """Calls a function with arguments when it is unpickled; both may be payloads."""
+    """Calls a function with arguments when unpickled; both may be payloads themselves."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.function, self.arguments = function, arguments
@@ -508,7 +509,7 @@ class TestHostile:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_the_payloads_are_live(self, marker: Path, kind: str) -> None:
-        """Or the tests below would prove nothing."""
+        """The payloads do work with plain pickle; otherwise the tests below would prove nothing."""
         pickle.loads(pickle.dumps(payloads(marker)[kind][0]))
         assert marker.exists()
 
@@ -568,7 +569,7 @@ class TestHostile:
             ("gen.hda.checkpoints", "_Call"),
         ],
     )
-    def test_names_beside_the_table(self, tmp_path: Path, module: str, name: str) -> None:
+    def test_names_outside_the_table(self, tmp_path: Path, module: str, name: str) -> None:
         text = b"".join(b"\x8c" + bytes([len(part)]) + part.encode() for part in (module, name))
         (tmp_path / "a.pkl").write_bytes(b"\x80\x04" + text + b"\x93.")
         with pytest.raises(BadInput, match=rf"a\.pkl.*{module}\.{name},"):
@@ -661,7 +662,7 @@ class TestErrors:
     def test_missing(self, tmp_path: Path, name: str) -> None:
         state = rosinality_state()
         del state[name]
-        with pytest.raises(BadInput, match=r"a\.pt: 1 of the generator's tensors are missing, " + name):
+        with pytest.raises(BadInput, match=r"a\.pt: 1 of the generator's tensors are missing, for example " + name):
             load_stylegan2(write_rosinality(tmp_path / "a.pt", state))
 
     def test_missing_in_a_pickle(self, tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ from PIL import Image
 from torch import Tensor
 
 from gen.errors import BadInput, BadSetting
-from gen.hda.export import export_model
-from gen.hda.gan_training import StyleGAN2Settings, StyleGAN2Trainer, latents
 from gen.hda.pipeline import HDAPipeline
+from gen.stylegan2.export import export_model
+from gen.stylegan2.settings import StyleGAN2Settings
+from gen.stylegan2.training import StyleGAN2Trainer, latents
 from gen.training.data import ImageData, load_frames
 from gen.training.settings import make_settings
-from tests.hda.conftest import write_pictures
+from tests.stylegan2.conftest import write_pictures
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,7 @@ class TestTraining:
             torch.testing.assert_close(a, b, atol=0, rtol=0)
 
     def test_learns_the_colour_of_its_pictures(self, pictures: Path, tmp_path: Path) -> None:
-        """The mean picture is green; a generator that starts at grey must find that in a hundred steps."""
+        """The mean image is green; a generator that starts at grey must learn that in a hundred steps."""
         trainer = StyleGAN2Trainer(settings(pictures, tmp_path, images=600, batch=8, path_weight=0, augment=False))
         target = torch.stack([trainer.data.image(i).float() for i in range(12)]).mean((0, 2, 3)) / 127.5 - 1
 
@@ -103,18 +104,18 @@ class TestTraining:
         trainer.images_shown = 10_000
         assert trainer.ema_decay() == pytest.approx(0.5 ** (4 / 100))
 
-    def test_the_average_has_the_half_life_that_is_told(self, pictures: Path, tmp_path: Path) -> None:
-        """From the first steps on: the library's own schedule, which begins lower, is not in force."""
+    def test_the_average_has_the_half_life_of_the_settings(self, pictures: Path, tmp_path: Path) -> None:
+        """From the first step on: the warm-up schedule of diffusers' EMAModel is not used."""
         trainer = StyleGAN2Trainer(settings(pictures, tmp_path, ema_half_life=4, ema_ramp=None, path_weight=0))
         trainer.log = None
         trainer._clock = 0.0
         name, weight = "constant", trainer.generator.constant
         expected = weight.detach().clone()
-        place = [n for n, _ in trainer.generator.named_parameters()].index(name)
+        index = [n for n, _ in trainer.generator.named_parameters()].index(name)
         for step in range(4):
             trainer._train_one_step()
             expected = weight.detach().clone() if step == 0 else 0.5 * (expected + weight.detach())
-            torch.testing.assert_close(trainer.ema.shadow_params[place], expected)
+            torch.testing.assert_close(trainer.ema.shadow_params[index], expected)
 
     def test_r1_is_computed_in_float32(self, pictures: Path, tmp_path: Path) -> None:
         trainers = [StyleGAN2Trainer(settings(pictures, tmp_path / p, precision=p)) for p in ("fp32", "bf16")]
@@ -142,7 +143,7 @@ class TestTraining:
         with pytest.raises(BadSetting, match="accumulate: the run in this folder was begun with 1"):
             StyleGAN2Trainer(settings(pictures, tmp_path, accumulate=2)).fit()
 
-    def test_what_is_random_belongs_to_the_sample(self, pictures: Path, tmp_path: Path) -> None:
+    def test_random_numbers_depend_on_the_sample_alone(self, pictures: Path, tmp_path: Path) -> None:
         trainer = StyleGAN2Trainer(settings(pictures, tmp_path))
         together, alone = trainer.draw([5, 6, 7]), trainer.draw([6])
         torch.testing.assert_close(together.z[1:2], alone.z)

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gen.hda.adversarial import path_lengths, r1_penalty
-from gen.hda.networks import (
+from gen.stylegan2.augment import DRAWS, colour, diff_augment
+from gen.stylegan2.losses import path_lengths, r1_penalty
+from gen.stylegan2.networks import (
     ModulatedConv,
     StyleGAN2Discriminator,
     StyleGAN2Generator,
@@ -15,7 +16,7 @@ from gen.hda.networks import (
     minibatch_stddev,
     upsample,
 )
-from gen.training.augment import DRAWS, colour, cutout, diff_augment, translate
+from gen.training.augment import cutout, translate
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def upfirdn(x: Tensor, up: int, pad: tuple[int, int], gain: float) -> Tensor:
 class TestModulatedConv:
     @pytest.mark.parametrize("up", [False, True])
     @pytest.mark.parametrize("demodulate", [False, True])
-    def test_equals_one_kernel_an_image(self, up: bool, demodulate: bool) -> None:
+    def test_equals_one_kernel_per_image(self, up: bool, demodulate: bool) -> None:
         """Section 2.2 of the paper as it is written: modulate the kernel, normalise it, convolve image by image."""
         torch.manual_seed(0)
         conv = ModulatedConv(6, 5, 3, 8, up, demodulate).double()
@@ -123,7 +124,7 @@ class TestGenerator:
         assert not torch.equal(generator(z, noise="random"), generator(z, noise="random"))
         assert not torch.equal(generator(z, noise="none"), fixed)
 
-    def test_saved_and_loaded_it_draws_the_same(self, generator: StyleGAN2Generator, tmp_path: object) -> None:
+    def test_draws_the_same_after_saving_and_loading(self, generator: StyleGAN2Generator, tmp_path: object) -> None:
         generator.save_pretrained(str(tmp_path))
         again = StyleGAN2Generator.from_pretrained(str(tmp_path)).eval()
         z = torch.randn(2, 32)
@@ -131,7 +132,7 @@ class TestGenerator:
 
 
 class TestDiscriminator:
-    def test_one_logit_an_image(self) -> None:
+    def test_one_logit_per_image(self) -> None:
         judge = StyleGAN2Discriminator((16, 16, 8, 8))
         assert judge(torch.randn(8, 3, 32, 32)).shape == (8,)
 

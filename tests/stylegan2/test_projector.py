@@ -3,9 +3,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from gen.hda.inversion import invert, noise_regularity, ramp, w_statistics
-from gen.hda.networks import StyleGAN2Generator
 from gen.metrics.paired import load_perceptual
+from gen.stylegan2.networks import StyleGAN2Generator
+from gen.stylegan2.projector import noise_regularity, project, ramp, w_statistics
 
 
 @pytest.mark.parametrize("extended", [False, True])
@@ -16,7 +16,7 @@ def test_finds_a_picture_that_the_generator_drew(generator: StyleGAN2Generator, 
         start = generator.synthesis(w_statistics(generator)[0][:, 0])
     generator.requires_grad_(False)
     distances: list[float] = []
-    w = invert(generator, picture, load_perceptual(), steps=40, extended=extended, progress=distances.append)
+    w = project(generator, picture, load_perceptual(), steps=40, extended=extended, progress=distances.append)
     assert w.shape == ((1, generator.layers, 16) if extended else (1, 16))
     assert len(distances) == 40
     with torch.no_grad():
@@ -32,7 +32,7 @@ def test_learning_rate_rises_and_falls() -> None:
     assert all(a >= b for a, b in pairwise(rates[75:]))
 
 
-def test_regularity_tells_noise_from_a_picture() -> None:
+def test_noise_regularity_separates_noise_from_an_image() -> None:
     random = torch.Generator().manual_seed(0)
     noise = torch.randn(1, 1, 32, 32, generator=random)
     smooth = torch.nn.functional.interpolate(noise[:, :, :4, :4], (32, 32), mode="bilinear")

@@ -1,4 +1,4 @@
-"""The model card of a StyleGAN2 generator, written from what was recorded: nothing in it is typed by hand."""
+"""The model card of a StyleGAN2 generator, generated from the training record."""
 
 import json
 from pathlib import Path
@@ -28,9 +28,9 @@ def card(name: str, record: dict[str, Any]) -> str:
         f"# {name}",
         "",
         f"StyleGAN2 (configuration F in shape) for images of {s['size']}x{s['size']} pixels, "
-        f"{record['parameters'] / 1e6:.1f} million parameters: a source for `gen adapt`.",
+        f"{record['parameters'] / 1e6:.1f} million parameters; a source model for `gen adapt`.",
         "",
-        "![samples, truncation 0.7, seeds 0 to 63, not selected](samples.jpg)",
+        "![uncurated samples, truncation 0.7, seeds 0 to 63](samples.jpg)",
         "",
         "```python",
         "from gen import HDAPipeline",
@@ -41,12 +41,12 @@ def card(name: str, record: dict[str, Any]) -> str:
         "",
         "## Training",
         "",
-        f"- Data: {data['count']} images of `{data['folder']}`, scaled to {s['size']} pixels. They are for research "
-        f"use, and so are these weights. Licence of the weights: {record['weights_license']}.",
+        f"- Data: {data['count']} images of `{data['folder']}`, scaled to {s['size']} pixels. The images are for "
+        f"research use, and so are these weights. Licence of the weights: {record['weights_license']}.",
         f"- {record['images_shown']:,} images shown in {record['seconds'] / 60:.0f} minutes on {device}, "
         f"torch {hardware['torch']}, {s['precision']}.",
         f"- Batch {s['batch']}, Adam at {s['lr']:g}, R1 {s['r1_gamma']:g}, path length weight {s['path_weight']:g}, "
-        f"DiffAugment {'on' if s['augment'] else 'off'}, averaged weights with a half-life of "
+        f"DiffAugment {'on' if s['augment'] else 'off'}, averaged weights (EMA) with a half-life of "
         f"{s['ema_half_life']:,} images.",
         "",
         *_distance_lines(record["distances"]),
@@ -68,7 +68,7 @@ def _distance_lines(figures: dict[str, Any]) -> list[str]:
     return [
         "## Distance to the training images",
         "",
-        f"{figures['images']:,} images, truncation 1, against {figures['reference_images']:,}:",
+        f"{figures['images']:,} generated images (truncation 1), {figures['reference_images']:,} training images:",
         "",
         "| measure | value |",
         "|---|---|",

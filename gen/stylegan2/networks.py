@@ -1,7 +1,10 @@
-"""StyleGAN2: mapping, modulated convolutions, skip toRGB, residual discriminator. Pure PyTorch, no compiled kernels.
+"""StyleGAN2 networks: mapping, modulated convolutions, skip toRGB, residual discriminator.
+
+Pure PyTorch, without compiled CUDA kernels.
 
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020 (arXiv 1912.04958), configuration F.
-Every weight is stored with unit variance and scaled where it is used (the equalised learning rate).
+Every weight is stored with unit variance and scaled where it is used (the equalised learning rate): Adam moves all
+weights by about the learning rate, so all layers then change at the same relative speed.
 """
 
 import math
@@ -16,7 +19,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 Noise = Literal["fixed", "random", "none"] | Sequence[Tensor]
-"""fixed: the maps stored with the weights; random: drawn anew; or one map (1 or B, 1, r, r) a layer."""
+"""fixed: the maps stored with the weights; random: new maps for each call; or one map (1 or B, 1, r, r) per layer."""
 
 SQRT2 = math.sqrt(2.0)
 
@@ -28,12 +31,12 @@ def config_f_channels(size: int, multiplier: float = 2.0, maximum: int = 512) ->
 
 
 def full(x: Tensor) -> Tensor:
-    """In float32, or float64 if it is that already."""
+    """x as float32; float64 stays float64 (the tests compare in it)."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class EqualLinear(nn.Module):
-    """x W^T lr_multiplier / sqrt(in) + lr_multiplier b, in float32."""
+    """x W^T lr_multiplier / sqrt(in) + lr_multiplier b, computed in float32."""
 
     def __init__(self, inputs: int, outputs: int, bias: float = 0.0, lr_multiplier: float = 1.0) -> None:
         super().__init__()
@@ -44,17 +47,18 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in) -> (B, out)."""
+        # Styles and w are small vectors: float32 costs nothing here, and rounding them would shift whole pictures.
         with torch.autocast(x.device.type, enabled=False):
             return F.linear(full(x), full(self.weight) * self.scale, full(self.bias) * self.lr_multiplier)
 
 
 def leaky(x: Tensor) -> Tensor:
-    """Leaky ReLU of slope 0.2 that keeps the variance of its input."""
+    """Leaky ReLU of slope 0.2, times sqrt(2) so that the output has about the variance of the input."""
     return F.leaky_relu(x, 0.2) * SQRT2
 
 
 class MappingNetwork(nn.Module):
-    """z -> w: normalise, then fully connected layers that learn at a hundredth of the rate."""
+    """z -> w: normalise z, then fully connected layers with a learning rate multiplier of 0.01, as published."""
 
     def __init__(self, z_dim: int, w_dim: int, layers: int) -> None:
         super().__init__()
@@ -70,11 +74,11 @@ class MappingNetwork(nn.Module):
 
 
 class ModulatedConv(nn.Module):
-    """Convolution whose input channels are scaled by a style, and whose output is normalised for it.
+    """Convolution modulated by a style: input channels are scaled by it, output channels are normalised (demodulated).
 
-    The usual form makes one kernel an image and convolves in groups. Here the input is scaled before and the output
-    after, which is the same arithmetic (section 2.2 of the paper) through one ordinary convolution: see
-    benchmarks/stylegan2.py for what it saves.
+    The usual form builds one kernel per image and runs a grouped convolution. Scaling the input before and the output
+    after one ordinary convolution gives the same result (section 2.2 of the paper) and is faster; see
+    benchmarks/stylegan2.py.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, w_dim: int, up: bool = False, demodulate: bool = True):
@@ -92,7 +96,8 @@ class ModulatedConv(nn.Module):
         """Features (B, in, H, W), style (B, in) -> (B, out, H, W), or twice the size with `up`."""
         weight = self.weight * self.scale
         if self.demodulate:
-            # The norm takes out any common factor of the style; without it float16 cannot overflow.
+            # Demodulation cancels any common factor of the style, so dividing by its RMS first changes nothing
+            # but the range: activations in float16 cannot overflow.
             style = style * torch.rsqrt(style.square().mean(1, keepdim=True) + 1e-8)
             norm = torch.rsqrt(style.square() @ full(weight).square().sum((2, 3)).T + 1e-8)
         else:
@@ -113,7 +118,7 @@ def blur(x: Tensor, pad: int = 1, gain: float = 1.0) -> Tensor:
 
 
 def upsample(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, C, 2H, 2W) with the filter [1, 3, 3, 1]: bilinear, with zeros around the picture."""
+    """(B, C, H, W) -> (B, C, 2H, 2W) with the filter [1, 3, 3, 1]: bilinear, with zero padding around the image."""
     return F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2.0, mode="bilinear")[:, :, 2:-2, 2:-2]
 
 
@@ -130,7 +135,7 @@ class StyledConv(nn.Module):
         self.register_buffer("noise", torch.randn(1, 1, size, size))
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
-        """Features, w (B, w_dim), noise (1 or B, 1, size, size) or none -> (B, out, size, size)."""
+        """Features, w (B, w_dim), noise (1 or B, 1, size, size) or None -> (B, out, size, size)."""
         x = self.conv(x, w)
         if noise is not None:
             x = x + (noise * self.noise_strength).to(x.dtype)
@@ -138,7 +143,7 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """Features -> a contribution to the picture: 1x1, modulated, not normalised."""
+    """Features -> this level's contribution to the RGB image: a modulated 1x1 convolution without demodulation."""
 
     def __init__(self, inputs: int, w_dim: int) -> None:
         super().__init__()
@@ -151,9 +156,10 @@ class ToRGB(nn.Module):
 
 
 class StyleGAN2Generator(ModelMixin, ConfigMixin):
-    """z -> w -> image. `channels` are those at 4, 8, 16, ... pixels; their number makes the size.
+    """z -> w -> image. `channels` are those at 4, 8, 16, ... pixels; their number gives the image size.
 
-    A picture of size 2^k reads 2k - 2 copies of w: one each convolution, and one more for the last toRGB.
+    An image of size 2^k uses 2k - 2 copies of w: one per convolution, and one for the last toRGB (the other toRGBs
+    share the w of the next convolution, as in the published code).
     """
 
     w_average: Tensor
@@ -171,7 +177,7 @@ class StyleGAN2Generator(ModelMixin, ConfigMixin):
         self.size = 2 ** (len(channels) + 1)
         self.layers = 2 * len(channels)
         self.noise_sizes = [4, *(2**k for k in range(3, len(channels) + 2) for _ in range(2))]
-        """Pixels of a side, for each convolution."""
+        """Side of the noise map of each convolution, in pixels."""
         self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers)
         self.register_buffer("w_average", torch.zeros(w_dim))
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
@@ -188,11 +194,11 @@ class StyleGAN2Generator(ModelMixin, ConfigMixin):
         return self.synthesis(self.truncated(self.mapping(z), truncation), noise)
 
     def truncated(self, w: Tensor, truncation: float) -> Tensor:
-        """w (B, w_dim) -> w_average + truncation (w - w_average): 1 leaves it, 0 gives the average."""
+        """w (B, w_dim) -> w_average + truncation (w - w_average): 1 leaves w unchanged, 0 gives the average."""
         return w if truncation == 1 else torch.lerp(self.w_average.to(w.dtype), w, truncation)
 
     def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
-        """w (B, w_dim), or one a layer (B, layers, w_dim) -> images (B, 3, size, size), nominally in [-1, 1]."""
+        """w (B, w_dim), or one per layer (B, layers, w_dim) -> images (B, 3, size, size), nominally in [-1, 1]."""
         ws = w.unsqueeze(1).expand(-1, self.layers, -1) if w.ndim == 2 else w
         maps = self._noise_maps(noise, ws)
         x = self.constant.expand(len(ws), -1, -1, -1)
@@ -215,16 +221,16 @@ class StyleGAN2Generator(ModelMixin, ConfigMixin):
     def draw_noise(
         self, count: int, generator: torch.Generator | None = None, device: torch.device | None = None
     ) -> list[Tensor]:
-        """Noise maps (count, 1, r, r) for every convolution."""
+        """Noise maps (count, 1, r, r), one for each convolution."""
         return [torch.randn(count, 1, r, r, generator=generator, device=device) for r in self.noise_sizes]
 
     def settings(self) -> dict[str, Any]:
-        """The arguments that make a generator of this shape."""
+        """Constructor arguments of a generator of this shape."""
         return {k: v for k, v in self.config.items() if not k.startswith("_")}
 
 
 class EqualConv(nn.Module):
-    """Convolution at the equalised learning rate; `down` blurs and halves the size."""
+    """Convolution with equalised learning rate; `down` blurs, then halves the size."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, down: bool = False, activate: bool = True) -> None:
         super().__init__()
@@ -245,7 +251,7 @@ class EqualConv(nn.Module):
 
 
 class ResidualDown(nn.Module):
-    """Two 3x3 convolutions beside one 1x1; half of the size."""
+    """Residual block: two 3x3 convolutions beside one 1x1 convolution; halves the size."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -255,11 +261,12 @@ class ResidualDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, H, W) -> (B, out, H/2, W/2)."""
+        # Both branches have unit variance; the division keeps it for their sum.
         return (self.second(self.first(x)) + self.skip(x)) / SQRT2
 
 
 class StyleGAN2Discriminator(ModelMixin, ConfigMixin):
-    """Image -> logit, large for a real one. `channels` are those at 4, 8, 16, ... pixels, as in the generator."""
+    """Image -> logit, large for a real image. `channels` are those at 4, 8, 16, ... pixels, as in the generator."""
 
     @register_to_config
     def __init__(self, channels: Sequence[int] = config_f_channels(256), group: int = 4) -> None:
@@ -282,11 +289,12 @@ class StyleGAN2Discriminator(ModelMixin, ConfigMixin):
 
 
 def minibatch_stddev(x: Tensor, group: int) -> Tensor:
-    """How much the images of a group differ: (B, C, H, W) -> (B, 1, H, W), one number a group (Karras et al. 2018).
+    """Standard deviation within groups of images: (B, C, H, W) -> (B, 1, H, W), one number per group.
 
-    The group is the largest divisor of B up to `group`.
+    It shows the discriminator when a generator draws the same image over and over (Karras et al. 2018). The group size
+    is the greatest common divisor of B and `group`.
     """
-    size = math.gcd(len(x), group) if len(x) % group else group
+    size = math.gcd(len(x), group)
     y = x.float().reshape(size, -1, *x.shape[1:])
     spread = (y.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
     return spread.to(x.dtype).repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:])

@@ -1,0 +1,180 @@
+"""Settings of adaptation, drawing, inversion and evaluation.
+
+Free of torch, so that help texts and usage errors answer at once.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from pydantic import Field
+
+from gen.training.settings import Positive, PositiveFloat, TrainerSettings
+
+Anchor = Literal["target", "source"]
+Layers = Literal["nada", "all", "affine", "shape", "texture"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HDASettings(TrainerSettings):
+    """Settings of an adaptation."""
+
+    source: str
+    """The source generator: a model name or folder, a rosinality .pt or an NVlabs .pkl."""
+    domains: tuple[str, ...]
+    """name=DIR[:alpha] for a folder of reference images, name=text:WORDS[:alpha] for a description in words."""
+    encoders: Annotated[tuple[str, ...], Field(min_length=1)] = (
+        "efficientnet-lite0@128",
+        "efficientnet-lite0-style@64",
+    )
+    """Frozen encoders, family[:model][@pixels]; their losses are summed."""
+
+    method: Literal["hda", "nada"] = "hda"
+    """hda: distance and direction to each domain's subspace; nada: one direction for all samples, mean to mean."""
+    direction_weight: float | Literal["auto"] = 0.1
+    """lambda, the weight of the direction loss; auto: its gradient is as strong as that of the distance loss."""
+    rank: Annotated[int, Field(ge=0)] | None = None
+    """Dimensions of a domain's subspace; none: all that the references span; 0: their mean point."""
+    subspace: Literal["affine", "linear"] = "affine"
+    """affine: through the mean of the references; linear: through the origin."""
+    anchor: Anchor = "target"
+    """Start of the perpendicular in the direction loss: the adapted features (target, as published) or the source's."""
+    detach_foot: bool = False
+    """Stop the gradient through the foot f* of the perpendicular in the direction loss."""
+    sequential: bool = False
+    """Adapt to one domain after another instead of to all at once. Each one but the last ends when its progress reaches
+    `target_progress` or stalls; without a target, each one gets an equal part of the images."""
+    structure_weight: Annotated[float, Field(ge=0)] = 0.1
+    """Weight of the spatial structure loss (UniHDA), which keeps a face the same face; it uses the first encoder with
+    patch tokens. 0: HDA as published."""
+    source_words: str = "photo"
+    """What the source generator draws, in words; used for domains given by words."""
+    layers: Layers = "all"
+    """What is trained. all: constant, styled convolutions and toRGB; nada: without toRGB; affine: only the affine maps
+    of the styles; shape: constant and coarse half of the convolutions; texture: fine half and toRGB."""
+
+    images: Positive | None = 3200
+    """Samples to draw; training may stop earlier."""
+    batch: Positive = 8
+    """Samples per step."""
+    lr: float = 0.0016
+    """Adam's learning rate after the warm-up."""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Last share of `images` in which the learning rate falls linearly to zero."""
+    warmup: Annotated[int, Field(ge=0)] = 160
+    """Samples over which the learning rate rises linearly from zero."""
+    ema_half_life: Positive = 200
+    """Half-life of the averaged weights (EMA), in samples."""
+    ema_ramp: PositiveFloat | None = 0.25
+    """EMA half-life at the start, as a share of the samples drawn so far; none: `ema_half_life` from the first step."""
+    stop_when_stalled: bool = True
+    """Stop when the mean progress rises by less than half a percent over 50 steps."""
+    target_progress: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Stop when the mean progress reaches this value, to compare methods at the same degree of adaptation."""
+
+    may_change = TrainerSettings.may_change | {"stop_when_stalled", "target_progress"}
+    log_every: Positive = 80
+    """Samples between two lines of metrics."""
+    sample_every: Positive = 800
+    """Samples between two previews."""
+    checkpoint_every: Positive = 800
+    """Samples between two checkpoints."""
+
+
+@dataclass(frozen=True)
+class GenerateSettings:
+    """Draw images: single files, a grid from source to adapted, a latent walk, a morph between domains."""
+
+    model: str = "stylegan2-faces64"
+    """A model name or folder, a rosinality .pt or an NVlabs .pkl."""
+    adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """FILE[:strength], a file written by `gen adapt`; may be repeated to blend several adaptations."""
+    out: Path = Path("out/generated")
+    """Output folder."""
+    seeds: str = "0-15"
+    """Seeds: numbers and ranges, for example 0-15,20."""
+    latents: Path | None = None
+    """latents.safetensors written by `gen invert`, to use instead of seeds."""
+    truncation: float = 0.7
+    """1: full variety; 0.7: better images, less variety; 0: the average image."""
+    strengths: str = "0,0.5,1"
+    """Rows of the grid: strengths as multiples of those given with --adaptation."""
+    walk: bool = False
+    """Also write walk.mp4, a smooth closed path through the seeds."""
+    morph: bool = False
+    """Also write morph.mp4: the same seeds from the source to the adapted domain and back; with several adaptations,
+    from one to the next and back to the first."""
+    seconds: float = 6.0
+    """Length of each clip in seconds."""
+    rate: int = 24
+    """Frames per second of the clips."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: the GPU if there is one."""
+
+
+@dataclass(frozen=True)
+class InvertSettings:
+    """Find the latents of real photos in the source generator, and draw them in the adapted domain."""
+
+    photos: tyro.conf.Positional[tuple[Path, ...]]
+    """Photos of what the generator draws; the middle square is used and must be aligned like the training images."""
+    model: str = "stylegan2-faces64"
+    """A model name or folder, a rosinality .pt or an NVlabs .pkl."""
+    adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """FILE[:strength], a file written by `gen adapt`; may be repeated to blend several adaptations."""
+    out: Path = Path("out/inverted")
+    """Output folder: latents.safetensors, and photo | inverted | adapted side by side for each photo."""
+    steps: int = 500
+    """Optimiser steps; 1000 is the published number."""
+    extended: bool = True
+    """One latent per layer (W+), closer to the photo; otherwise one for all layers (W), easier to edit."""
+    seed: int = 0
+    """Seed of the noise on the latents."""
+    device: Literal["auto", "cpu"] = "auto"
+    """auto: the GPU if there is one."""
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    "sequential": {"sequential": True, "direction_weight": 0.0},
+    "NADA-style": {"method": "nada"},
+    "mean point": {"rank": 0, "direction_weight": 0.0},
+    "HDA λ=0": {"direction_weight": 0.0},
+    "HDA λ=0.1": {"direction_weight": 0.1},
+    "HDA λ=0.5": {"direction_weight": 0.5},
+    "HDA λ=2": {"direction_weight": 2.0},
+    "HDA λ=0.1 + structure": {"direction_weight": 0.1, "structure_weight": 0.1},
+}
+"""Overrides of HDASettings that make each method with the same trainer; the last one is the default of `gen adapt`."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Compare adaptation methods on hybrid domains, at equal progress. Run the same command again to resume."""
+
+    hybrid: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
+    """Domains of a hybrid, separated by commas: sketch=DIR,sunglasses=DIR. May be repeated."""
+    out: Path
+    """Folder for the runs, table.md, results.json and an image grid per hybrid."""
+    source: str = "stylegan2-faces64"
+    """The source generator."""
+    methods: str = ",".join(METHODS)
+    """Methods to compare, separated by commas."""
+    seeds: int = 3
+    """Runs per method and hybrid, each with its own seed."""
+    target_progress: tuple[float, ...] = (0.1,)
+    """Mean progress at which each run ends, one table per value; runs that do not reach it are marked."""
+    images: int = 3200
+    """Samples that a run may draw at most."""
+    lr: float = 0.0016
+    """Adam's learning rate."""
+    encoder: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Encoders of the loss; default: those of `gen adapt`."""
+    judge: str = "squeezenet"
+    """Encoder that scores the results; it must not be one of the loss."""
+    samples: int = 256
+    """Images that each method is scored on; all methods use the same latents."""
+    jobs: int = 1
+    """Runs in parallel, each on its own core."""
+    adaptation: Path | None = None
+    """Instead of comparing methods, measure the progress of this adaptation without any network: attributes.md."""

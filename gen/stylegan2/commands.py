@@ -1,0 +1,90 @@
+"""The commands `gen train-stylegan2` and `gen export-stylegan2`."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gen.media.files import check_out_folder
+from gen.stylegan2.settings import StyleGAN2Settings
+from gen.training.settings import make_settings, parse_overrides, read_preset
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainArguments:
+    """Train StyleGAN2 on a folder of images. Run the same command again to resume."""
+
+    data: Path
+    """Folder of images of one kind, for example aligned faces."""
+    out: Path
+    """Run directory, for example runs/faces64."""
+    preset: Literal["config-f", "faces64"] = "config-f"
+    """config-f: the published size at 256 pixels, for a GPU; faces64: small, some hours on two CPU cores."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Override a setting of StyleGAN2Settings, for example --set size=128; may be repeated."""
+    strict: bool = False
+    """Fail if the folder has images that cannot be used, instead of skipping them."""
+
+
+def train_stylegan2(arguments: Sequence[str]) -> int:
+    """`gen train-stylegan2`."""
+    args = tyro.cli(TrainArguments, args=list(arguments), prog="gen train-stylegan2")
+    given = {"preset": args.preset, "data": args.data, "out": args.out}
+    given |= {"strict": True} if args.strict else {}
+    preset = read_preset(PRESETS / f"{args.preset}.yaml")
+    settings = make_settings(StyleGAN2Settings, preset, given, parse_overrides(args.set))
+    check_out_folder(settings.out)
+    from gen.stylegan2.training import StyleGAN2Trainer  # only now: torch takes seconds to import
+
+    trainer = StyleGAN2Trainer(settings)
+    trainer.fit()
+    if not trainer.finished:
+        print(f"stopped at {trainer.images_shown} of {trainer.total_images} images; run the same command to resume.")
+        return 130
+    print(f"done; export the model with: gen export-stylegan2 {settings.out} weights/NAME")
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportArguments:
+    """Turn the last checkpoint of a run into a model folder: weights, samples, measured distances, model card."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory of `gen train-stylegan2`."""
+    out: tyro.conf.Positional[Path]
+    """Model folder, for example weights/stylegan2-faces64."""
+    half: bool = False
+    """Store float16 weights only, which halves the size; they load as float32 by default."""
+    data: Path | None = None
+    """Folder of the training images, to measure the Fréchet distance; if not given, none is measured."""
+    distance_images: int = 5000
+    """Images drawn to measure the distance."""
+    features: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Feature networks of the distance: inception, efficientnet-lite0, squeezenet; default: auto and squeezenet."""
+    weights_license: str = "not stated"
+    """Licence of the weights in one line, for the model card."""
+    note: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A sentence on the limits of the model, for the model card; may be repeated."""
+
+
+def export_stylegan2(arguments: Sequence[str]) -> int:
+    """`gen export-stylegan2`."""
+    args = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-stylegan2")
+    from gen.stylegan2.export import export_model
+
+    export_model(
+        args.run,
+        args.out,
+        args.half,
+        args.data,
+        args.distance_images,
+        args.features,
+        args.weights_license,
+        args.note,
+    )
+    print(f"written: {args.out}; draw images with: gen generate --model {args.out} --out out")
+    return 0

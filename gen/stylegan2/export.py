@@ -1,0 +1,135 @@
+"""Turn a run directory into a model folder: averaged weights, samples, distances, model card."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers.training_utils import EMAModel
+from PIL import Image
+from torch import nn
+from torchvision.utils import make_grid
+
+from gen.errors import BadInput
+from gen.media.resize import to_uint8
+from gen.metrics.distances import Population, list_images
+from gen.metrics.features import Features, load_features
+from gen.metrics.names import FeatureName
+from gen.provenance import portable
+from gen.stylegan2.card import write_card
+from gen.stylegan2.networks import StyleGAN2Generator
+from gen.stylegan2.photos import read_square
+from gen.stylegan2.settings import StyleGAN2Settings
+from gen.stylegan2.training import batched, latents, make_generator
+from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.settings import make_settings
+
+SHARD = "15MB"
+"""Weight files are split at this size, so that they can be kept in a git repository."""
+
+AVERAGED = 10_000
+"""Number of latents whose mean w becomes `w_average`."""
+
+BATCH = 32
+
+
+def export_model(
+    run: Path,
+    out: Path,
+    half: bool,
+    data: Path | None,
+    count: int,
+    features: Sequence[str],
+    weights_license: str,
+    notes: Sequence[str] = (),
+) -> None:
+    """Write the averaged weights of the run's last checkpoint, samples.jpg, training.json and MODEL_CARD.md.
+
+    `half` stores float16 only, else both float32 and float16 are written. With `data`, the card has the Fréchet and
+    kernel distance between `count` generated images and that folder, measured in the networks named by `features`.
+    Raises `BadInput` where `run` has no checkpoint.
+    """
+    checkpoint = latest_checkpoint(run / "checkpoints")
+    if checkpoint is None:
+        raise BadInput(f"{run}: no checkpoint here; give the run directory of `gen train-stylegan2`.")
+    state = load_checkpoint(checkpoint)
+    settings = make_settings(StyleGAN2Settings, state["settings"])
+    generator = averaged_generator(settings, state)
+    save_model(generator, out, half)
+    sheet = make_grid(to_uint8(_draw(generator, range(64), 0.7)), nrow=16, padding=2, pad_value=255)
+    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(out / "samples.jpg", quality=92)
+    record = {
+        "preset": settings.preset,
+        "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "data", "out")},
+        "data": state["data"],
+        "images_shown": state["images_shown"],
+        "seconds": round(state["seconds"]),
+        "hardware": state["hardware"],
+        "parameters": sum(p.numel() for p in generator.parameters()),
+        "weights_license": weights_license,
+        "notes": list(notes),
+        "distances": measure(generator, data, count, features) if data else {},
+    }
+    (out / "training.json").write_text(json.dumps(record, indent=2))
+    write_card(out)
+
+
+def save_model(generator: StyleGAN2Generator, out: Path, half: bool) -> None:
+    """Write a model folder that `HDAPipeline.from_pretrained` loads; afterwards `generator` is rounded to float16."""
+    if not half:
+        generator.save_pretrained(out / "generator", max_shard_size=SHARD)
+    nn.Module.half(generator)  # diffusers' own half() warns about modules to keep in float32; there are none here
+    generator.save_pretrained(out / "generator", max_shard_size=SHARD, variant=None if half else "fp16")
+    nn.Module.float(generator)  # so the samples and distances below are those of the stored float16 weights
+    # Written by hand, because the pipeline that reads it belongs to gen.hda, which lies above this package.
+    index = {
+        "_class_name": "HDAPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "generator": [StyleGAN2Generator.__module__, StyleGAN2Generator.__name__],
+    }
+    (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def averaged_generator(settings: StyleGAN2Settings, state: dict[str, Any]) -> StyleGAN2Generator:
+    """The generator with its averaged weights; `w_average` is the mean w of its own mapping network."""
+    generator = make_generator(settings)
+    generator.load_state_dict(state["networks"]["generator"])
+    averaged = EMAModel(generator.parameters())
+    averaged.load_state_dict(state["ema"])
+    averaged.copy_to(generator.parameters())
+    with torch.no_grad():
+        w = generator.mapping(latents(range(AVERAGED), settings.z_dim))
+    generator.w_average.copy_(w.mean(0))
+    return generator.eval().requires_grad_(False)
+
+
+def measure(generator: StyleGAN2Generator, data: Path, count: int, features: Sequence[str]) -> dict[str, Any]:
+    """Distances between `count` images, drawn without truncation, and the images in `data` at the generator's size."""
+    paths = list_images(data)
+    figures: dict[str, Any] = {"images": count, "reference_images": len(paths)}
+    for network in _networks(features):
+        real, generated = Population(network), Population(network)
+        for part in batched(paths, BATCH):
+            images = torch.stack([read_square(path, generator.size) for path in part])
+            real.add(to_uint8(images).permute(0, 2, 3, 1))
+        for seeds in batched(range(count), BATCH):
+            generated.add(to_uint8(_draw(generator, seeds, 1.0)).permute(0, 2, 3, 1))
+        distance = generated.distance(real)
+        figures[network.name] = {
+            "title": network.title,
+            network.frechet_name: distance.frechet,
+            network.kernel_name: distance.kernel,
+        }
+    return figures
+
+
+def _networks(names: Sequence[str]) -> list[Features]:
+    selected: list[FeatureName] = [n for n in names] if names else ["auto", "squeezenet"]  # type: ignore[misc]
+    return [load_features(name) for name in selected]
+
+
+@torch.no_grad()
+def _draw(generator: StyleGAN2Generator, seeds: Sequence[int], truncation: float) -> torch.Tensor:
+    return torch.cat([generator(latents(part, generator.z_dim), truncation) for part in batched(seeds, BATCH)])
