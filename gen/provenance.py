@@ -24,6 +24,11 @@ def fingerprint(folder: Path, without: str | None = None) -> str:
     return digest.hexdigest()[:16]
 
 
+def fingerprint_file(path: Path) -> str:
+    """First 16 hex digits of the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 def portable(settings: Any) -> dict[str, Any]:
     """A dataclass of settings as JSON values; absolute paths become relative to where the command runs."""
     return {field.name: portable_value(getattr(settings, field.name)) for field in dataclasses.fields(settings)}

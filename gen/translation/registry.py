@@ -44,7 +44,7 @@ def register(method: Method) -> None:
 
 
 register(Method("augan", "gen.augan.pipeline:AUGANPipeline"))
-register(Method("cyclegan", "gen.cyclegan.pipeline:CycleGANPipeline"))
+register(Method("cyclegan", "gen.cyclegan.method:CycleGANPipeline"))
 
 
 def translators() -> list[str]:

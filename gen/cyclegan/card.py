@@ -1,0 +1,56 @@
+"""The model card of a CycleGAN: where its weights come from."""
+
+import json
+from pathlib import Path
+
+from gen.media.files import write_atomically
+from gen.translation.weathers import directions_of, sentence, weathers_of
+
+
+def write_card(folder: Path) -> Path:
+    """Write `folder`/MODEL_CARD.md from its training.json, of a run or of a conversion. Returns its path."""
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    lines = [sentence(d, weathers_of(folder)) for d in directions_of(folder)]
+    text = f"""---
+library_name: gen
+pipeline_tag: image-to-image
+license: other
+---
+
+# {folder.name}
+
+{". ".join(lines)}. ResNet generators of CycleGAN (Zhu et al., ICCV 2017) or CUT (Park et al., ECCV 2020); no uncertainty maps.
+
+```sh
+gen translate FRAMES OUT --model {folder.name}
+```
+
+## Weights
+
+{_converted(record) if "converted" in record else _trained(record)}
+"""
+    card = folder / "MODEL_CARD.md"
+    with write_atomically(card) as path:
+        path.write_text(text, encoding="utf-8")
+    return card
+
+
+def _converted(record: dict[str, object]) -> str:
+    files = "\n".join(f"- {direction}: `{name}`" for direction, name in dict(record["converted"]).items())  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return f"""Converted by `gen convert` from
+
+{files}
+
+License of the weights: that of these files and of the data that they were trained on, which the files do not name."""
+
+
+def _trained(record: dict[str, object]) -> str:
+    data = json.dumps(record["data"], indent=2)
+    return f"""Trained by `gen train-cyclegan`, preset {record["preset"]}: {record["images_shown"]:,} images of each domain in {float(str(record["core_seconds"])) / 60:.0f}
+core-minutes, on
+
+```json
+{data}
+```
+
+The data are for research use, and so are the weights, unless your own data allow more."""

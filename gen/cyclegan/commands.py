@@ -1,0 +1,45 @@
+"""The command lines of CycleGAN: training, export, and conversion of public weights."""
+
+from collections.abc import Sequence
+
+import tyro
+
+from gen.cyclegan.settings import PRESETS, ConvertArguments, CycleGANSettings, ExportArguments, TrainArguments
+from gen.training.settings import make_settings, parse_overrides, read_preset
+
+
+def train(arguments: Sequence[str]) -> int:
+    """`gen train-cyclegan`."""
+    args = tyro.cli(TrainArguments, args=list(arguments), prog="gen train-cyclegan")
+    given = {"preset": args.preset, "adverse": args.adverse, "normal": args.normal, "out": args.out}
+    preset = read_preset(PRESETS / f"{args.preset}.yaml")
+    settings = make_settings(CycleGANSettings, preset, given, parse_overrides(args.set))
+    from gen.cyclegan.method import CycleGANTrainer
+
+    trainer = CycleGANTrainer(settings)
+    trainer.fit()
+    if not trainer.finished:
+        print(f"stopped at {trainer.images_shown} of {trainer.total_images} images; run the same command to resume.")
+        return 130
+    print(f"done; export the model with: gen export-cyclegan {settings.out} weights/NAME")
+    return 0
+
+
+def export(arguments: Sequence[str]) -> int:
+    """`gen export-cyclegan`."""
+    args = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-cyclegan")
+    from gen.cyclegan.export import export_model
+
+    export_model(args.run, args.out, args.half, args.weather)
+    print(f"{args.out} written; translate with: gen translate FRAMES OUT --model {args.out}")
+    return 0
+
+
+def convert(arguments: Sequence[str]) -> int:
+    """`gen convert`."""
+    args = tyro.cli(ConvertArguments, args=list(arguments), prog="gen convert")
+    from gen.cyclegan.convert import convert
+
+    convert(args.generator, args.out, args.direction, args.back, (args.height, args.width), args.weather)
+    print(f"{args.out} written; translate with: gen translate FRAMES OUT --model {args.out}")
+    return 0
