@@ -26,7 +26,7 @@ from gen.smos.backbones import Backbone, load_backbone
 from gen.smos.datasets import DomainSet, load_domains, split_domain
 from gen.smos.export import load_classifier
 from gen.smos.losses import jensen_shannon
-from gen.smos.plots import draw_embedding
+from gen.shift.plots import draw_embedding
 
 FEWEST = 20
 

@@ -52,7 +52,7 @@ class ShiftTab:
         Returns:
             the table, notes, scatter plot, heat map, and the csv file
         """
-        from gen.smos.survey import MeasureShiftSettings, run
+        from gen.shift.survey import MeasureShiftSettings, run
 
         folder = self.service.new_folder()
         roots: list[Any] = []

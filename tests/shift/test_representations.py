@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gen.media.images import Pixels
-from gen.smos import representations
-from gen.smos.representations import (
+from gen.shift import representations
+from gen.shift.representations import (
     REPRESENTATIONS,
     SIDE,
-    RepresentationName,
     describe,
     imagenet_histogram,
     load_entries,
     read_histograms,
     rebin,
 )
+from gen.shift.settings import RepresentationName
 
 HISTOGRAMS: list[RepresentationName] = [name for name in REPRESENTATIONS if name != "features"]
 
