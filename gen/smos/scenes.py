@@ -1,4 +1,4 @@
-"""Game scenes as training data, rendered while the network learns: no picture is ever shown twice."""
+"""Game scenes as training data, rendered during training: no image is shown twice."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,14 +12,14 @@ from gen.smd.styles import STYLES
 from gen.smd.world import SCENES
 
 LEVELS = 1_000_000
-"""Of each class; more than a run can show."""
+"""Levels per class; more than a run can show."""
 
 
 class SceneStream:
-    """Samples n of the four styles; in each style another class and level, by (seed, style, n)."""
+    """Sample n of every style; each style shows another class and level, by (seed, style, n)."""
 
     def __init__(self, size: int, seed: int, workers: int, processes: int = 1) -> None:
-        """`workers`: processes that render ahead for each of `processes` that train."""
+        """`workers`: rendering processes for each of the `processes` that train."""
         self.styles, self.classes = STYLES, SCENES
         self.dataset = SMDDataset(LEVELS, Levels(seed, "train", size))
         self.seed, self.workers, self.processes = seed, workers, processes
@@ -27,21 +27,23 @@ class SceneStream:
         self._next = -1
 
     def indices(self, samples: Sequence[int]) -> list[int]:
-        """Of the data set, style by style."""
+        """Indices into the data set, style by style."""
         found: list[int] = []
         for style in range(len(self.styles)):
             for n in samples:
                 scene = int(np.random.default_rng((self.seed, style, n)).integers(len(self.classes)))
-                found.append((style * len(self.classes) + scene) * LEVELS + (style * LEVELS // 4 + n) % LEVELS)
+                # Styles start at different levels, so that no batch shows a level in two styles.
+                level = (style * LEVELS // len(self.styles) + n) % LEVELS
+                found.append((style * len(self.classes) + scene) * LEVELS + level)
         return found
 
     def batch(self, samples: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Images (styles x B, 3, S, S) uint8 and labels; batches in their order are rendered ahead by the workers."""
+        """Images (styles · B, 3, S, S) uint8 and labels. In order, they are rendered ahead."""
         if self._ahead is None or samples[0] != self._next:
             self._ahead = self._render_from(samples[0], len(samples))
         self._next = samples[0] + len(samples) * self.processes
-        drawn = next(self._ahead)
-        return torch.stack([d.image for d in drawn]), torch.tensor([d.scene for d in drawn])
+        rendered = next(self._ahead)
+        return torch.stack([s.image for s in rendered]), torch.tensor([s.scene for s in rendered])
 
     def _render_from(self, first: int, count: int) -> Iterator[list[Sample]]:
         starts = range(first, LEVELS, count * self.processes)
