@@ -54,7 +54,7 @@ def test_domains_are_known_by_other_names(tmp_path: Path, name: str, domains: li
     found, folders = find_benchmark(root)
     assert (found, list(folders)) == (name, usual)
     data = load_domains(root, 16, tmp_path / "cache")
-    assert [data.place(d) for d in domains] == [data.place(u) for u in usual]
+    assert [data.index(d) for d in domains] == [data.index(u) for u in usual]
 
 
 def test_the_real_pacs_is_known_and_whole(shared_data: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_real_pacs_is_known_and_whole(shared_data: Path) -> None:
 class TestWhatIsWrongIsNamed:
     def test_a_missing_domain(self, tmp_path: Path) -> None:
         root = make_tree(tmp_path, ["art_painting", "cartoon", "photo"], ["dog"])
-        with pytest.raises(BadInput, match="PACS has a domain sketch, and there is no folder"):
+        with pytest.raises(BadInput, match="the domain sketch of PACS is missing"):
             find_benchmark(root, "PACS")
         with pytest.raises(BadInput, match="looks like PACS without its domain sketch"):
             find_benchmark(root)
@@ -89,7 +89,7 @@ class TestWhatIsWrongIsNamed:
 
     def test_a_wrong_number_of_classes(self, tmp_path: Path) -> None:
         root = make_tree(tmp_path / "x", list(BENCHMARKS["DomainNet"].domains), ["a", "b"])
-        with pytest.raises(BadInput, match="DomainNet has 345 classes, and here are 2"):
+        with pytest.raises(BadInput, match="DomainNet has 345 classes, but there are 2"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_an_empty_class_folder(self, tmp_path: Path, domains: Path) -> None:
@@ -99,7 +99,7 @@ class TestWhatIsWrongIsNamed:
         with pytest.raises(BadInput, match=r"art/disc: the class folder is empty"):
             load_domains(root, 16, tmp_path / "cache")
         (root / "art" / "disc" / "Thumbs.db").write_bytes(b"x")
-        with pytest.raises(BadInput, match=r"art/disc: there is no image in this class folder"):
+        with pytest.raises(BadInput, match=r"art/disc: there is no readable image in this class folder"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_a_broken_image(self, tmp_path: Path, domains: Path) -> None:
@@ -113,13 +113,13 @@ class TestWhatIsWrongIsNamed:
             load_domains(root, 16, tmp_path / "cache", strict=True)
         for picture in (root / "art" / "disc").iterdir():
             picture.write_bytes(b"")
-        with pytest.raises(BadInput, match=r"art/disc: there is no image in this class folder"):
+        with pytest.raises(BadInput, match=r"art/disc: there is no readable image in this class folder"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_an_image_outside_the_classes(self, tmp_path: Path, domains: Path) -> None:
         root = Path(shutil.copytree(domains, tmp_path / "x"))
         shutil.copy(root / "art" / "disc" / "000.png", root / "art" / "stray.png")
-        with pytest.raises(BadInput, match=r"stray.png: an image must lie in a class folder"):
+        with pytest.raises(BadInput, match=r"stray.png: move this image to a class folder"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_no_data_set_at_all(self, tmp_path: Path) -> None:

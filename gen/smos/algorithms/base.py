@@ -11,13 +11,14 @@ An algorithm that is only a loss has `options_class`, `terms` and `describe`. Th
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gen.errors import BadSetting
 from gen.smos.backbones import Classifier, Features, Prediction
 from gen.smos.settings import SMOSSettings
 from gen.training.settings import make_settings
@@ -119,7 +120,18 @@ class Algorithm(ABC, Generic[O]):
     @classmethod
     def read_options(cls, settings: SMOSSettings) -> O:
         """The options that the settings ask for. Raises `BadSetting` naming an option that is unknown or wrong."""
-        return make_settings(cls.options_class, settings.options or {})
+        given, known = settings.options or {}, [field.name for field in fields(cls.options_class)]
+        for name in given.keys() - set(known):
+            raise BadSetting(
+                f"{name}: neither a setting nor an option of {settings.algorithm}; its options: "
+                f"{', '.join(known) or 'none'}."
+            )
+        return make_settings(cls.options_class, cls.from_settings(settings), given)
+
+    @classmethod
+    def from_settings(cls, settings: SMOSSettings) -> Mapping[str, Any]:
+        """Values of options that derive from other settings; `settings.options` overrides them."""
+        return {}
 
     @classmethod
     @abstractmethod

@@ -5,7 +5,7 @@ L = CE + β L_MI, with L_MI from `gen.smos.losses.MutualInformationBound`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import nn
@@ -36,9 +36,9 @@ class MIRO(Algorithm[MIROOptions]):
         self.bound = MutualInformationBound(student.body.channels)
 
     @classmethod
-    def read_options(cls, settings: SMOSSettings) -> MIROOptions:
-        """`mi_weight`, or if it is not set, `miro_weight`."""
-        return MIROOptions(settings.miro_weight if settings.mi_weight is None else settings.mi_weight)
+    def from_settings(cls, settings: SMOSSettings) -> Mapping[str, Any]:
+        """β is `mi_weight`, or if it is not set, `miro_weight`."""
+        return {"mi_weight": settings.miro_weight if settings.mi_weight is None else settings.mi_weight}
 
     @classmethod
     def describe(cls, options: MIROOptions) -> str:

@@ -7,7 +7,7 @@ algorithms, for comparison.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,10 +42,11 @@ class SMOS(Algorithm[SMOSOptions]):
         self.bound = losses.MutualInformationBound(student.body.channels)
 
     @classmethod
-    def read_options(cls, settings: SMOSSettings) -> SMOSOptions:
-        """`mi_weight` defaults to a tenth of `js_weight`, the ratio in the published code."""
-        beta = settings.js_weight / 10 if settings.mi_weight is None else settings.mi_weight
-        return SMOSOptions(settings.js_weight, settings.temperature, beta)
+    def from_settings(cls, settings: SMOSSettings) -> Mapping[str, Any]:
+        """β is `mi_weight`, or if it is not set, a tenth of λ, the ratio in the published code."""
+        s = settings
+        beta = s.js_weight / 10 if s.mi_weight is None else s.mi_weight
+        return {"js_weight": s.js_weight, "temperature": s.temperature, "mi_weight": beta}
 
     @classmethod
     def describe(cls, options: SMOSOptions) -> str:
