@@ -17,8 +17,7 @@ class MeasureShiftSettings:
     """Measure how far image domains are apart (IDD) and how much each varies in itself (ICV)."""
 
     roots: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of images. CLASS/IMAGE is one domain, DOMAIN/CLASS/IMAGE several; without class folders all images form
-    one class."""
+    """Folders of images: CLASS/IMAGE is one domain, DOMAIN/CLASS/IMAGE several; IMAGE is one domain of one class."""
     out: Path
     """Output folder for table.csv, table.json, scatter.png and pairwise.png."""
     representation: RepresentationName = "luma32"

@@ -114,6 +114,43 @@ def to_target(figures: Mapping[str, float], target: str) -> float:
     return float(np.mean([v for pair, v in figures.items() if target in pair.split(", ")]))
 
 
+class Analysis:
+    """Measures the networks of a table, one cell after another."""
+
+    def __init__(self, record: Mapping[str, Any], domains: DomainSet, count: int, out: Path) -> None:
+        """`record`: the table's results.json. `count`: most images per domain. `out`: folder for the embeddings."""
+        self.untrained = load_backbone(record["settings"]["backbone"], record["settings"]["weights"])
+        self.domains, self.count, self.out = domains, count, out
+        self.features: dict[int, dict[str, DomainFeatures]] = {}
+        """Of the untrained network, by seed: each seed holds out other images."""
+        self.before: dict[int, dict[str, dict[str, float]]] = {}
+        """Distances in these."""
+
+    def measure(self, folder: Path) -> dict[str, Any]:
+        """Distances in the features of the network of one cell; draws the embedding if its seed is the first."""
+        results = json.loads((folder / RESULTS).read_text())
+        method, target, seed = folder.parent.name, results["target"], int(results["seed"])
+        if target not in self.domains.names:
+            raise BadInput(f"{folder}: its target {target} is not a domain of the data set {self.domains.name}.")
+        if seed not in self.before:
+            self.features[seed] = extract_features(self.untrained, self.domains, self.count, seed)
+            self.before[seed] = distances(self.features[seed])
+        features = extract_features(load_classifier(folder / "model").body, self.domains, self.count, seed)
+        before, after = self.before[seed], distances(features)
+        if seed == min(self.before):
+            panels = {"before": project(self.features[seed]), method: project(features)}
+            draw_embedding(self.out / f"embedding-{method}-{target}.png", panels)
+        return {
+            "method": method,
+            "target": target,
+            "seed": seed,
+            "accuracy": results["rules"][results["model"]]["accuracy"],
+            "distances": after,
+            "to target": {m: to_target(after[m], target) for m in MEASURES},
+            "change": {m: to_target(after[m], target) - to_target(before[m], target) for m in MEASURES},
+        }
+
+
 def analyse(
     table: Path, data: Path, out: Path, count: int, cache: Path | None = None, baseline: str = "erm"
 ) -> dict[str, Any]:
@@ -122,54 +159,32 @@ def analyse(
     Writes analysis.json, analysis.md, and for each target an embedding by the networks of the first seed. `baseline`
     is the method that the others are compared with. Raises `BadSetting` or `BadInput`.
     """
-    record = json.loads((table / RESULTS).read_text()) if (table / RESULTS).is_file() else {}
     if count < FEWEST:
         raise BadSetting(f"images: must be at least {FEWEST} per domain, but it is {count}.")
+    record = json.loads((table / RESULTS).read_text()) if (table / RESULTS).is_file() else {}
     if "settings" not in record:
         raise BadInput(f"{table}: no results.json of a table; give the output folder of gen train-smos.")
     s = record["settings"]
     domains = load_domains(data, int(s["size"]), cache or table / "cache", s["dataset"])
     out.mkdir(parents=True, exist_ok=True)
-    untrained = load_backbone(s["backbone"], s["weights"])
-    before: dict[int, dict[str, DomainFeatures]] = {}
-    start: dict[int, dict[str, dict[str, float]]] = {}
-    cells: list[dict[str, Any]] = []
-    for path in tqdm(sorted(table.glob("*/*/model/config.json")), unit="model", disable=None):
-        results = json.loads((path.parent.parent / RESULTS).read_text())
-        method, target, seed = path.parts[-4], results["target"], int(results["seed"])
-        if target not in domains.names:
-            raise BadInput(f"{data}: no domain {target}, the target of {path.parent.parent}.")
-        if seed not in before:
-            before[seed] = extract_features(untrained, domains, count, seed)
-            start[seed] = distances(before[seed])
-        features = extract_features(load_classifier(path.parent).body, domains, count, seed)
-        after = distances(features)
-        cells.append(
-            {
-                "method": method, "target": target, "seed": seed,
-                "accuracy": results["rules"][results["model"]]["accuracy"], "distances": after,
-                "to target": {m: to_target(after[m], target) for m in MEASURES},
-                "change": {m: to_target(after[m], target) - to_target(start[seed][m], target) for m in MEASURES},
-            }
-        )  # fmt: skip
-        if seed == min(before):
-            both = {"before": project(before[seed]), method: project(features)}
-            draw_embedding(out / f"embedding-{method}-{target}.png", both)
+    analysis = Analysis(record, domains, count, out)
+    models = sorted(table.glob("*/*/model/config.json"))
+    cells = [analysis.measure(path.parent.parent) for path in tqdm(models, unit="model", disable=None)]
     if not cells:
         raise BadInput(f"{table}: no cell has a model yet; finish at least one with gen train-smos.")
-    analysis = {
+    results = {
         "images": count,
         "domains": domains.names,
-        "before": start,
+        "before": analysis.before,
         "cells": cells,
         "baseline": baseline,
         "correlation": correlations(cells, baseline),
     }
     with write_atomically(out / "analysis.json") as partial:
-        partial.write_text(json.dumps(analysis, indent=2))
+        partial.write_text(json.dumps(results, indent=2))
     with write_atomically(out / "analysis.md") as partial:
-        partial.write_text(as_markdown(analysis))
-    return analysis
+        partial.write_text(as_markdown(results))
+    return results
 
 
 def project(features: Mapping[str, DomainFeatures]) -> dict[str, NDArray[np.float32]]:

@@ -14,6 +14,7 @@ AlgorithmName = Annotated[
     str,
     tyro.conf.arg(
         help=f"Algorithm, if no --method is given. {registry.summaries()}.",
+        help_behavior_hint="(default: smos)",  # tyro would print ['smos']
         # A factory, so that the choices are those that are registered when the command line is parsed.
         constructor_factory=lambda: tyro.extras.literal_type_from_choices(list(registry.ALGORITHMS)),
     ),

@@ -107,8 +107,8 @@ class TestWhatIsWrongIsNamed:
         (root / "art" / "disc" / "000.png").write_bytes(b"no picture")
         whole, rest = (load_domains(folder, 16, tmp_path / "cache") for folder in (domains, root))
         assert len(rest.domains[0]) == len(whole.domains[0]) - 1
-        place = whole.domains[0].frames.paths.index(domains / "art" / "disc" / "000.png")
-        assert list(rest.domains[0].labels) == list(np.delete(whole.domains[0].labels, place))
+        index = whole.domains[0].frames.paths.index(domains / "art" / "disc" / "000.png")
+        assert list(rest.domains[0].labels) == list(np.delete(whole.domains[0].labels, index))
         with pytest.raises(BadInput, match=r"1 of \d+ pictures(.|\n)*art/disc/000.png"):
             load_domains(root, 16, tmp_path / "cache", strict=True)
         for picture in (root / "art" / "disc").iterdir():
@@ -123,16 +123,16 @@ class TestWhatIsWrongIsNamed:
             load_domains(root, 16, tmp_path / "cache")
 
     def test_no_data_set_at_all(self, tmp_path: Path) -> None:
-        with pytest.raises(BadInput, match="there is no such folder"):
+        with pytest.raises(BadInput, match="no such folder"):
             find_benchmark(tmp_path / "nowhere")
         with pytest.raises(BadInput, match="at least two domains"):
             find_benchmark(tmp_path)
-        with pytest.raises(BadSetting, match="choose auto, any, PACS"):
+        with pytest.raises(BadSetting, match="dataset Pacs: unknown; available: auto, any, PACS"):
             find_benchmark(tmp_path, "Pacs")
 
     def test_an_unknown_target(self, tmp_path: Path, domains: Path) -> None:
-        with pytest.raises(BadSetting, match="target sea: there is no such domain; choose art, flat, ink or all"):
-            load_domains(domains, 16, tmp_path).place("sea")
+        with pytest.raises(BadSetting, match="target sea: unknown domain; available: art, flat, ink, or all"):
+            load_domains(domains, 16, tmp_path).index("sea")
 
 
 def test_pictures_and_labels_belong_together(tmp_path: Path, domains: Path) -> None:
@@ -145,13 +145,13 @@ def test_pictures_and_labels_belong_together(tmp_path: Path, domains: Path) -> N
 
 
 @given(st.integers(5, 400), st.integers(0, 99), st.integers(0, 5))
-def test_split_is_domainbeds(count: int, seed: int, place: int) -> None:
+def test_split_is_domainbeds(count: int, seed: int, index: int) -> None:
     """Its split_dataset and seed_hash, written out."""
-    digest = int(hashlib.md5(str((seed, place)).encode("utf-8")).hexdigest(), 16) % (2**31)
+    digest = int(hashlib.md5(str((seed, index)).encode("utf-8")).hexdigest(), 16) % (2**31)
     keys = list(range(count))
     np.random.RandomState(digest).shuffle(keys)
     n = int(count * 0.2)
-    split = split_domain(count, seed, place)
+    split = split_domain(count, seed, index)
     assert split.outer.tolist() == keys[:n]
     assert split.inner.tolist() == keys[n:]
 

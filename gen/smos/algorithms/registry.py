@@ -34,10 +34,9 @@ ALGORITHMS: dict[str, Row] = {
 
 
 def register(name: str, algorithm: "str | type[Algorithm[Any]]", summary: str = "") -> None:
-    """Add an algorithm from outside the package, before settings or commands use its name.
+    """Add an algorithm from outside the package, before its name is used. Raises `BadSetting` if the name is taken.
 
-    Ray's workers are new processes: there, the module that calls this must be imported by the class's own module.
-    Raises `BadSetting` if the name is taken.
+    Not for the engine ray: its workers are new processes that do not make this call. Add a row above instead.
     """
     if name in ALGORITHMS:
         raise BadSetting(f"algorithm {name}: this name is taken; choose another.")
