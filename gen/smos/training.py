@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 from torchvision.utils import make_grid
 
-from gen.errors import BadInput, BadSetting, TrainingDiverged
+from gen.errors import BadSetting, TrainingDiverged
 from gen.media.files import write_atomically
 from gen.media.resize import to_uint8
 from gen.smd.dataset import DRAWING
@@ -27,7 +27,8 @@ from gen.smos.algorithms.base import Algorithm, Batch, Terms
 from gen.smos.augment import augment
 from gen.smos.backbones import Classifier, Features, Prediction, load_backbone
 from gen.smos.classifiers import PRECURSOR_WEIGHTS, fingerprint, load_classifier
-from gen.smos.datasets import Domain, draw, load_domains, split_domain
+from gen.smos.datasets import draw
+from gen.smos.parts import Part, read_parts
 from gen.smos.scenes import SceneStream
 from gen.smos.settings import SMOSSettings
 from gen.smos.swad import LossValley, Weights
@@ -40,16 +41,6 @@ VALIDATION, ORACLE, SWAD, LAST = "training-domain validation", "oracle", "SWAD",
 """Rules that select weights, as results.json names them. The oracle looks at the target, so it is no fair choice."""
 
 RESULTS = "results.json"
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some images of a domain."""
-
-    index: int
-    """Number of the domain in its data set: a seed of splits and draws."""
-    domain: Domain
-    indices: NDArray[np.int64]
 
 
 @dataclass
@@ -165,37 +156,10 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         self.record: dict[str, Any] = {"styles": list(self.stream.styles), "drawing": DRAWING}
 
     def _read(self) -> None:
-        s = self.settings
-        cache = s.cache or s.out / "cache"
-        data = load_domains(s.data, s.size, cache, s.dataset, s.strict)
-        held = load_domains(s.val, s.size, cache, s.dataset, s.strict) if s.val else None
-        if held and (held.classes, held.names) != (data.classes, data.names):
-            raise BadInput(f"{s.val}: its domains and classes differ from those of {s.data}.")
-        self.name, self.classes = data.name, data.classes
-        self.record = {"domains": {d.name: len(d) for d in data.domains}}
-        if left_out := {d.name: len(d.frames.left_out) for d in data.domains if d.frames.left_out}:
-            self.record["left_out"] = left_out
-        target = None if s.target is None else data.index(s.target)
-        for index, domain in enumerate(data.domains):
-            self._split(index, domain, held.domains[index] if held else None, is_target=index == target)
-
-    def _split(self, index: int, domain: Domain, held: Domain | None, is_target: bool) -> None:
-        """Sort a domain's images into training, validation and target parts."""
-        measured = held or domain
-        if len(measured) < 5:
-            raise BadInput(
-                f"{measured.frames.folder}: {len(measured)} images are too few to hold out a fifth; 5 are needed."
-            )
-        split = split_domain(len(measured), self.settings.seed, index)
-        inner, outer = Part(index, measured, split.inner), Part(index, measured, split.outer)
-        if is_target:
-            self.target, self.target_held_out = inner, outer
-        elif held:
-            self.train_parts.append(Part(index, domain, np.arange(len(domain))))
-            self.validation.append(Part(index, held, np.arange(len(held))))
-        else:
-            self.train_parts.append(inner)
-            self.validation.append(outer)
+        parts = read_parts(self.settings)
+        self.name, self.classes, self.record = parts.dataset, parts.classes, parts.record
+        self.train_parts, self.validation = parts.train, parts.validation
+        self.target, self.target_held_out = parts.target, parts.target_held_out
 
     def _load_reference(self, algorithm: type[Algorithm[Any]]) -> nn.Module | None:
         """The frozen network that the algorithm compares the student with."""
