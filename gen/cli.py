@@ -43,7 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train-smos": ("gen.smos.commands:train_smos", "domain generalisation: leave each domain out in turn"),
     "analyse-smos": ("gen.smos.commands:analyse_smos", "how far domains are apart in the trained networks"),
     "app": ("gen.web.commands:main", "translate, adapt, render and measure in a browser"),
-    "measure-shift": ("gen.smos.survey:measure_shift", "measure how far image domains are apart"),
+    "measure-shift": ("gen.shift.commands:measure_shift", "measure how far image domains are apart"),
 }
 
 

@@ -1,7 +1,9 @@
 """The model card of a CycleGAN: where its weights come from."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gen.media.files import write_atomically
 from gen.translation.weathers import directions_of, sentence, weathers_of
@@ -19,7 +21,9 @@ license: other
 
 # {folder.name}
 
-{". ".join(lines)}. ResNet generators of CycleGAN (Zhu et al., ICCV 2017) or CUT (Park et al., ECCV 2020); no uncertainty maps.
+{". ".join(lines)}.
+
+ResNet generators of CycleGAN (Zhu et al., ICCV 2017) or CUT (Park et al., ECCV 2020). There are no uncertainty maps.
 
 ```sh
 gen translate FRAMES OUT --model {folder.name}
@@ -35,8 +39,8 @@ gen translate FRAMES OUT --model {folder.name}
     return card
 
 
-def _converted(record: dict[str, object]) -> str:
-    files = "\n".join(f"- {direction}: `{name}`" for direction, name in dict(record["converted"]).items())  # pyright: ignore[reportCallIssue, reportArgumentType]
+def _converted(record: Mapping[str, Any]) -> str:
+    files = "\n".join(f"- {direction}: {name}" for direction, name in record["converted"].items())
     return f"""Converted by `gen convert` from
 
 {files}
@@ -44,13 +48,13 @@ def _converted(record: dict[str, object]) -> str:
 License of the weights: that of these files and of the data that they were trained on, which the files do not name."""
 
 
-def _trained(record: dict[str, object]) -> str:
-    data = json.dumps(record["data"], indent=2)
-    return f"""Trained by `gen train-cyclegan`, preset {record["preset"]}: {record["images_shown"]:,} images of each domain in {float(str(record["core_seconds"])) / 60:.0f}
-core-minutes, on
+def _trained(record: Mapping[str, Any]) -> str:
+    minutes = record["core_seconds"] / 60
+    return f"""Trained by `gen train-cyclegan`, preset {record["preset"]}, for {record["images_shown"]:,} images of each
+domain ({minutes:.0f} core-minutes), on
 
 ```json
-{data}
+{json.dumps(record["data"], indent=2)}
 ```
 
-The data are for research use, and so are the weights, unless your own data allow more."""
+The weights are for research use, unless the data allow more."""

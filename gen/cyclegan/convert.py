@@ -30,7 +30,9 @@ def convert(
     generator of those repositories.
     """
     if min(size) < 4:
-        raise BadSetting(f"height, width: {size[0]}x{size[1]} pixels are too few; the repositories' default is 256x256.")
+        raise BadSetting(
+            f"height, width: {size[0]}x{size[1]} pixels are too few; the repositories' default is 256x256."
+        )
     other = next(d for d in DIRECTIONS if d != direction)
     files = {direction: generator} | ({other: back} if back is not None else {})
     networks = {d: read_generator(path) for d, path in files.items()}
@@ -65,7 +67,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise BadInput(f"{path}: there is no such file.") from error
     except Exception as error:  # torch raises half a dozen kinds for a damaged or foreign file
-        raise BadInput(f"{path}: this is not a PyTorch weight file that can be read ({type(error).__name__}).") from error
+        raise BadInput(
+            f"{path}: this is not a PyTorch weight file that can be read ({type(error).__name__})."
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise BadInput(f"{path}: this file holds no state dict; give a generator's file, such as latest_net_G.pth.")
     return {str(key).removeprefix("module."): value for key, value in state.items()}
@@ -76,7 +80,9 @@ def _shape(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
     width, channels = state["model.1.weight"].shape[:2]
     blocks = sorted(int(m[1]) for key in state if (m := re.fullmatch(r"model\.(\d+)\.conv_block\.1\.weight", key)))
     if channels != 3 or not blocks:
-        raise _refused(path, f"a generator of {channels}-channel images" if blocks else "blocks without reflection padding")
+        raise _refused(
+            path, f"a generator of {channels}-channel images" if blocks else "blocks without reflection padding"
+        )
     after = blocks[-1] + 1
     return {
         "width": width,

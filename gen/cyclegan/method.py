@@ -249,9 +249,7 @@ class GeneratorPair(nn.Module):
             {d: ResNetGenerator(s.width, s.blocks, **shape) for d, wanted in trained.items() if wanted}
         )
         channels = (3, 2 * s.width, 4 * s.width, 4 * s.width, 4 * s.width)
-        self.projections = nn.ModuleDict(
-            {d: PatchProjections(channels) for d in self.generators if s.nce_weight > 0}
-        )
+        self.projections = nn.ModuleDict({d: PatchProjections(channels) for d in self.generators if s.nce_weight > 0})
 
     def forward(self, adverse: Tensor, normal: Tensor, seeds: Sequence[int]) -> tuple[Fakes, dict[str, Tensor]]:
         """Images (B, 3, H, W) in [-1, 1] -> translations, and the weighted terms."""
@@ -269,7 +267,10 @@ class GeneratorPair(nn.Module):
                 terms[f"nce_{direction}"] = self.settings.nce_weight * torch.stack(nce).mean()
         fakes = Fakes(adverse=made.get("normal_to_adverse"), normal=made.get("adverse_to_normal"))
         if self.settings.cycle_weight and fakes.adverse is not None and fakes.normal is not None:
-            back = self.generators["normal_to_adverse"](fakes.normal), self.generators["adverse_to_normal"](fakes.adverse)
+            back = (
+                self.generators["normal_to_adverse"](fakes.normal),
+                self.generators["adverse_to_normal"](fakes.adverse),
+            )
             terms["cycle_a"] = self.settings.cycle_weight * losses.cycle(back[0], adverse)
             terms["cycle_b"] = self.settings.cycle_weight * losses.cycle(back[1], normal)
         return fakes, terms
@@ -297,7 +298,9 @@ class CycleGANTrainer(UnpairedTrainer[CycleGANSettings]):
         super().__init__(settings)
         s = settings
         self.pair = GeneratorPair(s)
-        self.discriminators = nn.ModuleDict({d: PatchDiscriminator(s.discriminator_width) for d in self.pair.generators})
+        self.discriminators = nn.ModuleDict(
+            {d: PatchDiscriminator(s.discriminator_width) for d in self.pair.generators}
+        )
         """By the direction whose translations it judges."""
         self.setup({"generators": self.pair, "discriminators": self.discriminators}, averaged="generators")
 
@@ -328,7 +331,9 @@ class CycleGANTrainer(UnpairedTrainer[CycleGANSettings]):
         for direction in DIRECTIONS if adverse else reversed(DIRECTIONS):
             known = direction in self.pair.generators and len(pictures) > 0
             with self.accelerator.autocast():
-                pictures.append(self.pair.generators[direction](pictures[-1]) if known else image.new_full(image.shape, -1))
+                pictures.append(
+                    self.pair.generators[direction](pictures[-1]) if known else image.new_full(image.shape, -1)
+                )
         return [to_uint8(x)[0].permute(1, 2, 0).cpu().numpy() for x in pictures]
 
 

@@ -55,7 +55,9 @@ class CycleGANSettings(UnpairedSettings):
 def check_settings(s: CycleGANSettings) -> None:
     """Raises `BadSetting` for cycles in one direction only, and for a generator that nothing ties to its input."""
     if s.directions != "both" and s.cycle_weight:
-        raise BadSetting(f"cycle_weight must be 0 with directions={s.directions}, because a cycle needs both generators.")
+        raise BadSetting(
+            f"cycle_weight must be 0 with directions={s.directions}, because a cycle needs both generators."
+        )
     if not s.cycle_weight and not s.nce_weight:
         raise BadSetting("cycle_weight, nce_weight: one of them must be above 0, or translations ignore their input.")
 

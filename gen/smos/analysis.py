@@ -1,8 +1,8 @@
-"""Are the domains nearer to one another in the features of a trained network, and where they are, is it more right?
+"""Distances between domains in the features of trained networks, and their correlation with accuracy.
 
-Three measures between two domains: the Jensen-Shannon divergence between their mean softmax(features), the same
-within each class, and the proxy A-distance of Ben-David et al. (2010): 2 (1 - 2 e), e the error of a linear probe
-that tells the domains apart.
+Three measures of a pair of domains: the Jensen-Shannon divergence of their mean softmax(features), its mean over
+classes, and the proxy A-distance of Ben-David et al. (2010), 2 (1 - 2 e) with the error e of a linear probe that
+classifies the domain.
 """
 
 import json
@@ -22,42 +22,44 @@ from tqdm import tqdm
 
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
+from gen.shift.measures import jsd
+from gen.shift.plots import draw_embedding
 from gen.smos.backbones import Backbone, load_backbone
+from gen.smos.classifiers import load_classifier
 from gen.smos.datasets import DomainSet, load_domains, split_domain
-from gen.smos.export import load_classifier
-from gen.smos.losses import jensen_shannon
-from gen.smos.plots import draw_embedding
+from gen.smos.training import RESULTS
 
 FEWEST = 20
+"""Images per domain below which the measures are noise."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A domain in the features of one network."""
+class DomainFeatures:
+    """A domain's images in the features of one network."""
 
     features: Tensor
     """(images, d)."""
     labels: NDArray[np.int64]
 
 
-def js_divergence(a: Seen, b: Seen) -> float:
+def js_divergence(a: DomainFeatures, b: DomainFeatures) -> float:
     """D_JS between the mean softmax(features) of two domains, 0..ln 2."""
     p, q = (F.softmax(d.features.double(), 1).mean(0) for d in (a, b))
-    return float(jensen_shannon(p, q))
+    return float(jsd(p.numpy(), q.numpy()))
 
 
-def class_js_divergence(a: Seen, b: Seen) -> float:
-    """The mean of the same over the classes that both have."""
+def class_js_divergence(a: DomainFeatures, b: DomainFeatures) -> float:
+    """The mean of `js_divergence` over the classes that both have."""
     common = sorted(set(a.labels.tolist()) & set(b.labels.tolist()))
-    parts = [[Seen(d.features[torch.from_numpy(d.labels == c)], d.labels) for d in (a, b)] for c in common]
+    parts = [[DomainFeatures(d.features[torch.from_numpy(d.labels == c)], d.labels) for d in (a, b)] for c in common]
     return float(np.mean([js_divergence(x, y) for x, y in parts]))
 
 
-def proxy_a_distance(a: Seen, b: Seen, seed: int = 0) -> float:
-    """2 (1 - 2 e): 0 where a linear probe cannot tell the domains apart, 2 where it never errs.
+def proxy_a_distance(a: DomainFeatures, b: DomainFeatures, seed: int = 0) -> float:
+    """2 (1 - 2 e): 0 if a linear probe cannot distinguish the domains, 2 if it makes no error.
 
-    The probe is a logistic regression with a small weight penalty on standardised features, trained on half of each
-    domain, as many of one as of the other, and tested on the other half; less than chance counts as chance.
+    The probe is a logistic regression with a small weight penalty on standardised features. It is trained on half of
+    each domain, equally many images of both, and tested on the other half. Below chance counts as chance.
     """
     count = min(len(a.features), len(b.features)) // 2 * 2
     order = np.random.default_rng(seed)
@@ -73,6 +75,7 @@ def proxy_a_distance(a: Seen, b: Seen, seed: int = 0) -> float:
     def loss() -> Tensor:
         optimizer.zero_grad()
         value = F.binary_cross_entropy_with_logits(probe((x - mean) / std)[:, 0], y)
+        # Without a penalty the probe of separable domains has no optimum: its weights grow for ever.
         value = value + 1e-2 * probe.weight.square().sum()
         value.backward()
         return value
@@ -87,102 +90,122 @@ MEASURES = {"JS": js_divergence, "class JS": class_js_divergence, "A-distance": 
 
 
 @torch.no_grad()
-def look(body: Backbone, data: DomainSet, count: int, seed: int) -> dict[str, Seen]:
-    """At most `count` images of each domain's held-out fifth of this seed, which no network of the seed has learnt."""
+def extract_features(body: Backbone, data: DomainSet, count: int, seed: int) -> dict[str, DomainFeatures]:
+    """Features of at most `count` images of each domain, from the fifth that no network of this seed trained on."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     body.eval().to(device)
-    seen: dict[str, Seen] = {}
-    for place, domain in enumerate(data.domains):
-        chosen = split_domain(len(domain), seed, place).outer[:count]
-        parts = np.array_split(chosen, -(-len(chosen) // 16))
+    found: dict[str, DomainFeatures] = {}
+    for index, domain in enumerate(data.domains):
+        indices = split_domain(len(domain), seed, index).outer[:count]
+        parts = np.array_split(indices, -(-len(indices) // 16))
         features = torch.cat([body(domain.images(part).to(device).float() / 255).pooled.cpu() for part in parts])
-        seen[domain.name] = Seen(features, domain.labels[chosen])
-    return seen
+        found[domain.name] = DomainFeatures(features, domain.labels[indices])
+    return found
 
 
-def distances(seen: Mapping[str, Seen]) -> dict[str, dict[str, float]]:
-    """By measure and pair "a, b"."""
-    pairs = list(combinations(seen, 2))
-    return {m: {f"{a}, {b}": f(seen[a], seen[b]) for a, b in pairs} for m, f in MEASURES.items()}
+def distances(features: Mapping[str, DomainFeatures]) -> dict[str, dict[str, float]]:
+    """By measure and by pair, "a, b"."""
+    pairs = list(combinations(features, 2))
+    return {m: {f"{a}, {b}": f(features[a], features[b]) for a, b in pairs} for m, f in MEASURES.items()}
 
 
 def to_target(figures: Mapping[str, float], target: str) -> float:
-    """Mean over the pairs that the target is in."""
+    """Mean over the pairs that contain the target."""
     return float(np.mean([v for pair, v in figures.items() if target in pair.split(", ")]))
 
 
-def analyse(table: Path, data: Path, out: Path, count: int, cache: Path | None = None) -> dict[str, Any]:
-    """Every cell of a table: distances between domains before and after training, and their tie to accuracy.
+class Analysis:
+    """Measures the networks of a table, one cell after another."""
 
-    Writes analysis.json, analysis.md and an embedding of the first seed's networks for each target.
+    def __init__(self, record: Mapping[str, Any], domains: DomainSet, count: int, out: Path) -> None:
+        """`record`: the table's results.json. `count`: most images per domain. `out`: folder for the embeddings."""
+        self.untrained = load_backbone(record["settings"]["backbone"], record["settings"]["weights"])
+        self.domains, self.count, self.out = domains, count, out
+        self.features: dict[int, dict[str, DomainFeatures]] = {}
+        """Of the untrained network, by seed: each seed holds out other images."""
+        self.before: dict[int, dict[str, dict[str, float]]] = {}
+        """Distances in these."""
+
+    def measure(self, folder: Path) -> dict[str, Any]:
+        """Distances in the features of the network of one cell; draws the embedding if its seed is the first."""
+        results = json.loads((folder / RESULTS).read_text())
+        method, target, seed = folder.parent.name, results["target"], int(results["seed"])
+        if target not in self.domains.names:
+            raise BadInput(f"{folder}: its target {target} is not a domain of the data set {self.domains.name}.")
+        if seed not in self.before:
+            self.features[seed] = extract_features(self.untrained, self.domains, self.count, seed)
+            self.before[seed] = distances(self.features[seed])
+        features = extract_features(load_classifier(folder / "model").body, self.domains, self.count, seed)
+        before, after = self.before[seed], distances(features)
+        if seed == min(self.before):
+            panels = {"before": project(self.features[seed]), method: project(features)}
+            draw_embedding(self.out / f"embedding-{method}-{target}.png", panels)
+        return {
+            "method": method,
+            "target": target,
+            "seed": seed,
+            "accuracy": results["rules"][results["model"]]["accuracy"],
+            "distances": after,
+            "to target": {m: to_target(after[m], target) for m in MEASURES},
+            "change": {m: to_target(after[m], target) - to_target(before[m], target) for m in MEASURES},
+        }
+
+
+def analyse(
+    table: Path, data: Path, out: Path, count: int, cache: Path | None = None, baseline: str = "erm"
+) -> dict[str, Any]:
+    """Distances between domains for every cell of a table, before and after training, and their correlations.
+
+    Writes analysis.json, analysis.md, and for each target an embedding by the networks of the first seed. `baseline`
+    is the method that the others are compared with. Raises `BadSetting` or `BadInput`.
     """
-    record = json.loads((table / "results.json").read_text()) if (table / "results.json").is_file() else {}
     if count < FEWEST:
-        raise BadSetting(f"--images {count}: {FEWEST} of a domain are the least that say anything.")
+        raise BadSetting(f"images: must be at least {FEWEST} per domain, but it is {count}.")
+    record = json.loads((table / RESULTS).read_text()) if (table / RESULTS).is_file() else {}
     if "settings" not in record:
-        raise BadInput(f"{table}: no results.json of a table here; give the --out folder of gen train-smos.")
+        raise BadInput(f"{table}: no results.json of a table; give the output folder of gen train-smos.")
     s = record["settings"]
     domains = load_domains(data, int(s["size"]), cache or table / "cache", s["dataset"])
     out.mkdir(parents=True, exist_ok=True)
-    untrained = load_backbone(s["backbone"], s["weights"])
-    before: dict[int, dict[str, Seen]] = {}
-    start: dict[int, dict[str, dict[str, float]]] = {}
-    cells: list[dict[str, Any]] = []
-    for path in tqdm(sorted(table.glob("*/*/model/config.json")), unit="model", disable=None):
-        told = json.loads((path.parent.parent / "results.json").read_text())
-        method, target, seed = path.parts[-4], told["target"], int(told["seed"])
-        if target not in domains.names:
-            raise BadInput(f"{data}: it has no domain {target}, which {path.parent.parent} left out.")
-        if seed not in before:
-            before[seed] = look(untrained, domains, count, seed)
-            start[seed] = distances(before[seed])
-        seen = look(load_classifier(path.parent).body, domains, count, seed)
-        after = distances(seen)
-        cells.append(
-            {
-                "method": method, "target": target, "seed": seed,
-                "accuracy": told["rules"][told["model"]]["accuracy"], "distances": after,
-                "to target": {m: to_target(after[m], target) for m in MEASURES},
-                "change": {m: to_target(after[m], target) - to_target(start[seed][m], target) for m in MEASURES},
-            }
-        )  # fmt: skip
-        if seed == min(before):
-            both = {"before": _embeddable(before[seed]), method: _embeddable(seen)}
-            draw_embedding(out / f"embedding-{method}-{target}.png", both)
+    analysis = Analysis(record, domains, count, out)
+    models = sorted(table.glob("*/*/model/config.json"))
+    cells = [analysis.measure(path.parent.parent) for path in tqdm(models, unit="model", disable=None)]
     if not cells:
-        raise BadInput(f"{table}: no cell of the table has a model yet; let gen train-smos finish one.")
-    told = {
+        raise BadInput(f"{table}: no cell has a model yet; finish at least one with gen train-smos.")
+    results = {
         "images": count,
         "domains": domains.names,
-        "before": start,
+        "before": analysis.before,
         "cells": cells,
-        "correlation": correlations(cells),
+        "baseline": baseline,
+        "correlation": correlations(cells, baseline),
     }
     with write_atomically(out / "analysis.json") as partial:
-        partial.write_text(json.dumps(told, indent=2))
+        partial.write_text(json.dumps(results, indent=2))
     with write_atomically(out / "analysis.md") as partial:
-        partial.write_text(as_markdown(told))
-    return told
+        partial.write_text(as_markdown(results))
+    return results
 
 
-def _embeddable(seen: Mapping[str, Seen]) -> dict[str, NDArray[np.float32]]:
-    """Both principal components of all domains together: (images, 2) each."""
-    together = torch.cat([d.features for d in seen.values()]).double()
+def project(features: Mapping[str, DomainFeatures]) -> dict[str, NDArray[np.float32]]:
+    """The first two principal components, fitted on all domains together: (images, 2) by domain."""
+    together = torch.cat([d.features for d in features.values()]).double()
     centred = together - together.mean(0)
     axes = torch.linalg.svd(centred, full_matrices=False).Vh[:2]
     flat = (centred @ axes.T).float().numpy()
-    sizes = np.cumsum([len(d.features) for d in seen.values()])[:-1]
-    return dict(zip(seen, np.split(flat, sizes), strict=True))
+    sizes = np.cumsum([len(d.features) for d in features.values()])[:-1]
+    return dict(zip(features, np.split(flat, sizes), strict=True))
 
 
-def correlations(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Spearman's rho between how much nearer the target came than with erm, and how much more was right.
+def correlations(cells: Sequence[Mapping[str, Any]], baseline: str = "erm") -> dict[str, dict[str, float]]:
+    """Spearman's rho between the difference to the baseline in distance to the target, and that in accuracy.
 
-    Within each target and seed, so that an easy target does not count; negative: nearer goes with more right. No
-    p-value: the cells of a target and seed share the run of erm that they are compared with, so they are no sample.
+    Differences are taken within a target and seed, so that easy targets do not matter. Negative: nearer domains go
+    with higher accuracy. No p-value, because the cells are not independent: those of a target and seed are compared
+    with the same run.
     """
-    base = {(c["target"], c["seed"]): c for c in cells if c["method"] == "erm"}
-    others = [c for c in cells if c["method"] != "erm" and (c["target"], c["seed"]) in base]
+    base = {(c["target"], c["seed"]): c for c in cells if c["method"] == baseline}
+    others = [c for c in cells if c["method"] != baseline and (c["target"], c["seed"]) in base]
     found: dict[str, dict[str, float]] = {}
     for measure in MEASURES if len(others) >= 3 else ():
         pairs = [(c, base[c["target"], c["seed"]]) for c in others]
@@ -192,23 +215,24 @@ def correlations(cells: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, floa
     return found
 
 
-def as_markdown(told: Mapping[str, Any]) -> str:
-    """Mean distance of the target to the sources, by method and target, and the correlation."""
+def as_markdown(analysis: Mapping[str, Any]) -> str:
+    """Mean distance of the target from the sources, by method, target and seed, and the correlations."""
     measures = list(MEASURES)
+    baseline = analysis.get("baseline", "erm")  # older files have none
     lines = [
         f"Distance between the target and the sources, mean over the pairs, in the features of the weights that each "
-        f"run kept; at most {told['images']} images of each domain that were not trained on.",
+        f"run kept; at most {analysis['images']} images of each domain that were not trained on.",
         "",
         f"| method | target | seed | accuracy | {' | '.join(f'{m} (before)' for m in measures)} |",
         "|---|---|---|---|" + "---|" * len(measures),
     ]
-    for c in told["cells"]:
+    for c in analysis["cells"]:
         figures = [f"{c['to target'][m]:.4g} ({c['to target'][m] - c['change'][m]:.4g})" for m in measures]
         lines.append(f"| {c['method']} | {c['target']} | {c['seed']} | {c['accuracy']:.1%} | {' | '.join(figures)} |")
     lines.append("")
-    for measure, r in told["correlation"].items():
+    for measure, r in analysis["correlation"].items():
         lines.append(
-            f"- {measure}: Spearman {r['rho']:.2f} ({r['cells']} cells) between the change against erm "
-            f"and the gain in accuracy; a claim that nearer domains are the reason wants it negative."
+            f"- {measure}: Spearman {r['rho']:.2f} ({r['cells']} cells) between the difference in distance to "
+            f"{baseline} and that in accuracy; if nearer domains were the reason for the gain, it would be negative."
         )
     return "\n".join([*lines, ""])

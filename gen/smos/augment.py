@@ -1,4 +1,4 @@
-"""The augmentation of domain generalisation, for a batch at once, each picture by its own random numbers."""
+"""DomainBed's augmentation, on a batch at once, with separate random numbers for each image."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from kornia.color import rgb_to_grayscale
 from torch import Tensor
 
 SCALE = (0.7, 1.0)
-"""Share of the picture's area that a crop keeps."""
+"""Range of a crop's share of the image area."""
 ASPECT = (3 / 4, 4 / 3)
 JITTER = 0.3
-"""Brightness, contrast and saturation are multiplied by 1 - JITTER to 1 + JITTER; hue turns by as many full turns."""
+"""Brightness, contrast and saturation are multiplied by 1 ± JITTER at most; hue is shifted by ± JITTER turns."""
 GREY = 0.1
-"""Share of the pictures that lose their colour."""
+"""Probability of a grey image."""
 
 
 def crop_box(rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """A crop (left, top, width, height) as shares of the picture, as in torchvision's RandomResizedCrop."""
+    """A crop (left, top, width, height) as shares of the image, as in torchvision's RandomResizedCrop."""
     for _ in range(10):
         area = rng.uniform(*SCALE)
         aspect = np.exp(rng.uniform(*np.log(ASPECT)))
@@ -30,12 +30,13 @@ def crop_box(rng: np.random.Generator) -> tuple[float, float, float, float]:
 
 
 def augment(images: Tensor, keys: Sequence[Sequence[int]]) -> Tensor:
-    """Images (B, 3, H, W) in [0, 1] -> the same, cropped, flipped, of other colours; `keys`: a seed for each.
+    """Images (B, 3, H, W) in [0, 1] -> augmented images; `keys`: the seed of each image.
 
-    RandomResizedCrop (area .7 to 1), horizontal flip, colour jitter .3 (brightness, contrast, saturation, hue, in this
-    order), grey in one of ten: what DomainBed does, but for the jitter's order, which is random there, and for crops
-    being taken of pictures that are square already.
+    As DomainBed: RandomResizedCrop (area 0.7 to 1), horizontal flip, colour jitter 0.3, greyscale with probability
+    0.1. Departures: the jitter's order is fixed (brightness, contrast, saturation, hue; random in DomainBed), and
+    crops are taken from images that were already resized to a square.
     """
+    # Seeded by image, not by batch: accumulation and the number of processes do not change an image.
     rngs = [np.random.default_rng(tuple(key)) for key in keys]
     images = resized_crop(images, [crop_box(rng) for rng in rngs], [bool(rng.random() < 0.5) for rng in rngs])
     factors = torch.tensor(np.array([rng.uniform(-JITTER, JITTER, 4) for rng in rngs]), dtype=images.dtype)
@@ -49,7 +50,7 @@ def augment(images: Tensor, keys: Sequence[Sequence[int]]) -> Tensor:
 
 
 def resized_crop(images: Tensor, boxes: Sequence[tuple[float, float, float, float]], flips: Sequence[bool]) -> Tensor:
-    """Each box (left, top, width, height, shares) of its image (B, 3, H, W), bilinear, at the size of the image."""
+    """Resize each box (left, top, width, height, as shares) of its image (B, 3, H, W) to the image size, bilinear."""
     left, top, width, height = torch.tensor(boxes, dtype=images.dtype, device=images.device).unbind(1)
     sign = torch.tensor([-1.0 if flip else 1.0 for flip in flips], dtype=images.dtype, device=images.device)
     zero = torch.zeros_like(left)

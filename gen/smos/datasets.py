@@ -1,6 +1,6 @@
-"""Data sets of several domains: ROOT/DOMAIN/CLASS/IMAGE, found, checked, split as DomainBed does, and drawn from.
+"""Data sets of several domains, ROOT/DOMAIN/CLASS/IMAGE: find, check, load, split as DomainBed does, and sample.
 
-Every draw is a pure function of (seed, domain, number of the sample), so that a resumed run sees the same pictures.
+Every sample is a pure function of (seed, domain, sample number), so that a resumed run sees the same images.
 """
 
 import hashlib
@@ -27,12 +27,12 @@ OFFICE_HOME = (
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What a known data set must hold."""
+    """The domains and classes of a known data set."""
 
     domains: dict[str, tuple[str, ...]]
-    """Each domain's usual folder name, and other names that people gave it."""
+    """Usual folder name of each domain, and its aliases."""
     classes: tuple[str, ...] | int
-    """Their names, or how many there are."""
+    """Their names, or their number."""
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -70,7 +70,7 @@ class Domain:
     name: str
     frames: Frames
     labels: NDArray[np.int64]
-    """(images,), indices into the data set's classes."""
+    """(images,), indices into the classes of the data set."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -88,42 +88,43 @@ class DomainSet:
     """One of BENCHMARKS, or the folder's name."""
     classes: tuple[str, ...]
     domains: tuple[Domain, ...]
-    """In the order of their names, which numbers them for the splits."""
+    """Sorted by name; the position is a seed of the splits."""
 
     @property
     def names(self) -> list[str]:
-        """Of the domains."""
+        """Names of the domains."""
         return [d.name for d in self.domains]
 
-    def place(self, name: str) -> int:
-        """The number of a domain, by its name or another name of it. Raises `BadSetting` for one that is not there."""
+    def index(self, name: str) -> int:
+        """Position of a domain, by name or alias. Raises `BadSetting` for an unknown one."""
         return self.names.index(usual_name(self.name, self.names, name))
 
 
 def usual_name(dataset: str, names: Sequence[str], given: str) -> str:
-    """The one of `names` that is meant by `given`, a name or another name of it. Raises `BadSetting` for neither."""
+    """The one of `names` that `given` is the name or an alias of. Raises `BadSetting` if there is none."""
     known = {_plain(n): n for n in names}
     for own, others in BENCHMARKS[dataset].domains.items() if dataset in BENCHMARKS else ():
         if own in names:
             known |= {_plain(other): own for other in others}
     if _plain(given) not in known:
-        raise BadSetting(f"target {given}: there is no such domain; choose {', '.join(names)} or all.")
+        raise BadSetting(f"target {given}: unknown domain; available: {', '.join(names)}, or all.")
     return known[_plain(given)]
 
 
 def _plain(name: str) -> str:
-    """A name without case, spaces and signs, so that "Real World" and RealWorld are the same."""
+    """Letters and digits in lower case, so that "Real World" and RealWorld match."""
     return "".join(c for c in name.lower() if c.isalnum())
 
 
 def find_benchmark(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]]:
-    """The data set's name and the folder of each domain, by usual name, in alphabetical order.
+    """Name of the data set, and the folder of each domain by usual name, in alphabetical order.
 
-    `name`: one of BENCHMARKS; `any` takes all folders in `root` as domains; `auto` takes a benchmark whose domains are
-    all there, else as `any`, but where just one is missing it says so. Raises `BadInput` or `BadSetting`.
+    `name`: one of BENCHMARKS; `any`: every folder in `root` is a domain; `auto`: a benchmark if all its domains are
+    there, else as `any`. If exactly one domain of a benchmark is missing, `auto` raises, because that is most likely
+    a mistake. Raises `BadInput` or `BadSetting`.
     """
     if not root.is_dir():
-        raise BadInput(f"{root}: there is no such folder; a data set lies as DOMAIN/CLASS/IMAGE in its folder.")
+        raise BadInput(f"{root}: no such folder; a data set is a folder of DOMAIN/CLASS/IMAGE.")
     folders = {f.name: f for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith((".", "_"))}
     if name in ("auto", "any"):
         for known in BENCHMARKS if name == "auto" else ():
@@ -133,23 +134,24 @@ def find_benchmark(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]
             if len(missing) == 1 and len(found) == len(folders):
                 raise BadInput(
                     f"{root}: this looks like {known} without its domain {missing[0]}; add the folder, or set "
-                    f"dataset=any to take what is there."
+                    f"dataset=any to use the folders as they are."
                 )
         folders = {n: f for n, f in folders.items() if any(c.is_dir() for c in f.iterdir())}
         if len(folders) < 2:
             raise BadInput(f"{root}: at least two domains are needed, each a folder of class folders.")
+        # A folder that is called PACS but is not PACS must not be compared with published numbers of PACS.
         own = root.resolve().name
         return f"{own} (own)" if own in BENCHMARKS else own, dict(sorted(folders.items()))
     if name not in BENCHMARKS:
-        raise BadSetting(f"dataset {name}: choose auto, any, {', '.join(BENCHMARKS)}.")
+        raise BadSetting(f"dataset {name}: unknown; available: auto, any, {', '.join(BENCHMARKS)}.")
     found, missing = _match(BENCHMARKS[name], folders)
     if missing:
-        raise BadInput(f"{root}: {name} has a domain {missing[0]}, and there is no folder of this name.")
+        raise BadInput(f"{root}: the domain {missing[0]} of {name} is missing; add a folder of this name.")
     return name, dict(sorted(found.items()))
 
 
 def _match(benchmark: Benchmark, folders: dict[str, Path]) -> tuple[dict[str, Path], list[str]]:
-    """Folders by usual domain name, and the domains that have none."""
+    """Folders by usual domain name, and the domains without a folder."""
     plain = {_plain(name): folder for name, folder in folders.items()}
     found: dict[str, Path] = {}
     for own, others in benchmark.domains.items():
@@ -161,7 +163,7 @@ def _match(benchmark: Benchmark, folders: dict[str, Path]) -> tuple[dict[str, Pa
 
 
 def check_classes(name: str, folders: dict[str, Path]) -> tuple[str, ...]:
-    """The classes that every domain has. Raises `BadInput` naming a class or an image that is out of place."""
+    """The classes, which must be the same in every domain. Raises `BadInput` naming what is missing or too much."""
     classes = {domain: {f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".")}
                for domain, folder in folders.items()}  # fmt: skip
     together = set[str]().union(*classes.values())
@@ -172,13 +174,13 @@ def check_classes(name: str, folders: dict[str, Path]) -> tuple[str, ...]:
             missing = min(known - names)
             raise BadInput(f"{folders[domain]}: the class {missing} is missing; all domains need the same classes.")
         if names - known:
-            raise BadInput(f"{folders[domain]}: {name} has no class {min(names - known)}; take this folder away.")
+            raise BadInput(f"{folders[domain]}: {name} has no class {min(names - known)}; remove this folder.")
         for label in names:
             if not any((folders[domain] / label).iterdir()):
                 raise BadInput(f"{folders[domain] / label}: the class folder is empty.")
     if isinstance(wanted, int) and len(known) != wanted:
         raise BadInput(
-            f"{next(iter(folders.values())).parent}: {name} has {wanted} classes, and here are {len(known)}."
+            f"{next(iter(folders.values())).parent}: {name} has {wanted} classes, but there are {len(known)}."
         )
     if len(known) < 2:
         raise BadInput(f"{next(iter(folders.values())).parent}: at least two classes are needed.")
@@ -186,51 +188,50 @@ def check_classes(name: str, folders: dict[str, Path]) -> tuple[str, ...]:
 
 
 def load_domains(root: Path, size: int, cache: Path, name: str = "auto", strict: bool = False) -> DomainSet:
-    """Every domain in `root`, each picture squashed to size x size once and kept in `cache` as bytes.
+    """Every domain in `root`, with images resized to size x size (aspect not kept) once, and stored in `cache`.
 
-    Pictures that cannot be read are named and left out. Raises `BadInput` or `BadSetting` for whatever else is not as
-    it should be, and with `strict` for those too.
+    Unreadable images are reported and left out, or with `strict` raise. Raises `BadInput` or `BadSetting` if the
+    folders are not those of a data set.
     """
     name, folders = find_benchmark(root, name)
     classes = check_classes(name, folders)
     domains: list[Domain] = []
     for domain, folder in folders.items():
         frames = load_frames(domain, folder, cache, size, (1, 1), width=size, strict=strict)
-        places = [path.relative_to(folder).parts[:-1] for path in frames.paths]
-        if () in places:
-            raise BadInput(
-                f"{frames.paths[places.index(())]}: an image must lie in a class folder, DOMAIN/CLASS/IMAGE."
-            )
-        labels = np.array([classes.index(place[0]) for place in places])
+        parents = [path.relative_to(folder).parts[:-1] for path in frames.paths]
+        if () in parents:
+            raise BadInput(f"{frames.paths[parents.index(())]}: move this image to a class folder, DOMAIN/CLASS/IMAGE.")
+        labels = np.array([classes.index(parts[0]) for parts in parents])
         for number, label in enumerate(classes):
             if number not in labels:
-                raise BadInput(f"{folder / label}: there is no image in this class folder.")
+                raise BadInput(f"{folder / label}: there is no readable image in this class folder.")
         domains.append(Domain(domain, frames, labels))
     return DomainSet(name, classes, tuple(domains))
 
 
 @dataclass(frozen=True)
 class Split:
-    """A domain's images in two parts, as indices."""
+    """Indices of a domain's images, in two parts."""
 
     inner: NDArray[np.int64]
-    """Four fifths: what a source is trained on, and a target measured on."""
+    """Four fifths: a source is trained on them, a target is measured on them."""
     outer: NDArray[np.int64]
-    """One fifth: what a source is validated on; a target's is the oracle's."""
+    """One fifth: a source is validated on it; the oracle rule selects by the target's."""
 
 
-def split_domain(count: int, seed: int, place: int, holdout: float = 0.2) -> Split:
-    """DomainBed's split of the images of domain number `place`: a shuffle seeded by the MD5 of (seed, place)."""
+def split_domain(count: int, seed: int, index: int, holdout: float = 0.2) -> Split:
+    """DomainBed's split of the images of domain number `index`: a shuffle seeded by the MD5 of (seed, index)."""
     keys = list(range(count))
-    digest = hashlib.md5(str((seed, place)).encode()).hexdigest()
+    digest = hashlib.md5(str((seed, index)).encode()).hexdigest()
     np.random.RandomState(int(digest, 16) % 2**31).shuffle(keys)
     size = int(count * holdout)
     return Split(np.array(keys[size:], np.int64), np.array(keys[:size], np.int64))
 
 
-def draw(indices: NDArray[np.int64], seed: int, place: int, sample: int, replacement: bool) -> int:
-    """The image of sample number `sample` of a domain's endless sequence: at random, or epoch by epoch."""
+def draw(indices: NDArray[np.int64], seed: int, index: int, sample: int, replacement: bool) -> int:
+    """The image that is sample number `sample` of domain number `index`: random, or epoch by epoch."""
     if replacement:
-        return int(indices[np.random.default_rng((seed, place, sample)).integers(len(indices))])
-    epoch, turn = divmod(sample, len(indices))
-    return int(indices[np.random.default_rng((seed, place, epoch, 1)).permutation(len(indices))[turn]])
+        return int(indices[np.random.default_rng((seed, index, sample)).integers(len(indices))])
+    epoch, position = divmod(sample, len(indices))
+    # The trailing 1 keeps these seeds apart from the ones above.
+    return int(indices[np.random.default_rng((seed, index, epoch, 1)).permutation(len(indices))[position]])

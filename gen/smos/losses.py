@@ -1,7 +1,7 @@
-"""The terms of SMOS and of what it is compared with; z, u: pooled features of student and precursor, (B, d).
+"""Loss terms of SMOS and MIRO. z, u: pooled features (B, d) of the student and the precursor.
 
-Luo et al. 2024 ground a student in a frozen precursor. The text speaks of a Jensen-Shannon divergence; the published
-code computes something else under that name, which is kept here apart, for comparison.
+Luo et al. 2024 (arXiv 2405.15961) ground a student in a frozen precursor. The paper names a Jensen-Shannon
+divergence; the published code computes other terms under that name, which are the `released_` functions here.
 """
 
 import math
@@ -12,20 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SMALLEST_VARIANCE = 1e-5
-FIRST_VARIANCE = 0.1
+"""Added to softplus, so that the division by the variance stays finite."""
+INITIAL_VARIANCE = 0.1
+"""As published."""
 LN2 = math.log(2.0)
 
 
-def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
-    """D_JS = KL(p || m) / 2 + KL(q || m) / 2 with m = (p + q) / 2, of distributions (..., d) -> (...), in [0, ln 2]."""
-    m = (p + q) / 2
-    return ((torch.xlogy(p, p) - torch.xlogy(p, m)) + (torch.xlogy(q, q) - torch.xlogy(q, m))).sum(-1) / 2
-
-
 def grounding_js(precursor: Tensor, student: Tensor, temperature: float = 1.0) -> Tensor:
-    """Mean D_JS(softmax(u / t), softmax(z / t)) over the batch: bounded, zero only where both agree.
+    """Mean of D_JS(softmax(u / τ) || softmax(z / τ)) over the batch, in nats: 0 (equal) to ln 2.
 
-    Computed from logarithms, so that a probability of zero has a gradient of zero.
+    Computed from log-softmax and logaddexp in float32: with probabilities, an underflow to 0 would give log 0 and a
+    NaN gradient. Softmax over about 2,000 features is nearly flat, so at τ = 1 values are small (about 0.01).
     """
     log_p = F.log_softmax(precursor.float() / temperature, -1)
     log_q = F.log_softmax(student.float() / temperature, -1)
@@ -34,41 +31,41 @@ def grounding_js(precursor: Tensor, student: Tensor, temperature: float = 1.0) -
 
 
 def released_js(precursor: Tensor, student: Tensor) -> Tensor:
-    """What the published code minimises as "JS": mean[m log m - m^2] with m = (u + z) / 2, features as they are.
+    """The "JS" term of the published code: mean[m log m - m²] with m = (u + z) / 2, on raw features.
 
-    It does not see u - z, is not bounded below, and falls for ever as features grow: no divergence. Features are
-    clamped to 1e-8 from below, where the published code takes a logarithm of zero.
+    The code passes features to `F.kl_div` where it expects log-probabilities. The result is not a divergence: it does
+    not depend on u - z, and it falls without bound as features grow.
     """
-    m = ((precursor.float() + student.float()) / 2).clamp(min=1e-8)
+    m = ((precursor.float() + student.float()) / 2).clamp(min=1e-8)  # the published code takes log 0 here
     return (m * m.log() - m * m).mean()
 
 
 def released_kl(precursor: Tensor, student: Tensor) -> Tensor:
-    """What the published code minimises as "KL": mean[z log z - z u]; least at z = exp(u - 1), so no divergence."""
+    """The "KL" term of the published code: mean[z log z - z u]. Its minimum is at z = exp(u - 1), not at z = u."""
     z = student.float().clamp(min=1e-8)
     return (z * z.log() - z * precursor.float()).mean()
 
 
 class MutualInformationBound(nn.Module):
-    """L_MI = sum over levels l of mean[(f_l - g_l)^2 / s_l + log s_l] / 2: MIRO's variational bound (Cha et al. 2022).
+    """L_MI = Σ_l mean[(f_l - g_l)² / s_l + log s_l] / 2, MIRO's variational bound (Cha et al. 2022), over levels l.
 
-    f, g: maps of student and oracle. The mean encoder is the identity; the variance s_l is learnt, one value a
-    channel: softplus(b_l) + 1e-5, at first 0.1. May be negative.
+    f, g: maps of the student and the frozen network. As published, the mean encoder is the identity, and the variance
+    is one learnt value per channel, s_l = softplus(b_l) + 1e-5. The bound may be negative.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        first = math.log(math.expm1(FIRST_VARIANCE - SMALLEST_VARIANCE))
-        self.biases = nn.ParameterList([nn.Parameter(torch.full((c,), first)) for c in channels])
+        initial = math.log(math.expm1(INITIAL_VARIANCE - SMALLEST_VARIANCE))  # the inverse of softplus
+        self.biases = nn.ParameterList([nn.Parameter(torch.full((c,), initial)) for c in channels])
 
     def variances(self) -> list[Tensor]:
         """s_l, (C_l,) each."""
         return [F.softplus(b) + SMALLEST_VARIANCE for b in self.biases]
 
-    def forward(self, student: Sequence[Tensor], oracle: Sequence[Tensor]) -> Tensor:
-        """Maps (B, C_l, H_l, W_l) of both -> the bound, in float32 whatever the maps are."""
+    def forward(self, student: Sequence[Tensor], reference: Sequence[Tensor]) -> Tensor:
+        """Maps (B, C_l, H_l, W_l) of both -> the bound. In float32: bfloat16 loses the small differences of maps."""
         terms = [
             ((f.float() - g.float()).square() / s.view(-1, 1, 1)).mean() + s.log().mean()
-            for f, g, s in zip(student, oracle, self.variances(), strict=True)
+            for f, g, s in zip(student, reference, self.variances(), strict=True)
         ]
         return torch.stack(terms).sum() / 2

@@ -1,4 +1,4 @@
-"""Game scenes as training data, rendered while the network learns: no picture is ever shown twice."""
+"""Game scenes as training data, rendered during training: no image is shown twice."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from gen.smd.names import SCENES
 from gen.smd.styles import STYLES
 
 LEVELS = 1_000_000
-"""Of each class; more than a run can show."""
+"""Levels per class; more than a run can show."""
 
 
 class SceneStream:
@@ -27,21 +27,22 @@ class SceneStream:
         self._next = -1
 
     def indices(self, samples: Sequence[int]) -> list[int]:
-        """Of the data set, style by style."""
+        """Indices into the data set, style by style."""
         found: list[int] = []
         for position, style in enumerate(self.dataset.styles):
             for n in samples:
                 scene = int(np.random.default_rng((self.seed, style.number, n)).integers(len(self.classes)))
+                # Styles start at different levels, so that no batch shows a level in two styles.
                 found.append(self.dataset.index(position, scene, (style.first_level + n) % LEVELS))
         return found
 
     def batch(self, samples: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Images (styles x B, 3, S, S) uint8 and labels; batches in their order are rendered ahead by the workers."""
+        """Images (styles · B, 3, S, S) uint8 and labels. In order, they are rendered ahead."""
         if self._ahead is None or samples[0] != self._next:
             self._ahead = self._render_from(samples[0], len(samples))
         self._next = samples[0] + len(samples) * self.processes
-        drawn = next(self._ahead)
-        return torch.stack([d.image for d in drawn]), torch.tensor([d.scene for d in drawn])
+        rendered = next(self._ahead)
+        return torch.stack([s.image for s in rendered]), torch.tensor([s.scene for s in rendered])
 
     def _render_from(self, first: int, count: int) -> Iterator[list[Sample]]:
         starts = range(first, LEVELS, count * self.processes)

@@ -1,12 +1,14 @@
-"""SWAD (Cha et al. 2021): the mean of the weights of all steps in the valley of the validation loss.
+"""SWAD (Cha et al. 2021, arXiv 2102.08604): the mean of the weights of all steps in the valley of the validation loss.
 
-Steps between two evaluations make a segment, whose weights are averaged. The valley begins where the oldest of the
-last `converge` evaluations has the lowest loss, reaching back over up to `tolerance` - `converge` more whose loss is
-below the threshold: the mean of those `converge` losses, times 1 + `ratio`. It ends before `tolerance` evaluations in
-a row above the threshold; then training may stop. The result is the plain mean of the valley's segments.
+The steps between two evaluations form a segment, and their weights are averaged.
+Start: the valley starts when the oldest of the last `converge` evaluations has the lowest loss of them. The threshold
+is the mean of these losses times 1 + `ratio`. The valley is extended back over up to `tolerance` - `converge` earlier
+evaluations, as long as their loss is at most the threshold.
+End: before `tolerance` evaluations in a row above the threshold; then training may stop.
+Result: the mean of the valley's segments, equally weighted.
 
-This is the method as it is described. The published code stops at the same evaluations, but reaches back over one
-evaluation less and counts the segment of convergence twice.
+Departure: this is the method as the paper describes it. The published code stops at the same evaluations, but extends
+back by one evaluation less, and counts the segment of convergence twice.
 """
 
 from collections.abc import Mapping
@@ -21,14 +23,14 @@ Weights = dict[str, Tensor]
 
 @dataclass
 class MeanOfWeights:
-    """The mean of however many sets of weights, without keeping them."""
+    """Running mean of sets of weights, in the memory of one set."""
 
     count: int = 0
     mean: Weights = field(default_factory=dict[str, Tensor])
 
     @torch.no_grad()
     def add(self, weights: Mapping[str, Tensor]) -> None:
-        """One more set: its floating-point values are averaged, the others are the last ones."""
+        """Add one set. Floating-point values are averaged; of others, such as step counts, the last is kept."""
         self.count += 1
         for name, value in weights.items():
             if self.count == 1 or not value.is_floating_point():
@@ -51,37 +53,38 @@ class Segment:
 
 @dataclass
 class LossValley:
-    """SWAD as it goes. Call `step` after each training step, `evaluated` after each evaluation."""
+    """SWAD during training. Call `step` after each training step, and `evaluated` after each evaluation."""
 
     converge: int = 3
     tolerance: int = 6
     ratio: float = 0.3
     threshold: float | None = None
-    """Losses up to this belong to the valley; None: it has not been reached."""
+    """Losses up to this belong to the valley; None: the valley has not started."""
     over: bool = False
-    """The valley has been left for good."""
+    """The valley has ended."""
     segment: MeanOfWeights = field(default_factory=MeanOfWeights)
     valley: MeanOfWeights = field(default_factory=MeanOfWeights)
     waiting: list[Segment] = field(default_factory=list[Segment])
-    """Before the valley: the last few segments; in it: those since the last one below the threshold."""
+    """Before the valley: the last few segments. In it: those since the last one below the threshold, which belong to
+    the valley only if the loss falls below it again."""
 
     def step(self, weights: Mapping[str, Tensor]) -> None:
-        """The weights after one more training step."""
+        """Record the weights after a training step."""
         if not self.over:
             self.segment.add(weights)
 
     def evaluated(self, loss: float) -> None:
-        """The validation loss of the weights after the last step."""
+        """Record the validation loss of the weights after the last step."""
         if self.over or not self.segment.count:
             return
         self.waiting.append(Segment(self.segment.mean, loss))
         self.segment = MeanOfWeights()
         if self.threshold is None:
-            self._look_for_the_valley()
+            self._look_for_start()
         else:
-            self._go_on()
+            self._extend()
 
-    def _look_for_the_valley(self) -> None:
+    def _look_for_start(self) -> None:
         self.waiting = self.waiting[-max(self.tolerance, self.converge) :]
         last = self.waiting[-self.converge :]
         losses = [s.loss for s in last]
@@ -94,11 +97,12 @@ class LossValley:
                 break
             last.insert(0, segment)
         self.waiting = []
+        # Replay: the start may itself hold losses above the threshold.
         for segment in last:
             self.waiting.append(segment)
-            self._go_on()
+            self._extend()
 
-    def _go_on(self) -> None:
+    def _extend(self) -> None:
         if self.waiting[-1].loss <= (self.threshold or 0.0):
             for segment in self.waiting:
                 self.valley.add(segment.weights)
@@ -107,7 +111,7 @@ class LossValley:
             self.over = True
 
     def weights(self) -> Weights:
-        """The mean over the valley; where none was found, the last segment."""
+        """The mean over the valley; if it never started, the last segment, as in the published code."""
         if self.threshold is not None:
             return self.valley.mean
         return self.waiting[-1].weights if self.waiting else self.segment.mean
@@ -123,7 +127,7 @@ class LossValley:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` returned."""
         self.threshold, self.over = state["threshold"], state["over"]
         self.segment, self.valley = MeanOfWeights(**state["segment"]), MeanOfWeights(**state["valley"])
         self.waiting = [Segment(**s) for s in state["waiting"]]

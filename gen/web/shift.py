@@ -54,7 +54,7 @@ class ShiftTab(Tab):
         Returns:
             the table, notes, a scatter plot, a heat map of all pairs, and the table as CSV
         """
-        from gen.smos.survey import MeasureShiftSettings, run
+        from gen.shift.survey import MeasureShiftSettings, run
 
         folder = self.service.new_folder()
         roots, notes = self._domains(fields, folder / "input")

@@ -10,7 +10,7 @@ from torchvision.models import resnet18
 from gen.errors import BadInput, BadSetting
 from gen.metrics.features import EfficientNetLite0Features
 from gen.smos.backbones import Classifier, load_backbone, make_backbone
-from gen.smos.export import load_classifier, save_classifier
+from gen.smos.classifiers import load_classifier, save_classifier
 from gen.smos.losses import MutualInformationBound
 
 CLASSES = ("a", "b", "c")
@@ -31,14 +31,14 @@ def test_the_published_set_up_has_its_number_of_parameters() -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet-lite0", "timm:resnet10t", "vit", "dinov2", "clip"])
-def test_maps_have_the_channels_that_are_told(name: str) -> None:
+def test_maps_have_the_channels_that_are_declared(name: str) -> None:
     body = make_backbone(name).eval()
     with torch.no_grad():
-        seen = body(torch.rand(2, 3, 112, 112))
-    assert seen.pooled.shape == (2, body.width)
-    assert tuple(m.shape[1] for m in seen.maps) == body.channels
-    assert all(m.shape[0] == 2 and m.ndim == 4 for m in seen.maps)
-    sides = [m.shape[-1] for m in seen.maps]
+        features = body(torch.rand(2, 3, 112, 112))
+    assert features.pooled.shape == (2, body.width)
+    assert tuple(m.shape[1] for m in features.maps) == body.channels
+    assert all(m.shape[0] == 2 and m.ndim == 4 for m in features.maps)
+    sides = [m.shape[-1] for m in features.maps]
     assert sides == sorted(sides, reverse=True)
 
 
@@ -100,7 +100,7 @@ class TestFiles:
         with pytest.raises(BadInput, match="nowhere: no model of this name"):
             load_classifier("nowhere")
         (tmp_path / "config.json").write_text('{"_class_name": "Classifier", "backbone": "resnet18", "classes": ["a"]}')
-        with pytest.raises(BadInput, match="this is no classifier"):
+        with pytest.raises(BadInput, match="this is not a classifier"):
             load_classifier(tmp_path)
 
     def test_weights_of_another_network_are_refused(self, tmp_path: Path) -> None:
@@ -108,11 +108,11 @@ class TestFiles:
         for name in ("resnet50", "efficientnet-lite0"):
             with pytest.raises(BadInput, match=r"r.pth: these are not weights of this backbone"):
                 load_backbone(name, str(tmp_path / "r.pth"))
-        with pytest.raises(BadInput, match="there is no such file of weights"):
+        with pytest.raises(BadInput, match="no such file of weights"):
             load_backbone("resnet18", str(tmp_path / "none.pth"))
 
     def test_unknown_names(self) -> None:
-        with pytest.raises(BadSetting, match="choose resnet18"):
+        with pytest.raises(BadSetting, match="available: resnet18"):
             make_backbone("alexnet")
         with pytest.raises(BadSetting, match="timm:no_such"):
             make_backbone("timm:no_such")

@@ -54,7 +54,7 @@ def test_domains_are_known_by_other_names(tmp_path: Path, name: str, domains: li
     found, folders = find_benchmark(root)
     assert (found, list(folders)) == (name, usual)
     data = load_domains(root, 16, tmp_path / "cache")
-    assert [data.place(d) for d in domains] == [data.place(u) for u in usual]
+    assert [data.index(d) for d in domains] == [data.index(u) for u in usual]
 
 
 def test_the_real_pacs_is_known_and_whole(shared_data: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_real_pacs_is_known_and_whole(shared_data: Path) -> None:
 class TestWhatIsWrongIsNamed:
     def test_a_missing_domain(self, tmp_path: Path) -> None:
         root = make_tree(tmp_path, ["art_painting", "cartoon", "photo"], ["dog"])
-        with pytest.raises(BadInput, match="PACS has a domain sketch, and there is no folder"):
+        with pytest.raises(BadInput, match="the domain sketch of PACS is missing"):
             find_benchmark(root, "PACS")
         with pytest.raises(BadInput, match="looks like PACS without its domain sketch"):
             find_benchmark(root)
@@ -89,7 +89,7 @@ class TestWhatIsWrongIsNamed:
 
     def test_a_wrong_number_of_classes(self, tmp_path: Path) -> None:
         root = make_tree(tmp_path / "x", list(BENCHMARKS["DomainNet"].domains), ["a", "b"])
-        with pytest.raises(BadInput, match="DomainNet has 345 classes, and here are 2"):
+        with pytest.raises(BadInput, match="DomainNet has 345 classes, but there are 2"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_an_empty_class_folder(self, tmp_path: Path, domains: Path) -> None:
@@ -99,7 +99,7 @@ class TestWhatIsWrongIsNamed:
         with pytest.raises(BadInput, match=r"art/disc: the class folder is empty"):
             load_domains(root, 16, tmp_path / "cache")
         (root / "art" / "disc" / "Thumbs.db").write_bytes(b"x")
-        with pytest.raises(BadInput, match=r"art/disc: there is no image in this class folder"):
+        with pytest.raises(BadInput, match=r"art/disc: there is no readable image in this class folder"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_a_broken_image(self, tmp_path: Path, domains: Path) -> None:
@@ -107,32 +107,32 @@ class TestWhatIsWrongIsNamed:
         (root / "art" / "disc" / "000.png").write_bytes(b"no picture")
         whole, rest = (load_domains(folder, 16, tmp_path / "cache") for folder in (domains, root))
         assert len(rest.domains[0]) == len(whole.domains[0]) - 1
-        place = whole.domains[0].frames.paths.index(domains / "art" / "disc" / "000.png")
-        assert list(rest.domains[0].labels) == list(np.delete(whole.domains[0].labels, place))
+        index = whole.domains[0].frames.paths.index(domains / "art" / "disc" / "000.png")
+        assert list(rest.domains[0].labels) == list(np.delete(whole.domains[0].labels, index))
         with pytest.raises(BadInput, match=r"1 of \d+ pictures(.|\n)*art/disc/000.png"):
             load_domains(root, 16, tmp_path / "cache", strict=True)
         for picture in (root / "art" / "disc").iterdir():
             picture.write_bytes(b"")
-        with pytest.raises(BadInput, match=r"art/disc: there is no image in this class folder"):
+        with pytest.raises(BadInput, match=r"art/disc: there is no readable image in this class folder"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_an_image_outside_the_classes(self, tmp_path: Path, domains: Path) -> None:
         root = Path(shutil.copytree(domains, tmp_path / "x"))
         shutil.copy(root / "art" / "disc" / "000.png", root / "art" / "stray.png")
-        with pytest.raises(BadInput, match=r"stray.png: an image must lie in a class folder"):
+        with pytest.raises(BadInput, match=r"stray.png: move this image to a class folder"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_no_data_set_at_all(self, tmp_path: Path) -> None:
-        with pytest.raises(BadInput, match="there is no such folder"):
+        with pytest.raises(BadInput, match="no such folder"):
             find_benchmark(tmp_path / "nowhere")
         with pytest.raises(BadInput, match="at least two domains"):
             find_benchmark(tmp_path)
-        with pytest.raises(BadSetting, match="choose auto, any, PACS"):
+        with pytest.raises(BadSetting, match="dataset Pacs: unknown; available: auto, any, PACS"):
             find_benchmark(tmp_path, "Pacs")
 
     def test_an_unknown_target(self, tmp_path: Path, domains: Path) -> None:
-        with pytest.raises(BadSetting, match="target sea: there is no such domain; choose art, flat, ink or all"):
-            load_domains(domains, 16, tmp_path).place("sea")
+        with pytest.raises(BadSetting, match="target sea: unknown domain; available: art, flat, ink, or all"):
+            load_domains(domains, 16, tmp_path).index("sea")
 
 
 def test_pictures_and_labels_belong_together(tmp_path: Path, domains: Path) -> None:
@@ -145,13 +145,13 @@ def test_pictures_and_labels_belong_together(tmp_path: Path, domains: Path) -> N
 
 
 @given(st.integers(5, 400), st.integers(0, 99), st.integers(0, 5))
-def test_split_is_domainbeds(count: int, seed: int, place: int) -> None:
+def test_split_is_domainbeds(count: int, seed: int, index: int) -> None:
     """Its split_dataset and seed_hash, written out."""
-    digest = int(hashlib.md5(str((seed, place)).encode("utf-8")).hexdigest(), 16) % (2**31)
+    digest = int(hashlib.md5(str((seed, index)).encode("utf-8")).hexdigest(), 16) % (2**31)
     keys = list(range(count))
     np.random.RandomState(digest).shuffle(keys)
     n = int(count * 0.2)
-    split = split_domain(count, seed, place)
+    split = split_domain(count, seed, index)
     assert split.outer.tolist() == keys[:n]
     assert split.inner.tolist() == keys[n:]
 

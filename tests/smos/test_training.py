@@ -12,11 +12,13 @@ import torch.nn.functional as F
 
 from gen.errors import BadInput, BadSetting, TrainingDiverged
 from gen.smos import losses
+from gen.smos.algorithms.registry import find
 from gen.smos.augment import augment
 from gen.smos.backbones import Classifier, load_backbone
+from gen.smos.classifiers import load_classifier, save_classifier
 from gen.smos.datasets import draw, load_domains, split_domain
-from gen.smos.export import save_classifier
-from gen.smos.training import SMOSSettings, SMOSTrainer
+from gen.smos.settings import SMOSSettings
+from gen.smos.training import SMOSTrainer
 from tests.smos.conftest import write_domains
 
 Make = Callable[..., SMOSSettings]
@@ -61,11 +63,11 @@ class TestLearning:
     def test_it_learns_shapes_and_reports_by_rule(self, make: Make) -> None:
         trainer = SMOSTrainer(make(steps=40, evaluate_every=10, batch=8))
         trainer.fit()
-        told = trainer.report()
-        assert set(told["rules"]) == {"SWAD", "training-domain validation", "oracle", "last step"}
-        assert told["history"][-1]["validation accuracy"] > 0.8  # chance: 0.5
-        assert told["rules"]["training-domain validation"]["accuracy"] > 0.65
-        assert json.loads((trainer.settings.out / "results.json").read_text()) == told
+        results = trainer.report()
+        assert set(results["rules"]) == {"SWAD", "training-domain validation", "oracle", "last step"}
+        assert results["history"][-1]["validation accuracy"] > 0.8  # chance: 0.5
+        assert results["rules"]["training-domain validation"]["accuracy"] > 0.65
+        assert json.loads((trainer.settings.out / "results.json").read_text()) == results
 
     def test_a_step_is_the_equation(self, make: Make, precursor: Path, domains: Path, tmp_path: Path) -> None:
         """The terms of SMOS computed from the files again."""
@@ -78,23 +80,21 @@ class TestLearning:
         samples = [5, 6, 7]
         data = load_domains(domains, 32, tmp_path / "c")
         images, labels, keys = [], [], []
-        for place, domain in enumerate(data.domains[:2]):
-            inner = split_domain(len(domain), 0, place).inner
-            chosen = [draw(inner, 0, place, n, True) for n in samples]
-            images.append(domain.images(chosen))
-            labels += domain.labels[chosen].tolist()
-            keys += [(0, place, n, 2) for n in samples]
+        for index, domain in enumerate(data.domains[:2]):
+            inner = split_domain(len(domain), 0, index).inner
+            drawn = [draw(inner, 0, index, n, True) for n in samples]
+            images.append(domain.images(drawn))
+            labels += domain.labels[drawn].tolist()
+            keys += [(0, index, n, 2) for n in samples]
         x = augment(torch.cat(images).float() / 255, keys)
-        seen = student(x)
-        from gen.smos.export import load_classifier
-
+        prediction = student(x)
         u, maps = load_classifier(precursor).body(x)
         wanted = {
-            "cross_entropy": F.cross_entropy(seen.logits, torch.tensor(labels)),
-            "grounding": 2.0 * losses.grounding_js(u, seen.pooled, 0.5),
-            "mutual_information": 0.3 * losses.MutualInformationBound(student.body.channels)(seen.maps, maps),
+            "cross_entropy": F.cross_entropy(prediction.logits, torch.tensor(labels)),
+            "grounding": 2.0 * losses.grounding_js(u, prediction.pooled, 0.5),
+            "mutual_information": 0.3 * losses.MutualInformationBound(student.body.channels)(prediction.maps, maps),
         }
-        terms = trainer.terms(*trainer.batch(samples))
+        terms = trainer.algorithm.terms(trainer.batch(samples))
         assert terms.keys() == wanted.keys()
         for name, value in wanted.items():
             torch.testing.assert_close(terms[name], value, rtol=2e-3, atol=1e-5, msg=name)
@@ -105,8 +105,8 @@ class TestLearning:
             body.network._bn0.weight.mul_(2)
         torch.save(body.network.state_dict(), tmp_path / "own.pth")
         miro = SMOSTrainer(make(algorithm="miro", weights=str(tmp_path / "own.pth")))
-        assert miro.oracle is not None
-        assert_same(dict(miro.oracle.state_dict()), dict(body.state_dict()))
+        assert miro.reference is not None
+        assert_same(dict(miro.reference.state_dict()), dict(body.state_dict()))
 
     def test_evaluations_are_domainbeds(self, make: Make) -> None:
         trainer = SMOSTrainer(make(steps=6, evaluate_every=2))
@@ -116,32 +116,38 @@ class TestLearning:
     def test_miro_is_grounded_in_imagenet_and_erm_in_nothing(self, make: Make) -> None:
         miro = SMOSTrainer(make(algorithm="miro"))
         wanted = load_backbone("efficientnet-lite0").state_dict()
-        assert miro.oracle is not None
-        assert_same(dict(miro.oracle.state_dict()), wanted)
-        assert miro.terms(*miro.batch([0])).keys() == {"cross_entropy", "mutual_information"}
+        assert miro.reference is not None
+        assert_same(dict(miro.reference.state_dict()), wanted)
+        assert miro.algorithm.terms(miro.batch([0])).keys() == {"cross_entropy", "mutual_information"}
         erm = SMOSTrainer(make("b", algorithm="erm"))
-        assert erm.oracle is None
-        assert erm.terms(*erm.batch([0])).keys() == {"cross_entropy"}
+        assert erm.reference is None
+        assert erm.algorithm.terms(erm.batch([0])).keys() == {"cross_entropy"}
 
-    def test_weights_of_l_mi(self, make: Make, precursor: Path) -> None:
-        assert make(algorithm="miro").beta == make(algorithm="miro_precursor", precursor=precursor).beta == 0.01
-        assert make(algorithm="smos", precursor=precursor, js_weight=5.0).beta == 0.5
-        assert make(algorithm="smos", precursor=precursor, mi_weight=0.0).beta == 0.0
+    def test_weights_of_l_mi(self, make: Make) -> None:
+        def beta(algorithm: str, **changes: float) -> float:
+            return find(algorithm).read_options(make(algorithm=algorithm, **changes)).mi_weight
+
+        assert beta("miro") == beta("miro_precursor") == 0.01
+        assert beta("miro", miro_weight=0.1) == 0.1
+        assert beta("miro", mi_weight=0.5, miro_weight=0.1) == 0.5
+        for algorithm in ("smos", "smos_kl", "smos_released"):
+            assert beta(algorithm, js_weight=5.0) == 0.5
+            assert beta(algorithm, mi_weight=0.0) == 0.0
 
     def test_the_precursor_does_not_move_and_the_variances_do(self, make: Make, precursor: Path) -> None:
         trainer = SMOSTrainer(make(algorithm="smos", precursor=precursor))
-        assert trainer.oracle is not None
-        before = {k: v.clone() for k, v in trainer.oracle.state_dict().items()}
+        assert trainer.reference is not None
+        before = {k: v.clone() for k, v in trainer.reference.state_dict().items()}
         variances = [v.clone() for v in trainer.raw["variances"].parameters()]
         trainer.fit()
-        assert_same(before, dict(trainer.oracle.state_dict()))
+        assert_same(before, dict(trainer.reference.state_dict()))
         for old, new in zip(variances, trainer.raw["variances"].parameters(), strict=True):
             assert not torch.equal(old, new)
 
     def test_mixed_precision_trains(self, make: Make, precursor: Path) -> None:
         runs = [SMOSTrainer(make(p, precision=p, algorithm="smos", precursor=precursor, steps=1))
                 for p in ("fp32", "bf16")]  # fmt: skip
-        losses_ = [t.terms(*t.batch([0, 1, 2, 3])) for t in runs]
+        losses_ = [t.algorithm.terms(t.batch([0, 1, 2, 3])) for t in runs]
         for name in losses_[0]:
             assert losses_[1][name].dtype == torch.float32
             torch.testing.assert_close(losses_[1][name], losses_[0][name], rtol=0.1, atol=0.02, msg=name)
@@ -166,7 +172,7 @@ class TestTarget:
         assert (trainer.target.domain.name, len(trainer.target.indices)) == ("ink", 16)
         assert not set(trainer.target.indices) & set(trainer.target_held_out.indices)
         for train, validation in zip(trainer.train_parts, trainer.validation, strict=True):
-            assert train.place == validation.place
+            assert train.index == validation.index
             assert not set(train.indices) & set(validation.indices)
 
     def test_held_out_pictures_come_from_val(self, make: Make, tmp_path: Path) -> None:
@@ -255,18 +261,18 @@ class TestBadSettings:
             SMOSTrainer(make(precursor=precursor))
 
     def test_a_precursor_of_another_network(self, make: Make, precursor: Path) -> None:
-        with pytest.raises(BadSetting, match="it is another network than the backbone resnet18"):
+        with pytest.raises(BadSetting, match="its network is not the backbone resnet18"):
             SMOSTrainer(make(algorithm="smos", precursor=precursor, backbone="resnet18", weights="none"))
 
     def test_too_few_pictures(self, make: Make, tmp_path: Path) -> None:
-        with pytest.raises(BadInput, match="art: 4 images are too few to hold a fifth of them back"):
+        with pytest.raises(BadInput, match="art: 4 images are too few to hold out a fifth"):
             SMOSTrainer(make(data=write_domains(tmp_path / "few", count=2)))
 
     def test_val_with_other_classes(self, make: Make, tmp_path: Path) -> None:
         val = write_domains(tmp_path / "val", count=3)
         for domain in val.iterdir():
             (domain / "disc").rename(domain / "ring")
-        with pytest.raises(BadInput, match="its domains and classes are not those of"):
+        with pytest.raises(BadInput, match="its domains and classes differ from those of"):
             SMOSTrainer(make(val=val))
 
     def test_scenes_have_no_target(self, make: Make) -> None:
@@ -279,9 +285,9 @@ def test_rendered_scenes_are_learned_from_and_drawn_again_from_anywhere(make: Ma
     whole = SMOSTrainer(make("whole", **settings))
     whole.fit()
     assert whole.student.head.out_features == 8
-    images, labels = whole.batch([3])
-    assert images.shape == (4, 3, 32, 32)
-    assert len(labels) == 4
-    again, _ = SMOSTrainer(make("other", **settings)).batch([3])
-    torch.testing.assert_close(images, again, rtol=0, atol=0)
-    assert not np.array_equal(whole.batch([0])[0].numpy(), images.numpy())
+    batch = whole.batch([3])
+    assert batch.images.shape == (4, 3, 32, 32)
+    assert len(batch.labels) == batch.domains == 4
+    again = SMOSTrainer(make("other", **settings)).batch([3])
+    torch.testing.assert_close(batch.images, again.images, rtol=0, atol=0)
+    assert not np.array_equal(whole.batch([0]).images.numpy(), batch.images.numpy())

@@ -1,4 +1,4 @@
-"""A picture as a histogram, a folder of pictures as rows of histograms, each read from disk once."""
+"""Histograms of images, and a cache on disk, so that each image is decoded once."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,36 +19,36 @@ from gen.errors import BadInput
 from gen.media.ahead import map_ahead
 from gen.media.files import writing
 from gen.media.images import Pixels, decode_still
+from gen.shift.settings import RepresentationName
 
 if TYPE_CHECKING:
     from gen.metrics.features import Features
 
 SIDE = 224
-"""Pixels: every picture is squashed to this square, as the usual loaders of these data sets do."""
+"""Pixels: every image is resized to this square without keeping its aspect, as DomainBed's loaders do."""
 
 CACHE_VERSION = 1
-"""Goes up when any representation changes, so that no old number is taken for a new one."""
+"""Increase it when a representation changes, so that old cache files are not read."""
 
 IMAGENET = Path(__file__).with_name("imagenet_luma256.json")
-
-RepresentationName = Literal["luma16", "luma32", "luma256", "hue180", "hsv4", "lab8", "rgb8", "features"]
 
 Histogram = NDArray[np.float32]
 """(bins,), sums to 1."""
 
 
 class Representation(NamedTuple):
-    """A way to see a picture."""
+    """How an image becomes a histogram."""
 
     bins: int
     describe: Callable[[Image.Image], NDArray[np.integer] | NDArray[np.floating]]
-    """RGB picture of SIDE x SIDE -> (bins,), not negative, of any sum."""
+    """RGB image of SIDE x SIDE pixels -> (bins,), non-negative, not normalised."""
 
 
 def describe(name: RepresentationName, rgb: Pixels) -> Histogram:
-    """Picture (H, W, 3), sRGB -> its histogram, after a bilinear resize (antialiased where it shrinks) to SIDE.
+    """Image (H, W, 3), sRGB -> its histogram, after a bilinear resize (antialiased when it shrinks) to SIDE.
 
-    Pictures smaller than SIDE get softer edges by it: only compare line drawings that were stored at one size.
+    Images smaller than SIDE are blurred by it, which adds grey levels to line drawings: compare drawings only if they
+    were stored at the same size.
     """
     square = Image.fromarray(rgb).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     values = REPRESENTATIONS[name].describe(square)
@@ -56,12 +56,12 @@ def describe(name: RepresentationName, rgb: Pixels) -> Histogram:
 
 
 def rebin(histogram: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    """(n bins,) -> (bins,): neighbours summed."""
+    """(n · bins,) -> (bins,): sums of n neighbouring bins."""
     return histogram.reshape(bins, -1).sum(1)
 
 
 def imagenet_histogram(name: RepresentationName) -> NDArray[np.float64] | None:
-    """Mean histogram of 1,000 ImageNet images, shipped; None for what is no luma, which was not kept."""
+    """Mean histogram of 1,000 ImageNet images, shipped; None except for luma, the only one that was stored."""
     if not name.startswith("luma"):
         return None
     values = np.array(json.loads(IMAGENET.read_text(encoding="utf-8"))["p"], np.float64)
@@ -74,7 +74,7 @@ def _luma(picture: Image.Image, bins: int) -> NDArray[np.integer]:
 
 
 def _hue(picture: Image.Image) -> NDArray[np.integer]:
-    """OpenCV's 8-bit hue, two degrees a bin; greys have no hue and fall into bin 0, with red."""
+    """OpenCV's 8-bit hue, two degrees per bin. Greys have no hue; OpenCV gives them 0, the bin of red."""
     return np.bincount(_converted(picture, cv2.COLOR_RGB2HSV)[..., 0].ravel(), minlength=180)
 
 
@@ -104,7 +104,7 @@ def _joint(pixels: Pixels, bins: int, ends: tuple[int, int, int] = (256, 256, 25
 
 
 def _softmax_of_features(picture: Image.Image) -> NDArray[np.floating]:
-    """Softmax over the 1280 pooled features of EfficientNet-Lite0: what the picture shows, not its pixel values."""
+    """Softmax over the 1280 pooled features of EfficientNet-Lite0: content instead of pixel values."""
     import torch
 
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
@@ -131,7 +131,7 @@ REPRESENTATIONS: dict[RepresentationName, Representation] = {
 
 
 class Entry(NamedTuple):
-    """A file's size in bytes and time of change in nanoseconds, and what it came to when they were these."""
+    """A cached histogram, with the file's size in bytes and modification time in nanoseconds: its validity check."""
 
     size: int
     changed: int
@@ -139,21 +139,21 @@ class Entry(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What the files of a folder came to."""
+    """The histograms of a folder."""
 
     histograms: dict[Path, Histogram]
-    """Of each file that could be read, in the order given."""
+    """By file, in the order given, without unreadable files."""
     failed: dict[Path, str]
-    """Why the others could not."""
+    """Unreadable files, and the reason."""
 
 
 def read_histograms(
     root: Path, files: Sequence[Path], name: RepresentationName, cache_folder: Path, workers: int = 4
 ) -> Reading:
-    """Histograms of `files`, all below `root`; no picture is decoded that `cache_folder` knows and that is unchanged.
+    """Histograms of `files`, all below `root`. Images that are in the cache and unchanged are not decoded.
 
-    Pictures stream by: 4 bins bytes of each are kept. A run that is stopped keeps what it has read. Raises
-    `BadInput` where the cache cannot be written; a file that cannot be read is named on stderr and in the result.
+    Memory: 4 · bins bytes per image, plus a few decoded images. If it is interrupted, the cache keeps what was read.
+    Unreadable files are reported on stderr and in the result. Raises `BadInput` if the cache cannot be written.
     """
     digest = hashlib.sha256(str(root.resolve()).encode(errors="surrogateescape")).hexdigest()[:12]
     store = cache_folder / f"{name}-v{CACHE_VERSION}-{digest}.npz"
@@ -175,6 +175,7 @@ def read_histograms(
                     reading.histograms[file] = entry.histogram
                 bar.update()
     finally:
+        # A full read drops entries of deleted files; an interrupted one must keep those that it has not reached.
         finished = len(reading.histograms) + len(reading.failed) == len(files)
         save_entries(store, fresh if finished else known | fresh, known)
     return reading
@@ -185,7 +186,7 @@ def _key(file: Path, root: Path) -> str:
 
 
 def _entry(file: Path, root: Path, name: RepresentationName, known: dict[str, Entry]) -> Entry | str:
-    """The entry of one file, from the cache or from the picture, or what is wrong with the file."""
+    """The entry of one file, from the cache or from the image, or the reason why it cannot be read."""
     try:
         stat = file.stat()
         old = known.get(_key(file, root))
@@ -195,11 +196,11 @@ def _entry(file: Path, root: Path, name: RepresentationName, known: dict[str, En
     except BadInput as error:
         return str(error)
     except OSError as error:
-        return f"{file}: the file cannot be read ({error.strerror})."
+        return f"{file}: cannot read the file ({error.strerror})."
 
 
 def load_entries(store: Path, bins: int) -> dict[str, Entry]:
-    """The entries in a cache file, by path; none where there is no file, or a broken one."""
+    """The entries of a cache file, by path; empty if the file is missing or damaged."""
     try:
         with np.load(store, allow_pickle=False) as data:
             names, stamps, histograms = data["names"], data["stamps"], data["histograms"]
@@ -207,12 +208,12 @@ def load_entries(store: Path, bins: int) -> dict[str, Entry]:
             return {}
         rows = zip(names.tolist(), stamps.tolist(), histograms.astype(np.float32, copy=False), strict=True)
         return {key: Entry(size, changed, histogram) for key, (size, changed), histogram in rows}
-    except Exception:  # damage brings out anything: BadZipFile, KeyError, zlib.error, EOFError, ...
+    except Exception:  # a damaged archive raises BadZipFile, KeyError, zlib.error, EOFError, ...
         return {}
 
 
 def save_entries(store: Path, entries: dict[str, Entry], known: dict[str, Entry]) -> None:
-    """Write the cache file, whole or not at all, if `entries` are not those that it holds already."""
+    """Write the cache file atomically, unless `entries` are the same as the `known` ones that it holds."""
     if not entries or (entries.keys() == known.keys() and all(entries[key] is known[key] for key in entries)):
         return
     stamps = np.array([(entry.size, entry.changed) for entry in entries.values()], np.int64)

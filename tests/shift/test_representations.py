@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gen.media.images import Pixels
-from gen.smos import representations
-from gen.smos.representations import (
+from gen.shift import representations
+from gen.shift.representations import (
     REPRESENTATIONS,
     SIDE,
-    RepresentationName,
     describe,
     imagenet_histogram,
     load_entries,
     read_histograms,
     rebin,
 )
+from gen.shift.settings import RepresentationName
 
 HISTOGRAMS: list[RepresentationName] = [name for name in REPRESENTATIONS if name != "features"]
 
@@ -64,18 +64,18 @@ def slow_histogram(name: RepresentationName, picture: Pixels) -> NDArray[np.floa
     bins = np.zeros(REPRESENTATIONS[name].bins)
     for (red, green, blue), count in colours_of(picture).items():
         if name.startswith("luma"):
-            place = round(0.299 * red + 0.587 * green + 0.114 * blue) * len(bins) // 256
+            index = round(0.299 * red + 0.587 * green + 0.114 * blue) * len(bins) // 256
         elif name == "hue180":
-            place = round(slow_hsv(red, green, blue)[0]) % 180
+            index = round(slow_hsv(red, green, blue)[0]) % 180
         elif name == "hsv4":
             hue, saturation, value = slow_hsv(red, green, blue)
-            place = round(hue) % 180 // 45 * 16 + round(saturation) // 64 * 4 + int(value) // 64
+            index = round(hue) % 180 // 45 * 16 + round(saturation) // 64 * 4 + int(value) // 64
         elif name == "lab8":
             light, a, b = slow_lab(red, green, blue)
-            place = round(light) // 32 * 64 + round(a) // 32 * 8 + round(b) // 32
+            index = round(light) // 32 * 64 + round(a) // 32 * 8 + round(b) // 32
         else:
-            place = red // 32 * 64 + green // 32 * 8 + blue // 32
-        bins[place] += count
+            index = red // 32 * 64 + green // 32 * 8 + blue // 32
+        bins[index] += count
     return bins / bins.sum()
 
 

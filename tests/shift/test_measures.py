@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 
-from gen.smos.shift import (
+from gen.shift.measures import (
     Histograms,
     Statistic,
     draw_pairs,
@@ -147,7 +147,7 @@ class TestICV:
     def test_does_not_depend_on_how_sums_are_cut(self, monkeypatch: pytest.MonkeyPatch) -> None:
         histograms = images(40)
         whole = measure_class(histograms, rng(), resamples=30)
-        monkeypatch.setattr("gen.smos.shift.CHUNK", 100)
+        monkeypatch.setattr("gen.shift.measures.CHUNK", 100)
         cut = measure_class(histograms, rng(), resamples=30)
         assert cut.icv.value == pytest.approx(float(whole.icv.value))
         np.testing.assert_allclose(cut.icv.resampled, whole.icv.resampled)

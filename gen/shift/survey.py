@@ -1,4 +1,7 @@
-"""`gen measure-shift`: how far image domains are apart, in tables and plots."""
+"""Read image domains, measure ICV and IDD, and write the tables and plots of `gen measure-shift`.
+
+Only statistics of a domain are kept in memory; its histograms are dropped after they were measured.
+"""
 
 import dataclasses
 import json
@@ -12,15 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 
 from gen.errors import BadInput, BadSetting
 from gen.media.files import writing
 from gen.provenance import machine, portable, versions
-from gen.smos.domains import DomainFolder, find_domains, find_images, unique_names
-from gen.smos.plots import Dot, Row, as_csv, as_text, draw_heat_map, draw_scatter, flat
-from gen.smos.representations import Histogram, RepresentationName, imagenet_histogram, read_histograms
-from gen.smos.shift import (
+from gen.shift.folders import DomainFolder, find_domains, find_images, unique_names
+from gen.shift.measures import (
     FEWEST_IMAGES,
     DomainStatistics,
     Estimate,
@@ -31,42 +31,15 @@ from gen.smos.shift import (
     measure_domain,
     ratio,
 )
-
-IMAGENET, NONE = "imagenet", "none"
-"""References that are no folders."""
-
-
-@dataclasses.dataclass(frozen=True)
-class MeasureShiftSettings:
-    """Measure how far image domains are apart (IDD) and how much each varies in itself (ICV)."""
-
-    roots: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of images: CLASS/IMAGE is one domain, DOMAIN/CLASS/IMAGE several; no class folders: one class."""
-    out: Path
-    """Folder that gets table.csv, table.json, scatter.png and pairwise.png."""
-    representation: RepresentationName = "luma32"
-    """What of the pictures is compared: histograms of luma, hue or colour, or network features."""
-    reference: str = IMAGENET
-    """What IDD is measured against: imagenet (shipped, luma only), a folder of images, or none."""
-    relative_to: str | None = None
-    """Name of a domain; the ICV of all is also given as a ratio to the ICV of this one."""
-    balanced: bool = False
-    """Mean histograms weigh each class the same; else each image."""
-    pairs: int = 2000
-    """Random pairs of images per class for ICV; a class that has fewer takes them all."""
-    resamples: int = 1000
-    """Bootstrap resamples behind the 95 % intervals; 0: no intervals."""
-    seed: int = 0
-    """Seed of pairs and resamples."""
-    cache: Path | None = None
-    """Folder that keeps what each picture came to, so that it is read once; none: OUT/cache."""
-    workers: int = 4
-    """Threads that decode."""
+from gen.shift.plots import Dot, draw_heat_map, draw_scatter
+from gen.shift.representations import Histogram, imagenet_histogram, read_histograms
+from gen.shift.settings import IMAGENET, NONE, MeasureShiftSettings
+from gen.shift.tables import Row, as_csv, as_text, flat
 
 
 @dataclasses.dataclass(frozen=True)
 class Domain:
-    """A domain that was read; of its images only statistics are left."""
+    """The statistics of one domain."""
 
     name: str
     images: int
@@ -76,19 +49,17 @@ class Domain:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """What domains are measured against."""
+    """What IDD is measured from."""
 
     name: str
     mean: Statistic
 
 
-def measure_shift(arguments: Sequence[str]) -> int:
-    """`gen measure-shift`: 0 all read, 1 some files could not be."""
-    return run(tyro.cli(MeasureShiftSettings, args=list(arguments), prog="gen measure-shift"))
-
-
 def run(settings: MeasureShiftSettings) -> int:
-    """Measure, write tables and plots, print the table: 0 all read, 1 some files could not be."""
+    """Measure, write tables and plots, print the table. Returns 0 if all files were read, 1 if some could not be read.
+
+    Raises `BadSetting` or `BadInput`.
+    """
     check_settings(settings)
     folders = find_domains(settings.roots, settings.out)
     check_anchor(settings, folders)
@@ -103,51 +74,49 @@ def run(settings: MeasureShiftSettings) -> int:
     print(f"{settings.representation}; IDD from {reference.name if reference else 'no reference'}; [95 % intervals]")
     for note in survey.notes:
         print(f"note: {note}")
-    print(f"{len(survey.failed)} files could not be read; tables and plots are in {settings.out}")
+    print(f"{len(survey.failed)} files could not be read; tables and plots: {settings.out}")
     return 1 if survey.failed else 0
 
 
 def check_settings(settings: MeasureShiftSettings) -> None:
-    """Raises `BadSetting` or `BadInput`, before anything is read, for what could not go well."""
+    """Check the settings before any image is read. Raises `BadSetting` or `BadInput`."""
     if not settings.roots:
-        raise BadSetting("roots: no folder of images is given; name at least one.")
+        raise BadSetting("roots: no folder of images was given; give at least one.")
     for name, least in {"pairs": 2, "resamples": 0, "seed": 0, "workers": 1}.items():
         if getattr(settings, name) < least:
-            raise BadSetting(f"{name}: {getattr(settings, name)} is too small; it must be at least {least}.")
+            raise BadSetting(f"{name}: must be at least {least}, but it is {getattr(settings, name)}.")
     if settings.reference == IMAGENET and imagenet_histogram(settings.representation) is None:
         raise BadSetting(
-            f"reference: the shipped ImageNet histogram is one of luma; with representation={settings.representation} "
-            f"give a folder of images, or none."
+            f"reference: the shipped ImageNet histogram covers luma only; with "
+            f"representation={settings.representation} use a folder of images, or none."
         )
     if settings.reference not in (IMAGENET, NONE):
         find_images(Path(settings.reference), settings.out)
 
 
 def check_anchor(settings: MeasureShiftSettings, folders: Sequence[DomainFolder]) -> None:
-    """Raises `BadSetting` if `relative_to` is no domain."""
+    """Raises `BadSetting` if `relative_to` is not the name of a domain."""
     names = [folder.name for folder in folders]
     if settings.relative_to is not None and settings.relative_to not in names:
-        raise BadSetting(f"relative_to: there is no domain {settings.relative_to!r}; choose one of {', '.join(names)}.")
+        raise BadSetting(f"relative_to: unknown domain {settings.relative_to!r}; available: {', '.join(names)}.")
 
 
 def make_folders(settings: MeasureShiftSettings) -> None:
-    """Raises `BadInput` where nothing can be written: now, and not after an hour of reading."""
-    for folder in (settings.out, cache_folder(settings)):
+    """Create the output and cache folders.
+
+    Done before reading, which may take an hour. Raises `BadInput` if a folder is not writable.
+    """
+    for folder in (settings.out, settings.cache_folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise BadInput(f"{folder}: the output folder cannot be made ({error.strerror}).") from error
+            raise BadInput(f"{folder}: cannot create the output folder ({error.strerror}).") from error
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise BadInput(f"{folder}: the output folder cannot be written to; choose another, or change its rights.")
-
-
-def cache_folder(settings: MeasureShiftSettings) -> Path:
-    """Where what was read is kept."""
-    return settings.cache or settings.out / "cache"
+            raise BadInput(f"{folder}: the output folder is not writable; choose another, or change its permissions.")
 
 
 class Survey:
-    """Reads domains one after the other, and remembers what there is to tell of them."""
+    """Reads domains one after another, and collects notes and unreadable files."""
 
     def __init__(self, settings: MeasureShiftSettings) -> None:
         self.settings = settings
@@ -155,15 +124,16 @@ class Survey:
         self.notes: list[str] = []
 
     def read(self, folder: DomainFolder) -> Domain:
-        """Raises `BadInput` if none of its images can be read."""
+        """Read and measure one domain. Raises `BadInput` if none of its images can be read."""
         s = self.settings
-        reading = read_histograms(folder.root, folder.files, s.representation, cache_folder(s), s.workers)
+        reading = read_histograms(folder.root, folder.files, s.representation, s.cache_folder, s.workers)
         if not reading.histograms:
-            raise BadInput(f"{folder.root}: not one of the {len(folder.files)} images in it can be read.")
+            raise BadInput(f"{folder.root}: none of its {len(folder.files)} images can be read.")
         self.failed |= reading.failed
         classes = by_class(folder.root, reading.histograms)
         self._note_classes(folder.name, classes)
-        # From the name, so that a domain has the same numbers in any company, and no two share their draws.
+        # Seeded by the name: a domain has the same numbers whatever else is measured, and two domains draw
+        # independently, else their sampling noise would cancel in the interval of their IDD.
         rng = np.random.default_rng([s.seed, zlib.crc32(folder.name.encode(errors="surrogateescape"))])
         statistics = measure_domain(
             list(classes.values()), rng, pairs=s.pairs, resamples=s.resamples, balanced=s.balanced
@@ -171,7 +141,7 @@ class Survey:
         return Domain(folder.name, len(reading.histograms), len(classes), statistics)
 
     def read_reference(self) -> Reference | None:
-        """What IDD is measured against. Raises `BadInput` if it is a folder of which no image can be read."""
+        """The reference, or None. Raises `BadInput` if it is a folder without a readable image."""
         s = self.settings
         if s.reference == NONE:
             return None
@@ -196,7 +166,7 @@ class Survey:
 
 
 def by_class(root: Path, histograms: dict[Path, Histogram]) -> dict[str, Histograms]:
-    """The rows of each folder that holds images, (images, bins), by its path below `root`; `.` is `root` itself."""
+    """Histograms (images, bins) of each class folder, by its path below `root`; `.` is `root` itself."""
     groups: dict[str, list[Histogram]] = {}
     for file, histogram in histograms.items():
         groups.setdefault(file.parent.relative_to(root).as_posix(), []).append(histogram)
@@ -204,7 +174,7 @@ def by_class(root: Path, histograms: dict[Path, Histogram]) -> dict[str, Histogr
 
 
 def make_rows(domains: Sequence[Domain], reference: Reference | None, relative_to: str | None) -> list[Row]:
-    """The table, a line per domain; the columns of ratio and IDD only where they were asked for."""
+    """One row per domain; the columns icv_ratio and idd only if requested."""
     anchor = next((d.statistics.icv for d in domains if d.name == relative_to), None)
     rows: list[Row] = []
     for d in domains:
@@ -221,7 +191,7 @@ def make_rows(domains: Sequence[Domain], reference: Reference | None, relative_t
 def write_tables(
     settings: MeasureShiftSettings, survey: Survey, rows: Sequence[Row], domains: Sequence[Domain]
 ) -> None:
-    """table.csv, and table.json with all that is needed to believe or repeat it."""
+    """Write table.csv, and table.json with the settings, versions and machine that are needed to repeat it."""
     with writing(settings.out / "table.csv") as path:
         path.write_text(as_csv(rows), encoding="utf-8", errors="backslashreplace")
     record: dict[str, Any] = {
@@ -243,15 +213,15 @@ def write_tables(
 
 
 def portable_path(path: Path) -> str:
-    """Relative to where the command runs, so that no table names a home."""
+    """Relative to the working directory, so that no table contains the path of a home directory."""
     return Path(os.path.relpath(path)).as_posix()
 
 
 def draw_plots(settings: MeasureShiftSettings, domains: Sequence[Domain], reference: Reference | None) -> None:
-    """scatter.png, where there is a reference, and pairwise.png with the reference as its last line."""
+    """Draw scatter.png (needs a reference), and pairwise.png with the reference as its last row."""
     names, means = [d.name for d in domains], [d.statistics.mean for d in domains]
     scatter = settings.out / "scatter.png"
-    scatter.unlink(missing_ok=True)  # an earlier run may have had a reference
+    scatter.unlink(missing_ok=True)  # may be left from an earlier run that had a reference
     if reference:
         distances = [idd(mean, reference.mean).estimate() for mean in means]
         dots = [Dot(d.name, d.statistics.icv.estimate(), e) for d, e in zip(domains, distances, strict=True)]

@@ -1,7 +1,7 @@
-"""How far image domains are apart, and how much one varies in itself: IDD and ICV, with bootstrap intervals.
+"""IDD (distance between image domains) and ICV (variation within a domain), with bootstrap intervals.
 
 The two measures of Luo et al., CVPR-W 2024 (arXiv 2405.15961), both from the Jensen-Shannon divergence of pixel
-histograms. Their code was never published; these definitions reproduce the paper's figure best. Natural
+histograms. Their formulas and code were never published; these definitions reproduce the paper's figure best. Natural
 logarithms throughout: divergences are in nats, from 0 to ln 2 = 0.693. A histogram is a vector that sums to 1.
 """
 
@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Histograms = NDArray[np.float32]
-"""(N, bins): one image a row, which sums to 1."""
+"""(N, bins): one image per row; rows sum to 1."""
 
 Numbers = NDArray[np.float64]
 
 FEWEST_IMAGES = 3
-"""Images that a class needs for its ICV: two make one pair, and one number has no variance."""
+"""Images that a class needs for ICV: two images make one pair, and one number has no variance."""
 
 CHUNK = 1 << 21
-"""Numbers held at once by one step of a long computation (16 MB)."""
+"""Numbers that one step of a long computation holds in memory (16 MB of float64)."""
 
 
 def entropy(p: NDArray[np.floating]) -> Numbers:
-    """-Σ p ln p over the last axis: (..., bins) -> (...), in nats. Empty bins add nothing."""
+    """-Σ p ln p over the last axis: (..., bins) -> (...), in nats. Empty bins add 0, the limit of p ln p."""
     p = np.asarray(p, np.float64)
     return -(p * np.log(np.where(p > 0, p, 1.0))).sum(-1)
 
@@ -40,7 +40,7 @@ def jsd(p: NDArray[np.floating], q: NDArray[np.floating]) -> Numbers:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95 % interval; nan where it is not defined."""
+    """A number and its 95 % interval; nan if not defined."""
 
     value: float
     low: float
@@ -49,7 +49,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number or a histogram, and what it came to on each bootstrap resample of the images."""
+    """A number or a histogram, and its value on each bootstrap resample of the images."""
 
     value: Numbers
     """(...)."""
@@ -59,9 +59,9 @@ class Statistic:
     def estimate(self) -> Estimate:
         """The 95 % interval of a non-negative number: 2 value - quantile, no lower than 0 (basic bootstrap).
 
-        Basic, because a divergence of means taken from few images is too large by its sampling noise, and on a
-        resample is so twice: this form takes that off again, where plain quantiles would miss the truth. So the
-        interval may lie below the value; one that begins at 0 says that noise alone could be the whole value.
+        Basic and not percentile: a divergence between means of few images is biased upwards by sampling noise, and
+        on a resample it has that bias twice. Reflecting the quantiles at the value removes it. So the interval may
+        lie below the value; if it starts at 0, noise alone could explain the value.
         """
         known = self.resampled[np.isfinite(self.resampled)]
         if not len(known):
@@ -72,18 +72,18 @@ class Statistic:
 
 @dataclass(frozen=True)
 class DomainStatistics:
-    """What is kept of a domain, or of one of its classes."""
+    """Statistics of a domain, or of one of its classes."""
 
     mean: Statistic
     """Mean histogram, (bins,)."""
     icv: Statistic
-    """Variance of D_JS over same-class pairs, in nats²; nan where no class has enough images."""
+    """Variance of D_JS over same-class pairs, in nats²; nan if no class has enough images."""
     icv_mean: Statistic
     """Mean of D_JS over the same pairs, in nats."""
 
 
 def fixed(histogram: Numbers) -> Statistic:
-    """A mean histogram (bins,) whose images are not at hand: it is taken as exact."""
+    """A mean histogram (bins,) without its images: it is treated as exact."""
     return Statistic(histogram, histogram[None])
 
 
@@ -93,7 +93,7 @@ def idd(a: Statistic, b: Statistic) -> Statistic:
 
 
 def ratio(a: Statistic, b: Statistic) -> Statistic:
-    """a / b, two numbers; nan where b is 0."""
+    """a / b of two numbers; nan where b is 0."""
     return Statistic(_divide(a.value, b.value), _divide(a.resampled, b.resampled))
 
 
@@ -111,8 +111,8 @@ def measure_domain(
 ) -> DomainStatistics:
     """ICV = (1/C) Σ_c Var over pairs of class c of D_JS(h_i || h_j), its mean in place of Var, and the mean histogram.
 
-    Each class takes all its unordered pairs i ≠ j, or `pairs` random ones; one with fewer than three images is
-    left out. The mean is over images, or, if `balanced`, over the classes' means. The bootstrap draws images with
+    Each class uses all its unordered pairs i ≠ j, or `pairs` random ones. Classes with fewer than three images are
+    left out of ICV. The mean is over images, or, if `balanced`, over the class means. The bootstrap draws images with
     replacement within each class.
     """
     shares = np.array([1 if balanced else len(histograms) for histograms in classes], np.float64)
@@ -141,17 +141,17 @@ def average(parts: Sequence[Statistic]) -> Statistic:
 def measure_class(
     histograms: Histograms, rng: np.random.Generator, pairs: int = 2000, resamples: int = 1000
 ) -> DomainStatistics:
-    """As `measure_domain`, for the images of one class; ICV is nan for a single image.
+    """As `measure_domain`, for one class; ICV is nan for a single image.
 
-    An image that a resample holds w times weighs w, and so a pair weighs w_i w_j: an image is never paired with
-    its own copies, which would look like perfect consistency. Where pairs are drawn, this counts the noise of the
-    draw up to three times: the interval of ICV is then somewhat wide, never narrow. More `pairs` mend that.
+    An image that a resample holds w times has weight w, and a pair has weight w_i w_j. An image is never paired with
+    its own copies: their divergence is 0 and would bias ICV. With random pairs, the noise of the draw is counted up to
+    three times, so the interval of ICV is somewhat too wide, never too narrow; more `pairs` reduce that.
     """
     count = len(histograms)
     i, j = draw_pairs(count, pairs, rng)
     distances = pair_distances(histograms, i, j)
     centre = distances.mean() if len(distances) else np.nan
-    offsets: Numbers = distances - centre  # before squaring, so that no digits are lost
+    offsets: Numbers = distances - centre  # centred before squaring: E[x²] - E[x]² would lose digits
     variance = np.square(offsets).mean() if len(distances) else np.nan
     means, icvs, icv_means = (np.empty((resamples, *shape)) for shape in ((histograms.shape[1],), (), ()))
     for part, weights in resample(count, len(i), resamples, rng):
@@ -160,7 +160,7 @@ def measure_class(
         total = of_pairs.sum(0)
         first = _divide(offsets @ of_pairs, total)
         second = _divide(np.square(offsets) @ of_pairs, total)
-        # A resample without a pair (one image drawn over and over, in a tiny class) tells nothing new.
+        # In a tiny class a resample may hold one image only, hence no pair: use the values of the full class.
         icv_means[part] = np.where(total > 0, centre + first, centre)
         icvs[part] = np.where(total > 0, second - np.square(first), variance)
     return DomainStatistics(
@@ -174,7 +174,7 @@ def draw_pairs(count: int, most: int, rng: np.random.Generator) -> tuple[NDArray
     """All unordered pairs i < j of `count` images, or `most` different random ones, as indices i and j."""
     total = count * (count - 1) // 2
     number = np.arange(total) if total <= most else rng.choice(total, most, replace=False)
-    # Pair number j (j - 1) / 2 + i, the triangle i < j counted row by row.
+    # Pair (i, j) has number j (j - 1) / 2 + i: the triangle i < j, row by row. Solved for j, then for i.
     j = ((1 + np.sqrt(1 + 8 * number)) / 2).astype(np.intp)
     return (number - j * (j - 1) // 2).astype(np.intp), j
 

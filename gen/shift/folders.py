@@ -1,4 +1,4 @@
-"""Folders of images as domains: where they begin, what they are called, which pictures are theirs."""
+"""Find the domains in folders of images: their root folders, names and files."""
 
 import os
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from gen.media.folders import find_stills
 
 @dataclass(frozen=True)
 class DomainFolder:
-    """Where the images of a domain lie."""
+    """The images of one domain."""
 
     name: str
     root: Path
@@ -19,41 +19,43 @@ class DomainFolder:
 
 
 def find_domains(roots: Sequence[Path], out: Path) -> list[DomainFolder]:
-    """The domains in `roots`, in the order given. Raises `BadInput` for a root without any, or a domain twice."""
+    """The domains in `roots`, in the order given. Raises `BadInput` for a root without
+    images, or a domain that is given twice."""
     found = [domain for root in roots for domain in split_domains(root, find_images(root, out))]
-    places = [folder.resolve() for folder, _ in found]
-    for place in places:
-        if places.count(place) > 1:
-            raise BadInput(f"{place}: this domain is given twice; name every folder once.")
+    resolved = [folder.resolve() for folder, _ in found]
+    for folder in resolved:
+        if resolved.count(folder) > 1:
+            raise BadInput(f"{folder}: this domain is given twice; give every folder once.")
     names = unique_names([folder for folder, _ in found])
     return [DomainFolder(name, folder, files) for name, (folder, files) in zip(names, found, strict=True)]
 
 
 def find_images(root: Path, out: Path) -> list[Path]:
-    """All pictures below `root`, less our own plots where `out` lies in it. Raises `BadInput` if there are none."""
+    """All images below `root`, except those in `out`, our own plots. Raises `BadInput` if there are none."""
     if not root.is_dir():
-        raise BadInput(f"{root}: there is no such folder of images.")
+        raise BadInput(f"{root}: no such folder.")
     ours, here = out.resolve(), root.resolve()
     if ours == here:
-        raise BadInput(f"{out}: the plots would lie among the images; choose another output folder.")
+        raise BadInput(f"{out}: the output folder is also a folder of images; choose another output folder.")
     files = find_stills(root)
     if ours.is_relative_to(here):
         files = [file for file in files if not file.is_relative_to(root / ours.relative_to(here))]
     if not files:
-        raise BadInput(f"{root}: there are no images in it, nor in any folder below.")
+        raise BadInput(f"{root}: no images in this folder or below it.")
     return files
 
 
 def split_domains(root: Path, files: Sequence[Path]) -> list[tuple[Path, Sequence[Path]]]:
-    """`root` itself if its images lie in it or in class folders; its domain folders if these hold class folders.
+    """`root` itself for IMAGE or CLASS/IMAGE; its domain folders for DOMAIN/CLASS/IMAGE.
 
-    Raises `BadInput` where images lie deeper or at several depths, so that nobody can say what is a class.
+    Raises `BadInput` if images lie deeper or at several depths: then it is ambiguous which folders are classes.
     """
     by_depth = {len(file.relative_to(root).parts): file for file in files}
     if len(by_depth) > 1 or max(by_depth) > 3:
         found = " and ".join(str(file.relative_to(root)) for file in by_depth.values())
         raise BadInput(
-            f"{root}: images must all lie as IMAGE, as CLASS/IMAGE or as DOMAIN/CLASS/IMAGE, but here are {found}."
+            f"{root}: all images must be at the same depth, IMAGE, CLASS/IMAGE or DOMAIN/CLASS/IMAGE, but it holds "
+            f"{found}."
         )
     if max(by_depth) < 3:
         return [(root, files)]
@@ -64,7 +66,7 @@ def split_domains(root: Path, files: Sequence[Path]) -> list[tuple[Path, Sequenc
 
 
 def unique_names(folders: Sequence[Path]) -> list[str]:
-    """The last part of each path, with as many parents as make it the only one: a/photo and b/photo."""
+    """The last part of each path, with as many parents as make it unique: a/photo and b/photo."""
     paths = [Path(os.path.abspath(folder)) for folder in folders]
     return [_unique_name(path, [other for other in paths if other != path]) for path in paths]
 

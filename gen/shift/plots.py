@@ -1,9 +1,7 @@
-"""What a person looks at: the table, the paper's scatter plot and the heat map."""
+"""Scatter plot (ICV against IDD, figure 1 of the paper), heat map of pairwise IDD, and 2-D embeddings."""
 
-import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen.media.files import writing
-from gen.smos.shift import Estimate
+from gen.shift.measures import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,76 +19,22 @@ if TYPE_CHECKING:
 
 LN2 = math.log(2)
 
-LABEL_PLACES = [(dx, dy) for reach in (7, 16, 28, 42) for dy in (reach, -reach, 0) for dx in (7, -7)]
-"""Where a label may stand relative to its dot, in points, the best first."""
-
-COLUMNS = {
-    "icv": ("ICV (nats²)", 5),
-    "icv_mean": ("mean pair D_JS (nats)", 4),
-    "icv_ratio": ("ICV ratio", 3),
-    "idd": ("IDD (nats)", 4),
-}
-"""What a person reads above a column of estimates, and their decimals."""
-
-Row = Mapping[str, str | int | Estimate]
-"""A line of the table: what the columns are called, and what is in them."""
+LABEL_OFFSETS = [(dx, dy) for reach in (7, 16, 28, 42) for dy in (reach, -reach, 0) for dx in (7, -7)]
+"""Candidate positions of a label relative to its dot, in points, the preferred first."""
 
 
 class Dot(NamedTuple):
-    """A domain in the scatter plot."""
+    """One domain in the scatter plot."""
 
     name: str
     icv: Estimate
     idd: Estimate
 
 
-def flat(row: Row) -> dict[str, Any]:
-    """Each estimate as three columns, NAME, NAME_low and NAME_high; None for what is not defined."""
-    cells: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, Estimate):
-            numbers = {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
-            cells |= {key: number if math.isfinite(number) else None for key, number in numbers.items()}
-        else:
-            cells[name] = value
-    return cells
-
-
-def as_csv(rows: Sequence[Row]) -> str:
-    """The table for other programs; an empty cell is not defined."""
-    lines = [flat(row) for row in rows]
-    text = StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
-
-
-def as_text(rows: Sequence[Row]) -> str:
-    """The table for people: names to the left, numbers to the right, 95 % intervals in brackets."""
-    headings = [COLUMNS[name][0] if name in COLUMNS else name for name in rows[0]]
-    cells = [headings, *([_cell(name, value) for name, value in row.items()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        for line in cells
-    )
-
-
-def _cell(column: str, value: str | int | Estimate) -> str:
-    if not isinstance(value, Estimate):
-        return str(value)
-    if math.isnan(value.value):
-        return "not defined"
-    digits = COLUMNS[column][1]
-    interval = "" if math.isnan(value.low) else f" [{value.low:.{digits}f}, {value.high:.{digits}f}]"
-    return f"{value.value:.{digits}f}{interval}"
-
-
 def draw_scatter(path: Path, dots: Iterable[Dot], reference: str, representation: str) -> None:
-    """ICV against IDD from the reference, with 95 % intervals, as figure 1 of the paper; undefined dots are left out.
+    """ICV against IDD from the reference, with 95 % intervals, as figure 1 of the paper; undefined ICVs are skipped.
 
-    An interval is drawn where it lies, not always around its dot: see `Statistic.estimate`.
+    An interval need not contain its dot, because the bootstrap corrects for bias: see `Statistic.estimate`.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -115,14 +59,17 @@ def draw_scatter(path: Path, dots: Iterable[Dot], reference: str, representation
 
 
 def _range(numbers: Sequence[float]) -> tuple[float, float]:
-    """The ends of an axis that shows 0 and `numbers` with some air around."""
+    """Limits of an axis that shows 0 and `numbers`, with a margin."""
     most = max([n for n in numbers if math.isfinite(n)], default=0.0) or 1.0
     return -0.04 * most, 1.12 * most
 
 
 def _label(figure: "Figure", axes: "Axes", dots: Sequence[Dot], colours: Sequence[Any]) -> None:
-    """Write each name where it hides no dot, no bar and no other name, or the least of them, tied by a thin line."""
-    figure.draw_without_rendering()  # so that the axes have their final place and can tell pixels
+    """Place each name where it overlaps dots, bars and other names least, and join it to its dot by a thin line.
+
+    Greedy: a label is never moved again. Enough for the few domains of such a plot.
+    """
+    figure.draw_without_rendering()  # lays out the axes: data coordinates have no pixels before
     inside = axes.get_window_extent()
     taken = [box for dot in dots for box in _drawn(axes, dot)]
     for dot, colour in zip(dots, colours, strict=True):
@@ -130,14 +77,14 @@ def _label(figure: "Figure", axes: "Axes", dots: Sequence[Dot], colours: Sequenc
         text = axes.annotate(
             _plain(dot.name), point, (0, 0), textcoords="offset points", color=colour, fontweight="bold"
         )
-        best = min(LABEL_PLACES, key=lambda place: _hidden(_place(text, place), taken, inside))
-        taken.append(_place(text, best))
+        best = min(LABEL_OFFSETS, key=lambda offset: _overlap(_move(text, offset), taken, inside))
+        taken.append(_move(text, best))
         line = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4}
         axes.annotate("", point, best, textcoords="offset points", arrowprops=line)
 
 
 def _drawn(axes: "Axes", dot: Dot) -> list["Bbox"]:
-    """The pixels of a dot and of its ICV bar."""
+    """Boxes, in pixels, of a dot and of its ICV bar."""
     from matplotlib.transforms import Bbox
 
     x, y = dot.icv, dot.idd.value
@@ -147,14 +94,14 @@ def _drawn(axes: "Axes", dot: Dot) -> list["Bbox"]:
     return [Bbox.from_extents(middle - 8, height - 8, middle + 8, height + 8), *bar]
 
 
-def _place(text: "Annotation", place: tuple[float, float]) -> "Bbox":
-    """Move a label to (dx, dy) points from its dot; the pixels that it covers there."""
-    text.set(position=place, ha="left" if place[0] > 0 else "right", va="center")
+def _move(text: "Annotation", offset: tuple[float, float]) -> "Bbox":
+    """Move a label to `offset` (dx, dy) points from its dot, and return its box in pixels."""
+    text.set(position=offset, ha="left" if offset[0] > 0 else "right", va="center")
     return text.get_window_extent()
 
 
-def _hidden(box: "Bbox", taken: Sequence["Bbox"], inside: "Bbox") -> float:
-    """Pixels of other things that a label at `box` would cover, and of its own beyond the axes."""
+def _overlap(box: "Bbox", taken: Sequence["Bbox"], inside: "Bbox") -> float:
+    """Area in pixels that `box` shares with the boxes in `taken`, plus its own area outside the axes."""
     from matplotlib.transforms import Bbox
 
     def common(other: Bbox) -> float:
@@ -165,7 +112,7 @@ def _hidden(box: "Bbox", taken: Sequence["Bbox"], inside: "Bbox") -> float:
 
 
 def draw_heat_map(path: Path, names: Sequence[str], values: NDArray[np.float64], representation: str) -> None:
-    """IDD of every two of `names`, (N, N) in nats. The colours run from 0 to ln 2 always, so that maps compare."""
+    """IDD of every pair of `names`, (N, N) in nats. The colour range is always 0 to ln 2, so that maps compare."""
     from matplotlib.figure import Figure
 
     side = 3.2 + 0.75 * len(names)
@@ -183,7 +130,7 @@ def draw_heat_map(path: Path, names: Sequence[str], values: NDArray[np.float64],
 
 
 def _plain(name: str) -> str:
-    """A name as it is: between two dollars matplotlib would read a formula."""
+    """The name with dollar signs escaped: matplotlib reads text between two of them as a formula."""
     return name.replace("$", r"\$")
 
 
@@ -193,7 +140,7 @@ def _save(figure: "Figure", path: Path) -> None:
 
 
 def draw_embedding(path: Path, panels: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> None:
-    """A panel for each network, a colour for each domain: points (images, 2)."""
+    """One panel per network, one colour per domain: `panels[network][domain]` holds points (images, 2)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6 * len(panels), 4.4), layout="constrained")

@@ -1,0 +1,20 @@
+"""Empirical risk minimisation, the baseline: cross-entropy on the images of all sources together."""
+
+import torch.nn.functional as F
+
+from gen.smos.algorithms.base import Algorithm, Batch, NoOptions, Terms
+
+
+class ERM(Algorithm[NoOptions]):
+    """L = mean cross-entropy. With equally many images per domain, also the mean over domains of their losses."""
+
+    options_class = NoOptions
+
+    @classmethod
+    def describe(cls, options: NoOptions) -> str:
+        """The loss in words."""
+        return "cross-entropy"
+
+    def terms(self, batch: Batch) -> Terms:
+        """Cross-entropy, in float32 under mixed precision."""
+        return {"cross_entropy": F.cross_entropy(batch.prediction.logits.float(), batch.labels)}

@@ -1,0 +1,64 @@
+"""The algorithms by name, one row each. To add one: write a class in a file of this folder and add its row here.
+
+This module imports no torch, so that the command line can list the names at once; `find` imports the class.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gen.errors import BadSetting
+
+if TYPE_CHECKING:
+    from gen.smos.algorithms.base import Algorithm
+
+
+class Row(NamedTuple):
+    """An algorithm's class, and what the command line says about it."""
+
+    algorithm: "str | type[Algorithm[Any]]"
+    """The class, or "module:Class" to import it on first use."""
+    summary: str
+    """A few words for help texts."""
+
+
+ALGORITHMS: dict[str, Row] = {
+    "erm": Row("gen.smos.algorithms.erm:ERM", "cross-entropy"),
+    "miro": Row("gen.smos.algorithms.miro:MIRO", "cross-entropy and L_MI to the ImageNet weights"),
+    "miro_precursor": Row("gen.smos.algorithms.miro:MIROPrecursor", "cross-entropy and L_MI to the precursor"),
+    "smos": Row("gen.smos.algorithms.smos:SMOS", "cross-entropy, JS divergence and L_MI to the precursor"),
+    "smos_kl": Row(
+        "gen.smos.algorithms.smos:SMOSReleasedKL", "the published code's KL term, which is not a divergence"
+    ),
+    "smos_released": Row("gen.smos.algorithms.smos:SMOSReleasedJS", "the published code's JS term, likewise"),
+}
+
+
+def register(name: str, algorithm: "str | type[Algorithm[Any]]", summary: str = "") -> None:
+    """Add an algorithm from outside the package, before its name is used. Raises `BadSetting` if the name is taken.
+
+    Not for the engine ray: its workers are new processes that do not make this call. Add a row above instead.
+    """
+    if name in ALGORITHMS:
+        raise BadSetting(f"algorithm {name}: this name is taken; choose another.")
+    ALGORITHMS[name] = Row(algorithm, summary)
+
+
+def check_name(name: str) -> None:
+    """Raises `BadSetting` for a name that is not registered."""
+    if name not in ALGORITHMS:
+        raise BadSetting(f"algorithm {name}: unknown; available: {', '.join(ALGORITHMS)}.")
+
+
+def find(name: str) -> "type[Algorithm[Any]]":
+    """The class of an algorithm. Raises `BadSetting` for a name that is not registered."""
+    check_name(name)
+    algorithm = ALGORITHMS[name].algorithm
+    if isinstance(algorithm, str):
+        module, _, attribute = algorithm.partition(":")
+        return getattr(import_module(module), attribute)
+    return algorithm
+
+
+def summaries() -> str:
+    """All names with their summaries, for help texts."""
+    return "; ".join(f"{name}: {row.summary}" for name, row in ALGORITHMS.items())

@@ -1,0 +1,88 @@
+"""The options of the wing's commands. This module imports no torch, so that `--help` answers at once."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gen.smos.algorithms import registry
+
+Engine = Literal["order", "ray"]
+
+AlgorithmName = Annotated[
+    str,
+    tyro.conf.arg(
+        help=f"Algorithm, if no --method is given. {registry.summaries()}.",
+        help_behavior_hint="(default: smos)",  # tyro would print ['smos']
+        # A factory, so that the choices are those that are registered when the command line is parsed.
+        constructor_factory=lambda: tyro.extras.literal_type_from_choices(list(registry.ALGORITHMS)),
+    ),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class TableArguments:
+    """Leave each domain out in turn, train on the others, measure on it. Run the same command again to resume."""
+
+    data: Path
+    """Folder ROOT/DOMAIN/CLASS/IMAGE: PACS, VLCS, OfficeHome, TerraIncognita, DomainNet, or your own."""
+    out: Path = Path("runs/smos")
+    """Output folder for the runs, table.md and results.json."""
+    target: str = "all"
+    """Domain to leave out; several separated by commas, or all."""
+    algorithm: AlgorithmName = "smos"
+    precursor: str | None = None
+    """Frozen classifier for --algorithm: a folder, or the name of a shipped one, for example smd-precursor."""
+    method: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A row of the table: ALGORITHM, or NAME=ALGORITHM:PRECURSOR,FIELD=VALUE,...; may be repeated."""
+    seeds: str = "0,1,2"
+    """Seeds, separated by commas."""
+    preset: Literal["published", "cpu"] = "published"
+    """published: ResNet-50 at 224 pixels, for a GPU; cpu: EfficientNet-Lite0 at 96 pixels, a few minutes per run."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A field of SMOSSettings as field=value, for example --set js_weight=5; may be repeated."""
+    engine: Engine = "order"
+    """order: one run after another; ray: as Ray Tune trials, on all machines of its cluster."""
+    gpus: float | None = None
+    """GPUs per trial, with --engine ray; none: 1 if there is one, else 0."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PrecursorArguments:
+    """Train a precursor: a classifier of game scenes in all styles. Run the same command again to resume."""
+
+    data: str
+    """Folder written by `gen render-smd`, or `scenes`: render during training."""
+    out: Path
+    """Run directory."""
+    val: Path | None = None
+    """Folder written by `gen render-smd --split val`: levels that are not trained on, to measure."""
+    leave_out: str | None = None
+    """A style to leave out of training and measure, or `each`: one run per style, then one with all styles."""
+    scratch: bool = False
+    """Start from random weights, and train the batch norms."""
+    preset: Literal["precursor", "precursor-cpu"] = "precursor"
+    """precursor: ResNet-50 at 224 pixels, for a GPU; precursor-cpu: EfficientNet-Lite0 at 96 pixels."""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """A field of SMOSSettings as field=value; may be repeated."""
+    export: Path | None = None
+    """Write the classifier and its model card to this folder."""
+    weights_license: str = "research use only"
+    """Licence of the exported weights."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AnalyseArguments:
+    """Measure how far apart the domains are in the features of a table's networks, and correlate with accuracy."""
+
+    table: tyro.conf.Positional[Path]
+    """The --out folder of `gen train-smos`."""
+    data: Path
+    """The data set of the table."""
+    out: Path
+    """Output folder for analysis.md, analysis.json and the embeddings."""
+    images: int = 500
+    """Most images per domain, from its held-out fifth; at least 20."""
+    baseline: str = "erm"
+    """Method of the table that the others are compared with."""

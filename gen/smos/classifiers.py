@@ -1,0 +1,48 @@
+"""Classifiers on disk: a folder with config.json and safetensors."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from gen import weights
+from gen.errors import BadInput
+from gen.smos.backbones import Classifier
+
+CONFIG = "config.json"
+SHARD = "15MB"
+"""Largest weight file; repositories and hubs refuse large single files."""
+PRECURSOR_WEIGHTS = "precursor weights"
+"""Key of a precursor's fingerprint in the record of a run."""
+
+
+def load_classifier(name_or_folder: str | Path) -> Classifier:
+    """A classifier that `save_pretrained` wrote, by folder or by the name of a shipped one, in float32, on the CPU.
+
+    Raises `BadInput` if there is none.
+    """
+    folder = weights.resolve(name_or_folder, CONFIG)
+    try:
+        return Classifier.from_pretrained(folder, torch_dtype=torch.float32).eval()
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise BadInput(f"{folder}: this is not a classifier ({str(error).splitlines()[0]}).") from error
+
+
+def fingerprint(classifier: Classifier) -> str:
+    """First 16 hex digits of the SHA-256 over all weights, by name.
+
+    A run records it, because a precursor may be trained again under the same name.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(classifier.state_dict().items()):
+        digest.update(name.encode() + value.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_classifier(classifier: Classifier, folder: Path, half: bool = False) -> None:
+    """Write config and weights; `half` stores float16, half the size."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # A copy: `half` converts in place, and the caller may still train.
+    saved = Classifier(**{k: v for k, v in classifier.config.items() if not k.startswith("_")})
+    saved.load_state_dict(classifier.state_dict())
+    (saved.half() if half else saved).save_pretrained(folder, max_shard_size=SHARD)

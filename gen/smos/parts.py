@@ -1,0 +1,74 @@
+"""Which images of each domain are trained on, validated on, and measured."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gen.errors import BadInput
+from gen.smos.datasets import Domain, load_domains, split_domain
+from gen.smos.settings import SMOSSettings
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some images of a domain."""
+
+    index: int
+    """Number of the domain in its data set: a seed of splits and draws."""
+    domain: Domain
+    indices: NDArray[np.int64]
+
+
+@dataclass
+class Parts:
+    """The parts of a data set in one run."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    record: dict[str, Any]
+    """For the record of the run: images by domain, and how many were left out."""
+    train: list[Part] = field(default_factory=list[Part])
+    validation: list[Part] = field(default_factory=list[Part])
+    """Held-out images of the sources, in the order of `train`."""
+    target: Part | None = None
+    """Four fifths of the target: accuracy is reported on them."""
+    target_held_out: Part | None = None
+    """The other fifth: the oracle rule selects by it."""
+
+
+def read_parts(settings: SMOSSettings) -> Parts:
+    """Load the data set and split it. Raises `BadInput` or `BadSetting`."""
+    s = settings
+    cache = s.cache or s.out / "cache"
+    data = load_domains(s.data, s.size, cache, s.dataset, s.strict)
+    held = load_domains(s.val, s.size, cache, s.dataset, s.strict) if s.val else None
+    if held and (held.classes, held.names) != (data.classes, data.names):
+        raise BadInput(f"{s.val}: its domains and classes differ from those of {s.data}.")
+    parts = Parts(data.name, data.classes, {"domains": {d.name: len(d) for d in data.domains}})
+    if left_out := {d.name: len(d.frames.left_out) for d in data.domains if d.frames.left_out}:
+        parts.record["left_out"] = left_out
+    target = None if s.target is None else data.index(s.target)
+    for index, domain in enumerate(data.domains):
+        _add(parts, index, domain, held.domains[index] if held else None, s.seed, is_target=index == target)
+    return parts
+
+
+def _add(parts: Parts, index: int, domain: Domain, held: Domain | None, seed: int, is_target: bool) -> None:
+    """Sort a domain's images into training, validation and target parts. `held`: its images in `val`."""
+    measured = held or domain
+    if len(measured) < 5:
+        raise BadInput(
+            f"{measured.frames.folder}: {len(measured)} images are too few to hold out a fifth; 5 are needed."
+        )
+    split = split_domain(len(measured), seed, index)
+    inner, outer = Part(index, measured, split.inner), Part(index, measured, split.outer)
+    if is_target:
+        parts.target, parts.target_held_out = inner, outer
+    elif held:
+        parts.train.append(Part(index, domain, np.arange(len(domain))))
+        parts.validation.append(Part(index, held, np.arange(len(held))))
+    else:
+        parts.train.append(inner)
+        parts.validation.append(outer)

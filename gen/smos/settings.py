@@ -1,0 +1,84 @@
+"""Settings of the trainer. This module imports no torch, so that commands can read them at once."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from gen.training.settings import Positive, PositiveFloat, TrainerSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SMOSSettings(TrainerSettings):
+    """Training on several domains. Lengths are counted in steps, as in DomainBed's protocol."""
+
+    data: Path
+    """Folder ROOT/DOMAIN/CLASS/IMAGE; `scenes`: game scenes in all styles, rendered during training."""
+    val: Path | None = None
+    """Held-out images of the same domains. Then all of `data` is trained on, and these are measured. Rendered scenes
+    need it: a level looks alike in all styles, so a random split would leak it."""
+    dataset: Literal["auto", "any", "PACS", "VLCS", "OfficeHome", "TerraIncognita", "DomainNet"] = "auto"
+    """Data set, to check that no domain or class is missing; auto: recognise it; any: accept every folder."""
+    target: str | None = None
+    """Domain that is left out of training and measured; none: train on all domains."""
+    algorithm: str = "erm"
+    """Name of an algorithm in gen/smos/algorithms."""
+    backbone: str = "resnet50"
+    """resnet18, resnet34, resnet50, resnet101, efficientnet-lite0, vit, dinov2, clip or timm:MODEL."""
+    weights: str = "imagenet"
+    """Initial weights of the backbone: imagenet, none (random), or a file."""
+    precursor: Path | None = None
+    """Frozen classifier for algorithms that need one: a folder, or the name of a shipped one."""
+    size: Annotated[int, Field(ge=32, le=1024)] = 224
+    """Image side in pixels."""
+
+    batch: Positive = 16
+    """Images of each domain per step."""
+    steps: Positive = 5001
+    """Optimiser steps."""
+    evaluate_every: Positive = 200
+    """Steps between evaluations on the held-out fifths of the sources; the first is after step 1, as in DomainBed."""
+    lr: PositiveFloat = 3e-5
+    """Learning rate of Adam."""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Last share of the steps in which the learning rate falls linearly to zero; DomainBed: 0."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay of Adam, for the student."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout before the linear layer."""
+    frozen_norms: bool = True
+    """Batch norms keep their running statistics; scale and shift are trained."""
+    replacement: bool = True
+    """Draw images with replacement, as DomainBed does; false: epoch by epoch."""
+
+    # Options of the first algorithms. They are here and not in `options`, because presets and the settings.json of
+    # older runs have them at the top level.
+    js_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the grounding term of smos and its variants. The published code has 0.15 for its own term."""
+    temperature: PositiveFloat = 1.0
+    """Temperature of the softmax in the JS divergence."""
+    mi_weight: Annotated[float, Field(ge=0)] | None = None
+    """Weight of L_MI; none: miro_weight for miro and miro_precursor, a tenth of js_weight for smos."""
+    miro_weight: Annotated[float, Field(ge=0)] = 0.01
+    """Weight of L_MI where mi_weight is not set and no other term grounds the student."""
+    options: dict[str, Any] | None = None
+    """Options of all other algorithms, by name."""
+
+    swad: bool = True
+    """Average the weights over the valley of the validation loss (SWAD), and stop where it ends."""
+    swad_ratio: Annotated[float, Field(ge=0)] = 0.3
+    """The valley ends where the loss exceeds the loss at its start by this share."""
+    cache: Path | None = None
+    """Folder for decoded images; none: OUT/cache."""
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Processes that render, for data=scenes."""
+
+    log_every: Positive = 160
+    """Images per domain between two lines of metrics."""
+    sample_every: Positive = 1_000_000
+    """Images per domain between two sheets of augmented images."""
+    checkpoint_every: Positive = 3200
+    """Images per domain between two checkpoints."""
+
+    may_change = TrainerSettings.may_change | {"cache", "workers"}
