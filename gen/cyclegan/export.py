@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -33,9 +34,9 @@ def export_model(run: Path, out: Path, half: bool = False, weathers: Sequence[st
     settings = make_settings(CycleGANSettings, state["settings"])
     pair = GeneratorPair(settings)
     load_averaged(pair, state)
-    networks = [pair.generators[d].eval() if d in pair.generators else None for d in DIRECTIONS]
+    networks: list[Any] = [pair.generators[d].eval() if d in pair.generators else None for d in DIRECTIONS]
     height, width = state["data"]["adverse"]["cached_size"]
-    pipeline = CycleGANPipeline(*networks, height, width, weathers=list(weathers))  # pyright: ignore[reportArgumentType]  # ModuleDict's values
+    pipeline = CycleGANPipeline(*networks, trained_height=height, trained_width=width, weathers=list(weathers))
     if not half:
         pipeline.save_pretrained(out, max_shard_size=SHARD)
     for network in networks:

@@ -212,8 +212,14 @@ class CycleGANPipeline(TranslationPipeline):
     ) -> None:
         """See `TranslationPipeline.set_up`."""
         super().__init__()
-        networks = {"adverse_to_normal": adverse_to_normal, "normal_to_adverse": normal_to_adverse}
-        self.set_up(trained_height, trained_width, auto_height, weathers, **networks)
+        self.set_up(
+            trained_height,
+            trained_width,
+            auto_height,
+            weathers,
+            adverse_to_normal=adverse_to_normal,
+            normal_to_adverse=normal_to_adverse,
+        )
 
     @property
     def multiple(self) -> int:
@@ -267,12 +273,10 @@ class GeneratorPair(nn.Module):
                 terms[f"nce_{direction}"] = self.settings.nce_weight * torch.stack(nce).mean()
         fakes = Fakes(adverse=made.get("normal_to_adverse"), normal=made.get("adverse_to_normal"))
         if self.settings.cycle_weight and fakes.adverse is not None and fakes.normal is not None:
-            back = (
-                self.generators["normal_to_adverse"](fakes.normal),
-                self.generators["adverse_to_normal"](fakes.adverse),
-            )
-            terms["cycle_a"] = self.settings.cycle_weight * losses.cycle(back[0], adverse)
-            terms["cycle_b"] = self.settings.cycle_weight * losses.cycle(back[1], normal)
+            back_a = self.generators["normal_to_adverse"](fakes.normal)
+            back_b = self.generators["adverse_to_normal"](fakes.adverse)
+            terms["cycle_a"] = self.settings.cycle_weight * losses.cycle(back_a, adverse)
+            terms["cycle_b"] = self.settings.cycle_weight * losses.cycle(back_b, normal)
         return fakes, terms
 
     def _nce(self, direction: str, source: Tensor, translated: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -298,10 +302,10 @@ class CycleGANTrainer(UnpairedTrainer[CycleGANSettings]):
         super().__init__(settings)
         s = settings
         self.pair = GeneratorPair(s)
+        # By the direction whose translations they see.
         self.discriminators = nn.ModuleDict(
             {d: PatchDiscriminator(s.discriminator_width) for d in self.pair.generators}
         )
-        """By the direction whose translations it judges."""
         self.setup({"generators": self.pair, "discriminators": self.discriminators}, averaged="generators")
 
     def generator_terms(self, batch: Batch) -> tuple[Fakes, dict[str, Tensor]]:
@@ -329,11 +333,9 @@ class CycleGANTrainer(UnpairedTrainer[CycleGANSettings]):
         """Input, translation and cycle; black for a direction that is not trained."""
         pictures = [image]
         for direction in DIRECTIONS if adverse else reversed(DIRECTIONS):
-            known = direction in self.pair.generators and len(pictures) > 0
+            trained = direction in self.pair.generators
             with self.accelerator.autocast():
-                pictures.append(
-                    self.pair.generators[direction](pictures[-1]) if known else image.new_full(image.shape, -1)
-                )
+                pictures.append(self.pair.generators[direction](pictures[-1]) if trained else -torch.ones_like(image))
         return [to_uint8(x)[0].permute(1, 2, 0).cpu().numpy() for x in pictures]
 
 
