@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from gen.about import VERSION
 from gen.errors import GenError
+from gen.plugins import load_plugins
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("gen.translation.commands:translate", "translate a frame, a folder tree or a clip"),
@@ -91,6 +92,7 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     module, function = COMMANDS[arguments[0]][0].split(":")
     try:
+        load_plugins()
         return int(getattr(importlib.import_module(module), function)(arguments[1:]) or 0)
     except GenError as error:
         print(f"gen {arguments[0]}: {error}", file=sys.stderr)

@@ -67,9 +67,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise BadInput(f"{path}: there is no such file.") from error
     except Exception as error:  # torch raises half a dozen kinds for a damaged or foreign file
-        raise BadInput(
-            f"{path}: this is not a PyTorch weight file that can be read ({type(error).__name__})."
-        ) from error
+        raise BadInput(f"{path}: the file is not a readable PyTorch weight file ({type(error).__name__}).") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise BadInput(f"{path}: this file holds no state dict; give a generator's file, such as latest_net_G.pth.")
     return {str(key).removeprefix("module."): value for key, value in state.items()}

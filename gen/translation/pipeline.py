@@ -76,7 +76,7 @@ class TranslationPipeline(DiffusionPipeline):
         trained_width: int,
         auto_height: int | None = None,
         weathers: Sequence[str] | None = None,
-        default_map: str = "cycle",
+        default_map: str | None = None,
         **modules: nn.Module | None,
     ) -> None:
         """Register the networks and what the model says of itself; a subclass's `__init__` calls it.
@@ -84,12 +84,13 @@ class TranslationPipeline(DiffusionPipeline):
         `trained_height`, `trained_width`: size in pixels of the frames that the networks were trained on.
         `auto_height`: rows that resolution="auto" runs at; None: `trained_height`. `weathers`: what the adverse frames
         showed, for example ["night", "rainy night"]; the other side is a clear day. Empty: unknown. `default_map`: the
-        uncertainty map that is shown if none is asked for.
+        uncertainty map that is shown if none is asked for; None for methods without maps.
         """
         self.register_modules(**modules)
         self.register_to_config(trained_height=trained_height, trained_width=trained_width, auto_height=auto_height)
         self.register_to_config(weathers=check_weathers(weathers or ()))
-        self.register_to_config(default_map=default_map)
+        if default_map is not None:
+            self.register_to_config(default_map=default_map)
         self.lock = threading.Lock()  # a clip's smoother hangs on the network while a batch runs
 
     @abstractmethod
@@ -235,7 +236,7 @@ class TranslationPipeline(DiffusionPipeline):
 
     def _map_order(self, direction: Direction) -> tuple[MapName, ...]:
         order: tuple[MapName, ...] = ("cycle", "invention")
-        if self.config["default_map"] == "invention":
+        if self.config.get("default_map") == "invention":
             order = ("invention", "cycle")
         return tuple(name for name in order if self.has_map(direction, name))
 
