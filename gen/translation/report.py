@@ -19,57 +19,57 @@ REPORT = "report.json"
 
 @dataclass
 class Entry:
-    """What became of one file."""
+    """The result for one file."""
 
     input: str
     output: str
     kind: Kind
     status: Status
     made_with: str
-    """What a picture depends on: model, direction, size. A folder holds pictures of one kind."""
+    """Model, direction and settings that the result depends on. All files of a folder must agree in it."""
     seconds: float = 0.0
     """From the start of decoding to the end of encoding."""
     width: int = 0
     height: int = 0
     frames: int = 1
     mean_uncertainty: float | None = None
-    """Mean of the cycle uncertainty b over the picture, in grey levels, where that map was made."""
+    """Mean cycle uncertainty b, in grey levels, if that map was made."""
     p95_uncertainty: float | None = None
     mean_invented: float | None = None
-    """Mean share invented over the picture, 0..1, where the invention map was made."""
+    """Mean share invented, 0..1, if the invention map was made."""
     p95_invented: float | None = None
     flicker: dict[str, float] | None = None
     """Warp errors of a clip, in grey levels; see gen.metrics.flicker."""
     error: str | None = None
     weather: str | None = None
-    """What the picture was seen to show, where the model was chosen by it."""
+    """Weather that the classifier saw, if it chose the model."""
     probability: float | None = None
-    """Of that weather, 0 to 1, by the classifier."""
+    """The classifier's probability of that weather, 0 to 1."""
     note: str | None = None
-    """Why it was left as it is."""
+    """Why the file was copied unchanged."""
 
 
 @dataclass
 class Report:
-    """What became of every file of a run."""
+    """The results for every file of a run."""
 
     settings: dict[str, object]
     entries: list[Entry] = field(default_factory=list[Entry])
     planned: Collection[str] = ()
-    """Outputs of the run: what an earlier report says of one that it has not come to is kept."""
+    """All outputs of the run. The earlier report's entry stays for those that the run has not reached yet."""
     saved: float = field(default_factory=time.monotonic)
-    """When it was written last, or begun, by the monotonic clock."""
+    """When it was last written, or created, by the monotonic clock."""
 
     def count(self, status: str) -> int:
-        """Files that ended so."""
+        """Number of files with this status."""
         return sum(entry.status == status for entry in self.entries)
 
     def notes(self) -> dict[str, int]:
-        """How many files each note is of."""
+        """Number of files for each note."""
         return dict(Counter(entry.note for entry in self.entries if entry.note))
 
     def write(self, path: Path) -> None:
-        """Write as JSON. What an earlier run measured of a file that this one skipped is kept."""
+        """Write as JSON. For a skipped file, the earlier run's measurements are kept."""
         earlier = earlier_entries(path)
         for entry in self.entries:
             old = earlier.get(entry.output)
@@ -97,7 +97,7 @@ class Report:
 
 
 def earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
-    """The files of an earlier run's report, by output; none where there is no report."""
+    """The entries of an earlier run's report, by output; {} if there is none."""
     try:
         files: Sequence[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["files"]
         return {str(f["output"]): f for f in files}

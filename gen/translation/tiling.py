@@ -1,9 +1,9 @@
-"""A network on a frame that the device's memory cannot hold: strip by strip, with whole-frame statistics.
+"""Run a network on a frame that does not fit into the device's memory: strip by strip, with whole-frame statistics.
 
 InstanceNorm ties every pixel to every other, so independent tiles differ from the whole frame by tens of grey
-levels. Here the feature maps lie in host memory and only what is being computed is on the device: a convolution
-takes a strip of rows at a time with the rows around it that it needs, and a normalisation takes whole channels.
-The result is the whole frame's, up to the rounding of sums.
+levels. Here the feature maps stay in host memory, and only the current piece is on the device: a convolution takes a
+strip of rows with the neighbouring rows that it needs, and a normalisation takes whole channels. The result equals the
+whole frame's, up to the rounding of sums.
 """
 
 from collections.abc import Callable, Iterator

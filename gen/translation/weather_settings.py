@@ -11,18 +11,18 @@ Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
 @dataclasses.dataclass(frozen=True)
 class WeatherSettings:
-    """Train a small classifier of the weather in dash-cam frames, for gen translate --model auto."""
+    """Train the weather classifier that `gen translate --model auto` chooses models by."""
 
     out: tyro.conf.Positional[Path]
     """Model folder, for example weights/weather; a notes.md in it goes into the card."""
     train: Repeated
-    """WEATHER=FOLDER of frames to learn from, as in --train night=driving/train/night; may be given many times."""
+    """WEATHER=FOLDER of training frames, for example --train night=driving/train/night; may be given several times."""
     cross: Repeated = ()
-    """The same for folders of few drives: groups of frames that look alike are held out in turn to measure by."""
+    """The same, from folders of few drives: groups of similar frames are also held out in turn (cross-validation)."""
     test: Repeated = ()
-    """WEATHER=FOLDER of frames to measure by alone; of a weather that is not learnt it says what it is taken for."""
+    """WEATHER=FOLDER of test frames. The weather may be one that is not trained: the card says what it is taken for."""
     labels: Path | None = None
-    """CSV with the columns file (from its own folder on) and weather: what was seen in single frames of a day folder
-    (clear, or a weather that is learnt; frames with other words are left out, and so is twilight in any folder)."""
+    """CSV file with the columns file (relative to the CSV) and weather: labels of single frames in day folders, clear
+    or a trained weather. Frames with another label are left out, and frames labelled twilight in every folder."""
     decay: float = 0.03
-    """Weight of the squared weights in the loss."""
+    """Weight decay: factor of the squared weights in the loss."""

@@ -1,4 +1,4 @@
-"""Train the weather classifier's one layer, and measure it on frames that it has not seen."""
+"""Train the weather classifier's linear layer, and measure it on held-out frames."""
 
 import csv
 import json
@@ -25,12 +25,12 @@ from gen.translation.weather_card import write_card
 from gen.translation.weather_settings import WeatherSettings
 
 FOLDS = 4
-"""Parts that the groups of `cross` folders are dealt into."""
+"""Folds of the cross-validation."""
 GROUP = 15
-"""Frames that a group of look-alikes has on average."""
+"""Average number of frames in a group of similar frames."""
 
 Confusion = dict[str, dict[str, int]]
-"""True weather -> weather seen -> number of frames."""
+"""True weather -> predicted weather -> number of frames."""
 
 
 class Source(NamedTuple):
@@ -48,7 +48,7 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
     folders = {name: [_named(item) for item in getattr(settings, name)] for name in ("train", "cross", "test")}
     weathers = list(dict.fromkeys(weather for name in ("train", "cross") for weather, _ in folders[name]))
     if CLEAR_DAY not in weathers or len(weathers) < 2:
-        raise BadSetting(f"train: give frames of {CLEAR_DAY} and of one more weather at least, as in night=FOLDER.")
+        raise BadSetting(f"train needs frames of {CLEAR_DAY} and of another weather, for example night=FOLDER.")
     labels = read_labels(settings.labels)
     network = EfficientNetLite0Features()
     given, cross, test = (
@@ -76,38 +76,38 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
 def _named(item: str) -> tuple[str, Path]:
     weather, _, folder = item.partition("=")
     if not weather or not folder:
-        raise BadSetting(f"{item!r}: give WEATHER=FOLDER, for example night=driving/train/night.")
+        raise BadSetting(f"{item!r} must be WEATHER=FOLDER, for example night=driving/train/night.")
     return weather, Path(folder)
 
 
 def read_labels(path: Path | None) -> dict[Path, str]:
-    """The weather of single frames, by their resolved path. Raises `BadInput` for a file that is not such a table."""
+    """The labels of single frames, by their resolved path. Raises `BadInput` for a file without the two columns."""
     if path is None:
         return {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return {(path.parent / row["file"]).resolve(): row["weather"] for row in csv.DictReader(file)}
     except (OSError, KeyError, ValueError) as error:
-        raise BadInput(f"{path}: a table with the columns file and weather is needed ({error}).") from error
+        raise BadInput(f"{path}: the labels must be a CSV file with the columns file and weather ({error}).") from error
 
 
 def read_source(
     network: EfficientNetLite0Features, weather: str, folder: Path, labels: Mapping[Path, str], weathers: Iterable[str]
 ) -> Source:
-    """Features of a folder's frames, each under its own label where it has one."""
+    """Features of a folder's frames, each with its own label if it has one."""
     named = [(path, label_of(weather, labels.get(path.resolve()), weathers)) for path in list_images(folder)]
     kept = [(path, label) for path, label in named if label is not None]
     if not kept:
-        raise BadInput(f"{folder}: the labels leave no frame of it.")
+        raise BadInput(f"{folder}: the labels leave out every frame of this folder.")
     frames = tqdm(read_batches([path for path, _ in kept]), folder.as_posix(), math.ceil(len(kept) / 8), leave=False)
     features = torch.cat([extract(network, batch) for batch in frames])
     return Source(folder.as_posix(), features, [label for _, label in kept])
 
 
 def label_of(folder: str, seen: str | None, weathers: Iterable[str]) -> str | None:
-    """The weather of a frame in a folder of that weather where a person has `seen` another; None: neither is sure.
+    """The label of a frame in a folder of weather `folder` that a person labelled `seen`; None: leave the frame out.
 
-    By day rain is another weather than clear; a rainy night is a night.
+    Labels only replace the weather of day folders: a rainy night counts as night.
     """
     if seen == "twilight":
         return None
@@ -117,9 +117,9 @@ def label_of(folder: str, seen: str | None, weathers: Iterable[str]) -> str | No
 
 
 def fit(sources: Sequence[Source], weathers: Sequence[str], decay: float) -> WeatherHead:
-    """The layer with the least cross-entropy plus `decay` times its squared weights, by L-BFGS: a convex problem.
+    """Minimise cross-entropy plus `decay` times the squared weights by L-BFGS, which is a convex problem.
 
-    Features are standardised for the fit. All weathers weigh the same, and so do all frames of a weather.
+    Features are standardised for the fit. Every weather has the same total weight, however many frames it has.
     """
     features = torch.cat([source.features for source in sources])
     labels = torch.tensor([weathers.index(name) for source in sources for name in source.weathers])
@@ -148,7 +148,7 @@ def fit(sources: Sequence[Source], weathers: Sequence[str], decay: float) -> Wea
 
 @torch.no_grad()
 def confusion(head: WeatherHead, sources: Sequence[Source]) -> Confusion:
-    """What the frames of these sources are taken for."""
+    """Confusion matrix of these sources."""
     names = list(head.config["weathers"])
     table: dict[str, Counter[str]] = defaultdict(Counter)
     for source in sources:
@@ -160,7 +160,7 @@ def confusion(head: WeatherHead, sources: Sequence[Source]) -> Confusion:
 def cross_confusion(
     given: Sequence[Source], cross: Sequence[Source], weathers: Sequence[str], decay: float
 ) -> Confusion:
-    """What each frame of `cross` is taken for by a layer that has seen no frame of its fold, so none of its group."""
+    """Confusion matrix by cross-validation: each frame is classified by a layer that was not fitted to its fold."""
     folds = [torch.from_numpy(groups(source.features)) % FOLDS for source in cross]
     total: dict[str, Counter[str]] = defaultdict(Counter)
     for fold in range(FOLDS) if cross else ():
@@ -178,10 +178,10 @@ def _part(source: Source, mask: Tensor) -> Iterator[Source]:
 
 
 def groups(features: Tensor) -> NDArray[np.int64]:
-    """Numbers (N,) of groups that look alike, `GROUP` frames each on average: Ward's clustering of the features.
+    """Group numbers (N,) by Ward's clustering of the features, `GROUP` frames each on average.
 
-    It stands in for drives where file names do not tell them: frames of one place and time fall into one group.
-    Groups are numbered at random, so that a number modulo `FOLDS` mixes near and far ones.
+    Groups stand in for drives, which file names do not tell: frames of one place and time fall into one group.
+    Numbers are shuffled, so that the number modulo `FOLDS` mixes similar and different groups.
     """
     count = max(FOLDS, len(features) // GROUP)
     found = fcluster(linkage(features.numpy(), "ward"), count, "maxclust") - 1

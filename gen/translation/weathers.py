@@ -9,19 +9,19 @@ from gen.errors import BadSetting
 from gen.translation.settings import DIRECTIONS, Direction
 
 CLEAR = "clear day"
-"""What lies on the other side of every adverse weather."""
+"""The other domain of every model."""
 
 
 def weathers_of(model: str | os.PathLike[str]) -> list[str]:
-    """The adverse weathers that a model at hand names, for example ["night", "rainy night"]; [] where it names none.
+    """The adverse weathers that a model names, for example ["night", "rainy night"]; [] if it names none.
 
-    Raises `BadInput` for a name that is no model. Of a hub id nothing is known before it is downloaded: [].
+    Raises `BadInput` for an unknown model. For a hub id, [] until it is downloaded.
     """
     return list(_index(model).get("weathers") or [])
 
 
 def directions_of(model: str | os.PathLike[str]) -> list[Direction]:
-    """The directions that a model's folder holds a generator for; both where nothing is known of it."""
+    """The directions that a model folder has a generator for; both for a hub id that is not downloaded yet."""
     index = _index(model)
     return [d for d in DIRECTIONS if not index or index.get(d, [None])[0]]
 
@@ -31,16 +31,16 @@ def _index(model: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def check_weathers(names: Iterable[str]) -> list[str]:
-    """Names as they are stored: small letters, "_" as a space. Raises `BadSetting` for an empty one and clear day."""
+    """Normalise names: lower case, spaces for "_". Raises `BadSetting` for an empty name and for clear day."""
     checked = [" ".join(name.lower().replace("_", " ").split()) for name in names]
     for name in checked:
         if name in ("", "day", "clear", CLEAR):
-            raise BadSetting(f"weather: {name!r} is not adverse; name what the model takes away, for example night.")
+            raise BadSetting(f"weather must be adverse, for example night or fog, not {name!r}.")
     return checked
 
 
 def sentence(direction: Direction, weathers: Sequence[str]) -> str:
-    """ "Night or rainy night to clear day", or the way back; "adverse weather" where the weathers are unknown."""
+    """ "Night or rainy night to clear day", or the reverse; "adverse weather" if the weathers are unknown."""
     adverse = any_of(weathers) or "adverse weather"
     text = f"{adverse} to {CLEAR}" if direction == "adverse_to_normal" else f"{CLEAR} to {adverse}"
     return text[0].upper() + text[1:]

@@ -57,7 +57,7 @@ class TestShipped:
 
     def test_no_such_classifier(self, tmp_path):
         (tmp_path / "config.json").write_text("{}")
-        with pytest.raises(BadInput, match="no weather classifier"):
+        with pytest.raises(BadInput, match="weather classifier cannot be loaded"):
             WeatherClassifier.from_pretrained(tmp_path)
 
 
