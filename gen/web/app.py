@@ -12,15 +12,18 @@ if TYPE_CHECKING:
     from gen.web.service import Service
     from gen.web.tab import Tab
 
-TABS = (
+TABS = [
     "gen.web.translate:TranslateTab",
     "gen.web.folder:FolderTab",
     "gen.web.adapt:AdaptTab",
     "gen.web.scenes:ScenesTab",
     "gen.web.shift:ShiftTab",
     "gen.web.models:ModelsTab",
-)
-"""The tabs, from left to right, as MODULE:CLASS. They bring their kinds of job and their result files with them."""
+]
+"""The tabs, from left to right, as MODULE:CLASS. They bring their kinds of job and their result files with them.
+
+A plugin appends its own tab here, see gen/plugins.py.
+"""
 
 CSS = """
 .legend {display: flex; align-items: center; gap: .6em; font-size: .85em; flex-wrap: wrap}

@@ -43,7 +43,7 @@ def test_a_folder_from_before_says_nothing_and_still_loads(tmp_path):
 
 @pytest.mark.parametrize("name", ["", " ", "day", "Clear_day"])
 def test_what_is_not_adverse_is_refused(name):
-    with pytest.raises(BadSetting, match="not adverse"):
+    with pytest.raises(BadSetting, match="must be adverse"):
         check_weathers(["night", name])
 
 
