@@ -13,7 +13,7 @@ from tests.media.test_video import make_clip
     [
         ("fast", (64, 96), {"resolution": "auto"}),
         ("720p", (64, 96), {"resolution": "native"}),
-        ("720p", (1080, 1440), {"resolution": "720x960"}),
+        ("720p", (1080, 1440), {"resolution": "960x720"}),
         ("native", (64, 96), {"resolution": "native"}),
         ("native", (1080, 1440), {"resolution": "native", "tile": 256}),
     ],
