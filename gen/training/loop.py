@@ -471,7 +471,7 @@ class Trainer(ABC, Generic[S]):
             try:
                 network.load_state_dict(networks[name])
             except (KeyError, RuntimeError) as error:
-                raise BadSetting(f"start_from={run}: its network {name} does not fit these settings.") from error
+                raise BadSetting(f"start_from={run}: its network {name!r} does not fit these settings.") from error
         self.average_from_here()
 
     def average_from_here(self) -> None:

@@ -569,7 +569,7 @@ def test_a_run_may_start_from_another_runs_networks(two_domains, tmp_path):
     assert begun.images_shown == 0
     with pytest.raises(BadSetting, match=r"start_from=.*no checkpoint"):
         AUGANTrainer(tiny_settings(two_domains, tmp_path / "third", start_from=tmp_path / "nowhere"))
-    with pytest.raises(BadSetting, match="do not fit"):
+    with pytest.raises(BadSetting, match="does not fit"):
         AUGANTrainer(tiny_settings(two_domains, tmp_path / "third", start_from=tmp_path / "first", width=8))
 
 
