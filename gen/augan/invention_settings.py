@@ -8,11 +8,11 @@ from typing import Annotated
 import tyro
 from pydantic import Field
 
-from gen.training.settings import Positive, TrainerSettings
+from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, TrainerSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class InventionSettings(TrainerSettings):
+class InventionSettings(ImagesOrEpochs, EMASettings, TrainerSettings):
     """Settings of `gen train-invention`; the defaults take about twenty minutes on one core."""
 
     rendered: Path

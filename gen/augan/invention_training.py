@@ -122,8 +122,7 @@ class InventionTrainer(Trainer[InventionSettings]):
     @property
     def total_images(self) -> int:
         """`images`, or `epochs` of the frames."""
-        s = self.settings
-        return s.images if s.images is not None else round(s.epochs * len(self.data.pairs.adverse))
+        return self.settings.images_to_show(len(self.data.pairs.adverse))
 
     def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """One step of the map on the translator's errors."""

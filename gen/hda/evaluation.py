@@ -34,7 +34,7 @@ from gen.media.resize import to_uint8
 from gen.metrics.edges import load_edges
 from gen.metrics.paired import load_perceptual
 from gen.provenance import machine
-from gen.training.settings import as_record, check_same_run
+from gen.training.settings import check_same_settings
 
 SHOWN = 10
 """Columns of an image grid."""
@@ -134,7 +134,7 @@ def check_not_stale(s: EvaluateSettings, job: Job, size: int) -> None:
     if not path.is_file():
         return
     record, settings = json.loads(path.read_text()), run_settings(s, job)
-    check_same_run(record["settings"], as_record(settings), {"preset", "out", "device"})
+    check_same_settings(record["settings"], settings, {"preset", "out", "device"})
     for domain in parse_domains(settings.domains):
         assert domain.folder is not None
         now = load_references(domain.folder, size).hashes

@@ -10,14 +10,14 @@ from typing import Annotated, Any, Literal
 import tyro
 from pydantic import Field
 
-from gen.training.settings import Positive, PositiveFloat, TrainerSettings
+from gen.training.settings import EMASettings, Positive, PositiveFloat, TimeLimit, TrainerSettings
 
 Anchor = Literal["target", "source"]
 Layers = Literal["nada", "all", "affine", "shape", "texture"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class HDASettings(TrainerSettings):
+class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """Settings of an adaptation."""
 
     source: str

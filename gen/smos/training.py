@@ -8,17 +8,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Adam
+from torch.optim import Optimizer
 from torchvision.utils import make_grid
 
-from gen.errors import BadSetting, TrainingDiverged
+from gen.errors import BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import to_uint8
 from gen.smd.dataset import DRAWING
@@ -33,6 +33,7 @@ from gen.smos.scenes import SceneStream
 from gen.smos.settings import SMOSSettings
 from gen.smos.swad import LossValley, Weights
 from gen.training.loop import Trainer
+from gen.training.optimizers import adam
 
 DIVERGED = 1e4
 """A loss beyond this does not come back: a term without a lower bound has run away."""
@@ -126,7 +127,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         self.reference = self._load_reference(algorithm)
         domains = len(self.stream.styles) if self.stream else len(self.train_parts)
         self.algorithm: Algorithm[Any] = algorithm(algorithm.read_options(s), self.student, domains)
-        self.setup({"student": self.student, **self.algorithm.networks()}, averaged="student")
+        self.setup({"student": self.student, **self.algorithm.networks()})  # no EMA: SWAD has its own average
         self.student.train()
         self.valley = LossValley(ratio=s.swad_ratio)
         self.best = {VALIDATION: Best(), ORACLE: Best()}
@@ -139,8 +140,6 @@ class SMOSTrainer(Trainer[SMOSSettings]):
             raise BadSetting(f"algorithm {s.algorithm}: it needs a precursor; set precursor to a folder or a name.")
         if s.precursor is not None and not needed:
             raise BadSetting(f"algorithm {s.algorithm}: it uses no precursor; leave the setting precursor out.")
-        if s.images is not None:
-            raise BadSetting("images: the length of this training is given in steps; set steps instead.")
         if s.swad and s.target is not None and not s.frozen_norms:
             # The mean of weights does not have the mean of running statistics.
             raise BadSetting("swad: weights cannot be averaged if batch norms are trained; set swad=false.")
@@ -210,17 +209,17 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         """The schedule's, times the algorithm's factor for this network."""
         return super().learning_rate(name, progress) * self.algorithm.lr_factors.get(name, 1.0)
 
-    def make_optimizer(self, name: str, network: nn.Module) -> Adam:
+    def make_optimizer(self, name: str, network: nn.Module) -> Optimizer:
         """Adam with the settings' weight decay (student only), or what the algorithm makes of it."""
         decay = self.settings.weight_decay if name == "student" else 0.0
-        learning = [p for p in network.parameters() if p.requires_grad]
-        adam = Adam(learning, lr=self.settings.lr, betas=self.betas, weight_decay=decay, fused=True)
-        # The loop only steps, saves, loads and sets the learning rate, which every Optimizer can.
-        return cast(Adam, self.algorithm.optimizer(name, adam))
+        return self.algorithm.optimizer(name, adam(network, self.settings.lr, self.betas, decay))
 
-    def ema_decay(self) -> float:
-        """0: the loop's moving average is not used, SWAD has its own."""
-        return 0.0
+    def check_losses(self, images: int, losses: Mapping[str, float]) -> None:
+        """Also raises for a loss beyond `DIVERGED`."""
+        super().check_losses(images, losses)
+        for name, value in losses.items():
+            if abs(value) > DIVERGED:
+                raise self.diverged(name, value, images)
 
     def data_record(self) -> dict[str, Any]:
         """The domains with their counts, the classes, and the fingerprint of the precursor's weights."""
@@ -259,15 +258,6 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         # Autocast by hand: unlike the student, the reference is not wrapped by accelerate.
         with torch.no_grad(), self.accelerator.autocast():
             return self.reference(images)
-
-    def _flush(self) -> None:
-        if self._losses:
-            # Averaged over processes first: if only one of them raised, the others would wait for it for ever.
-            largest = self.mean_over_processes(torch.stack([v.abs().max() for _, _, v in self._losses]))
-            for (images, _, values), size in zip(self._losses, largest.tolist(), strict=True):
-                if size > DIVERGED:
-                    raise TrainingDiverged(self._divergence("of the sum", float(values.sum()), images))
-        super()._flush()
 
     def after_step(self) -> None:
         """SWAD averages the weights of every step; some steps are evaluated."""

@@ -7,11 +7,11 @@ from typing import Annotated
 from pydantic import Field
 
 from gen.metrics.names import FeatureName
-from gen.training.settings import Positive, TrainerSettings
+from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, TrainerSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleGAN2Settings(TrainerSettings):
+class StyleGAN2Settings(ImagesOrEpochs, EMASettings, TrainerSettings):
     """Settings of StyleGAN2 training; the defaults are the published configuration F at 256 pixels."""
 
     data: Path

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torchvision.utils import make_grid
 
 from gen.errors import BadSetting
@@ -19,6 +20,7 @@ from gen.stylegan2.networks import StyleGAN2Discriminator, StyleGAN2Generator, c
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.training.data import ImageData, load_frames
 from gen.training.loop import Trainer
+from gen.training.optimizers import adam
 
 T = TypeVar("T")
 
@@ -74,18 +76,16 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
     @property
     def total_images(self) -> int:
         """`images`, or `epochs` times the images of the folder."""
-        s = self.settings
-        return s.images if s.images is not None else round(s.epochs * len(self.frames))
+        return self.settings.images_to_show(len(self.frames))
 
     def learning_rate(self, name: str, progress: float) -> float:
         """The base schedule, reduced for a network with lazy regularisation."""
         return super().learning_rate(name, progress) * self._lazy_ratio(name)
 
-    def make_optimizer(self, name: str, network: nn.Module) -> torch.optim.Adam:
+    def make_optimizer(self, name: str, network: nn.Module) -> Optimizer:
         """Adam; for a network with lazy regularisation, with the corrected betas of the paper (appendix B)."""
-        optimizer = super().make_optimizer(name, network)
-        optimizer.param_groups[0]["betas"] = tuple(beta ** self._lazy_ratio(name) for beta in self.betas)
-        return optimizer
+        ratio = self._lazy_ratio(name)
+        return adam(network, self.settings.lr, (self.betas[0] ** ratio, self.betas[1] ** ratio))
 
     def _lazy_ratio(self, name: str) -> float:
         """c = k / (k + 1) for a network that is regularised every k-th step.

@@ -1,4 +1,4 @@
-"""Which arithmetic a machine is faster in: bfloat16 is worth it only where the processor has instructions for it."""
+"""Choice between float32 and bfloat16 by measurement: without bf16 instructions, bf16 is many times slower."""
 
 import time
 from typing import Literal
@@ -9,11 +9,14 @@ from torch import nn
 Precision = Literal["fp32", "bf16"]
 
 GAIN = 0.9
-"""bf16 must take less than this share of fp32's time, because it rounds to eight bits."""
+"""bf16 is chosen if it takes less than this share of fp32's time: a smaller gain is not worth its 8-bit mantissa."""
 
 
 def fastest_precision(device: torch.device) -> Precision:
-    """bf16 on a GPU that has it; on a CPU, what a convolution there and back is faster in (half a second at most)."""
+    """The faster precision on `device`.
+
+    On CUDA, bf16 if the GPU has it; on a CPU, by timing a convolution (half a second at most); elsewhere fp32.
+    """
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if device.type != "cpu":
@@ -24,10 +27,10 @@ def fastest_precision(device: torch.device) -> Precision:
 
 
 def seconds_of_a_convolution(dtype: torch.dtype) -> float:
-    """The faster of two rounds of a convolution of 64 channels, forward and backward."""
+    """Seconds of a convolution of 64 channels, forward and backward; the faster of two rounds."""
     conv, image = nn.Conv2d(64, 64, 3, padding=1), torch.randn(1, 64, 24, 32, requires_grad=True)
     times: list[float] = []
-    for _ in range(3):  # the first one prepares
+    for _ in range(3):  # the first round is warm-up and is not counted
         began = time.perf_counter()
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             loss = conv(image).float().mean()

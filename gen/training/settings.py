@@ -1,4 +1,7 @@
-"""Settings of a training run: a frozen dataclass, filled from a YAML preset and from field=value pairs."""
+"""Settings of a training run: a frozen dataclass, filled from a YAML preset and from name=value pairs.
+
+Nothing heavy is imported here, so that commands can read settings before torch is loaded.
+"""
 
 import dataclasses
 import json
@@ -19,7 +22,11 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainerSettings:
-    """What every training run has. Progress is counted in images shown, whatever the batch and the devices."""
+    """What every training run has.
+
+    Progress is counted in images shown and not in steps, so that batch size and number of devices do not change the
+    schedule. A trainer's own settings inherit this class after `ImagesOrEpochs` and `EMASettings`, where it uses them.
+    """
 
     preset: str = "none"
     """Name of the preset that the settings began with."""
@@ -27,32 +34,22 @@ class TrainerSettings:
     """Run directory: settings, metrics, samples, checkpoints."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of everything random."""
-    images: Positive | None = None
-    """Training images to show a domain (pairs); none: `epochs` times the smaller domain."""
-    epochs: PositiveFloat = 20.0
-    """Length of the run where `images` is not given, in epochs of the smaller domain."""
-    core_minutes: PositiveFloat | None = None
-    """End after so much processor time, of all threads, whatever the images: to compare recipes at equal cost."""
     batch: Positive = 8
     """Images of each domain in one optimiser step, over all devices and accumulation steps."""
     accumulate: Positive = 1
-    """Parts a step is done in to save memory; gradients are added up over them."""
+    """Parts that a step is split into to save memory; their gradients are added up."""
     lr: PositiveFloat = 2e-4
     """Adam's learning rate; constant until `decay` sets in."""
     decay: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Last share of the run in which the learning rate falls linearly to zero; 0, for a run whose end is not known:
-    it stays."""
+    """Last share of the run in which the learning rate falls linearly to zero; 0: it stays constant, for a run whose
+    end is not known."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    """bf16: mixed precision, with weights, losses and norm statistics in float32; auto: bf16 where it is faster,
-    which is measured at the start, because a processor without instructions for it takes many times as long."""
+    """bf16: mixed precision, with weights, losses and norm statistics in float32; auto: bf16 if a short measurement at
+    the start finds it faster. A processor without bf16 instructions takes many times as long with it."""
     channels_last: bool = True
-    """Memory layout of the activations."""
+    """Store weights and activations channels-last, which is faster on GPUs."""
     compile: bool = False
     """Compile the networks with torch.compile: a minute or two at the start, then faster steps."""
-    ema_half_life: Positive = 1000
-    """Images after which a weight's share in the averaged weights has halved."""
-    ema_ramp: PositiveFloat | None = None
-    """Half-life at the start, as a share of the images shown so far; none: `ema_half_life` from the first step."""
     log_every: Positive = 100
     """Images between two lines of metrics."""
     sample_every: Positive = 2000
@@ -60,9 +57,9 @@ class TrainerSettings:
     checkpoint_every: Positive = 2000
     """Images between two checkpoints."""
     device: Literal["auto", "cpu"] = "auto"
-    """auto: the GPU where there is one."""
+    """auto: the GPU if there is one."""
     strict: bool = False
-    """Refuse a folder with pictures that cannot be used, instead of leaving them out."""
+    """Refuse a folder that contains unusable pictures, instead of leaving them out."""
 
     may_change: ClassVar[frozenset[str]] = frozenset(
         {
@@ -78,21 +75,63 @@ class TrainerSettings:
             "precision",
         }
     ) | {"images", "epochs", "core_minutes", "decay"}
-    """What a resumed run may change: what its weights do not depend on (but for rounding), and its length with the
-    schedule that follows from it, so that a finished run can be lengthened."""
+    """Settings that may change when a run is resumed: those that affect the weights by rounding at most, and the length
+    of the run with its schedule, so that a finished run can be continued."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TimeLimit:
+    """For a trainer that can end after some processor time instead of a number of images."""
+
+    core_minutes: PositiveFloat | None = None
+    """End after this much processor time, summed over all threads, instead of after a number of images. Use it to
+    compare recipes at equal cost."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ImagesOrEpochs(TimeLimit):
+    """For a trainer whose length is given in images or in epochs."""
+
+    images: Positive | None = None
+    """Training images to show, of each domain; none: `epochs` of the smallest domain."""
+    epochs: PositiveFloat = 20.0
+    """Length of the run if `images` is not given, in epochs of the smallest domain."""
+
+    def images_to_show(self, smallest: int) -> int:
+        """Length of the run in images; `smallest`: images in the smallest domain."""
+        return self.images if self.images is not None else round(self.epochs * smallest)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EMASettings:
+    """For a trainer that averages weights, see gen/training/ema.py."""
+
+    ema_half_life: Positive = 1000
+    """Half-life of the averaged weights (EMA), in images."""
+    ema_ramp: PositiveFloat | None = None
+    """EMA half-life at the start, as a share of the images shown so far; none: `ema_half_life` from the first step."""
+
+
+ONCE_EVERYWHERE = frozenset({"images", "epochs", "core_minutes", "ema_half_life", "ema_ramp"})
+"""Settings that every trainer had in earlier versions, even if it did not use them; old records still have them."""
 
 
 def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
-    """A `kind` from mappings, later ones winning; strings are converted. Raises `BadSetting` naming the field."""
+    """A `kind` from mappings; later ones override earlier ones, and strings are converted to the fields' types.
+
+    Raises `BadSetting` naming the setting that is unknown, missing or wrong.
+    """
     merged = {key: value for layer in layers for key, value in layer.items()}
     known = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
-    for name in merged.keys() - known:
-        raise BadSetting(f"{name}: there is no such setting; the settings are {', '.join(sorted(known))}.")
+    for name in sorted(merged.keys() - known):
+        raise BadSetting(f"unknown setting {name}; available: {', '.join(sorted(known))}.")
     try:
         return TypeAdapter(kind).validate_python(merged)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing":
+            raise BadSetting(f"{name}: this setting is required.") from error
         raise BadSetting(f"{name}: {first['msg']}, but it is {first['input']!r}.") from error
 
 
@@ -102,21 +141,24 @@ def read_preset(path: Path) -> dict[str, Any]:
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
-    """["lr=1e-4", "crop=[128,224]"] -> {"lr": 1e-4, "crop": [128, 224]}: JSON where it is JSON, else a string."""
+    """["lr=1e-4", "crop=[128,224]"] -> {"lr": 1e-4, "crop": [128, 224]}.
+
+    A value is read as JSON, or kept as a string if it is not JSON. Raises `BadSetting` for a pair without "=".
+    """
     overrides: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise BadSetting(f"--set {pair}: a setting is given as field=value, for example --set lr=1e-4.")
+            raise BadSetting(f"{pair}: write a setting as name=value, for example lr=1e-4.")
         try:
             overrides[name.strip()] = json.loads(value)
-        except json.JSONDecodeError:  # not YAML: there `off` is a boolean, and here it is a choice
+        except json.JSONDecodeError:  # JSON and not YAML: YAML reads `off` as a boolean, but it is a choice here
             overrides[name.strip()] = value.strip()
     return overrides
 
 
 def as_record(settings: Any) -> dict[str, Any]:
-    """The settings as JSON-able values."""
+    """The settings as JSON values, for settings.json and checkpoints."""
     return _jsonable(dataclasses.asdict(settings))
 
 
@@ -125,20 +167,24 @@ def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[str]) -> None:
-    """Raises `BadSetting` when a run recorded with `old` settings cannot go on with these, other than in `may_change`.
+    """Raises `BadSetting` if a run recorded with `old` settings cannot be resumed with `settings`.
 
-    A setting that is younger than the record had its default's effect then.
+    Names in `may_change` may differ. Old and new versions of a trainer have different fields: a field that the record
+    lacks is taken to have had its default, and one of `ONCE_EVERYWHERE` that the trainer lacks now is ignored.
     """
     fields = dataclasses.fields(settings)
     defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
-    check_same_run({**_jsonable(defaults), **old}, as_record(settings), may_change)
+    ignored = ONCE_EVERYWHERE - {f.name for f in fields}
+    recorded = {name: value for name, value in old.items() if name not in ignored}
+    check_same_run({**_jsonable(defaults), **recorded}, as_record(settings), may_change)
 
 
 def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], may_change: Set[str] = frozenset()) -> None:
-    """Raises `BadSetting` when a resumed run would not be the run that was begun."""
+    """Raises `BadSetting` for the first value, except those in `may_change`, that differs from the record of a run."""
     for name in sorted(old.keys() | new.keys()):
-        if name not in may_change and old.get(name) != new.get(name):
+        before, now = old.get(name), new.get(name)
+        if name not in may_change and before != now:
             raise BadSetting(
-                f"{name}: the run in this folder was begun with {old.get(name)!r}, not {new.get(name)!r}; "
-                f"use the old value to go on with it, or another --out for a new run."
+                f"{name} was {before!r} when this run began and is {now!r} now; change it back to resume, or choose "
+                f"another output folder."
             )

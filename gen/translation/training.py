@@ -75,8 +75,7 @@ class UnpairedTrainer(Trainer[U]):
     @property
     def total_images(self) -> int:
         """`images`, or `epochs` of the smaller domain."""
-        s = self.settings
-        return s.images if s.images is not None else round(s.epochs * min(len(f) for f in self.frames))
+        return self.settings.images_to_show(min(len(f) for f in self.frames))
 
     @property
     def layout(self) -> torch.memory_format:

@@ -7,14 +7,14 @@ from typing import Annotated
 from pydantic import Field
 
 from gen.errors import BadSetting
-from gen.training.settings import Positive, TrainerSettings
+from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, TrainerSettings
 
 CropSide = Annotated[int, Field(ge=64, multiple_of=4)]
 """Pixels. Generators halve twice, and discriminators see nothing below 64."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class UnpairedSettings(TrainerSettings):
+class UnpairedSettings(ImagesOrEpochs, EMASettings, TrainerSettings):
     """Two folders of frames, and pairs to mix in."""
 
     adverse: Path

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -108,13 +109,12 @@ def test_the_run_begins_with_the_models_translations(two_domains, tmp_path, mode
     trainer = AUGANTrainer(fine_tuning(two_domains, tmp_path / "run", model, channels_last=False))
     pipe = AUGANPipeline.from_pretrained(model)
     image = torch.rand(1, 3, 64, 96) * 2 - 1
-    for _ in range(2):
-        with torch.no_grad():
+    for weights_in_use in (nullcontext, trainer.averaged_weights):
+        with weights_in_use(), torch.no_grad():
             ours, theirs = trainer.pair.a2b(image), pipe.adverse_to_normal(image)
             assert torch.equal(ours.image, theirs.image)
             assert torch.equal(ours.log_scale, theirs.log_scale)
             assert torch.equal(trainer.pair.b2a(image).image, pipe.normal_to_adverse(image).image)
-        trainer.ema.copy_to(trainer.averaged.parameters())
     fresh = AUGANTrainer(replace(trainer.settings, start_from=None))
     assert not moved(weights_of(fresh, "discriminators"), weights_of(trainer, "discriminators"))
     ours = weights_of(trainer, "generators")
@@ -129,7 +129,7 @@ def test_translations_stay_in_the_warm_up_and_move_after_it(two_domains, tmp_pat
 
     def look() -> None:
         seen.append((weights_of(trainer, "generators"), weights_of(trainer, "discriminators")))
-        seen[-1][0]["averaged"] = trainer.ema.shadow_params[0].clone()
+        seen[-1][0]["averaged"] = trainer.ema.weights[0].clone()
 
     look()
     trainer.watch = look

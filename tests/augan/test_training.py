@@ -184,7 +184,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(two_domains, tmp_path):
 def test_new_frames_make_it_another_run(two_domains, tmp_path):
     AUGANTrainer(tiny_settings(two_domains, tmp_path, images=4)).fit()
     Image.new("RGB", (128, 80)).save(two_domains[0] / "new.png")
-    with pytest.raises(BadSetting, match="adverse: the run in this folder was begun with"):
+    with pytest.raises(BadSetting, match="adverse was "):
         AUGANTrainer(tiny_settings(two_domains, tmp_path, images=4)).fit()
 
 
@@ -198,7 +198,7 @@ def test_a_refused_resume_leaves_the_record_alone(two_domains, tmp_path):
 
 def test_a_resumed_run_must_be_the_same_run(two_domains, tmp_path):
     AUGANTrainer(tiny_settings(two_domains, tmp_path, images=4)).fit()
-    with pytest.raises(BadSetting, match="lr: the run in this folder was begun with"):
+    with pytest.raises(BadSetting, match="lr was "):
         AUGANTrainer(tiny_settings(two_domains, tmp_path, images=4, lr=1e-3)).fit()
 
 
@@ -501,10 +501,10 @@ def test_dry_run_tells_and_leaves_nothing_to_resume(two_domains, tmp_path, capsy
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("wdith=3", "wdith: there is no such setting"),
+        ("wdith=3", "unknown setting wdith; available: "),
         ("lr=fast", "lr: "),
         ("upsampling=cubic", "upsampling: "),
-        ("batch", "field=value"),
+        ("batch", "batch: write a setting as name=value"),
         ("accumulate=3", "batch: "),
         ("blocks=0", "blocks: "),
         ("images=0", "images: "),
@@ -569,7 +569,7 @@ def test_a_run_may_start_from_another_runs_networks(two_domains, tmp_path):
     assert begun.images_shown == 0
     with pytest.raises(BadSetting, match=r"start_from=.*no checkpoint"):
         AUGANTrainer(tiny_settings(two_domains, tmp_path / "third", start_from=tmp_path / "nowhere"))
-    with pytest.raises(BadSetting, match="do not fit"):
+    with pytest.raises(BadSetting, match="does not fit"):
         AUGANTrainer(tiny_settings(two_domains, tmp_path / "third", start_from=tmp_path / "first", width=8))
 
 
@@ -598,9 +598,7 @@ class TestALongerRun:
     def test_the_learning_rate_follows_the_new_length(self, two_domains, tmp_path, capsys):
         AUGANTrainer(tiny_settings(two_domains, tmp_path, images=8, log_every=2)).fit()
         AUGANTrainer(tiny_settings(two_domains, tmp_path, images=16, log_every=2)).fit()
-        assert (
-            "images 16 instead of 8: the learning rate goes on at 0.0002; it was 0.0001 last" in capsys.readouterr().out
-        )
+        assert "images is 16 (was 8): the learning rate continues at 0.0002 (was 0.0001)" in capsys.readouterr().out
         lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
         rates = [1, 1, 1, 0.5, 1, 0.75, 0.5, 0.25]  # of steps that begin at 0, 2, 4, 6 of 8, then at 8 to 14 of 16
         assert [line["lr"] for line in lines] == pytest.approx([2e-4 * rate for rate in rates])
@@ -614,7 +612,7 @@ class TestALongerRun:
     def test_it_cannot_end_before_what_was_shown(self, two_domains, tmp_path):
         AUGANTrainer(tiny_settings(two_domains, tmp_path, images=7)).fit()  # the last batch ends at 8
         AUGANTrainer(tiny_settings(two_domains, tmp_path, images=7)).fit()
-        with pytest.raises(BadSetting, match=r"images, epochs: they ask for 6 images.* has been shown 8"):
+        with pytest.raises(BadSetting, match="already been shown 8 images, more than the 6 that"):
             AUGANTrainer(tiny_settings(two_domains, tmp_path, images=6)).fit()
 
     def test_a_checkpoint_from_before_a_setting_goes_on(self, two_domains, tmp_path):

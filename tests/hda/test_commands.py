@@ -192,7 +192,7 @@ class TestEvaluate:
         assert Image.open(tmp_path / "red+blue-0.9.png").height == 5 * 34  # red, blue, source, both methods
         again = evaluate_table(settings)  # nothing is trained, and nothing is refused
         assert again["hybrids"] == results["hybrids"]
-        with pytest.raises(BadSetting, match="lr: the run in this folder was begun with"):
+        with pytest.raises(BadSetting, match="lr was "):
             evaluate_table(replace(settings, lr=0.5))
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(red / "more.png")
         with pytest.raises(BadSetting, match="red: not the images that"):

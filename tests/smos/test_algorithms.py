@@ -400,7 +400,7 @@ class TestOldFiles:
         assert {"algorithm", "js_weight", "mi_weight", "miro_weight", "temperature"} <= state["settings"].keys()
         assert state["networks"].keys() == {"student", "variances"}
         torch.save(state, checkpoints / "state-000000008.pt")
-        with pytest.raises(BadSetting, match=r"miro_weight: the run in this folder was begun with 0\.01"):
+        with pytest.raises(BadSetting, match=r"miro_weight was 0\.01 when this run began"):
             trainer("old", miro_weight=0.1).resume()
         again = trainer("old")
         again.resume()

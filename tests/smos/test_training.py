@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from diffusers.training_utils import EMAModel
 
 from gen.errors import BadInput, BadSetting, TrainingDiverged
 from gen.smos import losses
@@ -19,6 +20,7 @@ from gen.smos.classifiers import load_classifier, save_classifier
 from gen.smos.datasets import draw, load_domains, split_domain
 from gen.smos.settings import SMOSSettings
 from gen.smos.training import SMOSTrainer
+from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from tests.smos.conftest import write_domains
 
 Make = Callable[..., SMOSSettings]
@@ -231,9 +233,28 @@ class TestResume:
         assert {k: v for k, v in a.items() if k != "seconds"} == {k: v for k, v in b.items() if k != "seconds"}
         assert_same(whole.valley.weights(), again.valley.weights())
 
+    def test_a_run_from_when_every_trainer_had_an_average_and_a_length_in_images(self, make: Make) -> None:
+        whole = SMOSTrainer(make("whole"))
+        whole.fit()
+        cut = SMOSTrainer(make("cut"))
+        cut.watch = lambda: cut.stop() if cut.steps_done == 3 else None
+        cut.fit()
+        path = latest_checkpoint(cut.settings.out / "checkpoints")
+        assert path is not None
+        old = load_checkpoint(path)
+        assert "ema" not in old
+        old["settings"] |= {"images": None, "epochs": 20.0, "core_minutes": None, "ema_half_life": 1000}
+        old["settings"]["ema_ramp"] = None
+        old["ema"] = EMAModel(cut.student.parameters(), decay=0.0, foreach=True).state_dict()
+        torch.save(old, path)
+        (cut.settings.out / "settings.json").write_text(json.dumps({"settings": old["settings"], "data": old["data"]}))
+        again = SMOSTrainer(make("cut"))
+        again.fit()
+        assert_same(state(whole), state(again))
+
     def test_another_target_is_another_run(self, make: Make) -> None:
         SMOSTrainer(make()).fit()
-        with pytest.raises(BadSetting, match="target: the run in this folder was begun with 'ink'"):
+        with pytest.raises(BadSetting, match="target was 'ink' when this run began"):
             SMOSTrainer(make(target="art")).fit()
 
 

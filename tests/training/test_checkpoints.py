@@ -2,15 +2,17 @@
 
 import os
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
 
 from gen import BadInput, BadSetting
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
-from gen.training.loop import constant_then_linear
+from gen.training.schedule import constant_then_linear
 from gen.training.settings import (
+    EMASettings,
+    ImagesOrEpochs,
     TrainerSettings,
     as_record,
     check_same_run,
@@ -18,6 +20,11 @@ from gen.training.settings import (
     make_settings,
     parse_overrides,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByImages(ImagesOrEpochs, EMASettings, TrainerSettings):
+    """With all that a trainer may add."""
 
 
 def test_the_last_two_are_kept_and_the_pointer_names_the_last(tmp_path):
@@ -64,10 +71,16 @@ def test_it_falls_in_the_last_share_of_the_run(decay, shares):
 
 
 def test_settings_from_layers_and_strings():
-    s = make_settings(TrainerSettings, {"out": "a", "lr": 1e-3}, parse_overrides(["lr=2e-4", "images=null", "seed=3"]))
+    s = make_settings(ByImages, {"out": "a", "lr": 1e-3}, parse_overrides(["lr=2e-4", "images=null", "seed=3"]))
     assert (s.lr, s.images, s.seed) == (2e-4, None, 3)
     with pytest.raises(BadSetting, match=r"precision: .*'fp8'"):
         make_settings(TrainerSettings, {"out": "a", "precision": "fp8"})
+    with pytest.raises(BadSetting, match=r"unknown setting images; available: accumulate, batch.*strict\.$"):
+        make_settings(TrainerSettings, {"out": "a", "images": 7})
+    with pytest.raises(BadSetting, match="out: this setting is required"):
+        make_settings(TrainerSettings, {})
+    with pytest.raises(BadSetting, match="lr: write a setting as name=value"):
+        parse_overrides(["lr"])
 
 
 def test_a_resumed_run_may_change_only_what_the_weights_do_not_depend_on():
@@ -80,13 +93,22 @@ def test_a_resumed_run_may_change_only_what_the_weights_do_not_depend_on():
 
 def test_a_record_from_before_a_setting_had_its_default():
     """`compile` may change, `channels_last` may not; the first record knows neither of them, nor `images`."""
-    settings = make_settings(TrainerSettings, {"out": "a", "images": 7})
+    settings = make_settings(ByImages, {"out": "a", "images": 7})
     old = {k: v for k, v in as_record(settings).items() if k not in ("channels_last", "compile", "images")}
     may_change = TrainerSettings.may_change
     check_same_settings(old, settings, may_change)
-    with pytest.raises(BadSetting, match="channels_last: the run in this folder was begun with True, not False"):
+    with pytest.raises(BadSetting, match="channels_last was True when this run began and is False now; change it back"):
         check_same_settings(old, replace(settings, channels_last=False), may_change)
-    with pytest.raises(BadSetting, match="images: the run in this folder was begun with None, not 7"):
+    with pytest.raises(BadSetting, match="images was None when this run began and is 7 now"):
         check_same_settings(old, settings, may_change - {"images"})
     with pytest.raises(BadSetting, match="depth"):
         check_same_settings(old | {"depth": 3}, settings, may_change)
+
+
+def test_a_record_from_when_every_trainer_had_every_setting():
+    """What a trainer has no use for is ignored in an old record; what it still has is compared."""
+    plain, by_images = (make_settings(kind, {"out": "a"}) for kind in (TrainerSettings, ByImages))
+    old = as_record(by_images) | {"images": 9, "epochs": 3.0, "ema_half_life": 5}
+    check_same_settings(old, plain, TrainerSettings.may_change)
+    with pytest.raises(BadSetting, match="ema_half_life was 5 when this run began and is 1000 now"):
+        check_same_settings(old, by_images, TrainerSettings.may_change)

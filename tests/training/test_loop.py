@@ -1,0 +1,127 @@
+"""The training loop with the smallest trainer that there can be."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gen.errors import BadSetting, TrainingDiverged
+from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.loop import Trainer
+from gen.training.settings import EMASettings, ImagesOrEpochs, TrainerSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSettings(TrainerSettings):
+    steps: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragedSettings(ImagesOrEpochs, EMASettings, TrainerSettings):
+    pass
+
+
+class LineTrainer(Trainer[Any]):
+    """Fits y = 2 x."""
+
+    def __init__(self, settings: TrainerSettings, averaged: str | None = None) -> None:
+        super().__init__(settings)
+        self.line = nn.Linear(1, 1)
+        self.setup({"line": self.line}, averaged)
+
+    @property
+    def total_images(self) -> int:
+        s = self.settings
+        return s.steps * s.batch if isinstance(s, StepSettings) else s.images_to_show(10)
+
+    def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        with self.updating("line"):
+            for number, samples in enumerate(parts):
+                x = torch.tensor([[math.sin(n)] for n in samples])
+                with self.synchronised("line", number):
+                    loss = (self.wrapped["line"](x) - 2 * x).square().mean()
+                    self.backward({"square": loss})
+        return {"square": loss.detach()}
+
+    def sample_grid(self) -> np.ndarray:
+        return np.full((2, 2, 3), 255 * (self.line.weight.item() > 0), np.uint8)
+
+
+def made(out: Path, **changes: Any) -> LineTrainer:
+    return LineTrainer(StepSettings(out=out, **{"device": "cpu", "channels_last": False, "lr": 0.1, **changes}))
+
+
+def averaging(out: Path, **changes: Any) -> LineTrainer:
+    settings = AveragedSettings(out=out, device="cpu", channels_last=False, lr=0.1, **changes)
+    return LineTrainer(settings, averaged="line")
+
+
+def metrics(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_trainer_of_so_many_steps_has_no_average(tmp_path: Path) -> None:
+    trainer = made(tmp_path, log_every=16)
+    trainer.fit()
+    assert trainer.finished
+    state = load_checkpoint(latest_checkpoint(tmp_path / "checkpoints"))
+    assert "ema" not in state
+    assert not {"images", "epochs", "core_minutes", "ema_half_life", "ema_ramp"} & state["settings"].keys()
+    assert [line["images"] for line in metrics(tmp_path)] == [16, 32, 48, 64]
+    with trainer.averaged_weights():
+        assert torch.equal(trainer.line.weight, state["networks"]["line"]["weight"])
+
+
+def test_single_steps_are_those_of_fit(tmp_path: Path) -> None:
+    whole, single = made(tmp_path / "a"), made(tmp_path / "b")
+    whole.fit()
+    while not single.finished:
+        single.train_one_step()
+    assert torch.equal(whole.line.weight, single.line.weight)
+    assert single.core_seconds > 0
+
+
+def test_an_average_is_kept_where_it_is_asked_for_and_used_within_its_block(tmp_path: Path) -> None:
+    trainer = averaging(tmp_path, images=80, ema_half_life=40)
+    trainer.fit()
+    state = load_checkpoint(latest_checkpoint(tmp_path / "checkpoints"))
+    trained = trainer.line.weight.clone()
+    with trainer.averaged_weights():
+        assert torch.equal(trainer.line.weight, state["ema"]["shadow_params"][0])
+        assert not torch.equal(trainer.line.weight, trained)
+    assert torch.equal(trainer.line.weight, trained)
+
+
+def test_an_average_needs_its_settings(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="StepSettings must inherit EMASettings to average line"):
+        LineTrainer(StepSettings(out=tmp_path, device="cpu", channels_last=False), averaged="line")
+
+
+def test_epochs_are_those_of_the_smallest_domain(tmp_path: Path) -> None:
+    assert averaging(tmp_path, epochs=2.6).total_images == 26
+    assert averaging(tmp_path, epochs=2.6, images=7).total_images == 7
+
+
+def test_a_trainer_may_refuse_losses_before_they_are_saved(tmp_path: Path) -> None:
+    class Strict(LineTrainer):
+        def check_losses(self, images: int, losses: Mapping[str, float]) -> None:
+            super().check_losses(images, losses)
+            if images == 40:
+                raise self.diverged("square", losses["square"], images)
+
+    settings = StepSettings(out=tmp_path, device="cpu", channels_last=False, checkpoint_every=16, steps=9)
+    with pytest.raises(TrainingDiverged, match=r"loss square became \d.* at step 5 \(40 images\).*state-000000032"):
+        Strict(settings).fit()
+    assert latest_checkpoint(tmp_path / "checkpoints").name == "state-000000032.pt"
+
+
+def test_a_batch_must_have_equal_parts(tmp_path: Path) -> None:
+    with pytest.raises(BadSetting, match=r"batch: 8 cannot be split evenly over 1 processes times 3"):
+        made(tmp_path, accumulate=3)
