@@ -27,7 +27,7 @@ from gen.augan.simulated.pairs import SIMULATIONS, simulate_frame
 from gen.augan.simulated.settings import Weather
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
-from gen.media.motion import MotionFinder, Steadier, farneback
+from gen.media.motion import MotionFinder, FlickerFilter, farneback
 from gen.media.resize import pad_to_multiple, resize, to_float
 from gen.media.video import ClipReader
 from gen.metrics import rivals
@@ -271,7 +271,7 @@ def score_clip(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, tone
         resolution = parse_resolution(settings.resolution)
         rows = contestants(pipes, "adverse_to_normal", tone, resolution, memory)
         finder, judge = MotionFinder(), MotionFinder(JUDGED_WIDTH, farneback)
-        steadiers = {name: Steadier(STEADY) for name in rows}
+        steadiers = {name: FlickerFilter(STEADY) for name in rows}
         meters, count = {name: FlickerMeter() for name in rows}, 0
         for frame in islice(reader, settings.limit):
             motion, judged_along = finder.update(frame.rgb), judge.update(frame.rgb)

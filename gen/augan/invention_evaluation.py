@@ -27,7 +27,7 @@ from gen.errors import BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import luma, resize, to_float, to_uint8
 from gen.metrics.calibration import rank_correlation, sparsification
-from gen.metrics.detection import FOUND, Detector, invented
+from gen.metrics.detection import FOUND_SCORE, Detector, invented
 from gen.metrics.distances import list_images, read_batches
 from gen.provenance import machine, portable
 from gen.translation.pipeline import Maps
@@ -197,7 +197,7 @@ def on_objects(pipeline: AUGANPipeline, folder: Path, detector: Detector, limit:
     for pixels in tqdm(read_batches(paths, 1), total=len(paths), desc="objects", unit="frame", disable=None):
         translated, maps = pipeline.translate_with_maps(pixels, "adverse_to_normal")
         (before,), (after,) = detector(pixels), detector(translated)
-        found = after.above(FOUND)
+        found = after.above(FOUND_SCORE)
         new += invented(found, before).tolist()
         for name, values in predictions(to_float(pixels.permute(0, 3, 1, 2)), maps).items():
             seen[name] += [mean_in_box(values, corners) for corners in found.corners]
