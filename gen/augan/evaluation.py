@@ -27,7 +27,7 @@ from gen.augan.simulated.pairs import SIMULATIONS, simulate_frame
 from gen.augan.simulated.settings import Weather
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
-from gen.media.motion import MotionFinder, FlickerFilter, farneback
+from gen.media.motion import FlickerFilter, MotionFinder, farneback
 from gen.media.resize import pad_to_multiple, resize, to_float
 from gen.media.video import ClipReader
 from gen.metrics import rivals

@@ -107,7 +107,7 @@ class InventionTrainer(Trainer[InventionSettings]):
         pipeline = AUGANPipeline.from_pretrained(s.model)
         self.translator = pipeline.to(self.device).generator("adverse_to_normal").eval().requires_grad_(False)
         self.height = int(pipeline.config["auto_height"] or pipeline.config["trained_height"])
-        self.translator_weights = fingerprint(model_folder(s.model), without=FOLDER)
+        self.translator_weights = fingerprint(model_folder(s.model), exclude=FOLDER)
         with self.accelerator.main_process_first():  # the others find the cache that the first one wrote
             adverse, day = (self._load(name, s.rendered / name) for name in ("adverse", "day"))
         self.data = RenderedPairs(match_pairs(adverse, day, share=1.0), s.seed, s.spared, self.device)
@@ -204,7 +204,7 @@ def export_invention(run: Path, model: str, default: bool = False, calibrated_on
     if checkpoint is None:
         raise BadInput(f"{run}: no checkpoint here; give the --out folder of gen train-invention.")
     state, folder = load_checkpoint(checkpoint), model_folder(model)
-    if state["data"]["translator"] != fingerprint(folder, without=FOLDER):
+    if state["data"]["translator"] != fingerprint(folder, exclude=FOLDER):
         raise BadInput(f"{folder}: the map in {run} was trained for other weights; train one for these.")
     network = InventionMap(height=state["data"]["height"])
     averaged = EMAModel(network.parameters())

@@ -17,7 +17,7 @@ from gen.errors import BadSetting
 from gen.media.resize import to_uint8
 from gen.training.augment import cutout, translate
 from gen.training.data import Batch
-from gen.training.energy import Memory, describe, energy
+from gen.training.energy import FeatureMemory, band_features, energy
 from gen.training.projected import STRIDE, Projector
 from gen.translation import losses as shared
 from gen.translation.losses import LogitSet
@@ -189,7 +189,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
             count=published_discriminators(s),
             projected_width=s.projected_width if s.adversary in ("projected", "both") else 0,
         )
-        self.memories = {name: Memory() for name in ("real_a", "real_b", "made_a", "made_b")}
+        self.memories = {name: FeatureMemory() for name in ("real_a", "real_b", "made_a", "made_b")}
         discriminators = {} if s.adversary == "none" else {"discriminators": self.discriminators}
         self.setup({"generators": self.pair, **discriminators}, averaged="generators")
         self.warm_up = (s.warm_up or 0) if discriminators else 0
@@ -274,7 +274,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         return terms
 
     def _described(self, images: Tensor) -> list[Tensor]:
-        return describe(images, self._frozen().look(images))
+        return band_features(images, self._frozen().features(images))
 
     def _frozen(self) -> Projector:
         if self.projector is None:
@@ -375,8 +375,8 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
     def _perceptual(self, images: Tensor, truth: Tensor) -> Tensor:
         """Distance of images to the true ones in the frozen network."""
         with torch.no_grad():
-            wanted = self._frozen().look(truth)
-        return losses.perceptual(self._frozen().look(images), wanted)
+            wanted = self._frozen().features(truth)
+        return losses.perceptual(self._frozen().features(images), wanted)
 
     def _noise(self, a: Tensor, b: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Feature noise (2, B, C, H/4, W/4) for the self-reconstruction of each domain."""

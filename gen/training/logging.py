@@ -1,4 +1,4 @@
-"""What a run tells: a progress bar, metrics as JSON lines, TensorBoard, sample grids."""
+"""Records of a training run: progress bar, metrics as JSON lines, TensorBoard, sample grids."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ METRICS = "metrics.jsonl"
 
 
 class RunLog:
-    """The records in a run directory. On resume, lines after the checkpoint are dropped: they are done again."""
+    """Writes a run directory's records. On resume, it drops metrics after the checkpoint, which will be repeated."""
 
     def __init__(self, folder: Path, images: int, images_shown: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -32,35 +32,35 @@ class RunLog:
     def _drop_lines_after(self, images_shown: int) -> None:
         path = self.folder / METRICS
         if path.exists():
-            # The last line may be cut short by a kill; it belongs to what is dropped.
+            # If the process was killed, the last line may be incomplete; drop it too.
             whole = [line for line in path.read_text().splitlines() if line.endswith("}")]
             kept = [line for line in whole if json.loads(line)["images"] <= images_shown]
             with write_atomically(path) as partial:
                 partial.write_text("".join(line + "\n" for line in kept))
 
     def settings(self, record: Mapping[str, Any]) -> None:
-        """settings.json: what the run is."""
+        """Write settings.json, which identifies the run."""
         with write_atomically(self.folder / "settings.json") as partial:
             partial.write_text(json.dumps(record, indent=2))
 
     def metrics(self, images: int, values: Mapping[str, float]) -> None:
-        """One line of metrics at this count of images shown."""
+        """Append one line of metrics for this number of images shown."""
         with (self.folder / METRICS).open("a") as file:
             file.write(json.dumps({"images": images, **{k: float(f"{v:.6g}") for k, v in values.items()}}) + "\n")
         for name, value in values.items():
             self.board.add_scalar(name, value, images)
-        told = {k: v for k, v in values.items() if k.startswith("progress/")} or {
+        displayed = {k: v for k, v in values.items() if k.startswith("progress/")} or {
             k.removeprefix("loss/"): v for k, v in values.items() if k.startswith("loss/")
         }
-        if told:
-            self.bar.set_postfix({k: f"{v:.3f}" for k, v in told.items()}, refresh=False)
+        if displayed:
+            self.bar.set_postfix({k: f"{v:.3f}" for k, v in displayed.items()}, refresh=False)
 
     def progress(self, images: int) -> None:
-        """Move the bar by this many images."""
+        """Advance the bar by this many images."""
         self.bar.update(images)
 
     def sample(self, images: int, grid: NDArray[np.uint8]) -> None:
-        """A grid of sample pictures (H, W, 3), as a JPEG and in TensorBoard."""
+        """Write a grid of sample images (H, W, 3) as a JPEG and to TensorBoard."""
         with write_atomically(self.folder / "samples" / f"{images:09d}.jpg") as partial:
             Image.fromarray(grid).save(partial, quality=92)
         self.board.add_image("samples", grid, images, dataformats="HWC")

@@ -1,4 +1,4 @@
-"""Which arithmetic a machine is faster in: bfloat16 is worth it only where the processor has instructions for it."""
+"""Choose the faster precision by measurement: bfloat16 helps only on processors with instructions for it."""
 
 import time
 from typing import Literal
@@ -8,26 +8,27 @@ from torch import nn
 
 Precision = Literal["fp32", "bf16"]
 
-GAIN = 0.9
-"""bf16 must take less than this share of fp32's time, because it rounds to eight bits."""
+MAX_TIME_RATIO = 0.9
+"""bf16 is chosen if it takes less than this share of fp32's time. Less than 1, because bf16 keeps only 8 bits of
+precision, which a small gain is not worth."""
 
 
 def fastest_precision(device: torch.device) -> Precision:
-    """bf16 on a GPU that has it; on a CPU, what a convolution there and back is faster in (half a second at most)."""
+    """bf16 on a GPU that supports it; on a CPU, whichever runs a convolution faster (measured in half a second)."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     if device.type != "cpu":
         return "fp32"
     return (
-        "bf16" if seconds_of_a_convolution(torch.bfloat16) < GAIN * seconds_of_a_convolution(torch.float32) else "fp32"
+        "bf16" if convolution_seconds(torch.bfloat16) < MAX_TIME_RATIO * convolution_seconds(torch.float32) else "fp32"
     )
 
 
-def seconds_of_a_convolution(dtype: torch.dtype) -> float:
-    """The faster of two rounds of a convolution of 64 channels, forward and backward."""
+def convolution_seconds(dtype: torch.dtype) -> float:
+    """Time of one convolution of 64 channels, forward and backward: the best of two rounds."""
     conv, image = nn.Conv2d(64, 64, 3, padding=1), torch.randn(1, 64, 24, 32, requires_grad=True)
     times: list[float] = []
-    for _ in range(3):  # the first one prepares
+    for _ in range(3):  # the first one is a warm-up
         began = time.perf_counter()
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             loss = conv(image).float().mean()

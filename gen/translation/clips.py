@@ -17,7 +17,7 @@ from tqdm import tqdm
 from gen.media.ahead import batches, iterate_ahead
 from gen.media.folders import Job
 from gen.media.images import Pixels
-from gen.media.motion import MotionFinder, FlickerFilter
+from gen.media.motion import FlickerFilter, MotionFinder
 from gen.media.video import ClipFrame, ClipReader, ClipWriter
 from gen.metrics.flicker import FlickerMeter
 from gen.translation.maps import RawMaps, colour_uncertainty, overlay_uncertainty

@@ -329,7 +329,7 @@ def test_the_map_of_the_run_is_the_map_of_the_pipeline(trained):
         for ours, theirs in zip(trainer.map.parameters(), pipe.invention.parameters(), strict=True):
             torch.testing.assert_close(ours, theirs)
     assert pipe.invention.config["height"] == HEIGHT
-    assert fingerprint(trained / "model", without="invention") == fingerprint(trained / "old")
+    assert fingerprint(trained / "model", exclude="invention") == fingerprint(trained / "old")
     assert fingerprint(trained / "model") != fingerprint(trained / "old")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gen.media.motion import Image, MotionFinder, FlickerFilter
+from gen.media.motion import FlickerFilter, Image, MotionFinder
 from tests.metrics.test_flicker import measure, panned, texture
 
 

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 def test_it_is_what_is_faster_here() -> None:
     """Measured anew, and far enough apart to tell."""
-    times = {dtype: precision.seconds_of_a_convolution(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    times = {dtype: precision.convolution_seconds(dtype) for dtype in (torch.float32, torch.bfloat16)}
     ratio = times[torch.bfloat16] / times[torch.float32]
     if 0.6 < ratio < 1.3:
         pytest.skip(f"bf16 takes {ratio:.2f} of fp32's time here: too near to say which the next measurement finds")
@@ -23,7 +23,7 @@ def test_it_is_what_is_faster_here() -> None:
 
 @pytest.mark.parametrize(("bf16", "chosen"), [(0.5, "bf16"), (0.95, "fp32"), (17.0, "fp32")])
 def test_a_small_gain_is_not_worth_the_rounding(monkeypatch: pytest.MonkeyPatch, bf16: float, chosen: str) -> None:
-    monkeypatch.setattr(precision, "seconds_of_a_convolution", lambda dtype: bf16 if dtype == torch.bfloat16 else 1.0)
+    monkeypatch.setattr(precision, "convolution_seconds", lambda dtype: bf16 if dtype == torch.bfloat16 else 1.0)
     assert precision.fastest_precision(CPU) == chosen
 
 
