@@ -1,4 +1,4 @@
-"""Evaluate a model: `evaluate.py hda ...` runs `gen evaluate-hda ...`; `augan`, the default, `gen evaluate-augan ...`."""
+"""Evaluate: `evaluate.py hda ...` is `gen evaluate-hda ...`; `augan`, the default, is `gen evaluate-augan ...`."""
 
 import sys
 
