@@ -1,7 +1,9 @@
 """Degrade a clean frame like a real camera: underexposure, noise, blur, crushed blacks and JPEG compression.
 
 The order is that of a camera: exposure, noise of photons and electronics, gain, smoothing (of colour more than of
-brightness), tone curve, compression. Images are float tensors (3, H, W), RGB; `linear` ones are proportional to light in [0, 1], the others sRGB in [0, 1].
+brightness), tone curve, compression.
+
+Images are float RGB tensors (3, H, W) in [0, 1]: `linear` ones are proportional to light, the others are sRGB.
 """
 
 from dataclasses import dataclass
@@ -82,7 +84,7 @@ def sensor_noise(linear: Tensor, shot: float, read: float, seed: int) -> Tensor:
     """Add independent normal noise of variance shot x + read^2 to each value x of linear light.
 
     The Poissonian-Gaussian model of Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for
-    single-image raw-data", IEEE TIP 17 (2008). Not clamped: real sensors also give negative values before black-level clipping.
+    single-image raw-data", IEEE TIP 17 (2008). Not clamped: real sensors give negative values too.
     """
     noise = torch.randn(linear.shape, generator=torch.Generator().manual_seed(seed)).to(linear)
     return linear + noise * (shot * linear.clamp_min(0) + read**2).sqrt()

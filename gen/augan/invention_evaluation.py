@@ -96,7 +96,7 @@ def on_rendered(pipeline: AUGANPipeline, settings: InventionEvaluation) -> dict[
 
 
 def predictions(source: Tensor, maps: Maps) -> dict[str, Tensor]:
-    """All maps (H, W) to compare: the invention map's two, the cycle uncertainty, and two baselines without training."""
+    """All maps (H, W) to compare: both invention maps, the cycle uncertainty, and two baselines."""
     baselines = {
         "darkness": 127.5 - luma(source)[0, 0] * 127.5,
         "noise": local_deviation(source)[0, 0],
@@ -116,7 +116,7 @@ class Ranking:
         self.pixels: dict[str, list[tuple[Floats, Floats]]] = {"error": [], "share": []}
 
     def add(self, predicted: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> None:
-        """Add one frame: maps and true values, (H, W) each; the maps "error" and "share" predict the values of that name."""
+        """Add one frame: maps and true values, (H, W) each. The maps "error" and "share" predict those values."""
         for target, truth in actual.items():
             for name, values in predicted.items():
                 if name in (target, "cycle", "darkness", "noise"):
@@ -159,7 +159,7 @@ def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
 def on_real(pipeline: AUGANPipeline, folder: Path, settings: InventionEvaluation) -> dict[str, Any]:
     """By map: rank correlations, averaged over frames, and the mean in black and in other pixels over all frames.
 
-    The correlation with the signal-to-noise ratio should be negative, that with the disagreement of two models positive.
+    The correlation with signal-to-noise should be negative, and that with the disagreement of two models positive.
     """
     other = AUGANPipeline.from_pretrained(settings.other_model) if settings.other_model else None
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)

@@ -37,9 +37,9 @@ def laplace_nll(log_scale: Tensor, error: Tensor) -> Tensor:
 def structure_mismatch(a: Tensor, b: Tensor) -> Tensor:
     """Structural difference of two images, (B, 1, H, W): 0 for equal, about 3 for unrelated, 6 for inverted ones.
 
-    The sum over three scales of 1 - cs, where cs = (2 cov + C2) / (var_a + var_b + C2) is the contrast-structure term of
-    SSIM on luma, in Gaussian windows of sigma 1.5 pixels; each scale has half the resolution of the one before (Wang et
-    al., "Multi-scale structural similarity", Asilomar 2003). Brightness is ignored.
+    The sum over three scales of 1 - cs, where cs = (2 cov + C2) / (var_a + var_b + C2) is the contrast-structure term
+    of SSIM on luma, in Gaussian windows of sigma 1.5 pixels; each scale has half the resolution of the one before (Wang
+    et al., "Multi-scale structural similarity", Asilomar 2003). Brightness is ignored.
     """
     size = (a.shape[-2], a.shape[-1])
     x, y = luma(a.float()), luma(b.float())

@@ -163,7 +163,7 @@ class InventionTrainer(Trainer[InventionSettings]):
         return TrainingBatch(frame, translated, absolute_error(translated, truth), *shares)
 
     def data_record(self) -> dict[str, Any]:
-        """The frames, their height, and the fingerprint of the translator's weights; a resumed run must find the same."""
+        """The frames, their height and the translator's fingerprint; a resumed run must find the same."""
         frames = (self.data.pairs.adverse, self.data.pairs.normal)
         return {"translator": self.translator_weights, "height": self.height} | {f.name: f.summary() for f in frames}
 

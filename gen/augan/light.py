@@ -159,7 +159,7 @@ class Binomial(nn.Module):
 
 
 def smooth_shuffles(network: nn.Module) -> None:
-    """Initialise the four output pixels of each pixel shuffle with equal weights, so that training starts without a grid."""
+    """Initialise the four output pixels of each pixel shuffle with equal weights: no grid at the start."""
     for module in network.modules():
         if isinstance(module, nn.Sequential):
             for conv, after in pairwise(module):

@@ -50,7 +50,8 @@ def feature_matching(ours: Tensor, theirs: Tensor, mode: FeatureMatching) -> Ten
     """L1 between two feature maps (B, C, h, w), no stop-gradient.
 
     `channel_mean`: |mean_c ours - mean_c theirs|, only the mean activation at each position, as in the published code;
-    `full`: |ours - theirs| channel by channel; `off`: zero. It is asymmetric by the choice of tensors: T(E_AB(x_A)) with E_BA(x'_B), and E_BA(x_B) with E_AB(x'_A).
+    `full`: |ours - theirs| channel by channel; `off`: zero. It is asymmetric by the choice of tensors:
+    T(E_AB(x_A)) with E_BA(x'_B), and E_BA(x_B) with E_AB(x'_A).
     """
     if mode == "off":
         return ours.new_zeros(())

@@ -94,7 +94,7 @@ def to_image(width: int, channels: int) -> nn.Sequential:
 
 
 class Decoder(nn.Module):
-    """Features (B, 4 width, H/4, W/4) -> image (B, 3, H, W) in [-1, 1] or, with `composes`, gain and offset (B, 6, H, W)."""
+    """Features (B, 4 width, H/4, W/4) -> image (B, 3, H, W) in [-1, 1], or (B, 6, H, W) if it `composes`."""
 
     def __init__(self, width: int, blocks: int, upsampling: Upsampling, design: Design, composes: bool = False) -> None:
         super().__init__()
@@ -205,7 +205,7 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         """Features before the T-net -> the image they came from, through the separate decoder."""
         if self.reconstructor is None:
             raise AttributeError(
-                "this generator has no reconstruction decoder; build it with reconstruction=True, not reconstruction=False"
+                "this generator has no reconstruction decoder, because it was built with reconstruction=False"
             )
         return self.reconstructor(features, noise)[0]
 

@@ -44,7 +44,7 @@ class AUGANPipeline(TranslationPipeline):
         invention: InventionMap | None = None,
         default_map: str = "cycle",
     ) -> None:
-        """`invention`: predicts the invented share of translations to normal. Others: see `TranslationPipeline.set_up`."""
+        """`invention`: the map for translations to normal. Others: see `TranslationPipeline.set_up`."""
         super().__init__()
         self.set_up(
             trained_height,
