@@ -97,7 +97,7 @@ class EvaluateSettings:
     seed: int = 0
     """Seed of those subsets."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: the GPU where there is one."""
+    """auto: the GPU if there is one."""
     out: Path | None = None
     """Folder for evaluation.json and sheet.jpg, which shows real frames. Default: the model folder, without a sheet."""
 

@@ -54,8 +54,8 @@ class AUGANSettings(UnpairedSettings):
 
     exposure: float = 0.0
     """Strength k of the curve ln(1 + k x) / ln(1 + k). The generator to normal changes the frame under this curve
-    instead of painting a new one; the other generator uses the inverse. 30 suits nights; a small value keeps the frame
-    as it is; 0, as published: the generators paint from scratch."""
+    instead of generating a new one; the other generator uses the inverse. 30 suits nights; a small value hardly changes
+    the frame; 0, as published: no curve, the generators produce whole images."""
 
     transfer: bool = True
     """Contribution 1: the feature transfer network (T-net) in the adverse -> normal generator."""

@@ -65,7 +65,7 @@ class Population:
 
 
 class _PrecomputedFeatures(nn.Module):
-    """The identity, in the place of torchmetrics' feature network: the features are computed once for all metrics."""
+    """The identity, passed to torchmetrics as its feature network: the features are computed once for all metrics."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features

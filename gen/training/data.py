@@ -230,10 +230,10 @@ def match_pairs(adverse: Frames, normal: Frames, share: float) -> Pairs:
 def _without_lost_partners(adverse: Frames, normal: Frames) -> Frames:
     """`adverse` without the frames whose paired frames are unusable."""
     lost = {path.stem: path for path in normal.left_out}
-    alone = {p: f"{p}: the paired frame {lost[p.stem]} cannot be used." for p in adverse.paths if p.stem in lost}
-    _report_left_out(adverse.folder, len(adverse), alone)
-    kept = adverse.take([index for index, path in enumerate(adverse.paths) if path not in alone])
-    return replace(kept, left_out={**adverse.left_out, **alone})
+    unpaired = {p: f"{p}: the paired frame {lost[p.stem]} cannot be used." for p in adverse.paths if p.stem in lost}
+    _report_left_out(adverse.folder, len(adverse), unpaired)
+    kept = adverse.take([index for index, path in enumerate(adverse.paths) if path not in unpaired])
+    return replace(kept, left_out={**adverse.left_out, **unpaired})
 
 
 class UnpairedData:

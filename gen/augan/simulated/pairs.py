@@ -58,7 +58,7 @@ def find_days(settings: SimulateSettings) -> list[Day]:
         raise BadInput(f"{settings.days}: no such folder.")
     if settings.out.resolve().is_relative_to(settings.days.resolve()):
         raise BadSetting(
-            f"out: {settings.out} is inside {settings.days}, so its frames would be read as days; choose another folder."
+            f"out: {settings.out} is inside {settings.days}, so its frames would be read as days; choose another one."
         )
     paths = find_stills(settings.days)
     if not paths:
