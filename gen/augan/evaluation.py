@@ -107,34 +107,36 @@ def model_folder(settings: EvaluateSettings) -> Path:
 def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:
     """All measurements, in one pass over each folder of frames. Writes contact sheets to `out`."""
     adverse, normal = (list_images(folder, settings.limit) for folder in (settings.adverse, settings.normal))
-    folders = compared(settings, model)
+    folders = model_folders(settings, model)
     pipes = {name: AUGANPipeline.from_pretrained(str(path)).to(device) for name, path in folders.items()}
     measures = load_measures(settings, device)
-    there = DirectionEvaluation("adverse_to_normal", pipes, measures, settings, normal)
-    back = DirectionEvaluation("normal_to_adverse", pipes, measures, settings, adverse)
+    to_normal = DirectionEvaluation("adverse_to_normal", pipes, measures, settings, normal)
+    to_adverse = DirectionEvaluation("normal_to_adverse", pipes, measures, settings, adverse)
     rendered = score_rendered(pipes, settings, out) if settings.rendered else {}
-    clip = score_clip(pipes, settings, there.tone) if settings.clip else {}
-    if settings.out is not None and there.translates:
-        save_sheet(out / SHEET_NAME, settings.adverse, there.translators, pipes["model"], there.resolution)
-    if settings.shown is not None and back.translates:
-        rows = {name: row for name, row in back.translators.items() if name not in TRIVIAL}
-        save_sheet(out / BACK_SHEET_NAME, settings.shown, rows, pipes["model"], back.resolution, "normal_to_adverse")
-    there.run(adverse)
-    back.run(normal)
+    clip = score_clip(pipes, settings, to_normal.tone) if settings.clip else {}
+    if settings.out is not None and to_normal.translates:
+        save_sheet(out / SHEET_NAME, settings.adverse, to_normal.translators, pipes["model"], to_normal.resolution)
+    if settings.shown is not None and to_adverse.translates:
+        rows = {name: row for name, row in to_adverse.translators.items() if name not in BASELINES}
+        save_sheet(
+            out / BACK_SHEET_NAME, settings.shown, rows, pipes["model"], to_adverse.resolution, "normal_to_adverse"
+        )
+    to_normal.run(adverse)
+    to_adverse.run(normal)
     result: dict[str, Any] = {"spaces": spaces(measures, folders)}
-    if there.translates:
-        rows = there.rows(back.untouched, settings.normal_reference)
+    if to_normal.translates:
+        rows = to_normal.rows(to_adverse.untouched, settings.normal_reference)
         for name, flicker in clip.get("flicker", {}).items():
             rows[name]["flicker"] = flicker["added_warp_error"]
-        result |= {"adverse_to_normal": rows, "uncertainty": there.calibration.result()}
-    if back.translates:
-        result["normal_to_adverse"] = back.rows(there.untouched, settings.adverse_reference)
+        result |= {"adverse_to_normal": rows, "uncertainty": to_normal.calibration.result()}
+    if to_adverse.translates:
+        result["normal_to_adverse"] = to_adverse.rows(to_normal.untouched, settings.adverse_reference)
     if settings.detector is not None:
         result["detector"] = settings.detector.name
     return result | rendered | ({"clip": clip} if clip else {})
 
 
-def compared(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
+def model_folders(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
     """Row name -> model folder: the baseline, the model itself, and the rivals in the given order.
 
     Raises `BadSetting` for a rival that is not name=FOLDER or has the name of another row.
@@ -144,7 +146,7 @@ def compared(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:
             raise BadSetting(f"rival: must be name=FOLDER, for example projected=runs/projected-model, not {text!r}")
-        if name in (*folders, *TRIVIAL, "untouched", "floor", "target"):
+        if name in (*folders, *BASELINES, "untouched", "floor", "target"):
             raise BadSetting(f"rival: the name {name!r} is already used for another row; choose another name")
         folders[name] = Path(folder)
     return folders
@@ -172,7 +174,7 @@ def spaces(measures: Measures, folders: dict[str, Path]) -> dict[str, dict[str, 
     }
 
 
-TRIVIAL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"gamma": rivals.gamma, "histogram": rivals.match_histogram}
+BASELINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"gamma": rivals.gamma, "histogram": rivals.match_histogram}
 """Baselines: functions of the frames and of the target's mean histogram."""
 
 
@@ -189,10 +191,10 @@ def translators(
         smoother = StatisticsSmoother(memory) if memory is not None else None
         return lambda frames: pipe.translate_frames(frames, direction, resolution=resolution, smoother=smoother)[0]
 
-    def trivial(function: Callable[[Tensor, Tensor], Tensor]) -> Translate:
+    def baseline(function: Callable[[Tensor, Tensor], Tensor]) -> Translate:
         return lambda frames: function(frames, tone)
 
-    rows = {name: trivial(function) for name, function in TRIVIAL.items()}
+    rows = {name: baseline(function) for name, function in BASELINES.items()}
     if direction == "normal_to_adverse":
         rows |= simulations(pipes["model"])
     return rows | {name: translate(pipe) for name, pipe in pipes.items()}
