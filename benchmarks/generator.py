@@ -1,4 +1,4 @@
-"""Frames and MACs a second of the published generators, by layout, precision and compilation.
+"""Frames and MACs per second of the published generator, by memory layout and precision, compiled or not.
 
 python benchmarks/generator.py [--device cuda] [--size 256x512] [--batch 1] [--compile]
 """
@@ -16,7 +16,7 @@ from gen.provenance import machine
 
 
 def median_seconds(generator, image, repeats: int = 5) -> float:
-    """Median of one forward pass, synchronised, after two that do not count."""
+    """Median time of one synchronised forward pass, after two warm-up passes."""
     seconds = []
     for _ in range(repeats + 2):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Our host pipeline against the usual loop, both around a network that does nothing.
+"""Frames per second of decoding, resizing and encoding: `gen translate` against a simple loop, without a network.
 
 python benchmarks/host_pipeline.py FRAMES [--repeats 3]
 """
@@ -25,7 +25,7 @@ from gen.translation.settings import TranslateSettings
 
 
 class Identity(Network):
-    """Everything but the network."""
+    """A translator that returns its input."""
 
     def __call__(self, frames, smoother=None):
         """The frames themselves."""
@@ -34,7 +34,7 @@ class Identity(Network):
 
 
 def usual_loop(frames: list[Path], out: Path) -> None:
-    """What research repositories do: PIL, bicubic to 512x256 and back, float tensors, PNG, one at a time."""
+    """The loop of most research code: PIL, bicubic to 512x256 and back, float tensors, PNG, one image at a time."""
     for path in frames:
         image = Image.open(path).convert("RGB")
         small = image.resize((512, 256), Image.Resampling.BICUBIC)
@@ -44,7 +44,7 @@ def usual_loop(frames: list[Path], out: Path) -> None:
 
 
 def ours(frames: Path, out: Path, model: Path, still_format: str) -> None:
-    """The folder tool's own threads and files."""
+    """The threads and files of `gen translate`."""
     settings = TranslateSettings(frames, out, model=str(model), format=still_format, batch_size=8)  # type: ignore[arg-type]
     jobs = plan_jobs(frames, out, still_format)
     for job in jobs:
@@ -55,7 +55,7 @@ def ours(frames: Path, out: Path, model: Path, still_format: str) -> None:
 
 
 def median_seconds(work: Callable[[Path], None], repeats: int) -> float:
-    """Median over `repeats` runs, each into an empty folder, after one that does not count."""
+    """Median time of `repeats` runs, each into an empty folder, after one warm-up run."""
     seconds = []
     for _ in range(repeats + 1):
         out = Path(tempfile.mkdtemp())

@@ -1,4 +1,7 @@
-"""Pictures a second of each style at 224 x 224, worlds and resizing included: `python benchmarks/render_smd.py`."""
+"""Images per second of each style at 224 x 224, world generation and resizing included.
+
+python benchmarks/render_smd.py [--workers 8] [--device cuda --batch 256]
+"""
 
 import argparse
 import os
@@ -14,10 +17,10 @@ from gen.smd.styles import STYLES, Style
 
 
 def work(style: Style, worker: int, seconds: float, device: str, batch: int) -> tuple[int, float]:
-    """Renders for about so many seconds; returns the pictures and the seconds that they took."""
+    """Render for about `seconds`; returns the number of images and the time they took."""
     torch.set_num_threads(1)
     levels = Levels(seed=worker, device=device)
-    for scene in SCENES:  # sprites, textures and kernels are made once
+    for scene in SCENES:  # warm-up: sprites, textures and kernels are made once
         levels.pictures(scene, style, range(2 if device == "cpu" else batch))
     count, first, began = 0, 100, time.perf_counter()
     while time.perf_counter() - began < seconds:
@@ -28,12 +31,12 @@ def work(style: Style, worker: int, seconds: float, device: str, batch: int) -> 
 
 
 def main() -> None:
-    """One line a style."""
+    """Print one line per style."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, default=4, help="pictures rendered together; 256 on a GPU")
+    parser.add_argument("--batch", type=int, default=4, help="images rendered together; 256 on a GPU")
     args = parser.parse_args()
     for style in STYLES.values():
         device = "cpu" if style.is_2d else args.device

@@ -1,9 +1,9 @@
-"""Two ways to modulate a convolution, timed in one process, and what a step of an adaptation costs.
+"""Time two implementations of StyleGAN2's modulated convolution, forward and forward + backward.
 
     python benchmarks/stylegan2.py [--device cuda] [--batch 16] [--size 64] [--multiplier 0.125]
 
-grouped: one kernel an image, one grouped convolution (the usual form). scaled: the input scaled before, the output
-after, one ordinary convolution (what `gen.stylegan2.networks.ModulatedConv` does). Both give the same pictures.
+grouped: one kernel per image in one grouped convolution (the usual form). scaled: one ordinary convolution with scaled
+input and output (as in `gen.stylegan2.networks.ModulatedConv`). Both give the same images.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from gen.stylegan2.networks import ModulatedConv, StyleGAN2Generator, blur, conf
 
 
 def grouped(self: ModulatedConv, x: Tensor, style: Tensor) -> Tensor:
-    """The convolution with one kernel an image."""
+    """The convolution with one kernel per image."""
     count, inputs = style.shape
     kernel = self.weight * self.scale * style[:, None, :, None, None]
     if self.demodulate:
@@ -36,7 +36,7 @@ def grouped(self: ModulatedConv, x: Tensor, style: Tensor) -> Tensor:
 
 
 def timed(run: Callable[[], Tensor], device: torch.device, repeats: int) -> float:
-    """Median seconds of a call, after two to warm up."""
+    """Median time of a call in seconds, after two warm-up calls."""
     seconds: list[float] = []
     for index in range(repeats + 2):
         began = time.perf_counter()
@@ -57,12 +57,12 @@ def main() -> None:
     parser.add_argument("--multiplier", type=float, default=0.125)
     parser.add_argument("--maximum", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=10)
-    chosen = parser.parse_args()
-    device = torch.device(chosen.device)
+    args = parser.parse_args()
+    device = torch.device(args.device)
     torch.manual_seed(0)
-    channels = config_f_channels(chosen.size, chosen.multiplier, chosen.maximum)
+    channels = config_f_channels(args.size, args.multiplier, args.maximum)
     generator = StyleGAN2Generator(channels).to(device)
-    z = torch.randn(chosen.batch, 512, device=device)
+    z = torch.randn(args.batch, 512, device=device)
 
     def draw() -> Tensor:
         with torch.no_grad():
@@ -74,16 +74,16 @@ def main() -> None:
         loss.backward()
         return loss
 
-    scaled, results, pictures = ModulatedConv.convolve, {}, {}
+    scaled, results, images = ModulatedConv.convolve, {}, {}
     for name, form in (("grouped", grouped), ("scaled", scaled)):
         ModulatedConv.convolve = form
-        pictures[name] = draw()
-        results[name] = (timed(draw, device, chosen.repeats), timed(learn, device, chosen.repeats))
-    print(f"{machine(device)}\nchannels {channels}, batch {chosen.batch}, {torch.get_num_threads()} threads, float32")
-    print(f"largest difference of the pictures: {float((pictures['grouped'] - pictures['scaled']).abs().max()):.1e}")
-    print("| form | draw, ms an image | forward and backward, ms an image |\n|---|---|---|")
+        images[name] = draw()
+        results[name] = (timed(draw, device, args.repeats), timed(learn, device, args.repeats))
+    print(f"{machine(device)}\nchannels {channels}, batch {args.batch}, {torch.get_num_threads()} threads, float32")
+    print(f"largest difference between the images: {float((images['grouped'] - images['scaled']).abs().max()):.1e}")
+    print("| form | forward, ms per image | forward and backward, ms per image |\n|---|---|---|")
     for name, (forward, both) in results.items():
-        print(f"| {name} | {1000 * forward / chosen.batch:.2f} | {1000 * both / chosen.batch:.2f} |")
+        print(f"| {name} | {1000 * forward / args.batch:.2f} | {1000 * both / args.batch:.2f} |")
     ratios = [a / b for a, b in zip(results["grouped"], results["scaled"], strict=True)]
     print(f"grouped / scaled: {ratios[0]:.2f} and {ratios[1]:.2f}")
 

@@ -1,4 +1,4 @@
-"""What a training step on a CPU is made of: norms, generators and judges, forward and backward, one core.
+"""Time the parts of a training step on one CPU core: norms, generators and discriminators, forward and backward.
 
 python -m benchmarks.training_parts
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gen.augan.networks import AUGANGenerator, DiscriminatorSet
-from gen.training.precision import seconds_of_a_convolution
+from gen.training.precision import convolution_seconds
 from gen.training.projected import ProjectedHeads, Projector
 from gen.translation.norm import InstanceNorm
 
@@ -18,7 +18,7 @@ SIZE = (128, 224)
 
 
 def milliseconds(run: Callable[[], None], rounds: int = 10) -> float:
-    """Processor time of one run: the fastest of `rounds`."""
+    """CPU time of one run in ms, the best of `rounds`."""
     run()
     times: list[float] = []
     for _ in range(rounds):
@@ -29,7 +29,7 @@ def milliseconds(run: Callable[[], None], rounds: int = 10) -> float:
 
 
 def norm(channels: int, height: int, width: int, layout: torch.memory_format) -> float:
-    """Our norm; in channels last it is written with `var_mean`, in the ordinary layout it is one kernel."""
+    """`InstanceNorm`, forward and backward: `var_mean` in channels-last layout, one fused kernel in NCHW."""
     module = InstanceNorm(channels)
     image = torch.randn(1, channels, height, width).to(memory_format=layout).requires_grad_()
     back = torch.randn_like(image)
@@ -48,8 +48,8 @@ def generator(design: str, width: int, exposure: float) -> float:
     return milliseconds(run)
 
 
-def judges(projected: bool) -> float:
-    """Both domains' judges of one crop each, back to the pixels."""
+def discriminators(projected: bool) -> float:
+    """The discriminators of both domains on one crop each, forward and backward to the pixels."""
     image = torch.randn(1, 3, *SIZE, requires_grad=True)
     published, projector, heads = DiscriminatorSet(16), Projector(64, seed=0), ProjectedHeads(64)
 
@@ -62,11 +62,11 @@ def judges(projected: bool) -> float:
 
 
 def main() -> None:
-    """Print all."""
+    """Print all timings."""
     torch.set_num_threads(1)
     for channels, height, width in ((48, 64, 112), (96, 32, 56), (192, 16, 28)):
         slow, fast = (norm(channels, height, width, f) for f in (torch.channels_last, torch.contiguous_format))
-        print(f"norm of {channels} x {height} x {width}: channels last {slow:.2f} ms, ordinary layout {fast:.2f} ms")
+        print(f"norm of {channels} x {height} x {width}: channels-last {slow:.2f} ms, NCHW {fast:.2f} ms")
     for design, width, exposure in (
         ("published", 24, 0.0),
         ("light", 16, 30.0),
@@ -74,8 +74,11 @@ def main() -> None:
         ("light", 32, 30.0),
     ):
         print(f"generator {design}, width {width}: {generator(design, width, exposure):.0f} ms")
-    print(f"judges: published (width 16, two a domain) {judges(False):.0f} ms, projected {judges(True):.0f} ms")
-    fp32, bf16 = (1000 * seconds_of_a_convolution(dtype) for dtype in (torch.float32, torch.bfloat16))
+    print(
+        f"discriminators: published (width 16, two per domain) {discriminators(False):.0f} ms, "
+        f"projected {discriminators(True):.0f} ms"
+    )
+    fp32, bf16 = (1000 * convolution_seconds(dtype) for dtype in (torch.float32, torch.bfloat16))
     print(f"convolution: fp32 {fp32:.1f} ms, bf16 {bf16:.1f} ms")
 
 

@@ -1,6 +1,6 @@
-"""Memory of the web server over many translations: `python benchmarks/web_memory.py`. It should stay flat.
+"""Memory of the web server over many translations, which should stay constant, and the time to its first page.
 
-Also prints the seconds from the start of a fresh `python app.py` to its first page.
+python benchmarks/web_memory.py [--count 200]
 """
 
 import argparse
@@ -19,13 +19,13 @@ FRAME = Path("samples/adverse/night/000010.jpg")
 
 
 def resident(process: int) -> float:
-    """MB in memory, from /proc."""
+    """Resident memory of a process in MB, from /proc."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def main() -> None:
-    """Start the server as a person does, translate, and watch it."""
+    """Start `app.py`, send translations through its API, and print its memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--port", type=int, default=7955)

@@ -1,6 +1,6 @@
 """gen: generative image translation and adaptation.
 
-The public names load on first use, because torch and diffusers take seconds to import and `gen --help` must not.
+The public names load on first use: torch and diffusers take seconds to import, and `gen --help` must be fast.
 """
 
 from importlib import import_module

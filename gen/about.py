@@ -1,3 +1,3 @@
-"""Facts about the package that need no import of it."""
+"""The version, readable without importing the package."""
 
 VERSION = "0.1.0"

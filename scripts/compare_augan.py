@@ -1,4 +1,4 @@
-"""Train recipes of AU-GAN at equal cost; the same as `gen compare-augan`."""
+"""Train AU-GAN recipes at equal cost and compare them; the same as `gen compare-augan`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same as `gen export-stylegan2`."""
+"""Turn a training run into a model folder; the same as `gen export-stylegan2`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same as `gen generate`."""
+"""Generate images, grids and clips; the same as `gen generate`."""
 
 import sys
 

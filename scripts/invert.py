@@ -1,4 +1,4 @@
-"""The same as `gen invert`."""
+"""Invert photos into a generator; the same as `gen invert`."""
 
 import sys
 

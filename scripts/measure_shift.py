@@ -1,4 +1,4 @@
-"""Measure how far image domains are apart; the same as `gen measure-shift`."""
+"""Measure how far apart image domains are; the same as `gen measure-shift`."""
 
 import sys
 

@@ -68,7 +68,7 @@ def shift(page: Page) -> None:
 
 
 def nothing(page: Page) -> None:
-    """Leave the tab as it is."""
+    """Show the tab without doing anything in it."""
 
 
 TABS = {

@@ -1,4 +1,4 @@
-"""Make night, fog or rain of clear day frames; the same as `gen simulate-weather`."""
+"""Simulate night, fog or rain on clear-day frames; the same as `gen simulate-weather`."""
 
 import sys
 

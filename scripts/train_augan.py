@@ -1,4 +1,4 @@
-"""Train AU-GAN; the same as `gen train-augan`. With several GPUs: `accelerate launch scripts/train_augan.py ...`."""
+"""Train AU-GAN; the same as `gen train-augan`. On several GPUs: `accelerate launch scripts/train_augan.py ...`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Train an invention map; the same as `gen train-invention`. `accelerate launch scripts/train_invention.py ...`."""
+"""Train an invention map; the same as `gen train-invention`. On several GPUs, put `accelerate launch` before it."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same as `gen train-precursor`."""
+"""Train a scene classifier as a reference for other networks; the same as `gen train-precursor`."""
 
 import sys
 

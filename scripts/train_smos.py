@@ -1,4 +1,4 @@
-"""The same as `gen train-smos`."""
+"""Train with each domain left out in turn; the same as `gen train-smos`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The same as `gen train-stylegan2`."""
+"""Train a StyleGAN2 generator; the same as `gen train-stylegan2`."""
 
 import sys
 

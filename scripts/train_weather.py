@@ -1,4 +1,4 @@
-"""The same as `gen train-weather`."""
+"""Train the weather classifier; the same as `gen train-weather`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Translate stills, folder trees and clips; the same as `gen translate`."""
+"""Translate images, folder trees and clips; the same as `gen translate`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The arguments of AU-GAN's commands. Nothing heavy is imported here, so that help and usage errors answer at once."""
+"""Arguments of AU-GAN's commands. Does not import torch, so that `--help` is fast."""
 
 import dataclasses
 from pathlib import Path
@@ -10,51 +10,52 @@ from gen.augan.simulated.settings import Weather
 
 Space = Literal["inception", "squeezenet", "efficientnet-lite0"]
 SPACES: tuple[Space, ...] = ("inception", "squeezenet", "efficientnet-lite0")
-"""The feature spaces, the one that decides first before the others."""
+"""Feature spaces of the distances, in order of preference for the verdict."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainArguments:
-    """Train AU-GAN on two unpaired folders of frames. The same command again goes on where it stopped."""
+    """Train AU-GAN on two unpaired folders of frames. Run the same command again to resume."""
 
     adverse: Path
-    """Folder of frames in adverse weather (night, rain, fog), in sub-folders or not."""
+    """Folder of frames in adverse weather (night, rain, fog); sub-folders are included."""
     normal: Path
-    """Folder of frames in clear daylight."""
+    """Folder of frames in clear daylight; sub-folders are included."""
     out: Path
     """Run directory, for example runs/night2day."""
     preset: Literal["bdd", "alderley", "pairs", "fast", "small", "tiny"] = "bdd"
-    """bdd, alderley: the published sizes, for a GPU; fast: a CPU; small: the published design on a
-    CPU; tiny: a first look."""
+    """bdd, alderley: the published sizes, for a GPU. fast: for a CPU. small: the published design on a CPU. tiny: a
+    quick test."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A setting of AUGANSettings as field=value, for example --set lr=1e-4; may be given several times."""
+    """A field of AUGANSettings as field=value, for example --set lr=1e-4; may be repeated."""
     strict: bool = False
-    """Refuse folders with pictures that cannot be used, instead of leaving them out."""
+    """Stop with an error if an image cannot be used, instead of leaving it out."""
     dry_run: bool = False
-    """Only print the settings, data, parameters, MACs and the time that the run will take."""
+    """Only print settings, data, parameters, MACs and the expected duration."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportArguments:
-    """Turn the last checkpoint of a run into a model folder that pipelines load, with the record for its card."""
+    """Turn the last checkpoint of a run into a model folder for `gen translate` and pipelines."""
 
     run: tyro.conf.Positional[Path]
     """Run directory of `gen train-augan`."""
     out: tyro.conf.Positional[Path]
     """Model folder, for example weights/augan-night2day."""
     half: bool = False
-    """Store float16 alone, a third of the size; it is loaded as float32 unless told otherwise."""
+    """Store only float16, a third of the size; it is loaded as float32 by default."""
     height: int | None = None
-    """Rows that the pipeline runs at by default; none: as the model that the run began from, or as trained."""
+    """Rows at which the pipeline runs by default. Default: those of the model that the run started from, else those of
+    training."""
     weather: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """What the adverse frames showed, for example --weather night --weather "rainy night". The page and --help say it,
-    and --model auto chooses by it; none: as the model that the run began from says. Where nobody says, auto never
-    chooses this model."""
+    """Weather of the adverse frames, for example --weather night --weather "rainy night"; may be repeated. Shown in the
+    web page and used by --model auto. Default: the weathers of the model that the run started from. A model without
+    weathers is never chosen by auto."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvaluateSettings:
-    """What `gen evaluate-augan` measures, and on what."""
+    """Measure a model on held-out frames and write its model card."""
 
     adverse: Path
     """Folder of held-out frames of the adverse domain (night, rain)."""
@@ -63,73 +64,74 @@ class EvaluateSettings:
     model: str = "augan-night2day"
     """Name or folder of the model."""
     baseline: Path | None = None
-    """Folder of a second model to set beside it: the symmetric one trained on the same number of images."""
+    """Folder of a symmetric model trained on the same number of images, to compare with."""
     rival: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Another model to set beside it, as name=FOLDER; may be given several times."""
+    """Another model to compare with, as name=FOLDER; may be repeated."""
     direction: Literal["both", "adverse_to_normal", "normal_to_adverse"] = "both"
-    """Which way to translate; one way takes half of the time."""
+    """Direction to evaluate; a single one takes half of the time."""
     adverse_reference: Path | None = None
-    """Other real adverse frames, for instance the training ones: their distance is the floor."""
+    """Other real adverse frames, such as the training set: their distance is the floor that a model can reach."""
     normal_reference: Path | None = None
-    """Other real normal frames, for instance the training ones: their distance is the floor."""
+    """Other real normal frames, such as the training set: their distance is the floor that a model can reach."""
     rendered: Path | None = None
-    """Folder of `gen render-street` frames that were not trained on: scores against the true clear day."""
+    """Folder of `gen render-street` frames not used in training: scores against the true clear day."""
     shown: Path | None = None
-    """Folder of clear-day frames that may be published: a contact sheet of the way back."""
+    """Folder of clear-day frames that may be published: makes a contact sheet of normal to adverse."""
     clip: Path | None = None
-    """Clip of adverse weather: how much flicker a translation adds."""
+    """Clip of adverse weather: measures the flicker that translation adds."""
     detector: Path | None = None
-    """YOLOX as an ONNX file (COCO): counts the vehicles, people and lights that are found in every row."""
+    """YOLOX (COCO) as an ONNX file: counts vehicles, people and lights in the frames of each row."""
     perceptual: Path | None = None
-    """File of squeezenet1_1 weights for the perceptual distance; none: those that are at hand."""
+    """File of squeezenet1_1 weights for the perceptual distance. Default: the cached or shipped ones."""
     features: tuple[Space, ...] = ()
-    """Spaces of the distances; none: SqueezeNet, EfficientNet-Lite0, and Inception where its weights can be had."""
+    """Feature spaces of the distances. Default: SqueezeNet, EfficientNet-Lite0, and Inception if its weights are
+    available."""
     resolution: str = "auto"
-    """What the network works at: auto (as the pipeline does by default), native, or HxW as in 256x512."""
+    """Size at which the network runs: auto (the pipeline's default), native, or WIDTHxHEIGHT as in 512x256."""
     limit: int | None = None
-    """Frames of each folder, spread evenly over it, and first frames of the clip; none: all."""
+    """Use only this many frames of each folder, evenly spaced, and of the start of the clip. Default: all."""
     batch: int = 8
-    """Frames translated at once."""
+    """Frames per batch."""
     subset_size: int = 100
-    """Images in a subset of the kernel distance, and at most half of a set."""
+    """Images per subset of the kernel distance; at most half of a set."""
     seed: int = 0
     """Seed of those subsets."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: the GPU where there is one."""
+    """auto: the GPU if there is one."""
     out: Path | None = None
-    """Folder that gets evaluation.json, and sheet.jpg, which shows real frames; none: the model's own, no sheet."""
+    """Folder for evaluation.json and sheet.jpg, which shows real frames. Default: the model folder, without a sheet."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompareSettings:
-    """Train each recipe of a YAML file for the same core-minutes, and judge all on frames that none was trained on.
+    """Train each recipe of a YAML file for the same CPU time, and evaluate all on held-out frames.
 
-    The same command again goes on where it stopped; two at once, each with its own --only, share the work.
+    Run the same command again to resume. Several processes can share the work, each with its own --only.
     """
 
     recipes: tyro.conf.Positional[Path]
-    """YAML file: a name for each recipe, and under it the settings that differ from the preset, as field: value."""
+    """YAML file: recipe names, each with the settings that differ from the preset, as field: value."""
     adverse: Path
     """Folder of frames in adverse weather."""
     normal: Path
     """Folder of frames in clear daylight."""
     out: Path
-    """Folder that gets a run and a model for each recipe, README.md with the table, and sheet.jpg."""
+    """Output folder: a run and a model for each recipe, README.md with the table, and sheet.jpg."""
     rendered: Path | None = None
     """Folder of `gen render-street` frames to mix into the training."""
     simulate: Weather | None = None
-    """Weather that `gen simulate-weather` makes of the normal frames that train, for recipes with simulated_share."""
+    """Weather to simulate on the normal training frames, for recipes with simulated_share > 0."""
     preset: str = "fast"
-    """Preset that every recipe begins with."""
+    """Preset on which all recipes are based."""
     core_minutes: float = 60.0
-    """Processor time of each recipe."""
+    """CPU time per recipe, in minutes of one core."""
     seed: int = 0
     """Seed of each recipe."""
     hold_out: int = 100
-    """Frames of each folder, spread evenly over it, that judge and do not train."""
+    """Evenly spaced frames of each folder that are used for evaluation instead of training."""
     only: tuple[str, ...] = ()
-    """Recipes to train now; none: all, and then the judging."""
+    """Train only these recipes now. Default: all, followed by the evaluation."""
     judge_now: bool = False
-    """Train nothing; judge the recipes that are trained, and name the others in the table's page."""
+    """Train nothing; evaluate the recipes trained so far, and list the others in README.md."""
     detector: Path | None = None
-    """YOLOX as an ONNX file, for `gen evaluate-augan`."""
+    """YOLOX as an ONNX file, as in `gen evaluate-augan`."""

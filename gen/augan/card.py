@@ -1,4 +1,4 @@
-"""MODEL_CARD.md, written from the records in the model's folder and, word for word, its notes.md."""
+"""Writes MODEL_CARD.md from the records in the model folder and, verbatim, its notes.md."""
 
 import json
 import shlex
@@ -27,9 +27,9 @@ ROWS = {
     "baseline": "symmetric baseline",
     "model": "**this model**",
     "floor": "other real frames of the target (floor)",
-    "target": "the real frames compared with",
+    "target": "real frames of the target",
 }
-"""Titles; other models stand under the names that they were given, after this one."""
+"""Row name -> title. Other models (--rival) keep the names they were given and follow this model."""
 LAST = ("floor", "target")
 
 COLUMNS = {
@@ -42,7 +42,7 @@ COLUMNS = {
     "invented": ("invented ↓", ".2f"),
     "luma": ("mean luma", ".1f"),
 }
-"""Beside the distances; one that no row has is left out."""
+"""Columns beside the distances: key -> (title, number format). A column that no row has is left out."""
 
 PAIRED = {
     "images": ("images", "d"),
@@ -57,18 +57,18 @@ DIRECTIONS: dict[Direction, str] = {
 
 
 def write_card(model_dir: Path) -> Path:
-    """Write `model_dir`/MODEL_CARD.md from training.json, evaluation.json and, where there is one, notes.md.
+    """Write `model_dir`/MODEL_CARD.md from training.json, evaluation.json and, if present, notes.md.
 
     Returns its path. Raises `BadInput` if a record is missing or unreadable, or if the numbers were measured
-    on other weights than those that lie there now.
+    with other weights than the present ones.
     """
     training, evaluation = (_read(model_dir / name) for name in ("training.json", FILE_NAME))
     notes, weathers = model_dir / "notes.md", weathers_of(model_dir)
     try:
         command = evaluation_command(evaluation["settings"])
-        if evaluation["weights"] != identity(model_dir, without=FOLDER):
+        if evaluation["weights"] != identity(model_dir, exclude=FOLDER):
             raise BadInput(
-                f"{model_dir / FILE_NAME} was measured on other weights, or at other rows: run `{command}` again"
+                f"{model_dir / FILE_NAME} was measured with other weights or at another height; run `{command}` again"
             )
         sections = [
             head(model_dir.name, weathers, training, evaluation),
@@ -83,7 +83,7 @@ def write_card(model_dir: Path) -> Path:
             how_trained(training),
         ]
     except KeyError as error:
-        raise BadInput(f"{model_dir}: training.json and {FILE_NAME} do not say {error}") from error
+        raise BadInput(f"{model_dir}: training.json or {FILE_NAME} lacks the entry {error}") from error
     card = model_dir / "MODEL_CARD.md"
     with write_atomically(card) as path:
         path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
@@ -91,11 +91,11 @@ def write_card(model_dir: Path) -> Path:
 
 
 def head(name: str, weathers: Sequence[str], training: Record, evaluation: Record) -> str:
-    """The metadata that a model hub reads, and what this is."""
+    """Metadata for a model hub, and what the model is."""
     start = training["settings"].get("start_from")
-    origin = f"trained further from `{start}`" if start else "trained from scratch"
+    origin = f"fine-tuned from `{start}`" if start else "trained from scratch"
     if training["settings"].get("pretrained"):
-        origin += ", with a frozen EfficientNet-Lite0 beside its encoders"
+        origin += ", with features of a frozen EfficientNet-Lite0 in its encoders"
     ways = [f"{weather.replace(' ', '-')}-to-day" for weather in weathers]
     tags = ", ".join(["augan", "unpaired-translation", *ways, "driving", "uncertainty"])
     return f"""---
@@ -108,12 +108,12 @@ tags: [{tags}]
 # {name}
 
 AU-GAN (Kwak et al., "Adverse Weather Image Translation with Asymmetric and Uncertainty-aware GAN", BMVC
-2021), {origin}: a pair of generators between dash-cam
-frames taken in adverse conditions and in clear daylight.{HAS_MAP if evaluation.get("uncertainty") else ""}"""
+2021), {origin}: a pair of generators that translate
+dash-cam frames between adverse conditions and clear daylight.{HAS_MAP if evaluation.get("uncertainty") else ""}"""
 
 
 def usage(name: str, index: Record) -> str:
-    """Three lines of Python, one of shell."""
+    """A short example in Python and one in the shell."""
     map_of = "invented" if index.get("default_map") == "invention" else "uncertainty"
     return f"""## Use
 
@@ -125,12 +125,12 @@ output = pipe("frame.jpg", direction="adverse_to_normal")  # output.images, outp
 ```
 
 ```sh
-gen translate IN OUT --model {name}  # a picture, a folder tree or a clip
+gen translate IN OUT --model {name}  # an image, a folder tree or a clip
 ```"""
 
 
 def trained_on(training: Record, notes: str) -> str:
-    """The data that the weights come from, and what may be done with them."""
+    """The training data, and the notes on its licence."""
     rows = [
         (domain, data["folder"], data["count"], "x".join(map(str, data["cached_size"])))
         for domain, data in training["data"].items()
@@ -145,7 +145,7 @@ def how_trained(training: Record) -> str:
     hours = f"{training['seconds'] / 3600:.2f} h"
     facts = [
         ("preset", training["preset"]),
-        ("images shown a domain", f"{training['images_shown']:,}"),
+        ("images shown per domain", f"{training['images_shown']:,}"),
         ("optimiser steps", f"{training['steps']:,}"),
         ("time", hours),
         *training["hardware"].items(),
@@ -156,23 +156,25 @@ def how_trained(training: Record) -> str:
     before, start = training.get("history", []), training["settings"].get("start_from")
     only: list[str] = []
     if before:
-        only = ["The last run alone. The runs before it stand below its settings."]
+        only = ["This is the last run only; earlier runs are listed below its settings."]
     elif start:
-        only = [f"This run alone. It began with the weights of `{start}`, whose training is not counted here."]
-    earlier = ["### Runs before", "\n".join(run_before(run, training["settings"]) for run in before)] if before else []
+        only = [
+            f"This is the last run only. It started from the weights of `{start}`, whose training is not counted here."
+        ]
+    earlier = ["### Earlier runs", "\n".join(run_before(run, training["settings"]) for run in before)] if before else []
     return "\n\n".join(("## Training run", *only, table(("", ""), facts), "### Settings", settings, *earlier))
 
 
 def run_before(run: Record, last: Record) -> str:
-    """One line of an earlier run: how long it was, and the settings in which it differs from the last run."""
+    """One line about an earlier run: its length, and the settings that differ from those of the last run."""
     core = f" ({run['core_seconds'] / 60:.0f} core-minutes)" if run.get("core_seconds") else ""
     differing = [f"{name}={value}" for name, value in run["settings"].items() if value != last.get(name)]
-    other = f"; other settings than the last run's: `{' '.join(differing)}`" if differing else ""
+    other = f"; settings that differ from the last run: `{' '.join(differing)}`" if differing else ""
     return f"- {run['images_shown']:,} images{core}{other}"
 
 
 def numbers(evaluation: Record, command: str, weathers: Sequence[str]) -> str:
-    """The verdict, the measured tables as they come out, what they mean, and the command that makes them again."""
+    """The verdict, the tables, how to read them, and the command that repeats the measurement."""
     return "\n\n".join(
         (
             "## Measured",
@@ -186,24 +188,26 @@ def numbers(evaluation: Record, command: str, weathers: Sequence[str]) -> str:
 
 
 def results(evaluation: Record, weathers: Sequence[str] = (), model: str = "") -> str:
-    """Both directions' verdicts and tables in Markdown, from what `evaluate` returns.
+    """Verdict and table of each direction in Markdown, from the result of `evaluate`.
 
-    `model`: the name of the evaluated model, where it is one of several: no verdict on it then.
+    `model`: name for the evaluated model's row if it is one of several; there is no verdict then.
     """
     blocks: list[str] = []
     for direction, title in DIRECTIONS.items():
         if direction in evaluation:
             title = f"{title} ({sentence(direction, weathers).lower()})"
-            said = [] if model else [verdict(evaluation, direction)]
-            blocks += [f"### {title}", *said, direction_table(evaluation, direction, model)]
+            verdicts = [] if model else [verdict(evaluation, direction)]
+            blocks += [f"### {title}", *verdicts, direction_table(evaluation, direction, model)]
     used = {name: space for name, space in evaluation["spaces"].items() if space["used_by"]}
     return "\n\n".join([*blocks, *([MARKED.format(_used(used, model))] if used else [])])
 
 
 def direction_table(evaluation: Record, direction: str, model: str = "") -> str:
-    """One direction's table: spaces that no training looked through first, the others marked."""
+    """The table of one direction: first the spaces that no training used, then the others with a mark."""
     rows, spaces = evaluation[direction], evaluation["spaces"]
-    order = sorted(spaces, key=lambda name: bool(spaces[name]["used_by"]))  # a stable sort
+    order = sorted(
+        spaces, key=lambda name: bool(spaces[name]["used_by"])
+    )  # a stable sort keeps the order of preference
     columns = {key: what for key, what in COLUMNS.items() if any(key in row for row in rows.values())}
     head = ["frames", "images"]
     for name in order:
@@ -222,13 +226,13 @@ def direction_table(evaluation: Record, direction: str, model: str = "") -> str:
 
 
 def _ordered(rows: Record) -> list[str]:
-    """Names of rows: those of `ROWS` in its order, other models before the real frames of the target."""
+    """Row names: those of `ROWS` in that order, with other models before the rows of real frames."""
     first = [name for name in ROWS if name in rows and name not in LAST]
     return [*first, *(name for name in rows if name not in ROWS), *(name for name in LAST if name in rows)]
 
 
 def _distances(distance: Record | None) -> tuple[str, str]:
-    """Kernel distance with its spread, and Fréchet distance, each with its share of the untouched frames'."""
+    """Kernel distance ± its standard deviation, and Fréchet distance, each with its ratio to the untouched frames."""
     if distance is None:
         return "–", "–"
     return (
@@ -245,7 +249,7 @@ def _used(spaces: Record, model: str) -> str:
 
 
 def sheets(model_dir: Path) -> list[str]:
-    """The contact sheets that lie beside the card."""
+    """Links to the contact sheets beside the card."""
     shown = {
         SHEET: "Rendered frames and their translations",
         BACK_SHEET_NAME: "Photographs of clear days and their translations",
@@ -254,7 +258,7 @@ def sheets(model_dir: Path) -> list[str]:
 
 
 def rendered(evaluation: Record) -> str:
-    """How far translations of rendered frames are from the true clear day."""
+    """Scores of translated rendered frames against the true clear day."""
     rows = [
         (weather, ROWS.get(name, name), *(_number(by_name[name].get(key), form) for key, (_, form) in PAIRED.items()))
         for weather, by_name in evaluation["rendered"].items()
@@ -265,61 +269,58 @@ def rendered(evaluation: Record) -> str:
 
 
 def uncertainty(measured: Record | None) -> str:
-    """What the map is, and how well it ranks the errors."""
+    """What the uncertainty map is, and how well it ranks the errors."""
     if measured is None:
-        return "## Cycle uncertainty\n\nThis model has no uncertainty head: it gives no such map."
+        return "## Cycle uncertainty\n\nThis model has no uncertainty head, so it has no uncertainty map."
     rows = [
         (
-            "Spearman's rho between b and the error ↑ (1 is perfect, 0 is chance)",
+            "Spearman's rho between b and the error ↑ (1 is perfect, 0 is random)",
             f"{measured['spearman']:.3f}",
         ),
         (
             "AUSE, area under the sparsification error ↓ (0 is perfect)",
-            f"{measured['ause']:.3f} (chance: {measured['ause_chance']:.3f})",
+            f"{measured['ause']:.3f} (random: {measured['ause_chance']:.3f})",
         ),
         ("mean b, grey levels", f"{measured['mean_scale']:.2f}"),
         ("mean cycle error, grey levels", f"{measured['mean_error']:.2f}"),
     ]
-    return f"{UNCERTAINTY}\n\n{table(('per frame, mean over the adverse frames', ''), rows)}"
+    return f"{UNCERTAINTY}\n\n{table(('per frame, averaged over the adverse frames', ''), rows)}"
 
 
-UNMEASURED = "It has not been measured on these weights. `gen evaluate-invention` does, and puts the table here."
+UNMEASURED = "It has not been measured with these weights; run `gen evaluate-invention` to add its table here."
 
 
 def invention(model_dir: Path) -> list[str]:
-    """The invention map's measured tables; nothing for a model without one, a hint where these were never measured."""
+    """The section on the invention map; empty if the model has none, a hint if it has not been measured."""
     if not (model_dir / FOLDER).is_dir():
         return []
     record = model_dir / FOLDER / FILE_NAME
     measured = _read(record) if record.is_file() else {}
-    if measured.get("weights") != identity(model_dir):  # of other weights, or at other rows
+    if measured.get("weights") != identity(model_dir):  # measured with other weights, or at another height
         return [f"{INVENTION}\n\n{UNMEASURED}"]
     command = command_line("evaluate-invention", InventionEvaluation, measured["settings"])
     return ["\n\n".join((INVENTION, TRUSTED, invention_table(measured), when_measured(measured, command)))]
 
 
 def when_measured(record: Record, command: str) -> str:
-    """The day, the machine, and the command that measures again."""
+    """Date, machine, and the command that repeats the measurement."""
     machine = ", ".join(f"{part}: {what}" for part, what in record["machine"].items() if what)
-    return (
-        f"Measured on {record['date']} ({machine}); to measure again, with the same folders at hand:\n\n"
-        f"```sh\n{command}\n```"
-    )
+    return f"Measured on {record['date']} ({machine}); to repeat it with the same folders:\n\n```sh\n{command}\n```"
 
 
 def evaluation_command(settings: Record) -> str:
-    """The command line that a record of `EvaluateSettings` stands for."""
+    """The command line of a record of `EvaluateSettings`."""
     return command_line("evaluate-augan", EvaluateSettings, settings)
 
 
 def command_line(command: str, kind: type[EvaluateSettings | InventionEvaluation], settings: Record) -> str:
-    """The command line that a record of these settings stands for; defaults and `out` are left out."""
+    """The command line of a record of settings, without defaults and `out`."""
     words = ["gen", command]
     for name, field in kind.__dataclass_fields__.items():
         value, option = settings.get(name), f"--{name.replace('_', '-')}"
         if name == "out" or value in (None, [], field.default):
             continue
-        if name == "rival":  # the one that is given several times
+        if name == "rival":  # the only option that may be repeated
             words += [word for rival in value for word in (option, rival)]
         else:
             words += [option, *(map(str, value) if isinstance(value, list) else [str(value)])]
@@ -337,7 +338,7 @@ def _read(path: Path) -> Record:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: a model card needs this record, and it cannot be read ({error})") from error
+        raise BadInput(f"{path}: the model card needs this file, but it cannot be read ({error})") from error
 
 
 def _number(value: float | None, form: str) -> str:
@@ -345,81 +346,80 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _parts(value: object) -> list[tuple[str, Any]]:
-    """One number, or numbers by part."""
+    """(part, number) of each part, or ("all", number)."""
     return list(cast(Record, value).items()) if isinstance(value, Mapping) else [("all", value)]
 
 
-LICENCE = """No licence of these frames is on record here: take the weights as for research and education only."""
+LICENCE = """The licence of these frames is not recorded. Use the weights for research and education only."""
 
 PAIRS = {
-    "rendered day": " Rendered frames (`gen render-street`) are paired: each shows the\nsame moment of a made-up "
+    "rendered day": " Rendered frames (`gen render-street`) are paired: they show the\nsame moment of a synthetic "
     "street in adverse weather and on a clear day.",
-    "simulated day": " Simulated frames (`gen simulate-weather`) are paired:\neach was made from its own clear day.",
+    "simulated day": " Simulated frames (`gen simulate-weather`) are paired:\neach was made from its clear-day frame.",
 }
-"""What the card says of the pairs among the training frames."""
+"""Data set -> sentence on its pairs."""
 
 MARK = "†"
 MARKED = (
-    "† The training of a model in the table looked through this space ({}): it stands here for completeness and "
-    "decides nothing."
+    "† Training used this feature space ({}), so it favours those models. It is shown for completeness and "
+    "does not count in the verdict."
 )
 
-MEANING = """The distances say how far a set of frames is, in a network's features, from real frames of the
-target domain: the kernel distance with its standard deviation over subsets leads, the Fréchet distance comes second,
-in brackets the share of the untouched frames' own. A translation must beat the rows of the untouched frames, of one
-gamma a frame and of histogram matching, which know no more of the target than its mean histogram; the floor is what
-other real frames of that domain get. Distances depend on the number of images (the Fréchet distance is biased upwards
-by small sets, the kernel distance is not), on the feature network and on the frames: compare within one table, never
-with numbers from a paper. Only numbers that are headed FID or KID are that. They say nothing about a single frame: a
-car that was invented or removed hardly moves them. Structure kept is the correlation of edge strength between a frame
-and its own translation (1 the same edges, 0 unrelated); a network that runs below the frames' own size gets their fine
-detail back from the pipeline, which alone keeps it high. Luma runs from 0 to 255."""
+MEANING = """The distances compare a set of frames with real frames of the target domain in the features of a
+network. The kernel distance, with its standard deviation over subsets, is the main one; the Fréchet distance is second.
+In brackets: the ratio to the distance of the untouched frames. A translation must beat the untouched frames, one gamma
+per frame, and histogram matching; the last two know only the target's mean histogram. The floor is the distance of
+other real frames of the target domain. Distances depend on the number of images (the Fréchet distance is biased upwards
+for small sets, the kernel distance is not), on the feature network and on the frames: compare them only within one
+table, not with numbers from papers. Only columns headed FID or KID are FID and KID. Distances say nothing about single
+frames: an invented or removed car hardly changes them. Structure kept is the correlation of edge strength between a
+frame and its translation (1: same edges, 0: unrelated). A network that runs below the frames' native size gets their
+fine detail back from the pipeline, which keeps this number high. Luma is 0 to 255."""
 
-DETECTIONS = """Vehicles (cars, motorcycles, buses, trucks), people and traffic lights are counted by frame as the
-detector `{}` finds them with a score of .3 or more. Boxes kept: the share of the boxes of the untouched frames that are
-found again, with any score from .1 on. Invented: boxes a frame where the detector saw nothing of the kind in the
-untouched frame, not even with a score of .05. What was too dark to be seen there counts as well, so read it beside
-gamma's, which only brightens and cannot draw a car."""
+DETECTIONS = """Vehicles (cars, motorcycles, buses, trucks), people and traffic lights: mean number per frame that the
+detector `{}` finds with a score of at least 0.3. Boxes kept: share of the untouched frames' boxes that are found again,
+with a score of at least 0.1. Invented: boxes per frame where the detector found no such object in the untouched frame,
+not even with a score of 0.05. This also counts real objects that were too dark to detect, so compare it with the row of
+gamma, which only brightens and cannot add a car."""
 
-FLICKER = """Flicker: grey levels by which {frames} frames of a clip differ from the frame before, moved along the
-optical flow of the source (Farnebäck's, 480 pixels across), beyond what the source does. Every row went through the
-filter that `gen translate` has on by default (`--steady 0.5`), which follows another flow."""
+FLICKER = """Flicker: mean difference in grey levels between consecutive frames of a clip of {frames} frames, along the
+optical flow of the source (Farnebäck's, 480 pixels across), minus that of the source itself. All rows went through the
+flicker filter that `gen translate` uses by default (`--steady 0.5`), which uses a different optical flow."""
 
 RENDERED = """## Against the truth, on rendered streets
 
-Real frames have no true clear day; rendered ones do (`gen render-street`). Other streets than those trained on,
-adverse to normal, each frame against the same moment on a clear day. A picture of the right brightness with nothing
-in it also scores well in PSNR: read the three together, and with the table of real frames."""
+Real frames have no true clear day, but rendered ones do (`gen render-street`). These are adverse-to-normal translations
+of streets not used in training, each compared with the same moment on a clear day. An empty image of the right
+brightness also has a good PSNR, so read the three scores together, and together with the table of real frames."""
 
 UNCERTAINTY = """## Cycle uncertainty
 
-The map is b = exp(s)/10 of the range [-1, 1], given in grey levels: the scale of a Laplace law of the cycle
-error |x_cyc - x|, that is, the mean error that the network expects after going to day and back. The loss
-cannot express less than 12.75 grey levels, so most of a map lies at that floor; what rises above it is what
-the cycle is expected to lose: lamps, reflections, drops, textured signs. It is not the probability that an
-object is real."""
+The map is b = exp(s)/10 of the range [-1, 1], in grey levels: the scale of a Laplace distribution of the cycle error
+|x_cyc - x|, that is, the mean error that the network expects after translating to day and back. The loss cannot express
+less than 12.75 grey levels, so most of a map is at that minimum. Higher values mark what the cycle is expected to lose:
+lamps, reflections, drops, textured signs. It is not the probability that an object is real."""
 
 INVENTION = """## Invention map
 
-For each pixel, the share of the translation that is made up (0 to 1: it is no more like the true day than like the
-day of another street), and its expected error in grey levels. A network beside the translator learnt both on pairs
-whose true day is known."""
+Two values for each pixel: the share of the translation that is invented (0 to 1; 1 where it is no more similar to the
+true day than to the day of another street), and the expected error in grey levels. A separate network learnt both on
+pairs whose true day is known."""
 
-TRUSTED = """On other rendered streets: rank correlation with the truth (↑)
-and area under the sparsification error (AUSE ↓), beside the cycle uncertainty, and beside what needs no training: how
-dark a pixel is, and how noisy. On real frames, which have no truth: rank correlation with the signal-to-noise ratio
-(should be negative) and with the disagreement of two models (should be positive); the mean in black pixels and
-elsewhere; and the means over boxes that a detector finds in the translation alone and over its other boxes, with the
-probability that the first is higher (auc, chance .5)."""
+TRUSTED = """On rendered streets not used in training: rank correlation with the truth (↑) and area under the
+sparsification error (AUSE ↓), compared with the cycle uncertainty and with two baselines that need no training, the
+darkness and the noise of a pixel. On real frames, which have no truth: rank correlation with the signal-to-noise ratio
+(should be negative) and with the disagreement of two models (should be positive); the mean in black pixels and in
+others; and the mean over boxes that a detector finds only in the translation and over its other boxes, with the
+probability that the first is higher (auc; 0.5 is random)."""
 
 LIMITS = """## Limits
 
-- What the weather hides is invented. A translated frame is not evidence, and a detector that was tested only on
-  translated frames has not been tested: keep the originals.
-- Other cameras, countries, lenses and weather than those of the training frames shift the result.
-- Each frame is translated by itself. On clips, the normalisation's statistics are averaged over half a second, and what
-  is added to a frame is carried on to the next along the optical flow; some flicker remains.
-- Lamps, signs and reflections may become bright patches; sky and road may get texture that was not there.{}"""
+- What the weather hides is invented. A translated frame is not evidence, and a detector tested only on translated
+  frames has not been tested. Keep the originals.
+- Results differ for other cameras, countries, lenses and weather than those of the training frames.
+- Each frame is translated separately. On clips, the normalisation statistics are averaged over half a second, and a
+  filter along the optical flow smooths the change to each frame; some flicker remains.
+- Lamps, signs and reflections may become bright patches; sky and road may get false texture.{}"""
 
-NO_MAP_BACK = "\n- There is an uncertainty map in the adverse-to-normal direction only."
-HAS_MAP = " On the way to clear day it also predicts, for each pixel,\nthe error of its own cycle."
+NO_MAP_BACK = "\n- Only the adverse-to-normal direction has an uncertainty map."
+HAS_MAP = " In the direction to clear day it\nalso predicts the error of its own cycle for each pixel."

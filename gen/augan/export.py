@@ -1,4 +1,4 @@
-"""From a training run to a model folder."""
+"""Export a training run as a model folder."""
 
 import json
 import shutil
@@ -21,32 +21,32 @@ from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.settings import make_settings
 
 SHARD = "15MB"
-"""Size that a weight file is split at, so that it can lie in a git repository."""
+"""Largest weight file: larger ones are split, to suit git repositories."""
 
 
 def export_model(
     run: Path, out: Path, half: bool = False, auto_height: int | None = None, weathers: Sequence[str] = ()
 ) -> None:
-    """Write the averaged weights of the run's last checkpoint and `training.json`, the record for the card.
+    """Write the averaged weights of the run's last checkpoint, and training.json for the model card.
 
-    In float32, and in float16 as `variant="fp16"`; with `half`, in float16 alone. The reconstruction decoders, which
-    only training needs, are left out. `weathers`: what the adverse frames showed, for example ["night", "rainy
-    night"]; none, and no `auto_height`: as the model says from which the run began. An invention map that lies in `out`
-    goes, because it was taught for other weights; so does the uncertainty head of a run that had pairs alone, which no
-    cycle has taught anything.
-    Raises `BadInput` where `run` has no checkpoint.
+    In float32, and in float16 as `variant="fp16"`; with `half`, in float16 only. The reconstruction decoders are left
+    out, because only training needs them. `weathers`: what the adverse frames show, for example ["night", "rainy
+    night"]. The default of `weathers` and `auto_height` is that of the model from which the run started. An invention
+    map in `out` is deleted, because it was trained for other weights. The uncertainty head is left out if the run has
+    trained on pairs only, because only cycles train it.
+    Raises `BadInput` if `run` has no checkpoint.
     """
     checkpoint = latest_checkpoint(run / "checkpoints")
     if checkpoint is None:
-        raise BadInput(f"{run}: no checkpoint here; give the --out folder of a training run.")
+        raise BadInput(f"{run}: no checkpoint in this folder; give the run directory of `gen train-augan`.")
     state = load_checkpoint(checkpoint)
     settings = make_settings(AUGANSettings, state["settings"])
     pair = GeneratorPair(settings)
     averaged = EMAModel(pair.parameters())
     averaged.load_state_dict(state["ema"])
     averaged.copy_to(pair.parameters())
-    taught = state["images_shown"] > settings.pairs_first
-    generators = [for_inference(g, uncertainty=taught) for g in (pair.a2b, pair.b2a)]
+    head_is_trained = state["images_shown"] > settings.pairs_first
+    generators = [for_inference(g, uncertainty=head_is_trained) for g in (pair.a2b, pair.b2a)]
     height, width = state["data"]["adverse"]["cached_size"]
     start = state["extra"].get("inherited", {})
     pipeline = AUGANPipeline(
@@ -60,13 +60,13 @@ def export_model(
     if not half:
         pipeline.save_pretrained(out, max_shard_size=SHARD)
     for generator in generators:
-        nn.Module.half(generator)  # diffusers' own half() warns of modules to keep in float32; there are none
+        nn.Module.half(generator)  # diffusers' own half() warns needlessly about modules to keep in float32
     pipeline.save_pretrained(out, max_shard_size=SHARD, variant=None if half else "fp16")
     (out / "training.json").write_text(json.dumps(record(state, settings, generators), indent=2))
 
 
 def for_inference(generator: AUGANGenerator, uncertainty: bool = True) -> AUGANGenerator:
-    """A copy without the reconstruction decoder, and without the uncertainty head if that is not wanted."""
+    """A copy without the reconstruction decoder and, if `uncertainty` is False, without the uncertainty head."""
     settings = generator.settings()
     settings |= {"reconstruction": False, "uncertainty": settings["uncertainty"] and uncertainty}
     copy = AUGANGenerator(**settings)
@@ -76,7 +76,7 @@ def for_inference(generator: AUGANGenerator, uncertainty: bool = True) -> AUGANG
 
 
 def record(state: dict[str, Any], settings: AUGANSettings, generators: list[AUGANGenerator]) -> dict[str, Any]:
-    """What the model card says of the training; MACs of a translation are at the size trained at."""
+    """The content of training.json for the model card; MACs of a translation are for the training size."""
     size = state["data"]["adverse"]["cached_size"]
     names = ("adverse_to_normal", "normal_to_adverse")
     return {

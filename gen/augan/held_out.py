@@ -1,4 +1,4 @@
-"""Rendered streets that a translator was not trained on, with the true days of each and of others."""
+"""Rendered frames for tests: each with its true day and with days of other streets."""
 
 from functools import cache
 from pathlib import Path
@@ -10,17 +10,17 @@ from gen.errors import BadInput
 from gen.media.resize import to_float
 from gen.metrics.distances import list_images, read_batches
 
-STRANGERS = 8
-"""Days of other streets that a share made up is measured against."""
+OTHER_STREETS = 8
+"""Number of other streets' days with which a translation is compared to measure the invented share."""
 
 
 class Streets:
-    """Frames of `gen render-street`: adverse/WEATHER/NAME and day/NAME."""
+    """A folder of `gen render-street`: adverse/WEATHER/NAME and day/NAME."""
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
-        """`limit`: frames, spread evenly; none: all.
+        """`limit`: use only this many frames, evenly spaced.
 
-        Raises `BadInput` where a day is missing or there is but one street.
+        Raises `BadInput` if a day is missing or if there is only one street.
         """
         self.folder = folder
         self.paths = list_images(folder / "adverse", limit)
@@ -28,14 +28,14 @@ class Streets:
         missing = [name for name in self.names if not (folder / "day" / name).is_file()]
         if missing or len(self.names) < 2:
             day = folder / "day"
-            what = f"{day / missing[0]}: there is no such file" if missing else f"{day}: there is but one street"
-            raise BadInput(f"{what}; rendered pairs need the true day of every frame, and of other streets.")
+            problem = f"{day / missing[0]}: no such file" if missing else f"{day}: only one street"
+            raise BadInput(f"{problem}; every frame needs its true day, and the folder needs at least two streets.")
         self._day = cache(self._read_day)
 
     def days(self, path: Path) -> tuple[Tensor, Tensor]:
-        """Of the frame at `path`: its true day (1, 3, H, W), and the days of other streets (K, 3, H, W), in [-1, 1]."""
-        place, count = self.names.index(path.name), len(self.names)
-        others = [self.names[(place + 1 + i) % count] for i in range(min(STRANGERS, count - 1))]
+        """The true day (1, 3, H, W) of the frame at `path`, and days of other streets (K, 3, H, W), in [-1, 1]."""
+        index, count = self.names.index(path.name), len(self.names)
+        others = [self.names[(index + 1 + i) % count] for i in range(min(OTHER_STREETS, count - 1))]
         return self._day(path.name), torch.cat([self._day(name) for name in others])
 
     def _read_day(self, name: str) -> Tensor:
@@ -43,5 +43,5 @@ class Streets:
 
 
 def read_frame(path: Path) -> Tensor:
-    """(1, 3, H, W) in [-1, 1]."""
+    """Read an image as (1, 3, H, W) in [-1, 1]."""
     return to_float(next(iter(read_batches([path], 1))).permute(0, 3, 1, 2))

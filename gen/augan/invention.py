@@ -1,8 +1,7 @@
-"""The invention map: how far a translation is expected to be from the true day, and how much of it is made up.
+"""The invention map: per pixel, the expected error of a translation and the share of it that is invented.
 
-A small network beside the translator. It sees the frame, its translation, how many stops of light each pixel got and
-how much the pixels around it differ, and says per pixel what training on rendered pairs, whose true day is known,
-has taught it to expect (`gen.augan.invention_losses` has both quantities).
+A small separate network. Its inputs are the frame, its translation, and per pixel the log luma and local contrast of
+the frame. It is trained on rendered pairs, whose true day is known; `gen.augan.invention_losses` defines both outputs.
 """
 
 from itertools import pairwise
@@ -20,20 +19,20 @@ from gen.augan.losses import GREY_LEVELS
 from gen.media.resize import luma, pad_to_multiple
 
 FOLDER = "invention"
-"""Of a model folder, where the map's weights lie; and the pipeline's name for it."""
+"""Sub-folder of a model folder with the map's weights; also its component name in the pipeline."""
 
 MULTIPLE = 16
-"""The network halves four times."""
+"""Sides must be multiples of this, because the network halves them four times."""
 
 DARKEST = 2.0**-12
-"""Linear light that counts as none: a twentieth of the first grey level above black."""
+"""Smallest linear luma, to which darker pixels are clamped before the logarithm."""
 
 START_ERROR = 32.0
-"""Expected error in grey levels before training."""
+"""Expected error in grey levels at the start of training; about that of a poor translation."""
 
 
 class Invention(NamedTuple):
-    """What is expected of a translation, per pixel."""
+    """The network's output, per pixel."""
 
     log_error: Tensor
     """(B, 1, H, W), float32: natural logarithm of the expected |translation - true day| in grey levels."""
@@ -48,15 +47,15 @@ class Invention(NamedTuple):
 
     @property
     def share(self) -> Tensor:
-        """Share invented, 0..1: 1 where the translation is no more like the true day than like any other day."""
+        """Invented share, 0..1: 1 where the translation is no more similar to the true day than to any other day."""
         return (2 * self.share_logit.sigmoid()).clamp(max=1)
 
 
 class Block(nn.Module):
-    """Depthwise 5x5, norm over the channels of each pixel, twofold widening and back; added to its input.
+    """ConvNeXt block: depthwise 5x5, LayerNorm over channels, twofold expansion and projection, plus the input.
 
-    Liu et al., "A ConvNet for the 2020s", CVPR 2022. Unlike an InstanceNorm, this norm knows nothing of the rest of
-    the frame: black is black whatever lies beside it.
+    Liu et al., "A ConvNet for the 2020s", CVPR 2022. Unlike InstanceNorm, this norm does not depend on the rest of the
+    frame, so a black pixel has the same features in any frame.
     """
 
     def __init__(self, channels: int) -> None:
@@ -74,33 +73,34 @@ class Block(nn.Module):
 
 
 def blocks(channels: int, count: int) -> nn.Sequential:
-    """`count` blocks in a row."""
+    """A sequence of `count` blocks."""
     return nn.Sequential(*(Block(channels) for _ in range(count)))
 
 
 class InventionMap(ModelMixin, ConfigMixin):
-    """A U-net of separable convolutions on half the resolution and below; frames of any size.
+    """A U-net of separable convolutions that works at half resolution and below, for frames of any size.
 
-    `height`: rows of the frames that it learnt from; larger ones are best reduced to it before.
+    `height`: rows of the training frames; reduce larger frames to it first, because the windows are in pixels.
     """
 
     @register_to_config
     def __init__(self, height: int = 192, widths: tuple[int, int, int, int] = (24, 48, 64, 80)) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(4 * len(SEEN), widths[0], 1)
+        self.enter = nn.Conv2d(4 * len(INPUTS), widths[0], 1)
         pairs = list(pairwise(widths))
         self.first = blocks(widths[0], 1)
         self.down = nn.ModuleList(nn.Sequential(nn.Conv2d(a, b, 2, stride=2), blocks(b, 2)) for a, b in pairs)
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in reversed(pairs))
         self.join = nn.ModuleList(blocks(a, 1) for a, _ in reversed(pairs))
         self.leave = nn.Conv2d(widths[0], 2, 1)
+        # Start with a constant map: the expected error START_ERROR, and a share of 1 at most (log 1 = logit of 1/2).
         nn.init.zeros_(self.leave.weight)
         self.leave.bias = nn.Parameter(torch.tensor([START_ERROR, 1.0]).log())
 
     def forward(self, frame: Tensor, translation: Tensor) -> Invention:
         """Frame and translation (B, 3, H, W) in [-1, 1] -> `Invention`."""
         height, width = frame.shape[-2:]
-        x = pad_to_multiple(seen(frame, translation), MULTIPLE).to(self.dtype)
+        x = pad_to_multiple(inputs(frame, translation), MULTIPLE).to(self.dtype)
         levels = [self.first(self.enter(F.pixel_unshuffle(x, 2)))]
         for down in self.down:
             levels.append(down(levels[-1]))
@@ -111,25 +111,25 @@ class InventionMap(ModelMixin, ConfigMixin):
         return Invention(*out.split(1, dim=1))
 
 
-SEEN = ("frame r", "frame g", "frame b", "translation r", "translation g", "translation b", "stops", "detail")
+INPUTS = ("frame r", "frame g", "frame b", "translation r", "translation g", "translation b", "stops", "detail")
 """The network's input channels."""
 
 
-def seen(frame: Tensor, translation: Tensor) -> Tensor:
-    """What the network looks at, (B, 8, H, W), float32, every channel of about unit range: see `SEEN`."""
+def inputs(frame: Tensor, translation: Tensor) -> Tensor:
+    """The network's input (B, 8, H, W), float32, with the channels of `INPUTS`, each roughly in [-1, 1]."""
     frame, translation = frame.float(), translation.float()
     return torch.cat([frame, translation, stops(frame) / 6 + 1, local_deviation(frame).add(1).log2() / 3 - 1], dim=1)
 
 
 def stops(frame: Tensor) -> Tensor:
-    """Frame (B, 3, H, W) in [-1, 1] -> log2 of its linear luma (B, 1, H, W), -12 (black) to 0 (white)."""
+    """Frame (B, 3, H, W) in [-1, 1] -> log2 of its linear luma (B, 1, H, W), from -12 (black) to 0 (white)."""
     return luma(rgb_to_linear_rgb((frame.clamp(-1, 1) + 1) / 2)).clamp(min=DARKEST).log2()
 
 
 def local_deviation(frame: Tensor) -> Tensor:
-    """Frame (B, 3, H, W) in [-1, 1] -> standard deviation of its luma in 5x5 pixels, (B, 1, H, W), grey levels.
+    """Frame (B, 3, H, W) in [-1, 1] -> standard deviation of luma in 5x5 windows, (B, 1, H, W), grey levels.
 
-    Sensor noise where the scene is flat, texture and edges elsewhere, and nothing where blacks are crushed.
+    It measures sensor noise in flat areas and texture and edges elsewhere; it is 0 where blacks are crushed.
     """
     grey = luma(frame.float()) * GREY_LEVELS
     mean = box_blur(grey, (5, 5), border_type="replicate")

@@ -1,9 +1,9 @@
-"""Make an invention map say numbers that hold on streets that the translator has not learnt from.
+"""Calibrate an invention map on streets that the translator was not trained on.
 
-A map is taught on pairs, and where the translator was taught on the same pairs its errors there are smaller than
-elsewhere. Two numbers for each of the map's outputs mend that: x -> scale x + shift, on the logit of the share and the
-logarithm of the error, chosen by the losses of the training (Platt scaling; Guo et al., "On Calibration of Modern
-Neural Networks", ICML 2017). Ranks within a frame stay as they are.
+If the translator was trained on the same pairs as the map, its errors on them are smaller than on other frames, and the
+map underestimates. Calibration applies x -> scale x + shift to the logit of the share and to the logarithm of the
+error, fitted with the training losses (Platt scaling; Guo et al., "On Calibration of Modern Neural Networks", ICML
+2017). The ranking of pixels within a frame does not change.
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ from gen.augan.invention_losses import absolute_error, laplace_nll, share_invent
 from gen.augan.pipeline import AUGANPipeline
 from gen.media.resize import pad_to_multiple, resize
 
-THIN = 7
-"""Every so many pixels count."""
+PIXEL_STEP = 7
+"""Only every n-th pixel is used, to save memory; neighbouring pixels are nearly the same."""
 
 
-class Line(NamedTuple):
+class Affine(NamedTuple):
     """x -> scale x + shift."""
 
     scale: float
@@ -34,7 +34,7 @@ class Line(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """What a map said of pixels, and what was true: (N,) each."""
+    """Predicted and true values of N pixels, (N,) each."""
 
     log_error: Tensor
     share_logit: Tensor
@@ -42,31 +42,33 @@ class Pixels(NamedTuple):
     share: Tensor
 
 
-def calibrate(pipeline: AUGANPipeline, rendered: Path, spared: float) -> dict[str, Line]:
-    """Change the last layer of the pipeline's map so that its numbers hold on these frames; returns what was done.
+def calibrate(pipeline: AUGANPipeline, rendered: Path, spared: float) -> dict[str, Affine]:
+    """Adjust the last layer of the pipeline's map to be calibrated on these frames; returns the affine functions.
 
-    `rendered`: frames of `gen render-street` that neither the translator nor the map was trained on; `spared`: the
-    share of them that is not degraded. Raises `BadInput` for folders that lack frames.
+    `rendered`: folder of `gen render-street` frames on which neither translator nor map was trained; `spared`: share of
+    them that is not degraded. Raises `BadInput` for folders that lack frames.
     """
     network = pipeline.invention
     if network is None:
         raise ValueError("the pipeline has no invention map")
     pixels = outcomes(pipeline, network, rendered, spared)
-    lines = {
-        "error": fit(pixels.log_error, lambda said: laplace_nll(said, pixels.error)),
-        "share": fit(pixels.share_logit, lambda said: F.binary_cross_entropy_with_logits(said, pixels.share / 2)),
+    affine = {
+        "error": fit(pixels.log_error, lambda predicted: laplace_nll(predicted, pixels.error)),
+        "share": fit(
+            pixels.share_logit, lambda predicted: F.binary_cross_entropy_with_logits(predicted, pixels.share / 2)
+        ),
     }
     with torch.no_grad():
-        scales, shifts = (torch.tensor(values) for values in zip(*lines.values(), strict=True))
-        weight, bias = network.leave.parameters()  # what follows the last layer only interpolates
+        scales, shifts = (torch.tensor(values) for values in zip(*affine.values(), strict=True))
+        weight, bias = network.leave.parameters()  # so this is exact: only interpolation follows the last layer
         weight *= scales.to(weight).view(-1, 1, 1, 1)
         bias.copy_(bias * scales.to(bias) + shifts.to(bias))
-    return lines
+    return affine
 
 
 @torch.no_grad()
 def outcomes(pipeline: AUGANPipeline, network: InventionMap, rendered: Path, spared: float) -> Pixels:
-    """The map's raw outputs on every frame, degraded at random, at the rows that the translator works at."""
+    """The map's raw outputs and the true values on every frame, randomly degraded, at the map's own size."""
     streets = Streets(rendered)
     generator = pipeline.generator("adverse_to_normal")
     parts: list[Pixels] = []
@@ -74,27 +76,27 @@ def outcomes(pipeline: AUGANPipeline, network: InventionMap, rendered: Path, spa
         frame = degrade_at_random(read_frame(path)[0], seed=index, spared=spared)[None]
         size = pipeline.network_size((frame.shape[2], frame.shape[3]), "auto")
         height = min(size[0], int(network.config["height"]))
-        seen = (height, round(size[1] * height / size[0]))
+        map_size = (height, round(size[1] * height / size[0]))
         small = resize(frame, size).to(generator.device)
         translated = generator(pad_to_multiple(small, generator.multiple), uncertainty=False).image
-        small, translated = (resize(x[..., : size[0], : size[1]], seen) for x in (small, translated))
-        truth, strangers = (resize(days, seen).to(small.device) for days in streets.days(path))
-        said = network(small, translated)
-        true = absolute_error(translated, truth), share_invented(translated, truth, strangers)
-        parts.append(Pixels(*(x.flatten()[::THIN].cpu() for x in (*said, *true))))
+        small, translated = (resize(x[..., : size[0], : size[1]], map_size) for x in (small, translated))
+        truth, other_days = (resize(days, map_size).to(small.device) for days in streets.days(path))
+        predicted = network(small, translated)
+        true = absolute_error(translated, truth), share_invented(translated, truth, other_days)
+        parts.append(Pixels(*(x.flatten()[::PIXEL_STEP].cpu() for x in (*predicted, *true))))
     return Pixels(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
-def fit(said: Tensor, loss: Callable[[Tensor], Tensor]) -> Line:
-    """The line with a scale above 0 that makes `loss` of what was said least."""
-    numbers = torch.zeros(2, requires_grad=True)  # logarithm of the scale, and the shift
-    descent = torch.optim.LBFGS([numbers], max_iter=100, line_search_fn="strong_wolfe")
+def fit(predicted: Tensor, loss: Callable[[Tensor], Tensor]) -> Affine:
+    """Minimise `loss` over affine functions of `predicted` with scale > 0."""
+    parameters = torch.zeros(2, requires_grad=True)  # logarithm of the scale, which keeps it positive, and the shift
+    optimiser = torch.optim.LBFGS([parameters], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
-        descent.zero_grad()
-        value = loss(numbers[0].exp() * said + numbers[1])
+        optimiser.zero_grad()
+        value = loss(parameters[0].exp() * predicted + parameters[1])
         value.backward()
         return value
 
-    descent.step(closure)
-    return Line(float(numbers[0].exp()), float(numbers[1]))
+    optimiser.step(closure)
+    return Affine(float(parameters[0].exp()), float(parameters[1]))

@@ -1,4 +1,4 @@
-"""Does the invention map deserve trust? Against the truth on rendered streets, and by what real frames can tell."""
+"""Evaluate the invention map: against the truth on rendered streets, and by indirect measures on real frames."""
 
 import json
 from collections import defaultdict
@@ -18,7 +18,7 @@ from gen.augan.degrade import degrade_at_random
 from gen.augan.evaluation import identity
 from gen.augan.held_out import Streets, read_frame
 from gen.augan.invention import FOLDER, local_deviation
-from gen.augan.invention_calibration import THIN
+from gen.augan.invention_calibration import PIXEL_STEP
 from gen.augan.invention_losses import absolute_error, share_invented
 from gen.augan.invention_settings import InventionEvaluation
 from gen.augan.invention_training import model_folder
@@ -27,7 +27,7 @@ from gen.errors import BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import luma, resize, to_float, to_uint8
 from gen.metrics.calibration import rank_correlation, sparsification
-from gen.metrics.detection import FOUND, Detector, invented
+from gen.metrics.detection import FOUND_SCORE, Detector, invented
 from gen.metrics.distances import list_images, read_batches
 from gen.provenance import machine, portable
 from gen.translation.pipeline import Maps
@@ -40,18 +40,20 @@ Floats = NDArray[np.float64]
 
 
 def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
-    """Measure, write `evaluation.json`, return what it says.
+    """Measure, write `evaluation.json` and return its content.
 
     Raises `BadSetting` for a model without an invention map and for a detector without real frames, `BadInput` for
-    folders that lack frames and for a file that is no detector.
+    folders that lack frames and for an invalid detector file.
     """
     if settings.detector is not None and settings.real is None:
-        raise BadSetting("detector: it looks at real frames; give --real FOLDER as well.")
+        raise BadSetting("detector: needs real frames; set real to a folder of them.")
     detector = Detector(settings.detector) if settings.detector is not None else None
     folder = model_folder(settings.model)
     pipeline = AUGANPipeline.from_pretrained(folder)
     if pipeline.invention is None:
-        raise BadSetting(f"model: {folder} has no invention map; gen train-invention and export-invention make one.")
+        raise BadSetting(
+            f"model: {folder} has no invention map; make one with gen train-invention and gen export-invention."
+        )
     pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
     result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings)}
     if settings.real is not None:
@@ -75,11 +77,11 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
 
 
 def on_rendered(pipeline: AUGANPipeline, settings: InventionEvaluation) -> dict[str, Any]:
-    """By weather, for degraded frames and for frames as rendered: how well each map ranks and foretells the truth."""
+    """By weather, for degraded and undegraded frames: ranking and reliability of each map."""
     streets = Streets(settings.rendered, settings.limit)
-    tallies: dict[str, dict[str, Ranking]] = defaultdict(lambda: {k: Ranking() for k in ("degraded", "as rendered")})
+    rankings: dict[str, dict[str, Ranking]] = defaultdict(lambda: {k: Ranking() for k in ("degraded", "as rendered")})
     for index, path in enumerate(tqdm(streets.paths, desc="rendered", unit="frame", disable=None)):
-        frame, (truth, strangers) = read_frame(path), streets.days(path)
+        frame, (truth, other_days) = read_frame(path), streets.days(path)
         poor = degrade_at_random(frame[0], seed=settings.seed * 100_003 + index, spared=0.0)[None]
         for how, source in (("degraded", poor), ("as rendered", frame)):
             pixels = to_uint8(source).permute(0, 2, 3, 1)
@@ -87,61 +89,61 @@ def on_rendered(pipeline: AUGANPipeline, settings: InventionEvaluation) -> dict[
             translated = to_float(translated.permute(0, 3, 1, 2))
             actual = {
                 "error": absolute_error(translated, truth)[0, 0],
-                "share": share_invented(translated, truth, strangers)[0, 0],
+                "share": share_invented(translated, truth, other_days)[0, 0],
             }
-            tallies[path.parent.name][how].add(predictions(source, maps), actual)
-    return {weather: {how: r.result() for how, r in kinds.items()} for weather, kinds in tallies.items()}
+            rankings[path.parent.name][how].add(predictions(source, maps), actual)
+    return {weather: {how: r.result() for how, r in kinds.items()} for weather, kinds in rankings.items()}
 
 
 def predictions(source: Tensor, maps: Maps) -> dict[str, Tensor]:
-    """Every map (H, W) that claims to know where not to believe: ours, the cycle's, and two that need no training."""
-    rivals = {
+    """All maps (H, W) to compare: both invention maps, the cycle uncertainty, and two baselines."""
+    baselines = {
         "darkness": 127.5 - luma(source)[0, 0] * 127.5,
         "noise": local_deviation(source)[0, 0],
     }
     ours = {"error": maps.expected_error, "share": maps.invented, "cycle": maps.cycle}
-    return {name: values[0].cpu() for name, values in ours.items() if values is not None} | rivals
+    return {name: values[0].cpu() for name, values in ours.items() if values is not None} | baselines
 
 
 class Ranking:
-    """How well maps rank the pixels of each frame by what is true of them, and whether ours foretells its size."""
+    """How well maps rank the pixels of each frame by the true value, and the reliability of the invention map."""
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, list[dict[str, float]]]] = {
             "error": defaultdict(list),
             "share": defaultdict(list),
         }
-        self.seen: dict[str, list[tuple[Floats, Floats]]] = {"error": [], "share": []}
+        self.pixels: dict[str, list[tuple[Floats, Floats]]] = {"error": [], "share": []}
 
     def add(self, predicted: Mapping[str, Tensor], actual: Mapping[str, Tensor]) -> None:
-        """One frame: maps and truths, (H, W) each; "error" and "share" are foretold by the maps of that name."""
+        """Add one frame: maps and true values, (H, W) each. The maps "error" and "share" predict those values."""
         for target, truth in actual.items():
             for name, values in predicted.items():
                 if name in (target, "cycle", "darkness", "noise"):
                     self.rows[target]["invention" if name == target else name].append(rank(values, truth))
-            flat = [x.double().numpy().ravel()[::THIN] for x in (predicted[target], truth)]
-            self.seen[target].append((flat[0], flat[1]))
+            flat = [x.double().numpy().ravel()[::PIXEL_STEP] for x in (predicted[target], truth)]
+            self.pixels[target].append((flat[0], flat[1]))
 
     def result(self) -> dict[str, Any]:
-        """By target: means over the frames by map, and the reliability table over all of them."""
+        """By target: ranking of each map, averaged over frames, and the reliability table over all pixels."""
         return {
             target: {
                 "maps": {name: mean_of(frames) for name, frames in maps.items()},
-                "reliability": reliability(*(np.concatenate(x) for x in zip(*self.seen[target], strict=True))),
+                "reliability": reliability(*(np.concatenate(x) for x in zip(*self.pixels[target], strict=True))),
             }
             for target, maps in self.rows.items()
         }
 
 
 def rank(predicted: Tensor, actual: Tensor) -> dict[str, float]:
-    """(H, W) each -> Spearman's rho, AUSE and what chance would get."""
+    """Spearman's rho, AUSE, and AUSE of a random ranking, from (H, W) each."""
     p, a = predicted.double().numpy(), actual.double().numpy()
     ause, chance = sparsification(p, a)
     return {"spearman": rank_correlation(p, a), "ause": ause, "ause_chance": chance}
 
 
 def reliability(predicted: Floats, actual: Floats) -> list[dict[str, float]]:
-    """Ten equal groups of pixels by what was predicted, each with the means of both: alike where it is calibrated."""
+    """Mean predicted and actual value in each decile of the prediction; they are equal if it is calibrated."""
     groups = np.array_split(np.argsort(predicted, kind="stable"), DECILES)
     return [{"predicted": float(predicted[g].mean()), "actual": float(actual[g].mean())} for g in groups]
 
@@ -155,8 +157,10 @@ def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def on_real(pipeline: AUGANPipeline, folder: Path, settings: InventionEvaluation) -> dict[str, Any]:
-    """By map: rank correlation with signal-to-noise (should be negative) and with the disagreement of two models
-    (should be positive), means over the frames; and its mean in black pixels and in the others, over all of them."""
+    """By map: rank correlations, averaged over frames, and the mean in black and in other pixels over all frames.
+
+    The correlation with signal-to-noise should be negative, and that with the disagreement of two models positive.
+    """
     other = AUGANPipeline.from_pretrained(settings.other_model) if settings.other_model else None
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     black: dict[str, list[Floats]] = defaultdict(list)
@@ -179,7 +183,7 @@ def on_real(pipeline: AUGANPipeline, folder: Path, settings: InventionEvaluation
 
 
 def black_and_others(sums: Floats) -> dict[str, float | None]:
-    """Sum and count of black pixels, sum and count of the others -> the two means; None where there are no such."""
+    """(sum, count) of black pixels, (sum, count) of the others -> the two means; None for a count of 0."""
     return {
         "mean_in_black": float(sums[0] / sums[1]) if sums[1] else None,
         "mean_elsewhere": float(sums[2] / sums[3]) if sums[3] else None,
@@ -187,9 +191,9 @@ def black_and_others(sums: Floats) -> dict[str, float | None]:
 
 
 def on_objects(pipeline: AUGANPipeline, folder: Path, detector: Detector, limit: int | None) -> dict[str, Any]:
-    """By map: its mean over the boxes that a detector finds in the translation alone, and over those of the others.
+    """By map: its mean over boxes that a detector finds only in the translation (invented), and over its other boxes.
 
-    `auc` is the probability that a box that was invented has the higher mean of two drawn at random; .5 is chance.
+    `auc`: probability that a random invented box has a higher mean than a random other box; 0.5 is random.
     """
     seen: dict[str, list[float]] = defaultdict(list)
     new: list[bool] = []
@@ -197,7 +201,7 @@ def on_objects(pipeline: AUGANPipeline, folder: Path, detector: Detector, limit:
     for pixels in tqdm(read_batches(paths, 1), total=len(paths), desc="objects", unit="frame", disable=None):
         translated, maps = pipeline.translate_with_maps(pixels, "adverse_to_normal")
         (before,), (after,) = detector(pixels), detector(translated)
-        found = after.above(FOUND)
+        found = after.above(FOUND_SCORE)
         new += invented(found, before).tolist()
         for name, values in predictions(to_float(pixels.permute(0, 3, 1, 2)), maps).items():
             seen[name] += [mean_in_box(values, corners) for corners in found.corners]
@@ -205,7 +209,7 @@ def on_objects(pipeline: AUGANPipeline, folder: Path, detector: Detector, limit:
 
 
 def mean_in_box(values: Tensor, corners: Tensor) -> float:
-    """Mean of a map (H, W) over the pixels of a box (left, top, right, bottom), at least one."""
+    """Mean of a map (H, W) over the pixels of a box (left, top, right, bottom); at least one pixel is used."""
     left, top = (int(c) for c in corners[:2].floor().clamp_min(0))
     right, bottom = (int(c) for c in corners[2:].ceil())
     top, left = min(top, values.shape[0] - 1), min(left, values.shape[1] - 1)
@@ -213,8 +217,9 @@ def mean_in_box(values: Tensor, corners: Tensor) -> float:
 
 
 def of_invented(means: Floats, new: NDArray[np.bool_]) -> dict[str, float | None]:
-    """Counts and means of both kinds of boxes, and the area under the ROC curve (Mann and Whitney's U)."""
+    """Counts and means of both kinds of boxes, and the area under the ROC curve (Mann-Whitney U)."""
     both = bool(new.any() and (~new).any())
+    # 1 if the invented box is higher, 0.5 for a tie, 0 if it is lower.
     ahead = np.sign(means[new][:, None] - means[~new]) / 2 + 0.5
     return {
         "invented": int(new.sum()),
@@ -226,16 +231,16 @@ def of_invented(means: Floats, new: NDArray[np.bool_]) -> dict[str, float | None
 
 
 def signal_to_noise(frame: Tensor) -> Tensor:
-    """Frame (B, 3, H, W) in [-1, 1] -> local mean of luma over its finest detail plus one grey level, (B, 1, H, W).
+    """Signal-to-noise ratio (B, 1, H, W): local mean of luma / (`local_deviation` + 1), in 5x5 windows.
 
-    The finest detail is what differs from the mean of 5x5 pixels (`local_deviation`): noise where the scene is flat.
-    One grey level is what 8 bits cannot tell apart; without it crushed black would seem free of noise.
+    The local deviation is noise in flat areas. One grey level, the resolution of 8 bits, is added to it; otherwise
+    crushed blacks would seem free of noise.
     """
     signal = box_blur((luma(frame) + 1) * 127.5, (5, 5), border_type="replicate")
     return signal / (local_deviation(frame) + 1)
 
 
-# What a person reads.
+# Report.
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -251,9 +256,9 @@ def table(result: Mapping[str, Any]) -> str:
                 cells = [f"{t[name][k]:.3f}" for t in (error, share) for k in ("spearman", "ause")]
                 lines.append(f"| {weather} | {how} | {name} | {' | '.join(cells)} |")
             chance = [f"| {t['darkness']['ause_chance']:.3f}" for t in (error, share)]
-            lines.append(f"| {weather} | {how} | chance | 0 {chance[0]} | 0 {chance[1]} |")
+            lines.append(f"| {weather} | {how} | random | 0 {chance[0]} | 0 {chance[1]} |")
     for target in ("error", "share"):
-        lines += ["", f"Reliability of the {target}: predicted / actual, by deciles of the prediction"]
+        lines += ["", f"Reliability of the {target}: mean predicted / actual value, by decile of the prediction"]
         for weather, kinds in result["rendered"].items():
             pairs = [f"{d['predicted']:.2f}/{d['actual']:.2f}" for d in kinds["degraded"][target]["reliability"]]
             lines.append(f"- {weather}: {' '.join(pairs)}")

@@ -1,4 +1,4 @@
-"""What the invention map learns: the error of a translation, and the share of it that is made up.
+"""Targets and losses of the invention map: the error of a translation, and the share of it that is invented.
 
 Pure functions. Images are in [-1, 1]; errors in grey levels, 1/127.5 of that range.
 """
@@ -17,7 +17,8 @@ SCALES = 3
 """Scales at which structure is compared: windows of sigma 1.5, 3 and 6 pixels."""
 
 CONTRAST = (0.03 * 2) ** 2
-"""SSIM's C2, for the range [-1, 1]: contrast below about two grey levels counts as none."""
+"""SSIM's C2 = (0.03 * range)^2 for the range [-1, 1]: contrast (standard deviation) far below 0.06, or
+7.6 grey levels, has little effect."""
 
 
 def absolute_error(translation: Tensor, truth: Tensor) -> Tensor:
@@ -26,19 +27,19 @@ def absolute_error(translation: Tensor, truth: Tensor) -> Tensor:
 
 
 def laplace_nll(log_scale: Tensor, error: Tensor) -> Tensor:
-    """mean [e / b + ln b] with b = exp(log_scale): the Laplace law's negative log-likelihood, less ln 2.
+    """mean [e / b + ln b] with b = exp(log_scale): the Laplace negative log-likelihood without the constant ln 2.
 
-    Its minimum over b lies at the mean of e: the predicted scale is the expected absolute error.
+    It is minimal if b is the mean of e, so the predicted scale is the expected absolute error.
     """
     return (error * torch.exp(-log_scale) + log_scale).mean()
 
 
 def structure_mismatch(a: Tensor, b: Tensor) -> Tensor:
-    """How little the structure of two images agrees, (B, 1, H, W): 0 the same, about 3 unrelated, 6 inverted.
+    """Structural difference of two images, (B, 1, H, W): 0 for equal, about 3 for unrelated, 6 for inverted ones.
 
-    sum over three scales of 1 - cs, where cs = (2 cov + C2) / (var_a + var_b + C2) is the contrast-structure term of
-    SSIM on luma, in Gaussian windows of sigma 1.5 pixels, and each further scale has half the resolution (Wang et
-    al., "Multi-scale structural similarity", Asilomar 2003). Brightness does not count.
+    The sum over three scales of 1 - cs, where cs = (2 cov + C2) / (var_a + var_b + C2) is the contrast-structure term
+    of SSIM on luma, in Gaussian windows of sigma 1.5 pixels; each scale has half the resolution of the one before (Wang
+    et al., "Multi-scale structural similarity", Asilomar 2003). Brightness is ignored.
     """
     size = (a.shape[-2], a.shape[-1])
     x, y = luma(a.float()), luma(b.float())
@@ -60,41 +61,41 @@ def _window(image: Tensor) -> Tensor:
     return gaussian_blur2d(image, (11, 11), (1.5, 1.5), border_type="replicate")
 
 
-def share_invented(translation: Tensor, truth: Tensor, strangers: Tensor) -> Tensor:
-    """2 P(D(translation, stranger) < D(translation, truth)), ties half, over the strangers, (1, 1, H, W), 0..2.
+def share_invented(translation: Tensor, truth: Tensor, other_days: Tensor) -> Tensor:
+    """2 P(D(translation, other) < D(translation, truth)) over `other_days`, ties count half; (1, 1, H, W) in 0..2.
 
-    D is `structure_mismatch`; `strangers` (K, 3, H, W) are days of other streets, at the same place of the picture.
-    0: the translation is always more like its true day than like another; 1: no more than like any other, so that
-    what it shows there was not seen but made up. (Beyond 1 it is worse than made up; the mean is what is learnt.)
+    D is `structure_mismatch`; `other_days` (K, 3, H, W): days of other streets, compared at the same pixels. 0: the
+    translation is always more similar to its true day; 1: it is no more similar to it than to any other day, so its
+    content is invented. (Above 1 it is worse than random. The map learns the mean, which is meaningful up to 1.)
     """
     own = structure_mismatch(translation, truth)
-    others = structure_mismatch(translation.expand_as(strangers), strangers)
+    others = structure_mismatch(translation.expand_as(other_days), other_days)
     return 2 * ((others < own).float() + (others == own).float() / 2).mean(dim=0, keepdim=True)
 
 
 def shares_in_batch(translations: Tensor, truths: Tensor, streets: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """`share_invented` of each of a batch, its strangers the true days of the batch's other streets.
+    """`share_invented` of each sample; the other days are the true days of the batch's other streets.
 
-    Returns shares (B, 1, H, W), and (B,) bool: whether there was a stranger to compare with.
+    Returns shares (B, 1, H, W), and (B,) bool: whether the batch has another street to compare with.
     """
     shares: list[Tensor] = []
     known: list[bool] = []
     for index, street in enumerate(streets):
-        strangers = [i for i, other in enumerate(streets) if other != street]
-        known.append(bool(strangers))
+        others = [i for i, other in enumerate(streets) if other != street]
+        known.append(bool(others))
         own = slice(index, index + 1)
         shares.append(
-            share_invented(translations[own], truths[own], truths[strangers])
-            if strangers
+            share_invented(translations[own], truths[own], truths[others])
+            if others
             else torch.zeros_like(translations[own, :1], dtype=torch.float32)
         )
     return torch.cat(shares), torch.tensor(known, device=truths.device)
 
 
 def share_loss(share_logit: Tensor, share: Tensor, known: Tensor) -> Tensor:
-    """Cross-entropy between the probability sigmoid(share_logit) and share / 2, over the samples that are known.
+    """Cross-entropy between sigmoid(share_logit) and share / 2, averaged over the samples with a known share.
 
-    Its minimum lies at the mean of share / 2, so that twice the probability is the expected share.
+    It is minimal at the mean of share / 2, so that twice the probability is the expected share.
     """
     loss = F.binary_cross_entropy_with_logits(share_logit, share / 2, reduction="none").mean(dim=(1, 2, 3))
-    return (loss * known).sum() / known.sum().clamp(min=1)
+    return (loss * known).sum() / known.sum().clamp(min=1)  # 0, not 0 / 0, if none is known

@@ -1,4 +1,4 @@
-"""Arguments and settings of the commands for invention maps. Nothing heavy is imported here."""
+"""Arguments and settings of the invention-map commands. Does not import torch, so that `--help` is fast."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,24 +13,25 @@ from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, Trainer
 
 @dataclass(frozen=True, kw_only=True)
 class InventionSettings(ImagesOrEpochs, EMASettings, TrainerSettings):
-    """Settings of `gen train-invention`; the defaults take about twenty minutes on one core."""
+    """Settings of `gen train-invention`; with the defaults, a run takes about twenty minutes on one core."""
 
     rendered: Path
-    """Folder of `gen render-street` frames, adverse/ and day/."""
+    """Folder of `gen render-street` frames, with adverse/ and day/."""
     model: str = "augan-night2day"
-    """Name or folder of the translator that the map is for."""
+    """Name or folder of the translator for which to train a map."""
     images: Positive | None = 4000
-    """Frames to show."""
+    """Frames to train on, repetitions included."""
     batch: Annotated[int, Field(ge=2)] = 4
-    """Frames in a step; the true days of its other streets are what shares are measured against."""
+    """Frames per step. At least 2: the invented share is measured against the days of the batch's other streets."""
     lr: Annotated[float, Field(gt=0)] = 2e-3
     """Adam's learning rate; constant for the first half of the run, then linearly to zero."""
     ema_half_life: Positive = 200
-    """Images after which a weight's share in the averaged weights has halved."""
+    """Half-life of the averaged weights (EMA), in images."""
     echoes: Positive = 4
-    """Steps taken on each translated batch, every other one flipped: the translator costs more than the map."""
+    """Training steps per translated batch, alternately flipped (data echoing). It saves time, because the translator
+    costs more than the map."""
     spared: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Share of the frames that are shown as rendered; the others are degraded like a real camera's."""
+    """Share of the frames used as rendered; the others are degraded to look like a real camera's."""
     sample_every: Positive = 400
     """Images between two sample grids."""
     checkpoint_every: Positive = 400
@@ -39,54 +40,54 @@ class InventionSettings(ImagesOrEpochs, EMASettings, TrainerSettings):
 
 @dataclasses.dataclass(frozen=True)
 class TrainInventionArguments:
-    """Teach a model which parts of its translations to clear day are made up, on rendered pairs.
+    """Train a map of the parts that a model invents in translations to clear day, on rendered pairs.
 
-    The translator stays as it is. The same command again goes on where it stopped.
+    The translator is not changed. Run the same command again to resume.
     """
 
     model: str
-    """Name or folder of the translator that the map is for."""
+    """Name or folder of the translator for which to train a map."""
     rendered: Path
-    """Pairs of `gen render-street` or `gen simulate-weather`, about as many rows as the model works at (192 for
-    augan-night2day)."""
+    """Folder of pairs from `gen render-street` or `gen simulate-weather`, of about the height at which the model runs
+    (192 rows for augan-night2day)."""
     out: Path
     """Run directory, for example runs/invention."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A setting of InventionSettings as field=value, for example --set images=5000; may be given several times."""
+    """A field of InventionSettings as field=value, for example --set images=5000; may be repeated."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportInventionArguments:
-    """Put a trained invention map into the folder of the model that it was trained for."""
+    """Add a trained invention map to the folder of its model."""
 
     run: tyro.conf.Positional[Path]
     """Run directory of `gen train-invention`."""
     model: tyro.conf.Positional[str]
-    """Name or folder of the model; it gets a folder invention/."""
+    """Name or folder of the model; the map is written to its sub-folder invention/."""
     default: bool = False
-    """Show this map, and not the cycle uncertainty, where no map is asked for by name."""
+    """Make this map the model's default instead of the cycle uncertainty."""
     calibrate: Path | None = None
-    """Folder of `gen render-street` frames that neither the translator nor the map was trained on: the map's numbers
-    are scaled so that they hold there."""
+    """Folder of `gen render-street` frames on which neither the translator nor the map was trained, to calibrate the
+    map's values."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InventionEvaluation:
-    """Measure a model's invention map, beside its cycle uncertainty and what needs no training."""
+    """Measure a model's invention map, and compare it with cycle uncertainty and two simple baselines."""
 
     rendered: Path
-    """Folder of `gen render-street` frames that were not trained on, adverse/ and day/."""
+    """Folder of `gen render-street` frames not used in training, with adverse/ and day/."""
     model: str = "augan-night2day"
-    """Name or folder of a model that has an invention map."""
+    """Name or folder of a model with an invention map."""
     real: Path | None = None
-    """Folder of real adverse frames that were not trained on."""
+    """Folder of real adverse frames not used in training."""
     other_model: str | None = None
-    """A second translator of another seed: where the two disagree on real frames, the map should be high."""
+    """A second translator, trained with another seed: the map should be high where the two disagree on real frames."""
     detector: Path | None = None
-    """YOLOX ONNX file: do objects that it finds in the translation alone lie where the map is high?"""
+    """YOLOX as an ONNX file: the map should be high at objects that it finds only in the translation."""
     limit: int | None = None
-    """Frames of each folder, spread evenly over it; none: all."""
+    """Use only this many frames of each folder, evenly spaced. Default: all."""
     seed: int = 0
-    """Seed of the degradations of the rendered frames."""
+    """Seed of the random degradations of the rendered frames."""
     out: Path | None = None
-    """Folder that gets evaluation.json; none: invention/ in the model's folder."""
+    """Folder for evaluation.json. Default: invention/ in the model folder."""

@@ -1,4 +1,4 @@
-"""Training the invention map on rendered pairs, beside a translator that stays as it is."""
+"""Train the invention map of a frozen translator on rendered pairs."""
 
 import json
 from collections.abc import Sequence
@@ -34,19 +34,19 @@ SAMPLE_FRAMES = 6
 """Frames in a sample grid."""
 
 
-class Pictures(NamedTuple):
-    """Rendered pairs."""
+class PairBatch(NamedTuple):
+    """A batch of rendered pairs."""
 
     frame: Tensor
     """Adverse, degraded, (B, 3, H, W) in [-1, 1]."""
     truth: Tensor
-    """The same moment on the clear day, not degraded."""
+    """The same moments on a clear day, not degraded."""
     streets: list[str]
-    """Which street each shows."""
+    """Name of the street of each sample."""
 
 
-class Lesson(NamedTuple):
-    """What one batch teaches; all but `known` can be flipped."""
+class TrainingBatch(NamedTuple):
+    """Inputs and targets of the map for one batch."""
 
     frame: Tensor
     translated: Tensor
@@ -56,18 +56,20 @@ class Lesson(NamedTuple):
     share: Tensor
     """(B, 1, H, W), see `share_invented`."""
     known: Tensor
-    """(B,), whether `share` is."""
+    """(B,) bool: whether `share` is known."""
 
-    def flipped(self) -> "Lesson":
-        """Left is right."""
-        return Lesson(hflip(self.frame), hflip(self.translated), hflip(self.error), hflip(self.share), self.known)
+    def flipped(self) -> "TrainingBatch":
+        """The batch mirrored left to right."""
+        return TrainingBatch(
+            hflip(self.frame), hflip(self.translated), hflip(self.error), hflip(self.share), self.known
+        )
 
 
 class RenderedPairs:
-    """Rendered pairs, drawn at random with one flip for both; only the adverse frame is degraded.
+    """Rendered pairs in random order, both frames flipped alike; only the adverse frame is degraded.
 
-    Frames are whole, but for the few rows and columns beyond a multiple of 16: the translator's normalisation sees
-    the frame as a user's pipeline would show it.
+    Frames are not cropped except to multiples of 16, because the translator's normalisation depends on the whole frame
+    and must see it as in use.
     """
 
     def __init__(self, pairs: Pairs, seed: int, spared: float, device: torch.device) -> None:
@@ -75,11 +77,11 @@ class RenderedPairs:
         sides = zip(*pairs.adverse.sizes, strict=True)
         self.size = tuple(min(side) // MULTIPLE * MULTIPLE for side in sides)
 
-    def batch(self, samples: Sequence[int]) -> Pictures:
-        """The batch of these numbers of the run's endless sequence."""
+    def batch(self, samples: Sequence[int]) -> PairBatch:
+        """The batch of these sample numbers, which count from 0 over the whole run."""
         drawn = [self._draw(sample) for sample in samples]
         frames, truths, streets = zip(*drawn, strict=True)
-        return Pictures(torch.stack(frames).to(self.device), torch.stack(truths).to(self.device), list(streets))
+        return PairBatch(torch.stack(frames).to(self.device), torch.stack(truths).to(self.device), list(streets))
 
     def _draw(self, sample: int) -> tuple[Tensor, Tensor, str]:
         rng = np.random.default_rng((self.seed, sample))
@@ -89,7 +91,7 @@ class RenderedPairs:
         return degrade_at_random(frame, int(rng.integers(2**62)), self.spared), truth, street
 
     def pair(self, index: int) -> tuple[Tensor, Tensor, str]:
-        """Frame, true day (3, H, W) in [-1, 1], and the street's name, as rendered."""
+        """Frame and true day (3, H, W) in [-1, 1], as rendered, and the street's name."""
         height, width = self.size
         both = (self.pairs.adverse.frame(index), self.pairs.normal.frame(index))
         frame, truth = (to_float(f[None, :, :height, :width])[0] for f in both)
@@ -99,7 +101,7 @@ class RenderedPairs:
 class InventionTrainer(Trainer[InventionSettings]):
     """Trains the map; the translator is frozen."""
 
-    betas = (0.9, 0.999)
+    betas = (0.9, 0.999)  # Adam's defaults; the base class has 0.5, which suits GANs
 
     def __init__(self, settings: InventionSettings) -> None:
         super().__init__(settings)
@@ -107,11 +109,11 @@ class InventionTrainer(Trainer[InventionSettings]):
         pipeline = AUGANPipeline.from_pretrained(s.model)
         self.translator = pipeline.to(self.device).generator("adverse_to_normal").eval().requires_grad_(False)
         self.height = int(pipeline.config["auto_height"] or pipeline.config["trained_height"])
-        self.translator_weights = fingerprint(model_folder(s.model), without=FOLDER)
-        with self.accelerator.main_process_first():  # the others find the cache that the first one wrote
+        self.translator_weights = fingerprint(model_folder(s.model), exclude=FOLDER)
+        with self.accelerator.main_process_first():  # writes the cache, which the others then read
             adverse, day = (self._load(name, s.rendered / name) for name in ("adverse", "day"))
         self.data = RenderedPairs(match_pairs(adverse, day, share=1.0), s.seed, s.spared, self.device)
-        self.remembered = lru_cache(maxsize=s.accumulate)(self.prepare)
+        self.prepared = lru_cache(maxsize=s.accumulate)(self.prepare)
         self.map = InventionMap(height=self.height)
         self.setup({"map": self.map}, averaged="map")
 
@@ -125,51 +127,51 @@ class InventionTrainer(Trainer[InventionSettings]):
         return self.settings.images_to_show(len(self.data.pairs.adverse))
 
     def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        """One step of the map on the translator's errors."""
+        """One optimiser step of the map on the translator's errors."""
         records: list[dict[str, Tensor]] = []
         with self.updating("map"):
             for part, samples in enumerate(parts):
-                lesson = self.lesson(samples)
+                batch = self.training_batch(samples)
                 with self.synchronised("map", part):
                     with self.accelerator.autocast():
-                        expected: Invention = self.wrapped["map"](lesson.frame, lesson.translated)
+                        expected: Invention = self.wrapped["map"](batch.frame, batch.translated)
                     terms = {
-                        "error": laplace_nll(expected.log_error, lesson.error),
-                        "share": share_loss(expected.share_logit, lesson.share, lesson.known),
+                        "error": laplace_nll(expected.log_error, batch.error),
+                        "share": share_loss(expected.share_logit, batch.share, batch.known),
                     }
                     self.backward(terms)
                 records.append({name: term.detach() for name, term in terms.items()})
         return {name: torch.stack([r[name] for r in records]).mean() for name in records[0]}
 
-    def lesson(self, samples: Sequence[int]) -> Lesson:
-        """The lesson of these samples of the run: a new one every `echoes` steps, in between the last one again.
+    def training_batch(self, samples: Sequence[int]) -> TrainingBatch:
+        """The batch for these samples: a new one every `echoes` steps, and the same one in between (data echoing).
 
         Choi et al., "Faster Neural Network Training with Data Echoing", arXiv 1907.05550.
         """
         step, batch = samples[0] // self.settings.batch, self.settings.batch
         fresh = tuple(step // self.settings.echoes * batch + sample % batch for sample in samples)
-        lesson = self.remembered(fresh)
-        return lesson.flipped() if step % 2 else lesson
+        batch = self.prepared(fresh)
+        return batch.flipped() if step % 2 else batch
 
     @torch.no_grad()
-    def prepare(self, samples: Sequence[int]) -> Lesson:
-        """Translate these samples and measure how far they are from the truth."""
+    def prepare(self, samples: Sequence[int]) -> TrainingBatch:
+        """Translate these samples and compute the map's targets."""
         frame, truth, streets = self.data.batch(samples)
         translated = self.translator(frame, uncertainty=False).image
         shares = shares_in_batch(translated, truth, streets)
-        return Lesson(frame, translated, absolute_error(translated, truth), *shares)
+        return TrainingBatch(frame, translated, absolute_error(translated, truth), *shares)
 
     def data_record(self) -> dict[str, Any]:
-        """The frames, how many rows they are reduced to, and which weights translate them."""
+        """The frames, their height and the translator's fingerprint; a resumed run must find the same."""
         frames = (self.data.pairs.adverse, self.data.pairs.normal)
         return {"translator": self.translator_weights, "height": self.height} | {f.name: f.summary() for f in frames}
 
     @torch.no_grad()
     def sample_grid(self) -> NDArray[np.uint8]:
-        """Rows of degraded frame, translation, true day, error expected and measured, share expected and measured."""
-        places = np.linspace(0, len(self.data.pairs.adverse) - 1, SAMPLE_FRAMES).round().astype(int)
-        drawn = [self.data.pair(int(i)) for i in places]
-        frames = [degrade_at_random(d[0], int(i), spared=0.0) for d, i in zip(drawn, places, strict=True)]
+        """Rows of degraded frame, translation, true day, predicted and true error, predicted and true share."""
+        indices = np.linspace(0, len(self.data.pairs.adverse) - 1, SAMPLE_FRAMES).round().astype(int)
+        drawn = [self.data.pair(int(i)) for i in indices]
+        frames = [degrade_at_random(d[0], int(i), spared=0.0) for d, i in zip(drawn, indices, strict=True)]
         frame, truth = torch.stack(frames).to(self.device), torch.stack([d[1] for d in drawn]).to(self.device)
         translated = self.translator(frame, uncertainty=False).image
         expected: Invention = self.map(frame, translated)
@@ -185,26 +187,26 @@ def _coloured(values: Tensor, on: MapScale) -> NDArray[np.uint8]:
 
 
 def model_folder(model: str) -> Path:
-    """Where the translator lies. Raises `BadSetting` for one that has to be downloaded."""
+    """The translator's folder. Raises `BadSetting` if it is not a local one."""
     folder = Path(weights.resolve(model))
     if not folder.is_dir():
-        raise BadSetting(f"model: {model} comes from a hub; download it first and give its folder.")
+        raise BadSetting(f"model: {model} comes from a hub; download it and give its folder.")
     return folder
 
 
 def export_invention(run: Path, model: str, default: bool = False, calibrated_on: Path | None = None) -> Path:
-    """Put the averaged map of a run's last checkpoint into the folder of the model that it was trained for.
+    """Add the averaged map of a run's last checkpoint to the folder of its model, and return that folder.
 
-    Its files lie in invention/ there; the translator's are left as they are. `default`: pipelines then show this map
-    where none is asked for. `calibrated_on`: rendered frames for `calibrate`. Returns the folder. Raises `BadInput`
-    where `run` has no checkpoint, or the model has other weights than those that the map was trained for.
+    Writes to the sub-folder invention/; the translator's files are not changed. `default`: make it the map that
+    pipelines show by default. `calibrated_on`: rendered frames for `calibrate`. Raises `BadInput` if `run` has no
+    checkpoint, or if the map was trained for other weights of the model.
     """
     checkpoint = latest_checkpoint(run / "checkpoints")
     if checkpoint is None:
-        raise BadInput(f"{run}: no checkpoint here; give the --out folder of gen train-invention.")
+        raise BadInput(f"{run}: no checkpoint in this folder; give the run directory of gen train-invention.")
     state, folder = load_checkpoint(checkpoint), model_folder(model)
-    if state["data"]["translator"] != fingerprint(folder, without=FOLDER):
-        raise BadInput(f"{folder}: the map in {run} was trained for other weights; train one for these.")
+    if state["data"]["translator"] != fingerprint(folder, exclude=FOLDER):
+        raise BadInput(f"{folder}: the map in {run} was trained for other weights; train one for this model.")
     network = InventionMap(height=state["data"]["height"])
     averaged = EMAModel(network.parameters())
     averaged.load_state_dict(state["ema"])
@@ -212,8 +214,10 @@ def export_invention(run: Path, model: str, default: bool = False, calibrated_on
     record = _record(state)
     if calibrated_on is not None:
         pipeline = AUGANPipeline.from_pretrained(folder, invention=network.eval())
-        lines = calibrate(pipeline, calibrated_on, make_settings(InventionSettings, state["settings"]).spared)
-        record["calibration"] = {"rendered": portable_value(calibrated_on)} | {k: v._asdict() for k, v in lines.items()}
+        affine = calibrate(pipeline, calibrated_on, make_settings(InventionSettings, state["settings"]).spared)
+        record["calibration"] = {"rendered": portable_value(calibrated_on)} | {
+            k: v._asdict() for k, v in affine.items()
+        }
     network.save_pretrained(folder / FOLDER)
     (folder / FOLDER / "training.json").write_text(json.dumps(record, indent=2) + "\n")
     _name_in_index(folder / "model_index.json", default)
@@ -230,7 +234,7 @@ def _record(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _name_in_index(index: Path, default: bool) -> None:
-    """Tell the pipeline of its new part. (Saving the whole pipeline would write the translator's weights anew.)"""
+    """Add the map to model_index.json; saving the whole pipeline would rewrite the translator's weights."""
     entries = json.loads(index.read_text()) | {FOLDER: [InventionMap.__module__, InventionMap.__name__]}
     if default:
         entries["default_map"] = "invention"

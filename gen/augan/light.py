@@ -1,9 +1,8 @@
-"""The light design of AU-GAN's generators: the same parts and the same features between them, at a quarter of the MACs.
+"""The light design of AU-GAN's generators: the same parts with the same feature sizes, at a quarter of the MACs.
 
-The published design spends its multiplications in 3x3 convolutions of all channels with all channels at a quarter of
-the frame's size, and much of its time in 7x7 convolutions at full size. Here residual blocks are separable (one
-convolution over places, one over channels) and most of them work at an eighth of the size, where they also see more of
-the frame; pixels are folded into channels at the door, and unfolded at the end.
+Not in the paper. The published design spends most MACs in dense 3x3 convolutions at 1/4 of the frame's size, and much
+time in 7x7 convolutions at full size. Here residual blocks are depthwise separable, and most of them work at 1/8 of the
+size, where their receptive field is also larger. Pixel unshuffle and shuffle replace the convolutions at full size.
 """
 
 from itertools import pairwise
@@ -16,13 +15,13 @@ from gen.translation.norm import InstanceNorm
 from gen.translation.tiling import Run
 
 MULTIPLE = 8
-"""Sides of an image are multiples of this."""
+"""Sides of an image must be multiples of this."""
 PRETRAINED_MULTIPLE = 16
 """The same with a pretrained encoder."""
 
 
 class SeparableBlock(nn.Module):
-    """Twice: depthwise 3x3, pointwise, norm; ReLU between; plus the input."""
+    """Depthwise 3x3, pointwise, norm, ReLU, depthwise 3x3, pointwise, norm; plus the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -33,7 +32,7 @@ class SeparableBlock(nn.Module):
         return x + self.body(x)
 
     def in_strips(self, x: Tensor, run: Run) -> Tensor:
-        """As `forward`, see `gen.translation.tiling`."""
+        """Like `forward`, see `gen.translation.tiling`."""
         return run(self.body, x).add_(x)
 
 
@@ -46,7 +45,7 @@ def _separable(channels: int) -> list[nn.Module]:
 
 
 class HalfSize(nn.Module):
-    """`count` separable blocks of twice the channels at half of the size, plus the input."""
+    """`count` separable blocks with twice the channels at half the size; plus the input."""
 
     def __init__(self, channels: int, count: int) -> None:
         super().__init__()
@@ -56,7 +55,9 @@ class HalfSize(nn.Module):
             nn.ReLU(inplace=True),
             *(SeparableBlock(2 * channels) for _ in range(count)),
             nn.Conv2d(2 * channels, channels, 1, bias=False),
-            nn.Upsample(scale_factor=2, mode="bilinear"),  # unfolding channels here leaves a grid of eight pixels
+            nn.Upsample(
+                scale_factor=2, mode="bilinear"
+            ),  # a pixel shuffle here leaves a grid with a period of eight pixels
             InstanceNorm(channels),
         )
 
@@ -65,17 +66,17 @@ class HalfSize(nn.Module):
         return x + self.body(x)
 
     def in_strips(self, x: Tensor, run: Run) -> Tensor:
-        """As `forward`, see `gen.translation.tiling`."""
+        """Like `forward`, see `gen.translation.tiling`."""
         return run(self.body, x).add_(x)
 
 
 def blocks(channels: int, count: int) -> nn.Sequential:
-    """The light counterpart of `count` residual blocks; none is the identity."""
+    """The light counterpart of `count` residual blocks; the identity for 0."""
     return nn.Sequential(SeparableBlock(channels), HalfSize(channels, count)) if count else nn.Sequential()
 
 
 def encoder(width: int, count: int, channels: int) -> nn.Sequential:
-    """Picture (B, channels, H, W) -> features (B, 4 width, H/4, W/4)."""
+    """Image (B, channels, H, W) -> features (B, 4 width, H/4, W/4)."""
     return nn.Sequential(
         nn.PixelUnshuffle(2),
         nn.Conv2d(4 * channels, 2 * width, 3, padding=1, bias=False),
@@ -89,16 +90,17 @@ def encoder(width: int, count: int, channels: int) -> nn.Sequential:
 
 
 class PretrainedEncoder(nn.Module):
-    """`encoder`, and beside its first convolutions the maps of a frozen ImageNet network at strides 4, 8 and 16.
+    """`encoder` plus the feature maps of a frozen ImageNet network at strides 4, 8 and 16.
 
-    From coarse to fine each map is mixed to 4 width channels, normalised, and added to the one below, as in a feature
-    pyramid (Lin et al., CVPR 2017). The frozen network sees the brighter of the pictures that the encoder sees.
+    Each map is mixed to 4 width channels, normalised, and added to the next finer one, as in a feature pyramid (Lin et
+    al., CVPR 2017). The frozen network sees the brighter one of the encoder's input images, because ImageNet has few
+    dark images.
     """
 
     LEVELS = 3
 
     def __init__(self, width: int, count: int, channels: int, brighter: slice) -> None:
-        """`brighter`: the channels of the picture that the frozen network sees."""
+        """`brighter`: the input channels that the frozen network sees."""
         super().__init__()
         self.brighter = brighter
         self.frozen = LiteBackbone(self.LEVELS)
@@ -110,11 +112,12 @@ class PretrainedEncoder(nn.Module):
         self.blocks = blocks(4 * width, count)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Picture (B, channels, H, W), sides multiples of 16 -> features (B, 4 width, H/4, W/4)."""
+        """Image (B, channels, H, W), sides multiples of 16 -> features (B, 4 width, H/4, W/4)."""
         return self.in_strips(x, lambda part, y: part(y))
 
     def in_strips(self, x: Tensor, run: Run) -> Tensor:
-        """As `forward`, where `run(part, y)` is what a part makes of its input, see `gen.translation.tiling`."""
+        """Like `forward`, but with `run(part, y)` in place of part(y), see `gen.translation.tiling`."""
+        # Grey level x = 127.5 (image + 1), and the network expects (x - 127) / 128.
         maps = self.frozen((x[:, self.brighter] * 127.5 + 0.5) / 128, run)
         mixed = [run(mix, found) for mix, found in zip(self.mixes, maps, strict=True)]
         joined = mixed.pop()
@@ -139,10 +142,10 @@ def to_image(width: int, channels: int) -> nn.Sequential:
 
 
 class Binomial(nn.Module):
-    """Blur by (1, 2, 1)/4 both ways: it lets nothing through that alternates from pixel to pixel.
+    """Blur by (1, 2, 1)/4 in both directions, which removes patterns that alternate from pixel to pixel.
 
-    Unfolding channels into pixels leaves such a grid, which losses that look through a network with strides even
-    encourage. Beside the exposure ground, which is not blurred, the picture stays sharp.
+    A pixel shuffle leaves such a grid, and losses on the features of a strided network even encourage it. The image
+    stays sharp, because it is added to the exposed frame, which is not blurred.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -156,7 +159,7 @@ class Binomial(nn.Module):
 
 
 def smooth_shuffles(network: nn.Module) -> None:
-    """Give the four pixels that a channel is unfolded into equal weights to begin with, so that there is no grid."""
+    """Initialise the four output pixels of each pixel shuffle with equal weights: no grid at the start."""
     for module in network.modules():
         if isinstance(module, nn.Sequential):
             for conv, after in pairwise(module):

@@ -1,7 +1,7 @@
 """AU-GAN's networks: asymmetric generators and cross-wired two-scale discriminators.
 
 Kwak et al., "Adverse Weather Image Translation with Asymmetric and Uncertainty-aware GAN", BMVC 2021
-(arXiv 2112.04283). No convolution has a bias.
+(arXiv 2112.04283). No convolution has a bias, as in the published code.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from gen.translation.tiling import Run
 
 
 def multiple_of(design: Design, pretrained: bool) -> int:
-    """What the sides of a picture must be multiples of; the published networks halve it twice."""
+    """The sides of an image must be multiples of this; the published networks halve it twice."""
     if pretrained:
         return light.PRETRAINED_MULTIPLE
     return light.MULTIPLE if design == "light" else 4
@@ -47,17 +47,17 @@ class ResidualBlock(nn.Module):
         return x + self.body(x)
 
     def in_strips(self, x: Tensor, run: Run) -> Tensor:
-        """As `forward`, see `gen.translation.tiling`."""
+        """Like `forward`, see `gen.translation.tiling`."""
         return run(self.body, x).add_(x)
 
 
 def residual_blocks(channels: int, count: int) -> nn.Sequential:
-    """`count` residual blocks in a row; none is the identity."""
+    """A sequence of `count` residual blocks; the identity for 0."""
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))
 
 
 def encoder(width: int, blocks: int, channels: int = 3) -> nn.Sequential:
-    """Picture (B, channels, H, W) -> features (B, 4 width, H/4, W/4)."""
+    """Image (B, channels, H, W) -> features (B, 4 width, H/4, W/4)."""
     return nn.Sequential(
         nn.ReflectionPad2d(3),
         nn.Conv2d(channels, width, 7, bias=False),
@@ -76,8 +76,8 @@ def encoder(width: int, blocks: int, channels: int = 3) -> nn.Sequential:
 def upsample(channels: int, upsampling: Upsampling) -> nn.Sequential:
     """(B, C, H, W) -> (B, C/2, 2H, 2W), normalised, ReLU.
 
-    `deconv` is the published transposed convolution; `resize` (nearest, then conv3x3) has the same parameters,
-    costs four times the MACs of this layer and cannot make a checkerboard.
+    `deconv` is the published transposed convolution. `resize` (nearest, then conv3x3) has the same number of parameters
+    and four times the MACs, and avoids checkerboard artefacts.
     """
     half = channels // 2
     up: list[nn.Module]
@@ -89,12 +89,12 @@ def upsample(channels: int, upsampling: Upsampling) -> nn.Sequential:
 
 
 def to_image(width: int, channels: int) -> nn.Sequential:
-    """Features (B, width, H, W) -> (B, channels, H, W), without the last non-linearity."""
+    """Features (B, width, H, W) -> (B, channels, H, W), without the final non-linearity."""
     return nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, channels, 7, bias=False))
 
 
 class Decoder(nn.Module):
-    """Features (B, 4 width, H/4, W/4) -> image (B, 3, H, W) in [-1, 1], or, if it `composes`, maps (B, 6, H, W)."""
+    """Features (B, 4 width, H/4, W/4) -> image (B, 3, H, W) in [-1, 1], or (B, 6, H, W) if it `composes`."""
 
     def __init__(self, width: int, blocks: int, upsampling: Upsampling, design: Design, composes: bool = False) -> None:
         super().__init__()
@@ -113,10 +113,10 @@ class Decoder(nn.Module):
             self.to_rgb.append(nn.Tanh())
 
     def forward(self, features: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Returns the image or the maps, and `d1`, the half-resolution features that the uncertainty head reads.
+        """Returns the image or the maps, and d1, the half-resolution features that feed the uncertainty head.
 
-        `noise` (2, B, 4 width, H/4, W/4), only given in training and only to reconstruction, is added before and
-        after the first block.
+        `noise` (2, B, 4 width, H/4, W/4) is added before and after the first block; only for reconstruction in
+        training. (The published code adds it at test time too.)
         """
         if noise is None:
             x = self.blocks(features)
@@ -128,14 +128,14 @@ class Decoder(nn.Module):
 
 
 class Translation(NamedTuple):
-    """What a generator makes of an image batch."""
+    """A generator's output for a batch of images."""
 
     image: Tensor
     """(B, 3, H, W) in [-1, 1]."""
     features: Tensor
     """(B, 4 width, H/4, W/4): the encoder's output, r4."""
     transferred: Tensor
-    """The T-net's output, t4; `features` itself in a generator without a T-net."""
+    """The T-net's output, t4; equal to `features` in a generator without a T-net."""
     log_scale: Tensor | None
     """(B, 1, H, W), s >= 0, large where uncertain; see `losses.laplace_scale`. None without the head."""
 
@@ -143,10 +143,10 @@ class Translation(NamedTuple):
 class AUGANGenerator(ModelMixin, ConfigMixin):
     """One direction: encoder, T-net (adverse -> normal only), decoder, uncertainty head, reconstruction decoder.
 
-    Sizes must be multiples of `multiple`; `gen.media.resize.pad_to_multiple` makes them so. `reconstruction=False`
-    leaves out the decoder that only training needs. `design`: see `gen.augan.light`. `exposure`: strength of the curve
-    under which the frame itself is the ground of its translation, see `gen.augan.exposure`; 0: there is no such ground.
-    `pretrained`: the light design's encoder also takes the features of a frozen ImageNet network.
+    Sides of images must be multiples of `multiple` (see `gen.media.resize.pad_to_multiple`). `reconstruction=False`
+    leaves out the decoder that only training needs. `design`: see `gen.augan.light`. `exposure`: strength of the
+    exposure curve, see `gen.augan.exposure`; 0: none. `pretrained`: the encoder of the light design also uses the
+    features of a frozen ImageNet network.
     """
 
     @register_to_config
@@ -172,7 +172,7 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         self.head = _uncertainty_head(width, upsampling, design) if uncertainty else None
         initialise(self)
         light.smooth_shuffles(self)
-        if exposure:  # begin with the ground itself, or nearly so
+        if exposure:  # small gain and offset: start near the exposed frame itself
             for parameter in self.decoder.to_rgb.parameters():
                 parameter.data.mul_(0.1)
 
@@ -182,34 +182,36 @@ class AUGANGenerator(ModelMixin, ConfigMixin):
         return multiple_of(self.config["design"], self.config["pretrained"])
 
     def forward(self, image: Tensor, transfer: bool = True, uncertainty: bool = True) -> Translation:
-        """Image (B, 3, H, W) in [-1, 1] -> `Translation`; `transfer`, `uncertainty`: use the T-net, the head."""
-        features = self.encoder(self.seen(image))
+        """Image (B, 3, H, W) in [-1, 1] -> `Translation`. `transfer`: use the T-net; `uncertainty`: use the head."""
+        features = self.encoder(self.encoder_input(image))
         transferred = self.transfer(features) if transfer else features
         decoded, d1 = self.decoder(transferred)
         log_scale = self.head(d1) if uncertainty and self.head is not None else None
-        return Translation(self.composed(image, decoded), features, transferred, log_scale)
+        return Translation(self.compose(image, decoded), features, transferred, log_scale)
 
-    def seen(self, image: Tensor) -> Tensor:
-        """What the encoder sees of an image: itself, and itself under the exposure curve where there is one."""
+    def encoder_input(self, image: Tensor) -> Tensor:
+        """The image and, with an exposure curve, the exposed image: (B, 3 or 6, H, W)."""
         return image if self.curve is None else torch.cat([image, self.curve(image)], dim=1)
 
-    def composed(self, image: Tensor, decoded: Tensor) -> Tensor:
-        """What the decoder made of an image -> the translation."""
+    def compose(self, image: Tensor, decoded: Tensor) -> Tensor:
+        """The translation, from the decoder's output for `image`."""
         return decoded if self.curve is None else compose(self.curve(image), decoded)
 
     def settings(self) -> dict[str, Any]:
-        """The arguments that make a generator of this shape."""
+        """The constructor arguments of this generator."""
         return {k: v for k, v in self.config.items() if not k.startswith("_")}
 
     def reconstruct(self, features: Tensor, noise: Tensor | None = None) -> Tensor:
         """Features before the T-net -> the image they came from, through the separate decoder."""
         if self.reconstructor is None:
-            raise AttributeError("this generator was built with reconstruction=False: it only translates")
+            raise AttributeError(
+                "this generator has no reconstruction decoder, because it was built with reconstruction=False"
+            )
         return self.reconstructor(features, noise)[0]
 
 
 def _encoder(width: int, blocks: int, design: Design, exposure: float, pretrained: bool) -> nn.Module:
-    """What sees a picture and, with `exposure`, its exposed self: 3 or 6 channels -> (B, 4 width, H/4, W/4)."""
+    """The encoder for 3 channels or, with `exposure`, 6 -> features (B, 4 width, H/4, W/4)."""
     channels = 6 if exposure else 3
     if pretrained:
         brighter = slice(3, 6) if exposure > 0 else slice(0, 3)
@@ -227,8 +229,8 @@ def _uncertainty_head(width: int, upsampling: Upsampling, design: Design) -> nn.
 class Discriminator(nn.Module):
     """Two branches, full and half resolution, that swap inputs at each of four levels.
 
-    At every level new x0 = conv4x4 s1 of the old x1, new x1 = two conv4x4 s2 of the old x0, each followed by
-    norm and LeakyReLU 0.2. A 256x512 image ends in maps of 16x32 and 8x16.
+    At each level, new x0 = conv4x4 s1 of old x1 and new x1 = two conv4x4 s2 of old x0, each followed by norm and
+    LeakyReLU 0.2. The outputs for a 256x512 image are 16x32 and 8x16.
     """
 
     def __init__(self, width: int = 32, levels: int = 4) -> None:
@@ -252,7 +254,7 @@ class Discriminator(nn.Module):
 
 
 def _conv4(before: int, after: int, stride: int) -> list[nn.Module]:
-    """A 4x4 convolution whose output is exactly 1/stride of its input: the pad is TensorFlow's SAME."""
+    """A 4x4 convolution with output size input / stride, padded like TensorFlow's SAME, as published."""
     pad = nn.ZeroPad2d((1, 2, 1, 2) if stride == 1 else 1)
     return [pad, nn.Conv2d(before, after, 4, stride=stride, bias=False)]
 
@@ -262,10 +264,10 @@ def _block4(before: int, after: int, stride: int) -> nn.Sequential:
 
 
 class DiscriminatorSet(nn.Module):
-    """The `count` discriminators of each of the two domains: same structure, different start.
+    """`count` discriminators per domain, equal except for their initial weights.
 
-    With `projected_width`, also the heads that judge the maps of a `gen.training.projected.Projector` of that width,
-    which lies outside because it does not learn.
+    With `projected_width`, also heads on the maps of a `gen.training.projected.Projector` of that width. The projector
+    is not part of this module, because it is not trained.
     """
 
     def __init__(self, width: int = 32, levels: int = 4, count: int = 2, projected_width: int = 0) -> None:
@@ -275,22 +277,22 @@ class DiscriminatorSet(nn.Module):
         self.heads = nn.ModuleList(ProjectedHeads(projected_width) for _ in range(2 if projected_width else 0))
 
     def forward(
-        self, adverse: Tensor, normal: Tensor, seen: Sequence[list[Tensor]] = ()
+        self, adverse: Tensor, normal: Tensor, maps: Sequence[list[Tensor]] = ()
     ) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """Images that claim to be of each domain -> for each i the logits of the i-th pair of discriminators.
+        """Real or fake images of each domain -> the logits of each pair (adverse, normal) of discriminators.
 
-        `seen`: the projector's maps of the adverse and of the normal images; the heads' logits come last.
+        `maps`: the projector's maps of the adverse and of the normal images; the logits of the heads come last.
         """
-        judged = [(a(adverse), n(normal)) for a, n in zip(self.adverse, self.normal, strict=True)]
-        if seen:
-            judged.append((self.heads[0](seen[0]), self.heads[1](seen[1])))
-        return judged
+        logits = [(a(adverse), n(normal)) for a, n in zip(self.adverse, self.normal, strict=True)]
+        if maps:
+            logits.append((self.heads[0](maps[0]), self.heads[1](maps[1])))
+        return logits
 
 
 def initialise(network: nn.Module) -> None:
-    """Published start: convolutions ~ N(0, 0.02), norm scales ~ N(1, 0.02), norm shifts 0.
+    """Published initialisation: convolutions ~ N(0, 0.02), norm scales ~ N(1, 0.02), norm shifts 0.
 
-    The published code truncates some of the normals at two sigma; the difference has never been seen to matter.
+    The published code truncates some of the normal distributions at two sigma; we do not.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.weight.requires_grad:  # not frozen

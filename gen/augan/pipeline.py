@@ -1,4 +1,4 @@
-"""Translate frames with trained AU-GAN weights: any size, one or many, with per-pixel uncertainty maps."""
+"""Translate frames of any size with trained AU-GAN weights, with per-pixel uncertainty maps."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,7 +16,7 @@ from gen.translation.settings import DIRECTIONS, Direction, MapName
 
 @dataclass
 class AUGANOutput(TranslationOutput):
-    """What the pipeline returns, one entry for each picture given."""
+    """The pipeline's output, with one entry per input image."""
 
 
 class AUGANPipeline(TranslationPipeline):
@@ -44,7 +44,7 @@ class AUGANPipeline(TranslationPipeline):
         invention: InventionMap | None = None,
         default_map: str = "cycle",
     ) -> None:
-        """`invention`: predicts what a translation to normal makes up. Others: see `TranslationPipeline.set_up`."""
+        """`invention`: the map for translations to normal. Others: see `TranslationPipeline.set_up`."""
         super().__init__()
         self.set_up(
             trained_height,
@@ -59,11 +59,11 @@ class AUGANPipeline(TranslationPipeline):
 
     @property
     def multiple(self) -> int:
-        """The larger of both generators'."""
+        """The larger multiple of both generators."""
         return max(g.multiple for d in DIRECTIONS if (g := getattr(self, d)) is not None)
 
     def has_map(self, direction: Direction, name: MapName) -> bool:
-        """cycle: with an uncertainty head; invention: to normal, where the model has that map."""
+        """cycle: if the generator has an uncertainty head; invention: to normal, if the model has that map."""
         if name == "cycle":
             return self.generator(direction).head is not None
         return self.invention is not None and direction == "adverse_to_normal"
@@ -85,7 +85,7 @@ class AUGANPipeline(TranslationPipeline):
     def _run(self, generator: AUGANGenerator, images: Tensor, tile: int | None) -> Translation:
         if tile is not None:
             return translate_in_strips(generator, images, tile)
-        if images.device.type == "cpu":  # whose norms are many times as fast in the ordinary layout
+        if images.device.type == "cpu":  # its norms are many times faster in NCHW layout
             images = images.contiguous()
         return generator(images.to(generator.dtype))
 
@@ -93,9 +93,9 @@ class AUGANPipeline(TranslationPipeline):
 def _expectation(
     network: InventionMap, frame: Tensor, translation: Tensor, native: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Share made up and expected error (B, H, W) at `native` size, on the CPU.
+    """Invented share and expected error (B, H, W) at `native` size, on the CPU.
 
-    The network looks at no more rows than it was trained on: its windows are in pixels, and so is the noise.
+    The network runs on at most as many rows as in training, because its windows and the noise have a size in pixels.
     """
     height = min(frame.shape[2], int(network.config["height"]))
     size = (height, max(1, round(frame.shape[3] * height / frame.shape[2])))

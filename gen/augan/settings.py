@@ -1,4 +1,4 @@
-"""Settings of AU-GAN training. Nothing heavy is imported here."""
+"""Settings of AU-GAN training. Does not import torch, so that `--help` is fast."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,14 @@ class AUGANSettings(UnpairedSettings):
     """Settings of AU-GAN training; the defaults are the published ones (preset bdd)."""
 
     pairs_first: Annotated[int, Field(ge=0)] = 0
-    """Images at the start that are pairs only, rendered or simulated. The generators learn their true frames without
-    discriminators and cycles, at a third of the cost of other images."""
+    """Images at the start that are pairs only, rendered or simulated. The generators are trained on the true frames,
+    without discriminators and cycles, which costs a third as much."""
     start_from: Path | None = None
     """Where the networks begin: a run directory (its last checkpoint), a model folder, or the name of shipped
     weights. Default: random weights."""
     warm_up: Annotated[int, Field(ge=0)] | None = None
-    """Images at the start, or after `pairs_first`, during which only discriminators and reconstruction decoders learn
-    and the translations stay as they are. Default: 500 if start_from is a model, because it has no discriminators;
+    """Images at the start, or after `pairs_first`, during which only discriminators and reconstruction decoders are
+    trained. Default: 500 if start_from is a model, because it has no discriminators;
     else 0."""
 
     width: Positive = 64
@@ -50,12 +50,12 @@ class AUGANSettings(UnpairedSettings):
     """Only for design=light: the encoders also take the features of a frozen ImageNet network."""
     upsampling: Upsampling = "deconv"
     """Only for design=published. deconv: transposed convolutions, as published; resize: nearest-neighbour upsampling
-    and a convolution, which leaves no checkerboard."""
+    and a convolution, which avoids checkerboard artefacts."""
 
     exposure: float = 0.0
     """Strength k of the curve ln(1 + k x) / ln(1 + k). The generator to normal changes the frame under this curve
-    instead of painting a new one; the other generator uses the inverse. 30 suits nights; a small value keeps the frame
-    as it is; 0, as published: the generators paint from scratch."""
+    instead of generating a new one; the other generator uses the inverse. 30 suits nights; a small value hardly changes
+    the frame; 0, as published: no curve, the generators produce whole images."""
 
     transfer: bool = True
     """Contribution 1: the feature transfer network (T-net) in the adverse -> normal generator."""
@@ -69,7 +69,7 @@ class AUGANSettings(UnpairedSettings):
     uncertainty: bool = True
     """Contribution 3: the uncertainty head and the uncertainty-aware cycle loss."""
     augment: bool = False
-    """Translate and cut out parts of what the discriminators see (DiffAugment), so that they cannot memorise a small
+    """Randomly shift and cut out parts of the discriminators' input (DiffAugment), so that they cannot memorise a small
     data set."""
     reconstruction: Literal["separate", "shared"] = "separate"
     """separate: self-reconstruction has its own decoder, as in the published code; shared: it uses the other
@@ -90,7 +90,7 @@ class AUGANSettings(UnpairedSettings):
     cycle_weight: float = 10.0
     """Weight of the plain cycle losses."""
     uncertain_cycle_weight: float = 1.0
-    """Weight of the uncertainty-aware cycle loss; its own factor of 5 is half of the plain one's 10."""
+    """Weight of the uncertainty-aware cycle loss, which contains a factor of 5, half of cycle_weight."""
     reconstruction_weight: float = 10.0
     """Weight of the self-reconstruction losses."""
     feature_weight: float = 1.0
@@ -98,25 +98,25 @@ class AUGANSettings(UnpairedSettings):
     perceptual_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the distance between cycled and source images in the features of a frozen ImageNet network."""
     pair_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Quantile of the pair loss (pinball loss). 0.5: mean absolute error. Above 0.5, where a dark frame leaves the true
-    day open, the generator aims at the brighter possibility: a black area becomes sky rather than wall."""
+    """Quantile of the pair loss (pinball loss). 0.5: mean absolute error. Above 0.5, the generator prefers the brighter
+    option where a dark frame is ambiguous: a black area becomes sky rather than wall."""
     pair_perceptual_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the pairs' distance in the features of a frozen ImageNet network."""
 
 
 def uses_frozen_network(s: AUGANSettings) -> bool:
-    """Whether a discriminator or a loss looks through EfficientNet-Lite0, which then decides nothing as a judge."""
-    looks = s.perceptual_weight > 0 or s.pair_perceptual_weight > 0 or s.energy_weight > 0
-    return s.adversary in ("projected", "both") or looks
+    """Whether a discriminator or a loss uses EfficientNet-Lite0, which is then no fair measure in an evaluation."""
+    in_losses = s.perceptual_weight > 0 or s.pair_perceptual_weight > 0 or s.energy_weight > 0
+    return s.adversary in ("projected", "both") or in_losses
 
 
 def published_discriminators(s: AUGANSettings) -> int:
-    """Published discriminators per domain that a run has."""
+    """Number of published discriminators per domain."""
     return s.discriminators if s.adversary in ("published", "both") else 0
 
 
 def check_pairs(s: AUGANSettings) -> None:
-    """Raises `BadSetting` for shares of pairs that add up to more than 1, and for `pairs_first` without pairs."""
+    """Raises `BadSetting` if the shares of pairs add up to more than 1, or for `pairs_first` without pairs."""
     if s.pairs_first and not share_of_pairs(s):
         raise BadSetting(
             f"pairs_first={s.pairs_first}, but there are no pairs: set simulated (frames of `gen simulate-weather`) or "

@@ -1,4 +1,4 @@
-"""A contact sheet: frames in rows, and beside each what every translation makes of it, and the model's map."""
+"""A contact sheet: one row per frame with all its translations and the model's map."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +13,9 @@ from gen.translation.maps import SCALES, colour_uncertainty
 from gen.translation.settings import MapName
 
 WIDTH = 256
-"""Pixels across a picture."""
+"""Width of an image in pixels."""
 HEAD, GAP = 16, 2
-"""Pixels of the line of names, and between pictures."""
+"""Pixels: height of the header, and the gap between images."""
 
 
 def contact_sheet(
@@ -24,9 +24,9 @@ def contact_sheet(
     model: Callable[[Tensor], tuple[Tensor, Tensor | None]],
     shown: MapName | None,
 ) -> Image.Image:
-    """One row a frame: source, its translation by each rival and by the model, and the model's map where it has one.
+    """One row per frame: source, its translation by each rival and by the model, and the model's map if it has one.
 
-    Every function takes frames (1, H, W, 3) uint8; the map (1, H, W) is the one that `shown` names.
+    Every function takes frames (1, H, W, 3) uint8; `shown` is the name of the map (1, H, W) that `model` returns.
     """
     rows: list[dict[str, Image.Image]] = []
     for frame in read_batches(paths, 1):
@@ -40,13 +40,13 @@ def contact_sheet(
 
 
 def reduced(picture: Tensor) -> Image.Image:
-    """(1, H, W, 3) uint8 at `WIDTH` pixels across."""
+    """Resize a frame (1, H, W, 3) uint8 to `WIDTH` pixels across."""
     image = Image.fromarray(picture[0].cpu().numpy())
     return image.resize((WIDTH, max(1, round(image.height * WIDTH / image.width))), Image.Resampling.BOX)
 
 
 def grid(rows: Sequence[Mapping[str, Image.Image]]) -> Image.Image:
-    """Pictures of equal width, one row each, under their names; rows may differ in height."""
+    """Arrange images of equal width in rows, with their names above the columns; rows may differ in height."""
     names = list(rows[0])
     heights = [max(picture.height for picture in row.values()) + GAP for row in rows]
     sheet = Image.new("RGB", (len(names) * (WIDTH + GAP), HEAD + sum(heights)), "white")

@@ -1,4 +1,4 @@
-"""What a run begins with: the networks of another run, or the generators of a model folder or of shipped weights."""
+"""Start a run from the networks of another run, or from the generators of a model folder or shipped weights."""
 
 import inspect
 import json
@@ -20,58 +20,60 @@ from gen.training.settings import as_record, make_settings
 PRESETS = Path(__file__).parent / "presets"
 
 SIZES = ("load_height", "crop")
-"""Settings that a model's training is a good default for, beside those that shape its networks."""
+"""Settings taken from a model's training as defaults, besides the architecture of its networks."""
 
-COUNTED = ("images_shown", "seconds", "core_seconds")
-"""What is kept of how long a run was."""
+LENGTHS = ("images_shown", "seconds", "core_seconds")
+"""Entries of a run's record on its length that are kept in the history."""
 
 A2B, B2A = "adverse_to_normal", "normal_to_adverse"
 
 
 def is_run(start: Path) -> bool:
-    """Whether `start` is a run directory with a checkpoint; if not, it is taken for a model."""
+    """Whether `start` is a run directory with a checkpoint; otherwise it must be a model."""
     return latest_checkpoint(start / "checkpoints") is not None
 
 
 def find_model(start: Path) -> str:
-    """The folder or hub id of the model. Raises `BadSetting` where there is neither a model nor a run."""
+    """The folder or hub id of the model. Raises `BadSetting` if `start` is neither a model nor a run."""
     try:
         return weights.resolve(start)
     except BadInput as error:
-        raise BadSetting(f"start_from={start}: no checkpoint of a run lies there, and no model. {error}") from error
+        raise BadSetting(
+            f"start_from: {start} is neither a run directory with a checkpoint nor a model. {error}"
+        ) from error
 
 
 def network_settings(start: Path) -> dict[str, Any]:
-    """The settings that the model's generators were shaped by. Raises `BadSetting` where there is no such model."""
+    """The architecture settings of the model's generators. Raises `BadSetting` if there is no such model."""
     folder = find_model(start)
     try:
         config: Any = AUGANGenerator.load_config(folder, subfolder=A2B)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise BadSetting(f"start_from={start}: its {A2B} cannot be loaded ({reason})") from error
-    with torch.device("meta"):  # the shape alone; what an older config does not say has the default
+        raise BadSetting(f"start_from: {A2B} of {start} cannot be loaded ({reason})") from error
+    with torch.device("meta"):  # architecture only; settings missing from an older config get their defaults
         shape = AUGANGenerator.from_config(config).settings()  # pyright: ignore[reportAttributeAccessIssue]
-    del shape["reconstruction"]  # decoders of training alone, which no model folder holds
+    del shape["reconstruction"]  # model folders never hold reconstruction decoders
     blocks = shape.pop("transfer_blocks")
     return shape | ({"transfer": True, "transfer_blocks": blocks} if blocks else {"transfer": False})
 
 
 def size_settings(start: Path) -> dict[str, Any]:
-    """The sizes that the model was trained at, where its record lies beside it."""
+    """The model's training sizes; empty if it has no training.json."""
     record = Path(find_model(start)) / "training.json"
     settings = json.loads(record.read_text())["settings"] if record.is_file() else {}
     sizes = {name: settings[name] for name in SIZES if name in settings}
-    if "crop" in sizes:  # whatever judges this run has, they can take it
+    if "crop" in sizes:  # rounded down to suit any discriminators of this run
         sizes["crop"] = [side // STRIDE * STRIDE for side in sizes["crop"]]
     return sizes
 
 
 def inherited(start: Path) -> dict[str, Any]:
-    """What a run hands on from where it starts, a run or a model.
+    """Records that a run inherits from its start, a run or a model.
 
-    `history`: every run before, the first one first, with its settings, images_shown, seconds and core_seconds;
-    `feature_networks`: spaces that any of them looked through, and that so decide nothing; `weathers`, `auto_height`:
-    what a model says of itself.
+    `history`: all earlier runs in order, with their settings, images_shown, seconds and core_seconds;
+    `feature_networks`: feature spaces used in any of their trainings, which are no fair measures; `weathers`,
+    `auto_height`: those of the model.
     """
     said: dict[str, Any]
     if is_run(start):
@@ -88,10 +90,10 @@ def inherited(start: Path) -> dict[str, Any]:
 
 
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a run, from its checkpoint or from the record of its model."""
+    """An entry of the history, from a run's checkpoint or from the training.json of its model."""
     hidden = ("adverse", "normal", "out")
     settings = {name: portable_value(value) for name, value in record["settings"].items() if name not in hidden}
-    return {"settings": settings, **{name: record.get(name) or 0 for name in COUNTED}}
+    return {"settings": settings, **{name: record.get(name) or 0 for name in LENGTHS}}
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -99,9 +101,9 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> None:
-    """Give both generators the model's weights; their reconstruction decoders, which no model folder holds, stay.
+    """Load the model's weights into both generators, except the reconstruction decoders, which models do not have.
 
-    Raises `BadSetting` for a model of another shape, or without both directions.
+    Raises `BadSetting` for a model of another architecture, or without both directions.
     """
     folder = find_model(start)
     for name, own in ((A2B, a2b), (B2A, b2a)):
@@ -109,19 +111,21 @@ def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> No
             model = AUGANGenerator.from_pretrained(folder, subfolder=name, use_safetensors=True)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise BadSetting(f"start_from={start}: its {name}, which is needed, cannot be loaded ({reason})") from error
+            raise BadSetting(f"start_from: {name} of {start} is needed, but cannot be loaded ({reason})") from error
         theirs = model.settings()
         for setting, value in own.settings().items():
             if setting != "reconstruction" and theirs[setting] != value:
-                raise BadSetting(f"{setting}: {theirs[setting]!r} in start_from={start}, {name}, but {value!r} here.")
+                raise BadSetting(
+                    f"{setting}: must be {theirs[setting]!r}, as in {name} of start_from {start}, not {value!r}."
+                )
         own.load_state_dict({**own.state_dict(), **model.state_dict()})
 
 
 def choose_settings(preset: Mapping[str, Any], given: Mapping[str, Any]) -> AUGANSettings:
-    """Settings from a preset and from what was `given`; between them, what a model to start from was trained with.
+    """Settings in increasing priority: the preset, those of the model to start from, and `given`.
 
-    A run that goes on has its own record for that: the model may be gone, or another. Raises `BadSetting` for a wrong
-    setting, and where `given` contradicts the model's networks.
+    A resumed run uses its own record instead of the model's, because the model may have been deleted or replaced.
+    Raises `BadSetting` for an invalid setting, and if `given` contradicts the architecture of the model.
     """
     settings = make_settings(AUGANSettings, preset, given)
     start = settings.start_from
@@ -134,14 +138,14 @@ def choose_settings(preset: Mapping[str, Any], given: Mapping[str, Any]) -> AUGA
     for name, value in as_record(settings).items():
         if name in networks and value != networks[name]:
             raise BadSetting(
-                f"{name}: the networks of {start} have {networks[name]!r}, not {value!r}; leave this setting out to "
-                f"fine-tune them, or leave start_from out to train others."
+                f"{name}: must be {networks[name]!r}, as in start_from {start}, not {value!r}; leave this setting out "
+                f"to fine-tune that model, or leave start_from out to train another one."
             )
     return settings
 
 
 def _recorded_networks(out: Path) -> dict[str, Any]:
-    """What shapes the networks of the run in `out`, and its sizes."""
-    shaping = {*inspect.signature(AUGANGenerator).parameters, "transfer", *SIZES} - {"reconstruction"}
+    """The architecture and size settings recorded by the run in `out`."""
+    names = {*inspect.signature(AUGANGenerator).parameters, "transfer", *SIZES} - {"reconstruction"}
     record = json.loads((out / "settings.json").read_text())["settings"]
-    return {name: value for name, value in record.items() if name in shaping}
+    return {name: value for name, value in record.items() if name in names}

@@ -1,4 +1,4 @@
-"""Training AU-GAN on two unpaired folders of frames, with pairs mixed in."""
+"""Train AU-GAN on two unpaired folders of frames, optionally mixed with pairs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from gen.errors import BadSetting
 from gen.media.resize import to_uint8
 from gen.training.augment import cutout, translate
 from gen.training.data import Batch
-from gen.training.energy import Memory, describe, energy
+from gen.training.energy import FeatureMemory, band_features, energy
 from gen.training.projected import STRIDE, Projector
 from gen.translation import losses as shared
 from gen.translation.losses import LogitSet
@@ -25,22 +25,22 @@ from gen.translation.maps import colour_uncertainty
 from gen.translation.training import Fakes, UnpairedTrainer, detached, mean_over_parts
 
 LITE = "efficientnet-lite0"
-"""Name of the frozen network's feature space among the judges of an evaluation."""
+"""Name of the frozen network's feature space in an evaluation."""
 
 RECONSTRUCTION_NOISE = 0.02
-"""Standard deviation of the noise on the features that are decoded back to their own image."""
+"""Standard deviation of the noise added to the features for self-reconstruction, as in the published code."""
 
 WARM_UP = 500
-"""Images of the warm-up of fresh discriminators.
+"""Images of the warm-up of new discriminators.
 
-Beside the shipped weights (120 frames a domain, 112 rows, crop 96x144, published discriminators of width 16, batch 1,
-lr 3e-4, one seed) their losses were about those of guessing, .5, until 250 images, .46 (adverse) and .36 (normal) at
-300, .32 and .13 at 500.
+Measured with the shipped weights (120 frames per domain, 112 rows, crop 96x144, published discriminators of width 16,
+batch 1, lr 3e-4, one seed): their losses were about 0.5, that of guessing, until 250 images; 0.46 (adverse) and 0.36
+(normal) at 300; 0.32 and 0.13 at 500.
 """
 
 
 class PairOutput(NamedTuple):
-    """All that one training step makes of a batch: A is adverse, B is normal."""
+    """All outputs of the generators for a batch; A is adverse, B is normal."""
 
     fake_b: Tensor
     fake_a: Tensor
@@ -57,7 +57,7 @@ class PairOutput(NamedTuple):
 
 
 class Cycle(NamedTuple):
-    """What becomes of the translations on the way back."""
+    """The translations translated back."""
 
     a: Tensor
     b: Tensor
@@ -68,7 +68,7 @@ class Cycle(NamedTuple):
 
 
 class GeneratorPair(nn.Module):
-    """Both generators, and the passes between them that training needs, no more."""
+    """Both generators, with the forward passes of training."""
 
     def __init__(self, settings: AUGANSettings) -> None:
         super().__init__()
@@ -86,8 +86,8 @@ class GeneratorPair(nn.Module):
     def forward(self, a: Tensor, b: Tensor, noise: tuple[Tensor, Tensor] | None, cycle: bool = True) -> PairOutput:
         """Images (B, 3, H, W) in [-1, 1] -> `PairOutput`.
 
-        `noise` (2, B, C, H/4, W/4) for the features of each, or None for a step without self-reconstruction; `cycle`:
-        whether the translations go back.
+        `noise`: (2, B, C, H/4, W/4) for the features of each, or None for a step without self-reconstruction; `cycle`:
+        whether to translate back.
         """
         to_b: Translation = self.a2b(a, uncertainty=cycle)
         to_a: Translation = self.b2a(b)
@@ -103,13 +103,13 @@ class GeneratorPair(nn.Module):
         )
 
     def back(self, fake_b: Tensor, fake_a: Tensor) -> Cycle:
-        """The translations' own way back."""
+        """Translate the translations back."""
         back_a: Translation = self.b2a(fake_b)
         back_b: Translation = self.a2b(fake_a, transfer=self.transfer_in_normal_cycle, uncertainty=False)
         return Cycle(back_a.image, back_b.image, back_a.features, back_b.features)
 
     def reconstruct(self, own: AUGANGenerator, other: AUGANGenerator, features: Tensor, noise: Tensor | None) -> Tensor:
-        """The image that `own` encoded, decoded into its own domain."""
+        """Decode features of `own` back into the domain of its input."""
         return own.reconstruct(features, noise) if self.separate else other.decoder(features, noise)[0]
 
 
@@ -117,15 +117,15 @@ def generator_losses(
     out: PairOutput,
     a: Tensor,
     b: Tensor,
-    judged_a: LogitSet,
-    judged_b: LogitSet,
+    logits_a: LogitSet,
+    logits_b: LogitSet,
     s: AUGANSettings,
 ) -> dict[str, Tensor]:
-    """The weighted terms of the generators' loss; `judged_*`: logits of that domain's fakes, if any."""
+    """The weighted terms of the generators' loss; `logits_*`: discriminator logits of that domain's fakes, if any."""
     adversarial = {
-        name: s.adversarial_weight * shared.adversarial_generator(judged)
-        for name, judged in (("adversarial_a", judged_a), ("adversarial_b", judged_b))
-        if judged
+        name: s.adversarial_weight * shared.adversarial_generator(logits)
+        for name, logits in (("adversarial_a", logits_a), ("adversarial_b", logits_b))
+        if logits
     }
     return adversarial | {
         "reconstruction_a": _reconstruction(out.reconstructed_a, a, s),
@@ -135,7 +135,7 @@ def generator_losses(
 
 
 def _cycle_losses(out: PairOutput, a: Tensor, b: Tensor, s: AUGANSettings) -> dict[str, Tensor]:
-    """Cycle consistency and asymmetric feature matching, for each of `cycle_every` steps; 0 in the steps between."""
+    """Cycle consistency and asymmetric feature matching times `cycle_every`; 0 in the steps without cycles."""
     cycle = out.cycle
     if cycle is None:
         names = ("cycle_a", "cycle_b") if s.feature_matching == "off" else ("cycle_a", "cycle_b", "features")
@@ -160,20 +160,20 @@ def _reconstruction(reconstructed: Tensor | None, image: Tensor, s: AUGANSetting
 
 
 def check_crop(s: AUGANSettings) -> None:
-    """Raises `BadSetting` for a crop whose sides the networks cannot halve often enough."""
+    """Raises `BadSetting` for a crop whose sides are not multiples of what the networks need."""
     if s.pretrained and s.design != "light":
-        raise BadSetting(f"pretrained=True: only design=light has a pretrained encoder, not design={s.design}.")
+        raise BadSetting(f"pretrained: only design=light has a pretrained encoder, not design={s.design}.")
     multiple = STRIDE if uses_frozen_network(s) else multiple_of(s.design, s.pretrained)
     if any(side % multiple for side in s.crop):
         height, width = (side // multiple * multiple for side in s.crop)
         raise BadSetting(
-            f"crop: {s.crop[0]}x{s.crop[1]} does not suit these networks; both sides must be multiples of {multiple}, "
-            f"for example {height}x{width}."
+            f"crop: both sides must be multiples of {multiple} for these networks, "
+            f"for example {height}x{width} instead of {s.crop[0]}x{s.crop[1]} (height x width)."
         )
 
 
 class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
-    """Trains both directions at once: pairs alone, then a warm-up, then all losses, as the settings say."""
+    """Trains both directions at once in up to three phases: pairs only, warm-up, all losses."""
 
     def __init__(self, settings: AUGANSettings) -> None:
         super().__init__(settings)
@@ -181,7 +181,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         check_crop(s)
         check_pairs(s)
         if max(s.reconstruct_every, s.cycle_every) > 1 and self.accelerator.num_processes > 1:
-            raise BadSetting("reconstruct_every, cycle_every: several processes do both at every step; set them to 1.")
+            raise BadSetting("reconstruct_every, cycle_every: must be 1 in a run with several processes.")
         self.pair = GeneratorPair(s)
         self.projector = Projector(s.projected_width, s.seed).to(self.device) if uses_frozen_network(s) else None
         self.discriminators = DiscriminatorSet(
@@ -189,17 +189,17 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
             count=published_discriminators(s),
             projected_width=s.projected_width if s.adversary in ("projected", "both") else 0,
         )
-        self.memories = {name: Memory() for name in ("real_a", "real_b", "made_a", "made_b")}
+        self.memories = {name: FeatureMemory() for name in ("real_a", "real_b", "made_a", "made_b")}
         discriminators = {} if s.adversary == "none" else {"discriminators": self.discriminators}
         self.setup({"generators": self.pair, **discriminators}, averaged="generators")
         self.warm_up = (s.warm_up or 0) if discriminators else 0
         self.feature_networks = {LITE} if uses_frozen_network(s) or s.pretrained else set[str]()
         self.inherited = dict[str, Any]()
-        if s.start_from is not None and self.checkpoint is None:  # a resumed run no longer needs its start
+        if s.start_from is not None and self.checkpoint is None:  # a resumed run has its own weights
             self._begin_with(s.start_from)
 
     def _begin_with(self, start: Path) -> None:
-        """Load a run's networks, or a model's generators; the latter turn on the warm-up, unless it is set."""
+        """Load a run's networks, or a model's generators, which by default enables the warm-up."""
         self.inherited = inherited(start)
         self.feature_networks |= set(self.inherited["feature_networks"])
         if is_run(start):
@@ -211,7 +211,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
             self.warm_up = WARM_UP
 
     def compile(self) -> None:
-        """Compile the parts that are called, each once for all its calls in a step."""
+        """Compile the generators, reconstruction decoders and discriminators."""
         for generator in (self.pair.a2b, self.pair.b2a):
             generator.compile(dynamic=False)
             if generator.reconstructor is not None:
@@ -219,7 +219,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         self.discriminators.compile(dynamic=False)
 
     def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        """Pairs alone, warm-up, or the generators first and then the discriminators (section 3 of the paper)."""
+        """One step on pairs only, of the warm-up, or of the generators and then the discriminators (as published)."""
         only_pairs = self.images_shown < self.settings.pairs_first
         batches = [self.data.batch(samples, self.layout, only_pairs) for samples in parts]
         if only_pairs:
@@ -239,19 +239,19 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         return fakes, terms
 
     def _forward(self, batch: Batch) -> PairOutput:
-        """Translations, and in the steps that have them cycles and self-reconstructions."""
+        """Translations, and, in every n-th step, cycles and self-reconstructions."""
         s, step = self.settings, self.images_shown // self.settings.batch
         noise = self._noise(batch.adverse, batch.normal, batch.seeds) if step % s.reconstruct_every == 0 else None
         return self.wrapped["generators"](batch.adverse, batch.normal, noise, cycle=step % s.cycle_every == 0)
 
     def _generator_losses(self, out: PairOutput, batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms that need no true frames."""
+        """The weighted loss terms except those of pairs."""
         s, a, b = self.settings, batch.adverse, batch.normal
-        judged = []
+        logits = []
         if s.adversary != "none":
-            # The unwrapped module: its frozen weights have no gradients for processes to exchange.
-            judged = self._judge(self.discriminators, out.fake_a, out.fake_b, batch.seeds, salt=2)
-        terms = generator_losses(out, a, b, [j[0] for j in judged], [j[1] for j in judged], s)
+            # The unwrapped module: no gradients of its weights are needed in this step, so there are none to exchange.
+            logits = self._logits(self.discriminators, out.fake_a, out.fake_b, batch.seeds, salt=2)
+        terms = generator_losses(out, a, b, [pair[0] for pair in logits], [pair[1] for pair in logits], s)
         if s.perceptual_weight:
             terms["perceptual"] = s.cycle_every * s.perceptual_weight * self._perceptual_cycle(out.cycle, a, b)
         if s.energy_weight:
@@ -259,30 +259,30 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         return terms
 
     def _energy_terms(self, fake_a: Tensor, fake_b: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Energy distances of the unpaired translations. They and the real frames then go into the memories."""
+        """Energy distances of the unpaired translations, which are then added to the memories with the real frames."""
         unpaired = [index for index, paired in enumerate(batch.paired) if not paired]
         terms = {"energy_a": fake_a.new_zeros(()), "energy_b": fake_b.new_zeros(())}
         if not unpaired:
             return terms
         for domain, fake, frames in (("a", fake_a, batch.adverse), ("b", fake_b, batch.normal)):
-            real, made = self.memories[f"real_{domain}"], self.memories[f"made_{domain}"]
-            described = self._described(fake[unpaired])
-            terms[f"energy_{domain}"] = self.settings.energy_weight * energy(described, real, made)
-            made.add(described)
+            real, generated = self.memories[f"real_{domain}"], self.memories[f"made_{domain}"]
+            features = self._band_features(fake[unpaired])
+            terms[f"energy_{domain}"] = self.settings.energy_weight * energy(features, real, generated)
+            generated.add(features)
             with torch.no_grad():
-                real.add(self._described(frames[unpaired]))
+                real.add(self._band_features(frames[unpaired]))
         return terms
 
-    def _described(self, images: Tensor) -> list[Tensor]:
-        return describe(images, self._frozen().look(images))
+    def _band_features(self, images: Tensor) -> list[Tensor]:
+        return band_features(images, self._frozen().features(images))
 
     def _frozen(self) -> Projector:
         if self.projector is None:
-            raise AttributeError("no loss of these settings looks through the frozen network, so it was not loaded")
+            raise AttributeError("the frozen network was not loaded, because no loss of these settings uses it")
         return self.projector
 
     def _pair_terms(self, fakes: Fakes, batch: Batch) -> dict[str, Tensor]:
-        """Distance of the translations of paired samples to their true frames."""
+        """Losses of paired samples: distance of translations from the true frames."""
         s = self.settings
         terms = {"pair": s.pair_weight * self.pair_distance(fakes, batch, s.pair_quantile)}
         if s.pair_perceptual_weight and fakes.normal is not None:
@@ -294,7 +294,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         return terms
 
     def _pairs_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """Update the generators on pairs alone: each translation against its true frame."""
+        """Update the generators on pairs only: each translation against its true frame."""
         records: list[dict[str, Tensor]] = []
         both_ways = self.images_shown // self.settings.batch % self.settings.pairs_back_every == 0
         with self.updating("generators"):
@@ -305,25 +305,25 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
                     terms = self._pair_terms(Fakes(to_a.image if to_a else None, to_b.image), batch)
                 self.backward(terms)
                 records.append(detached(terms))
-            self.average_gradients("generators")  # the plain module was used: parts of it have no gradients now
+            self.average_gradients("generators")  # not by DDP, which would wait for gradients of unused parts
         return mean_over_parts(records)
 
     def _warm_up_step(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        """The translations stay; the reconstruction decoders learn, where there are any, then the discriminators."""
-        made: list[Fakes] = []
+        """Update separate reconstruction decoders, if any, then the discriminators; translations are frozen."""
+        all_fakes: list[Fakes] = []
         records: list[dict[str, Tensor]] = []
         with self.updating("generators"):
             for batch in batches:
                 fakes, terms = self._warm_up_terms(batch)
                 if terms:
                     self.backward(terms)
-                made.append(fakes)
+                all_fakes.append(fakes)
                 records.append(detached(terms))
-            self.average_gradients("generators")  # the plain module was used: most of it has no gradients now
-        return self.update_discriminators(batches, made, records)
+            self.average_gradients("generators")  # not by DDP, which would wait for gradients of frozen parts
+        return self.update_discriminators(batches, all_fakes, records)
 
     def _warm_up_terms(self, batch: Batch) -> tuple[Fakes, dict[str, Tensor]]:
-        """Both translations, and the loss of each separate reconstruction decoder on features that stay."""
+        """Both translations, and the losses of separate reconstruction decoders on frozen features."""
         a, b = batch.adverse, batch.normal
         with torch.no_grad(), self.accelerator.autocast():
             to_b: Translation = self.pair.a2b(a)
@@ -344,39 +344,39 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         count = len(batch.seeds)
         fake_a, fake_b = fakes
         if fake_a is None or fake_b is None:
-            raise ValueError("both directions are trained")
+            raise ValueError("AU-GAN needs fakes of both domains")
         both_a, both_b = torch.cat([batch.adverse, fake_a]), torch.cat([batch.normal, fake_b])
         with self.accelerator.autocast():
-            judged = self._judge(self.wrapped["discriminators"], both_a, both_b, batch.seeds * 2, salt=3)
+            logits = self._logits(self.wrapped["discriminators"], both_a, both_b, batch.seeds * 2, salt=3)
         terms: dict[str, Tensor] = {}
         for domain, name in enumerate(("discriminator_a", "discriminator_b")):
-            real = [[x[:count] for x in pair[domain]] for pair in judged]
-            fake = [[x[count:] for x in pair[domain]] for pair in judged]
+            real = [[x[:count] for x in pair[domain]] for pair in logits]
+            fake = [[x[count:] for x in pair[domain]] for pair in logits]
             terms[name] = shared.adversarial_discriminator(real, fake)
         return terms
 
-    def _judge(
+    def _logits(
         self, discriminators: nn.Module, adverse: Tensor, normal: Tensor, seeds: Sequence[int], salt: int
     ) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """The discriminators' logits for images that claim to be of each domain."""
+        """The discriminators' logits for real or fake images of each domain."""
         images = [adverse, normal]
         if self.settings.augment:
             draws = [self.random((4,), seeds, salt + 2 * domain, torch.rand) for domain in (0, 1)]
             images = [cutout(translate(x, d[:, :2]), d[:, 2:]) for x, d in zip(images, draws, strict=True)]
-        seen = []
+        maps = []
         if self.settings.adversary in ("projected", "both"):
-            seen = [self._frozen()(x) for x in images]
-        return discriminators(*images, seen)
+            maps = [self._frozen()(x) for x in images]
+        return discriminators(*images, maps)
 
     def _perceptual_cycle(self, cycle: Cycle | None, a: Tensor, b: Tensor) -> Tensor:
-        """Distance of the cycled images to their sources in the frozen network; 0 in a step without cycles."""
+        """Perceptual distance of the cycled images from their sources; 0 in a step without cycles."""
         return a.new_zeros(()) if cycle is None else self._perceptual(cycle.a, a) + self._perceptual(cycle.b, b)
 
     def _perceptual(self, images: Tensor, truth: Tensor) -> Tensor:
-        """Distance of images to the true ones in the frozen network."""
+        """Perceptual distance in the features of the frozen network."""
         with torch.no_grad():
-            wanted = self._frozen().look(truth)
-        return losses.perceptual(self._frozen().look(images), wanted)
+            target = self._frozen().features(truth)
+        return losses.perceptual(self._frozen().features(images), target)
 
     def _noise(self, a: Tensor, b: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Feature noise (2, B, C, H/4, W/4) for the self-reconstruction of each domain."""
@@ -385,7 +385,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         return first.transpose(0, 1) * RECONSTRUCTION_NOISE, second.transpose(0, 1) * RECONSTRUCTION_NOISE
 
     def extra_state(self) -> dict[str, Any]:
-        """Image pools, memories, warm-up, and what the run inherited from its start."""
+        """Image pools, feature memories, warm-up, and records inherited from the start."""
         return super().extra_state() | {
             "memories": {name: memory.levels for name, memory in self.memories.items()},
             "warm_up": self.warm_up,
@@ -394,7 +394,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         }
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
-        """The inverse; an older checkpoint has no warm-up and no memories."""
+        """The inverse. Older checkpoints have no warm-up and no memories."""
         super().load_extra_state(state)
         self.warm_up = state.get("warm_up", 0)
         self.feature_networks |= set(state.get("feature_networks", ()))
@@ -403,7 +403,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
             self.memories[name].levels = list(levels)
 
     def sample_row(self, image: Tensor, adverse: bool) -> list[NDArray[np.uint8]]:
-        """Input, translation, uncertainty (0..127.5 grey levels), cycle, reconstruction."""
+        """Input, translation, uncertainty (0..127.5 grey levels), cycle, reconstruction, each (H, W, 3)."""
         own, other = (self.pair.a2b, self.pair.b2a) if adverse else (self.pair.b2a, self.pair.a2b)
         with self.accelerator.autocast():
             out: Translation = own(image)

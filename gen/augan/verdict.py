@@ -1,4 +1,4 @@
-"""What a table of `gen evaluate-augan` says, in a sentence or two: plain words, and the numbers they come from."""
+"""A verdict in one to four sentences on a table of `gen evaluate-augan`, with the numbers behind it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,36 +7,36 @@ Record = Mapping[str, Any]
 
 NAMES = {
     "untouched": "the untouched frames",
-    "gamma": "gamma",
+    "gamma": "gamma correction",
     "histogram": "histogram matching",
     "baseline": "the symmetric baseline",
 }
-"""What a model must beat, as a sentence names it."""
+"""Row that a model must beat -> its name in a sentence."""
 
 
 def verdict(evaluation: Record, direction: str = "adverse_to_normal") -> str:
-    """Whether the model's translation helps, by the spaces that no row's training looked through and by the detector.
+    """Whether the model beats the baselines, in the feature spaces that no row's training used and by the detector.
 
-    `evaluation` is what `evaluate` returns; rows of other models by name (rivals) take no part.
+    `evaluation`: the result of `evaluate`; rows of other models (--rival) are ignored.
     """
     rows = evaluation[direction]
-    spaces = clean(evaluation)
-    summary = [] if len(spaces) == 1 else [_summary(evaluation, rows)]  # of one space, its sentence says it all
+    spaces = unused_spaces(evaluation)
+    summary = [] if len(spaces) == 1 else [_summary(evaluation, rows)]  # with one space, its own sentence says the same
     sentences = [*summary, *(_space(evaluation, rows, space) for space in spaces)]
     if "vehicles" in rows["model"]:
         sentences.append(_vehicles(rows))
     return " ".join(sentences)
 
 
-def clean(evaluation: Record) -> list[str]:
-    """The feature spaces that may decide, the leading one first: no training of any row looked through them."""
+def unused_spaces(evaluation: Record) -> list[str]:
+    """The feature spaces that no row's training used, in order of preference; only these are fair measures."""
     return [name for name, space in evaluation["spaces"].items() if not space["used_by"]]
 
 
 def compare(rows: Record, space: str) -> dict[str, int]:
-    """By row of `NAMES`: 1 if the model is nearer to the target, -1 if it is farther, 0 if they are level.
+    """For each row of `NAMES`: 1 if the model is nearer to the target, -1 if it is farther, 0 for a tie.
 
-    Level: their kernel distances differ by no more than the larger of their spreads over subsets.
+    Tie: the kernel distances differ by at most the larger of their standard deviations over subsets.
     """
     ours = rows["model"]["distances"][space]
     outcome: dict[str, int] = {}
@@ -50,14 +50,14 @@ def compare(rows: Record, space: str) -> dict[str, int]:
 
 
 def _summary(evaluation: Record, rows: Record) -> str:
-    outcomes = [compare(rows, space) for space in clean(evaluation)]
+    outcomes = [compare(rows, space) for space in unused_spaces(evaluation)]
     if not outcomes:
-        return "No space can decide: the training of some row looked through each of them."
+        return "There is no verdict: every feature space was used in the training of some row."
     worst = {name: min(outcome[name] for outcome in outcomes) for name in outcomes[0]}
     lowest = min(worst.values())
     verbs = {-1: "loses to", 0: "is not clearly better than", 1: "beats"}
-    words = f"By kernel distance it {verbs[lowest]}"
-    return f"{words} {_and([NAMES[name] for name, outcome in worst.items() if outcome == lowest])}."
+    hardest = [NAMES[name] for name, outcome in worst.items() if outcome == lowest]
+    return f"By kernel distance, this model {verbs[lowest]} {_and(hardest)}."
 
 
 def _and(words: list[str]) -> str:
@@ -70,21 +70,21 @@ def _space(evaluation: Record, rows: Record, space: str) -> str:
     others = ", ".join(f"{NAMES[name]} {ratios[name]:.2f}" for name in outcomes if name != "untouched")
     parts = [
         f"{words} {_and([NAMES[name] for name, outcome in outcomes.items() if outcome == value])}"
-        for value, words in ((-1, "it loses to"), (0, "it is level with"), (1, "it beats"))
+        for value, words in ((-1, "it loses to"), (0, "it ties with"), (1, "it beats"))
         if value in outcomes.values()
     ]
     return (
-        f"In {evaluation['spaces'][space]['title']}'s space, which no training used, the translation is at "
-        f"{ratios['model']:.2f} of the untouched frames' kernel distance ({others}): {_and(parts)}."
+        f"In the features of {evaluation['spaces'][space]['title']}, which no training used, the translation's kernel "
+        f"distance is {ratios['model']:.2f} of that of the untouched frames ({others}): {_and(parts)}."
     )
 
 
 def _vehicles(rows: Record) -> str:
     ours, before = rows["model"]["vehicles"], rows["untouched"]["vehicles"]
-    words = "fewer vehicles" if ours < before else "more vehicles" if ours > before else "as many vehicles"
+    words = "fewer" if ours < before else "more" if ours > before else "as many"
     named = (*list(NAMES.items())[1:], ("target", "real frames of the target"))
     others = ", ".join(f"{name} {rows[row]['vehicles']:.2f}" for row, name in named if row in rows)
     return (
-        f"The detector finds {words} in it {'as' if ours == before else 'than'} in the untouched frames: "
-        f"{ours:.2f} a frame (untouched {before:.2f}, {others})."
+        f"The detector finds {words} vehicles in the translation {'as' if ours == before else 'than'} in the untouched "
+        f"frames: {ours:.2f} per frame (untouched {before:.2f}, {others})."
     )

@@ -1,4 +1,4 @@
-"""Work done ahead by threads, in order and within bounds, so that whoever consumes it never waits for long."""
+"""Prefetching: results are computed ahead in threads, in order and within a bounded window."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ B = TypeVar("B")
 
 
 def map_ahead(pool: Executor, function: Callable[[A], B], items: Iterable[A], window: int) -> Iterator[B]:
-    """As `map(function, items)`, with up to `window` results computed or under way before they are asked for."""
+    """Like `map(function, items)`, but up to `window` calls run ahead of the consumer in `pool`."""
     pending: deque[Future[B]] = deque()
     try:
         for item in items:
@@ -25,7 +25,7 @@ def map_ahead(pool: Executor, function: Callable[[A], B], items: Iterable[A], wi
 
 
 def iterate_ahead(pool: Executor, items: Iterable[A], window: int) -> Iterator[A]:
-    """As `iter(items)`, with up to `window` items drawn in a thread of `pool` before they are asked for."""
+    """Like `iter(items)`, but a thread of `pool` reads up to `window` items ahead of the consumer."""
     end = object()
     iterator = iter(items)
     pending: deque[Future[object]] = deque(pool.submit(next, iterator, end) for _ in range(window))
@@ -39,7 +39,7 @@ def iterate_ahead(pool: Executor, items: Iterable[A], window: int) -> Iterator[A
 
 
 def batches(items: Iterable[A], size: int, key: Callable[[A], object]) -> Iterator[Sequence[A]]:
-    """Runs of up to `size` neighbours with the same key."""
+    """Group consecutive items with equal keys into batches of at most `size`."""
     batch: list[A] = []
     for item in items:
         if batch and (len(batch) == size or key(batch[0]) != key(item)):

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic writes: a file is complete or absent."""
 
 import os
 import socket
@@ -12,10 +12,10 @@ from gen.errors import BadInput, BadSetting
 
 @contextmanager
 def write_atomically(path: Path) -> Generator[Path]:
-    """Yield a temporary path beside `path`; it takes the place of `path` when the block ends well.
+    """Yield a temporary path in the same folder, and rename it to `path` when the block succeeds.
 
-    On any error, Ctrl-C included, the temporary file is removed and `path` is as it was. The temporary name is
-    hidden and keeps the suffix, because encoders choose the format by it.
+    On any error, Ctrl-C included, the temporary file is removed and `path` is unchanged. The temporary name is hidden
+    and keeps the suffix, because encoders choose the format by it.
     """
     partial = path.with_name(f"{_prefix()}{os.getpid()}-{uuid4().hex[:12]}.partial{path.suffix}")
     try:
@@ -30,7 +30,7 @@ def _prefix() -> str:
 
 
 def sweep(folder: Path) -> None:
-    """Remove temporary files in `folder` that a killed process of this machine has left."""
+    """Remove temporary files in `folder` left by killed processes of this machine."""
     for partial in folder.glob(f"{_prefix()}*.partial*"):
         process = partial.name.removeprefix(_prefix()).partition("-")[0]
         if process.isdecimal() and not _alive(int(process)):
@@ -49,7 +49,7 @@ def _alive(process: int) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Generator[Path]:
-    """As `write_atomically`, for what a user asked for: raises `BadInput` where the place cannot be written."""
+    """Like `write_atomically`, for output that a user asked for: raises `BadInput` if `path` cannot be written."""
     try:
         with write_atomically(path) as partial:
             yield partial
@@ -58,6 +58,6 @@ def writing(path: Path) -> Generator[Path]:
 
 
 def check_out_folder(out: Path) -> None:
-    """Raises `BadSetting` where `out`, which is to be an output folder, is a file."""
+    """Raises `BadSetting` if `out`, which must be a folder or new, is a file."""
     if out.exists() and not out.is_dir():
         raise BadSetting(f"out: {out} is a file; give a folder.")

@@ -1,4 +1,4 @@
-"""Which files a folder holds, and which output each of them gets."""
+"""Find the images and clips of a folder, and plan the output file of each."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,11 +12,11 @@ from gen.media.video import VIDEO_SUFFIXES
 
 Kind = Literal["still", "clip"]
 SIDE_MARKS = (".uncertainty", ".overlay", ".compare")
-"""What the names of files made beside a translation end in, before the suffix."""
+"""Marks before the suffix of files written beside a translation: its map, its overlay, its comparison."""
 
 
 def find_stills(folder: Path) -> list[Path]:
-    """All pictures below `folder`, sorted; hidden files and folders are left out."""
+    """All images in `folder` and its sub-folders, sorted, without hidden files and folders."""
     return _find(folder, STILL_SUFFIXES)
 
 
@@ -39,16 +39,16 @@ class Job:
     kind: Kind
 
     def beside(self, mark: str, suffix: str | None = None) -> Path:
-        """The path of a file made beside the translation: NAME.SUFFIX.mark.suffix, so that no two jobs share it."""
+        """Path of a file beside the translation, NAME.SUFFIX.mark.suffix; the first suffix makes it unique."""
         return self.target.with_name(f"{self.target.name}{mark}{suffix or self.target.suffix}")
 
 
 def plan_jobs(source: Path, target: Path, still_format: str = "keep") -> list[Job]:
-    """What `source`, a file or a tree, becomes below `target`: the same names in the same sub-folders.
+    """One job per image and clip of `source`, a file or a folder tree; outputs keep names and sub-folders.
 
-    `still_format`: "keep", or the suffix of all stills without its dot. Clips stay mp4, mov or mkv, others become mp4.
-    Inputs that would meet in one output keep their old suffix in the new name. Raises `BadInput` where there is
-    nothing to do, or where an output would take the place of an input.
+    `still_format`: "keep", or the suffix of all output images without the dot. Clips stay mp4, mov or mkv; others
+    become mp4. Two inputs with the same output path (a.png and a.jpg) keep their old suffix in the new name. Raises
+    `BadInput` if there are no inputs, or if an output would overwrite an input.
     """
     if source.is_dir():
         inputs = _inputs_below(source, target)
@@ -57,25 +57,27 @@ def plan_jobs(source: Path, target: Path, still_format: str = "keep") -> list[Jo
         inputs = [source]
         targets = [target if target.suffix and not target.is_dir() else target / source.name]
     else:
-        raise BadInput(f"{source}: there is no such file or folder.")
+        raise BadInput(f"{source}: no such file or folder.")
     if not inputs or not all(p.suffix.lower() in STILL_SUFFIXES + VIDEO_SUFFIXES for p in inputs):
-        raise BadInput(f"{source}: no stills ({' '.join(STILL_SUFFIXES)}) and no clips ({' '.join(VIDEO_SUFFIXES)}).")
+        raise BadInput(
+            f"{source}: no images ({' '.join(STILL_SUFFIXES)}) and no clips ({' '.join(VIDEO_SUFFIXES)}) found."
+        )
     single = source.is_file() and targets[0] == target
     jobs = [_job(s, t, still_format, single) for s, t in zip(inputs, targets, strict=True)]
-    jobs = _separated(jobs)
+    jobs = _without_collisions(jobs)
     check_not_inputs(jobs, [job.target for job in jobs])
     return jobs
 
 
 def _inputs_below(source: Path, target: Path) -> list[Path]:
-    """What a tree holds, less the outputs of earlier runs: all in `target`, and what lies beside a translation."""
+    """Images and clips of a tree, without outputs of earlier runs (files in `target` or beside a translation)."""
     out = target.resolve()
-    if out == source.resolve():  # in another format too: the next run would take the outputs for inputs
-        raise BadInput(f"{target}: the output would take the place of an input; choose another output folder.")
+    if out == source.resolve():  # refused for another format too: the next run would read the outputs as inputs
+        raise BadInput(f"{target}: the output would overwrite an input; choose another output folder.")
     found = _find(source, STILL_SUFFIXES + VIDEO_SUFFIXES)
     if out.is_relative_to(source.resolve()):
         found = [p for p in found if not p.resolve().is_relative_to(out)]
-    known = set(found)
+    known = set(found)  # a.jpg.compare.jpg is an output only if a.jpg is there as well
     return [p for p in found if not (p.stem.endswith(SIDE_MARKS) and p.with_suffix("").with_suffix("") in known)]
 
 
@@ -90,14 +92,14 @@ def _job(source: Path, target: Path, still_format: str, single: bool) -> Job:
     return Job(source, target if still_format == "keep" or single else target.with_suffix(f".{still_format}"), kind)
 
 
-def _separated(jobs: list[Job]) -> list[Job]:
-    """Jobs whose outputs meet get their whole old name; if that meets others, all jobs do, which cannot meet."""
-    shared = _shared(jobs)
-    separated = [_with_whole_name(j) if j.target in shared else j for j in jobs]
-    return [_with_whole_name(j) for j in jobs] if _shared(separated) else separated
+def _without_collisions(jobs: list[Job]) -> list[Job]:
+    """Jobs with a colliding output get the whole input name (a.png.jpg). If that collides too, all jobs get it."""
+    colliding = _colliding(jobs)
+    renamed = [_with_whole_name(j) if j.target in colliding else j for j in jobs]
+    return [_with_whole_name(j) for j in jobs] if _colliding(renamed) else renamed
 
 
-def _shared(jobs: list[Job]) -> set[Path]:
+def _colliding(jobs: list[Job]) -> set[Path]:
     return {target for target, count in Counter(job.target for job in jobs).items() if count > 1}
 
 
@@ -106,8 +108,8 @@ def _with_whole_name(job: Job) -> Job:
 
 
 def check_not_inputs(jobs: Sequence[Job], outputs: Iterable[Path]) -> None:
-    """Raises `BadInput` if an output would take the place of any job's input."""
+    """Raises `BadInput` if an output would overwrite the input of any job."""
     inputs = {job.source.resolve() for job in jobs}
     for output in outputs:
         if output.resolve() in inputs:
-            raise BadInput(f"{output}: the output would take the place of an input; choose another output folder.")
+            raise BadInput(f"{output}: the output would overwrite an input; choose another output folder.")

@@ -1,4 +1,4 @@
-"""Stills: any picture file to upright 8-bit RGB, and back to a file that says what was done to it."""
+"""Read image files as upright 8-bit RGB, and write them with metadata that says what made them."""
 
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -18,7 +18,7 @@ Pixels = NDArray[np.uint8]
 STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 READ_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-"""What Pillow may take a file for: others, such as EPS, would start programs."""
+"""Formats that Pillow may open. Others are refused: EPS, for example, would start Ghostscript."""
 
 TIFF_MAGIC = (b"II*\0", b"MM\0*")
 
@@ -31,20 +31,20 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What makes a picture upright, by its EXIF orientation (1: it is already)."""
+"""EXIF orientation -> the transpose that makes the image upright; 1 is upright already."""
 
-MOST_JPEG_EXIF = 65_000
-"""Bytes: a JPEG segment cannot hold more than 65,533."""
+MAX_JPEG_EXIF = 65_000
+"""Bytes; a JPEG segment holds at most 65,533."""
 
 
 @dataclass(frozen=True)
 class Still:
-    """A decoded picture, upright."""
+    """A decoded image, upright."""
 
     rgb: Pixels
     """(H, W, 3)."""
     alpha: Pixels | None = None
-    """(H, W), 255 opaque; None where the file has no transparency."""
+    """(H, W), 255 opaque; None if the file has no transparency."""
     exif: bytes | None = None
     """EXIF block (camera, time, GPS) with the orientation already applied."""
     icc: bytes | None = None
@@ -52,9 +52,9 @@ class Still:
 
 
 def decode_still(path: Path) -> Still:
-    """Read a jpg, png, webp, bmp or tiff file: EXIF turn applied, 16 bit to 8, palette, grey, CMYK and alpha.
+    """Read a jpg, png, webp, bmp or tiff file: upright, converted to 8-bit RGB from 16 bit, palette, grey or CMYK.
 
-    Raises `BadInput` with the file's name and the reason.
+    Raises `BadInput` with the path and the reason.
     """
     try:
         if path.stat().st_size == 0:
@@ -64,62 +64,62 @@ def decode_still(path: Path) -> Still:
     except BadInput:
         raise
     except FileNotFoundError as error:
-        raise BadInput(f"{path}: there is no such file.") from error
+        raise BadInput(f"{path}: no such file.") from error
     except UnidentifiedImageError as error:
         return _decode_tiff_with_ffmpeg(path, error)
-    except Exception as error:  # decoders raise whatever the damage brings out: struct.error, EOFError, ...
-        raise BadInput(f"{path}: the picture cannot be read ({error}).") from error
+    except Exception as error:  # decoders of damaged files raise anything: struct.error, EOFError, ...
+        raise BadInput(f"{path}: the image cannot be read ({error}).") from error
 
 
 def from_pil(opened: Image.Image) -> Still:
-    """A PIL image of any mode, upright and in 8 bit."""
+    """Convert a PIL image of any mode to upright 8 bit."""
     opened.load()
-    exif, turn = _read_exif(opened)
+    exif, orientation = _read_exif(opened)
     icc = opened.info.get("icc_profile")
-    icc = icc if icc and icc[16:20] == b"RGB " else None  # a profile of inks or greys says nothing of the RGB
-    image = _to_8_bit(opened.transpose(UPRIGHT[turn]) if turn in UPRIGHT else opened)
+    icc = icc if icc and icc[16:20] == b"RGB " else None  # a CMYK or grey profile does not apply to the RGB pixels
+    image = _to_8_bit(opened.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else opened)
     alpha = np.asarray(image.convert("RGBA"))[..., 3].copy() if image.has_transparency_data else None
     return Still(np.array(image.convert("RGB")), alpha, exif, icc)
 
 
 def _read_exif(image: Image.Image) -> tuple[bytes | None, int]:
-    """The EXIF block without its orientation, and the orientation. A block beyond repair is left out."""
-    turn = 1
+    """The EXIF block without its orientation, and the orientation. A damaged block is dropped."""
+    orientation = 1
     try:
         exif = image.getexif()
-        turn = int(exif.pop(ExifTags.Base.Orientation, 1))
-        return (exif.tobytes() if len(exif) else None), turn
-    except Exception:  # Pillow reads more than it can write; the picture itself is sound
-        return None, turn
+        orientation = int(exif.pop(ExifTags.Base.Orientation, 1))
+        return (exif.tobytes() if len(exif) else None), orientation
+    except Exception:  # Pillow reads blocks that it cannot write; the pixels are fine
+        return None, orientation
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """16-bit grey (modes I;16*, and I as some PNG readers give) and float grey in [0, 1]; others as they are."""
+    """Convert 16-bit grey (modes I;16*, and I from some PNG readers) and float grey in [0, 1]; others are unchanged."""
     if not image.mode.startswith(("I", "F")):
         return image
-    values = np.asarray(image).astype(np.float64) * (255 if image.mode == "F" else 1 / 257)
+    values = np.asarray(image).astype(np.float64) * (255 if image.mode == "F" else 1 / 257)  # 65535 / 257 = 255
     return Image.fromarray(np.clip(np.round(np.nan_to_num(values)), 0, 255).astype(np.uint8))
 
 
 def _decode_tiff_with_ffmpeg(path: Path, cause: Exception) -> Still:
-    """16-bit colour TIFF, which is beyond Pillow."""
+    """Read a 16-bit colour TIFF, which Pillow does not support."""
     import av
 
     data = path.read_bytes()
     try:
-        if not data.startswith(TIFF_MAGIC):  # ffmpeg takes too much for a picture: texts, lists of files
-            raise ValueError("no picture")
+        if not data.startswith(TIFF_MAGIC):  # ffmpeg would also open text files and playlists
+            raise ValueError("not a TIFF file")
         with av.open(BytesIO(data), "r", format="tiff_pipe") as container:
             frame = next(container.decode(video=0))
         pixels = frame.to_ndarray(format="rgba").astype(np.uint8)
     except (av.FFmpegError, ValueError, IndexError, StopIteration):
-        raise BadInput(f"{path}: this is not a picture that can be read.") from cause
+        raise BadInput(f"{path}: not an image in a supported format.") from cause
     has_alpha = any(component.is_alpha for component in frame.format.components)
     return Still(pixels[..., :3].copy(), pixels[..., 3].copy() if has_alpha else None)
 
 
 def at_rows(rgb: Pixels, rows: int, width: int | None = None) -> Pixels:
-    """Pixels (H, W, 3) resized to this many rows, at their own aspect unless `width` is given; as they are if equal."""
+    """Resize pixels (H, W, 3) to `rows` rows, keeping the aspect ratio unless `width` is given."""
     height, across = rgb.shape[:2]
     size = (width or max(1, round(across * rows / height)), rows)
     if (across, height) == size:
@@ -130,11 +130,11 @@ def at_rows(rgb: Pixels, rows: int, width: int | None = None) -> Pixels:
 def encode_still(
     path: Path, still: Still, *, quality: int = 95, mark: str | None = None, strip_metadata: bool = False
 ) -> None:
-    """Write `still` in the format of the suffix of `path`, whole or not at all.
+    """Write `still` atomically in the format given by the suffix of `path`.
 
-    JPEG and WebP at `quality`, JPEG with full chroma (4:4:4); PNG at its fastest level, because a 720p PNG costs more
-    time than the network. `mark` says in the file's metadata what made the picture; it stays when the rest of
-    the metadata is stripped. Raises `BadInput` where the place cannot be written, or the format cannot hold it.
+    JPEG and WebP at `quality`, JPEG with full chroma (4:4:4). PNG at its fastest level, because compressing a 720p PNG
+    takes more time than the network. `mark`: a sentence for the file's metadata that says what made the image; it is
+    kept even with `strip_metadata`. Raises `BadInput` if `path` cannot be written or the format cannot hold the image.
     """
     if strip_metadata:
         still = replace(still, exif=None, icc=None)
@@ -147,7 +147,7 @@ def encode_still(
         options["icc_profile"] = still.icc
     if suffix in (".jpg", ".jpeg"):
         options |= {"quality": quality, "subsampling": 0}
-        if len(marked_exif(still.exif, mark)) > MOST_JPEG_EXIF:  # drop what cannot be held, keep the mark
+        if len(marked_exif(still.exif, mark)) > MAX_JPEG_EXIF:  # drop the rest, keep the mark
             options["exif"] = marked_exif(None, mark)
     elif suffix == ".webp":
         options |= {"quality": quality}
@@ -160,16 +160,16 @@ def _write(path: Path, image: Image.Image, options: dict[str, object]) -> None:
     buffer = BytesIO()
     try:
         image.save(buffer, format=Image.registered_extensions()[path.suffix.lower()], **options)
-    except (OSError, ValueError) as error:  # too large for the format, above all: WebP ends at 16383 pixels
+    except (OSError, ValueError) as error:  # mostly too large for the format: WebP allows 16383 pixels a side
         raise BadInput(
-            f"{path}: a picture of {image.width}x{image.height} does not fit this format ({error})."
+            f"{path}: an image of {image.width}x{image.height} cannot be saved in this format ({error})."
         ) from error
     with writing(path) as partial:
         partial.write_bytes(buffer.getbuffer())
 
 
 def marked_exif(exif: bytes | None, mark: str | None) -> bytes:
-    """The EXIF block with the mark in Software and ImageDescription."""
+    """The EXIF block, with the mark in ImageDescription and gen's version in Software."""
     data = Image.Exif()
     if exif:
         data.load(exif)

@@ -1,4 +1,4 @@
-"""Motion between the frames of a clip, and a filter that keeps what is added to them steady along it."""
+"""Optical flow between the frames of a clip, and a filter along it that removes flicker from a translation."""
 
 from collections.abc import Callable
 from typing import NamedTuple, cast
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-AGREES = 8.0
-"""Grey levels by which a place may differ from the last frame and still count as the same place."""
+AGREEMENT_SCALE = 8.0
+"""Grey levels of difference along the flow at which `agreement` falls to 1/e: above noise, below most object edges."""
 
 
 class Motion(NamedTuple):
-    """From one frame of a clip to the frame before, both reduced to (h, w)."""
+    """Motion from one frame of a clip to the previous one, both reduced to (h, w)."""
 
-    now: Image
+    current: Image
     """(h, w, 3), RGB."""
-    past: Image
-    """The frame before; of the first frame, the same again."""
+    previous: Image
+    """The previous frame; for the first frame, that frame itself."""
     flow: Floats
-    """(h, w, 2), pixels: what is at x now was at x + flow(x)."""
-    seen: NDArray[np.bool_]
-    """(h, w): where the flow can be trusted; nowhere for a first frame and behind a cut."""
+    """(h, w, 2), pixels: the point at x in `current` is at x + flow(x) in `previous`."""
+    valid: NDArray[np.bool_]
+    """(h, w): where the flow is reliable (see `consistent`); False everywhere for a first frame."""
 
 
 FlowMethod = Callable[[MatLike, MatLike], Floats]
-"""Two grey pictures (h, w) -> where each pixel of the first lies in the second, relative to it: (h, w, 2) pixels."""
+"""Two grey images (h, w) -> the displacement of each pixel of the first to its position in the second, (h, w, 2)."""
 
 
 def dense_inverse_search(first: MatLike, second: MatLike) -> Floats:
@@ -44,70 +44,74 @@ def farneback(first: MatLike, second: MatLike) -> Floats:
 
 
 class MotionFinder:
-    """Feed it the frames of one clip in order; it holds one of them.
+    """Optical flow of one clip; call `update` for its frames in order. Keeps one frame in memory.
 
-    Frames are reduced to at most `width` pixels across (area average), where the flow is cheap.
+    Frames are first reduced to at most `width` pixels across (area average), to make the flow cheap.
     """
 
     def __init__(self, width: int = 320, flow: FlowMethod = dense_inverse_search) -> None:
         self.width, self.flow = width, flow
-        self._past: Image | None = None
+        self._previous: Image | None = None
 
     def update(self, frame: Image) -> Motion:
-        """The next frame, uint8 (H, W, 3), RGB. `ValueError` if the size changes."""
-        now, past = reduced(frame, self._size(frame)), self._past
-        self._past = now
-        if past is None:
-            return Motion(now, now, np.zeros((*now.shape[:2], 2), np.float32), np.zeros(now.shape[:2], bool))
-        if past.shape != now.shape:
-            raise ValueError(f"a clip has one frame size: {now.shape} after {past.shape}")
-        before, after = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (past, now))
+        """The motion from the next frame, uint8 (H, W, 3), RGB, to the one before. `ValueError` if the size changes."""
+        current, previous = reduced(frame, self._size(frame)), self._previous
+        self._previous = current
+        if previous is None:
+            size = current.shape[:2]
+            return Motion(current, current, np.zeros((*size, 2), np.float32), np.zeros(size, bool))
+        if previous.shape != current.shape:
+            raise ValueError(f"all frames of a clip must have one size: {current.shape} after {previous.shape}")
+        before, after = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (previous, current))
         backward, forward = self.flow(after, before), self.flow(before, after)
-        return Motion(now, past, backward, visible(backward, forward))
+        return Motion(current, previous, backward, consistent(backward, forward))
 
     def _size(self, frame: Image) -> tuple[int, int]:
-        """(width, height) to work at. DIS needs a few patches of 8 pixels: at least 32 on a side."""
+        """(width, height) of the reduced frame. At least 32 each: DIS needs a few patches of 8 pixels."""
         height, width = frame.shape[:2]
         scale = min(1.0, self.width / width)
         return max(32, round(width * scale)), max(32, round(height * scale))
 
 
-class Steadier:
-    """Takes the flicker out of a translated clip; feed it the frames in order, one `Steadier` a scene.
+class FlickerFilter:
+    """Removes flicker from a translated clip; call `update` for the frames in order. Use a new one for each scene.
 
-    What translation adds to a frame, d = output - source, follows what it added to the frame before, moved along the
-    flow of the source: s = d + k (warp(s of the frame before) - d), with k = `share` where source and flow agree, less
-    where they do not. Only the reduced pictures are filtered, so that fine texture stays each frame's own. In the
-    manner of Bonneel et al., "Blind Video Temporal Consistency", SIGGRAPH Asia 2015.
+    A recursive filter of the change d = output - source along the source's optical flow:
+    s = d + k (warp(s of the previous frame) - d), with k = `share` where source and flow agree and less where they do
+    not (`agreement`). Only reduced images are filtered, so each frame keeps its own fine texture. Similar to Bonneel et
+    al., "Blind Video Temporal Consistency", SIGGRAPH Asia 2015.
     """
 
     def __init__(self, share: float) -> None:
-        """`share` in [0, 1) of the last frame's change that a frame keeps; 0 leaves every frame as it is."""
+        """`share` in [0, 1): weight of the previous frame's change; 0 leaves every frame as it is."""
         self.share = share
-        self._past: Floats | None = None
+        self._previous: Floats | None = None
 
     def update(self, motion: Motion, output: Image) -> Image:
-        """The translation uint8 (H, W, 3) of the frame that `motion` ends in -> the same, steadied."""
-        small = reduced(output, (motion.now.shape[1], motion.now.shape[0]))
-        change = small.astype(np.float32) - motion.now.astype(np.float32)
-        if self._past is None or self.share == 0:
-            self._past = change
+        """Filter `output`, the translation uint8 (H, W, 3) of the frame `motion.current`."""
+        small = reduced(output, (motion.current.shape[1], motion.current.shape[0]))
+        change = small.astype(np.float32) - motion.current.astype(np.float32)
+        if self._previous is None or self.share == 0:
+            self._previous = change
             return output
-        kept = self.share * agreement(motion)[..., None]
-        steady = (change + kept * (warp(self._past, motion.flow) - change)).astype(np.float32)
-        self._past = steady
+        weight = self.share * agreement(motion)[..., None]
+        steady = (change + weight * (warp(self._previous, motion.flow) - change)).astype(np.float32)
+        self._previous = steady
+        # Only the correction is enlarged and added, never the reduced image itself.
         correction = cv2.resize(steady - change, (output.shape[1], output.shape[0]), interpolation=cv2.INTER_LINEAR)
         return np.rint(output + correction).clip(0, 255).astype(np.uint8)
 
 
 def agreement(motion: Motion) -> Floats:
-    """(h, w), 0 to 1: how sure it is that a place is the one that the flow leads to."""
-    apart = np.abs(motion.now - warp(motion.past, motion.flow)).mean(-1)
-    return np.exp(-np.square(apart / np.float32(AGREES)), dtype=np.float32) * motion.seen.astype(np.float32)
+    """(h, w), 0 to 1: confidence that each pixel and the one that the flow leads to show the same point."""
+    difference = np.abs(motion.current - warp(motion.previous, motion.flow)).mean(-1)
+    return np.exp(-np.square(difference / np.float32(AGREEMENT_SCALE)), dtype=np.float32) * motion.valid.astype(
+        np.float32
+    )
 
 
 def warp(image: NDArray[np.generic], flow: Floats) -> Floats:
-    """`image` (H, W, C) looked up at x + flow(x), bilinear, border repeated; `flow` (H, W, 2) in pixels."""
+    """Sample `image` (H, W, C) at x + flow(x), bilinear, with the border repeated; `flow` (H, W, 2) in pixels."""
     height, width = flow.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     floats = image.astype(np.float32)
@@ -115,20 +119,20 @@ def warp(image: NDArray[np.generic], flow: Floats) -> Floats:
     return cast(Floats, looked_up)
 
 
-def visible(backward: Floats, forward: Floats) -> NDArray[np.bool_]:
-    """(H, W): where the flow present -> past, followed by past -> present, comes back to where it started.
+def consistent(backward: Floats, forward: Floats) -> NDArray[np.bool_]:
+    """(H, W): where the flow current -> previous followed by previous -> current returns to its start.
 
-    |b + f(x + b)|² <= 0.01 (|b|² + |f|²) + 0.5 (Sundaram et al., ECCV 2010) and x + b inside the picture.
+    |b + f(x + b)|² <= 0.01 (|b|² + |f|²) + 0.5 (Sundaram et al., ECCV 2010) and x + b inside the image.
     """
     height, width = backward.shape[:2]
-    there = warp(forward, backward)
-    apart = np.square(backward + there).sum(-1)
-    bound = 0.01 * (np.square(backward).sum(-1) + np.square(there).sum(-1)) + 0.5
+    returned = warp(forward, backward)
+    error = np.square(backward + returned).sum(-1)
+    bound = 0.01 * (np.square(backward).sum(-1) + np.square(returned).sum(-1)) + 0.5
     x = np.arange(width)[None] + backward[..., 0]
     y = np.arange(height)[:, None] + backward[..., 1]
-    return (apart <= bound) & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return (error <= bound) & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
 def reduced(frame: Image, size: tuple[int, int]) -> Image:
-    """`frame` (H, W, 3) at `size` (width, height), by area average."""
+    """Resize `frame` (H, W, 3) to `size` (width, height) by area average."""
     return cast(Image, cv2.resize(frame, size, interpolation=cv2.INTER_AREA))

@@ -1,4 +1,4 @@
-"""The door between pictures (uint8, height x width x 3) and networks (float, [-1, 1]), and sizes on both sides."""
+"""Conversion between images (uint8) and network tensors (float, [-1, 1]), and resizing."""
 
 import torch
 import torch.nn.functional as F
@@ -6,10 +6,11 @@ from kornia.filters import box_blur
 from torch import Tensor
 
 WINDOW = 7
-"""Side, in small pixels, of the window in which a change is fitted to the luma."""
+"""Side in small pixels of the guided filter's window: enough pixels (49) for a stable fit of two coefficients."""
 
 EDGE_VARIANCE = 1e-3
-"""Variance of luma (of [-1, 1]) from which on a window counts as holding an edge; sensor noise stays below it."""
+"""The guided filter's epsilon: variance of luma (range [-1, 1]) above which a window counts as an edge. 1e-3 is a
+standard deviation of 4 grey levels, above typical sensor noise."""
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -23,9 +24,9 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """(B, C, H, W) -> sides rounded up to `multiple`, filled at the bottom and right.
+    """Pad (B, C, H, W) at the bottom and right so that both sides are multiples of `multiple`.
 
-    Filled by reflection where the image is large enough for it, else by its last row and column. The inverse is
+    By reflection if the image is large enough, else by repeating the last row and column. The inverse is
     `images[..., :H, :W]`.
     """
     height, width = images.shape[-2:]
@@ -37,22 +38,21 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, C, H, W) -> (B, C, *size), bilinear, antialiased when it shrinks."""
+    """(B, C, H, W) -> (B, C, *size), bilinear, antialiased for smaller sizes."""
     if tuple(images.shape[-2:]) == tuple(size):
         return images
     return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def transfer_change(native: Tensor, small: Tensor, translated: Tensor) -> Tensor:
-    """Bring a translation made at a small size back to native size, along the edges of the native frame.
+    """Upsample a translation made at a small size to the size of `native`, along the edges of `native`.
 
-    The change `translated - small` (B, 3, h, w) is fitted, around each small pixel, as a linear function of the
-    frame's luma; the two coefficients are enlarged and applied to the luma of `native` (B, 3, H, W), and the change
-    is added to it: the fast guided filter (He and Sun 2015, arXiv 1505.00996). So the native frame's fine detail
-    survives, and the change stops at its edges and not at those of the small grid. (kornia's `guided_blur` takes
-    the change at native size only, where enlarging has smeared its edges already.) What the fit leaves over, which is
-    the detail that the translation painted or took away itself, is enlarged and added, so that at equal sizes the
-    result is the translation.
+    A fast guided filter (He and Sun 2015, arXiv 1505.00996). Around each small pixel, the change `translated - small`
+    (B, 3, h, w) is fitted as a linear function of the frame's luma. The two coefficients are enlarged and applied to
+    the luma of `native` (B, 3, H, W), and the resulting change is added to `native`. So the native frame keeps its fine
+    detail, and the change follows its edges rather than the small grid. (kornia's `guided_blur` needs the change at
+    native size, where enlarging has already blurred its edges.) The residual of the fit, which is detail that the
+    translation added or removed, is enlarged and added too, so that at equal sizes the result is the translation.
     Returns (B, 3, H, W) in [-1, 1].
     """
     guide, change = luma(small), translated - small
@@ -61,11 +61,12 @@ def transfer_change(native: Tensor, small: Tensor, translated: Tensor) -> Tensor
     variance = _window_mean(guide * guide) - guide_mean * guide_mean
     slope = covariance / (variance + EDGE_VARIANCE)
     offset = change_mean - slope * guide_mean
+    # As in the guided filter, each pixel takes the mean of all windows that contain it.
     slope, offset = _window_mean(slope), _window_mean(offset)
-    left_over = change - slope * guide - offset
+    residual = change - slope * guide - offset
     size = (native.shape[2], native.shape[3])
-    slope, offset, left_over = (resize(x, size) for x in (slope, offset, left_over))
-    return (native + slope * luma(native) + offset + left_over).clamp(-1, 1)
+    slope, offset, residual = (resize(x, size) for x in (slope, offset, residual))
+    return (native + slope * luma(native) + offset + residual).clamp(-1, 1)
 
 
 def luma(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Clips through PyAV: frames in and out in bounded memory, with their times, rotation and sound."""
+"""Read and write clips with PyAV in bounded memory, with timestamps, rotation and sound."""
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,21 +27,21 @@ COPIED_SOUND = {
     ".mp4": ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"),
     ".mov": ("aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le"),
 }
-"""Codecs that players expect in these containers (ffmpeg would put more into them); mkv holds any."""
+"""Audio codecs that players expect in these containers (ffmpeg would allow more); mkv takes any."""
 
 UNTAGGED = 2
-"""The colour matrix of a clip that does not tell it (ITU-T H.273)."""
+"""Code of an unspecified colour matrix (ITU-T H.273)."""
 
 HD_WIDTH, HD_HEIGHT = 1280, 577
-"""Either of these, and players take an untagged clip for BT.709; below both, for BT.601."""
+"""Players assume BT.709 for an untagged clip of at least either size, else BT.601."""
 
 UNDECLARED_LOSS = 1.0
-"""Seconds that may be missing at the end of a clip that declares a length but no number of frames: its last frame
-may have been meant to stay for a while."""
+"""Seconds that may be missing at the end of a clip that declares a duration but no frame count, because its last frame
+may have a long display time."""
 
 
 class ClipFrame(NamedTuple):
-    """One upright frame and when it is shown."""
+    """One upright frame and its timestamp."""
 
     rgb: Pixels
     """(H, W, 3)."""
@@ -50,10 +50,10 @@ class ClipFrame(NamedTuple):
 
 
 class ClipReader:
-    """A clip, opened: iterate over it once for its frames."""
+    """An open clip; iterate over it once for its frames."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `BadInput` for a file that is no clip, or has no picture."""
+        """Raises `BadInput` if the file is not a clip or has no video stream."""
         self.path = path
         self._packets = 0
         self._ends: dict[bool, Fraction] = {}
@@ -71,25 +71,25 @@ class ClipReader:
         self.rate: Fraction = self.stream.average_rate or Fraction(30)
         self.time_base: Fraction = self.stream.time_base or 1 / self.rate
         shape = self.stream.sample_aspect_ratio or Fraction(1)
-        self.pixel_shape: Fraction = 1 / shape if self.quarter_turns % 2 else shape  # width to height of a pixel
+        self.pixel_shape: Fraction = 1 / shape if self.quarter_turns % 2 else shape  # width / height of a pixel
         self.untagged = self._first.colorspace == UNTAGGED
         large = width >= HD_WIDTH or height >= HD_HEIGHT
         self.bt709 = large if self.untagged else self._first.colorspace == Colorspace.ITU709
 
     @property
     def declared_frames(self) -> int:
-        """Frames that the file says it has; 0 where it does not say."""
+        """Frame count in the header; 0 if it gives none."""
         return self.stream.frames
 
     @property
     def expected_frames(self) -> int:
-        """Frames for a progress bar: declared, or from the length."""
+        """Frame count for a progress bar: declared, or estimated from duration and frame rate."""
         if self.declared_frames or not self.container.duration:
             return self.declared_frames
         return round(self.container.duration / av.time_base * self.rate)
 
     def __iter__(self) -> Iterator[ClipFrame]:
-        """All frames in order. Raises `BadInput` where the clip breaks off before its declared end."""
+        """All frames in order. Raises `BadInput` if the clip ends before its declared end."""
         count = 0
         try:
             for frame in chain([self._first], self._decoded):
@@ -97,13 +97,13 @@ class ClipReader:
                 yield ClipFrame(self._upright(frame), pts)
                 count += 1
         except av.FFmpegError as error:
-            raise BadInput(f"{self.path}: the clip breaks off after {count} frames ({_reason(error)}).") from error
+            raise BadInput(f"{self.path}: the clip is damaged after {count} frames ({_reason(error)}).") from error
         if self._breaks_off():
             declared = f" of {self.declared_frames}" if self.declared_frames else ""
-            raise BadInput(f"{self.path}: the clip breaks off after {count}{declared} frames.")
+            raise BadInput(f"{self.path}: the clip ends early, after {count}{declared} frames.")
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        """Frames as stored. Packets of sound are passed by, but their times tell how far the file goes."""
+        """Frames as stored. Audio packets are skipped, but their timestamps are recorded for `_breaks_off`."""
         for packet in self.container.demux():
             picture = packet.stream.index == self.stream.index
             if packet.pts is not None:
@@ -116,16 +116,17 @@ class ClipReader:
     def _upright(self, frame: av.VideoFrame) -> Pixels:
         if self.untagged and self.bt709:
             frame.colorspace = Colorspace.ITU709
-        # ffmpeg turns counter-clockwise by `rotation` to make a frame upright, as rot90 does.
+        # To make a frame upright, rotate it counter-clockwise by `rotation`, which is also the direction of rot90.
         return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), self.quarter_turns), dtype=np.uint8)
 
     def _breaks_off(self) -> bool:
-        """Whether the file ended before the end that its header declares.
+        """Whether the file ended before the end declared in its header.
 
-        Packets are counted and not frames, for a clip that was trimmed keeps frames that are not shown.
+        Counts packets, not frames, because a trimmed clip contains frames that are not shown.
         """
         if self.declared_frames:
             length = (self.stream.duration or 0) * self.time_base + (self.stream.start_time or 0) * self.time_base
+            # 1.5 frames: rounding of timestamps must not count as an early end.
             short = length - self._ends.get(True, Fraction(0)) > 1.5 / self.rate
             return self._packets < self.declared_frames and (short or not self.stream.duration)
         length = Fraction(self.container.duration or 0, av.time_base)
@@ -143,9 +144,9 @@ class ClipReader:
 
 
 class ClipWriter:
-    """An H.264 clip with the times and the sound of another: whole at the end, or not there.
+    """Writes an H.264 clip with the timestamps and the sound of another clip.
 
-    Use as a context manager; leaving it by an exception removes what was written.
+    A context manager: the file appears at the end of the block, and an exception leaves no file.
     """
 
     def __init__(
@@ -156,14 +157,14 @@ class ClipWriter:
         mark: str | None = None,
         strip_metadata: bool = False,
     ) -> None:
-        """`size` (H, W) of the frames to come; `mark` goes into the container's comment, stripped or not."""
+        """`size`: (H, W) of the frames; `mark`: the container's comment, kept even with `strip_metadata`."""
         self.path, self.source, self.size = path, source, size
         self.metadata = {} if strip_metadata else dict(source.container.metadata)
         self.metadata |= {"comment": mark} if mark else {}
         self._last_pts: int | None = None
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:  # undone if the container refuses what is asked of it
+        with ExitStack() as stack:  # closes what was opened if a later line fails
             partial = stack.enter_context(writing(self.path))
             stack.enter_context(self._naming())
             self.container: OutputContainer = stack.enter_context(av.open(_url(partial), "w"))
@@ -184,20 +185,21 @@ class ClipWriter:
         height, width = self.size
         self.stream: Any = self.container.add_stream("libx264", rate=self.source.rate)
         self.stream.width, self.stream.height = width, height
-        # Chroma at half size needs even sides; an odd clip keeps its size with full chroma.
+        # yuv420p needs even sides; a clip with an odd side keeps its size with full chroma.
         self.stream.pix_fmt = "yuv420p" if height % 2 == width % 2 == 0 else "yuv444p"
+        # CRF 18 is visually lossless; "veryfast" keeps encoding cheaper than the network.
         self.stream.options = {"crf": "18", "preset": "veryfast"}
         self.stream.codec_context.time_base = self.source.time_base
         self.stream.codec_context.sample_aspect_ratio = self.source.pixel_shape
         self.matrix = Colorspace.ITU709 if self.source.bt709 else Colorspace.ITU601
-        code = 1 if self.source.bt709 else 6  # ITU-T H.273
+        code = 1 if self.source.bt709 else 6  # BT.709 and BT.601 in ITU-T H.273
         context = self.stream.codec_context
         context.colorspace, context.color_primaries, context.color_trc = code, code, code
         context.color_range = ColorRange.MPEG
 
     def write(self, rgb: Pixels, pts: int) -> None:
         """Append a frame (H, W, 3), shown at `pts` in the source's time base, and the sound up to it."""
-        if self._last_pts is not None:  # two frames at one time, as broken recordings have them, are set one unit apart
+        if self._last_pts is not None:  # damaged recordings repeat timestamps; encoders refuse them
             pts = max(pts, self._last_pts + 1)
         self._last_pts = pts
         frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
@@ -225,9 +227,9 @@ class ClipWriter:
 
 
 def write_clip(path: Path, frames: Iterable[Pixels], rate: int) -> None:
-    """A new H.264 clip of frames (H, W, 3) of one even size, `rate` a second: whole, or not there.
+    """Write frames (H, W, 3), all of one size with even sides, as an H.264 clip of `rate` frames per second.
 
-    Raises `BadInput` where it cannot be written.
+    Atomic. Raises `BadInput` if `path` cannot be written.
     """
     with writing(path) as partial, av.open(_url(partial), "w") as container:
         stream: Any = container.add_stream("libx264", rate=rate)
@@ -240,13 +242,13 @@ def write_clip(path: Path, frames: Iterable[Pixels], rate: int) -> None:
 
 
 class SoundTrack:
-    """The first sound of a clip on its way into another container: its packets as they are, or anew as AAC.
+    """Copies a clip's first audio stream into another container, re-encoded as AAC if the container needs it.
 
-    Sound and picture must go into the file side by side: a player that reads it as it comes has no time to seek.
+    Audio and video packets must be interleaved in the file, because a player that streams it cannot seek.
     """
 
     def __init__(self, source: Path, container: OutputContainer, suffix: str) -> None:
-        """Adds the stream to `container`, a `suffix` file (".mkv"), which must not have been written to yet."""
+        """Add the stream to `container`, a `suffix` (".mkv") file to which no packet has been written yet."""
         self._output = container
         self._input = av.open(_url(source))
         self._packets: Iterator[av.Packet[Any]] = iter(())
@@ -262,14 +264,14 @@ class SoundTrack:
         else:
             self._stream = self._output.add_stream("aac", rate=sound.codec_context.sample_rate)
             layout = sound.codec_context.layout
-            # Old containers count channels without naming them; an encoder wants names.
+            # Old containers give a channel count without a layout, but the encoder needs a layout.
             self._stream.layout = {1: "mono", 2: "stereo"}.get(layout.nb_channels, layout)
             self._stream.format = "fltp"
         self._packets = self._input.demux(sound)
         self._next = next(self._packets, None)
 
     def copy_until(self, time: Fraction | None) -> None:
-        """Write what is heard before `time` in seconds; None: the rest."""
+        """Write the audio before `time` in seconds; None: all that is left."""
         while (packet := self._next) is not None:
             if time is not None and packet.dts is not None and packet.dts * packet.time_base > time:
                 return
@@ -282,7 +284,7 @@ class SoundTrack:
         if not self._copied:
             for frame in packet.decode():
                 self._output.mux(self._stream.encode(frame))
-        elif packet.dts is not None:  # the last packet of a demuxer is empty
+        elif packet.dts is not None:  # a demuxer's last packet is empty
             packet.stream = self._stream
             self._output.mux(packet)
 
@@ -294,7 +296,7 @@ class SoundTrack:
 
 
 def _url(path: Path) -> str:
-    """For ffmpeg, which would take 12:30.mp4 for an address."""
+    """A URL for ffmpeg, which would read 12:30.mp4 as protocol "12"."""
     return f"file:{path}"
 
 

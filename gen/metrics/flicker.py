@@ -1,7 +1,7 @@
 """Flicker of a translated clip: the optical-flow warp error beyond the source's own.
 
 Lai et al., "Learning Blind Video Temporal Consistency", ECCV 2018, section 5: warp the previous output onto
-the present one along the flow of the *source* and take the difference where the flow can be trusted.
+the current one along the optical flow of the *source*, and take the difference where the flow is valid.
 """
 
 import numpy as np
@@ -10,30 +10,31 @@ from gen.media.motion import Image, Motion, reduced, warp
 
 
 class FlickerMeter:
-    """Feed it the frames of one clip in order, motion of the source and output; it holds one output.
+    """Measures one clip; call `update` for its frames in order. Keeps one output in memory.
 
-    Outputs are reduced to the size of the motion: fine texture, which no flow follows to the pixel, is no flicker.
+    Outputs are reduced to the size of the motion, because no flow follows fine texture to the pixel, and its error
+    would count as flicker.
     """
 
     def __init__(self) -> None:
         self.total = np.zeros(2)  # of source and output; a sum, because clips may be long
         self.pairs = 0
-        self._past: Image | None = None
+        self._previous: Image | None = None
 
     def update(self, motion: Motion, output: Image) -> None:
-        """The next frame: the `Motion` that leads to it in the source, and its translation uint8 (H, W, 3), RGB."""
-        now, past = reduced(output, (motion.now.shape[1], motion.now.shape[0])), self._past
-        self._past = now
-        if past is None or not motion.seen.any():  # after a cut, nothing of the last frame is left to compare with
+        """Add the next frame: the source's `Motion` up to it, and its translation, uint8 (H, W, 3), RGB."""
+        current, previous = reduced(output, (motion.current.shape[1], motion.current.shape[0])), self._previous
+        self._previous = current
+        if previous is None or not motion.valid.any():  # the first frame of a clip or scene has none to compare with
             return
-        self.total += [warp_error(motion.past, motion.now, motion), warp_error(past, now, motion)]
+        self.total += [warp_error(motion.previous, motion.current, motion), warp_error(previous, current, motion)]
         self.pairs += 1
 
     def result(self) -> dict[str, float]:
-        """Mean absolute errors, grey levels (0 to 255), over all pairs of frames; zeros if there is no pair.
+        """Mean absolute errors in grey levels (0 to 255) over all pairs of frames; zeros if there are none.
 
-        `source_warp_error`: of the source (camera noise, flow errors, lamps that flash); `output_warp_error`:
-        of the output, along the same flow; `added_warp_error`: output minus source, what translation added.
+        `source_warp_error`: of the source (camera noise, flow errors, flashing lamps); `output_warp_error`: of the
+        output along the same flow; `added_warp_error`: output minus source, the flicker that translation added.
         """
         source, output = self.total / max(self.pairs, 1)
         return {
@@ -43,6 +44,6 @@ class FlickerMeter:
         }
 
 
-def warp_error(past: Image, now: Image, motion: Motion) -> float:
-    """Mean over the pixels that can be trusted, and channels, of |now - past warped onto now|, in grey levels."""
-    return float(np.abs(now - warp(past, motion.flow))[motion.seen].mean())
+def warp_error(previous: Image, current: Image, motion: Motion) -> float:
+    """Mean of |current - warped previous| over the channels and the pixels with valid flow, in grey levels."""
+    return float(np.abs(current - warp(previous, motion.flow))[motion.valid].mean())

@@ -1,4 +1,4 @@
-"""Names of the feature networks, for settings: this module is free of torch, so that help texts answer at once."""
+"""Names of the feature networks, for settings. Does not import torch, so that `--help` is fast."""
 
 from typing import Literal
 

@@ -1,6 +1,6 @@
-"""Trivial translations that a trained one must beat: one gamma a frame, and histogram matching.
+"""Trivial baselines that a trained model must beat: one gamma per frame, and histogram matching.
 
-Both know the domain that they lead to by its mean histogram alone, its `tone`. Frames are uint8 (B, H, W, 3), RGB.
+All they know of the target domain is its mean histogram, the `tone`. Frames are uint8 (B, H, W, 3), RGB.
 """
 
 from collections.abc import Iterable
@@ -12,12 +12,12 @@ from torch import Tensor
 LUMA = (0.299, 0.587, 0.114)
 """BT.601, as `gen.metrics.structure.luma`."""
 
-STEEPEST = 16.0
-"""Gamma lies between 1/16 and 16: a frame that is all black cannot be brightened."""
+MAX_GAMMA = 16.0
+"""Gamma lies between 1/16 and 16. The search needs bounds, because no gamma brightens an all-black frame."""
 
 
 def histograms(frames: Tensor) -> Tensor:
-    """(B, H, W, 3) -> (B, 3, 256) float64: the share of a channel's pixels at each grey level."""
+    """Frames (B, H, W, 3) -> (B, 3, 256) float64: the share of each channel's pixels at each grey level."""
     count = frames.shape[0]
     offset = 256 * torch.arange(3 * count, device=frames.device).view(count, 1, 1, 3)
     counts = torch.bincount((frames + offset).flatten(), minlength=3 * 256 * count)
@@ -25,7 +25,7 @@ def histograms(frames: Tensor) -> Tensor:
 
 
 def tone(batches: Iterable[Tensor]) -> Tensor:
-    """Batches of frames -> their mean histogram (3, 256), every frame counting the same; sums to 1 by channel."""
+    """Batches of frames -> their mean histogram (3, 256), with equal weight per frame; each channel sums to 1."""
     every = torch.cat([histograms(frames).cpu() for frames in batches])
     return every.mean(0)
 
@@ -36,11 +36,11 @@ def tone_luma(tone: Tensor) -> float:
 
 
 def gamma(frames: Tensor, tone: Tensor) -> Tensor:
-    """255 (x / 255)^g with the one g of each frame that gives it the mean luma of `tone`, found by bisection."""
+    """255 (x / 255)^g, with g per frame such that its mean luma is that of `tone`; g is found by bisection."""
     levels = torch.arange(256, dtype=torch.float64) / 255
     shares, wanted = histograms(frames).cpu(), tone_luma(tone)
-    low, high = (torch.full((len(frames), 1), s, dtype=torch.float64) for s in (1 / STEEPEST, STEEPEST))
-    for _ in range(40):
+    low, high = (torch.full((len(frames), 1), s, dtype=torch.float64) for s in (1 / MAX_GAMMA, MAX_GAMMA))
+    for _ in range(40):  # halves log(16) - log(1/16) to 5e-12
         middle = (low * high).sqrt()
         bright = _mean_luma(shares, 255 * levels**middle) > wanted
         low, high = torch.where(bright[:, None], middle, low), torch.where(bright[:, None], high, middle)
@@ -49,10 +49,10 @@ def gamma(frames: Tensor, tone: Tensor) -> Tensor:
 
 
 def match_histogram(frames: Tensor, tone: Tensor) -> Tensor:
-    """Each channel of each frame through the curve that carries its cumulative histogram onto that of `tone`.
+    """Map each channel of each frame so that its cumulative histogram becomes that of `tone`.
 
-    Level v goes to where the cumulative histogram of `tone`, linear between the levels that occur, is as high as the
-    frame's at v (as scikit-image's match_histograms).
+    Level v maps to the level at which the cumulative histogram of `tone`, linear between the levels that occur, equals
+    the frame's at v (as in scikit-image's match_histograms).
     """
     reached = histograms(frames).cpu().cumsum(2).numpy()
     curves = np.empty_like(reached)
@@ -64,12 +64,12 @@ def match_histogram(frames: Tensor, tone: Tensor) -> Tensor:
 
 
 def _mean_luma(shares: Tensor, curves: Tensor) -> Tensor:
-    """Histograms (B, 3, 256) seen through curves (B, 256) -> mean luma (B,)."""
+    """Mean luma (B,) of frames with histograms (B, 3, 256) after curves (B, 256)."""
     return (shares * curves[:, None]).sum(2) @ shares.new_tensor(LUMA)
 
 
 def _look_up(frames: Tensor, curves: Tensor) -> Tensor:
-    """Curves (B, 3, 256) of grey levels, applied channel by channel."""
+    """Apply curves (B, 3, 256) of grey levels to the frames, channel by channel."""
     planes = frames.permute(0, 3, 1, 2).flatten(2).long()
-    seen = curves.to(torch.uint8).to(frames.device).gather(2, planes)
-    return seen.unflatten(2, frames.shape[1:3]).permute(0, 2, 3, 1).contiguous()
+    mapped = curves.to(torch.uint8).to(frames.device).gather(2, planes)
+    return mapped.unflatten(2, frames.shape[1:3]).permute(0, 2, 3, 1).contiguous()

@@ -1,4 +1,4 @@
-"""Is it still the same scene? Brightness and the structure of edges, between a frame and its translation."""
+"""Luma, and how well a translation keeps the edges of its source frame."""
 
 import torch.nn.functional as F
 from kornia.filters import sobel
@@ -14,13 +14,13 @@ def luma(frames: Tensor) -> Tensor:
 
 
 def edge_correlation(frames: Tensor, others: Tensor, height: int = 256) -> Tensor:
-    """Structure kept, (B,): 1 = the same edges, 0 = unrelated (two dash-cam frames at random have 0.05).
+    """Structure kept, (B,): 1 for the same edges, 0 for unrelated ones (two random dash-cam frames have 0.05).
 
-    Pearson correlation, over the pixels, of two frames' edge strength. Frames (B, H, W, 3), uint8, are
-    reduced to at most `height` rows of luma; edge strength is the Sobel magnitude as a share of the picture's
-    own 99th percentile (at least one grey level), clipped at 1. So neither brightness nor contrast counts,
-    only where edges are and how strong beside one another; a lamp that is rightly removed lowers it as well.
-    (SSIM of the same maps takes empty places for alike: 0.3 for two night frames at random.)
+    Pearson correlation over the pixels of two frames' edge strength. Frames (B, H, W, 3), uint8, are reduced to at
+    most `height` rows of luma. Edge strength is the Sobel magnitude divided by the image's own 99th percentile (at
+    least one grey level), clipped at 1. So brightness and contrast do not matter, only the positions and relative
+    strengths of edges. Removing a lamp, even rightly, lowers it. (SSIM of the same maps counts empty areas as similar:
+    0.3 for two random night frames.)
     """
     a, b = (_edges(luma(x), height).flatten(1).double() for x in (frames, others))
     a, b = (x - x.mean(1, keepdim=True) for x in (a, b))

@@ -1,7 +1,7 @@
-"""Image folders as training data, unpaired or paired: decoded once, kept as uint8, cropped and flipped on the device.
+"""Image folders as training data, unpaired or paired: decoded once, cached as uint8, cropped and flipped on load.
 
-Every random choice is a pure function of (seed, number of the image shown). So nothing has to be saved to resume
-exactly, and two processes draw between them what one process would draw alone.
+Every random choice is a pure function of (seed, sample number). So an exact resume needs no saved state, and several
+processes together draw the same samples as one process.
 """
 
 import hashlib
@@ -33,15 +33,15 @@ from gen.media.resize import to_float
 log = logging.getLogger(__name__)
 
 DEVICE_SHARE = 0.25
-"""Part of the free device memory that cached frames may take."""
+"""Share of the free device memory that cached frames may take; the rest is for networks and activations."""
 
-NAMED = 20
-"""Pictures that a message names; of the others it tells how many they are."""
+MAX_LISTED = 20
+"""Images listed by name in a message; the others are only counted."""
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Decoded frames of one domain: their pixels one after the other, and where each begins."""
+    """Decoded frames of one domain, concatenated in one flat tensor."""
 
     name: str
     folder: Path
@@ -52,7 +52,7 @@ class Frames:
     sizes: tuple[tuple[int, int], ...]
     """Height and width of each frame, in pixels, as cached."""
     left_out: Mapping[Path, str] = field(default_factory=dict[Path, str])
-    """Pictures of the folder that are not among these, and why: a sentence that names the file."""
+    """Unusable images of the folder, with the reason: a sentence that names the file."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -63,15 +63,15 @@ class Frames:
         start = self.starts[index]
         return self.pixels[start : start + height * width * 3].view(height, width, 3).permute(2, 0, 1)
 
-    def take(self, places: Sequence[int]) -> "Frames":
-        """The frames of these numbers, in this order."""
-        paths, starts, sizes = (tuple(v[i] for i in places) for v in (self.paths, self.starts, self.sizes))
+    def take(self, indices: Sequence[int]) -> "Frames":
+        """The frames at these indices, in this order."""
+        paths, starts, sizes = (tuple(v[i] for i in indices) for v in (self.paths, self.starts, self.sizes))
         return replace(self, paths=paths, starts=starts, sizes=sizes)
 
     def summary(self) -> dict[str, Any]:
-        """For the record: the folder's name, the count, and the most common size (height, width) as cached.
+        """For the record: the folder's name, the count, the most common size (height, width) as cached.
 
-        And how many pictures were left out, where some were: earlier records have no such entry.
+        Also the number of unusable images if there are any, so that records without them compare equal to older ones.
         """
         record: dict[str, Any] = {
             "folder": "/".join(self.folder.resolve().parts[-3:]),
@@ -91,18 +91,18 @@ def load_frames(
     square: bool = False,
     strict: bool = False,
 ) -> Frames:
-    """Decode every still below `folder` once, resized to `height` rows at its own aspect, into a file in `cache`.
+    """Decode every image in `folder` and its sub-folders once, resized to `height` rows, into a file in `cache`.
 
-    With `width` all are squashed to height x width; with `square` their middle squares are taken. The cache is used
-    again when the files, their lengths and times and the size are the same. Pictures that cannot be read, and frames
-    smaller than `crop` (rows, columns), are named in a warning and left out. Raises `BadInput` for a missing or empty
-    folder, where nothing is left, and with `strict` for the first picture that would be left out.
+    The aspect ratio is kept, unless `width` is given; `square` takes centre squares. The cache is reused as long as the
+    paths, file sizes, modification times and the requested size are the same. Images that cannot be read, and frames
+    smaller than `crop` (rows, columns), are left out with a warning. Raises `BadInput` for a missing or empty folder,
+    if no image is usable, and with `strict` if any is unusable.
     """
     if not folder.is_dir():
-        raise BadInput(f"{folder}: the {name} domain must be a folder of images, and there is none of that name.")
+        raise BadInput(f"{folder}: no such folder; the {name} domain must be a folder of images.")
     paths = find_stills(folder)
     if not paths:
-        raise BadInput(f"{folder}: no images for the {name} domain; jpg, png, webp, bmp or tiff files are needed.")
+        raise BadInput(f"{folder}: no images for the {name} domain; it needs jpg, png, webp, bmp or tiff files.")
     size = (height, "square") if square else (height,) if width is None else (height, width)
     stamp = [[str(p), p.stat().st_size, p.stat().st_mtime_ns, *size] for p in paths]
     key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]
@@ -111,19 +111,19 @@ def load_frames(
         cache.mkdir(parents=True, exist_ok=True)
         _write_cache(paths, pixel_file, index_file, partial(_decode_resized, height=height, width=width, square=square))
     entries: list[Entry] = json.loads(index_file.read_text())
-    found = [_why_not(path, entry, crop) for path, entry in zip(paths, entries, strict=True)]
-    left_out = {path: why for path, why in zip(paths, found, strict=True) if why}
-    _tell_left_out(folder, len(paths), left_out, strict)
+    reasons = [_reason_unusable(path, entry, crop) for path, entry in zip(paths, entries, strict=True)]
+    left_out = {path: why for path, why in zip(paths, reasons, strict=True) if why}
+    _report_left_out(folder, len(paths), left_out, strict)
     sizes = tuple((0, 0) if isinstance(entry, str) else (entry[0], entry[1]) for entry in entries)
     starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in sizes])]).tolist()
-    # Mapped copy-on-write: torch wants a writable array, and nothing of ours reaches the file.
+    # Copy-on-write: torch wants a writable array, and the file must not change.
     pixels = torch.from_numpy(np.memmap(pixel_file, dtype=np.uint8, mode="c"))
     every = Frames(name, folder, tuple(paths), pixels, tuple(starts[:-1]), sizes, left_out)
-    return every.take([place for place, why in enumerate(found) if not why])
+    return every.take([index for index, why in enumerate(reasons) if not why])
 
 
 Entry = list[int] | str
-"""Of the cache's index, one a picture: its height and width, or why it cannot be read."""
+"""Entry of the cache's index for one image: its height and width, or why it cannot be read."""
 
 
 def _write_cache(
@@ -145,8 +145,10 @@ def _write_cache(
 
 
 def _decode_resized(path: Path, height: int, width: int | None = None, square: bool = False) -> NDArray[np.uint8] | str:
-    """The frame, or its middle square, at `height` rows, at its own aspect unless `width` is given; or why it cannot
-    be read."""
+    """The image or its centre square at `height` rows, keeping the aspect ratio unless `width` is given.
+
+    Returns the error text if it cannot be read.
+    """
     try:
         rgb = decode_still(path).rgb
     except BadInput as error:
@@ -157,94 +159,96 @@ def _decode_resized(path: Path, height: int, width: int | None = None, square: b
     return at_rows(rgb, height, width)
 
 
-def _why_not(path: Path, entry: Entry, crop: tuple[int, int]) -> str:
-    """Why a picture cannot be trained on; empty where it can."""
+def _reason_unusable(path: Path, entry: Entry, crop: tuple[int, int]) -> str:
+    """Why an image cannot be used; empty if it can."""
     if isinstance(entry, str):
         return entry
     height, width = entry
     if height >= crop[0] and width >= crop[1]:
         return ""
     return (
-        f"{path}: at the loading height the frame is {width}x{height}, smaller than the crop of "
+        f"{path}: {width}x{height} at load_height, smaller than the crop of "
         f"{crop[1]}x{crop[0]}; set a smaller crop or a larger load_height to use it."
     )
 
 
-def _tell_left_out(folder: Path, count: int, left_out: Mapping[Path, str], strict: bool = False) -> None:
-    """Name what is left out of a folder's `count` pictures. Raises `BadInput` if it is all, or any and `strict`."""
+def _report_left_out(folder: Path, count: int, left_out: Mapping[Path, str], strict: bool = False) -> None:
+    """Warn of unusable images among a folder's `count`. Raises `BadInput` if all are, or if any is and `strict`."""
     if not left_out:
         return
-    named = "".join(f"\n  {why}" for why in list(left_out.values())[:NAMED])
-    more = f"\n  and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+    named = "".join(f"\n  {why}" for why in list(left_out.values())[:MAX_LISTED])
+    more = f"\n  and {len(left_out) - MAX_LISTED} more" if len(left_out) > MAX_LISTED else ""
     if len(left_out) == count:
-        raise BadInput(f"{folder}: none of its {count} pictures can be used:{named}{more}")
+        raise BadInput(f"{folder}: none of its {count} images can be used:{named}{more}")
     if strict:
         raise BadInput(
-            f"{folder}: {len(left_out)} of {count} pictures cannot be used; repair them or take them away, or train "
-            f"without --strict (strict=false), which leaves them out:{named}{more}"
+            f"{folder}: {len(left_out)} of {count} images cannot be used; repair or remove them, or set "
+            f"strict=false to leave them out:{named}{more}"
         )
-    log.warning(f"{folder}: {len(left_out)} of {count} pictures cannot be used and are left out:{named}{more}")
+    log.warning(f"{folder}: {len(left_out)} of {count} images cannot be used and are left out:{named}{more}")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch: images of each domain, and the random seeds that belong to its samples."""
+    """One batch: images of each domain, and a random seed for each sample."""
 
     adverse: Tensor
     """(B, 3, H, W) in [-1, 1]."""
     normal: Tensor
     seeds: tuple[int, ...]
-    """One 63-bit seed a sample, for whatever else is random about it."""
+    """One 63-bit seed per sample, for other random choices of the trainer."""
     paired: tuple[bool, ...]
     """Whether a sample's two images show the same moment, pixel by pixel."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Frames of two domains that show the same moments: frame i of one is frame i of the other."""
+    """Paired frames of two domains: frame i of both shows the same moment."""
 
     adverse: Frames
     normal: Frames
     share: float
-    """Part of the samples that are drawn from these, 0..1."""
+    """Share of the samples drawn from these pairs, 0..1."""
 
 
 def match_pairs(adverse: Frames, normal: Frames, share: float) -> Pairs:
-    """Pairs of equal file names; several adverse frames may have the same normal one.
+    """Pair frames by file name without suffix; several adverse frames may share one normal frame.
 
-    A frame whose normal one was left out of `normal` is left out too, with a warning. Raises `BadInput` for an adverse
-    frame without its normal one, or of another size, and where no pair is left.
+    An adverse frame whose normal frame was unusable is left out with a warning. Raises `BadInput` if an adverse frame
+    has no normal frame, or one of another size, and if no pair is left.
     """
     adverse = _without_lost_partners(adverse, normal)
-    places = {path.stem: index for index, path in enumerate(normal.paths)}
+    index_of = {path.stem: index for index, path in enumerate(normal.paths)}
     for path, size in zip(adverse.paths, adverse.sizes, strict=True):
-        if path.stem not in places:
-            raise BadInput(f"{path}: {normal.folder} holds no frame named {path.stem}, which would make it a pair.")
-        if size != normal.sizes[places[path.stem]]:
-            raise BadInput(f"{path}: its frame in {normal.folder} has another shape; render both anew.")
-    return Pairs(adverse, normal.take([places[path.stem] for path in adverse.paths]), share)
+        if path.stem not in index_of:
+            raise BadInput(f"{path}: no frame named {path.stem} in {normal.folder} to pair it with.")
+        if size != normal.sizes[index_of[path.stem]]:
+            raise BadInput(f"{path}: the paired frame in {normal.folder} has another shape; render both again.")
+    return Pairs(adverse, normal.take([index_of[path.stem] for path in adverse.paths]), share)
 
 
 def _without_lost_partners(adverse: Frames, normal: Frames) -> Frames:
-    """`adverse` less the frames whose partners cannot be used."""
+    """`adverse` without the frames whose paired frames are unusable."""
     lost = {path.stem: path for path in normal.left_out}
-    alone = {p: f"{p}: its partner {lost[p.stem]} cannot be used." for p in adverse.paths if p.stem in lost}
-    _tell_left_out(adverse.folder, len(adverse), alone)
-    kept = adverse.take([place for place, path in enumerate(adverse.paths) if path not in alone])
-    return replace(kept, left_out={**adverse.left_out, **alone})
+    unpaired = {p: f"{p}: the paired frame {lost[p.stem]} cannot be used." for p in adverse.paths if p.stem in lost}
+    _report_left_out(adverse.folder, len(adverse), unpaired)
+    kept = adverse.take([index for index, path in enumerate(adverse.paths) if path not in unpaired])
+    return replace(kept, left_out={**adverse.left_out, **unpaired})
 
 
 class UnpairedData:
-    """Two domains of frames, drawn independently: own order, own crop, own flip for each.
+    """Two domains of frames, drawn independently: each has its own order, crops and flips.
 
-    With `pairs`, their shares of the samples are drawn from them, each with one crop and flip for both.
+    With `pairs`, their shares of the samples are drawn from them, with the same crop and flip for both frames.
+
+    The published code uses one crop and flip for both unpaired frames; independent ones give more variety.
     """
 
     def __init__(
         self, adverse: Frames, normal: Frames, crop: tuple[int, int], seed: int, device: torch.device,
         pairs: Sequence[Pairs] = (),
     ) -> None:  # fmt: skip
-        """Frames move to a CUDA device when they take less than a quarter of its free memory."""
+        """Frames move to a CUDA device if they take less than a quarter of its free memory."""
         self.adverse, self.normal = (_to_device(f, device) for f in (adverse, normal))
         self.pairs = tuple(pairs)
         self.crop, self.seed, self.device = crop, seed, device
@@ -256,7 +260,7 @@ class UnpairedData:
         layout: torch.memory_format = torch.preserve_format,
         only_pairs: bool = False,
     ) -> Batch:
-        """The batch of these numbers of the run's endless sequence of samples; `only_pairs`: no unpaired ones."""
+        """The batch of these sample numbers (0, 1, ... over the whole run); `only_pairs`: only paired samples."""
         drawn = [np.random.default_rng((self.seed, sample)) for sample in samples]
         sources = [self._choose(rng, only_pairs) for rng in drawn]
         domains = [
@@ -269,34 +273,34 @@ class UnpairedData:
         return Batch(adverse, normal, tuple(int(rng.integers(2**63)) for rng in drawn), paired)
 
     def _choose(self, rng: np.random.Generator, only_pairs: bool) -> Pairs | None:
-        """The pairs that a sample is drawn from, by their shares; None: it is unpaired."""
+        """The pairs that a sample is drawn from, chosen by their shares; None for an unpaired sample."""
         if not self.pairs:
             return None
-        place = rng.random() * (sum(pairs.share for pairs in self.pairs) if only_pairs else 1)
+        draw = rng.random() * (sum(pairs.share for pairs in self.pairs) if only_pairs else 1)
         for pairs in self.pairs:
-            if place < pairs.share:
+            if draw < pairs.share:
                 return pairs
-            place -= pairs.share
+            draw -= pairs.share
         return self.pairs[-1] if only_pairs else None
 
     def _draw(self, rng: np.random.Generator, sample: int, pairs: Pairs | None, salt: int) -> Tensor:
-        """One cropped, perhaps flipped frame of the adverse (0) or normal (1) domain, uint8 (1, 3, H, W)."""
+        """One randomly cropped and flipped frame of the adverse (0) or normal (1) domain, uint8 (1, 3, H, W)."""
         if pairs is not None:
             own = np.random.default_rng((self.seed, sample, 2))  # the same for both domains
             frames = (pairs.adverse, pairs.normal)[salt]
             return self._cut(frames.frame(int(own.integers(len(frames)))), own).to(self.adverse.pixels.device)
         frames = (self.adverse, self.normal)[salt]
-        epoch, place = divmod(sample, len(frames))
-        return self._cut(frames.frame(int(self._order(len(frames), epoch, salt)[place])), rng)
+        epoch, position = divmod(sample, len(frames))
+        return self._cut(frames.frame(int(self._order(len(frames), epoch, salt)[position])), rng)
 
     def _cut(self, frame: Tensor, rng: np.random.Generator) -> Tensor:
-        """A random crop of a frame (3, h, w), flipped in half of the cases."""
+        """A random crop of a frame (3, h, w), flipped with probability 0.5."""
         top, left = (int(rng.integers(have - want + 1)) for have, want in zip(frame.shape[1:], self.crop, strict=True))
         crop = frame[None, :, top : top + self.crop[0], left : left + self.crop[1]]
         return hflip(crop) if rng.random() < 0.5 else crop
 
     def _order(self, count: int, epoch: int, salt: int) -> NDArray[np.int64]:
-        """The permutation of `count` frames in this epoch, its own for each domain."""
+        """The permutation of `count` frames in this epoch, different for each domain."""
         if self._orders.get(salt, (-1,))[0] != epoch:
             permutation = np.random.default_rng((self.seed, epoch, salt, 1)).permutation(count)
             self._orders[salt] = (epoch, permutation)
@@ -304,7 +308,7 @@ class UnpairedData:
 
 
 class ImageData:
-    """One domain of square images, whole, flipped in half of the cases if `flip`."""
+    """One domain of square images without crops; with `flip`, flipped with probability 0.5."""
 
     def __init__(self, frames: Frames, size: int, seed: int, device: torch.device, flip: bool = True) -> None:
         """`frames` cached as squares of `size`."""
@@ -313,15 +317,15 @@ class ImageData:
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def batch(self, samples: Sequence[int]) -> Tensor:
-        """Images (B, 3, size, size) in [-1, 1] of these numbers of the run's endless sequence of samples."""
+        """Images (B, 3, size, size) in [-1, 1] of these sample numbers, which count from 0 over the whole run."""
         images = torch.stack([self._draw(sample) for sample in samples])
         return to_float(images.to(self.device, non_blocking=True))
 
     def _draw(self, sample: int) -> Tensor:
-        epoch, place = divmod(sample, len(self.frames))
+        epoch, position = divmod(sample, len(self.frames))
         if self._order[0] != epoch:
             self._order = (epoch, np.random.default_rng((self.seed, epoch)).permutation(len(self.frames)))
-        image = self.image(int(self._order[1][place]))
+        image = self.image(int(self._order[1][position]))
         return hflip(image) if self.flip and np.random.default_rng((self.seed, sample, 3)).random() < 0.5 else image
 
     def image(self, index: int) -> Tensor:

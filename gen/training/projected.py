@@ -1,10 +1,10 @@
-"""Projected discriminators: small heads on random projections of a frozen ImageNet network's features.
+"""Projected discriminators: small heads on randomly mixed features of a frozen ImageNet network.
 
-Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021 (arXiv 2111.01007). Ours differ in three ways. The frozen
-network is EfficientNet-Lite0, without extra weights for scale mixing (random 1x1 convolutions and bilinear steps up).
-The heads judge patches, because translated frames are judged place by place. And they also see the picture itself,
-averaged to the size of each map: a network that was trained to know a car in any light hardly sees the light, and that
-the sky is black is the first thing to say of a night.
+Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021 (arXiv 2111.01007). Departures from the paper:
+the frozen network is EfficientNet-Lite0; scales are mixed by random 1x1 convolutions and bilinear upsampling only; the
+heads are patch discriminators, because a translation must look real everywhere; and the heads also see the image
+itself, averaged to the size of each map. An ImageNet network is trained to be insensitive to lighting, but lighting,
+such as a black sky, is what distinguishes night from day.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,18 @@ from torch.nn.utils.parametrizations import spectral_norm
 from gen.pretrained import LiteBackbone
 
 STRIDE = 32
-"""Sides of a judged image are multiples of this: the coarsest map's stride."""
+"""Sides of an image must be multiples of this, the stride of the coarsest map."""
 
 
 SPREAD = (6.8, 5.8, 4.7, 2.8)
-"""Root mean square of each mixed map, measured over 32 dash-cam frames of day and night at 224x128 pixels."""
+"""Root mean square of each mixed map, measured on 32 dash-cam frames of day and night at 224x128 pixels. Dividing by it
+brings the features to the scale of the colour channels beside them."""
 
 
 class Projector(nn.Module):
-    """Images -> four mixed feature maps at strides 4, 8, 16 and 32; nothing in it learns.
+    """Images -> four mixed feature maps at strides 4, 8, 16 and 32. It is not trained.
 
-    Its random weights are a function of `seed`, so that no checkpoint needs to hold them.
+    Its random weights are a function of `seed`, so checkpoints do not store them.
     """
 
     def __init__(self, width: int, seed: int) -> None:
@@ -40,27 +41,27 @@ class Projector(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) in [-1, 1], sides multiples of 32 -> maps (B, width + 3, H/s, W/s).
+        """Images (B, 3, H, W) in [-1, 1], sides multiples of 32 -> maps (B, width + 3, H/s, W/s) for s = 4, 8, 16, 32.
 
-        For s = 4, 8, 16, 32: a random mix of the map's own channels and, from coarse to fine, of the maps below it,
-        then red, green and blue.
+        Channels: a random mix of the map's own features and those of the coarser maps, then red, green and blue.
         """
-        maps = self.look(images)
+        maps = self.features(images)
         mixed = [mix(x) for mix, x in zip(self.channels, maps, strict=True)]
         for level in range(len(mixed) - 2, -1, -1):
             coarse = self.scales[level](mixed[level + 1])
-            mixed[level] = (mixed[level] + _enlarged(coarse, mixed[level])) / 2**0.5
+            mixed[level] = (mixed[level] + _enlarged(coarse, mixed[level])) / 2**0.5  # keeps the variance of the sum
         return [
             torch.cat([x / spread, F.adaptive_avg_pool2d(images, x.shape[-2:])], dim=1)
             for x, spread in zip(mixed, SPREAD, strict=True)
         ]
 
-    def look(self, images: Tensor) -> list[Tensor]:
-        """Images in [-1, 1] -> the frozen network's own maps, unmixed."""
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Images in [-1, 1] -> the frozen network's own four maps, unmixed."""
+        # Grey level x = 127.5 (image + 1), and the network expects (x - 127) / 128.
         return self.backbone((images * 127.5 + 0.5) / 128)
 
     def train(self, mode: bool = True) -> "Projector":
-        """Stays in evaluation mode."""
+        """Stay in evaluation mode."""
         return super().train(False)
 
 
@@ -76,11 +77,11 @@ def _enlarged(coarse: Tensor, like: Tensor) -> Tensor:
 
 
 class ProjectedHeads(nn.Module):
-    """One small spectrally normalised head for each map of a `Projector`: which patches look real?"""
+    """One small spectrally normalised patch discriminator for each map of a `Projector`."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # The two finest maps are halved first: they hold three quarters of all places.
+        # The two finest maps, which hold most of the pixels, are halved first to save time.
         self.heads = nn.ModuleList(_head(width, stride) for stride in (2, 2, 1, 1))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from gen.media.ahead import batches, iterate_ahead
 from gen.media.folders import Job
 from gen.media.images import Pixels
-from gen.media.motion import MotionFinder, Steadier
+from gen.media.motion import FlickerFilter, MotionFinder
 from gen.media.video import ClipFrame, ClipReader, ClipWriter
 from gen.metrics.flicker import FlickerMeter
 from gen.translation.maps import RawMaps, colour_uncertainty, overlay_uncertainty
@@ -48,7 +48,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
     finder, meter, means = MotionFinder(), FlickerMeter(), RunningMeans()
     settings = network.settings
 
-    def observe(steadier: Steadier, frame: ClipFrame, rgb: Pixels, values: MapValues) -> Pixels:
+    def observe(steadier: FlickerFilter, frame: ClipFrame, rgb: Pixels, values: MapValues) -> Pixels:
         """The frame as it is kept, after everything that is measured on it."""
         motion = finder.update(frame.rgb)
         kept = steadier.update(motion, rgb)
@@ -69,11 +69,11 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
     ):
         sink = ClipSink(stack, job, reader, network)
         ahead = iterate_ahead(decoder, split_at_cuts(reader), 2 * network.batch_size)
-        smoother, steadier, scene = _smoother(network, reader), Steadier(settings.steady), 0
+        smoother, steadier, scene = _smoother(network, reader), FlickerFilter(settings.steady), 0
         for batch in batches(ahead, network.batch_size, lambda item: item[0]):
             run.check_stop()
             if batch[0][0] != scene:  # the frames before a cut say nothing about those after it
-                smoother, steadier = _smoother(network, reader), Steadier(settings.steady)
+                smoother, steadier = _smoother(network, reader), FlickerFilter(settings.steady)
                 scene = batch[0][0]
             frames = [frame for _, frame in batch]
             for frame, (rgb, values) in zip(frames, network([f.rgb for f in frames], smoother), strict=True):

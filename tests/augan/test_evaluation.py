@@ -13,8 +13,8 @@ from PIL import Image
 
 from gen.augan.arguments import EvaluateSettings
 from gen.augan.card import evaluation_command, results, write_card
-from gen.augan.evaluation import Tally, evaluate, judge, parse_resolution, pick_device, simulations
-from gen.augan.judging import Judges
+from gen.augan.evaluation import DirectionEvaluation, calibration, evaluate, parse_resolution, pick_device, simulations
+from gen.augan.measures import Measures
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.verdict import verdict
@@ -243,13 +243,13 @@ class TestErrors:
 
     @pytest.mark.parametrize("text", ["", "256", "0x512", "256x", "256x512x3", "-1x5", "axb"])
     def test_resolution(self, text: str) -> None:
-        with pytest.raises(BadSetting, match="HEIGHTxWIDTH"):
+        with pytest.raises(BadSetting, match="WIDTHxHEIGHT"):
             parse_resolution(text)
 
     def test_resolutions_that_are_right(self) -> None:
         assert parse_resolution("auto") == "auto"
         assert parse_resolution("native") is None
-        assert parse_resolution("256x512") == (256, 512)
+        assert parse_resolution("512x256") == (256, 512)
 
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
     def test_a_gpu_that_is_not_there(self) -> None:
@@ -259,24 +259,31 @@ class TestErrors:
     def test_a_model_with_one_direction_is_refused_at_the_start(self, settings: EvaluateSettings) -> None:
         one = AUGANPipeline(AUGANGenerator(width=4, blocks=1, transfer_blocks=1), None)
         with pytest.raises(BadSetting, match="normal_to_adverse"):
-            Tally("normal_to_adverse", {"model": one}, Judges([EfficientNetLite0Features()]), settings, [])
+            DirectionEvaluation(
+                "normal_to_adverse", {"model": one}, Measures([EfficientNetLite0Features()]), settings, []
+            )
 
     @pytest.mark.parametrize(
         ("rival", "message"),
-        [("other", "not name=FOLDER"), ("=x", "not name=FOLDER"), ("gamma=x", "already"), ("model=x", "already")],
+        [
+            ("other", "must be name=FOLDER"),
+            ("=x", "must be name=FOLDER"),
+            ("gamma=x", "already"),
+            ("model=x", "already"),
+        ],
     )
     def test_a_rival_without_a_name_of_its_own(self, settings: EvaluateSettings, rival: str, message: str) -> None:
         with pytest.raises(BadSetting, match=message):
             evaluate(dataclasses.replace(settings, rival=(rival,)))
 
 
-class TestDoubt:
+class TestCalibration:
     def test_a_scale_that_is_the_error_is_perfect(self) -> None:
         error = torch.rand(20, 30, generator=torch.Generator().manual_seed(0)) * 40
-        judged = judge(error.clamp_min(12.75), error)
-        assert judged["spearman"] > 0.9
-        assert judged["ause"] < 0.2 * judged["ause_chance"]
-        assert judged["mean_error"] == pytest.approx(20, abs=2)
+        measured = calibration(error.clamp_min(12.75), error)
+        assert measured["spearman"] > 0.9
+        assert measured["ause"] < 0.2 * measured["ause_chance"]
+        assert measured["mean_error"] == pytest.approx(20, abs=2)
 
 
 @pytest.fixture
@@ -331,7 +338,7 @@ class TestCard:
         (trained / "notes.md").write_text("Frames of my own, CC0.\n", encoding="utf-8")
         card = write_card(trained).read_text(encoding="utf-8")
         assert "\n\nFrames of my own, CC0.\n\n" in card
-        assert "No licence" not in card
+        assert "licence of these frames" not in card
 
     def test_tells_pairs_apart(self, trained: Path) -> None:
         path = trained / "training.json"
@@ -341,11 +348,11 @@ class TestCard:
         path.write_text(json.dumps(record))
         card = write_card(trained).read_text(encoding="utf-8")
         assert "gen simulate-weather" in card
-        assert "of a made-up street in" not in card
+        assert "of a synthetic street in" not in card
 
     def test_refuses_numbers_of_other_weights(self, trained: Path) -> None:
         save_model(trained, seed=5)
-        with pytest.raises(BadInput, match="other weights, or at other rows: run `gen evaluate-augan"):
+        with pytest.raises(BadInput, match="other weights or at another height; run `gen evaluate-augan"):
             write_card(trained)
 
     @pytest.mark.parametrize("content", [None, "{", "{}"])
@@ -389,21 +396,21 @@ def table_of(untouched: float, gamma: float, histogram: float, model: float, spr
 class TestVerdict:
     def test_a_model_that_loses_is_said_to_lose(self) -> None:
         said = verdict(table_of(1.0, 0.84, 0.7, 0.8))
-        assert "at 0.80 of the untouched frames' kernel distance (gamma 0.84, histogram matching 0.70)" in said
-        assert said.endswith("it loses to histogram matching and it beats the untouched frames and gamma.")
+        assert "is 0.80 of that of the untouched frames (gamma correction 0.84, histogram matching 0.70)" in said
+        assert said.endswith("it loses to histogram matching and it beats the untouched frames and gamma correction.")
 
     def test_level_within_the_spread(self) -> None:
         said = verdict(table_of(1.0, 0.81, 0.9, 0.8, spread=0.02))
-        assert "it is level with gamma" in said
+        assert "it ties with gamma correction" in said
 
     def test_a_model_that_wins(self) -> None:
         said = verdict(table_of(1.0, 0.8, 0.9, 0.4))
-        assert said.endswith(": it beats the untouched frames, gamma and histogram matching.")
+        assert said.endswith(": it beats the untouched frames, gamma correction and histogram matching.")
 
     def test_a_used_space_does_not_decide(self) -> None:
         record = table_of(1.0, 0.8, 0.9, 0.4)
         record["spaces"]["squeezenet"]["used_by"] = ["model"]
-        assert verdict(record) == "No space can decide: the training of some row looked through each of them."
+        assert verdict(record).startswith("There is no verdict: every feature space was used")
 
     def test_the_worst_of_several_clean_spaces_counts(self) -> None:
         record, other = table_of(1.0, 0.8, 0.9, 0.4), table_of(1.0, 0.3, 0.9, 0.4)
@@ -411,16 +418,17 @@ class TestVerdict:
         for name, row in record["adverse_to_normal"].items():
             distances = other["adverse_to_normal"][name]["distances"]
             row["distances"]["efficientnet-lite0"] = distances["squeezenet"]
-        assert verdict(record).startswith("By kernel distance it loses to gamma.")
+        assert verdict(record).startswith("By kernel distance, this model loses to gamma correction.")
 
     @pytest.mark.parametrize(
-        ("model", "words"), [(2.3, "fewer vehicles in it than"), (2.9, "more vehicles in it than")]
+        ("model", "words"),
+        [(2.3, "fewer vehicles in the translation than"), (2.9, "more vehicles in the translation than")],
     )
     def test_the_detector_has_its_say(self, model: float, words: str) -> None:
         record = table_of(1.0, 0.8, 0.9, 0.4)
         for name, row in record["adverse_to_normal"].items():
             row["vehicles"] = model if name == "model" else 2.71
-        assert f"{words} in the untouched frames: {model:.2f} a frame (untouched 2.71" in verdict(record)
+        assert f"{words} in the untouched frames: {model:.2f} per frame (untouched 2.71" in verdict(record)
 
 
 @pytest.mark.skipif(not DRIVING.is_dir(), reason="../shared/data/driving is not here")

@@ -291,15 +291,15 @@ def test_the_lessons_are_poor_frames_with_clean_truths(trained):
 def test_a_lesson_is_the_translators_error_and_is_echoed_flipped(trained):
     trainer = InventionTrainer(settings(trained, echoes=2))
     pictures = trainer.data.batch(range(4, 8))
-    lesson, echo = trainer.lesson(range(8, 12)), trainer.lesson(range(12, 16))
-    torch.testing.assert_close(lesson.frame, pictures.frame)
+    batch, echo = trainer.training_batch(range(8, 12)), trainer.training_batch(range(12, 16))
+    torch.testing.assert_close(batch.frame, pictures.frame)
     with torch.no_grad():
         translated = trainer.translator(pictures.frame).image
-    torch.testing.assert_close(lesson.error, absolute_error(translated, pictures.truth))
-    torch.testing.assert_close(lesson.share, shares_in_batch(translated, pictures.truth, pictures.streets)[0])
-    for ours, flipped in zip(lesson[:4], echo[:4], strict=True):
+    torch.testing.assert_close(batch.error, absolute_error(translated, pictures.truth))
+    torch.testing.assert_close(batch.share, shares_in_batch(translated, pictures.truth, pictures.streets)[0])
+    for ours, flipped in zip(batch[:4], echo[:4], strict=True):
         torch.testing.assert_close(ours.flip(3), flipped)
-    assert not torch.equal(trainer.lesson(range(16, 20)).frame, lesson.frame)
+    assert not torch.equal(trainer.training_batch(range(16, 20)).frame, batch.frame)
 
 
 def test_old_folders_load_as_before(trained):
@@ -329,7 +329,7 @@ def test_the_map_of_the_run_is_the_map_of_the_pipeline(trained):
         for ours, theirs in zip(trainer.map.parameters(), pipe.invention.parameters(), strict=True):
             torch.testing.assert_close(ours, theirs)
     assert pipe.invention.config["height"] == HEIGHT
-    assert fingerprint(trained / "model", without="invention") == fingerprint(trained / "old")
+    assert fingerprint(trained / "model", exclude="invention") == fingerprint(trained / "old")
     assert fingerprint(trained / "model") != fingerprint(trained / "old")
 
 
@@ -513,7 +513,7 @@ def test_the_map_is_read_in_the_boxes_of_a_real_detector(trained, shared_data, t
     objects = result["objects"]["share"]
     assert objects["invented"] + objects["others"] > 0
     assert f"Boxes in real frames, by map\n- error: invented {objects['invented']}, " in table(result)
-    with pytest.raises(BadSetting, match="give --real"):
+    with pytest.raises(BadSetting, match="set real to a folder"):
         evaluate(InventionEvaluation(rendered=trained / "held", model=str(trained / "model"), detector=detector))
 
 

@@ -166,7 +166,7 @@ def test_a_pretrained_encoder_is_frozen_and_keeps_its_weights():
         hook = encoder.frozen.stem.register_forward_pre_hook(lambda _, args, found=found: found.append(args[0]))
         generator(x).image.mean().backward()
         hook.remove()
-        torch.testing.assert_close(found[0], (generator.seen(x).split(3, dim=1)[seen] * 127.5 + 0.5) / 128)
+        torch.testing.assert_close(found[0], (generator.encoder_input(x).split(3, dim=1)[seen] * 127.5 + 0.5) / 128)
         assert all(p.grad is not None for p in encoder.mixes.parameters())
 
 

@@ -22,9 +22,9 @@ from gen.augan.simulated.murk import (
     through_drops,
     veiled,
 )
-from gen.augan.simulated.night import exposure, make_night, reached
+from gen.augan.simulated.night import exposure, make_night, shadows
 from gen.augan.simulated.pairs import SIMULATIONS, write_pairs
-from gen.augan.simulated.scene import look, sky_share
+from gen.augan.simulated.scene import sky_share, view_of
 from gen.augan.simulated.settings import SimulateSettings
 from gen.training.data import load_frames, match_pairs
 from tests.conftest import street
@@ -41,7 +41,7 @@ def day_frame(seed: int = 0, height: int = 96, width: int = 160) -> torch.Tensor
 
 
 def test_places_are_in_heights_from_the_middle_of_the_upper_edge():
-    view = look(100, 200)
+    view = view_of(100, 200)
     assert view.x.shape == view.y.shape == (100, 200)
     assert (view.x[0, 0], view.x[0, 100], view.y[0, 0], view.y[50, 0]) == (-1, 0, 0, 0.5)
     assert view.squared_distance(-1, 0.5)[80, 0].item() == pytest.approx(0.3**2)
@@ -104,7 +104,7 @@ def test_light_ends_at_the_edges_of_things():
     halves = torch.full((3, 96, 160), 0.2)
     halves[:, :, 80:] = 0.8
     step, smooth = (
-        torch.stack([reached(picture, np.random.default_rng(seed)).log() for seed in range(20)])
+        torch.stack([shadows(picture, np.random.default_rng(seed)).log() for seed in range(20)])
         for picture in (halves, torch.full((3, 96, 160), 0.5))
     )
     assert (step[..., 80] - step[..., 79]).square().mean() > 4 * (smooth[..., 80] - smooth[..., 79]).square().mean()
@@ -131,7 +131,7 @@ def test_what_moves_in_is_dark(down, right):
 
 
 def test_glass_and_water_add_light_where_lamps_are_and_nothing_to_the_dark():
-    view = look(96, 160)
+    view = view_of(96, 160)
     dark, lit = torch.zeros(3, 96, 160), torch.zeros(3, 96, 160)
     lit[:, 40:44, 80:84] = 5
     for seed in range(10):
@@ -143,7 +143,7 @@ def test_glass_and_water_add_light_where_lamps_are_and_nothing_to_the_dark():
 
 
 def test_distance_is_that_of_a_road_between_walls():
-    view = look(96, 160)
+    view = view_of(96, 160)
     metres = corridor(view, 0.5, np.random.default_rng(0))
     assert (metres.diff(dim=0) <= 0).all()  # the road comes nearer towards the lower edge
     assert metres[-1].max().item() == pytest.approx(1.3 / (95 / 96 - 0.5))
@@ -152,7 +152,7 @@ def test_distance_is_that_of_a_road_between_walls():
 
 
 def test_what_has_no_dark_pixels_is_taken_to_be_far_above_the_road_alone():
-    view = look(96, 160)
+    view = view_of(96, 160)
     halves = torch.full((3, 96, 160), 0.05)
     halves[:, :, 80:] = 0.6
     farther = hazy(halves, view, 0.5, np.random.default_rng(0))
@@ -172,7 +172,7 @@ def test_distances_change_where_the_picture_does():
 
 def test_fog_is_koschmieders_law():
     """In clear air the ground stays; in thick fog, and where the sky was, there is the light of the air alone."""
-    day, view = day_frame(), look(96, 160)
+    day, view = day_frame(), view_of(96, 160)
     clear, some, thick = (
         veiled(day, view, 0.5, Air(visibility, 0.6, 0.1), np.random.default_rng(0)) for visibility in (1e9, 100, 1e-3)
     )
@@ -187,7 +187,7 @@ def test_fog_is_koschmieders_law():
 
 
 def test_drops_leave_the_glass_between_them_alone_and_a_wiper_takes_light():
-    light, view = rgb_to_linear_rgb((day_frame() + 1) / 2), look(96, 160)
+    light, view = rgb_to_linear_rgb((day_frame() + 1) / 2), view_of(96, 160)
     for seed in range(5):
         wet = through_drops(light, view, np.random.default_rng(seed))
         assert 0 < ((wet - light).abs() > 0.02).float().mean() < 0.5
@@ -259,7 +259,7 @@ def test_settings_that_make_no_sense(days, tmp_path, changes):
 
 
 def test_frames_are_not_written_among_the_days(days):
-    with pytest.raises(BadSetting, match="would be taken for days"):
+    with pytest.raises(BadSetting, match="would be read as days"):
         write_pairs(SimulateSettings(days, days / "nights"))
 
 

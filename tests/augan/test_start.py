@@ -85,22 +85,26 @@ def test_a_model_without_a_t_net(two_domains, tmp_path):
     [("width", 8), ("blocks", 2), ("upsampling", "resize"), ("transfer", False), ("uncertainty", False)],
 )
 def test_a_contradiction_is_named(two_domains, tmp_path, model, name, value):
-    with pytest.raises(BadSetting, match=f"^{name}: the networks of .*augan-tiny have"):
+    with pytest.raises(BadSetting, match=f"^{name}: must be .*augan-tiny, not"):
         fine_tuning(two_domains, tmp_path / "run", model, **{name: value})
 
 
 def test_settings_made_by_hand_are_checked_too(two_domains, tmp_path, model):
     settings = fine_tuning(two_domains, tmp_path / "run", model)
-    with pytest.raises(BadSetting, match=r"^width: 6 in start_from=.*augan-tiny, adverse_to_normal, but 8 here"):
+    with pytest.raises(
+        BadSetting, match=r"^width: must be 6, as in adverse_to_normal of start_from .*augan-tiny, not 8"
+    ):
         AUGANTrainer(replace(settings, width=8))
 
 
 def test_no_model_and_one_direction_alone_are_told(two_domains, tmp_path, model):
-    with pytest.raises(BadSetting, match=r"start_from=.*nowhere: no checkpoint of a run lies there, and no model"):
+    with pytest.raises(
+        BadSetting, match=r"start_from: .*nowhere is neither a run directory with a checkpoint nor a model"
+    ):
         fine_tuning(two_domains, tmp_path / "run", tmp_path / "nowhere")
     settings = fine_tuning(two_domains, tmp_path / "run", model)
     shutil.rmtree(model / "normal_to_adverse")
-    with pytest.raises(BadSetting, match=r"start_from=.*its normal_to_adverse, which is needed, cannot be loaded"):
+    with pytest.raises(BadSetting, match=r"start_from: normal_to_adverse of .* is needed, but cannot be loaded"):
         AUGANTrainer(settings)
 
 

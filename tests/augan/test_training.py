@@ -320,10 +320,10 @@ def test_core_minutes_end_a_run(two_domains, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"adversary": "projected"}, "crop: 64x112 does not suit .*multiples of 32, for example 64x96"),
-        ({"design": "light", "pretrained": True, "crop": [64, 72]}, "multiples of 16, for example 64x64"),
+        ({"adversary": "projected"}, "crop: .*multiples of 32 .*, for example 64x96 instead of 64x112"),
+        ({"design": "light", "pretrained": True, "crop": [64, 72]}, "multiples of 16 .*, for example 64x64"),
         ({"pretrained": True}, "only design=light has a pretrained encoder, not design=published"),
-        ({"design": "light", "crop": [64, 68]}, "crop: 64x68 does not suit .*multiples of 8, for example 64x64"),
+        ({"design": "light", "crop": [64, 68]}, "crop: .*multiples of 8 .*, for example 64x64 instead of 64x68"),
     ],
 )
 def test_a_crop_that_the_networks_cannot_take_is_refused(two_domains, tmp_path, changes, message):
@@ -567,7 +567,7 @@ def test_a_run_may_start_from_another_runs_networks(two_domains, tmp_path):
         for key, value in begun.raw[name].state_dict().items():
             torch.testing.assert_close(value, weights[key], rtol=0, atol=0)
     assert begun.images_shown == 0
-    with pytest.raises(BadSetting, match=r"start_from=.*no checkpoint"):
+    with pytest.raises(BadSetting, match=r"start_from: .*neither a run directory"):
         AUGANTrainer(tiny_settings(two_domains, tmp_path / "third", start_from=tmp_path / "nowhere"))
     with pytest.raises(BadSetting, match="does not fit"):
         AUGANTrainer(tiny_settings(two_domains, tmp_path / "third", start_from=tmp_path / "first", width=8))

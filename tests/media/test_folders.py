@@ -34,7 +34,7 @@ def test_every_file_has_an_output_of_its_own_in_the_mirrored_place(tmp_path_fact
     root = tmp_path_factory.mktemp("plan")
     made = {p for p in make_tree(root / "in", files) if p.suffix != ".txt"}
     if not made:
-        with pytest.raises(BadInput, match="no stills"):
+        with pytest.raises(BadInput, match="no images"):
             plan_jobs(root / "in", root / "out", still_format)
         return
     jobs = plan_jobs(root / "in", root / "out", still_format)
@@ -98,7 +98,7 @@ def test_side_files_are_no_input_and_own_names_are(tmp_path):
 def test_an_input_is_never_written_over(tmp_path, target):
     make_tree(tmp_path / "in", [([], "a", ".jpg"), (["sub"], "b", ".jpg")])
     (tmp_path / "link").symlink_to(tmp_path / "in")
-    with pytest.raises(BadInput, match="place of an input"):
+    with pytest.raises(BadInput, match="overwrite an input"):
         plan_jobs(tmp_path / "in", tmp_path / target)
 
 
@@ -109,8 +109,8 @@ def test_single_files(tmp_path):
     assert plan_jobs(a, tmp_path / "folder") == [Job(a, tmp_path / "folder" / "a.jpg", "still")]
     assert plan_jobs(c, tmp_path / "folder") == [Job(c, tmp_path / "folder" / "c.mp4", "clip")]
     for source, target, problem in [
-        (a, a, "place of an input"),
-        (tmp_path / "x.heic", tmp_path / "folder", r"x\.heic: no stills"),
+        (a, a, "overwrite an input"),
+        (tmp_path / "x.heic", tmp_path / "folder", r"x\.heic: no images"),
         (a, tmp_path / "b.xyz", "cannot be written as"),
         (c, tmp_path / "b.png", "cannot be written as"),
         (tmp_path / "none.jpg", tmp_path / "b.jpg", "no such file"),

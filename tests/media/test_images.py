@@ -183,7 +183,7 @@ def test_unreadable_files_are_named(tmp_path, problem, suffix):
 def test_what_is_no_picture_is_not_taken_for_one(tmp_path, text):
     """A page saved under a picture's name, and a program that a careless decoder would run."""
     (tmp_path / "x.jpg").write_text(text)
-    with pytest.raises(BadInput, match=r"x\.jpg: this is not a picture"):
+    with pytest.raises(BadInput, match=r"x\.jpg: not an image"):
         decode_still(tmp_path / "x.jpg")
 
 

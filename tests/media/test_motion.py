@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from gen.media.motion import Image, MotionFinder, Steadier
+from gen.media.motion import FlickerFilter, Image, MotionFinder
 from tests.metrics.test_flicker import measure, panned, texture
 
 
 def steadied(source: list[Image], output: list[Image], share: float = 0.5) -> list[Image]:
-    finder, steadier = MotionFinder(), Steadier(share)
+    finder, steadier = MotionFinder(), FlickerFilter(share)
     return [steadier.update(finder.update(before), after) for before, after in zip(source, output, strict=True)]
 
 

@@ -274,7 +274,7 @@ def test_a_clip_with_its_index_in_front_that_breaks_off(tmp_path):
     (tmp_path / "broken.mp4").write_bytes(data[: len(data) // 2])
     with (
         ClipReader(tmp_path / "broken.mp4") as reader,
-        pytest.raises(BadInput, match=r"broken\.mp4.* breaks off after \d+"),
+        pytest.raises(BadInput, match=r"broken\.mp4.* (is damaged|ends early).* \d+"),
     ):
         list(reader)
 
@@ -289,7 +289,7 @@ def test_a_cut_recording_is_told_in_any_container(tmp_path, codec, suffix):
         assert len(list(reader)) == 60
     data = clip.read_bytes()
     clip.write_bytes(data[: len(data) // 2])
-    with ClipReader(clip) as reader, pytest.raises(BadInput, match=r"broken\..* breaks off after \d+"):
+    with ClipReader(clip) as reader, pytest.raises(BadInput, match=r"broken\..* (is damaged|ends early).* \d+"):
         list(reader)
 
 

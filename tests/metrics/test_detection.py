@@ -165,7 +165,7 @@ class TestScores:
 
 def test_a_file_that_is_no_detector_is_named(tmp_path: Path) -> None:
     (tmp_path / "not.onnx").write_bytes(b"no")
-    with pytest.raises(BadInput, match=r"not\.onnx: a detector is a YOLOX ONNX file"):
+    with pytest.raises(BadInput, match=r"not\.onnx: not a usable detector"):
         Detector(tmp_path / "not.onnx")
 
 

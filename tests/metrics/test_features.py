@@ -140,12 +140,12 @@ class TestLoadFeatures:
             load_features("inception")
         message = str(caught.value)
         assert NOWHERE in message
-        assert "features=efficientnet-lite0" in message
+        assert "set features to efficientnet-lite0" in message
         assert "\n" not in message
         assert not list(tmp_path.rglob("*.p*"))
 
     def test_unknown_name(self) -> None:
-        with pytest.raises(BadSetting, match="choose auto, inception, efficientnet-lite0 or squeezenet"):
+        with pytest.raises(BadSetting, match="use auto, inception, efficientnet-lite0 or squeezenet"):
             load_features("vgg")  # pyright: ignore[reportArgumentType]
 
 

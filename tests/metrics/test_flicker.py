@@ -73,5 +73,5 @@ class TestFlickerMeter:
         assert all(np.isfinite(v) for v in measure([frame, frame], [frame, frame]).values())
 
     def test_the_size_must_not_change(self) -> None:
-        with pytest.raises(ValueError, match="one frame size"):
+        with pytest.raises(ValueError, match="must have one size"):
             measure([texture(100, 200), texture(120, 200)], [texture(100, 200), texture(120, 200)])

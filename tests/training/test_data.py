@@ -67,7 +67,7 @@ class TestLeftOut:
         without = self.load(two_domains[0], tmp_path / "one")
         (two_domains[0] / "005b.jpg").write_bytes(BROKEN[kind])
         frames = self.load(two_domains[0], tmp_path / "two")
-        assert "1 of 13 pictures cannot be used and are left out" in caplog.text
+        assert "1 of 13 images cannot be used and are left out" in caplog.text
         assert "005b.jpg: " in caplog.text
         assert list(frames.left_out) == [two_domains[0] / "005b.jpg"]
         assert frames.summary() == without.summary() | {"left_out": 1}
@@ -81,7 +81,7 @@ class TestLeftOut:
         (two_domains[0] / "x.jpg").write_bytes(BROKEN[kind])
         (two_domains[0] / "y.png").write_bytes(BROKEN[kind])
         for _ in range(2):
-            with pytest.raises(BadInput, match=r"2 of 14 pictures(.|\n)*--strict(.|\n)*x\.jpg: (.|\n)*y\.png: "):
+            with pytest.raises(BadInput, match=r"2 of 14 images(.|\n)*strict=false(.|\n)*x\.jpg: (.|\n)*y\.png: "):
                 self.load(two_domains[0], tmp_path / "cache", strict=True)
             assert len(self.load(two_domains[0], tmp_path / "cache")) == 12
 
@@ -114,7 +114,7 @@ class TestLeftOut:
         (tmp_path / "night").mkdir()
         for place in range(30):
             (tmp_path / "night" / f"{place:02d}.jpg").write_bytes(b"")
-        with pytest.raises(BadInput, match=r"none of its 30 pictures can be used(.|\n)*00\.jpg(.|\n)*and 10 more"):
+        with pytest.raises(BadInput, match=r"none of its 30 images can be used(.|\n)*00\.jpg(.|\n)*and 10 more"):
             self.load(tmp_path / "night", tmp_path / "cache")
 
     def test_a_picture_found_in_the_wild(self, two_domains, tmp_path):
@@ -223,7 +223,7 @@ class TestPairs:
 
     def test_a_frame_without_its_day_is_told(self, rendered):
         (rendered / "day" / "1.png").unlink()
-        with pytest.raises(BadInput, match=r"1\.png: .*day holds no frame named 1"):
+        with pytest.raises(BadInput, match=r"1\.png: .*no frame named 1 in"):
             self.pairs(rendered, 0.1)
 
     def test_a_pair_goes_with_its_broken_frame(self, rendered, caplog):
@@ -238,7 +238,7 @@ class TestPairs:
         assert [p.name for p in pairs.normal.paths] == ["0.png", "2.png"]
         assert pairs.adverse.summary()["left_out"] == 3
         assert pairs.normal.summary()["left_out"] == 1
-        assert "rain/1.png: its partner" in caplog.text
+        assert "rain/1.png: the paired frame" in caplog.text
         for place in range(2):  # blue is 40 times the number, and by day 7 more
             assert (pairs.normal.frame(place)[2] - pairs.adverse.frame(place)[2] == 7).all()
 
@@ -247,7 +247,7 @@ class TestPairs:
             (rendered / "adverse" / "night" / f"{name}.png").unlink()
         for name in "12":
             (rendered / "day" / f"{name}.png").write_bytes(b"")
-        with pytest.raises(BadInput, match="none of its 2 pictures can be used"):
+        with pytest.raises(BadInput, match="none of its 2 images can be used"):
             self.pairs(rendered, 0.1)
 
     def test_another_shape_is_told(self, rendered):

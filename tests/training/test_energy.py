@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from gen.training.energy import BANDS, FEWEST, MEMORY, Memory, describe, energy
+from gen.training.energy import BANDS, MEMORY_SIZE, MIN_IMAGES, FeatureMemory, band_features, energy
 
 
-def remembered(levels: list[torch.Tensor]) -> Memory:
-    memory = Memory()
+def remembered(levels: list[torch.Tensor]) -> FeatureMemory:
+    memory = FeatureMemory()
     memory.add(levels)
     return memory
 
 
 def test_a_description_holds_the_means_of_each_band():
     images, features = torch.rand(2, 3, 32, 48), torch.rand(2, 5, 8, 12)
-    for level, x in zip(describe(images, [features]), (images, features), strict=True):
+    for level, x in zip(band_features(images, [features]), (images, features), strict=True):
         assert level.shape == (2, BANDS, x.shape[1])
         rows = x.shape[2] // BANDS
         for band in range(BANDS):
@@ -27,7 +27,7 @@ def test_the_energy_is_that_of_its_definition():
     sizes = (3, 5)
     x, real, made = (
         [torch.randn(count, BANDS, size, generator=generator, dtype=torch.float64) for size in sizes]
-        for count in (2, FEWEST + 3, FEWEST)
+        for count in (2, MIN_IMAGES + 3, MIN_IMAGES)
     )
     total = 0.0
     for level in range(len(sizes)):
@@ -47,12 +47,12 @@ def spread(level: torch.Tensor) -> torch.Tensor:
 
 
 def test_nothing_is_compared_with_a_few_and_the_oldest_is_forgotten():
-    few = remembered([torch.zeros(FEWEST - 1, BANDS, 3)])
+    few = remembered([torch.zeros(MIN_IMAGES - 1, BANDS, 3)])
     assert energy([torch.ones(1, BANDS, 3)], few, few) == 0
-    memory = Memory()
-    for number in range(MEMORY + 5):
+    memory = FeatureMemory()
+    for number in range(MEMORY_SIZE + 5):
         memory.add([torch.full((1, BANDS, 3), float(number), requires_grad=True)])
-    assert len(memory) == MEMORY
+    assert len(memory) == MEMORY_SIZE
     assert memory.levels[0][0, 0, 0] == 5
     assert not memory.levels[0].requires_grad
 

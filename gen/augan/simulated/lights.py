@@ -1,7 +1,7 @@
-"""Lights at night, as a camera behind a windscreen sees them: lamps, windows and signs, glare, and mirror images.
+"""Lights at night as seen through a windscreen: lamps, windows and signs, glare, and reflections.
 
-All light is linear, 1 is where the sensor is full, and lamps are brighter. Nothing here is measured from a lamp; the
-ranges were chosen by eye beside dash-cam nights.
+All light is linear; 1 saturates the sensor, and lamps are brighter than 1. The random ranges are not physical
+measurements; they were chosen by eye to look like dash-cam nights.
 """
 
 import numpy as np
@@ -13,63 +13,63 @@ from gen.augan.degrade import broad_gaussian, gaussian, log_uniform
 from gen.augan.simulated.scene import View
 
 STREET_LAMPS = ((1, 0.55, 0.2), (1, 0.6, 0.25), (1, 0.8, 0.5), (0.95, 0.97, 1), (0.8, 0.9, 1))
-"""Sodium, warm white, white, cold white."""
+"""RGB colours from sodium lamps to cold white."""
 HEAD_LAMP, REAR_LAMP = (1, 0.95, 0.85), (1, 0.08, 0.05)
 SIGNALS = ((1, 0.1, 0.05), (0.1, 1, 0.6), (0.1, 1, 0.7), (1, 0.6, 0.15), (1, 0.95, 0.85))
-"""Traffic lights, and whatever else is lit."""
+"""RGB colours of traffic lights and other small lights."""
 
 
 def colour(choices: tuple[tuple[float, ...], ...], rng: np.random.Generator) -> Tensor:
-    """One of the colours, (3, 1, 1)."""
+    """A random one of the colours, (3, 1, 1)."""
     return torch.tensor(choices[rng.integers(len(choices))]).view(3, 1, 1)
 
 
 def lamp(
     view: View, x: float, y: float, size: float, brightness: float, glow: float, rng: np.random.Generator
 ) -> Tensor:
-    """A round lamp and the glow of air and lens around it, (H, W)."""
+    """A round lamp at (x, y) with a halo by air and lens, (H, W)."""
     squared = view.squared_distance(x, y)
     halo = 1 / (1 + squared / rng.uniform(0.004, 0.03) ** 2)
     return brightness * torch.exp(-squared / (2 * size**2)) + glow * halo
 
 
 def street_lamps(view: View, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """What street lamps shed on the scene, and what they look like, both (3, H, W)."""
-    shed, seen = torch.zeros(2, 3, *view.y.shape)
+    """Street lamps: the light they cast on the scene, and the lamps themselves, both (3, H, W)."""
+    cast, lamps = torch.zeros(2, 3, *view.y.shape)
     for _ in range(rng.poisson(3.5)):
         x, y, tint = rng.uniform(-0.9, 0.9), rng.uniform(0.02, 0.45), colour(STREET_LAMPS, rng)
         pool = torch.exp(-(((view.x - x) / 0.35) ** 2 + ((view.y - y - 0.25) / 0.25) ** 2) / 2)
-        shed += rng.uniform(0.1, 2) * pool * tint
+        cast += rng.uniform(0.1, 2) * pool * tint
         glow = log_uniform(rng, 0.02, 0.5)
-        seen += lamp(view, x, y, rng.uniform(0.003, 0.014), rng.uniform(1, 6), glow, rng) * tint
-    return shed, seen
+        lamps += lamp(view, x, y, rng.uniform(0.003, 0.014), rng.uniform(1, 6), glow, rng) * tint
+    return cast, lamps
 
 
 def traffic(view: View, horizon: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """The same of cars, in pairs of lamps, and of signals."""
-    shed, seen = torch.zeros(2, 3, *view.y.shape)
+    """Like `street_lamps`, for car lights, which come in pairs, and traffic lights."""
+    cast, lamps = torch.zeros(2, 3, *view.y.shape)
     for _ in range(rng.poisson(np.exp(rng.normal(np.log(4), 0.7)))):
         tint = torch.tensor(HEAD_LAMP if rng.random() < 0.4 else REAR_LAMP).view(3, 1, 1)
-        near = log_uniform(rng, 0.004, 0.08)  # half the width of the car
+        near = log_uniform(rng, 0.004, 0.08)  # half the width of the car, in frame heights
         x, y = rng.normal(0, 0.3), horizon + near * rng.uniform(0.2, 0.9)
         size, brightness, glow = near * rng.uniform(0.04, 0.1) + 0.001, rng.uniform(0.3, 4), rng.uniform(0, 0.15)
         for side in (-near, near):
-            seen += lamp(view, x + side, y, size, brightness, glow, rng) * tint
+            lamps += lamp(view, x + side, y, size, brightness, glow, rng) * tint
         pool = torch.exp(-(((view.x - x) / (2 * near)) ** 2 + ((view.y - y - near) / (2 * near)) ** 2) / 2)
-        shed += rng.uniform(0, 1) * pool * tint
+        cast += rng.uniform(0, 1) * pool * tint
     for _ in range(rng.poisson(np.exp(rng.normal(np.log(6), 0.7)))):
         x, y, tint = rng.normal(0, 0.35), rng.normal(horizon - 0.02, 0.06), colour(SIGNALS, rng)
         size, brightness, glow = rng.uniform(0.0015, 0.005), rng.uniform(0.2, 3), rng.uniform(0, 0.1)
-        seen += lamp(view, x, y, size, brightness, glow, rng) * tint
-    return shed, seen
+        lamps += lamp(view, x, y, size, brightness, glow, rng) * tint
+    return cast, lamps
 
 
 def windows(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
-    """Blocks of windows above the horizon, some of them lit, (3, H, W): in half of the nights."""
+    """Grids of windows above the horizon, some of them lit, (3, H, W); none in half of the nights."""
     lit = torch.zeros(3, *view.y.shape)
     for _ in range(rng.poisson(0.7)):
         rows, columns = rng.integers(1, 6), rng.integers(1, 8)
-        across, down = rng.uniform(0.008, 0.05), rng.uniform(0.008, 0.04)  # from one window to the next
+        across, down = rng.uniform(0.008, 0.05), rng.uniform(0.008, 0.04)  # distance between windows
         filled, share = rng.uniform(0.4, 0.8), rng.uniform(0.2, 1)
         left, top = rng.uniform(view.x.min().item(), view.x.max().item()), rng.uniform(0, horizon)
         tint = colour(STREET_LAMPS, rng) * log_uniform(rng, 0.05, 1.5)
@@ -80,27 +80,27 @@ def windows(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
 
 
 def signs(view: View, horizon: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Shop fronts, whose own picture is lit from within, and plain boards of light: both (3, H, W)."""
-    shed, seen = torch.zeros(2, 3, *view.y.shape)
+    """Shop fronts, which brighten the scene itself, and plain illuminated boards; both (3, H, W)."""
+    cast, lamps = torch.zeros(2, 3, *view.y.shape)
     for _ in range(rng.poisson(0.8)):
         wide, high = rng.uniform(0.03, 0.3), rng.uniform(0.02, 0.14)
         left = rng.uniform(view.x.min().item(), view.x.max().item())
         inside = rectangle(view, left, horizon - rng.uniform(-0.02, 0.3) - high, wide, high).float()
         tint = colour(STREET_LAMPS, rng)
         if rng.random() < 0.7:
-            shed += rng.uniform(1, 8) * inside * tint
+            cast += rng.uniform(1, 8) * inside * tint
         else:
-            seen += rng.uniform(0.2, 1.5) * inside * tint
-    return shed, gaussian(seen, view.y.shape[0] / 500)
+            lamps += rng.uniform(0.2, 1.5) * inside * tint
+    return cast, gaussian(lamps, view.y.shape[0] / 500)
 
 
 def rectangle(view: View, left: float, top: float, wide: float, high: float) -> Tensor:
-    """(H, W) bool."""
+    """Mask (H, W) of a rectangle."""
     return (view.x >= left) & (view.x < left + wide) & (view.y >= top) & (view.y < top + high)
 
 
 def glare(light: Tensor, view: View, rng: np.random.Generator) -> Tensor:
-    """What lens and windscreen make of light (3, H, W): a veil around it, and streaks through what is brightest."""
+    """Add glare of lens and windscreen to light (3, H, W): a wide veil, and streaks through saturated pixels."""
     height = light.shape[-2]
     veil = broad_gaussian(light, height * rng.uniform(0.05, 0.25))
     light = light + rng.uniform(0, 0.15) * veil
@@ -111,7 +111,7 @@ def glare(light: Tensor, view: View, rng: np.random.Generator) -> Tensor:
 
 
 def smeared(light: Tensor, angle: float, length: float) -> Tensor:
-    """Light (3, H, W) drawn out along a line, both ways; it falls to 1/e within `length` heights."""
+    """Smear light (3, H, W) along a line in both directions; it falls to 1/e within `length` frame heights."""
     height = light.shape[-2]
     steps = max(2, int(2 * length * height))
     along = np.arange(-steps, steps + 1)
@@ -123,7 +123,7 @@ def smeared(light: Tensor, angle: float, length: float) -> Tensor:
 
 
 def shifted(light: Tensor, down: int, right: int) -> Tensor:
-    """Light (3, H, W) moved by whole pixels; what comes in is dark."""
+    """Shift light (3, H, W) by whole pixels, filled with black."""
     height, width = light.shape[-2:]
     moved = torch.zeros_like(light)
     if abs(down) < height and abs(right) < width:
@@ -134,7 +134,7 @@ def shifted(light: Tensor, down: int, right: int) -> Tensor:
 
 
 def mirrored(light: Tensor, view: View, horizon: float, rng: np.random.Generator) -> Tensor:
-    """Light (3, H, W) with its mirror images: on a wet road in a quarter of the nights, on the bonnet in half."""
+    """Add reflections to light (3, H, W): on a wet road with probability 1/4, on the bonnet with probability 1/2."""
     height = light.shape[-2]
     rows = torch.arange(height)
     if rng.random() < 0.25:

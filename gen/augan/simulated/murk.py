@@ -1,9 +1,9 @@
-"""Fog and rain made of clear days: the air between camera and scenery turns to light, drops lie on the windscreen.
+"""Simulate fog and rain on clear-day frames: airlight between camera and scene, and drops on the windscreen.
 
-Fog is Koschmieder's law, x' = t x + (1 - t) a on linear light, with t = exp(-density * distance) and a the light of the
-air: Sakaridis et al., "Semantic Foggy Scene Understanding with Synthetic Data", IJCV 2018. They know each pixel's
-distance; a dash-cam frame does not tell it, so it is guessed: a flat road between two walls, cut along the edges of
-what is seen, farther where the day itself is hazy, and no end for the sky.
+Fog follows Koschmieder's law, x' = t x + (1 - t) a on linear light, where t = exp(-density * distance) and a is the
+airlight: Sakaridis et al., "Semantic Foggy Scene Understanding with Synthetic Data", IJCV 2018. They use measured
+distances; here the distance is estimated from one frame: a flat road between two walls, refined along image edges,
+farther where the frame is hazy, and infinite for the sky.
 """
 
 from typing import NamedTuple
@@ -17,49 +17,52 @@ from torch import Tensor
 
 from gen.augan.degrade import broad_gaussian, compress, gaussian, log_uniform, sensor_noise
 from gen.augan.simulated.lights import mirrored, traffic
-from gen.augan.simulated.scene import View, look, sky_share
+from gen.augan.simulated.scene import View, sky_share, view_of
 
 CAMERA = 1.3
-"""Metres: height of a dash-cam above the road; a height of the frame is about its focal length."""
+"""Height of a dash-cam above the road in metres. Its focal length is taken as the frame's height, so that the distance
+of the road at y below the horizon is CAMERA / y."""
 WALLS = (5.0, 80.0)
-"""Metres to the side at which trees, houses and slopes begin, from the least to the most."""
+"""Range of the sideways distance of trees, houses and slopes, in metres."""
 
 
 class Air(NamedTuple):
-    """What the air does to the light that passes it."""
+    """Optical properties of the air."""
 
     visibility: float
-    """Metres at which 5 % of the contrast is left."""
+    """Distance in metres at which 5 % of the contrast is left (exp(-3) = 5 %)."""
     level: float
-    """Linear light, 0 to 1, that it has itself."""
+    """Airlight, linear, 0 to 1."""
     grey: float
-    """Share of the scene's colour that is missing under a closed sky."""
+    """Share of the scene's colour lost under an overcast sky."""
 
 
 def make_fog(day: Tensor, seed: int) -> Tensor:
-    """Clear day frame (3, H, W) in [-1, 1] -> the same place in fog, a function of `seed`."""
-    rng = np.random.default_rng((seed, 12))
-    view, horizon = look(day.shape[-2], day.shape[-1]), rng.uniform(0.4, 0.55)
+    """Clear day frame (3, H, W) in [-1, 1] -> the same scene in fog, a function of `seed`."""
+    rng = np.random.default_rng((seed, 12))  # a stream of its own for each weather
+    view, horizon = view_of(day.shape[-2], day.shape[-1]), rng.uniform(0.4, 0.55)
     air = Air(log_uniform(rng, 40, 800), rng.uniform(0.4, 1), rng.uniform(0, 0.1))
     light = veiled(day, view, horizon, air, rng) + lamps_in_murk(view, horizon, rng)
     return photographed(light * rng.uniform(0.8, 1.1), rng)
 
 
 def make_rain(day: Tensor, seed: int) -> Tensor:
-    """Clear day frame (3, H, W) in [-1, 1] -> the same place in rain, a function of `seed`."""
-    rng = np.random.default_rng((seed, 13))
-    view, horizon = look(day.shape[-2], day.shape[-1]), rng.uniform(0.4, 0.55)
+    """Clear day frame (3, H, W) in [-1, 1] -> the same scene in rain, a function of `seed`."""
+    rng = np.random.default_rng((seed, 13))  # a stream of its own for each weather
+    view, horizon = view_of(day.shape[-2], day.shape[-1]), rng.uniform(0.4, 0.55)
     air = Air(log_uniform(rng, 1500, 40000), rng.uniform(0.15, 0.5), rng.uniform(0, 0.1))
     light = veiled(day, view, horizon, air, rng) * rng.uniform(0.5, 1.15)
     light = light + mirrored(lamps_in_murk(view, horizon, rng), view, horizon, rng)
     light = through_drops(light, view, rng) if rng.random() < 0.8 else light
     light = behind_wiper(light, view, rng) if rng.random() < 0.1 else light
-    light = gaussian(light, light.shape[-2] / 216 * rng.uniform(0, 0.9))  # the film of water on the windscreen
+    light = gaussian(
+        light, light.shape[-2] / 216 * rng.uniform(0, 0.9)
+    )  # the film of water on the windscreen; 216: see `photographed`
     return photographed(light, rng)
 
 
 def veiled(day: Tensor, view: View, horizon: float, air: Air, rng: np.random.Generator) -> Tensor:
-    """The frame behind this air: linear light (3, H, W)."""
+    """Linear light (3, H, W) of the frame seen through this air."""
     picture = (day + 1) / 2
     light = air_light(view, horizon, air.level, rng)
     sky = sky_share(picture)[0]
@@ -69,7 +72,7 @@ def veiled(day: Tensor, view: View, horizon: float, air: Air, rng: np.random.Gen
 
 
 def corridor(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
-    """Distance in metres (H, W) of a flat road between two walls that meet it far ahead."""
+    """Distance in metres (H, W) of the surfaces of a flat road between two walls."""
     road = CAMERA / (view.y - horizon).clamp_min(1e-4)
     across = view.x - rng.normal(0, 0.12)
     left, right = log_uniform(rng, *WALLS), log_uniform(rng, *WALLS)
@@ -78,24 +81,24 @@ def corridor(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
 
 
 def hazy(picture: Tensor, view: View, horizon: float, rng: np.random.Generator) -> Tensor:
-    """How much farther than the walls (H, W) >= 1 what stands above the road is: what has no dark pixels, is far.
+    """Factor >= 1 (H, W) on the distance above the horizon: areas without dark pixels are farther than the walls.
 
-    The dark channel of He et al., "Single Image Haze Removal Using Dark Channel Prior", CVPR 2009: even clear air
-    brightens hills, while trees and cars at hand have shadows.
+    By the dark channel of He et al., "Single Image Haze Removal Using Dark Channel Prior", CVPR 2009: even clear air
+    brightens distant hills, while nearby trees and cars have shadows.
     """
     darkest = -F.max_pool2d(-picture.amin(0, keepdim=True), 5, 1, 2)[0]
     return 1 + rng.uniform(0, 12) * darkest * torch.sigmoid((horizon - view.y) / 0.02)
 
 
 def along_edges(metres: Tensor, picture: Tensor) -> Tensor:
-    """Distances (H, W) that change where the picture does: a guided filter of their logarithm."""
+    """Align the distances (H, W) to the edges of the image by a guided filter of their logarithm."""
     height = metres.shape[0]
     smooth = gaussian(metres.log()[None], height / 60)
     return guided_blur(picture[None], smooth[None], 2 * (height // 16) + 1, 0.002, separable=True)[0, 0].exp()
 
 
 def lamps_in_murk(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
-    """Cars with lights, (3, H, W) linear, each with its halo: in half of the frames."""
+    """Car lights with halos, (3, H, W), linear; none in half of the frames."""
     if rng.random() < 0.5:
         return torch.zeros(3, *view.y.shape)
     lamps = traffic(view, horizon, rng)[1] * rng.uniform(0.1, 0.8)
@@ -103,20 +106,20 @@ def lamps_in_murk(view: View, horizon: float, rng: np.random.Generator) -> Tenso
 
 
 def air_light(view: View, horizon: float, level: float, rng: np.random.Generator) -> Tensor:
-    """Light of the air, (3, H, W), linear: grey, with a slight tint, brighter or darker towards the top."""
+    """Airlight (3, H, W), linear: slightly tinted grey with a vertical gradient."""
     tint = torch.from_numpy(rng.normal(1, 0.03, 3)).float().view(3, 1, 1)
     return (level * tint * (1 + rng.uniform(-0.3, 0.4) * (horizon - view.y))).clamp(0, 1)
 
 
 def without_colour(light: Tensor, share: float) -> Tensor:
-    """Linear light with this share of its colour taken away, as under a closed sky."""
+    """Reduce the saturation of linear light by `share`, as under an overcast sky."""
     return light + share * (light.mean(0, keepdim=True) - light)
 
 
 def through_drops(light: Tensor, view: View, rng: np.random.Generator) -> Tensor:
     """Linear light (3, H, W) seen through drops on the windscreen.
 
-    Each shows what lies around it out of focus, brighter at one end, darker at the other; some are drawn out by wind.
+    Each drop shows its blurred surroundings with a vertical gradient of brightness; some are elongated by wind.
     """
     blurred = gaussian(light, light.shape[-2] / 36)
     width = view.x.max().item()
@@ -138,17 +141,18 @@ def through_drops(light: Tensor, view: View, rng: np.random.Generator) -> Tensor
 
 
 def behind_wiper(light: Tensor, view: View, rng: np.random.Generator) -> Tensor:
-    """Linear light (3, H, W) behind a wiper that moves: a dark bar, out of focus, that turns about the lower edge."""
+    """Linear light (3, H, W) behind a wiper: a blurred dark bar through a point below the lower edge."""
     angle, thick = rng.uniform(0.2, np.pi - 0.2), rng.uniform(0.01, 0.05)
     away = (view.x - rng.uniform(-0.5, 0.5)) * np.sin(angle) + (view.y - 1.1) * np.cos(angle)
     return light * (1 - rng.uniform(0.4, 1) * torch.sigmoid((thick - away.abs()) * 4 / thick))
 
 
 def photographed(light: Tensor, rng: np.random.Generator) -> Tensor:
-    """Linear light (3, H, W) as a dash-cam keeps it, in [-1, 1].
+    """Linear light (3, H, W) as recorded by a dash-cam, in [-1, 1]: noise, blur, JPEG.
 
-    Cameras turn up their gain in murk, and a translator that never saw the noise makes it stronger with the contrast.
-    At 216 rows, flat places deviate as much as in real fog (median .7 grey levels), and nearly as in real rain (1.0).
+    Cameras raise their gain in fog and rain. A translator trained without this noise would amplify it together with the
+    contrast. At 216 rows, the deviation in flat areas matches real fog (median 0.7 grey levels) and nearly real rain
+    (1.0).
     """
     noisy = sensor_noise(light, log_uniform(rng, 1e-4, 2e-3), 1e-3, int(rng.integers(2**62))).clamp(0, 1)
     grain = gaussian(linear_rgb_to_rgb(noisy), rng.uniform(0, 0.7))

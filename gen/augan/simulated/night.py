@@ -1,10 +1,10 @@
-"""Nights made of real days: the sky goes dark, and lamps and headlights leave of a frame what they reach.
+"""Simulate night on clear-day frames: a dark sky, and a scene lit by lamps and headlights.
 
-A real night has no true day. A night that was made from a day has one, and, unlike a rendered street's, it is a real
-day: what a translator has to learn of skies, trees and walls is in it. The steps are those of Punnappurath et al.,
-"Day-to-Night Image Synthesis for Training Nighttime Neural ISPs" (CVPR 2022): undo the tone curve, take the sun away,
-relight with lamps of their own colours, expose, add noise; they work on raw files and know no sky, and we draw the
-lamps themselves too. Ranges were chosen by eye and by statistics of grey levels beside dash-cam nights.
+A real night frame has no true day, but a simulated one has; and unlike a rendered street, that day is a real image with
+real skies, trees and walls. The steps follow Punnappurath et al., "Day-to-Night Image Synthesis for Training Nighttime
+Neural ISPs" (CVPR 2022): invert the tone curve, remove sunlight, relight with coloured lamps, expose, add noise.
+Departures: they work on raw files and do not treat the sky, and we also draw the lamps themselves. The random ranges
+were chosen by eye and by grey-level statistics of dash-cam nights.
 """
 
 import numpy as np
@@ -15,27 +15,27 @@ from torch import Tensor
 
 from gen.augan.degrade import broad_gaussian, compress, crush_blacks, log_uniform, sensor_noise, smooth
 from gen.augan.simulated.lights import glare, mirrored, signs, street_lamps, traffic, windows
-from gen.augan.simulated.scene import View, look, sky_share
+from gen.augan.simulated.scene import View, sky_share, view_of
 
 GREY = 0.18
-"""Linear light of a grey card: the mean that uneven sunlight is levelled to."""
+"""Linear reflectance of a grey card, used as the target mean when sunlight is evened out."""
 
 
 def make_night(day: Tensor, seed: int) -> Tensor:
-    """Day frame (3, H, W) in [-1, 1] -> the same place at night, a function of `seed`."""
-    rng = np.random.default_rng((seed, 11))
+    """Day frame (3, H, W) in [-1, 1] -> the same scene at night, a function of `seed`."""
+    rng = np.random.default_rng((seed, 11))  # a stream of its own for each weather
     picture = (day + 1) / 2
     sky = sky_share(picture)
     scene = without_sun(rgb_to_linear_rgb(picture), rng.uniform(0, 0.7))
     horizon = rng.uniform(0.42, 0.55)
-    view = look(day.shape[-2], day.shape[-1])
+    view = view_of(day.shape[-2], day.shape[-1])
     (from_lamps, lamps), (from_cars, cars), (from_signs, boards) = (
         street_lamps(view, rng),
         traffic(view, horizon, rng),
         signs(view, horizon, rng),
     )
-    shed = town_light(view, horizon, rng) + head_lights(view, rng) + from_lamps + from_cars
-    night = scene * (shed * reached(picture, rng) + from_signs) * (1 - sky)
+    cast = town_light(view, horizon, rng) + head_lights(view, rng) + from_lamps + from_cars
+    night = scene * (cast * shadows(picture, rng) + from_signs) * (1 - sky)
     luma = float(np.exp(rng.normal(np.log(22), 0.55))) / 255
     exposed = night * exposure(night, luma) + sky * sky_glow(view, horizon, rng) + rng.uniform(0, 0.003)
     exposed += (lamps + cars + boards) * rng.uniform(0.5, 1.5) + windows(view, horizon, rng)
@@ -43,10 +43,10 @@ def make_night(day: Tensor, seed: int) -> Tensor:
     return photographed(through_glass * white_balance(rng), rng)
 
 
-def reached(picture: Tensor, rng: np.random.Generator) -> Tensor:
-    """How much of the lamps' light reaches each place, (1, H, W): uneven, and it changes at the edges of things.
+def shadows(picture: Tensor, rng: np.random.Generator) -> Tensor:
+    """Random factor (1, H, W) on the lamps' light, which is uneven and changes at object edges.
 
-    A guess, as nothing tells what stands before what: smooth noise, cut along the picture's edges by a guided filter.
+    It stands for shadows, which need an unknown geometry: smooth noise, aligned to image edges by a guided filter.
     """
     height, width = picture.shape[-2:]
     noise = torch.randn(1, height, width, generator=torch.Generator().manual_seed(int(rng.integers(2**62))))
@@ -56,13 +56,13 @@ def reached(picture: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def without_sun(light: Tensor, strength: float) -> Tensor:
-    """Level sunlight and shadow: divide by (the light around / grey)^strength."""
+    """Even out sunlight and shadow: divide by (mean light nearby / GREY)^strength."""
     around = broad_gaussian(light.mean(0, keepdim=True), light.shape[-2] / 12) + 0.02
     return light * (around / GREY) ** -strength
 
 
 def town_light(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
-    """Warm light from all sides, strongest at the horizon, (3, H, W)."""
+    """Warm ambient light of a town, strongest at the horizon, (3, H, W)."""
     above, below = (horizon - view.y).clamp_min(0), (view.y - horizon).clamp_min(0)
     reach = torch.exp(-above / rng.uniform(0.06, 0.3) - below / rng.uniform(0.3, 1.5))
     warm = torch.tensor([1, 0.85, 0.65]) + torch.from_numpy(rng.normal(0, 0.05, 3)).float()
@@ -70,7 +70,7 @@ def town_light(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
 
 
 def head_lights(view: View, rng: np.random.Generator) -> Tensor:
-    """The car's own, on the road ahead, (3, H, W)."""
+    """Light of the car's own headlights on the road ahead, (3, H, W)."""
     across = (view.x - rng.normal(0, 0.12)) / rng.uniform(0.35, 0.9)
     along = (view.y - rng.uniform(0.62, 0.82)) / rng.uniform(0.1, 0.22)
     white = torch.tensor([1, rng.uniform(0.88, 1), rng.uniform(0.7, 1)])
@@ -78,14 +78,14 @@ def head_lights(view: View, rng: np.random.Generator) -> Tensor:
 
 
 def white_balance(rng: np.random.Generator) -> Tensor:
-    """Gains of red, green and blue, (3, 1, 1): a camera's guess at the light's colour, far off in one night of four."""
+    """White-balance gains of red, green and blue, (3, 1, 1), with a large error in a quarter of the nights."""
     spread = 0.2 if rng.random() < 0.25 else 0.1
     gains = np.exp(rng.normal(0, spread, 3))
     return torch.from_numpy(gains / gains.mean()).float().view(3, 1, 1)
 
 
 def sky_glow(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
-    """The sky's own light as exposed, (3, H, W): black to 50 grey levels, a town's brown or the evening's blue."""
+    """Light of the sky after exposure, (3, H, W): black to 50 grey levels, brown as over a town or evening blue."""
     level = float(np.exp(rng.normal(np.log(10), 0.8))) / 255
     blue = float(rng.choice([0, 1], p=[0.8, 0.2]))
     tint = torch.from_numpy(rng.normal([1.1 - 0.3 * blue, 1, 0.9 + 0.4 * blue], 0.1)).float().clamp_min(0)
@@ -94,8 +94,8 @@ def sky_glow(view: View, horizon: float, rng: np.random.Generator) -> Tensor:
 
 
 def exposure(light: Tensor, luma: float) -> float:
-    """The factor under which linear light (3, H, W) has the mean sRGB value `luma`, 0..1, by bisection."""
-    sample, low, high = light[:, ::4, ::4], 1e-3, 1e3
+    """Factor that gives linear light (3, H, W) the mean sRGB value `luma` (0..1), by bisection."""
+    sample, low, high = light[:, ::4, ::4], 1e-3, 1e3  # every fourth pixel is enough for a mean
     for _ in range(20):
         factor = (low * high) ** 0.5
         too_bright = linear_rgb_to_rgb((factor * sample).clamp(0, 1)).mean() > luma
@@ -104,7 +104,7 @@ def exposure(light: Tensor, luma: float) -> float:
 
 
 def photographed(light: Tensor, rng: np.random.Generator) -> Tensor:
-    """Linear light (3, H, W) as a dash-cam keeps it, in [-1, 1]: noise, smoothing, crushed blacks, JPEG."""
+    """Linear light (3, H, W) as recorded by a dash-cam, in [-1, 1]: noise, smoothing, crushed blacks, JPEG."""
     shot, read = log_uniform(rng, 3e-5, 2e-3), log_uniform(rng, 1e-4, 1.5e-3)
     noisy = sensor_noise(light, shot, read, int(rng.integers(2**62))).clamp(0, 1)
     picture = smooth(linear_rgb_to_rgb(noisy), rng.uniform(0, 0.6), rng.uniform(0, 1.5))

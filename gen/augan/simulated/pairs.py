@@ -1,4 +1,4 @@
-"""Pairs to train on, made from real clear days alone."""
+"""Write training pairs made from clear-day frames."""
 
 import dataclasses
 import zlib
@@ -20,14 +20,14 @@ from gen.media.resize import to_float, to_uint8
 from gen.smd.writing import begin, check_seed, make_folder, run_jobs
 
 SIMULATIONS: dict[Weather, Callable[[Tensor, int], Tensor]] = {"night": make_night, "fog": make_fog, "rain": make_rain}
-"""Day frame (3, H, W) in [-1, 1] and a seed -> the same place in that weather."""
-PREVIEWED = 3
-"""Days in a preview."""
+"""Weather -> function of a day frame (3, H, W) in [-1, 1] and a seed that returns the same scene in that weather."""
+PREVIEW_DAYS = 3
+"""Day frames in a preview."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Day:
-    """One frame whose adverse counterparts are to be made."""
+    """One day frame for which to make adverse frames."""
 
     path: Path
     name: str
@@ -35,10 +35,10 @@ class Day:
 
 
 def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
-    """Write what is not there yet; returns how many days there are, and why each of the others is not.
+    """Write all missing pairs; returns the number of day frames in `out`, and an error for each missing one.
 
-    Raises `BadInput` for a folder without images, and `BadSetting` for settings that make no sense and for an `out`
-    that holds the frames of others.
+    Raises `BadInput` for a folder without images, and `BadSetting` for invalid settings and for an `out` that holds
+    frames made with other settings.
     """
     days = find_days(settings)
     begin(settings.out, {"weather": settings.weather, "rows": settings.rows, "seed": settings.seed})
@@ -50,23 +50,25 @@ def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
 
 
 def find_days(settings: SimulateSettings) -> list[Day]:
-    """The frames, each with the name that it has in `out`."""
+    """The day frames, each with its name in `out`. Raises as `write_pairs` does."""
     if settings.rounds < 1 or settings.rows < 64:
-        raise BadSetting(f"rounds={settings.rounds}, rows={settings.rows}: 1 round and 64 rows are the least.")
+        raise BadSetting(f"rounds must be at least 1 and rows at least 64, not {settings.rounds} and {settings.rows}.")
     check_seed(settings.seed)
     if not settings.days.is_dir():
-        raise BadInput(f"{settings.days}: there is no such folder.")
+        raise BadInput(f"{settings.days}: no such folder.")
     if settings.out.resolve().is_relative_to(settings.days.resolve()):
-        raise BadSetting(f"{settings.out} lies in {settings.days}: its frames would be taken for days; choose another.")
+        raise BadSetting(
+            f"out: {settings.out} is inside {settings.days}, so its frames would be read as days; choose another one."
+        )
     paths = find_stills(settings.days)
     if not paths:
-        raise BadInput(f"{settings.days}: no images here; jpg, png, webp, bmp or tiff files are needed.")
+        raise BadInput(f"{settings.days}: no images found; it needs jpg, png, webp, bmp or tiff files.")
     return [Day(p, p.relative_to(settings.days).as_posix().replace("/", "__"), settings) for p in paths]
 
 
 def write_preview(settings: SimulateSettings) -> Path:
-    """A picture of the first days, each above its counterparts; returns its path."""
-    days = find_days(settings)[:PREVIEWED]
+    """Write an image of the first days, each above its simulations; returns its path."""
+    days = find_days(settings)[:PREVIEW_DAYS]
     frames = [_decoded(day) for day in days]
     height, width = (min(f.shape[side] for f in frames) for side in (0, 1))
     cut = [f[:height, :width] for f in frames]
@@ -78,50 +80,50 @@ def write_preview(settings: SimulateSettings) -> Path:
 
 
 def round_folder(settings: SimulateSettings, number: int) -> Path:
-    """Where the adverse frames of one round go."""
+    """Folder of the adverse frames of one round."""
     return settings.out / "adverse" / str(number)
 
 
 def write_day(day: Day) -> int:
-    """Write a frame and its counterparts, unless all are there or it cannot be read; returns 1."""
+    """Write a day frame and its adverse frames, unless all exist or it is unreadable; returns 1 for `run_jobs`."""
     s = day.settings
-    file = f"{day.name}.jpg"  # the old suffix stays in the name: a.png and a.jpg may lie in one folder
-    counterparts = [round_folder(s, r) / file for r in range(s.rounds)]
-    if all(path.exists() for path in (s.out / "day" / file, *counterparts)):
+    file = f"{day.name}.jpg"  # keeps the old suffix, because a folder may hold a.png and a.jpg
+    adverse = [round_folder(s, r) / file for r in range(s.rounds)]
+    if all(path.exists() for path in (s.out / "day" / file, *adverse)):
         return 1
     try:
         frame = _decoded(day)
     except BadInput:
-        return 1  # it is told at the end, when every other is there
-    for number, path in enumerate(counterparts):
+        return 1  # `write_pairs` reports it after all others are written
+    for number, path in enumerate(adverse):
         encode_still(path, Still(_simulated(frame, s.weather, day, number)), mark=f"gen: a day made {s.weather}")
-    encode_still(s.out / "day" / file, Still(frame))
+    encode_still(s.out / "day" / file, Still(frame))  # last, so that its presence means that the pair is complete
     return 1
 
 
 def _simulated(frame: NDArray[np.uint8], weather: Weather, day: Day, number: int) -> NDArray[np.uint8]:
-    """The counterpart of this number of a day's frame (H, W, 3)."""
+    """The adverse frame (H, W, 3) of one round."""
     return simulate_frame(frame, weather, seed=zlib.crc32(f"{day.settings.seed} {number} {day.name}".encode()))
 
 
 def simulate_frame(frame: NDArray[np.uint8], weather: Weather, seed: int) -> NDArray[np.uint8]:
-    """Day frame (H, W, 3) -> the same in that weather."""
+    """Day frame (H, W, 3) uint8 -> the same scene in that weather."""
     image = to_float(torch.from_numpy(frame).permute(2, 0, 1))
     return to_uint8(SIMULATIONS[weather](image, seed)[None])[0].permute(1, 2, 0).numpy()
 
 
 def _decoded(day: Day) -> NDArray[np.uint8]:
-    """The day's frame (H, W, 3), no larger than asked for."""
+    """The day frame (H, W, 3), reduced to at most `rows` rows."""
     rgb = decode_still(day.path).rgb
     return at_rows(rgb, min(day.settings.rows, len(rgb)))
 
 
 def _why_missing(day: Day) -> str:
-    """Why a day was not written; empty where it was."""
+    """Why a day frame was not written; empty if it was."""
     if (day.settings.out / "day" / f"{day.name}.jpg").exists():
         return ""
     try:
         decode_still(day.path)
     except BadInput as error:
         return str(error)
-    return f"{day.path}: it was not written."
+    return f"{day.path}: not written; run the command again."

@@ -11,24 +11,24 @@ Weather = Literal["night", "fog", "rain"]
 
 @dataclasses.dataclass(frozen=True)
 class SimulateSettings:
-    """Turn clear-day frames into night, fog or rain, as pairs to train a translator on (--set simulated=OUT).
+    """Simulate night, fog or rain on clear-day frames, to make training pairs (use with --set simulated=OUT).
 
-    Run the same command again to add what is missing.
+    Run the same command again to resume.
     """
 
     days: tyro.conf.Positional[Path]
-    """Folder of clear day frames, in sub-folders or not."""
+    """Folder of clear-day frames; sub-folders are included."""
     out: tyro.conf.Positional[Path]
-    """Folder that gets day/ and, for every round, adverse/ROUND/, with equal names."""
+    """Output folder: day/ and, for each round, adverse/ROUND/, with equal file names."""
     weather: Weather = "night"
     """Weather to simulate."""
     rounds: int = 2
-    """Adverse frames of each day, all different."""
+    """Number of different adverse frames per day frame."""
     rows: int = 288
-    """Height in pixels; larger frames are made smaller."""
+    """Maximum height in pixels; larger frames are reduced to it."""
     seed: int = 0
-    """Seed of everything random."""
+    """Random seed."""
     workers: int | None = None
-    """Processes; none: one a core."""
+    """Number of processes. Default: one per core."""
     preview: bool = False
-    """Only write OUT/preview.jpg: the first days under every weather."""
+    """Only write OUT/preview.jpg, which shows the first days in every weather."""

@@ -1,4 +1,4 @@
-"""The judges of a table, and what each of them has seen: one `View` a row."""
+"""The networks that measure, and the measurements of one table row, a `FrameSet`."""
 
 import json
 import logging
@@ -18,24 +18,24 @@ from gen.metrics.structure import edge_correlation, luma
 log = logging.getLogger(__name__)
 
 
-class Judges:
-    """The feature networks, and a detector where there is one."""
+class Measures:
+    """The feature networks and, optionally, a detector."""
 
     def __init__(self, spaces: Sequence[Features], detector: Detector | None = None) -> None:
         self.spaces = spaces
         self.detector = detector
 
     def find(self, frames: Tensor) -> list[Boxes] | None:
-        """What the detector finds in each of the frames (B, H, W, 3) uint8; none without one."""
+        """The objects in each of the frames (B, H, W, 3) uint8; None without a detector."""
         return self.detector(frames) if self.detector is not None else None
 
 
-class View:
-    """One set of frames as the judges see it; of translations also what they kept of their sources."""
+class FrameSet:
+    """Measurements of one set of frames; for translations, also of what they kept from their sources."""
 
-    def __init__(self, judges: Judges) -> None:
-        self.judges = judges
-        self.populations = {space.name: Population(space) for space in judges.spaces}
+    def __init__(self, measures: Measures) -> None:
+        self.measures = measures
+        self.populations = {space.name: Population(space) for space in measures.spaces}
         self.luma: list[float] = []
         self.structure: list[float] = []
         self.detections = DetectionScores()
@@ -43,31 +43,32 @@ class View:
     def add(
         self, frames: Tensor, source: Tensor | None = None, source_boxes: list[Boxes] | None = None
     ) -> list[Boxes] | None:
-        """Frames, and what they were translated from, (B, H, W, 3) uint8, with the boxes of that.
+        """Add frames (B, H, W, 3) uint8; for translations, also their source frames and the boxes of those.
 
-        Returns the boxes of the frames themselves.
+        Returns the boxes of `frames`.
         """
         for population in self.populations.values():
             population.add(frames)
         self.luma += luma(frames).mean(dim=(1, 2, 3)).tolist()
         if source is not None:
             self.structure += edge_correlation(source, frames).tolist()
-        boxes = self.judges.find(frames)
+        boxes = self.measures.find(frames)
         if boxes is not None:
             self.detections.add(boxes, source_boxes)
         return boxes
 
     def numbers(self) -> dict[str, Any]:
-        """How many images, their mean luma (0 to 255), and where they were measured structure kept and detections."""
+        """Number of images, mean luma (0 to 255) and, if measured, structure kept and detections."""
         numbers: dict[str, Any] = {"images": len(self.luma), "luma": mean(self.luma)}
         if self.structure:
             numbers["structure"] = mean(self.structure)
         return numbers | (self.detections.numbers() if self.detections.frames else {})
 
-    def distances(self, target: "View", subset_size: int, seed: int) -> dict[str, dict[str, float]]:
-        """By space: Fréchet and kernel distance from the target, and the kernel's spread over subsets.
+    def distances(self, target: "FrameSet", subset_size: int, seed: int) -> dict[str, dict[str, float]]:
+        """By feature space: Fréchet and kernel distance from `target`, and the kernel distance's standard deviation.
 
-        Subsets are at most half of the smaller set: larger ones would be all the same, and their spread nothing.
+        Subsets have at most half of the images of the smaller set. Larger ones would share most of their images, and
+        the standard deviation over subsets would be too small.
         """
         size = max(2, min(subset_size, len(self.luma) // 2, len(target.luma) // 2))
         return {
@@ -77,9 +78,9 @@ class View:
 
 
 def load_spaces(names: Sequence[Space]) -> list[Features]:
-    """The feature networks of these names; of all where there is none, without Inception if it cannot be had.
+    """The feature networks with these names; without names, all that are available.
 
-    Raises `BadSetting` if one that was named cannot be had.
+    Raises `BadSetting` if a named one is not available.
     """
     spaces: list[Features] = []
     for name in dict.fromkeys(names or SPACES):
@@ -88,12 +89,12 @@ def load_spaces(names: Sequence[Space]) -> list[Features]:
         except BadSetting as error:
             if names:
                 raise
-            log.warning("no distances in Inception's features, so no FID: %s", error)
+            log.warning("no FID, because Inception's weights are not available: %s", error)
     return spaces
 
 
 def feature_networks(model: Path) -> list[str]:
-    """The feature spaces that the training of a model folder looked through, by its training.json; none unless told."""
+    """The feature spaces that a model's training used, from its training.json; empty if there is no record."""
     record = model / "training.json"
     if not record.is_file():
         return []
