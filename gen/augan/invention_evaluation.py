@@ -24,6 +24,7 @@ from gen.augan.invention_settings import InventionEvaluation
 from gen.augan.invention_training import model_folder
 from gen.augan.pipeline import AUGANPipeline
 from gen.errors import BadSetting
+from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.media.resize import luma, resize, to_float, to_uint8
 from gen.metrics.calibration import rank_correlation, sparsification
@@ -240,18 +241,17 @@ def signal_to_noise(frame: Tensor) -> Tensor:
 
 def table(result: Mapping[str, Any]) -> str:
     """The measured numbers as Markdown."""
-    lines = [
-        "| weather | frames | map | error: Spearman | AUSE | share: Spearman | AUSE |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows: list[tuple[str, ...]] = []
     for weather, kinds in result["rendered"].items():
         for how, targets in kinds.items():
             error, share = (targets[t]["maps"] for t in ("error", "share"))
             for name in error:
                 cells = [f"{t[name][k]:.3f}" for t in (error, share) for k in ("spearman", "ause")]
-                lines.append(f"| {weather} | {how} | {name} | {' | '.join(cells)} |")
-            chance = [f"| {t['darkness']['ause_chance']:.3f}" for t in (error, share)]
-            lines.append(f"| {weather} | {how} | chance | 0 {chance[0]} | 0 {chance[1]} |")
+                rows.append((weather, how, name, *cells))
+            chance = [f"{t['darkness']['ause_chance']:.3f}" for t in (error, share)]
+            rows.append((weather, how, "chance", "0", chance[0], "0", chance[1]))
+    head = ("weather", "frames", "map", "error: Spearman", "AUSE", "share: Spearman", "AUSE")
+    lines = [markdown_table(head, rows)]
     for target in ("error", "share"):
         lines += ["", f"Reliability of the {target}: predicted / actual, by deciles of the prediction"]
         for weather, kinds in result["rendered"].items():
