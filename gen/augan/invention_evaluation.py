@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from kornia.filters import box_blur
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,9 +22,10 @@ from gen.augan.invention_losses import absolute_error, share_invented
 from gen.augan.invention_settings import InventionEvaluation
 from gen.augan.invention_training import model_folder
 from gen.augan.pipeline import AUGANPipeline
+from gen.devices import pick_device
 from gen.errors import BadSetting
 from gen.markdown import markdown_table
-from gen.media.files import write_atomically
+from gen.media.files import make_out_folder, write_atomically
 from gen.media.resize import luma, resize, to_float, to_uint8
 from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.detection import FOUND, Detector, invented
@@ -53,7 +53,7 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
     pipeline = AUGANPipeline.from_pretrained(folder)
     if pipeline.invention is None:
         raise BadSetting(f"model: {folder} has no invention map; gen train-invention and export-invention make one.")
-    pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    pipeline.to(pick_device())
     result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings)}
     if settings.real is not None:
         result["real"] = on_real(pipeline, settings.real, settings)
@@ -66,7 +66,7 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
     out = settings.out or folder / FOLDER
-    out.mkdir(parents=True, exist_ok=True)
+    make_out_folder(out)
     with write_atomically(out / FILE_NAME) as path:
         path.write_text(json.dumps(result, indent=2) + "\n")
     return result

@@ -27,6 +27,7 @@ from gen.hda.scoring import EDGE_IMAGES, Scorer
 from gen.hda.settings import METHODS, EvaluateSettings, HDASettings
 from gen.hda.training import HDATrainer
 from gen.markdown import markdown_table
+from gen.media.files import make_out_folder
 from gen.media.resize import to_uint8
 from gen.metrics.edges import load_edges
 from gen.metrics.paired import load_perceptual
@@ -66,6 +67,7 @@ def evaluate_table(settings: EvaluateSettings) -> dict[str, Any]:
     if s.adaptation is not None:
         return measure_attributes(s, s.adaptation)
     methods = check_settings(s)
+    make_out_folder(s.out)
     runs = experiment(s, methods)
     runs.check()
     if not train_all(runs, s.jobs):
@@ -180,7 +182,7 @@ def measure_attributes(s: EvaluateSettings, adaptation: Path) -> dict[str, Any]:
     spread = float(after.std(0).mean() / before.std(0).mean())
     text = markdown_table(("progress towards", *ATTRIBUTES), rows)
     text += f"\n\n{s.samples} latents; diversity {spread:.2f} times that of the source.\n"
-    s.out.mkdir(parents=True, exist_ok=True)
+    make_out_folder(s.out)
     write_text(s.out / "attributes.md", text)
     print(text)
     return results
@@ -214,7 +216,6 @@ def score_hybrid(
         tables[f"{target:g}"] = rows
         references = {name: refs[:SHOWN] for name, refs in scorer.references.items()}
         name = f"{_names(hybrid).replace(' ', '')}-{target:g}.png"
-        s.out.mkdir(parents=True, exist_ok=True)
         labelled_grid({**references, **images}).save(s.out / name)
     return tables
 

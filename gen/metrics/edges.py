@@ -14,6 +14,7 @@ from kornia.filters import sobel
 from torch import Tensor, nn
 
 from gen.errors import BadSetting
+from gen.media.resize import luma
 
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -55,8 +56,7 @@ class SobelEdges(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, 1, H, W) in 0..1."""
-        luma = (images * images.new_tensor([0.299, 0.587, 0.114]).view(-1, 1, 1)).sum(1, keepdim=True)
-        strength = sobel(luma)
+        strength = sobel(luma(images))
         top = strength.flatten(1).quantile(0.99, dim=1).clamp_min(1e-6)
         return (strength / top.view(-1, 1, 1, 1)).clamp_max(1)
 

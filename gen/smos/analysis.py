@@ -23,7 +23,7 @@ from tqdm import tqdm
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
 from gen.markdown import markdown_table
-from gen.media.files import write_atomically
+from gen.media.files import make_out_folder, write_atomically
 from gen.shift.measures import jsd
 from gen.shift.plots import draw_embedding
 from gen.smos.backbones import Backbone, load_backbone
@@ -168,7 +168,7 @@ def analyse(
         raise BadInput(f"{table}: no results.json of a table; give the output folder of gen train-smos.")
     s = record["settings"]
     domains = load_domains(data, int(s["size"]), cache or table / "cache", s["dataset"])
-    out.mkdir(parents=True, exist_ok=True)
+    make_out_folder(out)
     analysis = Analysis(record, domains, count, out)
     models = sorted(table.glob("*/*/model/config.json"))
     cells = [analysis.measure(path.parent.parent) for path in tqdm(models, unit="model", disable=None)]
