@@ -15,6 +15,7 @@ from accelerate import PartialState
 
 from gen.devices import pick_device
 from gen.errors import BadSetting, TrainingDiverged
+from gen.metrics.encoder_names import full_name
 from gen.provenance import machine
 from gen.smos.algorithms import registry
 from gen.smos.arguments import Engine
@@ -86,7 +87,7 @@ def check_method(method: Method, settings: SMOSSettings) -> None:
         raise BadSetting(f"method {method.name}: {method.algorithm} uses no precursor; leave it out.")
     if method.precursor:
         found = load_classifier(method.precursor).config["backbone"]
-        if found != settings.backbone:
+        if full_name("smos", found) != full_name("smos", settings.backbone):
             raise BadSetting(
                 f"method {method.name}: precursor {method.precursor} is {found}, but the table's backbone is "
                 f"{settings.backbone}; set backbone={found}, or train a precursor of {settings.backbone}."
