@@ -136,7 +136,7 @@ def run_settings(s: EvaluateSettings, job: Job) -> HDASettings:
 
 
 def finished(s: EvaluateSettings, hashes: Mapping[Path, Sequence[str]], job: Job) -> str | None:
-    """ "done before" if the job has its adaptation, else None. `hashes`: of the references, by folder.
+    """Text that says so if the job has its adaptation, else None. `hashes`: of the references, by folder.
 
     Raises `BadSetting` if the folder of the job holds a run with other settings or other references.
     """
