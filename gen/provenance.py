@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,24 @@ def fingerprint(folder: Path, exclude: str | None = None) -> str:
 
 def fingerprint_file(path: Path) -> str:
     """First 16 hex digits of the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return fingerprint_bytes(path.read_bytes())
+
+
+def fingerprint_bytes(data: bytes) -> str:
+    """First 16 hex digits of the SHA-256 of `data`."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def fingerprint_weights(state: Mapping[str, torch.Tensor], dtype: torch.dtype | None = None) -> str:
+    """First 16 hex digits of the SHA-256 over all tensors of a state dict with their names, sorted by name.
+
+    `dtype`: convert all tensors to it first, so that files of different precision agree; None: as they are.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().to("cpu", dtype or value.dtype).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def portable(settings: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +14,7 @@ from gen.augan.invention_evaluation import table as invention_table
 from gen.augan.invention_settings import InventionEvaluation
 from gen.augan.verdict import verdict
 from gen.errors import BadInput
+from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.translation.settings import Direction
 from gen.translation.weathers import sentence, weathers_of
@@ -135,7 +136,7 @@ def trained_on(training: Record, notes: str) -> str:
         (domain, data["folder"], data["count"], "x".join(map(str, data["cached_size"])))
         for domain, data in training["data"].items()
     ]
-    frames = table(("domain", "folder", "frames", "trained at (height x width)"), rows)
+    frames = markdown_table(("domain", "folder", "frames", "trained at (height x width)"), rows)
     pairs = "".join(text for data, text in PAIRS.items() if data in training["data"])
     return "\n\n".join(("## Training data", f"{frames}\n\nThe real frames are not paired.{pairs}", notes or LICENCE))
 
@@ -152,7 +153,9 @@ def how_trained(training: Record) -> str:
         *((f"parameters: {part}", f"{count:,}") for part, count in _parts(training["parameters"])),
         *((f"MACs: {part}", f"{count:,}") for part, count in _parts(training["macs"])),
     ]
-    settings = table(("setting", "value"), [(key, f"`{value}`") for key, value in training["settings"].items()])
+    settings = markdown_table(
+        ("setting", "value"), [(key, f"`{value}`") for key, value in training["settings"].items()]
+    )
     before, start = training.get("history", []), training["settings"].get("start_from")
     only: list[str] = []
     if before:
@@ -162,7 +165,7 @@ def how_trained(training: Record) -> str:
             f"This is the last run only. It started from the weights of `{start}`, whose training is not counted here."
         ]
     earlier = ["### Earlier runs", "\n".join(run_before(run, training["settings"]) for run in before)] if before else []
-    return "\n\n".join(("## Training run", *only, table(("", ""), facts), "### Settings", settings, *earlier))
+    return "\n\n".join(("## Training run", *only, markdown_table(("", ""), facts), "### Settings", settings, *earlier))
 
 
 def run_before(run: Record, last: Record) -> str:
@@ -222,7 +225,7 @@ def direction_table(evaluation: Record, direction: str, model: str = "") -> str:
         ]
         for name in _ordered(rows)
     ]
-    return table((*head, *(title for title, _ in columns.values())), lines)
+    return markdown_table((*head, *(title for title, _ in columns.values())), lines)
 
 
 def _ordered(rows: Record) -> list[str]:
@@ -265,7 +268,7 @@ def rendered(evaluation: Record) -> str:
         for name in _ordered(by_name)
     ]
     titles = [title.format(evaluation["perceptual_name"]) for title, _ in PAIRED.values()]
-    return f"{RENDERED}\n\n{table(('weather', 'frames', *titles), rows)}"
+    return f"{RENDERED}\n\n{markdown_table(('weather', 'frames', *titles), rows)}"
 
 
 def uncertainty(measured: Record | None) -> str:
@@ -284,7 +287,7 @@ def uncertainty(measured: Record | None) -> str:
         ("mean b, grey levels", f"{measured['mean_scale']:.2f}"),
         ("mean cycle error, grey levels", f"{measured['mean_error']:.2f}"),
     ]
-    return f"{UNCERTAINTY}\n\n{table(('per frame, averaged over the adverse frames', ''), rows)}"
+    return f"{UNCERTAINTY}\n\n{markdown_table(('per frame, averaged over the adverse frames', ''), rows)}"
 
 
 UNMEASURED = "It has not been measured with these weights; run `gen evaluate-invention` to add its table here."
@@ -325,13 +328,6 @@ def command_line(command: str, kind: type[EvaluateSettings | InventionEvaluation
         else:
             words += [option, *(map(str, value) if isinstance(value, list) else [str(value)])]
     return shlex.join(words)
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table."""
-    names = list(head)
-    lines = [names, ["---"] * len(names), *([str(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _read(path: Path) -> Record:

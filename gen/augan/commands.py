@@ -12,7 +12,7 @@ from gen.augan.invention_settings import (
     TrainInventionArguments,
 )
 from gen.augan.simulated.settings import SimulateSettings
-from gen.errors import BadSetting
+from gen.media.files import check_out_folder
 from gen.training.settings import make_settings, parse_overrides, read_preset
 
 
@@ -25,8 +25,7 @@ def train(arguments: Sequence[str]) -> int:
     given = {"preset": args.preset, "adverse": args.adverse, "normal": args.normal, "out": args.out}
     strict = {"strict": True} if args.strict else {}
     settings = choose_settings(read_preset(PRESETS / f"{args.preset}.yaml"), given | strict | overrides)
-    if settings.out.exists() and not settings.out.is_dir():
-        raise BadSetting(f"out: {settings.out} is a file; give a folder.")
+    check_out_folder(settings.out)
     from gen.augan.training import AUGANTrainer
 
     trainer = AUGANTrainer(settings)

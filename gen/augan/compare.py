@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 import yaml
 
 from gen.augan.arguments import CompareSettings, EvaluateSettings
-from gen.augan.card import ROWS, results, table
+from gen.augan.card import ROWS, results
 from gen.augan.evaluation import evaluate
 from gen.augan.export import export_model
 from gen.augan.settings import AUGANSettings, check_pairs
@@ -20,8 +21,9 @@ from gen.augan.simulated.settings import SimulateSettings
 from gen.augan.start import PRESETS, choose_settings
 from gen.augan.training import AUGANTrainer
 from gen.errors import BadInput, BadSetting
-from gen.media.files import write_atomically
+from gen.markdown import markdown_table
 from gen.media.folders import find_stills
+from gen.training.experiment import Experiment, named, write_text
 from gen.training.settings import read_preset
 
 EQUAL = {"preset", "adverse", "normal", "rendered", "simulated", "out", "core_minutes", "images", "epochs", "seed"}
@@ -48,11 +50,11 @@ def compare(settings: CompareSettings) -> int:
         frames = settings.out / "frames"
         write_pairs(SimulateSettings(frames / "train" / "normal", frames / "simulated", settings.simulate))
     torch.set_num_threads(1)  # threads that wait also count as CPU time, so more of them would distort the budget
-    for name in names:
-        if not train(runs[name], settings.out / "models" / name):
-            print(f"stopped in recipe {name}; run the same command to resume.")
-            return 130
-    missing = [name for name in recipes if not (settings.out / "models" / name).is_dir()]
+    plan = experiment(settings.out / "models", list(recipes), runs)
+    # Also those that are trained: their time may have been raised, and the trainer refuses other settings.
+    if not replace(plan, cells=names).run_in_order(tell, again=True):
+        return 130
+    missing = plan.missing()
     if missing and not settings.judge_now:
         print(f"not evaluated yet, because these recipes are not trained: {', '.join(missing)}")
         print("Train them, or evaluate the others now with --judge-now.")
@@ -62,6 +64,21 @@ def compare(settings: CompareSettings) -> int:
     evaluate_recipes(settings, {name: recipe for name, recipe in recipes.items() if name not in missing}, missing)
     print(f"wrote {settings.out / 'README.md'}")
     return 0
+
+
+def experiment(models: Path, names: Sequence[str], runs: Mapping[str, AUGANSettings]) -> Experiment[str, Path]:
+    """The recipes by name; each ends in a model folder in `models`. `runs`: the settings of those that may run."""
+
+    def finished(name: str) -> Path | None:
+        # The record is written last. Without it the model may be half written.
+        return models / name if (models / name / "training.json").is_file() else None
+
+    return Experiment(names, lambda name: train(name, runs[name], models / name), finished)
+
+
+def tell(number: int, name: str, model: Path) -> None:
+    """Say that a recipe is trained."""
+    print(f"{number}: recipe {name} is trained and exported to {model}.", flush=True)
 
 
 def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
@@ -131,13 +148,15 @@ def settings_of(settings: CompareSettings, name: str, recipe: Mapping[str, Any])
     return run
 
 
-def train(settings: AUGANSettings, model: Path) -> bool:
-    """Train one recipe and export its model; False if Ctrl-C stopped it."""
+def train(name: str, settings: AUGANSettings, model: Path) -> Path | None:
+    """Train one recipe and export it to `model`; None if Ctrl-C stopped it."""
     trainer = AUGANTrainer(settings)
     trainer.fit()
-    if trainer.finished:
-        export_model(settings.out, model)
-    return trainer.finished
+    if not trainer.finished:
+        print(f"stopped in recipe {name}; run the same command to resume.")
+        return None
+    export_model(settings.out, model)
+    return model
 
 
 def evaluate_recipes(
@@ -156,10 +175,8 @@ def evaluate_recipes(
             out=settings.out,
         )
     )
-    with write_atomically(settings.out / "README.md") as path:
-        absent = f"\n\nNot trained yet: {', '.join(missing)}." if missing else ""
-        text = f"# Recipes at equal cost\n\n{costs(settings, recipes)}{absent}\n\n{results(measured, model=first)}\n"
-        path.write_text(text)
+    parts = ["# Recipes at equal cost", costs(settings, recipes), named(missing), results(measured, model=first)]
+    write_text(settings.out / "README.md", "\n\n".join(filter(None, parts)) + "\n")
 
 
 def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -> str:
@@ -173,4 +190,4 @@ def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -
              f"{record['core_seconds'] / record['images_shown']:.2f}")
         )  # fmt: skip
     head = ("recipe", f"changes to preset {settings.preset}", "images shown", "core-minutes", "core-seconds per image")
-    return table(head, rows)
+    return markdown_table(head, rows)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +25,9 @@ from gen.augan.pipeline import AUGANPipeline
 from gen.augan.sheet import contact_sheet
 from gen.augan.simulated.pairs import SIMULATIONS, simulate_frame
 from gen.augan.simulated.settings import Weather
+from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
-from gen.media.files import write_atomically
+from gen.media.files import make_out_folder, write_atomically
 from gen.media.motion import FlickerFilter, MotionFinder, farneback
 from gen.media.resize import pad_to_multiple, resize, to_float
 from gen.media.video import ClipReader
@@ -66,7 +67,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     folder = model_folder(settings)
     device = pick_device(settings.device)
     out = settings.out or folder
-    out.mkdir(parents=True, exist_ok=True)
+    make_out_folder(out)
     result = measure_all(settings, folder, device, out)
     result |= {
         # The features actually used, so that the recorded command line uses the same ones on any machine.
@@ -395,13 +396,6 @@ def calibration(scale: Tensor, error: Tensor) -> dict[str, float]:
         "mean_scale": float(predicted.mean()),
         "mean_error": float(actual.mean()),
     }
-
-
-def pick_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """auto: the GPU if there is one. Raises `BadSetting` for cuda without a CUDA device."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BadSetting("device: torch finds no CUDA device; use cpu or auto instead of cuda")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def relative(rivals: tuple[str, ...]) -> list[str]:

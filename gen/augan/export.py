@@ -6,22 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffusers.training_utils import EMAModel
-from torch import nn
-
 from gen.augan.cost import count_parameters, training_macs, translation_macs
 from gen.augan.invention import FOLDER as INVENTION
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.settings import AUGANSettings, uses_frozen_network
 from gen.augan.training import LITE, GeneratorPair
-from gen.errors import BadInput
 from gen.provenance import portable
-from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.settings import make_settings
-
-SHARD = "15MB"
-"""Largest weight file: larger ones are split, to suit git repositories."""
 
 
 def export_model(
@@ -36,15 +29,10 @@ def export_model(
     trained on pairs only, because only cycles train it.
     Raises `BadInput` if `run` has no checkpoint.
     """
-    checkpoint = latest_checkpoint(run / "checkpoints")
-    if checkpoint is None:
-        raise BadInput(f"{run}: no checkpoint in this folder; give the run directory of `gen train-augan`.")
-    state = load_checkpoint(checkpoint)
+    state = load_last_state(run)
     settings = make_settings(AUGANSettings, state["settings"])
     pair = GeneratorPair(settings)
-    averaged = EMAModel(pair.parameters())
-    averaged.load_state_dict(state["ema"])
-    averaged.copy_to(pair.parameters())
+    load_averaged(pair, state)
     head_is_trained = state["images_shown"] > settings.pairs_first
     generators = [for_inference(g, uncertainty=head_is_trained) for g in (pair.a2b, pair.b2a)]
     height, width = state["data"]["adverse"]["cached_size"]
@@ -57,11 +45,7 @@ def export_model(
         weathers=list(weathers) or start.get("weathers"),
     )
     shutil.rmtree(out / INVENTION, ignore_errors=True)
-    if not half:
-        pipeline.save_pretrained(out, max_shard_size=SHARD)
-    for generator in generators:
-        nn.Module.half(generator)  # diffusers' own half() warns needlessly about modules to keep in float32
-    pipeline.save_pretrained(out, max_shard_size=SHARD, variant=None if half else "fp16")
+    save_variants(pipeline, generators, out, half)
     (out / "training.json").write_text(json.dumps(record(state, settings, generators), indent=2))
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from kornia.filters import box_blur
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,8 +22,10 @@ from gen.augan.invention_losses import absolute_error, share_invented
 from gen.augan.invention_settings import InventionEvaluation
 from gen.augan.invention_training import model_folder
 from gen.augan.pipeline import AUGANPipeline
+from gen.devices import pick_device
 from gen.errors import BadSetting
-from gen.media.files import write_atomically
+from gen.markdown import markdown_table
+from gen.media.files import make_out_folder, write_atomically
 from gen.media.resize import luma, resize, to_float, to_uint8
 from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.detection import FOUND_SCORE, Detector, invented
@@ -54,7 +55,7 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
         raise BadSetting(
             f"model: {folder} has no invention map; make one with gen train-invention and gen export-invention."
         )
-    pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    pipeline.to(pick_device())
     result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings)}
     if settings.real is not None:
         result["real"] = on_real(pipeline, settings.real, settings)
@@ -67,7 +68,7 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
     out = settings.out or folder / FOLDER
-    out.mkdir(parents=True, exist_ok=True)
+    make_out_folder(out)
     with write_atomically(out / FILE_NAME) as path:
         path.write_text(json.dumps(result, indent=2) + "\n")
     return result
@@ -245,18 +246,17 @@ def signal_to_noise(frame: Tensor) -> Tensor:
 
 def table(result: Mapping[str, Any]) -> str:
     """The measured numbers as Markdown."""
-    lines = [
-        "| weather | frames | map | error: Spearman | AUSE | share: Spearman | AUSE |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows: list[tuple[str, ...]] = []
     for weather, kinds in result["rendered"].items():
         for how, targets in kinds.items():
             error, share = (targets[t]["maps"] for t in ("error", "share"))
             for name in error:
                 cells = [f"{t[name][k]:.3f}" for t in (error, share) for k in ("spearman", "ause")]
-                lines.append(f"| {weather} | {how} | {name} | {' | '.join(cells)} |")
-            chance = [f"| {t['darkness']['ause_chance']:.3f}" for t in (error, share)]
-            lines.append(f"| {weather} | {how} | random | 0 {chance[0]} | 0 {chance[1]} |")
+                rows.append((weather, how, name, *cells))
+            chance = [f"{t['darkness']['ause_chance']:.3f}" for t in (error, share)]
+            rows.append((weather, how, "random", "0", chance[0], "0", chance[1]))
+    head = ("weather", "frames", "map", "error: Spearman", "AUSE", "share: Spearman", "AUSE")
+    lines = [markdown_table(head, rows)]
     for target in ("error", "share"):
         lines += ["", f"Reliability of the {target}: mean predicted / actual value, by decile of the prediction"]
         for weather, kinds in result["rendered"].items():

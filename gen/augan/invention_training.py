@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from diffusers.training_utils import EMAModel
 from kornia.geometry.transform import hflip
 from numpy.typing import NDArray
 from torch import Tensor
@@ -24,7 +23,7 @@ from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import to_float, to_uint8
 from gen.provenance import fingerprint, portable, portable_value
-from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.averaged import load_averaged, load_last_state
 from gen.training.data import Frames, Pairs, load_frames, match_pairs
 from gen.training.loop import Trainer
 from gen.training.settings import make_settings
@@ -201,16 +200,11 @@ def export_invention(run: Path, model: str, default: bool = False, calibrated_on
     pipelines show by default. `calibrated_on`: rendered frames for `calibrate`. Raises `BadInput` if `run` has no
     checkpoint, or if the map was trained for other weights of the model.
     """
-    checkpoint = latest_checkpoint(run / "checkpoints")
-    if checkpoint is None:
-        raise BadInput(f"{run}: no checkpoint in this folder; give the run directory of gen train-invention.")
-    state, folder = load_checkpoint(checkpoint), model_folder(model)
+    state, folder = load_last_state(run), model_folder(model)
     if state["data"]["translator"] != fingerprint(folder, exclude=FOLDER):
         raise BadInput(f"{folder}: the map in {run} was trained for other weights; train one for this model.")
     network = InventionMap(height=state["data"]["height"])
-    averaged = EMAModel(network.parameters())
-    averaged.load_state_dict(state["ema"])
-    averaged.copy_to(network.parameters())
+    load_averaged(network, state)
     record = _record(state)
     if calibrated_on is not None:
         pipeline = AUGANPipeline.from_pretrained(folder, invention=network.eval())

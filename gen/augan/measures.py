@@ -13,7 +13,7 @@ from gen.errors import BadSetting
 from gen.metrics.detection import Boxes, DetectionScores, Detector
 from gen.metrics.distances import Population
 from gen.metrics.features import Features, load_features
-from gen.metrics.structure import edge_correlation, luma
+from gen.metrics.structure import edge_correlation, luma_of_frames
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class FrameSet:
         """
         for population in self.populations.values():
             population.add(frames)
-        self.luma += luma(frames).mean(dim=(1, 2, 3)).tolist()
+        self.luma += luma_of_frames(frames).mean(dim=(1, 2, 3)).tolist()
         if source is not None:
             self.structure += edge_correlation(source, frames).tolist()
         boxes = self.measures.find(frames)

@@ -5,20 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from gen.cyclegan.card import write_card
 from gen.cyclegan.method import CycleGANPipeline, GeneratorPair
 from gen.cyclegan.settings import CycleGANSettings
-from gen.errors import BadInput
 from gen.provenance import portable
-from gen.training.averaged import load_averaged
-from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.settings import make_settings
 from gen.translation.settings import DIRECTIONS
-
-SHARD = "15MB"
-"""Size at which a weight file is split, so that it can lie in a git repository."""
 
 
 def export_model(run: Path, out: Path, half: bool = False, weathers: Sequence[str] = ()) -> None:
@@ -27,22 +20,14 @@ def export_model(run: Path, out: Path, half: bool = False, weathers: Sequence[st
     In float32, and in float16 as `variant="fp16"`; with `half`, in float16 only. `weathers`: what the adverse frames
     showed, for example ["night"]. Raises `BadInput` if `run` has no checkpoint.
     """
-    checkpoint = latest_checkpoint(run / "checkpoints")
-    if checkpoint is None:
-        raise BadInput(f"{run}: no checkpoint here; give the output folder of a training run.")
-    state = load_checkpoint(checkpoint)
+    state = load_last_state(run)
     settings = make_settings(CycleGANSettings, state["settings"])
     pair = GeneratorPair(settings)
     load_averaged(pair, state)
     networks: list[Any] = [pair.generators[d].eval() if d in pair.generators else None for d in DIRECTIONS]
     height, width = state["data"]["adverse"]["cached_size"]
     pipeline = CycleGANPipeline(*networks, trained_height=height, trained_width=width, weathers=list(weathers))
-    if not half:
-        pipeline.save_pretrained(out, max_shard_size=SHARD)
-    for network in networks:
-        if network is not None:
-            nn.Module.half(network)  # diffusers' own half() warns of modules to keep in float32; there are none
-    pipeline.save_pretrained(out, max_shard_size=SHARD, variant=None if half else "fp16")
+    save_variants(pipeline, filter(None, networks), out, half)
     hidden = ("preset", "adverse", "normal", "out")
     record = {
         "preset": settings.preset,

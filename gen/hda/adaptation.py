@@ -1,6 +1,5 @@
 """An adaptation: the difference between adapted and source weights, with a record of how it was made."""
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from gen.errors import BadInput
 from gen.media.files import write_atomically
+from gen.provenance import fingerprint_weights
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,7 @@ def plain_name(name: str) -> str:
 
 def fingerprint(generator: nn.Module) -> str:
     """SHA-256 prefix of a generator's weights as float16, so that its float32 and float16 files agree."""
-    digest = hashlib.sha256()
-    for key, value in sorted(generator.state_dict().items()):
-        digest.update(key.encode())
-        digest.update(value.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return fingerprint_weights(generator.state_dict(), torch.float16)
 
 
 def difference(source: nn.Module, adapted: nn.Module) -> dict[str, Tensor]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gen.media.resize import luma
+
 Attribute = Callable[[Tensor], Tensor]
 
 
@@ -19,12 +21,12 @@ def colourfulness(images: Tensor) -> Tensor:
 
 def brightness(images: Tensor) -> Tensor:
     """Mean luma, (B,), 0..255: high for a drawing on white paper."""
-    return luma(images).mean((1, 2))
+    return grey_levels(images).mean((1, 2))
 
 
 def eye_darkness(images: Tensor) -> Tensor:
     """Luma of the cheeks minus luma of the eyes, (B,), in units of 255: high for dark glasses."""
-    x = luma(images)
+    x = grey_levels(images)
     height, width = x.shape[1:]
 
     def patch(top: float, bottom: float, sides: tuple[tuple[float, float], ...]) -> Tensor:
@@ -44,10 +46,9 @@ def attribute_progress(before: Tensor, after: Tensor, references: Tensor) -> dic
     return {name: (end - start) / (goal - start) for name, (start, end, goal) in means.items()}
 
 
-def luma(images: Tensor) -> Tensor:
+def grey_levels(images: Tensor) -> Tensor:
     """(B, 3, H, W) in [-1, 1] -> BT.601 luma (B, H, W), 0..255."""
-    weights = images.new_tensor([0.299, 0.587, 0.114]).view(-1, 1, 1)
-    return (((images.clamp(-1, 1) + 1) * 127.5) * weights).sum(1)
+    return luma((images.clamp(-1, 1) + 1) * 127.5)[:, 0]
 
 
 ATTRIBUTES: dict[str, Attribute] = {

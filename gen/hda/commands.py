@@ -30,8 +30,9 @@ class AdaptArguments:
     out: Path
     """Run directory, for example runs/sketched-sunglasses."""
     encoder: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Frozen encoders, family[:model][@pixels]: efficientnet-lite0, efficientnet-lite0-style (the default is both),
-    efficientnet-lite0-grid, squeezenet, clip, dinov2, timm:MODEL. May be repeated for an ensemble."""
+    """Frozen encoders, name[@pixels]: efficientnet-lite0, efficientnet-lite0-style (the default is both),
+    efficientnet-lite0-grid, squeezenet, vit-s16, dinov2-vit-s14 (short: dinov2), clip-vit-b32 (short: clip),
+    clip-vit-b16, clip:MODEL, dinov2:MODEL, timm:MODEL. May be repeated for an ensemble."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Override a setting of HDASettings, for example --set direction_weight=0.5 --set layers=affine."""
     full: bool = False

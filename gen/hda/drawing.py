@@ -16,12 +16,13 @@ from torch import Tensor
 from torchvision.utils import make_grid
 from tqdm import tqdm
 
+from gen.devices import pick_device
 from gen.errors import BadInput
 from gen.hda.parsing import parse_adaptation, parse_seeds, parse_strengths
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import GenerateSettings, InvertSettings
-from gen.media.files import write_atomically
-from gen.media.resize import to_uint8
+from gen.media.files import make_out_folder, write_atomically
+from gen.media.resize import to_chw, to_picture, to_uint8
 from gen.media.video import write_clip
 from gen.metrics.paired import load_perceptual
 from gen.stylegan2.photos import read_square
@@ -38,7 +39,7 @@ def draw_all(settings: GenerateSettings) -> int:
     s = settings
     pipe = load_blended(s.model, s.adaptation, s.device)
     names, latents = _latents(pipe, s)
-    s.out.mkdir(parents=True, exist_ok=True)
+    make_out_folder(s.out)
     for name, image in zip(names, pipe(latents=latents).images, strict=True):
         _save(s.out / f"{name}.png", image)
     if pipe.strengths:
@@ -58,7 +59,7 @@ def draw_all(settings: GenerateSettings) -> int:
 def load_blended(model: str, adaptations: Sequence[str], device: str) -> HDAPipeline:
     """The model with these adaptations at their strengths, on the GPU if there is one and `device` is not "cpu"."""
     pipe = HDAPipeline.from_pretrained(model)
-    pipe.to("cuda" if device == "auto" and torch.cuda.is_available() else "cpu")
+    pipe.to(pick_device(device))
     pipe.generator.requires_grad_(False)
     for text in adaptations:
         path, strength = parse_adaptation(text)
@@ -99,7 +100,7 @@ def strength_grid(pipe: HDAPipeline, latents: Tensor, factors: Sequence[float]) 
     given, rows = dict(pipe.strengths), []
     for factor in factors:
         pipe.set_strengths({name: factor * k for name, k in given.items()})
-        rows += [torch.from_numpy(a).permute(2, 0, 1) for a in pipe(latents=latents, output_type="np").images]
+        rows += [to_chw(a) for a in pipe(latents=latents, output_type="np").images]
     pipe.set_strengths(given)
     return make_grid(rows, nrow=len(latents), padding=2, pad_value=255).permute(1, 2, 0).numpy()
 
@@ -126,7 +127,7 @@ def morph(pipe: HDAPipeline, latents: Tensor, frames: int) -> Iterator[Pixels]:
         start, end = poses[int(pose)], poses[(int(pose) + 1) % len(poses)]
         share = 0.5 - 0.5 * np.cos(np.pi * fraction)  # eases in and out, so that the clip rests at each domain
         pipe.set_strengths({n: (1 - share) * start.get(n, 0.0) + share * end.get(n, 0.0) for n in given})
-        drawn = [torch.from_numpy(a).permute(2, 0, 1) for a in pipe(latents=latents, output_type="np").images]
+        drawn = [to_chw(a) for a in pipe(latents=latents, output_type="np").images]
         yield make_grid(drawn, nrow=columns, padding=0).permute(1, 2, 0).numpy()
     pipe.set_strengths(given)
 
@@ -152,7 +153,7 @@ def invert_all(settings: InvertSettings) -> int:
     given = dict(pipe.strengths)
     photos, failed = _read_photos(s.photos, pipe.generator.size)
     perceptual = load_perceptual().to(pipe.device)
-    s.out.mkdir(parents=True, exist_ok=True)
+    make_out_folder(s.out)
     latents: dict[str, Tensor] = {}
     for name, photo in photos.items():
         pipe.set_strengths(0.0)  # latents are found in the source, on whose images the mapping network was trained
@@ -202,6 +203,6 @@ def _side_by_side(pipe: HDAPipeline, photo: Tensor, w: Tensor, strengths: dict[s
     for k in ({name: 0.0 for name in strengths}, strengths):
         pipe.set_strengths(k)
         drawn = pipe(latents=w[None].to(pipe.device), output_type="np").images[0]
-        columns.append(torch.from_numpy(drawn).permute(2, 0, 1))
+        columns.append(to_chw(drawn))
     shown = columns if strengths else columns[:2]  # without adaptations, the third one would repeat the second
-    return Image.fromarray(make_grid(shown, nrow=3, padding=2, pad_value=255).permute(1, 2, 0).numpy())
+    return to_picture(make_grid(shown, nrow=3, padding=2, pad_value=255))

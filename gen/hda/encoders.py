@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen.errors import BadSetting
+from gen.metrics.encoder_names import full_name, loader_of, names_of
 from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD, SqueezeNetFeatures
 from gen.pretrained import LiteBackbone
 
@@ -209,19 +210,19 @@ class TimmEncoder(Encoder):
         return self.network(prepared)
 
 
-SHORT = {"clip": "openai/clip-vit-base-patch32", "dinov2": "facebook/dinov2-small"}
-"""Default model of a family that is named without a model."""
+FAMILIES = {"clip": CLIPEncoder, "dinov2": DINOEncoder, "timm": TimmEncoder}
+"""What loads family:model."""
 
 
 def load_encoder(name: str) -> Encoder:
-    """Load an encoder by `family[:model][@pixels]`; it is frozen and on the CPU.
+    """Load an encoder by `name[@pixels]` or `family:model[@pixels]`; it is frozen and on the CPU.
 
-    Families: efficientnet-lite0, efficientnet-lite0-grid, efficientnet-lite0-style and squeezenet, whose weights are
-    installed; clip, dinov2 (with a hub id or folder) and timm:MODEL, which are downloaded. Raises `BadSetting` for
-    other names and for weights that cannot be loaded.
+    Names: those of `gen.metrics.encoder_names` for hda, and efficientnet-lite0-grid and efficientnet-lite0-style, other
+    features of efficientnet-lite0. Families: clip and dinov2 (with a hub id or folder) and timm, which are downloaded.
+    Raises `BadSetting` for other names and for weights that cannot be loaded.
     """
     base, _, pixels = name.partition("@")
-    family, _, model = base.partition(":")
+    family, _, model = loader_of("hda", base).partition(":")
     if pixels and not pixels.isdigit():
         raise BadSetting(f"encoder {name}: expected a size in pixels after @, for example {base}@128.")
     size = int(pixels) if pixels else None
@@ -231,22 +232,18 @@ def load_encoder(name: str) -> Encoder:
         return LiteEncoder(size or 224, LITE_KINDS[family])
     if family == "squeezenet":
         return SqueezeEncoder(size or 224)
-    if family in SHORT:
-        return (CLIPEncoder if family == "clip" else DINOEncoder)(model or SHORT[family], size)
-    if family == "timm" and model:
-        return TimmEncoder(model, size)
+    if family in FAMILIES and model:
+        return FAMILIES[family](model, size)
     raise BadSetting(
-        f"encoder {name}: unknown; available: {', '.join(LITE_KINDS)}, squeezenet, clip, dinov2, timm:MODEL, "
-        f"each optionally with @pixels."
+        f"encoder {name}: unknown; available: {names_of('hda')}, {LITE}-grid, {LITE}-style, "
+        f"{', '.join(f'{family}:MODEL' for family in FAMILIES)}, each optionally with @pixels."
     )
 
 
 def network_of(name: str) -> str:
-    """The network behind an encoder name, without the kind of features and the size."""
+    """The full name of the network behind an encoder name, without the kind of features and the size."""
     base = name.partition("@")[0]
-    if base in LITE_KINDS:
-        return LITE
-    return f"{base}:{SHORT[base]}" if base in SHORT else base
+    return LITE if base in LITE_KINDS else full_name("hda", base)
 
 
 def _pretrained(kind: Any, model: str) -> Any:

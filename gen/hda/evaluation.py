@@ -4,12 +4,9 @@ Each run ends at the same mean progress. Otherwise a method that adapts less wou
 much of the source is kept.
 """
 
-import json
-import multiprocessing
-import statistics
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +26,13 @@ from gen.hda.references import load_references
 from gen.hda.scoring import EDGE_IMAGES, Scorer
 from gen.hda.settings import METHODS, EvaluateSettings, HDASettings
 from gen.hda.training import HDATrainer
-from gen.media.files import write_atomically
+from gen.markdown import markdown_table
+from gen.media.files import make_out_folder
 from gen.media.resize import to_uint8
 from gen.metrics.edges import load_edges
 from gen.metrics.paired import load_perceptual
 from gen.provenance import machine
-from gen.training.settings import check_same_settings
+from gen.training.experiment import Experiment, mean_and_deviation, read_run, write_results, write_text
 
 SHOWN = 10
 """Columns of an image grid."""
@@ -61,10 +59,31 @@ class Job:
 
 
 def evaluate_table(settings: EvaluateSettings) -> dict[str, Any]:
-    """`gen evaluate-hda`: train what is missing, score it, write the table. Returns what results.json holds."""
+    """`gen evaluate-hda`: train what is missing, score it, write the table. Returns what results.json holds.
+
+    Raises `KeyboardInterrupt` if Ctrl-C stopped a run; the same call continues it.
+    """
     s = replace(settings, encoder=settings.encoder or HDASettings.encoders)
     if s.adaptation is not None:
         return measure_attributes(s, s.adaptation)
+    methods = check_settings(s)
+    make_out_folder(s.out)
+    runs = experiment(s, methods)
+    runs.check()
+    if not train_all(runs, s.jobs):
+        raise KeyboardInterrupt
+    recorded = {**vars(s), "out": s.out.name, "source": Path(s.source).name, "hybrid": [_names(h) for h in s.hybrid]}
+    results: dict[str, Any] = {"settings": recorded, "machine": machine(torch.device("cpu"))}
+    results["diversity"] = load_perceptual().title
+    results["hybrids"] = {_names(h): score_hybrid(s, h, methods) for h in s.hybrid}
+    text = table(results)
+    write_results(s.out, results, text)
+    print(text)
+    return results
+
+
+def check_settings(s: EvaluateSettings) -> list[str]:
+    """The methods to compare. Raises `BadSetting` if the comparison makes no sense."""
     if network_of(s.judge) in {network_of(name) for name in s.encoder}:
         raise BadSetting(
             f"judge {s.judge}: it is also an encoder of the loss, which would flatter the result; choose another."
@@ -81,41 +100,29 @@ def evaluate_table(settings: EvaluateSettings) -> dict[str, Any]:
             raise BadSetting(
                 f"hybrid {name}: domains given by words cannot be scored, because they have no references."
             )
-    jobs = [Job(h, t, m, n) for n in range(s.seeds) for t in s.target_progress for h in s.hybrid for m in methods]
-    size = HDAPipeline.from_pretrained(s.source).generator.size
-    for job in jobs:
-        check_not_stale(s, job, size)
-    train_all(s, jobs)
-    recorded = {**vars(s), "out": s.out.name, "source": Path(s.source).name, "hybrid": [_names(h) for h in s.hybrid]}
-    results: dict[str, Any] = {"settings": recorded, "machine": machine(torch.device("cpu"))}
-    results["diversity"] = load_perceptual().title
-    results["hybrids"] = {_names(h): score_hybrid(s, h, methods) for h in s.hybrid}
-    with write_atomically(s.out / "results.json") as partial:
-        partial.write_text(json.dumps(results, indent=2))
-    text = table(results)
-    with write_atomically(s.out / "table.md") as partial:
-        partial.write_text(text)
-    print(text)
-    return results
+    return methods
 
 
 def _names(hybrid: str) -> str:
     return " + ".join(d.name for d in parse_domains(tuple(hybrid.split(","))))
 
 
-def train_all(s: EvaluateSettings, jobs: Sequence[Job]) -> None:
-    """Do every run that has no adaptation yet, `s.jobs` at a time, each in its own process."""
-    missing = [job for job in jobs if not (s.out / job.folder / "adaptation.safetensors").is_file()]
-    if s.jobs == 1:
-        for job in missing:
-            print(train_one(s, job))
-        return
-    pool = ProcessPoolExecutor(s.jobs, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        for done in as_completed([pool.submit(train_one, s, job) for job in missing]):
-            print(done.result(), flush=True)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+def experiment(s: EvaluateSettings, methods: Sequence[str]) -> Experiment[Job, str]:
+    """All runs of the comparison, with seeds as the outermost loop: the first seed is complete first."""
+    jobs = [Job(h, t, m, n) for n in range(s.seeds) for t in s.target_progress for h in s.hybrid for m in methods]
+    size = HDAPipeline.from_pretrained(s.source).generator.size
+    folders = {d.folder for h in s.hybrid for d in parse_domains(tuple(h.split(","))) if d.folder is not None}
+    hashes = {folder: load_references(folder, size).hashes for folder in folders}
+    return Experiment(jobs, partial(train_one, s), partial(finished, s, hashes))
+
+
+def train_all(runs: Experiment[Job, str], workers: int) -> bool:
+    """Do every run that has no adaptation yet, `workers` at a time; False if Ctrl-C stopped it."""
+
+    def tell(number: int, job: Job, ending: str) -> None:
+        print(f"{job.folder}: {ending}", flush=True)
+
+    return runs.run_in_order(tell) if workers == 1 else runs.run_in_processes(workers, tell)
 
 
 def run_settings(s: EvaluateSettings, job: Job) -> HDASettings:
@@ -128,30 +135,34 @@ def run_settings(s: EvaluateSettings, job: Job) -> HDASettings:
     return replace(settings, **METHODS[job.method])
 
 
-def check_not_stale(s: EvaluateSettings, job: Job, size: int) -> None:
-    """Raises `BadSetting` if the folder of the job holds a run with other settings or other references."""
-    path = s.out / job.folder / "settings.json"
-    if not path.is_file():
-        return
-    record, settings = json.loads(path.read_text()), run_settings(s, job)
-    check_same_settings(record["settings"], settings, {"preset", "out", "device"})
+def finished(s: EvaluateSettings, hashes: Mapping[Path, Sequence[str]], job: Job) -> str | None:
+    """Text that says so if the job has its adaptation, else None. `hashes`: of the references, by folder.
+
+    Raises `BadSetting` if the folder of the job holds a run with other settings or other references.
+    """
+    settings = run_settings(s, job)
+    # Stricter than for a resumed run: all runs of a table have the same length and target.
+    record = read_run(settings, may_change={"preset", "out", "device"})
+    recorded = record["data"]["references"] if record else {}
     for domain in parse_domains(settings.domains):
         assert domain.folder is not None
-        now = load_references(domain.folder, size).hashes
-        if list(now) != record["data"]["references"][domain.name]["hashes"]:
+        if domain.name in recorded and list(hashes[domain.folder]) != recorded[domain.name]["hashes"]:
             raise BadSetting(
-                f"{domain.folder}: not the images that {path.parent} was trained on; choose another output folder."
+                f"{domain.folder}: not the images that {settings.out} was trained on; choose another output folder."
             )
+    return "done before" if (settings.out / "adaptation.safetensors").is_file() else None
 
 
-def train_one(s: EvaluateSettings, job: Job) -> str:
-    """Do one run; returns a line that says how it ended."""
+def train_one(s: EvaluateSettings, job: Job) -> str | None:
+    """Do one run; returns how it ended, None if Ctrl-C stopped it."""
     if s.jobs > 1:
         torch.set_num_threads(1)  # each process has one core
     trainer = HDATrainer(run_settings(s, job), HDAPipeline.from_pretrained(s.source).generator)
     trainer.fit()
+    if not trainer.finished:
+        return None
     save_adaptation(trainer)
-    return f"{job.folder}: {trainer.ending()}"
+    return trainer.ending()
 
 
 def measure_attributes(s: EvaluateSettings, adaptation: Path) -> dict[str, Any]:
@@ -167,12 +178,12 @@ def measure_attributes(s: EvaluateSettings, adaptation: Path) -> dict[str, Any]:
         for d in domains
         if d.folder
     }
-    lines = [f"| progress towards | {' | '.join(ATTRIBUTES)} |", "|---" * (len(ATTRIBUTES) + 1) + "|"]
-    lines += [f"| {name} | {' | '.join(f'{100 * v:.0f} %' for v in row.values())} |" for name, row in results.items()]
+    rows = [(name, *(f"{100 * value:.0f} %" for value in row.values())) for name, row in results.items()]
     spread = float(after.std(0).mean() / before.std(0).mean())
-    text = "\n".join([*lines, "", f"{s.samples} latents; diversity {spread:.2f} times that of the source.", ""])
-    s.out.mkdir(parents=True, exist_ok=True)
-    (s.out / "attributes.md").write_text(text)
+    text = markdown_table(("progress towards", *ATTRIBUTES), rows)
+    text += f"\n\n{s.samples} latents; diversity {spread:.2f} times that of the source.\n"
+    make_out_folder(s.out)
+    write_text(s.out / "attributes.md", text)
     print(text)
     return results
 
@@ -205,7 +216,6 @@ def score_hybrid(
         tables[f"{target:g}"] = rows
         references = {name: refs[:SHOWN] for name, refs in scorer.references.items()}
         name = f"{_names(hybrid).replace(' ', '')}-{target:g}.png"
-        s.out.mkdir(parents=True, exist_ok=True)
         labelled_grid({**references, **images}).save(s.out / name)
     return tables
 
@@ -243,18 +253,25 @@ def table(results: Mapping[str, Any]) -> str:
     for hybrid, tables in results["hybrids"].items():
         for target, rows in tables.items():
             columns = list(next(iter(rows.values()))[0])
-            lines += ["", f"### {hybrid}, at a mean progress of {target}", ""]
-            lines += [f"| method | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-            for method, runs in rows.items():
-                mark = "" if all(r.get("reached", True) for r in runs) else " *"
-                cells = [_cell([run[column] for run in runs]) for column in columns]
-                lines.append(f"| {method}{mark} | {' | '.join(cells)} |")
+            cells = [(_marked(method, runs), *map(_cell, _columns(runs, columns))) for method, runs in rows.items()]
+            title = f"### {hybrid}, at a mean progress of {target}"
+            lines += ["", title, "", markdown_table(("method", *columns), cells)]
     return "\n".join(lines) + "\n"
 
 
+def _marked(method: str, runs: Sequence[Mapping[str, Any]]) -> str:
+    """The name of a method, with an asterisk if one of its runs did not reach the target."""
+    return method if all(run.get("reached", True) for run in runs) else f"{method} *"
+
+
+def _columns(runs: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[list[float]]:
+    return [[run[column] for run in runs] for column in columns]
+
+
 def _cell(values: Sequence[float]) -> str:
-    mean = statistics.fmean(values)
+    """Mean ± standard deviation with three significant digits of the mean, at most three decimals."""
+    mean, deviation = mean_and_deviation(values)
     digits = max(0, 2 - int(np.floor(np.log10(abs(mean))))) if mean else 2
     digits = min(digits, 3)
-    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    spread = "" if deviation is None else f" ± {deviation:.{digits}f}"
     return f"{mean:.{digits}f}{spread}"

@@ -1,6 +1,5 @@
 """The few reference images of a domain."""
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from gen.errors import BadInput
 from gen.media.folders import find_stills
+from gen.provenance import fingerprint_bytes
 from gen.stylegan2.photos import read_square
 
 
@@ -45,7 +45,7 @@ def load_references(folder: Path, size: int, strict: bool = False) -> References
                 raise
             warnings.append(f"skipped: {error}")
             continue
-        key = hashlib.sha256(image.numpy().tobytes()).hexdigest()[:16]
+        key = fingerprint_bytes(image.numpy().tobytes())
         if key in images:
             warnings.append(f"skipped: {path} is the same image as {files[key]}")
         else:

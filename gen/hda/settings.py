@@ -28,7 +28,7 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
         "efficientnet-lite0@128",
         "efficientnet-lite0-style@64",
     )
-    """Frozen encoders, family[:model][@pixels]; their losses are summed."""
+    """Frozen encoders, name[@pixels] or family:model[@pixels]; their losses are summed."""
 
     method: Literal["hda", "nada"] = "hda"
     """hda: distance and direction to each domain's subspace; nada: one direction for all samples, mean to mean."""

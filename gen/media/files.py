@@ -61,3 +61,18 @@ def check_out_folder(out: Path) -> None:
     """Raises `BadSetting` if `out`, which must be a folder or new, is a file."""
     if out.exists() and not out.is_dir():
         raise BadSetting(f"out: {out} is a file; give a folder.")
+
+
+def make_out_folder(folder: Path) -> None:
+    """Create an output folder, and remove temporary files that a killed process left in it.
+
+    Raises `BadSetting` if it cannot be created or written to: before the work is done, which may take hours.
+    """
+    check_out_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+    except OSError as error:
+        raise BadSetting(f"{folder}: the folder cannot be created ({error.strerror}).") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BadSetting(f"{folder}: the output folder is not writable; choose another, or change its permissions.")

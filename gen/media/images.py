@@ -118,6 +118,13 @@ def _decode_tiff_with_ffmpeg(path: Path, cause: Exception) -> Still:
     return Still(pixels[..., :3].copy(), pixels[..., 3].copy() if has_alpha else None)
 
 
+def middle_square(pixels: Pixels) -> Pixels:
+    """(H, W, 3) -> its middle square, a view; of an odd margin the smaller half is cut off at the top or left."""
+    side = min(pixels.shape[:2])
+    top, left = ((length - side) // 2 for length in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
+
+
 def at_rows(rgb: Pixels, rows: int, width: int | None = None) -> Pixels:
     """Resize pixels (H, W, 3) to `rows` rows, keeping the aspect ratio unless `width` is given."""
     height, across = rgb.shape[:2]

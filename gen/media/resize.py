@@ -1,9 +1,15 @@
 """Conversion between images (uint8) and network tensors (float, [-1, 1]), and resizing."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from kornia.filters import box_blur
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in BT.601 luma."""
 
 WINDOW = 7
 """Side in small pixels of the guided filter's window: enough pixels (49) for a stable fit of two coefficients."""
@@ -11,6 +17,16 @@ WINDOW = 7
 EDGE_VARIANCE = 1e-3
 """The guided filter's epsilon: variance of luma (range [-1, 1]) above which a window counts as an edge. 1e-3 is a
 standard deviation of 4 grey levels, above typical sensor noise."""
+
+
+def to_chw(pixels: NDArray[np.uint8]) -> Tensor:
+    """A picture (H, W, 3) -> tensor (3, H, W); both share their memory."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """uint8 (3, H, W) -> Pillow's image."""
+    return Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -70,9 +86,8 @@ def transfer_change(native: Tensor, small: Tensor, translated: Tensor) -> Tensor
 
 
 def luma(images: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W), Rec. 601 weights, in the range of the input."""
-    weights = images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)
+    """Floats (B, 3, H, W) -> BT.601 luma (B, 1, H, W), in the range of the input."""
+    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def _window_mean(images: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from kornia.filters import sobel
 from torch import Tensor, nn
 
 from gen.errors import BadSetting
+from gen.media.resize import luma
 
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
 """Mean of the ImageNet training images, grey levels; HED's VGG-16 expects BGR images less this mean."""
@@ -57,8 +58,7 @@ class SobelEdges(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, 1, H, W) in 0..1."""
-        luma = (images * images.new_tensor([0.299, 0.587, 0.114]).view(-1, 1, 1)).sum(1, keepdim=True)
-        strength = sobel(luma)
+        strength = sobel(luma(images))
         # Not the maximum, which one bright pixel would set; 1e-6 avoids 0 / 0 in a constant image.
         top = strength.flatten(1).quantile(0.99, dim=1).clamp_min(1e-6)
         return (strength / top.view(-1, 1, 1, 1)).clamp_max(1)

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)
-"""BT.601, as `gen.metrics.structure.luma`."""
+from gen.media.resize import LUMA
 
 MAX_GAMMA = 16.0
 """Gamma lies between 1/16 and 16. The search needs bounds, because no gamma brightens an all-black frame."""

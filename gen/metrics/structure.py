@@ -4,13 +4,12 @@ import torch.nn.functional as F
 from kornia.filters import sobel
 from torch import Tensor
 
-from gen.media.resize import resize
+from gen.media.resize import luma, resize
 
 
-def luma(frames: Tensor) -> Tensor:
+def luma_of_frames(frames: Tensor) -> Tensor:
     """Frames (B, H, W, 3), uint8, RGB -> BT.601 luma (B, 1, H, W), float32, 0 to 255."""
-    grey = frames.float()
-    return (grey @ grey.new_tensor([0.299, 0.587, 0.114])).unsqueeze(1)
+    return luma(frames.permute(0, 3, 1, 2).float())
 
 
 def edge_correlation(frames: Tensor, others: Tensor, height: int = 256) -> Tensor:
@@ -22,7 +21,7 @@ def edge_correlation(frames: Tensor, others: Tensor, height: int = 256) -> Tenso
     strengths of edges. Removing a lamp, even rightly, lowers it. (SSIM of the same maps counts empty areas as similar:
     0.3 for two random night frames.)
     """
-    a, b = (_edges(luma(x), height).flatten(1).double() for x in (frames, others))
+    a, b = (_edges(luma_of_frames(x), height).flatten(1).double() for x in (frames, others))
     a, b = (x - x.mean(1, keepdim=True) for x in (a, b))
     return F.cosine_similarity(a, b, dim=1)
 

@@ -105,9 +105,9 @@ def _joint(pixels: Pixels, bins: int, ends: tuple[int, int, int] = (256, 256, 25
 
 def _softmax_of_features(picture: Image.Image) -> NDArray[np.floating]:
     """Softmax over the 1280 pooled features of EfficientNet-Lite0: content instead of pixel values."""
-    import torch
+    from gen.media.resize import to_chw
 
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
+    pixels = to_chw(np.array(picture))[None]
     return _network()(pixels)[0].softmax(0).numpy()
 
 

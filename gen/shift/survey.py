@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from gen.errors import BadInput, BadSetting
-from gen.media.files import writing
+from gen.media.files import make_out_folder, writing
 from gen.provenance import machine, portable, versions
 from gen.shift.folders import DomainFolder, find_domains, find_images, unique_names
 from gen.shift.measures import (
@@ -104,15 +104,10 @@ def check_anchor(settings: MeasureShiftSettings, folders: Sequence[DomainFolder]
 def make_folders(settings: MeasureShiftSettings) -> None:
     """Create the output and cache folders.
 
-    Done before reading, which may take an hour. Raises `BadInput` if a folder is not writable.
+    Done before reading, which may take an hour. Raises `BadSetting` if a folder is not writable.
     """
     for folder in (settings.out, settings.cache_folder):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"{folder}: cannot create the output folder ({error.strerror}).") from error
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise BadInput(f"{folder}: the output folder is not writable; choose another, or change its permissions.")
+        make_out_folder(folder)
 
 
 class Survey:

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gen.media.images import middle_square
 from gen.smd.names import SCENES, Split
 from gen.smd.styles import STYLES, Style, find_style, render
 from gen.smd.world import World, make_world
@@ -39,10 +40,8 @@ def level(scene: str, seed: int, split: Split, index: int) -> World:
 
 def square(picture: Pixels, size: int) -> Pixels:
     """The middle square of a picture (H, W, 3), at `size` pixels a side."""
-    side = min(picture.shape[:2])
-    top, left = ((length - side) // 2 for length in picture.shape[:2])
-    cut = Image.fromarray(picture[top : top + side, left : left + side])
-    return np.asarray(cut if side == size else cut.resize((size, size), Image.Resampling.BICUBIC))
+    cut = Image.fromarray(middle_square(picture))
+    return np.asarray(cut if cut.width == size else cut.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def through_video(picture: Pixels, rng: np.random.Generator) -> Pixels:

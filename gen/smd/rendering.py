@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from gen.devices import pick_device
+from gen.media.files import make_out_folder
 from gen.media.images import Still, encode_still
 from gen.smd.dataset import DRAWING, Levels, Pixels, level_seed
 from gen.smd.settings import RenderSettings
 from gen.smd.styles import Style, find_style, render
 from gen.smd.world import make_world
-from gen.smd.writing import begin, check_device, make_folder, run_jobs
+from gen.smd.writing import begin, run_jobs
 
 CHUNK = 8
 """Pictures that one job renders: enough for its overhead not to count, few enough for an even load."""
@@ -36,9 +38,9 @@ def render_smd(settings: RenderSettings) -> Path:
     """
     s = settings
     s.check()
-    check_device(s.device)
+    pick_device(s.device)  # refuses a device that is not there
     if s.preview:
-        make_folder(s.out)
+        make_out_folder(s.out)
         path = s.out / "preview.jpg"
         sheet = contact_sheet(s.styles, s.scenes, level_seed(s.seed, s.split, 0), s.device)
         encode_still(path, Still(sheet), quality=s.quality)
@@ -47,7 +49,7 @@ def render_smd(settings: RenderSettings) -> Path:
     begin(s.out, own | {"drawing": DRAWING})
     for style in s.styles:
         for scene in s.scenes:
-            make_folder(s.out / style / scene)
+            make_out_folder(s.out / style / scene)
     total = len(s.styles) * len(s.scenes) * s.per_class
     run_jobs(partial(write_chunk, s), list(chunks(s)), s.workers, total, "img")
     return s.out

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from gen.about import VERSION
 from gen.errors import BadSetting
-from gen.media.files import sweep, write_atomically
+from gen.media.files import make_out_folder, write_atomically
 
 J = TypeVar("J")
 
@@ -20,24 +20,12 @@ J = TypeVar("J")
 RECORD = "render.json"
 
 
-def make_folder(out: Path) -> None:
-    """Make the folder `out`, and remove partial files that a killed process left there.
-
-    Raises `BadSetting` if the folder cannot be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadSetting(f"{out}: the folder cannot be created ({error.strerror}).") from error
-    sweep(out)
-
-
 def begin(out: Path, record: Mapping[str, Any]) -> None:
     """Make `out` and record the settings of its pictures there, so that no folder mixes two kinds.
 
     Raises `BadSetting` if it holds pictures that were made with other settings.
     """
-    make_folder(out)
+    make_out_folder(out)
     path, record = out / RECORD, dict(record) | {"version": VERSION}
     old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     for name in record:
@@ -75,14 +63,6 @@ def check_seed(seed: int) -> None:
     """Raises `BadSetting` unless 0 <= seed < 2^31, the range that all the random generators accept."""
     if not 0 <= seed < 2**31:
         raise BadSetting(f"seed={seed}: it must be a whole number from 0 to {2**31 - 1}.")
-
-
-def check_device(device: str) -> None:
-    """Raises `BadSetting` if `device` is "cuda" and torch finds no GPU. Imports torch."""
-    import torch
-
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BadSetting("device=cuda: torch finds no CUDA device on this machine; use device=cpu.")
 
 
 def _one_thread() -> None:

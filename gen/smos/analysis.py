@@ -20,8 +20,10 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
-from gen.media.files import write_atomically
+from gen.markdown import markdown_table
+from gen.media.files import make_out_folder, write_atomically
 from gen.shift.measures import jsd
 from gen.shift.plots import draw_embedding
 from gen.smos.backbones import Backbone, load_backbone
@@ -92,7 +94,7 @@ MEASURES = {"JS": js_divergence, "class JS": class_js_divergence, "A-distance": 
 @torch.no_grad()
 def extract_features(body: Backbone, data: DomainSet, count: int, seed: int) -> dict[str, DomainFeatures]:
     """Features of at most `count` images of each domain, from the fifth that no network of this seed trained on."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = pick_device()
     body.eval().to(device)
     found: dict[str, DomainFeatures] = {}
     for index, domain in enumerate(data.domains):
@@ -166,7 +168,7 @@ def analyse(
         raise BadInput(f"{table}: no results.json of a table; give the output folder of gen train-smos.")
     s = record["settings"]
     domains = load_domains(data, int(s["size"]), cache or table / "cache", s["dataset"])
-    out.mkdir(parents=True, exist_ok=True)
+    make_out_folder(out)
     analysis = Analysis(record, domains, count, out)
     models = sorted(table.glob("*/*/model/config.json"))
     cells = [analysis.measure(path.parent.parent) for path in tqdm(models, unit="model", disable=None)]
@@ -219,16 +221,16 @@ def as_markdown(analysis: Mapping[str, Any]) -> str:
     """Mean distance of the target from the sources, by method, target and seed, and the correlations."""
     measures = list(MEASURES)
     baseline = analysis.get("baseline", "erm")  # older files have none
+    rows: list[tuple[object, ...]] = []
+    for c in analysis["cells"]:
+        figures = [f"{c['to target'][m]:.4g} ({c['to target'][m] - c['change'][m]:.4g})" for m in measures]
+        rows.append((c["method"], c["target"], c["seed"], f"{c['accuracy']:.1%}", *figures))
     lines = [
         f"Distance between the target and the sources, mean over the pairs, in the features of the weights that each "
         f"run kept; at most {analysis['images']} images of each domain that were not trained on.",
         "",
-        f"| method | target | seed | accuracy | {' | '.join(f'{m} (before)' for m in measures)} |",
-        "|---|---|---|---|" + "---|" * len(measures),
+        markdown_table(("method", "target", "seed", "accuracy", *(f"{m} (before)" for m in measures)), rows),
     ]
-    for c in analysis["cells"]:
-        figures = [f"{c['to target'][m]:.4g} ({c['to target'][m] - c['change'][m]:.4g})" for m in measures]
-        lines.append(f"| {c['method']} | {c['target']} | {c['seed']} | {c['accuracy']:.1%} | {' | '.join(figures)} |")
     lines.append("")
     for measure, r in analysis["correlation"].items():
         lines.append(

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gen.errors import BadInput, BadSetting
+from gen.metrics.encoder_names import loader_of, names_of
 from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -187,27 +188,16 @@ class TimmBackbone(Backbone):
             raise BadSetting(f"backbone timm:{self.model}: timm cannot load its weights ({error}).") from error
 
 
-SHORT = {
-    "vit": "timm:vit_small_patch16_224.augreg_in21k_ft_in1k",
-    "dinov2": "timm:vit_small_patch14_dinov2.lvd142m",
-    "clip": "timm:vit_base_patch16_clip_224.openai",
-}
-"""Short names of timm models."""
-
-
 def make_backbone(name: str) -> Backbone:
-    """resnet18, resnet34, resnet50, resnet101, efficientnet-lite0, vit, dinov2, clip or timm:MODEL, untrained."""
-    family, _, model = SHORT.get(name, name).partition(":")
+    """The untrained backbone of a name in `gen.metrics.encoder_names`, or of timm:MODEL. Raises `BadSetting`."""
+    family, _, model = loader_of("smos", name).partition(":")
     if family == "timm" and model:
         return TimmBackbone(model)
     if family == "efficientnet-lite0":
         return LiteBackbone()
     if family in ("resnet18", "resnet34", "resnet50", "resnet101"):
         return ResNetBackbone(int(family.removeprefix("resnet")))
-    raise BadSetting(
-        f"backbone {name}: unknown; available: resnet18, resnet34, resnet50, resnet101, efficientnet-lite0, "
-        f"{', '.join(SHORT)} or timm:MODEL."
-    )
+    raise BadSetting(f"backbone {name}: unknown; available: {names_of('smos')} and timm:MODEL.")
 
 
 def load_backbone(name: str, weights: str = "imagenet") -> Backbone:

@@ -1,17 +1,16 @@
 """Classifiers on disk: a folder with config.json and safetensors."""
 
-import hashlib
 from pathlib import Path
 
 import torch
 
 from gen import weights
 from gen.errors import BadInput
+from gen.provenance import fingerprint_weights
 from gen.smos.backbones import Classifier
+from gen.training.averaged import SHARD
 
 CONFIG = "config.json"
-SHARD = "15MB"
-"""Largest weight file; repositories and hubs refuse large single files."""
 PRECURSOR_WEIGHTS = "precursor weights"
 """Key of a precursor's fingerprint in the record of a run."""
 
@@ -33,10 +32,7 @@ def fingerprint(classifier: Classifier) -> str:
 
     A run records it, because a precursor may be trained again under the same name.
     """
-    digest = hashlib.sha256()
-    for name, value in sorted(classifier.state_dict().items()):
-        digest.update(name.encode() + value.cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return fingerprint_weights(classifier.state_dict())
 
 
 def save_classifier(classifier: Classifier, folder: Path, half: bool = False) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from gen.errors import BadSetting
+from gen.media.files import check_out_folder, make_out_folder
 from gen.smos.arguments import AnalyseArguments, PrecursorArguments, TableArguments
 from gen.smos.methods import Method, parse_method
 from gen.smos.settings import SMOSSettings
@@ -33,7 +34,7 @@ def train_smos(arguments: Sequence[str]) -> int:
 
     settings = _settings(args.preset, {"data": args.data, "out": args.out}, args.set)
     cells = plan(settings, methods, args.target, seeds)
-    settings.out.mkdir(parents=True, exist_ok=True)
+    make_out_folder(settings.out)
     try:
         complete = run_cells(settings, cells, args.engine, args.gpus)
     finally:  # after Ctrl-C or an error too: the cells that are done make a table
@@ -78,6 +79,7 @@ def _settings(preset: str, given: dict[str, Any], pairs: Sequence[str]) -> SMOSS
 def train_precursor(arguments: Sequence[str]) -> int:
     """`gen train-precursor`: 0 done, 130 stopped by Ctrl-C."""
     args = tyro.cli(PrecursorArguments, args=list(arguments), prog="gen train-precursor")
+    check_out_folder(args.out)
     if args.leave_out and (args.data == "scenes" or args.val is None):
         raise BadSetting("--leave-out needs folders: --data of `gen render-smd` and --val of its --split val.")
     if args.export and args.data != "scenes" and args.val is None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gen.markdown import markdown_table
 from gen.provenance import machine, portable
 from gen.smos.classifiers import save_classifier
 from gen.smos.training import SMOSTrainer
@@ -93,8 +94,6 @@ def _difficulty(leave_out: dict[str, float]) -> list[str]:
         "",
         "Accuracy on unseen levels in a style that was left out of training, one run each with the settings above:",
         "",
-        "| left out | accuracy |",
-        "|---|---|",
-        *(f"| {style} | {value:.1%} |" for style, value in leave_out.items()),
+        markdown_table(("left out", "accuracy"), [(style, f"{value:.1%}") for style, value in leave_out.items()]),
         "",
     ]

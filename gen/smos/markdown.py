@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from gen.markdown import markdown_table
 from gen.smos.algorithms import registry
 from gen.smos.published import PUBLISHED
+from gen.training.experiment import mean_and_deviation, named
 
 RULES = ("SWAD", "training-domain validation", "last step", "oracle")
 """Selection rules in the order of the tables; the oracle looks at the target, so it comes last."""
@@ -16,11 +18,13 @@ def as_markdown(results: Mapping[str, Any]) -> str:
     """One table per selection rule, then the published numbers if the network and image size are theirs."""
     s = results["settings"]
     targets = sorted({t for rows in results["accuracy"].values() for row in rows.values() for t in row})
+    missing = results.get("missing", ())  # older files only have the number of cells
     lines = [
         _heading(results),
         "",
         *(f"- {name}: {describe(m)}" for name, m in results["methods"].items()),
         *(f"- diverged: {cell}" for cell in results["diverged"]),
+        *([f"- {named(missing)}"] if missing else []),
         "",
     ]
     for rule in sorted(results["accuracy"], key=RULES.index):
@@ -29,7 +33,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
             method: [*(_mean(list(row.get(t, {}).values())) for t in targets), _mean(averages(row, targets))]
             for method, row in results["accuracy"][rule].items()
         }
-        lines += [f"Selected by {rule}{note}:", "", *_rows(targets, rows)]
+        lines += [f"Selected by {rule}{note}:", "", *_table(targets, rows)]
     published = PUBLISHED.get(results["dataset"], {}) if (s["backbone"], s["size"]) == ("resnet50", 224) else {}
     if published:
         # The mean of the targets that are shown, so that a table of some targets compares like with like.
@@ -38,7 +42,7 @@ def as_markdown(results: Mapping[str, Any]) -> str:
             for method, row in published.items()
         }
         lines += ["Published, not measured here (selected by training-domain validation unless it says SWAD):", ""]
-        lines += _rows(targets, rows)
+        lines += _table(targets, rows)
     return "\n".join(lines)
 
 
@@ -53,13 +57,8 @@ def _heading(results: Mapping[str, Any]) -> str:
     )
 
 
-def _rows(targets: Sequence[str], rows: Mapping[str, Sequence[str]]) -> list[str]:
-    return [
-        f"| method | {' | '.join(targets)} | mean |",
-        "|---|" + "---|" * (len(targets) + 1),
-        *(f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()),
-        "",
-    ]
+def _table(targets: Sequence[str], rows: Mapping[str, Sequence[str]]) -> list[str]:
+    return [markdown_table(("method", *targets, "mean"), [(name, *cells) for name, cells in rows.items()]), ""]
 
 
 def describe(method: Mapping[str, Any]) -> str:
@@ -83,5 +82,6 @@ def _mean(values: Sequence[float]) -> str:
     """Mean in per cent; of several values with their standard error."""
     if not values:
         return ""
-    text = f"{100 * statistics.mean(values):.1f}"
-    return text if len(values) < 2 else f"{text} ± {100 * statistics.stdev(values) / len(values) ** 0.5:.1f}"
+    mean, deviation = mean_and_deviation(values)
+    error = "" if deviation is None else f" ± {100 * deviation / len(values) ** 0.5:.1f}"
+    return f"{100 * mean:.1f}{error}"

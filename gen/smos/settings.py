@@ -25,7 +25,8 @@ class SMOSSettings(TrainerSettings):
     algorithm: str = "erm"
     """Name of an algorithm in gen/smos/algorithms."""
     backbone: str = "resnet50"
-    """resnet18, resnet34, resnet50, resnet101, efficientnet-lite0, vit, dinov2, clip or timm:MODEL."""
+    """resnet18, resnet34, resnet50, resnet101, efficientnet-lite0, vit-s16, dinov2-vit-s14, clip-vit-b16, clip-vit-b32
+    or timm:MODEL; short: vit, dinov2, and clip for clip-vit-b16."""
     weights: str = "imagenet"
     """Initial weights of the backbone: imagenet, none (random), or a file."""
     precursor: Path | None = None

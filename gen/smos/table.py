@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 
+from gen.devices import pick_device
 from gen.errors import BadSetting, TrainingDiverged
-from gen.media.files import write_atomically
+from gen.metrics.encoder_names import full_name
 from gen.provenance import machine
 from gen.smos.algorithms import registry
 from gen.smos.arguments import Engine
@@ -26,7 +26,8 @@ from gen.smos.markdown import as_markdown
 from gen.smos.methods import Method
 from gen.smos.settings import SMOSSettings
 from gen.smos.training import RESULTS, SMOSTrainer
-from gen.training.settings import check_same_run, check_same_settings, make_settings
+from gen.training.experiment import Experiment, read_run, write_results, write_text
+from gen.training.settings import check_same_run, make_settings
 
 TABLE_WIDE = ("backbone", "size")
 """Settings that no row may change: the rows would not be comparable."""
@@ -48,6 +49,11 @@ class Cell:
         """Relative to the table's folder."""
         return f"{self.method.name}/{self.target}-{self.seed}"
 
+    @property
+    def title(self) -> str:
+        """For tables."""
+        return f"{self.method.name}, {self.target}, seed {self.seed}"
+
 
 def plan(settings: SMOSSettings, methods: Sequence[Method], targets: str, seeds: Sequence[int]) -> list[Cell]:
     """All cells, with seeds as the outermost loop: a table that is interrupted is complete for its first seeds.
@@ -64,8 +70,7 @@ def plan(settings: SMOSSettings, methods: Sequence[Method], targets: str, seeds:
     known = list(folders)
     asked = known if targets == "all" else [usual_name(dataset, known, t.strip()) for t in targets.split(",")]
     cells = [Cell(m, t, seed) for seed in seeds for t in dict.fromkeys(asked) for m in methods]
-    for cell in cells:
-        finished(cell_settings(settings, cell))
+    experiment(settings, cells).check()
     return cells
 
 
@@ -82,7 +87,7 @@ def check_method(method: Method, settings: SMOSSettings) -> None:
         raise BadSetting(f"method {method.name}: {method.algorithm} uses no precursor; leave it out.")
     if method.precursor:
         found = load_classifier(method.precursor).config["backbone"]
-        if found != settings.backbone:
+        if full_name("smos", found) != full_name("smos", settings.backbone):
             raise BadSetting(
                 f"method {method.name}: precursor {method.precursor} is {found}, but the table's backbone is "
                 f"{settings.backbone}; set backbone={found}, or train a precursor of {settings.backbone}."
@@ -121,8 +126,9 @@ def finished(own: SMOSSettings) -> dict[str, Any] | None:
     """The results of a cell that is done, else None. Raises `BadSetting` if it was run with other settings."""
     if not (own.out / RESULTS).is_file():
         return None
-    record = json.loads((own.out / "settings.json").read_text())
-    check_same_settings(record["settings"], own, own.may_change)
+    record = read_run(own, own.may_change)
+    if record is None:  # results of unknown settings
+        return None
     if own.precursor is not None:  # the name may stand for newly trained weights
         now = {PRECURSOR_WEIGHTS: fingerprint(load_classifier(own.precursor))}
         check_same_run({PRECURSOR_WEIGHTS: record["data"].get(PRECURSOR_WEIGHTS)}, now)
@@ -130,12 +136,10 @@ def finished(own: SMOSSettings) -> dict[str, Any] | None:
 
 
 def train_cell(own: SMOSSettings) -> dict[str, Any] | None:
-    """Run a cell to its end, or read its results if it is done; None if Ctrl-C stopped it.
+    """Run a cell to its end, or resume it; None if Ctrl-C stopped it.
 
     A diverged loss ends the cell, not the table; its results then have "diverged".
     """
-    if results := finished(own):
-        return results
     trainer = SMOSTrainer(own)
     main = trainer.accelerator.is_main_process
     try:
@@ -143,7 +147,7 @@ def train_cell(own: SMOSSettings) -> dict[str, Any] | None:
     except TrainingDiverged as error:
         results = {"target": own.target, "seed": own.seed, "rules": {}, "diverged": str(error).partition(";")[0]}
         if main:
-            _write_json(own.out / RESULTS, results)
+            write_text(own.out / RESULTS, json.dumps(results, indent=2))
         return results
     if not trainer.finished:
         return None
@@ -157,19 +161,27 @@ def train_cell(own: SMOSSettings) -> dict[str, Any] | None:
     return results
 
 
+def experiment(settings: SMOSSettings, cells: Sequence[Cell]) -> Experiment[Cell, dict[str, Any]]:
+    """The cells with how they are run."""
+    own = {cell: cell_settings(settings, cell) for cell in cells}  # here, because Ray's workers resolve paths otherwise
+    return Experiment(cells, lambda cell: train_cell(own[cell]), lambda cell: finished(own[cell]))
+
+
 def run_cells(settings: SMOSSettings, cells: Sequence[Cell], engine: Engine, gpus: float | None) -> bool:
     """Run the cells that are not done; False if Ctrl-C stopped it."""
-    if engine == "ray":
-        own = [cell_settings(settings, cell) for cell in cells]
-        _run_with_ray(settings.out.resolve(), own, gpus)
-        return all(finished(one) is not None for one in own)
-    for number, cell in enumerate(cells, 1):
-        results = train_cell(cell_settings(settings, cell))
-        if results is None:
-            return False
+
+    def tell(number: int, cell: Cell, results: Mapping[str, Any]) -> None:
         if PartialState().is_main_process:
             print(f"{number} of {len(cells)}: {_line(cell, results)}", flush=True)
-    return True
+
+    runs = experiment(settings, cells)
+    if engine == "ray":
+        return runs.run_with_ray(settings.out.resolve() / "ray", gpus, _accuracies)
+    return runs.run_in_order(tell)
+
+
+def _accuracies(results: Mapping[str, Any]) -> dict[str, float]:
+    return {rule: r["accuracy"] for rule, r in results["rules"].items()}
 
 
 def _line(cell: Cell, results: Mapping[str, Any]) -> str:
@@ -177,51 +189,24 @@ def _line(cell: Cell, results: Mapping[str, Any]) -> str:
     return f"{cell.method.name}, {cell.target} left out, seed {cell.seed}: {figures or results['diverged']}"
 
 
-def _run_with_ray(out: Path, cells: Sequence[SMOSSettings], gpus: float | None) -> None:
-    """Each missing cell as a trial of Ray Tune, as many at once as fit; with GPUs, one per trial."""
-    try:
-        from ray import tune
-    except ImportError as error:
-        raise BadSetting("engine ray: the package ray is not installed; pip install 'ray[tune]'.") from error
-    missing = [own for own in cells if finished(own) is None]
-    if gpus is None:
-        gpus = 1.0 if torch.cuda.is_available() else 0.0
-
-    def trial(config: dict[str, Any]) -> dict[str, float]:
-        results = train_cell(missing[config["cell"]])
-        return {rule: r["accuracy"] for rule, r in results["rules"].items()} if results else {}
-
-    if not missing:
-        return
-    tuner = tune.Tuner(
-        tune.with_resources(trial, {"cpu": 1, "gpu": gpus}),
-        param_space={"cell": tune.grid_search(list(range(len(missing))))},
-        run_config=tune.RunConfig(name="table", storage_path=str(out / "ray")),
-    )
-    failed = [str(error) for error in tuner.fit().errors]
-    if failed:
-        raise BadSetting(f"{len(failed)} of {len(missing)} cells failed; the first: {failed[0].splitlines()[-1]}")
-
-
 def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
     """Write results.json and table.md of all cells that are done."""
-    done = {c: found for c in cells if (found := finished(cell_settings(settings, c)))}
+    done = experiment(settings, cells).done()
     own = {c.method.name: cell_settings(settings, c) for c in cells}
     results = {
         "dataset": find_benchmark(settings.data, settings.dataset)[0],
         "settings": {k: v for k, v in settings_record(settings).items() if k not in ("out", "cache", *OF_A_ROW)},
         "methods": {c.method.name: method_record(c.method, own[c.method.name]) for c in cells},
-        "machine": machine(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
+        "machine": machine(pick_device()),
         "cells": {"done": len(done), "of": len(cells)},
+        "missing": [c.folder for c in cells if c not in done],
         "ended_early": sorted(
             r["steps"] for c, r in done.items() if "steps" in r and r["steps"] < own[c.method.name].steps
         ),
-        "diverged": [f"{c.method.name}, {c.target}, seed {c.seed}" for c, r in done.items() if "diverged" in r],
+        "diverged": [c.title for c, r in done.items() if "diverged" in r],
         "accuracy": _accuracy(done),
     }
-    _write_json(settings.out / RESULTS, results)
-    with write_atomically(settings.out / "table.md") as partial:
-        partial.write_text(as_markdown(results))
+    write_results(settings.out, results, as_markdown(results))
     return results
 
 
@@ -240,8 +225,3 @@ def _accuracy(done: Mapping[Cell, Mapping[str, Any]]) -> dict[str, dict[str, dic
             row = rows.setdefault(rule, {}).setdefault(cell.method.name, {})
             row.setdefault(cell.target, {})[str(cell.seed)] = r["accuracy"]
     return rows
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    with write_atomically(path) as partial:
-        partial.write_text(json.dumps(values, indent=2))

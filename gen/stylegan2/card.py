@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gen.markdown import markdown_table
+
 
 def write_card(folder: Path) -> Path:
     """MODEL_CARD.md in `folder`, from its training.json."""
@@ -59,7 +61,7 @@ def _distance_lines(figures: dict[str, Any]) -> list[str]:
     if not figures:
         return []
     rows = [
-        f"| {title} | {value:.4g} |"
+        (title, f"{value:.4g}")
         for network in figures.values()
         if isinstance(network, dict)
         for title, value in network.items()
@@ -70,8 +72,6 @@ def _distance_lines(figures: dict[str, Any]) -> list[str]:
         "",
         f"{figures['images']:,} generated images (truncation 1), {figures['reference_images']:,} training images:",
         "",
-        "| measure | value |",
-        "|---|---|",
-        *rows,
+        markdown_table(("measure", "value"), rows),
         "",
     ]

@@ -7,13 +7,10 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers.training_utils import EMAModel
-from PIL import Image
 from torch import nn
 from torchvision.utils import make_grid
 
-from gen.errors import BadInput
-from gen.media.resize import to_uint8
+from gen.media.resize import to_picture, to_uint8
 from gen.metrics.distances import Population, list_images
 from gen.metrics.features import Features, load_features
 from gen.metrics.names import FeatureName
@@ -23,11 +20,8 @@ from gen.stylegan2.networks import StyleGAN2Generator
 from gen.stylegan2.photos import read_square
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import batched, latents, make_generator
-from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.settings import make_settings
-
-SHARD = "15MB"
-"""Weight files are split at this size, so that they can be kept in a git repository."""
 
 AVERAGED = 10_000
 """Number of latents whose mean w becomes `w_average`."""
@@ -51,15 +45,12 @@ def export_model(
     kernel distance between `count` generated images and that folder, measured in the networks named by `features`.
     Raises `BadInput` where `run` has no checkpoint.
     """
-    checkpoint = latest_checkpoint(run / "checkpoints")
-    if checkpoint is None:
-        raise BadInput(f"{run}: no checkpoint here; give the run directory of `gen train-stylegan2`.")
-    state = load_checkpoint(checkpoint)
+    state = load_last_state(run)
     settings = make_settings(StyleGAN2Settings, state["settings"])
     generator = averaged_generator(settings, state)
     save_model(generator, out, half)
     sheet = make_grid(to_uint8(_draw(generator, range(64), 0.7)), nrow=16, padding=2, pad_value=255)
-    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(out / "samples.jpg", quality=92)
+    to_picture(sheet).save(out / "samples.jpg", quality=92)
     record = {
         "preset": settings.preset,
         "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "data", "out")},
@@ -78,10 +69,7 @@ def export_model(
 
 def save_model(generator: StyleGAN2Generator, out: Path, half: bool) -> None:
     """Write a model folder that `HDAPipeline.from_pretrained` loads; afterwards `generator` is rounded to float16."""
-    if not half:
-        generator.save_pretrained(out / "generator", max_shard_size=SHARD)
-    nn.Module.half(generator)  # diffusers' own half() warns about modules to keep in float32; there are none here
-    generator.save_pretrained(out / "generator", max_shard_size=SHARD, variant=None if half else "fp16")
+    save_variants(generator, [generator], out / "generator", half)
     nn.Module.float(generator)  # so the samples and distances below are those of the stored float16 weights
     # Written by hand, because the pipeline that reads it belongs to gen.hda, which lies above this package.
     index = {
@@ -96,9 +84,7 @@ def averaged_generator(settings: StyleGAN2Settings, state: dict[str, Any]) -> St
     """The generator with its averaged weights; `w_average` is the mean w of its own mapping network."""
     generator = make_generator(settings)
     generator.load_state_dict(state["networks"]["generator"])
-    averaged = EMAModel(generator.parameters())
-    averaged.load_state_dict(state["ema"])
-    averaged.copy_to(generator.parameters())
+    load_averaged(generator, state)
     with torch.no_grad():
         w = generator.mapping(latents(range(AVERAGED), settings.z_dim))
     generator.w_average.copy_(w.mean(0))

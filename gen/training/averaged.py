@@ -1,10 +1,26 @@
-"""The averaged weights of a checkpoint."""
+"""From a training run to a model folder: the averaged weights of its last checkpoint, in float32 and float16."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from diffusers import DiffusionPipeline, ModelMixin
 from diffusers.training_utils import EMAModel
 from torch import nn
+
+from gen.errors import BadInput
+from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+
+SHARD = "15MB"
+"""Size at which a weight file is split, so that it can be kept in a git repository."""
+
+
+def load_last_state(run: Path) -> dict[str, Any]:
+    """The state in the last checkpoint of a run directory. Raises `BadInput` if it has none."""
+    checkpoint = latest_checkpoint(run / "checkpoints")
+    if checkpoint is None:
+        raise BadInput(f"{run}: no checkpoint here; give the output folder of a training run.")
+    return load_checkpoint(checkpoint)
 
 
 def load_averaged(network: nn.Module, state: Mapping[str, Any]) -> None:
@@ -12,3 +28,17 @@ def load_averaged(network: nn.Module, state: Mapping[str, Any]) -> None:
     averaged = EMAModel(network.parameters())
     averaged.load_state_dict(state["ema"])
     averaged.copy_to(network.parameters())
+
+
+def save_variants(
+    model: DiffusionPipeline | ModelMixin, networks: Iterable[nn.Module], folder: Path, half: bool = False
+) -> None:
+    """Write `model` in float32, and in float16 as `variant="fp16"`; with `half`, in float16 only.
+
+    `networks`: all networks of `model`. They are in float16 afterwards.
+    """
+    if not half:
+        model.save_pretrained(folder, max_shard_size=SHARD)
+    for network in networks:
+        nn.Module.half(network)  # diffusers' own half() warns about modules to keep in float32; there are none
+    model.save_pretrained(folder, max_shard_size=SHARD, variant=None if half else "fp16")

@@ -4,7 +4,6 @@ Every random choice is a pure function of (seed, sample number). So an exact res
 processes together draw the same samples as one process.
 """
 
-import hashlib
 import json
 import logging
 from collections import Counter
@@ -19,7 +18,6 @@ import numpy as np
 import torch
 from kornia.geometry.transform import hflip
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm import tqdm
 
@@ -27,8 +25,9 @@ from gen.errors import BadInput
 from gen.media.ahead import map_ahead
 from gen.media.files import sweep, write_atomically
 from gen.media.folders import find_stills
-from gen.media.images import at_rows, decode_still
+from gen.media.images import at_rows, decode_still, middle_square
 from gen.media.resize import to_float
+from gen.provenance import fingerprint_bytes
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +104,7 @@ def load_frames(
         raise BadInput(f"{folder}: no images for the {name} domain; it needs jpg, png, webp, bmp or tiff files.")
     size = (height, "square") if square else (height,) if width is None else (height, width)
     stamp = [[str(p), p.stat().st_size, p.stat().st_mtime_ns, *size] for p in paths]
-    key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]
+    key = fingerprint_bytes(json.dumps(stamp).encode())
     index_file, pixel_file = cache / f"{name}-{key}.json", cache / f"{name}-{key}.u8"
     if not index_file.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -154,8 +153,7 @@ def _decode_resized(path: Path, height: int, width: int | None = None, square: b
     except BadInput as error:
         return str(error)
     if square:
-        side = min(rgb.shape[:2])
-        rgb = np.asarray(ImageOps.fit(Image.fromarray(rgb), (side, side)))
+        rgb = middle_square(rgb)
     return at_rows(rgb, height, width)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from gen.devices import pick_device
 from gen.errors import BadSetting
 from gen.media.files import writing
 from gen.media.folders import Job, plan_jobs
@@ -17,7 +18,7 @@ from gen.translation.batch import Load, load_model, translate_jobs
 from gen.translation.outputs import check_same, entry_of, finished_before, prepare_outputs, report_path
 from gen.translation.registry import translators
 from gen.translation.report import Entry, Report, earlier_entries
-from gen.translation.run import Network, Run, Watch, device_of, reason
+from gen.translation.run import Network, Run, Watch, reason
 from gen.translation.settings import TranslateSettings, check_settings
 from gen.translation.weather import CLEAR_DAY, WeatherClassifier
 from gen.translation.weathers import directions_of, weathers_of
@@ -73,7 +74,7 @@ class Automatic:
         self.settings, self.load = settings, load
         self.run = Run(settings, watch)
         self.earlier = {} if settings.overwrite else earlier_entries(report_path(settings))
-        self.classifier = WeatherClassifier.from_pretrained().to(device_of(settings))
+        self.classifier = WeatherClassifier.from_pretrained().to(pick_device(settings.device))
         self.models = models_by_weather(self.classifier.weathers)
         self._networks: dict[str, Network] = {}
         if settings.uncertainty != "none":  # a model without a map is reported now, and not amid the work

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 
+from gen.devices import pick_device
 from gen.media.folders import Job, plan_jobs
 from gen.translation import registry
 from gen.translation.clips import translate_clips
 from gen.translation.outputs import entry_of, finished_before, prepare_outputs, report_path
 from gen.translation.protocol import Translator
 from gen.translation.report import Report, earlier_entries
-from gen.translation.run import Network, Run, Watch, device_of, dtype_of
+from gen.translation.run import Network, Run, Watch, dtype_of
 from gen.translation.settings import TranslateSettings, check_settings
 from gen.translation.stills import translate_stills
 
@@ -18,7 +19,7 @@ Load = Callable[[TranslateSettings], Translator]
 
 def load_model(settings: TranslateSettings) -> Translator:
     """The model on its device in its precision."""
-    return registry.load(settings.model, device_of(settings), dtype_of(settings))
+    return registry.load(settings.model, str(pick_device(settings.device)), dtype_of(settings))
 
 
 def translate(settings: TranslateSettings, load: Load = load_model, watch: Watch | None = None) -> Report:

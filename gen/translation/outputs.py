@@ -1,12 +1,11 @@
 """The files that a run leaves for each input, and whether an earlier run has left them already."""
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gen.errors import BadInput, BadSetting
-from gen.media.files import sweep
+from gen.errors import BadSetting
+from gen.media.files import make_out_folder
 from gen.media.folders import Job, check_not_inputs
 from gen.translation.report import REPORT, Entry, Status
 from gen.translation.settings import TranslateSettings, parse_resolution
@@ -80,17 +79,10 @@ def check_same(job: Job, wanted: Sequence[str], earlier: Mapping[str, Mapping[st
 
 
 def prepare_outputs(jobs: Sequence[Job], settings: TranslateSettings) -> None:
-    """Create the output folders. Raises `BadInput` if one cannot be written, or an output would overwrite an input."""
+    """Create the output folders.
+
+    Raises `BadSetting` if one cannot be written, `BadInput` if an output would overwrite an input.
+    """
     check_not_inputs(jobs, (path for job in jobs for path in outputs_of(job, settings)))
-    _make_folders({job.target.parent for job in jobs})
-
-
-def _make_folders(folders: Iterable[Path]) -> None:
-    for folder in sorted(folders):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            sweep(folder)
-        except OSError as error:
-            raise BadInput(f"{folder}: the output folder cannot be created ({error.strerror}).") from error
-        if not os.access(folder, os.W_OK | os.X_OK):  # said now, and not for each file after its work is done
-            raise BadInput(f"{folder}: the output folder is not writable; choose another, or change its permissions.")
+    for folder in sorted({job.target.parent for job in jobs}):
+        make_out_folder(folder)

@@ -167,11 +167,6 @@ def reason(job: Job, error: Exception) -> str:
     return f"{job.source}: {text}{more}."
 
 
-def device_of(settings: TranslateSettings) -> str:
-    """Where the networks run."""
-    return settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def dtype_of(settings: TranslateSettings) -> torch.dtype:
     """The precision that the networks run in."""
     return torch.bfloat16 if settings.precision == "bf16" else torch.float32

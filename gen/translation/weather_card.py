@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.translation.weathers import CLEAR
 
@@ -55,25 +56,25 @@ probabilities = classifier.predict(frames)  # uint8 (B, H, W, 3) -> (B, {len(wea
 
 def training(record: Mapping[str, Any]) -> str:
     """Training frames by folder and weather, and how the layer was fitted."""
-    lines = ["| frames of | " + " | ".join(record["weathers"]) + " |", "|---|" + "---|" * len(record["weathers"])]
-    for folder, counts in {**record["train"], **record["cross"]}.items():
-        lines.append(f"| `{folder}` | " + " | ".join(str(counts.get(w, "")) for w in record["weathers"]) + " |")
+    rows = [
+        (f"`{folder}`", *(counts.get(weather, "") for weather in record["weathers"]))
+        for folder, counts in {**record["train"], **record["cross"]}.items()
+    ]
     how = (
         f"Loss: cross-entropy with equal total weight for each weather, plus {record['decay']:g} times the squared\n"
         f"weights; minimised by L-BFGS on {record['hardware']['cpu']}."
     )
-    return "\n".join([*lines, "", how])
+    return f"{markdown_table(('frames of', *record['weathers']), rows)}\n\n{how}"
 
 
 def table(rows: list[tuple[str, Confusion]], weathers: list[str]) -> str:
     """Confusion matrices, one line for each set of frames and true weather."""
-    lines = ["| frames of | true weather | " + " | ".join(f"seen as {w}" for w in weathers) + " | right |"]
-    lines.append("|---|---|" + "---|" * (len(weathers) + 1))
+    lines: list[tuple[object, ...]] = []
     for name, confusion in rows:
         for truth, row in confusion.items():
             right = f"{row[truth] / sum(row.values()):.1%}" if truth in row else "not trained"
-            lines.append(f"| {name} | {truth} | " + " | ".join(str(row[w]) for w in weathers) + f" | {right} |")
-    return "\n".join(lines)
+            lines.append((name, truth, *(row[w] for w in weathers), right))
+    return markdown_table(("frames of", "true weather", *(f"seen as {w}" for w in weathers), "right"), lines)
 
 
 def _cross(record: Mapping[str, Any]) -> list[str]:

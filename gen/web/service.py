@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gen import weights
+from gen.devices import pick_device
 from gen.errors import BadInput
 from gen.web import translation
 from gen.web.jobs import Job, JobContext, Jobs
@@ -42,9 +43,7 @@ class Service:
 
     def device(self) -> str:
         """The device that networks run on, as torch names it."""
-        import torch
-
-        return self.settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return str(pick_device(self.settings.device))
 
     def translator(self, name: str) -> translation.Pipeline:
         """The translation model of this name, loaded once. Raises `BadInput` for a name that is not available."""

@@ -13,11 +13,12 @@ from PIL import Image
 
 from gen.augan.arguments import EvaluateSettings
 from gen.augan.card import evaluation_command, results, write_card
-from gen.augan.evaluation import DirectionEvaluation, calibration, evaluate, parse_resolution, pick_device, simulations
+from gen.augan.evaluation import DirectionEvaluation, calibration, evaluate, parse_resolution, simulations
 from gen.augan.measures import Measures
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.verdict import verdict
+from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
 from gen.media.video import write_clip
 from gen.metrics.features import EfficientNetLite0Features

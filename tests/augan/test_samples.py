@@ -8,7 +8,7 @@ import torch
 from gen import AUGANPipeline
 from gen.metrics.distances import read_batches
 from gen.metrics.paired import PairedScores
-from gen.metrics.structure import luma
+from gen.metrics.structure import luma_of_frames
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -27,7 +27,7 @@ def test_translations_come_nearer_to_the_true_day(name):
         list(read_batches([p], 1)) for p in (SAMPLES / "adverse" / name, SAMPLES / "day" / name.split("/")[1])
     )
     translated, _ = pipe.translate_frames(night, "adverse_to_normal")
-    shift = (luma(day).mean() - luma(night).mean()).round().int()
+    shift = (luma_of_frames(day).mean() - luma_of_frames(night).mean()).round().int()
     brighter = (night.int() + shift).clamp(0, 255).to(torch.uint8)
     scores = {}
     for key, frames in (("translated", translated), ("untouched", night), ("brighter", brighter)):

@@ -7,8 +7,7 @@ import torch
 
 from gen.hda.attributes import ATTRIBUTES, attribute_progress, brightness, colourfulness, eye_darkness
 from gen.hda.references import load_references
-from gen.media.images import decode_still
-from gen.stylegan2.photos import middle_square
+from gen.stylegan2.photos import read_square
 
 
 def test_known_pictures() -> None:
@@ -26,7 +25,7 @@ def test_known_pictures() -> None:
 def test_separate_references_from_real_faces(shared_data: Path) -> None:
     faces = shared_data / "faces"
     paths = sorted((faces / "lfw128").iterdir())[::40]
-    source = torch.stack([middle_square(torch.from_numpy(decode_still(p).rgb).permute(2, 0, 1), 64) for p in paths])
+    source = torch.stack([read_square(p, 64) for p in paths])
     sketches = load_references(faces / "sketches", 64).images
     glasses = load_references(faces / "sunglasses", 64).images
 

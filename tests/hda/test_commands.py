@@ -173,6 +173,17 @@ class TestInvert:
 
 
 class TestEvaluate:
+    def test_a_run_that_was_stopped_is_not_done(
+        self, model: Path, tmp_path: Path, red: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """`fit` returns early after Ctrl-C."""
+        monkeypatch.setattr("gen.hda.evaluation.HDATrainer.fit", lambda trainer: None)
+        arguments = ["--hybrid", f"red={red}", "--source", model, "--methods", "mean point", "--seeds", 1]
+        done = run("evaluate-hda", *arguments, "--encoder", "efficientnet-lite0@64", "--out", tmp_path / "out")
+        assert done.returncode == 130
+        assert not list(tmp_path.rglob("adaptation.safetensors"))
+        assert not (tmp_path / "out" / "results.json").exists()
+
     def test_table_of_a_hybrid(self, model: Path, tmp_path: Path, red: Path, blue: Path) -> None:
         settings = EvaluateSettings(
             hybrid=(f"red={red},blue={blue}",), out=tmp_path, source=str(model), methods="mean point,HDA λ=0.5",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gen.metrics import rivals
-from gen.metrics.structure import luma
+from gen.metrics.structure import luma_of_frames
 from tests.conftest import street
 
 
@@ -33,14 +33,14 @@ def test_tone_is_the_mean_over_frames_whatever_their_size_and_batch() -> None:
     together = rivals.tone([small, large])
     one_by_one = torch.stack([rivals.histograms(f[None])[0] for f in (*small, *large)]).mean(0)
     torch.testing.assert_close(together, one_by_one)
-    means = [float(luma(f[None]).mean()) for f in (*small, *large)]
+    means = [float(luma_of_frames(f[None]).mean()) for f in (*small, *large)]
     assert rivals.tone_luma(together) == pytest.approx(sum(means) / len(means), abs=1e-3)
 
 
 class TestGamma:
     def test_every_frame_has_the_mean_luma_of_the_target(self, tone: torch.Tensor) -> None:
         bright = rivals.gamma(frames(night=True), tone)
-        assert luma(bright).mean((1, 2, 3)).tolist() == pytest.approx([rivals.tone_luma(tone)] * 3, abs=0.5)
+        assert luma_of_frames(bright).mean((1, 2, 3)).tolist() == pytest.approx([rivals.tone_luma(tone)] * 3, abs=0.5)
 
     def test_is_a_power(self, tone: torch.Tensor) -> None:
         """The one exponent that explains all grey levels, found by trying."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gen.metrics.structure import edge_correlation, luma
+from gen.metrics.structure import edge_correlation, luma_of_frames
 
 
 def scene(seed: int, height: int = 96, width: int = 160) -> Tensor:
@@ -46,4 +46,4 @@ class TestEdgeCorrelation:
 
 def test_luma_of_the_primaries() -> None:
     frame = (torch.eye(3) * 255).byte().view(1, 1, 3, 3)
-    torch.testing.assert_close(luma(frame).flatten(), torch.tensor([76.245, 149.685, 29.07]))
+    torch.testing.assert_close(luma_of_frames(frame).flatten(), torch.tensor([76.245, 149.685, 29.07]))

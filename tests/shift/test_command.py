@@ -255,7 +255,7 @@ class TestBadInput:
 
     def test_an_output_folder_that_cannot_be(self, styles: Path, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        with pytest.raises(BadInput, match="file: cannot create the output folder"):
+        with pytest.raises(BadSetting, match="file is a file; give a folder"):
             measure(styles, "--out", tmp_path / "file")
         with pytest.raises(BadInput, match="the output folder is also a folder of images"):
             measure(styles, "--out", styles)

@@ -221,5 +221,5 @@ class TestWriting:
 
     def test_a_file_in_the_way_is_told(self, tmp_path):
         (tmp_path / "out").write_text("")
-        with pytest.raises(BadSetting, match="the folder cannot be created"):
+        with pytest.raises(BadSetting, match="is a file; give a folder"):
             render_drives(settings(tmp_path / "out"))

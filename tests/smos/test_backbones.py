@@ -112,7 +112,7 @@ class TestFiles:
             load_backbone("resnet18", str(tmp_path / "none.pth"))
 
     def test_unknown_names(self) -> None:
-        with pytest.raises(BadSetting, match="available: resnet18"):
+        with pytest.raises(BadSetting, match="available: efficientnet-lite0, resnet18"):
             make_backbone("alexnet")
         with pytest.raises(BadSetting, match="timm:no_such"):
             make_backbone("timm:no_such")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,10 +13,11 @@ from gen.augan.simulated.murk import make_fog, make_rain
 from gen.augan.simulated.night import make_night
 from gen.augan.simulated.settings import SimulateSettings, Weather
 from gen.errors import BadInput, BadSetting
+from gen.media.files import make_out_folder
 from gen.media.folders import find_stills
 from gen.media.images import Still, at_rows, decode_still, encode_still
-from gen.media.resize import to_float, to_uint8
-from gen.smd.writing import begin, check_seed, make_folder, run_jobs
+from gen.media.resize import to_chw, to_float, to_uint8
+from gen.smd.writing import begin, check_seed, run_jobs
 
 SIMULATIONS: dict[Weather, Callable[[Tensor, int], Tensor]] = {"night": make_night, "fog": make_fog, "rain": make_rain}
 """Weather -> function of a day frame (3, H, W) in [-1, 1] and a seed that returns the same scene in that weather."""
@@ -43,7 +43,7 @@ def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
     days = find_days(settings)
     begin(settings.out, {"weather": settings.weather, "rows": settings.rows, "seed": settings.seed})
     for folder in (settings.out / "day", *(round_folder(settings, r) for r in range(settings.rounds))):
-        make_folder(folder)
+        make_out_folder(folder)
     run_jobs(write_day, days, settings.workers, len(days), "day")
     broken = [why for day in days if (why := _why_missing(day))]
     return len(days) - len(broken), broken
@@ -73,7 +73,7 @@ def write_preview(settings: SimulateSettings) -> Path:
     height, width = (min(f.shape[side] for f in frames) for side in (0, 1))
     cut = [f[:height, :width] for f in frames]
     rows = [cut, *([_simulated(f, w, day, 0) for f, day in zip(cut, days, strict=True)] for w in SIMULATIONS)]
-    make_folder(settings.out)
+    make_out_folder(settings.out)
     path = settings.out / "preview.jpg"
     encode_still(path, Still(np.concatenate([np.concatenate(row, axis=1) for row in rows])))
     return path
@@ -108,7 +108,7 @@ def _simulated(frame: NDArray[np.uint8], weather: Weather, day: Day, number: int
 
 def simulate_frame(frame: NDArray[np.uint8], weather: Weather, seed: int) -> NDArray[np.uint8]:
     """Day frame (H, W, 3) uint8 -> the same scene in that weather."""
-    image = to_float(torch.from_numpy(frame).permute(2, 0, 1))
+    image = to_float(to_chw(frame))
     return to_uint8(SIMULATIONS[weather](image, seed)[None])[0].permute(1, 2, 0).numpy()
 
 

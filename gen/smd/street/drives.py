@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gen.media.files import writing
+from gen.devices import pick_device
+from gen.media.files import make_out_folder, writing
 from gen.media.images import Still, decode_still, encode_still
 from gen.media.video import write_clip
 from gen.smd.street.render import render_street
 from gen.smd.street.settings import FRAME_RATE, StreetSettings, parse_size
 from gen.smd.street.street import make_street
 from gen.smd.street.weather import WEATHERS
-from gen.smd.writing import begin, check_device, make_folder, run_jobs
+from gen.smd.writing import begin, run_jobs
 
 FARTHEST = 655.35
 """Metres: the largest depth that 16 bits of centimetres hold; the sky has 0."""
@@ -43,9 +44,9 @@ def render_drives(settings: StreetSettings) -> list[Path]:
     """
     s = settings
     s.check()
-    check_device(s.device)
+    pick_device(s.device)  # refuses a device that is not there
     if s.preview:
-        make_folder(s.out)
+        make_out_folder(s.out)
         path = s.out / "preview.jpg"
         encode_still(path, Still(contact_sheet(s)))
         return [path]
@@ -78,7 +79,7 @@ def _make_folders(settings: StreetSettings, name: str) -> list[Path]:
     folders = [weather_folder(settings.out, w) for w in settings.all_weathers()]
     extras = [settings.out / "depth", settings.out / "labels"] if settings.depth else []
     for folder in (*folders, *extras):
-        make_folder(folder / name)
+        make_out_folder(folder / name)
     return folders
 
 
