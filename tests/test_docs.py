@@ -1,0 +1,135 @@
+"""The documentation holds: links resolve, named code exists, and the Python files that it shows can be imported."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from gen.cli import COMMANDS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
+LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]+)\)")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+TOP = ("gen", "docs", "tests", "scripts", "benchmarks", "weights", "samples")
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def prose(page: Path) -> str:
+    """The text without code blocks."""
+    return BLOCK.sub("", page.read_text(encoding="utf-8"))
+
+
+def blocks(language: str) -> list[tuple[Path, str]]:
+    found = [(page, *match) for page in PAGES for match in BLOCK.findall(page.read_text(encoding="utf-8"))]
+    return [(page, code) for page, kind, code in found if kind == language]
+
+
+def anchors(page: Path) -> set[str]:
+    """GitHub's names for the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@cache
+def names_in(path: Path) -> frozenset[str]:
+    """What a module defines: functions, classes, variables, and the members of classes as CLASS.MEMBER."""
+    found: set[str] = set()
+
+    def visit(body: list[ast.stmt], prefix: str) -> None:
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(prefix + node.name)
+            if isinstance(node, ast.ClassDef):
+                visit(node.body, f"{node.name}.")
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                found.update(prefix + n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name))
+
+    visit(ast.parse(path.read_text(encoding="utf-8")).body, "")
+    return frozenset(found)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_resolve_and_name_what_is_there(page):
+    for text, target in LINK.findall(prose(page)):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        path = (page.parent / file).resolve() if file else page
+        assert path.exists(), f"{name_of(page)}: [{text}]({target})"
+        if anchor:
+            assert anchor in anchors(path), f"{name_of(page)}: no heading for [{text}]({target})"
+        symbol = re.fullmatch(r"`([A-Za-z_][\w.]*)`", text)
+        if path.suffix == ".py" and symbol and not symbol[1].endswith(".py"):
+            assert symbol[1] in names_in(path), f"{name_of(page)}: {target} does not define {symbol[1]}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_paths_and_modules_in_backticks_exist(page):
+    for text in re.findall(r"(?<!\$)`([^`\n]+)`(?!\$)", prose(page)):
+        if re.fullmatch(rf"({'|'.join(TOP)})/[\w./-]*", text):
+            assert (ROOT / text).exists(), f"{name_of(page)}: `{text}`"
+        module = re.fullmatch(r"gen((?:\.\w+)+)", text)
+        if module:
+            path = ROOT / "gen" / module[1][1:].replace(".", "/")
+            whole = path.is_dir() or path.with_suffix(".py").exists()
+            member = path.parent.with_suffix(".py")
+            assert whole or (member.exists() and path.name in names_in(member)), f"{name_of(page)}: `{text}`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for command in re.findall(r"(?:^|`|GEN_PLUGINS=\S+ )gen ([a-z][\w-]+)", text, re.M):
+        assert command in COMMANDS, f"{name_of(page)}: gen {command}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"(?:^|`)make ([a-z][\w-]+)", text, re.M):
+        assert re.search(rf"^{target}:", makefile, re.M), f"{name_of(page)}: make {target}"
+
+
+def test_python_blocks_compile():
+    for page, code in blocks("python"):
+        compile(code, name_of(page), "exec")
+
+
+WHOLE_FILES = {code.split("\n")[0].removeprefix("# "): code for _, code in blocks("python") if code.startswith("# ")}
+
+
+def test_every_page_shows_a_whole_file():
+    assert set(WHOLE_FILES) >= {
+        "my_method.py",
+        "my_generator.py",
+        "checks.py",
+        "group_dro.py",
+        "saturation.py",
+        "upper_tab.py",
+    }
+
+
+@pytest.mark.parametrize("name", WHOLE_FILES)
+def test_whole_files_can_be_imported(name, tmp_path):
+    """Plugins are loaded by $GEN_PLUGINS, as their pages say."""
+    (tmp_path / name).write_text(WHOLE_FILES[name], encoding="utf-8")
+    code = f"from gen.plugins import load_plugins; load_plugins(); import {Path(name).stem}"
+    environment = os.environ | {"GEN_PLUGINS": str(tmp_path / name)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1500:]
+
+
+def test_readme_of_docs_lists_every_page():
+    listed = {target for _, target in LINK.findall((ROOT / "docs" / "README.md").read_text(encoding="utf-8"))}
+    assert listed >= {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
