@@ -463,7 +463,7 @@ def test_evaluation_of_a_model_folder(trained, tmp_path):
     assert "| night | degraded | invention |" in text
     assert "\nReal frames, by map\n- error: signal to noise " in text
     shutil.copytree(trained / "model", tmp_path / "model")
-    assert "has not been measured on these weights" in invention(tmp_path / "model")[0]
+    assert "has not been measured with these weights" in invention(tmp_path / "model")[0]
     assert invention(trained / "old") == []
     shutil.copy(tmp_path / "out" / "evaluation.json", tmp_path / "model" / "invention")
     (section,) = invention(tmp_path / "model")
@@ -472,7 +472,7 @@ def test_evaluation_of_a_model_folder(trained, tmp_path):
     assert "gen evaluate-invention --rendered " in section
     shutil.rmtree(tmp_path / "model" / "normal_to_adverse")
     (section,) = invention(tmp_path / "model")  # of other weights than those that the numbers are of
-    assert "has not been measured on these weights" in section
+    assert "has not been measured with these weights" in section
     assert "| night |" not in section
     with pytest.raises(BadSetting, match="no invention map"):
         evaluate(InventionEvaluation(rendered=trained / "held", model=str(trained / "old")))

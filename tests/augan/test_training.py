@@ -265,7 +265,7 @@ def test_no_parameter_of_the_light_design_and_the_projected_heads_is_without_a_g
     ],
 )
 def test_a_resumed_run_is_the_same_to_the_bit(two_domains, tmp_path, monkeypatch, changes):
-    monkeypatch.setattr("gen.training.energy.FEWEST", 2)
+    monkeypatch.setattr("gen.training.energy.MIN_IMAGES", 2)
     changes = {"crop": [64, 64], **changes}
     for name, stops in (("whole", ()), ("halves", (4,))):
         for stop in (*stops, None):
@@ -662,7 +662,7 @@ def test_the_way_back_may_learn_from_every_third_pair_only(two_domains, tmp_path
 
 def test_the_energy_distance_is_that_of_unpaired_translations(two_domains, tmp_path, monkeypatch):
     """Pairs neither pay it nor are remembered; the first translations have nothing to be compared with."""
-    monkeypatch.setattr("gen.training.energy.FEWEST", 2)
+    monkeypatch.setattr("gen.training.energy.MIN_IMAGES", 2)
     simulated = rendered_pairs(tmp_path / "pairs")
     changes = {"adversary": "none", "energy_weight": 1.0, "simulated": simulated, "crop": [64, 64], "load_height": 64}
     trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path / "run", simulated_share=0.5, **changes))
