@@ -38,7 +38,9 @@ from gen.metrics.distances import list_images, read_batches
 from gen.metrics.flicker import FlickerMeter
 from gen.metrics.paired import PairedScores, load_perceptual
 from gen.provenance import fingerprint, machine, portable, versions
+from gen.translation import registry
 from gen.translation.norm import StatisticsSmoother
+from gen.translation.pipeline import TranslationPipeline
 from gen.translation.settings import STEADY, Direction, Resolution, parse_resolution
 
 FILE_NAME = "evaluation.json"
@@ -102,14 +104,14 @@ def model_folder(settings: EvaluateSettings) -> Path:
         raise BadSetting(
             f"out: must be set to a folder, because {settings.model} comes from a hub and has no local folder"
         )
-    return Path(AUGANPipeline.download(found))
+    return Path(registry.method_of(found).load_class().download(found))
 
 
 def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:
     """All measurements, in one pass over each folder of frames. Writes contact sheets to `out`."""
     adverse, normal = (list_images(folder, settings.limit) for folder in (settings.adverse, settings.normal))
     folders = model_folders(settings, model)
-    pipes = {name: AUGANPipeline.from_pretrained(str(path)).to(device) for name, path in folders.items()}
+    pipes = {name: registry.load(path, str(device)) for name, path in folders.items()}
     measures = load_measures(settings, device)
     to_normal = DirectionEvaluation("adverse_to_normal", pipes, measures, settings, normal)
     to_adverse = DirectionEvaluation("normal_to_adverse", pipes, measures, settings, adverse)
@@ -179,8 +181,13 @@ BASELINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"gamma": rivals.gamm
 """Baselines: functions of the frames and of the target's mean histogram."""
 
 
+def able(pipes: dict[str, TranslationPipeline], direction: Direction) -> dict[str, TranslationPipeline]:
+    """The models that translate in this direction."""
+    return {name: pipe for name, pipe in pipes.items() if direction in pipe.capabilities.directions}
+
+
 def translators(
-    pipes: dict[str, AUGANPipeline],
+    pipes: dict[str, TranslationPipeline],
     direction: Direction,
     tone: Tensor,
     resolution: Resolution,
@@ -188,7 +195,7 @@ def translators(
 ) -> dict[str, Translate]:
     """Row name -> translation in this direction. `memory`: smoothing factor per frame of a clip's statistics."""
 
-    def translate(pipe: AUGANPipeline) -> Translate:
+    def translate(pipe: TranslationPipeline) -> Translate:
         smoother = StatisticsSmoother(memory) if memory is not None else None
         return lambda frames: pipe.translate_frames(frames, direction, resolution=resolution, smoother=smoother)[0]
 
@@ -201,7 +208,7 @@ def translators(
     return rows | {name: translate(pipe) for name, pipe in pipes.items()}
 
 
-def simulations(pipe: AUGANPipeline) -> dict[str, Translate]:
+def simulations(pipe: TranslationPipeline) -> dict[str, Translate]:
     """The simulations of `gen simulate-weather` for the weathers that the model lists."""
 
     def simulate(weather: Weather) -> Translate:
@@ -218,7 +225,7 @@ def save_sheet(
     path: Path,
     frames: Path,
     rows: dict[str, Translate],
-    pipe: AUGANPipeline,
+    pipe: TranslationPipeline,
     resolution: Resolution,
     direction: Direction = "adverse_to_normal",
 ) -> None:
@@ -233,7 +240,7 @@ def save_sheet(
         sheet.save(partial, quality=90)
 
 
-def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, out: Path) -> dict[str, Any]:
+def score_rendered(pipes: dict[str, TranslationPipeline], settings: EvaluateSettings, out: Path) -> dict[str, Any]:
     """By weather and translator: scores of the rendered frames and their translations against the true day.
 
     Raises `BadInput` if the folder has no frames or lacks a frame's day.
@@ -252,7 +259,7 @@ def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, 
             raise BadInput(f"{path}: its clear day {day} is missing.")
     tone = rivals.tone(read_batches(days, settings.batch))
     resolution = parse_resolution(settings.resolution)
-    rows = translators(pipes, "adverse_to_normal", tone, resolution)
+    rows = translators(able(pipes, "adverse_to_normal"), "adverse_to_normal", tone, resolution)
     for path, frame, day in zip(paths, read_batches(paths, 1), read_batches(days, 1), strict=True):
         scores = table.setdefault(path.parent.name, {})
         for name, picture in [("untouched", frame), *((name, row(frame)) for name, row in rows.items())]:
@@ -264,7 +271,7 @@ def score_rendered(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, 
     }
 
 
-def score_clip(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, tone: Tensor) -> dict[str, Any]:
+def score_clip(pipes: dict[str, TranslationPipeline], settings: EvaluateSettings, tone: Tensor) -> dict[str, Any]:
     """By row, the flicker of the translated clip; also its frame count and rate. `tone`: that of the normal domain.
 
     All rows go through the flicker filter, and models average their statistics, as in `gen translate` by default. The
@@ -275,7 +282,7 @@ def score_clip(pipes: dict[str, AUGANPipeline], settings: EvaluateSettings, tone
     with ClipReader(settings.clip or Path()) as reader:
         memory = math.exp(-1 / float(reader.rate * CLIP_MEMORY))
         resolution = parse_resolution(settings.resolution)
-        rows = translators(pipes, "adverse_to_normal", tone, resolution, memory)
+        rows = translators(able(pipes, "adverse_to_normal"), "adverse_to_normal", tone, resolution, memory)
         finder, meter_finder = MotionFinder(), MotionFinder(FLICKER_WIDTH, farneback)
         filters = {name: FlickerFilter(STEADY) for name in rows}
         meters, count = {name: FlickerMeter() for name in rows}, 0
@@ -298,23 +305,28 @@ class DirectionEvaluation:
     def __init__(
         self,
         direction: Direction,
-        pipes: dict[str, AUGANPipeline],
+        pipes: dict[str, TranslationPipeline],
         measures: Measures,
         settings: EvaluateSettings,
         target: list[Path],
     ) -> None:
-        """`target`: real frames of the target domain. Raises `BadSetting` if a model lacks the direction."""
+        """`target`: real frames of the target domain. A rival that lacks the direction is left out with a warning.
+
+        Raises `BadSetting` if only this direction is wanted and the model lacks it.
+        """
         self.direction: Direction = direction
-        self.pipes = pipes
+        self.pipes = able(pipes, direction)
         self.measures = measures
         self.settings = settings
-        self.translates = settings.direction in ("both", direction)
-        if self.translates:
-            for pipe in pipes.values():
-                pipe.generator(direction)  # raises now, rather than after hours, if a model lacks this direction
+        if settings.direction == direction:
+            pipes["model"].generator(direction)  # raises now, rather than after hours
+        self.translates = settings.direction in ("both", direction) and "model" in self.pipes
+        missing = [name for name in pipes if name not in self.pipes]
+        if missing and settings.direction in ("both", direction):
+            log.warning("%s: %s cannot translate it and is left out", direction, ", ".join(missing))
         self.tone = rivals.tone(read_batches(target, settings.batch))
         self.resolution: Resolution = parse_resolution(settings.resolution)
-        self.translators = translators(pipes, direction, self.tone, self.resolution) if self.translates else {}
+        self.translators = translators(self.pipes, direction, self.tone, self.resolution) if self.translates else {}
         self.untouched = FrameSet(measures)
         self.translated = {name: FrameSet(measures) for name in self.translators}
         self.calibration = CalibrationMeter()
@@ -362,8 +374,10 @@ class CalibrationMeter:
         self.frames: list[dict[str, float]] = []
 
     @torch.no_grad()
-    def add(self, pipe: AUGANPipeline, frames: Tensor) -> None:
+    def add(self, pipe: TranslationPipeline, frames: Tensor) -> None:
         """Add frames (B, H, W, 3) uint8; ignored if the model lacks an uncertainty head or a direction."""
+        if not isinstance(pipe, AUGANPipeline):  # other methods have no uncertainty head
+            return
         forth, back = pipe.adverse_to_normal, pipe.normal_to_adverse
         if forth is None or back is None:
             return
