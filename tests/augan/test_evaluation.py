@@ -462,11 +462,13 @@ def test_a_model_of_another_method_is_a_row_where_it_translates(settings, place,
     """A CUT, which goes one way alone, beside an AU-GAN."""
     CycleGANPipeline(ResNetGenerator(4, 5), None, 64, 112).save_pretrained(tmp_path / "cut")
     changes = {"baseline": None, "rival": (f"cut={tmp_path / 'cut'}",), "features": ("squeezenet",), "rendered": None}
-    result = evaluate(replace(settings, **changes, clip=None, limit=2, out=tmp_path / "out"))
+    result = evaluate(dataclasses.replace(settings, **changes, clip=None, limit=2, out=tmp_path / "out"))
     assert "cut" in result["adverse_to_normal"]
     assert "cut" not in result["normal_to_adverse"]
     assert "normal_to_adverse: cut cannot translate it and is left out" in caplog.text
-    alone = replace(settings, **changes | {"rival": ()}, model=str(tmp_path / "cut"), clip=None, limit=2)
-    assert {"model", "untouched"} < evaluate(replace(alone, out=tmp_path / "alone"))["adverse_to_normal"].keys()
+    alone = dataclasses.replace(settings, **changes | {"rival": ()}, model=str(tmp_path / "cut"), clip=None, limit=2)
+    assert {"model", "untouched"} < evaluate(dataclasses.replace(alone, out=tmp_path / "alone"))[
+        "adverse_to_normal"
+    ].keys()
     with pytest.raises(BadSetting, match="does not translate normal_to_adverse"):
-        evaluate(replace(alone, direction="normal_to_adverse", out=tmp_path / "alone"))
+        evaluate(dataclasses.replace(alone, direction="normal_to_adverse", out=tmp_path / "alone"))
