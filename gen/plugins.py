@@ -11,13 +11,19 @@ from gen.errors import BadSetting
 def load_plugins() -> None:
     """Import the modules of $GEN_PLUGINS, a comma-separated list of module names and .py files.
 
-    Each registers what it brings when it is imported. Raises `BadSetting` for one that cannot be imported.
+    Each registers what it brings when it is imported, and is imported once. Raises `BadSetting` for one that cannot be
+    imported.
     """
-    for name in filter(None, (part.strip() for part in os.environ.get("GEN_PLUGINS", "").split(","))):
+    names = [part.strip() for part in os.environ.get("GEN_PLUGINS", "").split(",") if part.strip()]
+    # Worker processes read the variable again, and Ray's have another working directory.
+    names = [str(Path(name).resolve()) if name.endswith(".py") else name for name in names]
+    os.environ["GEN_PLUGINS"] = ",".join(names)
+    for name in names:
         module = name
         if name.endswith(".py"):
             # The file's folder must be on the path: saved pipelines name the module, and diffusers imports it again.
-            sys.path.insert(0, str(Path(name).resolve().parent))
+            if (folder := str(Path(name).parent)) not in sys.path:
+                sys.path.insert(0, folder)
             module = Path(name).stem
         try:
             importlib.import_module(module)

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 from gen.devices import pick_device
 from gen.errors import BadSetting
 from gen.media.files import write_atomically
+from gen.plugins import load_plugins
 from gen.training.settings import TrainerSettings, check_same_settings
 
 C = TypeVar("C")
@@ -100,6 +101,7 @@ class Experiment(Generic[C, R]):
         run = self.run
 
         def trial(config: dict[str, Any]) -> dict[str, float]:
+            load_plugins()  # a worker is a new process: what plugins registered in this one is not known there
             results = run(missing[config["cell"]])
             return {} if results is None else figures(results)
 

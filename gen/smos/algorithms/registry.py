@@ -36,7 +36,7 @@ ALGORITHMS: dict[str, Row] = {
 def register(name: str, algorithm: "str | type[Algorithm[Any]]", summary: str = "") -> None:
     """Add an algorithm from outside the package, before its name is used. Raises `BadSetting` if the name is taken.
 
-    Not for the engine ray: its workers are new processes that do not make this call. Add a row above instead.
+    With the engine ray, make this call in a module that $GEN_PLUGINS names: its workers are new processes.
     """
     if name in ALGORITHMS:
         raise BadSetting(f"algorithm {name}: this name is taken; choose another.")
