@@ -17,7 +17,8 @@ def load_plugins() -> None:
     names = [part.strip() for part in os.environ.get("GEN_PLUGINS", "").split(",") if part.strip()]
     # Worker processes read the variable again, and Ray's have another working directory.
     names = [str(Path(name).resolve()) if name.endswith(".py") else name for name in names]
-    os.environ["GEN_PLUGINS"] = ",".join(names)
+    if names:
+        os.environ["GEN_PLUGINS"] = ",".join(names)
     for name in names:
         module = name
         if name.endswith(".py"):
