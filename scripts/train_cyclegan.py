@@ -1,0 +1,8 @@
+"""Train CycleGAN or CUT; the same as `gen train-cyclegan`. Several GPUs: `accelerate launch scripts/train_cyclegan.py`."""
+
+import sys
+
+from gen.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["train-cyclegan", *sys.argv[1:]]))
