@@ -1,4 +1,4 @@
-"""Train CycleGAN or CUT; the same as `gen train-cyclegan`. Several GPUs: `accelerate launch scripts/train_cyclegan.py`."""
+"""Train CycleGAN or CUT, like `gen train-cyclegan`. Several GPUs: `accelerate launch scripts/train_cyclegan.py`."""
 
 import sys
 
