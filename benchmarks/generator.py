@@ -1,6 +1,6 @@
 """Frames and MACs per second of the published generator, by memory layout and precision, compiled or not.
 
-python benchmarks/generator.py [--device cuda] [--size 256x512] [--batch 1] [--compile]
+python benchmarks/generator.py [--device cuda] [--size 512x256] [--batch 1] [--compile]
 """
 
 import argparse
@@ -32,12 +32,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--size", default="256x512")
+    parser.add_argument("--size", default="512x256", help="WIDTHxHEIGHT")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
-    height, width = map(int, options.size.split("x"))
+    width, height = map(int, options.size.split("x"))
     device = torch.device(options.device)
     print(machine(device), f"{options.size}, batch {options.batch}, width {options.width}")
     generator = AUGANGenerator(width=options.width, reconstruction=False).to(device).eval()
