@@ -1,9 +1,13 @@
-"""Your own method, algorithm, style or tab without a change in gen: $GEN_PLUGINS names the modules to import."""
+"""Your own method, algorithm or style without a change in gen: $GEN_PLUGINS names the modules to import.
+
+Tabs of the page are named by `gen app --tabs`, because they are imported after the page has set gradio up.
+"""
 
 import importlib
 import os
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from gen.errors import BadSetting
 
@@ -20,13 +24,18 @@ def load_plugins() -> None:
     if names:
         os.environ["GEN_PLUGINS"] = ",".join(names)
     for name in names:
-        module = name
-        if name.endswith(".py"):
-            # The file's folder must be on the path: saved pipelines name the module, and diffusers imports it again.
-            if (folder := str(Path(name).parent)) not in sys.path:
-                sys.path.insert(0, folder)
-            module = Path(name).stem
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise BadSetting(f"GEN_PLUGINS: {name} cannot be imported ({error}).") from error
+        import_plugin(name, "GEN_PLUGINS")
+
+
+def import_plugin(name: str, setting: str) -> ModuleType:
+    """Import a module by its name or its .py file. Raises `BadSetting`, which names the `setting`, if that fails."""
+    module = name
+    if name.endswith(".py"):
+        # The file's folder must be on the path: saved pipelines name the module, and diffusers imports it again.
+        if (folder := str(Path(name).resolve().parent)) not in sys.path:
+            sys.path.insert(0, folder)
+        module = Path(name).stem
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BadSetting(f"{setting}: {name} cannot be imported ({error}).") from error

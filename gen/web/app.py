@@ -3,27 +3,25 @@
 import os
 import warnings
 from collections.abc import Sequence
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from gen.errors import BadSetting
+from gen.plugins import import_plugin
 from gen.web.settings import WebSettings, check_root, logins
 
 if TYPE_CHECKING:
     from gen.web.service import Service
     from gen.web.tab import Tab
 
-TABS = [
+TABS = (
     "gen.web.translate:TranslateTab",
     "gen.web.folder:FolderTab",
     "gen.web.adapt:AdaptTab",
     "gen.web.scenes:ScenesTab",
     "gen.web.shift:ShiftTab",
     "gen.web.models:ModelsTab",
-]
-"""The tabs, from left to right, as MODULE:CLASS. They bring their kinds of job and their result files with them.
-
-A plugin appends its own tab here, see gen/plugins.py.
-"""
+)
+"""The tabs, from left to right, as MODULE:CLASS. They bring their kinds of job and their result files with them."""
 
 CSS = """
 .legend {display: flex; align-items: center; gap: .6em; font-size: .85em; flex-wrap: wrap}
@@ -42,7 +40,7 @@ Render scenes. Measure domain shift. All data stays on this machine."""
 def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, Service]":
     """The page (gr.Blocks) and its service. It does not listen yet, and no model is loaded.
 
-    Raises `BadSetting` for a bad `root`, or if another server uses `results`.
+    Raises `BadSetting` for a bad `root` or an unknown tab, or if another server uses `results`.
     """
     check_root(settings)
     prepare(settings)
@@ -52,7 +50,7 @@ def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, 
     from gen.web.service import Service
     from gen.web.tab import job_kinds
 
-    classes: list[type[Tab]] = [resolve_name(tab) for tab in tabs]
+    classes = [find_tab(tab) for tab in (*tabs, *settings.tabs)]
     service = Service(settings, job_kinds(classes))
     keep = round(settings.keep_hours * 3600)
     with gr.Blocks(title="gen", analytics_enabled=False, delete_cache=(min(keep, 3600), keep)) as page:
@@ -64,6 +62,15 @@ def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, 
         _add_job_endpoints(service)
     page.queue(max_size=settings.waiting, default_concurrency_limit=4)
     return page, service
+
+
+def find_tab(name: str) -> "type[Tab]":
+    """The class that MODULE:CLASS or FILE.py:CLASS names. Raises `BadSetting` if there is none."""
+    module, _, attribute = name.rpartition(":")
+    found = getattr(import_plugin(module, "tabs"), attribute, None) if module else None
+    if found is None:
+        raise BadSetting(f"tabs: {name!r} is not MODULE:CLASS or FILE.py:CLASS of a tab.")
+    return found
 
 
 def _add_job_endpoints(service: "Service") -> None:

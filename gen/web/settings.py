@@ -42,6 +42,8 @@ class WebSettings:
     """Most images in one rendered data set."""
     waiting: int = 32
     """Most requests, and most jobs, that may wait; further ones are refused."""
+    tabs: tuple[str, ...] = ()
+    """More tabs, as FILE.py:CLASS or MODULE:CLASS, for example my_tab.py:MyTab."""
 
     @property
     def pixels(self) -> int:

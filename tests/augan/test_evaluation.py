@@ -260,9 +260,11 @@ class TestErrors:
 
     def test_a_model_with_one_direction_is_refused_at_the_start(self, settings: EvaluateSettings) -> None:
         one = AUGANPipeline(AUGANGenerator(width=4, blocks=1, transfer_blocks=1), None)
+        wanted = dataclasses.replace(settings, direction="normal_to_adverse")
+        measures = Measures([EfficientNetLite0Features()])
         with pytest.raises(BadSetting, match="normal_to_adverse"):
             DirectionEvaluation(
-                "normal_to_adverse", {"model": one}, Measures([EfficientNetLite0Features()]), settings, []
+                "normal_to_adverse", {"model": one}, Measures([EfficientNetLite0Features()]), wanted, []
             )
 
     @pytest.mark.parametrize(

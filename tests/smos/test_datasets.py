@@ -109,7 +109,7 @@ class TestWhatIsWrongIsNamed:
         assert len(rest.domains[0]) == len(whole.domains[0]) - 1
         index = whole.domains[0].frames.paths.index(domains / "art" / "disc" / "000.png")
         assert list(rest.domains[0].labels) == list(np.delete(whole.domains[0].labels, index))
-        with pytest.raises(BadInput, match=r"1 of \d+ pictures(.|\n)*art/disc/000.png"):
+        with pytest.raises(BadInput, match=r"1 of \d+ images(.|\n)*art/disc/000.png"):
             load_domains(root, 16, tmp_path / "cache", strict=True)
         for picture in (root / "art" / "disc").iterdir():
             picture.write_bytes(b"")

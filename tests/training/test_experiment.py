@@ -113,7 +113,7 @@ def test_a_cell_of_other_settings_is_refused(tmp_path: Path) -> None:
     experiment(tmp_path, cells=CELLS[:2]).run_in_order(lambda *_: None)
     other = experiment(tmp_path, lr=0.2)
     for ask in (other.check, other.done, other.missing, lambda: other.run_in_order(lambda *_: None)):
-        with pytest.raises(BadSetting, match=r"lr: the run in this folder was begun with 0\.1, not 0\.2"):
+        with pytest.raises(BadSetting, match=r"lr was 0\.1 when this run began and is 0\.2 now"):
             ask()
     assert ran(tmp_path) == ["a-0", "b-0"]
     replace(other, cells=CELLS[2:]).check()

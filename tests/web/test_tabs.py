@@ -10,6 +10,7 @@ from pkgutil import resolve_name
 import pytest
 from gradio_client import Client
 
+from gen.errors import BadSetting
 from gen.web.app import TABS, build_app, launch
 from gen.web.settings import WebSettings
 from gen.web.tab import job_kinds
@@ -17,8 +18,8 @@ from tests.web.upper_tab import RivalTab, UpperTab
 
 
 def test_a_tab_of_ones_own_is_one_file_and_one_row(tmp_path):
-    settings = WebSettings(results=tmp_path)
-    page, service = build_app(settings, [*TABS, "tests.web.upper_tab:UpperTab"])
+    settings = WebSettings(results=tmp_path, tabs=(f"{Path(__file__).parent / 'upper_tab.py'}:UpperTab",))
+    page, service = build_app(settings)
     _, url, _ = launch(page, settings, prevent_thread_lock=True, quiet=True, show_error=True)
     try:
         client = Client(url, verbose=False)
@@ -34,6 +35,19 @@ def test_a_tab_of_ones_own_is_one_file_and_one_row(tmp_path):
     finally:
         service.jobs.close()
         page.close()
+
+
+@pytest.mark.parametrize(
+    ("tab", "message"),
+    [
+        ("no_such_module:Tab", "tabs: no_such_module cannot be imported"),
+        ("gen.web.tab:NoTab", "is not MODULE:CLASS"),
+        ("UpperTab", "is not MODULE:CLASS"),
+    ],
+)
+def test_a_tab_that_does_not_exist_is_named(tmp_path, tab, message):
+    with pytest.raises(BadSetting, match=message):
+        build_app(WebSettings(results=tmp_path, tabs=(tab,)))
 
 
 def test_job_records_keep_their_kinds_and_folders():
