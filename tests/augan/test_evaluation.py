@@ -263,9 +263,7 @@ class TestErrors:
         wanted = dataclasses.replace(settings, direction="normal_to_adverse")
         measures = Measures([EfficientNetLite0Features()])
         with pytest.raises(BadSetting, match="normal_to_adverse"):
-            DirectionEvaluation(
-                "normal_to_adverse", {"model": one}, Measures([EfficientNetLite0Features()]), wanted, []
-            )
+            DirectionEvaluation("normal_to_adverse", {"model": one}, measures, wanted, [])
 
     @pytest.mark.parametrize(
         ("rival", "message"),
