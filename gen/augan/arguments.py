@@ -110,7 +110,8 @@ class CompareSettings:
     """
 
     recipes: tyro.conf.Positional[Path]
-    """YAML file: recipe names, each with the settings that differ from the preset, as field: value."""
+    """YAML file: recipe names, each with the settings that differ from the preset, as field: value. `method: cyclegan`
+    trains a CycleGAN or CUT instead of an AU-GAN."""
     adverse: Path
     """Folder of frames in adverse weather."""
     normal: Path

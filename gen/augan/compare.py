@@ -14,17 +14,16 @@ import yaml
 from gen.augan.arguments import CompareSettings, EvaluateSettings
 from gen.augan.card import ROWS, results
 from gen.augan.evaluation import evaluate
-from gen.augan.export import export_model
-from gen.augan.settings import AUGANSettings, check_pairs
 from gen.augan.simulated.pairs import write_pairs
 from gen.augan.simulated.settings import SimulateSettings
-from gen.augan.start import PRESETS, choose_settings
-from gen.augan.training import AUGANTrainer
+from gen.augan.start import PRESETS
 from gen.errors import BadInput, BadSetting
 from gen.markdown import markdown_table
 from gen.media.folders import find_stills
 from gen.training.experiment import Experiment, named, write_text
 from gen.training.settings import read_preset
+from gen.translation import registry
+from gen.translation.registry import Recipe
 
 EQUAL = {"preset", "adverse", "normal", "rendered", "simulated", "out", "core_minutes", "images", "epochs", "seed"}
 """Settings that a recipe may not change, because all recipes share them."""
@@ -45,7 +44,7 @@ def compare(settings: CompareSettings) -> int:
     for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
         split_frames(folder, settings.out / "frames", domain, settings.hold_out)
     names = [] if settings.judge_now else list(settings.only or recipes)
-    runs = {name: settings_of(settings, name, recipes[name]) for name in names}
+    runs = {name: prepare(settings, name, recipes[name]) for name in names}
     if settings.simulate and names:
         frames = settings.out / "frames"
         write_pairs(SimulateSettings(frames / "train" / "normal", frames / "simulated", settings.simulate))
@@ -66,8 +65,8 @@ def compare(settings: CompareSettings) -> int:
     return 0
 
 
-def experiment(models: Path, names: Sequence[str], runs: Mapping[str, AUGANSettings]) -> Experiment[str, Path]:
-    """The recipes by name; each ends in a model folder in `models`. `runs`: the settings of those that may run."""
+def experiment(models: Path, names: Sequence[str], runs: Mapping[str, Recipe]) -> Experiment[str, Path]:
+    """The recipes by name; each ends in a model folder in `models`. `runs`: what trains those that may run."""
 
     def finished(name: str) -> Path | None:
         # The record is written last. Without it the model may be half written.
@@ -125,38 +124,38 @@ def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
             link.symlink_to(frame)
 
 
-def settings_of(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> AUGANSettings:
-    """The training settings of one recipe. Raises `BadSetting` if it sets `pairs_first` but has no pairs."""
-    preset = read_preset(PRESETS / f"{settings.preset}.yaml")
-    uses = settings.simulate and (preset | dict(recipe)).get("simulated_share", 1) > 0
-    simulated = settings.out / "frames" / "simulated" if uses else None
+def prepare(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> Recipe:
+    """What trains one recipe, its settings checked. `method` in a recipe names another method than AU-GAN.
+
+    Raises `BadSetting` for wrong settings, for example `pairs_first` without pairs.
+    """
+    changes = dict(recipe)
+    method = registry.find_method(str(changes.pop("method", "augan")))
+    preset = read_preset(PRESETS / f"{settings.preset}.yaml") if method.name == "augan" else {}
+    uses = settings.simulate and (preset | changes).get("simulated_share", 1) > 0
     given = {
         "preset": settings.preset,
         "adverse": settings.out / "frames" / "train" / "adverse",
         "normal": settings.out / "frames" / "train" / "normal",
         "rendered": settings.rendered,
-        "simulated": simulated,
+        "simulated": settings.out / "frames" / "simulated" if uses else None,
         "out": settings.out / "runs" / name,
         "core_minutes": settings.core_minutes,
         "seed": settings.seed,
     }
-    run = choose_settings(preset, given | dict(recipe))
     try:
-        check_pairs(run)
+        return method.make_recipe(given | changes)
     except BadSetting as error:
-        raise BadSetting(f"recipe {name}: {error} For all recipes, simulate and rendered provide pairs.") from error
-    return run
+        pairs = " For all recipes, simulate and rendered provide pairs." if changes.get("pairs_first") else ""
+        raise BadSetting(f"recipe {name}: {error}{pairs}") from error
 
 
-def train(name: str, settings: AUGANSettings, model: Path) -> Path | None:
+def train(name: str, recipe: Recipe, model: Path) -> Path | None:
     """Train one recipe and export it to `model`; None if Ctrl-C stopped it."""
-    trainer = AUGANTrainer(settings)
-    trainer.fit()
-    if not trainer.finished:
-        print(f"stopped in recipe {name}; run the same command to resume.")
-        return None
-    export_model(settings.out, model)
-    return model
+    if recipe(model):
+        return model
+    print(f"stopped in recipe {name}; run the same command to resume.")
+    return None
 
 
 def evaluate_recipes(

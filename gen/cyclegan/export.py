@@ -1,16 +1,17 @@
 """From a training run of CycleGAN or CUT to a model folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gen.cyclegan.card import write_card
-from gen.cyclegan.method import CycleGANPipeline, GeneratorPair
-from gen.cyclegan.settings import CycleGANSettings
+from gen.cyclegan.method import CycleGANPipeline, CycleGANTrainer, GeneratorPair
+from gen.cyclegan.settings import CycleGANSettings, check_settings
 from gen.provenance import portable
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.settings import make_settings
+from gen.translation.registry import Recipe
 from gen.translation.settings import DIRECTIONS
 
 
@@ -36,3 +37,19 @@ def export_model(run: Path, out: Path, half: bool = False, weathers: Sequence[st
     }
     (out / "training.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
     write_card(out)
+
+
+def make_recipe(given: Mapping[str, Any]) -> Recipe:
+    """CycleGAN as a recipe of `gen compare-augan`. `given`: settings of `CycleGANSettings`; its preset is the published
+    one, whatever AU-GAN's is. Raises `BadSetting` for wrong ones."""
+    settings = make_settings(CycleGANSettings, {**given, "preset": "cyclegan"})
+    check_settings(settings)
+
+    def train(model: Path) -> bool:
+        trainer = CycleGANTrainer(settings)
+        trainer.fit()
+        if trainer.finished:
+            export_model(settings.out, model)
+        return trainer.finished
+
+    return train

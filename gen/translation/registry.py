@@ -1,8 +1,10 @@
 """The translation methods: one row each. A model folder names its pipeline class, and the class names its method."""
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from gen import weights
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from gen.translation.pipeline import TranslationPipeline
 
 
+Recipe = Callable[[Path], bool]
+"""Trains, or resumes, and exports the model to a folder; False if Ctrl-C stopped it first."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A translation method. Classes are named and not imported, because torch takes seconds to import."""
@@ -23,16 +29,23 @@ class Method:
     """For example augan."""
     pipeline: str
     """MODULE:CLASS of its pipeline, a `TranslationPipeline`; model_index.json names the class."""
+    recipe: str = ""
+    """MODULE:FUNCTION that makes a `Recipe` of settings, so that `gen compare-augan` can train it; empty: it cannot."""
 
     @property
     def class_name(self) -> str:
         """What model_index.json calls the pipeline."""
         return self.pipeline.partition(":")[2]
 
+    def make_recipe(self, settings: Mapping[str, Any]) -> Recipe:
+        """What trains with these settings. Raises `BadSetting` for wrong settings, and if the method has no recipes."""
+        if not self.recipe:
+            raise BadSetting(f"method {self.name} cannot be trained from a recipe.")
+        return resolve_name(self.recipe)(settings)
+
     def load_class(self) -> "type[TranslationPipeline]":
         """Import the pipeline's class."""
-        module, _, name = self.pipeline.partition(":")
-        return getattr(import_module(module), name)
+        return resolve_name(self.pipeline)
 
 
 _METHODS: dict[str, Method] = {}
@@ -43,8 +56,16 @@ def register(method: Method) -> None:
     _METHODS[method.class_name] = method
 
 
-register(Method("augan", "gen.augan.pipeline:AUGANPipeline"))
-register(Method("cyclegan", "gen.cyclegan.method:CycleGANPipeline"))
+register(Method("augan", "gen.augan.pipeline:AUGANPipeline", "gen.augan.recipe:make_recipe"))
+register(Method("cyclegan", "gen.cyclegan.method:CycleGANPipeline", "gen.cyclegan.export:make_recipe"))
+
+
+def find_method(name: str) -> Method:
+    """The method of this name. Raises `BadSetting` for an unknown one."""
+    found = {method.name: method for method in _METHODS.values()}
+    if name not in found:
+        raise BadSetting(f"method {name}: unknown name; available: {', '.join(found)}.")
+    return found[name]
 
 
 def translators() -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import gen.cli
-from gen import BadInput
+from gen import BadInput, weights
 from gen.augan.compare import read_recipes, split_frames
 
 TINY = """
@@ -50,6 +50,43 @@ def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_p
         assert record["core_seconds"] >= 0.6
         assert record["data"]["adverse"]["count"] == 8
     assert (out / "sheet.jpg").is_file()
+
+
+PEER = """
+plain:
+peer:
+  method: cyclegan
+  width: 4
+  blocks: 5
+  discriminator_width: 4
+  load_height: 64
+  crop: [64, 64]
+"""
+
+
+def test_another_method_is_a_row_at_equal_cost(two_domains, tmp_path):
+    recipes, out = tmp_path / "recipes.yaml", tmp_path / "out"
+    recipes.write_text(PEER)
+    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4")) == 0
+    text = (out / "README.md").read_text()
+    assert "| peer | method=cyclegan, width=4," in text
+    assert "\n| peer | 4 |" in text
+    assert weights.kind(out / "models" / "peer") == "CycleGANPipeline"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ("method: none", "method none: unknown name; available: augan, cyclegan"),
+        ("{method: cyclegan, cycle_weight: 0}", "recipe odd: cycle_weight, nce_weight"),
+    ],
+)
+def test_a_recipe_that_cannot_work_is_named_before_any_training(two_domains, tmp_path, capsys, recipe, message):
+    recipes = tmp_path / "recipes.yaml"
+    recipes.write_text(f"plain:\nodd:\n  {recipe}\n" if recipe[0] != "{" else f"plain:\nodd: {recipe}\n")
+    assert gen.cli.main(command(recipes, two_domains, tmp_path / "out", "--hold-out", "4")) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_nothing_to_judge(recipes, two_domains, tmp_path, capsys):
