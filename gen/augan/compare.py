@@ -56,8 +56,8 @@ def compare(settings: CompareSettings) -> int:
         return 130
     missing = plan.missing()
     if missing and not settings.judge_now:
-        print(f"not evaluated yet, because these recipes are not trained: {', '.join(missing)}")
-        print("Train them, or evaluate the others now with --judge-now.")
+        print(f"no evaluation yet, because these recipes are not trained: {', '.join(missing)}")
+        print("Train them, or set judge_now to evaluate the others now.")
         return 0
     if len(missing) == len(recipes):
         raise BadInput(f"{settings.out}: no recipe is trained yet; train at least one before judge_now.")

@@ -69,12 +69,12 @@ def adapt(arguments: Sequence[str]) -> int:
     if not trainer.accelerator.is_main_process:
         return 0
     path = save_adaptation(trainer)
-    print(f"{trainer.ending()}\nwritten: {path}")
+    print(f"{trainer.ending()}\nwrote {path}")
     if args.full:
         pipe.load_adaptation(path)
         pipe.save_pretrained(settings.out / "model")
         save_rosinality(pipe.generator, settings.out / "model.pt")
-        print(f"written: {settings.out / 'model'} and model.pt")
+        print(f"wrote {settings.out / 'model'} and model.pt")
     print(f"\ndraw images with: gen generate --model {settings.source} --adaptation {path} --out out")
     return 0
 

@@ -74,7 +74,7 @@ def run(settings: MeasureShiftSettings) -> int:
     print(f"{settings.representation}; IDD from {reference.name if reference else 'no reference'}; [95 % intervals]")
     for note in survey.notes:
         print(f"note: {note}")
-    print(f"{len(survey.failed)} files could not be read; tables and plots: {settings.out}")
+    print(f"{len(survey.failed)} files could not be read; wrote tables and plots to {settings.out}")
     return 1 if survey.failed else 0
 
 

@@ -31,9 +31,9 @@ class RenderSettings:
     """Side of the square pictures in pixels, 16 to 1024."""
     styles: Annotated[tuple[StyleName, ...], tyro.conf.arg(help=STYLES_HELP)] = tuple(STYLES)
     scenes: tuple[SceneName, ...] = SCENES  # pyright: ignore[reportAssignmentType]
-    """Classes."""
+    """Classes of scenes."""
     seed: int = 0
-    """Seed of the levels: a different seed gives a different data set."""
+    """Seed of the levels; another seed gives another data set."""
     split: Split = "train"
     """train or val. The two never share a level, whatever the seeds."""
     noise: bool = False
@@ -43,9 +43,9 @@ class RenderSettings:
     preview: bool = False
     """Only write OUT/preview.jpg, a contact sheet: one level of each class in each style."""
     workers: int | None = None
-    """Number of processes; none: one per core."""
+    """Number of processes. Default: one per core."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where the 3D styles cast their rays."""
+    """Device that renders the 3D styles."""
 
     def check(self) -> None:
         """Raises `BadSetting` for values that make no sense."""

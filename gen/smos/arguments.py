@@ -1,4 +1,4 @@
-"""The options of the wing's commands. This module imports no torch, so that `--help` answers at once."""
+"""Options of the SMOS commands. This module imports no torch, so that `--help` answers at once."""
 
 import dataclasses
 from pathlib import Path
@@ -45,7 +45,7 @@ class TableArguments:
     engine: Engine = "order"
     """order: one run after another; ray: as Ray Tune trials, on all machines of its cluster."""
     gpus: float | None = None
-    """GPUs per trial, with --engine ray; none: 1 if there is one, else 0."""
+    """GPUs per trial, with --engine ray. Default: 1 if there is a GPU, else 0."""
 
 
 @dataclasses.dataclass(frozen=True)

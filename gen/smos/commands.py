@@ -104,7 +104,7 @@ def train_precursor(arguments: Sequence[str]) -> int:
     trainer.report()
     if args.export and trainer.accelerator.is_main_process:
         export_precursor(trainer, args.export, accuracy, args.weights_license)
-        print(f"written: {args.export}")
+        print(f"wrote {args.export}")
     return 0
 
 

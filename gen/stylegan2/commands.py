@@ -23,11 +23,11 @@ class TrainArguments:
     out: Path
     """Run directory, for example runs/faces64."""
     preset: Literal["config-f", "faces64"] = "config-f"
-    """config-f: the published size at 256 pixels, for a GPU; faces64: small, some hours on two CPU cores."""
+    """config-f: the published size at 256 pixels, for a GPU; faces64: small, a few hours on two CPU cores."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Override a setting of StyleGAN2Settings, for example --set size=128; may be repeated."""
+    """A field of StyleGAN2Settings as field=value, for example --set size=128; may be repeated."""
     strict: bool = False
-    """Fail if the folder has images that cannot be used, instead of skipping them."""
+    """Stop with an error if an image cannot be used, instead of leaving it out."""
 
 
 def train_stylegan2(arguments: Sequence[str]) -> int:
@@ -86,5 +86,5 @@ def export_stylegan2(arguments: Sequence[str]) -> int:
         args.weights_license,
         args.note,
     )
-    print(f"written: {args.out}; draw images with: gen generate --model {args.out} --out out")
+    print(f"wrote {args.out}; draw images with: gen generate --model {args.out} --out out")
     return 0

@@ -20,7 +20,7 @@ class StreetSettings:
     """Render dash-cam frames or clips of synthetic streets, each in adverse weather and on the same clear day."""
 
     out: tyro.conf.Positional[Path]
-    """Folder that gets day/, adverse/WEATHER/, depth/ (16-bit PNG, centimetres, 0 = sky) and labels/ (PNG)."""
+    """Output folder: day/, adverse/WEATHER/, depth/ (16-bit PNG, centimetres, 0 = sky) and labels/ (PNG)."""
     weather: tuple[WeatherName, ...] = ("rainy_night",)
     """Weathers to render each frame in, in addition to the day."""
     frames: int = 100
@@ -32,15 +32,15 @@ class StreetSettings:
     seed: int = 0
     """Seed of the first street; the others use the numbers after it."""
     samples: int = 2
-    """Rays per pixel along each axis (2: four rays): more is smoother and slower."""
+    """Rays per pixel along each axis; 2 means four rays. More is smoother and slower."""
     depth: bool = True
     """Write depth and labels too."""
     preview: bool = False
     """Only write OUT/preview.jpg: the first street in every weather, and its depth."""
     workers: int | None = None
-    """Number of processes; none: one per core."""
+    """Number of processes. Default: one per core."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where the rays are cast."""
+    """Device that renders."""
 
     def check(self) -> None:
         """Raises `BadSetting` for values that make no sense."""
