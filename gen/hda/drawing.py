@@ -172,7 +172,7 @@ def invert_all(settings: InvertSettings) -> int:
     for reason in failed:
         print(f"skipped: {reason}")
     print(
-        f"inverted {len(latents)} of {len(s.photos)} photos to {s.out}; draw them again with: gen generate --latents FILE"
+        f"inverted {len(latents)} of {len(s.photos)} photos to {s.out}; redraw them with: gen generate --latents FILE"
     )
     return 1 if failed else 0
 

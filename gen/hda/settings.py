@@ -178,4 +178,4 @@ class EvaluateSettings:
     jobs: int = 1
     """Runs in parallel, each on its own core."""
     adaptation: Path | None = None
-    """Instead of comparing methods, write attributes.md: the progress of this adaptation, measured without a network."""
+    """Instead of comparing methods, write attributes.md: this adaptation's progress, measured without a network."""

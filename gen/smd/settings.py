@@ -48,14 +48,16 @@ class RenderSettings:
     """Device that renders the 3D styles."""
 
     def check(self) -> None:
-        """Raises `BadSetting` for values that make no sense."""
+        """Raises `BadSetting` for values out of range."""
         if self.per_class < 1 or not 16 <= self.size <= 1024:
-            raise BadSetting("per_class must be at least 1, and size between 16 and 1024 pixels.")
+            raise BadSetting(
+                f"per_class must be at least 1 and size from 16 to 1024 pixels, not {self.per_class} and {self.size}."
+            )
         if not 1 <= self.quality <= 100:
-            raise BadSetting(f"quality={self.quality}: JPEG quality goes from 1 to 100.")
+            raise BadSetting(f"quality must be from 1 to 100, not {self.quality}.")
         for style in self.styles:
             find_style(style)
         for scene in self.scenes:
             if scene not in SCENES:
-                raise BadSetting(f"unknown scene {scene!r}; available: {', '.join(SCENES)}")
+                raise BadSetting(f"unknown scene {scene!r}; available: {', '.join(SCENES)}.")
         check_seed(self.seed)

@@ -81,7 +81,9 @@ def train_precursor(arguments: Sequence[str]) -> int:
     args = tyro.cli(PrecursorArguments, args=list(arguments), prog="gen train-precursor")
     check_out_folder(args.out)
     if args.leave_out and (args.data == "scenes" or args.val is None):
-        raise BadSetting("--leave-out needs folders: --data of `gen render-smd` and --val of its --split val.")
+        raise BadSetting(
+            "--leave-out needs two folders: --data from `gen render-smd`, --val from `gen render-smd --split val`."
+        )
     if args.export and args.data != "scenes" and args.val is None:
         raise BadSetting("--export needs --val: the model card must report held-out accuracy.")
     from gen.smos.datasets import find_benchmark

@@ -94,7 +94,7 @@ class Experiment(Generic[C, R]):
         try:
             from ray import tune
         except ImportError as error:
-            raise BadSetting("engine ray: the package ray is not installed; pip install 'ray[tune]'.") from error
+            raise BadSetting("engine ray: the package ray is not installed; run pip install 'ray[tune]'.") from error
         missing = self.missing()
         if not missing:
             return True

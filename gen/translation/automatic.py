@@ -44,7 +44,9 @@ def translate(settings: TranslateSettings, load: Load = load_model, watch: Watch
     """
     check_settings(settings)
     if settings.direction != "adverse_to_normal":
-        raise BadSetting("direction: model=auto only translates adverse_to_normal; for normal_to_adverse name a model.")
+        raise BadSetting(
+            "direction: model=auto only translates adverse_to_normal; for normal_to_adverse, set model to a name."
+        )
     jobs = plan_jobs(settings.input, settings.output, settings.format)
     automatic = Automatic(settings, load, watch)
     automatic.run.report.planned = {str(job.target) for job in jobs}

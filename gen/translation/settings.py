@@ -59,8 +59,8 @@ class TranslateSettings:
     smooth: float = 0.5
     """Clips: time constant in seconds for averaging the normalisation statistics, against flicker; 0 disables it."""
     steady: float = STEADY
-    """Clips: weight of the previous frame's change (output minus input), warped along the optical flow, against flicker;
-    at least 0 (off) and below 1."""
+    """Clips: weight of the previous frame's change (output minus input), warped by optical flow, against flicker; at
+    least 0 (off) and below 1."""
     batch_size: int | None = None
     """Frames per batch. Default: 8 on a GPU, 1 on a CPU."""
     device: str | None = None

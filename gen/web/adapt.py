@@ -295,7 +295,7 @@ def parse(seeds: str) -> list[int]:
     short = len(seeds) < 500 and not re.search(r"\d{7}", seeds)
     numbers = parse_seeds(seeds) if short else []
     if not 0 < len(numbers) <= MAX_SEEDS:
-        raise BadSetting(f"seeds: must be 1 to {MAX_SEEDS} numbers or ranges, for example 0-7,12.")
+        raise BadSetting(f"give 1 to {MAX_SEEDS} seeds, as numbers or ranges, for example 0-7,12.")
     return numbers
 
 

@@ -61,7 +61,7 @@ def test_nothing_to_judge(recipes, two_domains, tmp_path, capsys):
     ("more", "words"),
     [
         (["--judge-now", "--only", "wide"], "leave out one of them"),
-        (["--hold-out", "0"], "it must be at least 1"),
+        (["--hold-out", "0"], "hold_out must be at least 1"),
     ],
 )
 def test_options_that_make_no_sense(recipes, two_domains, tmp_path, capsys, more, words):

@@ -116,7 +116,7 @@ class TestStrength:
     def test_unknown_names_are_refused(self, model: Path, files: list[Path]) -> None:
         pipe = HDAPipeline.from_pretrained(model)
         pipe.load_adaptation(files[0])
-        with pytest.raises(BadSetting, match="strength of baby: unknown adaptation; loaded: sketch"):
+        with pytest.raises(BadSetting, match="unknown adaptation 'baby'; loaded: sketch"):
             pipe.set_strengths({"baby": 1.0})
 
     def test_of_another_generator_is_refused(self, files: list[Path]) -> None:

@@ -62,7 +62,7 @@ class TestTheList:
         ("row", "message"),
         [
             (Style("hd", "", False, "a:b", 9), "'hd' is registered already"),
-            (Style("wire", "", False, "a:b", 2), "number 2 is taken; the next free one: 4"),
+            (Style("wire", "", False, "a:b", 2), "number 2 is taken; the next free one is 4"),
         ],
     )
     def test_names_and_numbers_are_unique(self, row, message):

@@ -178,7 +178,7 @@ def test_clips_are_decided_by_most_of_their_frames(models, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--direction", "normal_to_adverse"], "name a model"),
+        (["--direction", "normal_to_adverse"], "set model to a name"),
         (["--uncertainty", "map"], "tiny-night has no"),
         (["--quality", "0"], "quality"),
     ],
