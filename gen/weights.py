@@ -1,4 +1,4 @@
-"""Model folders: find one by name, and read what a folder says of itself without loading the model.
+"""Model folders: find one by name, and read its metadata without loading the model.
 
 A model folder holds `model_index.json` (a pipeline), `config.json` (a single network) or only weights, and usually
 `MODEL_CARD.md`. No other module reads a folder's kind or licence: ask `kind` or `describe`.

@@ -70,9 +70,9 @@ class EvaluateSettings:
     direction: Literal["both", "adverse_to_normal", "normal_to_adverse"] = "both"
     """Direction to evaluate; a single one takes half of the time."""
     adverse_reference: Path | None = None
-    """Other real adverse frames, such as the training set: their distance is the lowest that a model can reach."""
+    """Other real adverse frames, such as the training set: their distance shows how close a model can get."""
     normal_reference: Path | None = None
-    """Other real normal frames, such as the training set: their distance is the lowest that a model can reach."""
+    """Other real normal frames, such as the training set: their distance shows how close a model can get."""
     rendered: Path | None = None
     """Folder of `gen render-street` frames not used in training: scores against the true clear day."""
     shown: Path | None = None

@@ -1,4 +1,4 @@
-"""Compare adaptation methods: every method, hybrid and seed in one table, scored by other networks than the loss has.
+"""Compare adaptation methods: every method, hybrid and seed in one table, scored by networks that are not in the loss.
 
 Each run ends at the same mean progress. Otherwise a method that adapts less would look better in every measure of how
 much of the source is kept.

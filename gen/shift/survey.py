@@ -1,6 +1,6 @@
 """Read image domains, measure ICV and IDD, and write the tables and plots of `gen measure-shift`.
 
-Only statistics of a domain are kept in memory; its histograms are dropped after they were measured.
+Only statistics of a domain are kept in memory; its histograms are dropped once they are measured.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """The command lines of domain generalisation: a precursor, a table of leave-one-out runs, an analysis of features.
 
-Heavy modules are imported after the arguments were parsed, so that `--help` and usage errors answer at once.
+Heavy modules are imported after the arguments are parsed, so that `--help` and usage errors answer at once.
 """
 
 from collections.abc import Sequence

@@ -58,13 +58,13 @@ class ExportArguments:
     out: tyro.conf.Positional[Path]
     """Model folder, for example weights/stylegan2-faces64."""
     half: bool = False
-    """Store float16 weights only, which halves the size; they load as float32 by default."""
+    """Store only float16, at half of the size; it is loaded as float32 by default."""
     data: Path | None = None
-    """Folder of the training images, to measure the Fréchet distance; if not given, none is measured."""
+    """Folder of the training images, to measure the Fréchet distance. Default: no measurement."""
     distance_images: int = 5000
-    """Images drawn to measure the distance."""
+    """Images to generate for the measurement."""
     features: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Feature networks of the distance: inception, efficientnet-lite0, squeezenet; default: auto and squeezenet."""
+    """Feature networks of the distance: inception, efficientnet-lite0, squeezenet. Default: auto and squeezenet."""
     weights_license: str = "not stated"
     """Licence of the weights in one line, for the model card."""
     note: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()

@@ -1,4 +1,4 @@
-"""Experiments of many training runs: run the cells that are missing, then collect the results of those that are done.
+"""Experiments of many training runs: run the missing cells, then collect all results.
 
 The table of SMOS, the comparison of HDA's methods and that of AU-GAN's recipes are such experiments. This module
 imports neither torch nor Ray before it needs them.

@@ -1,4 +1,4 @@
-"""`--model auto`: see the weather of each file, translate it with the model made for it, copy the rest unchanged."""
+"""`--model auto`: classify the weather of each file, translate it with the model for it, copy the rest unchanged."""
 
 import filecmp
 import shutil

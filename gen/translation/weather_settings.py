@@ -20,9 +20,9 @@ class WeatherSettings:
     cross: Repeated = ()
     """The same, from folders of few drives: groups of similar frames are also held out in turn (cross-validation)."""
     test: Repeated = ()
-    """WEATHER=FOLDER of test frames. An untrained weather is allowed; the card shows how it is classified."""
+    """WEATHER=FOLDER of test frames. It need not be a trained weather: the card shows how it is classified."""
     labels: Path | None = None
     """CSV file with the columns file (relative to the CSV) and weather: labels of single frames in day folders, clear
     or a trained weather. Frames with another label are left out, and frames labelled twilight in every folder."""
     decay: float = 0.03
-    """Weight decay: weight of the squared weights in the loss."""
+    """Weight decay: factor of the L2 penalty in the loss."""

@@ -85,7 +85,7 @@ class AdaptTab(Tab):
             6400,
             1600,
             step=160,
-            label="Training samples, at most (stops early when converged)",
+            label="Maximum training samples (stops early when converged)",
         )
         with gr.Row():
             check = gr.Button("Check the references")
@@ -95,7 +95,9 @@ class AdaptTab(Tab):
         preview = gr.Image(
             label="Preview: source, adapted, then the references of each domain", format="png", interactive=False
         )
-        file = gr.File(label="Download: adaptation, for `gen generate`", interactive=False, elem_classes="downloads")
+        file = gr.File(
+            label="Download: adaptation file for `gen generate`", interactive=False, elem_classes="downloads"
+        )
         check.click(self.check, [source, *fields], [report], api_name="check_domains", **DEVICE)
         train.click(self.start, [source, images, *fields], [panel.number], api_name="start_adaptation")
         panel.connect(page, [preview, file], self._show)

@@ -156,7 +156,7 @@ class TranslateTab(Tab):
         note = f"Generated image, not a photograph. {width}x{height} pixels, processed at {seen[1]}x{seen[0]}."
         found = uncertainty_map(pipe, out, direction)
         if found is None:
-            note += " This direction has no uncertainty map."
+            note += " There is no uncertainty map in this direction."
             return (str(before), str(after)), None, [str(after)], note, None
         name, values = found
         raw = folder / f"{stem}-uncertainty.png"
