@@ -87,7 +87,7 @@ class ExportArguments:
     out: tyro.conf.Positional[Path]
     """Model folder, for example weights/cyclegan-night2day."""
     half: bool = False
-    """Store only float16, at half of the size; it is loaded as float32 by default."""
+    """Store only float16, a third of the size; it is loaded as float32 by default."""
     weather: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Weather of the adverse frames, for example --weather night; may be repeated. --model auto chooses by it."""
 

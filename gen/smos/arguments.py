@@ -74,7 +74,7 @@ class PrecursorArguments:
 
 @dataclasses.dataclass(frozen=True)
 class AnalyseArguments:
-    """Measure how far apart domains are in the features of a table's networks, and how that correlates with accuracy."""
+    """Measure how far apart domains are in the features of a table's networks, and correlate that with accuracy."""
 
     table: tyro.conf.Positional[Path]
     """The --out folder of `gen train-smos`."""

@@ -58,7 +58,7 @@ class ExportArguments:
     out: tyro.conf.Positional[Path]
     """Model folder, for example weights/stylegan2-faces64."""
     half: bool = False
-    """Store only float16, at half of the size; it is loaded as float32 by default."""
+    """Store only float16, a third of the size; it is loaded as float32 by default."""
     data: Path | None = None
     """Folder of the training images, to measure the Fréchet distance. Default: no measurement."""
     distance_images: int = 5000

@@ -29,7 +29,9 @@ ALGORITHMS: dict[str, Row] = {
     "smos_kl": Row(
         "gen.smos.algorithms.smos:SMOSReleasedKL", "the published code's KL term, which is not a divergence"
     ),
-    "smos_released": Row("gen.smos.algorithms.smos:SMOSReleasedJS", "the published code's JS term, likewise"),
+    "smos_released": Row(
+        "gen.smos.algorithms.smos:SMOSReleasedJS", "the published code's JS term, which is not one either"
+    ),
 }
 
 
