@@ -156,7 +156,7 @@ class HDAPipeline(DiffusionPipeline):
         seeds only; latents are used as they are.
         """
         if (seeds is None) == (latents is None):
-            raise BadSetting("give either seeds or latents, exactly one of the two.")
+            raise BadSetting("give either seeds or latents, not both or neither.")
         if latents is None:
             latents = self.latents([seeds] if isinstance(seeds, int) else list(seeds or []), truncation)
         images = torch.cat([self.generator.synthesis(w).float().cpu() for w in latents.split(batch_size)])

@@ -149,7 +149,7 @@ class TestDrawing:
     def test_either_seeds_or_latents(self, model: Path) -> None:
         pipe = HDAPipeline.from_pretrained(model)
         for arguments in ({}, {"seeds": [0], "latents": torch.zeros(1, 16)}):
-            with pytest.raises(BadSetting, match="give exactly one"):
+            with pytest.raises(BadSetting, match="give either seeds or latents"):
                 pipe(**arguments)
 
     def test_a_model_folder_brings_its_adaptations(self, model: Path, files: list[Path], tmp_path: Path) -> None:

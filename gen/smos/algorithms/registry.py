@@ -30,7 +30,7 @@ ALGORITHMS: dict[str, Row] = {
         "gen.smos.algorithms.smos:SMOSReleasedKL", "the published code's KL term, which is not a divergence"
     ),
     "smos_released": Row(
-        "gen.smos.algorithms.smos:SMOSReleasedJS", "the published code's JS term, which is not one either"
+        "gen.smos.algorithms.smos:SMOSReleasedJS", "the published code's JS term, also not a divergence"
     ),
 }
 
