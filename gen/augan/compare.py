@@ -43,7 +43,7 @@ def compare(settings: CompareSettings) -> int:
         )
     for name in settings.only:
         if name not in recipes:
-            raise BadSetting(f"only: unknown recipe {name!r}; available in {settings.recipes}: {', '.join(recipes)}.")
+            raise BadSetting(f"{settings.recipes}: unknown recipe {name!r}; available: {', '.join(recipes)}.")
     for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
         split_frames(folder, settings.out / "frames", domain, settings.hold_out)
     names = [] if settings.judge_now else list(settings.only or recipes)
