@@ -1,4 +1,4 @@
-"""Open gen in a browser: python app.py --help tells the settings."""
+"""Open gen in a browser: python app.py --help lists the settings."""
 
 import sys
 

@@ -20,7 +20,7 @@ def pick_device(name: str | None = "auto") -> "torch.device":
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise BadSetting(f"device={name}: unknown device; use auto, cpu or cuda.") from error
+        raise BadSetting(f"unknown device {name!r}; use auto, cpu or cuda.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise BadSetting(f"device={name}: torch finds no CUDA device on this machine; use device=cpu.")
     return device

@@ -1,4 +1,4 @@
-"""Your own method, algorithm or style without a change in gen: $GEN_PLUGINS names the modules to import.
+"""Add a method, algorithm or style without changing gen: $GEN_PLUGINS names the modules to import.
 
 Tabs of the page are named by `gen app --tabs`, because they are imported after the page has set gradio up.
 """

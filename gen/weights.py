@@ -1,4 +1,4 @@
-"""Model folders: find one by name, and read what a folder says of itself without loading the model.
+"""Model folders: find one by name, and read its metadata without loading the model.
 
 A model folder holds `model_index.json` (a pipeline), `config.json` (a single network) or only weights, and usually
 `MODEL_CARD.md`. No other module reads a folder's kind or licence: ask `kind` or `describe`.
@@ -43,7 +43,7 @@ def resolve(name_or_path: str | os.PathLike[str], index: str = INDEX) -> str:
     if name.count("/") == 1 and not name.startswith((".", "/")) and not Path(name).exists():
         return name
     raise BadInput(
-        f"{name}: no model of this name and no folder with a {index}; available: "
+        f"unknown model {name!r}, and no folder with a {index}; available: "
         f"{', '.join(available(index)) or 'none'}. Set $GEN_WEIGHTS to a folder that holds more models."
     )
 

@@ -14,7 +14,7 @@ def test_names_paths_and_hub_ids(tmp_path, monkeypatch):
     assert weights.resolve(tmp_path / "mine") == str(tmp_path / "mine")
     assert weights.resolve("someone/their-model") == "someone/their-model"
     assert "mine" in weights.available()
-    with pytest.raises(BadInput, match=r"nothing: no model of this name.*mine"):
+    with pytest.raises(BadInput, match=r"unknown model 'nothing'.*mine"):
         weights.resolve("nothing")
 
 

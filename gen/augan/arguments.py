@@ -45,8 +45,8 @@ class ExportArguments:
     half: bool = False
     """Store only float16, a third of the size; it is loaded as float32 by default."""
     height: int | None = None
-    """Rows at which the pipeline runs by default. Default: those of the model that the run started from, else those of
-    training."""
+    """Height in pixels at which the pipeline runs. Default: that of the model that the run started from, else the
+    training height."""
     weather: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Weather of the adverse frames, for example --weather night --weather "rainy night"; may be repeated. Shown in the
     web page and used by --model auto. Default: the weathers of the model that the run started from. A model without
@@ -70,9 +70,9 @@ class EvaluateSettings:
     direction: Literal["both", "adverse_to_normal", "normal_to_adverse"] = "both"
     """Direction to evaluate; a single one takes half of the time."""
     adverse_reference: Path | None = None
-    """Other real adverse frames, such as the training set: their distance is the floor that a model can reach."""
+    """Other real adverse frames, such as the training set: their distance shows how close a model can get."""
     normal_reference: Path | None = None
-    """Other real normal frames, such as the training set: their distance is the floor that a model can reach."""
+    """Other real normal frames, such as the training set: their distance shows how close a model can get."""
     rendered: Path | None = None
     """Folder of `gen render-street` frames not used in training: scores against the true clear day."""
     shown: Path | None = None
@@ -82,20 +82,20 @@ class EvaluateSettings:
     detector: Path | None = None
     """YOLOX (COCO) as an ONNX file: counts vehicles, people and lights in the frames of each row."""
     perceptual: Path | None = None
-    """File of squeezenet1_1 weights for the perceptual distance. Default: the cached or shipped ones."""
+    """File of squeezenet1_1 weights for the perceptual distance. Default: the cached or shipped weights."""
     features: tuple[Space, ...] = ()
     """Feature spaces of the distances. Default: SqueezeNet, EfficientNet-Lite0, and Inception if its weights are
     available."""
     resolution: str = "auto"
     """Size at which the network runs: auto (the pipeline's default), native, or WIDTHxHEIGHT as in 512x256."""
     limit: int | None = None
-    """Use only this many frames of each folder, evenly spaced, and of the start of the clip. Default: all."""
+    """Use only this many frames: evenly spaced from each folder, and the first ones of the clip. Default: all."""
     batch: int = 8
     """Frames per batch."""
     subset_size: int = 100
     """Images per subset of the kernel distance; at most half of a set."""
     seed: int = 0
-    """Seed of those subsets."""
+    """Seed of the random subsets."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU if there is one."""
     out: Path | None = None

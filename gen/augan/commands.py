@@ -48,7 +48,7 @@ def export(arguments: Sequence[str]) -> int:
     from gen.augan.export import export_model
 
     export_model(args.run, args.out, half=args.half, auto_height=args.height, weathers=args.weather)
-    print(f"{args.out} written; measure it with: gen evaluate-augan --model {args.out} --adverse DIR --normal DIR")
+    print(f"wrote {args.out}; measure it with: gen evaluate-augan --model {args.out} --adverse DIR --normal DIR")
     return 0
 
 
@@ -63,9 +63,9 @@ def evaluate(arguments: Sequence[str]) -> int:
     print(table)
     if settings.out is not None:
         (settings.out / "table.md").write_text(table + "\n", encoding="utf-8")
-        print(f"\n{settings.out}: wrote {FILE_NAME}, table.md, and sheet.jpg with 24 of the frames.")
+        print(f"\nwrote {FILE_NAME}, table.md and sheet.jpg (24 of the frames) to {settings.out}")
     elif (model_folder(settings) / "training.json").exists():
-        print(f"\ncard: {write_card(model_folder(settings))}")
+        print(f"\nwrote {write_card(model_folder(settings))}")
     return 0
 
 
@@ -114,7 +114,7 @@ def evaluate_invention(arguments: Sequence[str]) -> int:
     print(table(evaluate(settings)))
     folder = model_folder(settings.model)
     if settings.out is None and (folder / FILE_NAME).is_file():
-        print(f"{write_card(folder)} written")
+        print(f"wrote {write_card(folder)}")
     return 0
 
 

@@ -34,13 +34,15 @@ def compare(settings: CompareSettings) -> int:
     recipes = read_recipes(settings.recipes)
     if settings.judge_now and settings.only:
         raise BadSetting(
-            "judge_now: evaluates all trained recipes, so it cannot be combined with only; leave out one of them."
+            "judge_now evaluates all trained recipes, so it cannot be combined with only; leave out one of them."
         )
     if settings.hold_out < 1:
-        raise BadSetting(f"hold_out: {settings.hold_out} leaves no frames for the evaluation; it must be at least 1.")
+        raise BadSetting(
+            f"hold_out must be at least 1, not {settings.hold_out}; those frames are used for the evaluation."
+        )
     for name in settings.only:
         if name not in recipes:
-            raise BadSetting(f"only: no recipe {name!r} in {settings.recipes}; available: {', '.join(recipes)}.")
+            raise BadSetting(f"{settings.recipes}: unknown recipe {name!r}; available: {', '.join(recipes)}.")
     for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
         split_frames(folder, settings.out / "frames", domain, settings.hold_out)
     names = [] if settings.judge_now else list(settings.only or recipes)
@@ -55,11 +57,11 @@ def compare(settings: CompareSettings) -> int:
         return 130
     missing = plan.missing()
     if missing and not settings.judge_now:
-        print(f"not evaluated yet, because these recipes are not trained: {', '.join(missing)}")
-        print("Train them, or evaluate the others now with --judge-now.")
+        print(f"no evaluation yet, because these recipes are not trained: {', '.join(missing)}")
+        print("Train them, or set judge_now to evaluate the others now.")
         return 0
     if len(missing) == len(recipes):
-        raise BadInput(f"{settings.out}: no recipe is trained yet; train at least one before judge_now.")
+        raise BadInput(f"{settings.out}: no recipe is trained yet; train at least one before you set judge_now.")
     evaluate_recipes(settings, {name: recipe for name, recipe in recipes.items() if name not in missing}, missing)
     print(f"wrote {settings.out / 'README.md'}")
     return 0
@@ -92,7 +94,7 @@ def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
         )
     for name, recipe in recipes.items():
         if not re.fullmatch(r"\w[\w.+-]*", str(name)):
-            raise BadInput(f"{path}: recipe name {name!r} is not allowed; use letters, digits, '-', '+' and '.'.")
+            raise BadInput(f"{path}: recipe name {name!r} may have only letters, digits and . + - _.")
         if str(name) in ROWS:
             raise BadInput(
                 f"{path}: recipe name {name!r} is reserved for another row of the table; choose another name."
@@ -108,7 +110,7 @@ def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
     """Link `hold_out` evenly spaced frames of `folder` into `out`/hold/`domain`, the rest into `out`/train/`domain`."""
     frames = find_stills(folder)
     if len(frames) <= hold_out:
-        raise BadInput(f"hold_out: {hold_out} of the {len(frames)} frames in {folder} leaves none for training.")
+        raise BadInput(f"hold_out must be less than the {len(frames)} frames in {folder}, not {hold_out}.")
     held = {frames[i * len(frames) // hold_out] for i in range(hold_out)}
     links = {
         out / ("hold" if frame in held else "train") / domain / f"{number:06d}{frame.suffix}": frame.resolve()
@@ -118,7 +120,7 @@ def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
         (out / part / domain).mkdir(parents=True, exist_ok=True)
         for link in (out / part / domain).iterdir():
             if links.get(link) != link.resolve():
-                raise BadInput(f"{link}: this folder holds another split of the frames; set another out.")
+                raise BadInput(f"{link}: this folder has another split of the frames; choose another output folder.")
     for link, frame in links.items():
         with contextlib.suppress(FileExistsError):  # made by an earlier or a parallel process
             link.symlink_to(frame)
@@ -146,7 +148,7 @@ def prepare(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> 
     try:
         return method.make_recipe(given | changes)
     except BadSetting as error:
-        pairs = " For all recipes, simulate and rendered provide pairs." if changes.get("pairs_first") else ""
+        pairs = " To give all recipes pairs, set simulate or rendered." if changes.get("pairs_first") else ""
         raise BadSetting(f"recipe {name}: {error}{pairs}") from error
 
 

@@ -102,7 +102,7 @@ def model_folder(settings: EvaluateSettings) -> Path:
         return Path(found)
     if settings.out is None:
         raise BadSetting(
-            f"out: must be set to a folder, because {settings.model} comes from a hub and has no local folder"
+            f"out must be set to a folder, because {settings.model} comes from a hub and has no local folder."
         )
     return Path(registry.method_of(found).load_class().download(found))
 
@@ -148,9 +148,9 @@ def model_folders(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
     for text in settings.rival:
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:
-            raise BadSetting(f"rival: must be name=FOLDER, for example projected=runs/projected-model, not {text!r}")
+            raise BadSetting(f"rival must be name=FOLDER, for example projected=runs/projected-model, not {text!r}.")
         if name in (*folders, *BASELINES, "untouched", "floor", "target"):
-            raise BadSetting(f"rival: the name {name!r} is already used for another row; choose another name")
+            raise BadSetting(f"rival: the name {name!r} is already used for another row; choose another name.")
         folders[name] = Path(folder)
     return folders
 

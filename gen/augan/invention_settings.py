@@ -28,8 +28,8 @@ class InventionSettings(ImagesOrEpochs, EMASettings, TrainerSettings):
     ema_half_life: Positive = 200
     """Half-life of the averaged weights (EMA), in images."""
     echoes: Positive = 4
-    """Training steps per translated batch, alternately flipped (data echoing). It saves time, because the translator
-    costs more than the map."""
+    """Training steps per translated batch, alternately flipped (data echoing). Saves time, because translating costs
+    more than training the map."""
     spared: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Share of the frames used as rendered; the others are degraded to look like a real camera's."""
     sample_every: Positive = 400

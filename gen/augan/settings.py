@@ -21,15 +21,14 @@ class AUGANSettings(UnpairedSettings):
     """Settings of AU-GAN training; the defaults are the published ones (preset bdd)."""
 
     pairs_first: Annotated[int, Field(ge=0)] = 0
-    """Images at the start that are pairs only, rendered or simulated. The generators are trained on the true frames,
-    without discriminators and cycles, which costs a third as much."""
+    """For this many images at the start, train on pairs only, rendered or simulated. The generators learn from the true
+    frames, without discriminators and cycles, which costs a third as much."""
     start_from: Path | None = None
-    """Where the networks begin: a run directory (its last checkpoint), a model folder, or the name of shipped
+    """Initial weights: a run directory (its last checkpoint), a model folder, or the name of shipped
     weights. Default: random weights."""
     warm_up: Annotated[int, Field(ge=0)] | None = None
     """Images at the start, or after `pairs_first`, during which only discriminators and reconstruction decoders are
-    trained. Default: 500 if start_from is a model, because it has no discriminators;
-    else 0."""
+    trained. Default: 500 if start_from is a model, because a model has no discriminators; else 0."""
 
     width: Positive = 64
     """Channels of a generator's first layer."""
@@ -105,7 +104,7 @@ class AUGANSettings(UnpairedSettings):
 
 
 def uses_frozen_network(s: AUGANSettings) -> bool:
-    """Whether a discriminator or a loss uses EfficientNet-Lite0, which is then no fair measure in an evaluation."""
+    """Whether a discriminator or a loss uses EfficientNet-Lite0, which is then not a fair measure in an evaluation."""
     in_losses = s.perceptual_weight > 0 or s.pair_perceptual_weight > 0 or s.energy_weight > 0
     return s.adversary in ("projected", "both") or in_losses
 

@@ -50,7 +50,7 @@ def network_settings(start: Path) -> dict[str, Any]:
         config: Any = AUGANGenerator.load_config(folder, subfolder=A2B)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise BadSetting(f"start_from: {A2B} of {start} cannot be loaded ({reason})") from error
+        raise BadSetting(f"start_from: {A2B} of {start} cannot be loaded ({reason}).") from error
     with torch.device("meta"):  # architecture only; settings missing from an older config get their defaults
         shape = AUGANGenerator.from_config(config).settings()  # pyright: ignore[reportAttributeAccessIssue]
     del shape["reconstruction"]  # model folders never hold reconstruction decoders
@@ -111,7 +111,7 @@ def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> No
             model = AUGANGenerator.from_pretrained(folder, subfolder=name, use_safetensors=True)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise BadSetting(f"start_from: {name} of {start} is needed, but cannot be loaded ({reason})") from error
+            raise BadSetting(f"start_from: {name} of {start} is needed, but cannot be loaded ({reason}).") from error
         theirs = model.settings()
         for setting, value in own.settings().items():
             if setting != "reconstruction" and theirs[setting] != value:

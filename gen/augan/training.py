@@ -181,7 +181,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         check_crop(s)
         check_pairs(s)
         if max(s.reconstruct_every, s.cycle_every) > 1 and self.accelerator.num_processes > 1:
-            raise BadSetting("reconstruct_every, cycle_every: must be 1 in a run with several processes.")
+            raise BadSetting("reconstruct_every and cycle_every must be 1 in a run with several processes.")
         self.pair = GeneratorPair(s)
         self.projector = Projector(s.projected_width, s.seed).to(self.device) if uses_frozen_network(s) else None
         self.discriminators = DiscriminatorSet(

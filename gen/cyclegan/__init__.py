@@ -1,1 +1,1 @@
-"""CycleGAN and CUT: the plain baseline, and the reader of generators trained with their repositories."""
+"""CycleGAN and CUT: the plain baseline, and a reader for generators trained with their repositories."""

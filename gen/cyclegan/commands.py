@@ -31,7 +31,7 @@ def export(arguments: Sequence[str]) -> int:
     from gen.cyclegan.export import export_model
 
     export_model(args.run, args.out, args.half, args.weather)
-    print(f"{args.out} written; translate with: gen translate FRAMES OUT --model {args.out}")
+    print(f"wrote {args.out}; translate with: gen translate FRAMES OUT --model {args.out}")
     return 0
 
 
@@ -41,5 +41,5 @@ def convert(arguments: Sequence[str]) -> int:
     from gen.cyclegan.convert import convert
 
     convert(args.generator, args.out, args.direction, args.back, (args.height, args.width), args.weather)
-    print(f"{args.out} written; translate with: gen translate FRAMES OUT --model {args.out}")
+    print(f"wrote {args.out}; translate with: gen translate FRAMES OUT --model {args.out}")
     return 0

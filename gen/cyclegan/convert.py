@@ -31,7 +31,7 @@ def convert(
     """
     if min(size) < 4:
         raise BadSetting(
-            f"height, width: {size[0]}x{size[1]} pixels are too few; the repositories' default is 256x256."
+            f"height and width must be at least 4, not {size[0]}x{size[1]}; the repositories' default is 256x256."
         )
     other = next(d for d in DIRECTIONS if d != direction)
     files = {direction: generator} | ({other: back} if back is not None else {})
@@ -65,11 +65,11 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise BadInput(f"{path}: there is no such file.") from error
+        raise BadInput(f"{path}: no such file.") from error
     except Exception as error:  # torch raises half a dozen kinds for a damaged or foreign file
         raise BadInput(f"{path}: the file is not a readable PyTorch weight file ({type(error).__name__}).") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise BadInput(f"{path}: this file holds no state dict; give a generator's file, such as latest_net_G.pth.")
+        raise BadInput(f"{path}: this file has no state dict; give a generator's file, such as latest_net_G.pth.")
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
 

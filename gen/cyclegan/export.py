@@ -1,4 +1,4 @@
-"""From a training run of CycleGAN or CUT to a model folder."""
+"""Export a training run of CycleGAN or CUT as a model folder."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -26,8 +26,8 @@ class CycleGANSettings(UnpairedSettings):
     blocks: Annotated[int, Field(ge=5)] = 9
     """Residual blocks in a generator."""
     antialias: bool = False
-    """Blur before downsampling and interpolate before upsampling, as CUT does; else strided and transposed
-    convolutions, as CycleGAN does."""
+    """Blur before downsampling and interpolate before upsampling, as CUT does. Default: strided and transposed
+    convolutions, as CycleGAN has."""
     discriminator_width: Positive = 64
     """Channels of a discriminator's first layer."""
 
@@ -67,15 +67,15 @@ class TrainArguments:
     """Train CycleGAN or CUT on two unpaired folders of frames. Run the same command again to resume."""
 
     adverse: Path
-    """Folder of frames in adverse weather (night, rain, fog), in sub-folders or not."""
+    """Folder of frames in adverse weather (night, rain, fog); sub-folders are included."""
     normal: Path
-    """Folder of frames in clear daylight."""
+    """Folder of frames in clear daylight; sub-folders are included."""
     out: Path
     """Run directory, for example runs/cyclegan."""
     preset: Literal["cyclegan", "cut", "tiny"] = "cyclegan"
-    """cyclegan, cut: the published settings; tiny: a first look on a CPU."""
+    """cyclegan, cut: the published settings; tiny: a quick test on a CPU."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A setting of CycleGANSettings as field=value, for example --set lr=1e-4; may be given several times."""
+    """A field of CycleGANSettings as field=value, for example --set lr=1e-4; may be repeated."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class ExportArguments:
     out: tyro.conf.Positional[Path]
     """Model folder, for example weights/cyclegan-night2day."""
     half: bool = False
-    """Store float16 only, at half of the size."""
+    """Store only float16, a third of the size; it is loaded as float32 by default."""
     weather: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """What the adverse frames showed, for example --weather night; `--model auto` chooses models by it."""
+    """Weather of the adverse frames, for example --weather night; may be repeated. --model auto chooses by it."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,11 @@ class ConvertArguments:
     """Turn a generator (.pth) of pytorch-CycleGAN-and-pix2pix or CUT into a model folder."""
 
     generator: tyro.conf.Positional[Path]
-    """The file, for example checkpoints/night2day/latest_net_G.pth or latest_net_G_A.pth."""
+    """Generator file, for example checkpoints/night2day/latest_net_G.pth or latest_net_G_A.pth."""
     out: tyro.conf.Positional[Path]
     """Model folder, for example weights/cyclegan-night2day."""
     direction: Direction = "adverse_to_normal"
-    """What the generator translates."""
+    """Direction in which the generator translates."""
     back: Path | None = None
     """The generator of the other direction, for example latest_net_G_B.pth."""
     height: int = 256
@@ -109,4 +109,4 @@ class ConvertArguments:
     width: int = 256
     """Columns of the images that it was trained on."""
     weather: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """What the adverse images showed, for example --weather night; `--model auto` chooses models by it."""
+    """Weather of the adverse images, for example --weather night; may be repeated. --model auto chooses by it."""

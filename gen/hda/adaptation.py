@@ -80,6 +80,6 @@ def blend(generator: nn.Module, source: dict[str, Tensor], parts: Sequence[tuple
             continue
         for key, change in adaptation.difference.items():
             if key not in weights or weights[key].shape != change.shape:
-                raise BadInput(f"adaptation {adaptation.name}: it belongs to a generator of another shape ({key}).")
+                raise BadInput(f"adaptation {adaptation.name}: made for a generator of another shape ({key}).")
             weights[key] += strength * change.to(weights[key])
     generator.load_state_dict(weights)

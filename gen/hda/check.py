@@ -1,4 +1,4 @@
-"""A report on the references before training: are there enough, and are the domains compatible?"""
+"""Check the references before training: are there enough, and are the domains compatible?"""
 
 from itertools import combinations
 

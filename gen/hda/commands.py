@@ -34,7 +34,7 @@ class AdaptArguments:
     efficientnet-lite0-grid, squeezenet, vit-s16, dinov2-vit-s14 (short: dinov2), clip-vit-b32 (short: clip),
     clip-vit-b16, clip:MODEL, dinov2:MODEL, timm:MODEL. May be repeated for an ensemble."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Override a setting of HDASettings, for example --set direction_weight=0.5 --set layers=affine."""
+    """A field of HDASettings as field=value, for example --set direction_weight=0.5; may be repeated."""
     full: bool = False
     """Also write OUT/model, a model folder with source and adaptation, and OUT/model.pt, the adapted generator in
     rosinality's format for other tools."""
@@ -69,12 +69,12 @@ def adapt(arguments: Sequence[str]) -> int:
     if not trainer.accelerator.is_main_process:
         return 0
     path = save_adaptation(trainer)
-    print(f"{trainer.ending()}\nwritten: {path}")
+    print(f"{trainer.ending()}\nwrote {path}")
     if args.full:
         pipe.load_adaptation(path)
         pipe.save_pretrained(settings.out / "model")
         save_rosinality(pipe.generator, settings.out / "model.pt")
-        print(f"written: {settings.out / 'model'} and model.pt")
+        print(f"wrote {settings.out / 'model'} and model.pt")
     print(f"\ndraw images with: gen generate --model {settings.source} --adaptation {path} --out out")
     return 0
 

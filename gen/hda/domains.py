@@ -39,13 +39,13 @@ def parse_domain(text: str) -> Domain:
     if not (equals and name and rest):
         raise BadSetting(f"domain {text}: expected name=DIR, for example sketch=refs/sketch:0.5.")
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise BadSetting(f"domain {text}: the name may have letters, digits and . - _ only.")
+        raise BadSetting(f"domain {text}: the name may have only letters, digits and . - _.")
     target, weight = _split_weight(rest)
     if not math.isfinite(weight) or weight < 0:
         raise BadSetting(f"domain {text}: the weight after the colon must be a number >= 0.")
     if target.startswith(TEXT):
         if not target.removeprefix(TEXT).strip():
-            raise BadSetting(f"domain {text}: no words after text:; write for example angry=text:an angry face.")
+            raise BadSetting(f"domain {text}: words must follow text:, for example angry=text:an angry face.")
         return Domain(name, None, target.removeprefix(TEXT), weight)
     return Domain(name, Path(target), None, weight)
 
@@ -64,11 +64,11 @@ def _split_weight(text: str) -> tuple[str, float]:
 def parse_domains(texts: tuple[str, ...]) -> list[Domain]:
     """All domains, their weights scaled to a sum of one. Raises `BadSetting`."""
     if not texts:
-        raise BadSetting("domains: at least one is needed, for example sketch=refs/sketch.")
+        raise BadSetting("domains: give at least one, for example sketch=refs/sketch.")
     domains = [parse_domain(text) for text in texts]
     names = [d.name for d in domains]
     if len(set(names)) < len(names):
-        raise BadSetting(f"domains: every domain needs its own name, but they are {', '.join(names)}.")
+        raise BadSetting(f"domains: names must be different, not {', '.join(names)}.")
     total = sum(d.weight for d in domains)
     if total == 0:
         raise BadSetting("domains: at least one weight must be above zero.")

@@ -52,7 +52,7 @@ def draw_all(settings: GenerateSettings) -> int:
     for name, clip in clips.items():
         shown = tqdm(clip, total=frames, desc=name, disable=None)
         write_clip(s.out / f"{name}.mp4", (_enlarged(frame) for frame in shown), s.rate)
-    print(f"{len(names)} images in {s.out}")
+    print(f"wrote {len(names)} images to {s.out}")
     return 0
 
 
@@ -171,7 +171,9 @@ def invert_all(settings: InvertSettings) -> int:
             save_file(latents, partial)
     for reason in failed:
         print(f"skipped: {reason}")
-    print(f"{len(latents)} of {len(s.photos)} photos in {s.out}; to draw them again: gen generate --latents FILE")
+    print(
+        f"inverted {len(latents)} of {len(s.photos)} photos to {s.out}; redraw them with: gen generate --latents FILE"
+    )
     return 1 if failed else 0
 
 

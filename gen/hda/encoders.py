@@ -65,7 +65,7 @@ class Encoder(nn.Module, ABC):
 
     def with_tokens(self, images: Tensor) -> EncoderOutput:
         """Images (B, 3, H, W) in [-1, 1] -> features and patch tokens. Raises `BadSetting` if there are no tokens."""
-        raise BadSetting(f"encoder {self.name}: it has no patch tokens; efficientnet-lite0, clip and dinov2 have.")
+        raise BadSetting(f"encoder {self.name}: it has no patch tokens; use efficientnet-lite0, clip or dinov2.")
 
     def train(self, mode: bool = True) -> "Encoder":
         """Stays in evaluation mode, whatever `mode` is: the encoder is frozen."""
@@ -195,7 +195,9 @@ class TimmEncoder(Encoder):
         try:
             timm: Any = importlib.import_module("timm")
         except ImportError as error:
-            raise BadSetting(f"encoder timm:{model}: needs the package timm; run pip install timm.") from error
+            raise BadSetting(
+                f"encoder timm:{model}: the package timm is not installed; run pip install timm."
+            ) from error
         try:
             network = timm.create_model(model, pretrained=True, num_classes=0)
         except Exception as error:  # an unknown name, or the hub cannot be reached
@@ -235,7 +237,7 @@ def load_encoder(name: str) -> Encoder:
     if family in FAMILIES and model:
         return FAMILIES[family](model, size)
     raise BadSetting(
-        f"encoder {name}: unknown; available: {names_of('hda')}, {LITE}-grid, {LITE}-style, "
+        f"unknown encoder {name!r}; available: {names_of('hda')}, {LITE}-grid, {LITE}-style, "
         f"{', '.join(f'{family}:MODEL' for family in FAMILIES)}, each optionally with @pixels."
     )
 
@@ -251,5 +253,5 @@ def _pretrained(kind: Any, model: str) -> Any:
     try:
         return kind.from_pretrained(model)
     except (OSError, ValueError) as error:
-        reason = "this folder holds no such model" if Path(model).is_dir() else "not found, and the download failed"
+        reason = "this folder has no such model" if Path(model).is_dir() else "not found, and the download failed"
         raise BadSetting(f"encoder {model}: {reason}.") from error

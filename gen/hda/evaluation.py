@@ -1,4 +1,4 @@
-"""Compare adaptation methods: every method, hybrid and seed in one table, scored by other networks than the loss has.
+"""Compare adaptation methods: every method, hybrid and seed in one table, scored by networks that are not in the loss.
 
 Each run ends at the same mean progress. Otherwise a method that adapts less would look better in every measure of how
 much of the source is kept.
@@ -86,15 +86,15 @@ def check_settings(s: EvaluateSettings) -> list[str]:
     """The methods to compare. Raises `BadSetting` if the comparison makes no sense."""
     if network_of(s.judge) in {network_of(name) for name in s.encoder}:
         raise BadSetting(
-            f"judge {s.judge}: it is also an encoder of the loss, which would flatter the result; choose another."
+            f"judge {s.judge}: it is also an encoder of the loss, so its scores would be too good; choose another."
         )
     methods = [name.strip() for name in s.methods.split(",")]
     for name in methods:
         if name not in METHODS:
-            raise BadSetting(f"methods: {name} is unknown; available: {', '.join(METHODS)}.")
+            raise BadSetting(f"unknown method {name!r}; available: {', '.join(METHODS)}.")
     titles = [_names(h) for h in s.hybrid]
     if len(set(titles)) < len(titles):
-        raise BadSetting(f"hybrid: each one needs its own domain names, but they are {', '.join(titles)}.")
+        raise BadSetting(f"hybrid: the names of the hybrids must be different, not {', '.join(titles)}.")
     for name in s.hybrid:
         if any(d.folder is None for d in parse_domains(tuple(name.split(",")))):
             raise BadSetting(
@@ -148,7 +148,8 @@ def finished(s: EvaluateSettings, hashes: Mapping[Path, Sequence[str]], job: Job
         assert domain.folder is not None
         if domain.name in recorded and list(hashes[domain.folder]) != recorded[domain.name]["hashes"]:
             raise BadSetting(
-                f"{domain.folder}: not the images that {settings.out} was trained on; choose another output folder."
+                f"{domain.folder}: these are not the images that {settings.out} was trained on; choose another "
+                "output folder."
             )
     return "done before" if (settings.out / "adaptation.safetensors").is_file() else None
 

@@ -38,4 +38,6 @@ def parse_adaptation(text: str) -> tuple[Path, float]:
     try:
         return Path(file), float(strength)
     except ValueError as error:
-        raise BadInput(f"{text}: no such adaptation file; a strength follows a colon, for example FILE:0.5.") from error
+        raise BadInput(
+            f"{text}: no such file, and no valid strength after the colon; write, for example, FILE:0.5."
+        ) from error

@@ -119,7 +119,7 @@ class HDAPipeline(DiffusionPipeline):
         try:
             name = plain_name(name or adaptation.name)
         except ValueError as error:
-            raise BadSetting(f"adaptation name {name!r}: it may have letters, digits and . + - _ only.") from error
+            raise BadSetting(f"adaptation name {name!r}: it may have only letters, digits and . + - _.") from error
         self.adaptations[name] = adaptation
         self.set_strengths({**self.strengths, name: strength})
         return name
@@ -137,7 +137,7 @@ class HDAPipeline(DiffusionPipeline):
             wanted = {name: float(strengths) for name in self.adaptations}
         for name in wanted.keys() - self.adaptations.keys():
             loaded = ", ".join(self.adaptations) or "none"
-            raise BadSetting(f"strength of {name}: unknown adaptation; loaded: {loaded}.")
+            raise BadSetting(f"unknown adaptation {name!r}; loaded: {loaded}.")
         self.strengths = {name: wanted.get(name, 0.0) for name in self.adaptations}
         blend(self.generator, self.source, [(self.adaptations[n], k) for n, k in self.strengths.items()])
 
@@ -156,7 +156,7 @@ class HDAPipeline(DiffusionPipeline):
         seeds only; latents are used as they are.
         """
         if (seeds is None) == (latents is None):
-            raise BadSetting("seeds, latents: give exactly one of them.")
+            raise BadSetting("give either seeds or latents, not both or neither.")
         if latents is None:
             latents = self.latents([seeds] if isinstance(seeds, int) else list(seeds or []), truncation)
         images = torch.cat([self.generator.synthesis(w).float().cpu() for w in latents.split(batch_size)])

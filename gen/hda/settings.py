@@ -35,7 +35,7 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     direction_weight: float | Literal["auto"] = 0.1
     """lambda, the weight of the direction loss; auto: its gradient is as strong as that of the distance loss."""
     rank: Annotated[int, Field(ge=0)] | None = None
-    """Dimensions of a domain's subspace; none: all that the references span; 0: their mean point."""
+    """Dimensions of a domain's subspace; 0: only the mean of the references. Default: all that the references span."""
     subspace: Literal["affine", "linear"] = "affine"
     """affine: through the mean of the references; linear: through the origin."""
     anchor: Anchor = "target"
@@ -46,7 +46,7 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """Adapt to one domain after another instead of to all at once. Each one but the last ends when its progress reaches
     `target_progress` or stalls; without a target, each one gets an equal part of the images."""
     structure_weight: Annotated[float, Field(ge=0)] = 0.1
-    """Weight of the spatial structure loss (UniHDA), which keeps a face the same face; it uses the first encoder with
+    """Weight of the spatial structure loss (UniHDA), which preserves identity; it uses the first encoder with
     patch tokens. 0: HDA as published."""
     source_words: str = "photo"
     """What the source generator draws, in words; used for domains given by words."""
@@ -67,7 +67,7 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     ema_half_life: Positive = 200
     """Half-life of the averaged weights (EMA), in samples."""
     ema_ramp: PositiveFloat | None = 0.25
-    """EMA half-life at the start, as a share of the samples drawn so far; none: `ema_half_life` from the first step."""
+    """EMA half-life at the start, as a share of the samples drawn so far; null: `ema_half_life` from the first step."""
     stop_when_stalled: bool = True
     """Stop when the mean progress rises by less than half a percent over 50 steps."""
     target_progress: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -84,7 +84,7 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
 
 @dataclass(frozen=True)
 class GenerateSettings:
-    """Draw images: single files, a grid from source to adapted, a latent walk, a morph between domains."""
+    """Generate images: single files, a grid from source to adapted, a latent walk, a morph between domains."""
 
     model: str = "stylegan2-faces64"
     """A model name or folder, a rosinality .pt or an NVlabs .pkl."""
@@ -97,7 +97,7 @@ class GenerateSettings:
     latents: Path | None = None
     """latents.safetensors written by `gen invert`, to use instead of seeds."""
     truncation: float = 0.7
-    """1: full variety; 0.7: better images, less variety; 0: the average image."""
+    """Truncation of w. 1: full variety; 0.7: better images, less variety; 0: the average image."""
     strengths: str = "0,0.5,1"
     """Rows of the grid: strengths as multiples of those given with --adaptation."""
     walk: bool = False
@@ -118,7 +118,8 @@ class InvertSettings:
     """Find the latents of real photos in the source generator, and draw them in the adapted domain."""
 
     photos: tyro.conf.Positional[tuple[Path, ...]]
-    """Photos of what the generator draws; the middle square is used and must be aligned like the training images."""
+    """Photos of the kind that the generator draws, such as faces. Each is cropped to its middle square, which must be
+    aligned like the training images."""
     model: str = "stylegan2-faces64"
     """A model name or folder, a rosinality .pt or an NVlabs .pkl."""
     adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -165,11 +166,11 @@ class EvaluateSettings:
     target_progress: tuple[float, ...] = (0.1,)
     """Mean progress at which each run ends, one table per value; runs that do not reach it are marked."""
     images: int = 3200
-    """Samples that a run may draw at most."""
+    """Most samples that a run may draw."""
     lr: float = 0.0016
     """Adam's learning rate."""
     encoder: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Encoders of the loss; default: those of `gen adapt`."""
+    """Encoders of the loss; may be repeated. Default: those of `gen adapt`."""
     judge: str = "squeezenet"
     """Encoder that scores the results; it must not be one of the loss."""
     samples: int = 256
@@ -177,4 +178,4 @@ class EvaluateSettings:
     jobs: int = 1
     """Runs in parallel, each on its own core."""
     adaptation: Path | None = None
-    """Instead of comparing methods, measure the progress of this adaptation without any network: attributes.md."""
+    """Instead of comparing methods, write attributes.md: this adaptation's progress, measured without a network."""

@@ -96,7 +96,9 @@ class HDATrainer(Trainer[HDASettings]):
         self.targets = [self._targets(encoder) for encoder in self.encoders]
         for domain, targets in zip(self.domains, zip(*self.targets, strict=True), strict=True):
             if not any(targets):
-                raise BadSetting(f"domain {domain.name}: words need the encoder clip; add it to the encoders.")
+                raise BadSetting(
+                    f"domain {domain.name}: a domain given by words needs the encoder clip; add it to encoders."
+                )
         self.token_encoder = encoder_with_tokens(self.encoders) if s.structure_weight else None
         self.setup({"generator": self.generator}, averaged="generator")
         self._recent: list[Tensor] = []

@@ -120,7 +120,7 @@ def kernel_distance(
 
 def _at_least_two(a: Tensor, b: Tensor) -> None:
     if min(len(a), len(b)) < 2:
-        raise BadInput(f"a distance needs at least two images in each set, not {len(a)} and {len(b)}")
+        raise BadInput(f"a distance needs at least two images in each set, not {len(a)} and {len(b)}.")
 
 
 def list_images(folder: Path, limit: int | None = None) -> list[Path]:
@@ -129,10 +129,10 @@ def list_images(folder: Path, limit: int | None = None) -> list[Path]:
     Raises `BadInput` if the folder does not exist or has no images.
     """
     if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder")
+        raise BadInput(f"{folder}: no such folder.")
     paths = find_stills(folder)
     if not paths:
-        raise BadInput(f"{folder}: no images in this folder or its sub-folders")
+        raise BadInput(f"{folder}: no images in this folder or its sub-folders.")
     if limit is None or limit >= len(paths):
         return paths
     return [paths[i * len(paths) // limit] for i in range(limit)]

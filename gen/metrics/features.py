@@ -163,7 +163,7 @@ def load_features(name: FeatureName = "auto") -> Features:
     if name == "squeezenet":
         return SqueezeNetFeatures()
     if name not in ("auto", "inception"):
-        raise BadSetting(f"features: unknown name {name!r}; use auto, inception, efficientnet-lite0 or squeezenet")
+        raise BadSetting(f"features: unknown name {name!r}; use auto, inception, efficientnet-lite0 or squeezenet.")
     try:
         return InceptionFeatures(inception_weights())
     except BadSetting as error:
@@ -186,7 +186,7 @@ def inception_weights(timeout: float = 5.0) -> Path:
     except OSError as error:
         raise BadSetting(
             f"features: inception needs {INCEPTION_URL}, which could not be downloaded ({error}); "
-            f"put that file into {path.parent}, or set features to efficientnet-lite0"
+            f"put that file into {path.parent}, or set features to efficientnet-lite0."
         ) from error
     return path
 

@@ -1,4 +1,4 @@
-"""Names of the feature networks, for settings. Does not import torch, so that `--help` is fast."""
+"""Names of the feature networks, used in settings. Does not import torch, so that `--help` is fast."""
 
 from typing import Literal
 

@@ -25,7 +25,7 @@ def find_domains(roots: Sequence[Path], out: Path) -> list[DomainFolder]:
     resolved = [folder.resolve() for folder, _ in found]
     for folder in resolved:
         if resolved.count(folder) > 1:
-            raise BadInput(f"{folder}: this domain is given twice; give every folder once.")
+            raise BadInput(f"{folder}: this folder is given twice; give every folder once.")
     names = unique_names([folder for folder, _ in found])
     return [DomainFolder(name, folder, files) for name, (folder, files) in zip(names, found, strict=True)]
 
@@ -54,8 +54,8 @@ def split_domains(root: Path, files: Sequence[Path]) -> list[tuple[Path, Sequenc
     if len(by_depth) > 1 or max(by_depth) > 3:
         found = " and ".join(str(file.relative_to(root)) for file in by_depth.values())
         raise BadInput(
-            f"{root}: all images must be at the same depth, IMAGE, CLASS/IMAGE or DOMAIN/CLASS/IMAGE, but it holds "
-            f"{found}."
+            f"{root}: all images must be at the same depth, IMAGE, CLASS/IMAGE or DOMAIN/CLASS/IMAGE, but this "
+            f"folder has {found}."
         )
     if max(by_depth) < 3:
         return [(root, files)]

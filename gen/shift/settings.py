@@ -14,7 +14,7 @@ RepresentationName = Literal["luma16", "luma32", "luma256", "hue180", "hsv4", "l
 
 @dataclasses.dataclass(frozen=True)
 class MeasureShiftSettings:
-    """Measure how far image domains are apart (IDD) and how much each varies in itself (ICV)."""
+    """Measure how far image domains are apart (IDD) and how much each varies within itself (ICV)."""
 
     roots: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of images: CLASS/IMAGE is one domain, DOMAIN/CLASS/IMAGE several; IMAGE is one domain of one class."""
@@ -25,7 +25,7 @@ class MeasureShiftSettings:
     reference: str = IMAGENET
     """What IDD is measured from: imagenet (shipped, luma only), a folder of images, or none."""
     relative_to: str | None = None
-    """Name of a domain; the table then also has the ratio of every ICV to the ICV of this domain."""
+    """Name of a domain: adds the ratio of every ICV to this domain's ICV to the table."""
     balanced: bool = False
     """Weight classes equally in the mean histograms, instead of images."""
     pairs: int = 2000
@@ -35,7 +35,7 @@ class MeasureShiftSettings:
     seed: int = 0
     """Seed of the pairs and resamples."""
     cache: Path | None = None
-    """Folder that stores the histograms, so that each image is decoded once; none: OUT/cache."""
+    """Folder that stores the histograms, so that each image is decoded once. Default: OUT/cache."""
     workers: int = 4
     """Threads that decode images."""
 

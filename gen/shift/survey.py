@@ -1,6 +1,6 @@
 """Read image domains, measure ICV and IDD, and write the tables and plots of `gen measure-shift`.
 
-Only statistics of a domain are kept in memory; its histograms are dropped after they were measured.
+Only statistics of a domain are kept in memory; its histograms are dropped once they are measured.
 """
 
 import dataclasses
@@ -74,21 +74,21 @@ def run(settings: MeasureShiftSettings) -> int:
     print(f"{settings.representation}; IDD from {reference.name if reference else 'no reference'}; [95 % intervals]")
     for note in survey.notes:
         print(f"note: {note}")
-    print(f"{len(survey.failed)} files could not be read; tables and plots: {settings.out}")
+    print(f"{len(survey.failed)} files could not be read; wrote tables and plots to {settings.out}")
     return 1 if survey.failed else 0
 
 
 def check_settings(settings: MeasureShiftSettings) -> None:
     """Check the settings before any image is read. Raises `BadSetting` or `BadInput`."""
     if not settings.roots:
-        raise BadSetting("roots: no folder of images was given; give at least one.")
+        raise BadSetting("roots: give at least one folder of images.")
     for name, least in {"pairs": 2, "resamples": 0, "seed": 0, "workers": 1}.items():
         if getattr(settings, name) < least:
-            raise BadSetting(f"{name}: must be at least {least}, but it is {getattr(settings, name)}.")
+            raise BadSetting(f"{name} must be at least {least}, not {getattr(settings, name)}.")
     if settings.reference == IMAGENET and imagenet_histogram(settings.representation) is None:
         raise BadSetting(
             f"reference: the shipped ImageNet histogram covers luma only; with "
-            f"representation={settings.representation} use a folder of images, or none."
+            f"representation={settings.representation} set it to a folder of images, or to none."
         )
     if settings.reference not in (IMAGENET, NONE):
         find_images(Path(settings.reference), settings.out)

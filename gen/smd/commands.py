@@ -1,4 +1,4 @@
-"""The commands of this wing. Settings are parsed and checked before torch is imported, so that help is fast."""
+"""The commands `gen render-smd` and `gen render-street`. They check settings before they import torch."""
 
 from collections.abc import Sequence
 

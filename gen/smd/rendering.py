@@ -1,4 +1,4 @@
-"""SMD on disk: OUT/STYLE/CLASS/NUMBER.jpg, written in chunks by several processes, and the contact sheet."""
+"""Write SMD to disk: OUT/STYLE/CLASS/NUMBER.jpg, written in chunks by several processes, and the contact sheet."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial

@@ -31,9 +31,9 @@ class RenderSettings:
     """Side of the square pictures in pixels, 16 to 1024."""
     styles: Annotated[tuple[StyleName, ...], tyro.conf.arg(help=STYLES_HELP)] = tuple(STYLES)
     scenes: tuple[SceneName, ...] = SCENES  # pyright: ignore[reportAssignmentType]
-    """Classes."""
+    """Classes of scenes."""
     seed: int = 0
-    """Seed of the levels: a different seed gives a different data set."""
+    """Seed of the levels; another seed gives another data set."""
     split: Split = "train"
     """train or val. The two never share a level, whatever the seeds."""
     noise: bool = False
@@ -43,19 +43,21 @@ class RenderSettings:
     preview: bool = False
     """Only write OUT/preview.jpg, a contact sheet: one level of each class in each style."""
     workers: int | None = None
-    """Number of processes; none: one per core."""
+    """Number of processes. Default: one per core."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where the 3D styles cast their rays."""
+    """Device that renders the 3D styles."""
 
     def check(self) -> None:
-        """Raises `BadSetting` for values that make no sense."""
+        """Raises `BadSetting` for values out of range."""
         if self.per_class < 1 or not 16 <= self.size <= 1024:
-            raise BadSetting("per_class must be at least 1, and size between 16 and 1024 pixels.")
+            raise BadSetting(
+                f"per_class must be at least 1 and size from 16 to 1024 pixels, not {self.per_class} and {self.size}."
+            )
         if not 1 <= self.quality <= 100:
-            raise BadSetting(f"quality={self.quality}: JPEG quality goes from 1 to 100.")
+            raise BadSetting(f"quality must be from 1 to 100, not {self.quality}.")
         for style in self.styles:
             find_style(style)
         for scene in self.scenes:
             if scene not in SCENES:
-                raise BadSetting(f"unknown scene {scene!r}; available: {', '.join(SCENES)}")
+                raise BadSetting(f"unknown scene {scene!r}; available: {', '.join(SCENES)}.")
         check_seed(self.seed)

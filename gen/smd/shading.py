@@ -1,4 +1,4 @@
-"""Colour and light on what the ray caster has hit: noise, materials, sun, sky, lamps and glow.
+"""Colour and light of ray hits: noise, materials, sun, sky, lamps and glow.
 
 Colours are linear and unbounded here, so that light adds up; `tone` makes them 8-bit sRGB at the very end.
 """

@@ -31,8 +31,8 @@ def begin(out: Path, record: Mapping[str, Any]) -> None:
     for name in record:
         if old and old.get(name) != record[name]:
             raise BadSetting(
-                f"{out}: its pictures were rendered with {name}={old.get(name)!r}, not {record[name]!r}; "
-                f"use the old value to resume, or another folder."
+                f"{out}: its images were rendered with {name}={old.get(name)!r}, not {record[name]!r}; "
+                f"use the old value to resume, or choose another output folder."
             )
     with write_atomically(path) as partial:
         partial.write_text(json.dumps(old | record, indent=2) + "\n")
@@ -62,7 +62,7 @@ def run_jobs(function: Callable[[J], int], jobs: Sequence[J], workers: int | Non
 def check_seed(seed: int) -> None:
     """Raises `BadSetting` unless 0 <= seed < 2^31, the range that all the random generators accept."""
     if not 0 <= seed < 2**31:
-        raise BadSetting(f"seed={seed}: it must be a whole number from 0 to {2**31 - 1}.")
+        raise BadSetting(f"seed must be a whole number from 0 to {2**31 - 1}, not {seed}.")
 
 
 def _one_thread() -> None:

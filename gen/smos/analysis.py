@@ -162,10 +162,10 @@ def analyse(
     is the method that the others are compared with. Raises `BadSetting` or `BadInput`.
     """
     if count < FEWEST:
-        raise BadSetting(f"images: must be at least {FEWEST} per domain, but it is {count}.")
+        raise BadSetting(f"images must be at least {FEWEST} per domain, not {count}.")
     record = json.loads((table / RESULTS).read_text()) if (table / RESULTS).is_file() else {}
     if "settings" not in record:
-        raise BadInput(f"{table}: no results.json of a table; give the output folder of gen train-smos.")
+        raise BadInput(f"{table}: no results.json in this folder; give the output folder of gen train-smos.")
     s = record["settings"]
     domains = load_domains(data, int(s["size"]), cache or table / "cache", s["dataset"])
     make_out_folder(out)

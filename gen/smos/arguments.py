@@ -1,4 +1,4 @@
-"""The options of the wing's commands. This module imports no torch, so that `--help` answers at once."""
+"""Options of the SMOS commands. This module imports no torch, so that `--help` answers at once."""
 
 import dataclasses
 from pathlib import Path
@@ -30,7 +30,7 @@ class TableArguments:
     out: Path = Path("runs/smos")
     """Output folder for the runs, table.md and results.json."""
     target: str = "all"
-    """Domain to leave out; several separated by commas, or all."""
+    """Domains to leave out, separated by commas, or all."""
     algorithm: AlgorithmName = "smos"
     precursor: str | None = None
     """Frozen classifier for --algorithm: a folder, or the name of a shipped one, for example smd-precursor."""
@@ -45,7 +45,7 @@ class TableArguments:
     engine: Engine = "order"
     """order: one run after another; ray: as Ray Tune trials, on all machines of its cluster."""
     gpus: float | None = None
-    """GPUs per trial, with --engine ray; none: 1 if there is one, else 0."""
+    """GPUs per trial, with --engine ray. Default: 1 if there is a GPU, else 0."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class PrecursorArguments:
     out: Path
     """Run directory."""
     val: Path | None = None
-    """Folder written by `gen render-smd --split val`: levels that are not trained on, to measure."""
+    """Folder written by `gen render-smd --split val`: held-out levels to measure on."""
     leave_out: str | None = None
     """A style to leave out of training and measure, or `each`: one run per style, then one with all styles."""
     scratch: bool = False
@@ -74,7 +74,7 @@ class PrecursorArguments:
 
 @dataclasses.dataclass(frozen=True)
 class AnalyseArguments:
-    """Measure how far apart the domains are in the features of a table's networks, and correlate with accuracy."""
+    """Measure how far apart domains are in the features of a table's networks, and correlate that with accuracy."""
 
     table: tyro.conf.Positional[Path]
     """The --out folder of `gen train-smos`."""
@@ -83,6 +83,6 @@ class AnalyseArguments:
     out: Path
     """Output folder for analysis.md, analysis.json and the embeddings."""
     images: int = 500
-    """Most images per domain, from its held-out fifth; at least 20."""
+    """Most images per domain, taken from its held-out fifth; at least 20."""
     baseline: str = "erm"
     """Method of the table that the others are compared with."""

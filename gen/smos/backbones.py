@@ -142,14 +142,18 @@ class TimmBackbone(Backbone):
         try:
             timm: Any = importlib.import_module("timm")
         except ImportError as error:
-            raise BadSetting(f"backbone timm:{model} needs the package timm: pip install timm.") from error
+            raise BadSetting(
+                f"backbone timm:{model}: the package timm is not installed; run pip install timm."
+            ) from error
         self.model = model
         try:
             network = self._create(timm, pretrained=False)
         except RuntimeError as error:
             raise BadSetting(f"backbone timm:{model}: {error}.") from error
         if not hasattr(network, "forward_intermediates"):
-            raise BadSetting(f"backbone timm:{model}: timm gives no intermediate features of it.")
+            raise BadSetting(
+                f"backbone timm:{model}: timm has no intermediate features for this model; choose another."
+            )
         shape: Any = timm.data.resolve_model_data_config(network)
         super().__init__(shape["mean"], shape["std"])
         self.network = network
@@ -164,7 +168,7 @@ class TimmBackbone(Backbone):
         if patch and size % patch[0]:
             near = max(1, size // patch[0]) * patch[0]
             raise BadSetting(
-                f"size: {self.model} needs a multiple of its patch size, {patch[0]}; use {near} instead of {size}."
+                f"size must be a multiple of the patch size of {self.model}, {patch[0]}; use {near} instead of {size}."
             )
 
     def _create(self, timm: Any, pretrained: bool) -> Any:
@@ -197,7 +201,7 @@ def make_backbone(name: str) -> Backbone:
         return LiteBackbone()
     if family in ("resnet18", "resnet34", "resnet50", "resnet101"):
         return ResNetBackbone(int(family.removeprefix("resnet")))
-    raise BadSetting(f"backbone {name}: unknown; available: {names_of('smos')} and timm:MODEL.")
+    raise BadSetting(f"unknown backbone {name!r}; available: {names_of('smos')} and timm:MODEL.")
 
 
 def load_backbone(name: str, weights: str = "imagenet") -> Backbone:
@@ -215,7 +219,7 @@ def load_backbone(name: str, weights: str = "imagenet") -> Backbone:
 
 def _load_file(backbone: Backbone, path: Path) -> None:
     if not path.is_file():
-        raise BadInput(f"{path}: no such file of weights; set weights to imagenet, none or a file.")
+        raise BadInput(f"{path}: no such file; set weights to imagenet, none or a weight file.")
     try:
         state: dict[str, Tensor] = (
             load_file(path)

@@ -1,6 +1,6 @@
 """The command lines of domain generalisation: a precursor, a table of leave-one-out runs, an analysis of features.
 
-Heavy modules are imported after the arguments were parsed, so that `--help` and usage errors answer at once.
+Heavy modules are imported after the arguments are parsed, so that `--help` and usage errors answer at once.
 """
 
 from collections.abc import Sequence
@@ -81,7 +81,9 @@ def train_precursor(arguments: Sequence[str]) -> int:
     args = tyro.cli(PrecursorArguments, args=list(arguments), prog="gen train-precursor")
     check_out_folder(args.out)
     if args.leave_out and (args.data == "scenes" or args.val is None):
-        raise BadSetting("--leave-out needs folders: --data of `gen render-smd` and --val of its --split val.")
+        raise BadSetting(
+            "--leave-out needs two folders: --data from `gen render-smd`, --val from `gen render-smd --split val`."
+        )
     if args.export and args.data != "scenes" and args.val is None:
         raise BadSetting("--export needs --val: the model card must report held-out accuracy.")
     from gen.smos.datasets import find_benchmark
@@ -104,7 +106,7 @@ def train_precursor(arguments: Sequence[str]) -> int:
     trainer.report()
     if args.export and trainer.accelerator.is_main_process:
         export_precursor(trainer, args.export, accuracy, args.weights_license)
-        print(f"written: {args.export}")
+        print(f"wrote {args.export}")
     return 0
 
 

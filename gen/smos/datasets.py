@@ -107,7 +107,7 @@ def usual_name(dataset: str, names: Sequence[str], given: str) -> str:
         if own in names:
             known |= {_plain(other): own for other in others}
     if _plain(given) not in known:
-        raise BadSetting(f"target {given}: unknown domain; available: {', '.join(names)}, or all.")
+        raise BadSetting(f"target: unknown domain {given!r}; available: {', '.join(names)}, or all.")
     return known[_plain(given)]
 
 
@@ -143,7 +143,7 @@ def find_benchmark(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]
         own = root.resolve().name
         return f"{own} (own)" if own in BENCHMARKS else own, dict(sorted(folders.items()))
     if name not in BENCHMARKS:
-        raise BadSetting(f"dataset {name}: unknown; available: auto, any, {', '.join(BENCHMARKS)}.")
+        raise BadSetting(f"unknown dataset {name!r}; available: auto, any, {', '.join(BENCHMARKS)}.")
     found, missing = _match(BENCHMARKS[name], folders)
     if missing:
         raise BadInput(f"{root}: the domain {missing[0]} of {name} is missing; add a folder of this name.")
@@ -204,7 +204,7 @@ def load_domains(root: Path, size: int, cache: Path, name: str = "auto", strict:
         labels = np.array([classes.index(parts[0]) for parts in parents])
         for number, label in enumerate(classes):
             if number not in labels:
-                raise BadInput(f"{folder / label}: there is no readable image in this class folder.")
+                raise BadInput(f"{folder / label}: no readable image in this class folder.")
         domains.append(Domain(domain, frames, labels))
     return DomainSet(name, classes, tuple(domains))
 

@@ -31,5 +31,5 @@ def parse_method(text: str) -> Method:
     algorithm, _, precursor = (rest or head).partition(":")
     registry.check_name(algorithm)
     if not re.fullmatch(r"\w[\w+.-]*", name or algorithm):  # it becomes the name of a folder
-        raise BadSetting(f"method {text}: a name consists of letters, digits and + . - _ only.")
+        raise BadSetting(f"method {text}: the name may have only letters, digits and . + - _.")
     return Method(name or algorithm, algorithm, precursor or None, parse_overrides(changes))

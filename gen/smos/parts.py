@@ -60,7 +60,7 @@ def _add(parts: Parts, index: int, domain: Domain, held: Domain | None, seed: in
     measured = held or domain
     if len(measured) < 5:
         raise BadInput(
-            f"{measured.frames.folder}: {len(measured)} images are too few to hold out a fifth; 5 are needed."
+            f"{measured.frames.folder}: {len(measured)} images are too few to hold out a fifth; at least 5 are needed."
         )
     split = split_domain(len(measured), seed, index)
     inner, outer = Part(index, measured, split.inner), Part(index, measured, split.outer)

@@ -16,12 +16,12 @@ class SMOSSettings(TrainerSettings):
     data: Path
     """Folder ROOT/DOMAIN/CLASS/IMAGE; `scenes`: game scenes in all styles, rendered during training."""
     val: Path | None = None
-    """Held-out images of the same domains. Then all of `data` is trained on, and these are measured. Rendered scenes
-    need it: a level looks alike in all styles, so a random split would leak it."""
+    """Held-out images of the same domains, to measure on; all of `data` is then used for training. Rendered scenes need
+    it: a level looks similar in all styles, so a random split would leak it."""
     dataset: Literal["auto", "any", "PACS", "VLCS", "OfficeHome", "TerraIncognita", "DomainNet"] = "auto"
     """Data set, to check that no domain or class is missing; auto: recognise it; any: accept every folder."""
     target: str | None = None
-    """Domain that is left out of training and measured; none: train on all domains."""
+    """Domain to leave out of training and to measure. Default: train on all domains."""
     algorithm: str = "erm"
     """Name of an algorithm in gen/smos/algorithms."""
     backbone: str = "resnet50"
@@ -58,9 +58,9 @@ class SMOSSettings(TrainerSettings):
     js_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the grounding term of smos and its variants. The published code has 0.15 for its own term."""
     temperature: PositiveFloat = 1.0
-    """Temperature of the softmax in the JS divergence."""
+    """Softmax temperature in the JS divergence."""
     mi_weight: Annotated[float, Field(ge=0)] | None = None
-    """Weight of L_MI; none: miro_weight for miro and miro_precursor, a tenth of js_weight for smos."""
+    """Weight of L_MI. Default: miro_weight for miro and miro_precursor, a tenth of js_weight for smos."""
     miro_weight: Annotated[float, Field(ge=0)] = 0.01
     """Weight of L_MI where mi_weight is not set and no other term grounds the student."""
     options: dict[str, Any] | None = None
@@ -71,7 +71,7 @@ class SMOSSettings(TrainerSettings):
     swad_ratio: Annotated[float, Field(ge=0)] = 0.3
     """The valley ends where the loss exceeds the loss at its start by this share."""
     cache: Path | None = None
-    """Folder for decoded images; none: OUT/cache."""
+    """Folder for decoded images. Default: OUT/cache."""
     workers: Annotated[int, Field(ge=0)] = 2
     """Processes that render, for data=scenes."""
 

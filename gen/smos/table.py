@@ -63,7 +63,7 @@ def plan(settings: SMOSSettings, methods: Sequence[Method], targets: str, seeds:
     """
     names = [m.name for m in methods]
     if len(set(names)) < len(names):
-        raise BadSetting(f"methods: every row needs a name of its own, but the names are {', '.join(names)}.")
+        raise BadSetting(f"methods: names must be different, not {', '.join(names)}.")
     for method in methods:
         check_method(method, settings)
     dataset, folders = find_benchmark(settings.data, settings.dataset)
@@ -77,7 +77,9 @@ def plan(settings: SMOSSettings, methods: Sequence[Method], targets: str, seeds:
 def check_method(method: Method, settings: SMOSSettings) -> None:
     """Raises `BadSetting` or `BadInput` if this row cannot be trained."""
     if fixed := set(TABLE_WIDE) & method.changes.keys():
-        raise BadSetting(f"method {method.name}: {fixed.pop()} must be the same for the whole table; set it there.")
+        raise BadSetting(
+            f"method {method.name}: {fixed.pop()} must be the same for the whole table; set it there, not in a method."
+        )
     needed = registry.find(method.algorithm).reference == "precursor"
     if needed and not method.precursor:
         raise BadSetting(

@@ -39,8 +39,8 @@ def load_torch(path: Path, file: IO[bytes]) -> Any:
 def forbidden(path: Path, name: str) -> BadInput:
     """The error for a file that asks for a class or function that is not allowed."""
     return BadInput(
-        f"{path}: this file asks for {name}, which is refused because no code from a file is run; "
-        "a rosinality .pt or a StyleGAN2-ADA PyTorch .pkl needs nothing of the kind."
+        f"{path}: this file tries to load {name}, which is refused because it could run code; "
+        "a rosinality .pt or a StyleGAN2-ADA PyTorch .pkl does not need it."
     )
 
 

@@ -23,11 +23,11 @@ class TrainArguments:
     out: Path
     """Run directory, for example runs/faces64."""
     preset: Literal["config-f", "faces64"] = "config-f"
-    """config-f: the published size at 256 pixels, for a GPU; faces64: small, some hours on two CPU cores."""
+    """config-f: the published size at 256 pixels, for a GPU; faces64: small, a few hours on two CPU cores."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Override a setting of StyleGAN2Settings, for example --set size=128; may be repeated."""
+    """A field of StyleGAN2Settings as field=value, for example --set size=128; may be repeated."""
     strict: bool = False
-    """Fail if the folder has images that cannot be used, instead of skipping them."""
+    """Stop with an error if an image cannot be used, instead of leaving it out."""
 
 
 def train_stylegan2(arguments: Sequence[str]) -> int:
@@ -58,13 +58,13 @@ class ExportArguments:
     out: tyro.conf.Positional[Path]
     """Model folder, for example weights/stylegan2-faces64."""
     half: bool = False
-    """Store float16 weights only, which halves the size; they load as float32 by default."""
+    """Store only float16, a third of the size; it is loaded as float32 by default."""
     data: Path | None = None
-    """Folder of the training images, to measure the Fréchet distance; if not given, none is measured."""
+    """Folder of the training images, to measure the Fréchet distance. Default: no measurement."""
     distance_images: int = 5000
-    """Images drawn to measure the distance."""
+    """Images to generate for the measurement."""
     features: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Feature networks of the distance: inception, efficientnet-lite0, squeezenet; default: auto and squeezenet."""
+    """Feature networks of the distance: inception, efficientnet-lite0, squeezenet. Default: auto and squeezenet."""
     weights_license: str = "not stated"
     """Licence of the weights in one line, for the model card."""
     note: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -86,5 +86,5 @@ def export_stylegan2(arguments: Sequence[str]) -> int:
         args.weights_license,
         args.note,
     )
-    print(f"written: {args.out}; draw images with: gen generate --model {args.out} --out out")
+    print(f"wrote {args.out}; draw images with: gen generate --model {args.out} --out out")
     return 0

@@ -1,4 +1,4 @@
-"""Photos as a generator's own images are: square and of its size."""
+"""Crop and resize photos to a generator's image size."""
 
 from pathlib import Path
 

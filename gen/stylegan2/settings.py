@@ -52,7 +52,7 @@ class StyleGAN2Settings(ImagesOrEpochs, EMASettings, TrainerSettings):
     ema_half_life: Positive = 10_000
     """Half-life of the averaged weights (EMA), in images."""
     ema_ramp: float | None = 0.05
-    """EMA half-life at the start, as a share of the images shown so far; none: `ema_half_life` from the first step."""
+    """EMA half-life at the start, as a share of the images shown so far; null: `ema_half_life` from the first step."""
 
     distance_every: Positive = 50_000
     """Images between two measurements of the Fréchet distance."""

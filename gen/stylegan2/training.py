@@ -55,7 +55,7 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
     def __init__(self, settings: StyleGAN2Settings) -> None:
         s = settings
         if s.size & (s.size - 1):
-            raise BadSetting(f"size: {s.size} is not a power of two; use 64, 128 or 256, for example.")
+            raise BadSetting(f"size must be a power of two, for example 64, 128 or 256, not {s.size}.")
         super().__init__(settings)
         with self.accelerator.main_process_first():
             self.frames = load_frames(
@@ -254,7 +254,7 @@ def make_generator(s: StyleGAN2Settings) -> StyleGAN2Generator:
     channels = config_f_channels(s.size, s.channel_multiplier, s.channel_max)
     if min(channels) < 1:
         raise BadSetting(
-            f"channel_multiplier: {s.channel_multiplier:g} leaves no channel at {s.size} pixels; use a larger number."
+            f"channel_multiplier: {s.channel_multiplier:g} leaves no channels at {s.size} pixels; use a larger number."
         )
     return StyleGAN2Generator(channels, s.z_dim, s.z_dim, s.mapping_layers)
 

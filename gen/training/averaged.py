@@ -1,4 +1,4 @@
-"""From a training run to a model folder: the averaged weights of its last checkpoint, in float32 and float16."""
+"""Export a training run as a model folder: the averaged weights of its last checkpoint, in float32 and float16."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

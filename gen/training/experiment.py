@@ -1,4 +1,4 @@
-"""Experiments of many training runs: run the cells that are missing, then collect the results of those that are done.
+"""Experiments of many training runs: run the missing cells, then collect all results.
 
 The table of SMOS, the comparison of HDA's methods and that of AU-GAN's recipes are such experiments. This module
 imports neither torch nor Ray before it needs them.
@@ -94,7 +94,7 @@ class Experiment(Generic[C, R]):
         try:
             from ray import tune
         except ImportError as error:
-            raise BadSetting("engine ray: the package ray is not installed; pip install 'ray[tune]'.") from error
+            raise BadSetting("engine ray: the package ray is not installed; run pip install 'ray[tune]'.") from error
         missing = self.missing()
         if not missing:
             return True

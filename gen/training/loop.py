@@ -444,8 +444,8 @@ class Trainer(ABC, Generic[S]):
             return
         if self.total_images <= shown - s.batch:
             raise BadSetting(
-                f"this run has already been shown {shown} images, more than the {self.total_images} that the settings "
-                f"ask for; set a greater length to resume it, or choose another output folder."
+                f"this run has already been trained on {shown} images, more than the {self.total_images} in the "
+                f"settings; set a larger number to resume it, or choose another output folder."
             )
 
     def _report_new_schedule(self, old: Mapping[str, Any]) -> None:
@@ -465,7 +465,7 @@ class Trainer(ABC, Generic[S]):
         """
         path = latest_checkpoint(run / "checkpoints")
         if path is None:
-            raise BadSetting(f"start_from={run}: no checkpoint found there; give a run directory that has one.")
+            raise BadSetting(f"start_from={run}: no checkpoint there; give a run directory that has one.")
         networks = load_checkpoint(path, self.device)["networks"]
         for name, network in self.raw.items():
             try:

@@ -29,23 +29,23 @@ class TrainerSettings:
     """
 
     preset: str = "none"
-    """Name of the preset that the settings began with."""
+    """Name of the preset that the settings are based on."""
     out: Path
     """Run directory: settings, metrics, samples, checkpoints."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of everything random."""
+    """Random seed."""
     batch: Positive = 8
     """Images of each domain in one optimiser step, over all devices and accumulation steps."""
     accumulate: Positive = 1
-    """Parts that a step is split into to save memory; their gradients are added up."""
+    """Gradient accumulation: split each step into this many parts to save memory."""
     lr: PositiveFloat = 2e-4
     """Adam's learning rate; constant until `decay` sets in."""
     decay: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Last share of the run in which the learning rate falls linearly to zero; 0: it stays constant, for a run whose
-    end is not known."""
+    """Last share of the run in which the learning rate falls linearly to zero; 0: constant, for a run without a
+    fixed end."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """bf16: mixed precision, with weights, losses and norm statistics in float32; auto: bf16 if a short measurement at
-    the start finds it faster. A processor without bf16 instructions takes many times as long with it."""
+    the start finds it faster. On a processor without bf16 instructions, bf16 is many times slower."""
     channels_last: bool = True
     """Store weights and activations channels-last, which is faster on GPUs."""
     compile: bool = False
@@ -59,7 +59,7 @@ class TrainerSettings:
     device: Literal["auto", "cpu"] = "auto"
     """auto: the GPU if there is one."""
     strict: bool = False
-    """Refuse a folder that contains unusable pictures, instead of leaving them out."""
+    """Stop with an error if an image cannot be used, instead of leaving it out."""
 
     may_change: ClassVar[frozenset[str]] = frozenset(
         {
@@ -93,7 +93,7 @@ class ImagesOrEpochs(TimeLimit):
     """For a trainer whose length is given in images or in epochs."""
 
     images: Positive | None = None
-    """Training images to show, of each domain; none: `epochs` of the smallest domain."""
+    """Training images to show, of each domain. Default: `epochs` of the smallest domain."""
     epochs: PositiveFloat = 20.0
     """Length of the run if `images` is not given, in epochs of the smallest domain."""
 
@@ -109,7 +109,7 @@ class EMASettings:
     ema_half_life: Positive = 1000
     """Half-life of the averaged weights (EMA), in images."""
     ema_ramp: PositiveFloat | None = None
-    """EMA half-life at the start, as a share of the images shown so far; none: `ema_half_life` from the first step."""
+    """EMA half-life at the start, as a share of the images shown so far; null: `ema_half_life` from the first step."""
 
 
 ONCE_EVERYWHERE = frozenset({"images", "epochs", "core_minutes", "ema_half_life", "ema_ramp"})

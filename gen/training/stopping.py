@@ -1,4 +1,4 @@
-"""Ending a run early without losing its work."""
+"""Stop a run early without losing work."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""`--model auto`: see the weather of each file, translate it with the model made for it, copy the rest unchanged."""
+"""`--model auto`: classify the weather of each file, translate it with the model for it, copy the rest unchanged."""
 
 import filecmp
 import shutil
@@ -44,7 +44,9 @@ def translate(settings: TranslateSettings, load: Load = load_model, watch: Watch
     """
     check_settings(settings)
     if settings.direction != "adverse_to_normal":
-        raise BadSetting("direction: model=auto only translates adverse_to_normal; for normal_to_adverse name a model.")
+        raise BadSetting(
+            "direction: model=auto only translates adverse_to_normal; for normal_to_adverse, set model to a name."
+        )
     jobs = plan_jobs(settings.input, settings.output, settings.format)
     automatic = Automatic(settings, load, watch)
     automatic.run.report.planned = {str(job.target) for job in jobs}
@@ -57,7 +59,7 @@ def translate(settings: TranslateSettings, load: Load = load_model, watch: Watch
 
 
 def models_by_weather(weathers: Sequence[str]) -> dict[str, str]:
-    """For each of these weathers the model at hand that names it; of several, the one with the fewest other weathers.
+    """For each of these weathers, the available model for it; of several, the one with the fewest other weathers.
 
     Ties go to the first by name.
     """
@@ -178,10 +180,10 @@ def see(classifier: WeatherClassifier, job: Job) -> Sight:
 
 
 def left_entry(job: Job, sight: Sight) -> Entry:
-    """The report's entry of a file that no model is for."""
+    """The report's entry for a file that no model fits."""
     clear = sight.weather == CLEAR_DAY
-    why = "a clear day" if clear else f"{sight.weather}, and no model at hand knows {sight.weather}"
-    entry = Entry(str(job.source), str(job.target), job.kind, "left", LEFT, note=f"left as it is: {why}")
+    why = "a clear day" if clear else f"{sight.weather}, for which no model is available"
+    entry = Entry(str(job.source), str(job.target), job.kind, "left", LEFT, note=f"copied unchanged: {why}")
     entry.weather, entry.probability = sight
     return entry
 

@@ -56,5 +56,5 @@ def train_weather(arguments: Sequence[str]) -> int:
     from gen.translation.weather_training import train
 
     train(settings)
-    print(f"{settings.out} written; its accuracy is in {settings.out / 'MODEL_CARD.md'}")
+    print(f"wrote {settings.out}; its accuracy is in {settings.out / 'MODEL_CARD.md'}")
     return 0

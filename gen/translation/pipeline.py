@@ -288,11 +288,11 @@ def _to_frame(image: Picture) -> Tensor:
     if pixels.ndim == 2:
         pixels = pixels[..., None].repeat(3, axis=2)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise BadInput(f"images: a picture of shape {tuple(pixels.shape)}; arrays are (H, W, 3), tensors (3, H, W).")
+        raise BadInput(f"images must be arrays (H, W, 3) or tensors (3, H, W), not {tuple(pixels.shape)}.")
     if np.issubdtype(pixels.dtype, np.floating):
         pixels = (np.clip(pixels, 0, 1) * 255).round()
     elif pixels.dtype != np.uint8:
-        raise BadInput(f"images: values of type {pixels.dtype}; they must be uint8 in 0..255 or float in [0, 1].")
+        raise BadInput(f"images must be uint8 in 0..255 or float in [0, 1], not {pixels.dtype}.")
     return torch.from_numpy(np.array(pixels, dtype=np.uint8))  # a copy: PIL's memory is read-only
 
 

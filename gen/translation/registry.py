@@ -69,7 +69,7 @@ def find_method(name: str) -> Method:
 
 
 def translators() -> list[str]:
-    """Names of the models at hand that translate, by any method."""
+    """Names of the available models that translate, by any method."""
     return sorted(name for name in weights.models_of(*_METHODS))
 
 
@@ -109,9 +109,9 @@ def load(
 
 
 def at_hand() -> str:
-    """What each model at hand translates, one line each, for the help text."""
+    """What each available model translates, one line each, for the help text."""
     lines = [
         f"  {model}: {'; '.join(sentence(d, weathers_of(model)).lower() for d in directions_of(model))}"
         for model in translators()
     ]
-    return "\n".join(["Models at hand:", *(lines or ["  none; set $GEN_WEIGHTS to a folder of models"])])
+    return "\n".join(["Available models:", *(lines or ["  none; set $GEN_WEIGHTS to a folder of models"])])

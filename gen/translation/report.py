@@ -1,4 +1,4 @@
-"""report.json: what became of every file of a translation run."""
+"""report.json: the outcome for every file of a translation run."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from gen.media.files import writing
 from gen.media.folders import Kind
 
 Status = Literal["done", "skipped", "left", "failed"]
-"""Translated now; translated by an earlier run; copied unchanged, because no model fits; not done."""
+"""Translated now; translated by an earlier run; copied unchanged, because no model fits; failed."""
 
 REPORT = "report.json"
 

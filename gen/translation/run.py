@@ -1,4 +1,4 @@
-"""What the picture and clip engines share: the model with its settings, the report, and whoever follows the run."""
+"""What the picture and clip engines share: the model with its settings, the report, and the progress callback."""
 
 import sys
 import time

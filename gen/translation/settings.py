@@ -13,18 +13,18 @@ Direction = Literal["adverse_to_normal", "normal_to_adverse"]
 DIRECTIONS: tuple[Direction, ...] = ("adverse_to_normal", "normal_to_adverse")
 
 MapName = Literal["cycle", "invention"]
-"""Kinds of per-pixel uncertainty map. cycle: expected error of going there and back, in grey levels; invention: the
-share of a pixel that is made up, 0..1."""
+"""Kinds of per-pixel uncertainty map. cycle: expected error after translating there and back, in grey levels;
+invention: the share of a pixel that is invented, 0..1."""
 WhichMap = Literal["auto", "cycle", "invention"]
 
 Resolution = tuple[int, int] | Literal["auto"] | None
 """(height, width) that a network runs at; "auto": the height that suits the model; None: each picture's own."""
 
 AUTO = "auto"
-"""In place of a model's name: for each file the model that was made for its weather."""
+"""Instead of a model's name: choose the model for each file by its weather."""
 
 STEADY = 0.5
-"""Share of the last frame's change that a clip's frames keep by default."""
+"""Default weight of the previous frame's change in a clip; see `TranslateSettings.steady`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class TranslateSettings:
     input: tyro.conf.Positional[Path]
     """A picture, a clip, or a folder of them."""
     output: tyro.conf.Positional[Path]
-    """A file for a file; for a folder, a folder that will mirror it."""
+    """Output: a file if the input is a file; if it is a folder, a folder with the same structure."""
     model: str = "augan-night2day"
     """Name of a model in weights/, a model folder, or a hub id. auto: for each file, the model made for its weather."""
     direction: Direction = "adverse_to_normal"
@@ -44,7 +44,7 @@ class TranslateSettings:
     uncertainty: Literal["none", "map", "overlay", "raw"] = "none"
     """Also write the per-pixel uncertainty: as a colour map, as a tinted picture, or as 16-bit values."""
     which_map: WhichMap = "auto"
-    """Which uncertainty map. invention: share of each pixel that is made up, 0 to 1; cycle: error expected of
+    """Which uncertainty map. invention: share of each pixel that is invented, 0 to 1; cycle: expected error after
     translating there and back, in grey levels; auto: the model's default."""
     compare: bool = False
     """Also write input, translation and map side by side."""
@@ -53,14 +53,14 @@ class TranslateSettings:
     quality: int = 95
     """Quality of JPEG and WebP, 1 to 100."""
     strip_metadata: bool = False
-    """Drop EXIF (camera, place), colour profiles and clip tags. The note that gen made the picture stays."""
+    """Remove EXIF (camera, location), colour profiles and clip tags. The note that gen made the picture is kept."""
     overwrite: bool = False
     """Translate finished files again."""
     smooth: float = 0.5
     """Clips: time constant in seconds for averaging the normalisation statistics, against flicker; 0 disables it."""
     steady: float = STEADY
-    """Clips: share of the last frame's change that each frame keeps, moved along the optical flow, against flicker;
-    at least 0 (off) and below 1."""
+    """Clips: weight of the previous frame's change (output minus input), warped by optical flow, against flicker; at
+    least 0 (off) and below 1."""
     batch_size: int | None = None
     """Frames per batch. Default: 8 on a GPU, 1 on a CPU."""
     device: str | None = None

@@ -10,7 +10,7 @@ from gen.errors import BadSetting
 from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, TrainerSettings
 
 CropSide = Annotated[int, Field(ge=64, multiple_of=4)]
-"""Pixels. Generators halve twice, and discriminators see nothing below 64."""
+"""Pixels: generators halve the size twice, and discriminators need at least 64."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +23,11 @@ class UnpairedSettings(ImagesOrEpochs, EMASettings, TrainerSettings):
     """Folder of frames in clear daylight; other places and times, unpaired."""
 
     rendered: Path | None = None
-    """Folder of `gen render-street` frames, adverse/ and day/, to mix in; they are pairs."""
+    """Folder of `gen render-street` frames, with adverse/ and day/, to mix in as pairs."""
     rendered_share: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Share of the samples that are rendered pairs."""
     simulated: Path | None = None
-    """Folder of `gen simulate-weather` frames, adverse/ and day/, to mix in; they too are pairs."""
+    """Folder of `gen simulate-weather` frames, with adverse/ and day/, to mix in as pairs."""
     simulated_share: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Share of the samples that are simulated pairs."""
     pair_weight: Annotated[float, Field(ge=0)] = 10.0
@@ -38,11 +38,11 @@ class UnpairedSettings(ImagesOrEpochs, EMASettings, TrainerSettings):
     crop: tuple[CropSide, CropSide] = (256, 512)
     """Height and width in pixels of a training crop; multiples of 4."""
     pool_size: Annotated[int, Field(ge=0)] = 50
-    """Translated images of each domain that are kept to show the discriminators again."""
+    """Size of each domain's image pool: past translations that are shown to the discriminators again."""
 
 
 def pair_sources(s: UnpairedSettings) -> dict[str, tuple[Path | None, float]]:
-    """Where pairs may come from: folder, and the share of the samples that they are."""
+    """Sources of pairs: folder and share of the samples."""
     return {"rendered": (s.rendered, s.rendered_share), "simulated": (s.simulated, s.simulated_share)}
 
 

@@ -85,7 +85,7 @@ class AdaptTab(Tab):
             6400,
             1600,
             step=160,
-            label="Training samples, at most (stops early when converged)",
+            label="Maximum training samples (stops early when converged)",
         )
         with gr.Row():
             check = gr.Button("Check the references")
@@ -95,7 +95,9 @@ class AdaptTab(Tab):
         preview = gr.Image(
             label="Preview: source, adapted, then the references of each domain", format="png", interactive=False
         )
-        file = gr.File(label="Download: adaptation, for `gen generate`", interactive=False, elem_classes="downloads")
+        file = gr.File(
+            label="Download: adaptation file for `gen generate`", interactive=False, elem_classes="downloads"
+        )
         check.click(self.check, [source, *fields], [report], api_name="check_domains", **DEVICE)
         train.click(self.start, [source, images, *fields], [panel.number], api_name="start_adaptation")
         panel.connect(page, [preview, file], self._show)
@@ -295,7 +297,7 @@ def parse(seeds: str) -> list[int]:
     short = len(seeds) < 500 and not re.search(r"\d{7}", seeds)
     numbers = parse_seeds(seeds) if short else []
     if not 0 < len(numbers) <= MAX_SEEDS:
-        raise BadSetting(f"seeds: must be 1 to {MAX_SEEDS} numbers or ranges, for example 0-7,12.")
+        raise BadSetting(f"give 1 to {MAX_SEEDS} seeds, as numbers or ranges, for example 0-7,12.")
     return numbers
 
 

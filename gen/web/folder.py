@@ -35,7 +35,7 @@ class FolderTab(Tab):
                 server = gr.Textbox(
                     label="Or a folder on the server",
                     value="",
-                    info="Path below the folder that the server shares",
+                    info="Path inside the server's shared folder",
                     visible=self.service.settings.root is not None,
                 )
             with gr.Column(min_width=300):

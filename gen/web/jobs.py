@@ -29,7 +29,7 @@ SAVE_SECONDS = 1.0
 CLEAN_SECONDS = 600.0
 """How often an idle server deletes old results."""
 MAX_ATTEMPTS = 3
-UNKNOWN = "No job has this number; old jobs are deleted."
+UNKNOWN = "No job has this number; old jobs are deleted automatically."
 log = logging.getLogger(__name__)
 
 

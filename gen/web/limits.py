@@ -149,7 +149,7 @@ def check_entries(name: str, entries: list[zipfile.ZipInfo], settings: WebSettin
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise BadInput(f"{name}: {entry.filename!r} is a symbolic link; the zip was rejected.")
         if entry.file_size > 1_000_000 and entry.file_size > MAX_RATIO * max(1, entry.compress_size):
-            raise BadInput(f"{name}: {entry.filename!r} unpacks to over {MAX_RATIO} times its size, like a zip bomb.")
+            raise BadInput(f"{name}: {entry.filename!r} unpacks to over {MAX_RATIO} times its size (zip bomb).")
 
 
 def _is_hidden(name: str) -> bool:
@@ -178,5 +178,5 @@ def inside(root: Path | None, text: str) -> Path:
     base = root.resolve()  # resolved, as the path is below: a link in `root` must not lead out of it
     path = (base / text.strip().lstrip("/")).resolve()
     if not path.is_relative_to(base) or not path.is_dir():
-        raise BadInput(f"{text}: no such folder in the one that the server shares.")
+        raise BadInput(f"{text}: no such folder on this server.")
     return path

@@ -168,7 +168,7 @@ class ScenesTab(Tab):
         if not 0 < total <= limit:
             raise BadSetting(f"{total} images (levels x classes x styles) requested; must be 1 to {limit}.")
         if not 16 <= (size or 0) <= 1024:
-            raise BadSetting(f"size: must be 16 to 1024 pixels, not {size}.")
+            raise BadSetting(f"size must be from 16 to 1024 pixels, not {size}.")
         settings = {"styles": styles, "scenes": classes, "per_class": int(count), "size": int(size)}
         # Level seeds are 10^7 times this seed and more, so it has fewer digits than that of a single level.
         settings |= {"seed": number(seed) % 100_000}
@@ -183,5 +183,5 @@ class ScenesTab(Tab):
 def number(seed: Any) -> int:
     """The seed as an int. Raises `BadSetting` if it is missing or out of range."""
     if seed is None or not 0 <= seed <= MAX_SEED:
-        raise BadSetting(f"seed: must be a whole number from 0 to {MAX_SEED}.")
+        raise BadSetting(f"seed must be a whole number from 0 to {MAX_SEED}.")
     return int(seed)

@@ -17,15 +17,15 @@ class WebSettings:
     host: str = "127.0.0.1"
     """Address to listen on. If other machines can reach it, set GEN_USERS=name:password in the environment."""
     port: int | None = None
-    """TCP port; none: the first free one from 7860 on."""
+    """TCP port. Default: the first free one from 7860 on."""
     results: Path = Path("runs/web")
     """Folder for uploads, jobs and results."""
     root: Path | None = None
-    """Folder on the server whose sub-folders visitors may translate by name; none: uploads only."""
+    """Folder on the server whose sub-folders visitors may translate by name. Default: uploads only."""
     keep_hours: float = 24.0
     """Hours after which results are deleted."""
     device: str | None = None
-    """cuda, cpu, ...; none: the GPU if there is one."""
+    """cuda, cpu, ... Default: the GPU if there is one."""
     share: bool = False
     """Open a public link through Gradio's servers; needs GEN_USERS too."""
     upload_mb: int = 500
@@ -35,9 +35,9 @@ class WebSettings:
     clip_seconds: float = 300.0
     """Longest clip, seconds."""
     files: int = 5000
-    """Most files in one job, zips unpacked."""
+    """Most files in one job, counting the files in zips."""
     unpacked_mb: int = 8000
-    """Most MB that the zips of one job may unpack to."""
+    """Largest total size of one job's unpacked zips, MB."""
     scenes: int = 2000
     """Most images in one rendered data set."""
     waiting: int = 32

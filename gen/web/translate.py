@@ -40,7 +40,7 @@ Files = tuple[str, str, MapName]
 def network_size(name: str, height: int, width: int) -> tuple[int, int] | Literal["auto"] | None:
     """The pipeline's `resolution` for "fast", "720p" or "native". Raises `BadSetting` for other names."""
     if name not in ("fast", "720p", "native"):
-        raise BadSetting(f"resolution: must be fast, 720p or native, not {name!r}.")
+        raise BadSetting(f"resolution must be fast, 720p or native, not {name!r}.")
     if name == "720p" and height > 720:
         return 720, round(width * 720 / height)
     return "auto" if name == "fast" else None
@@ -141,7 +141,7 @@ class TranslateTab(Tab):
         if not picture:
             raise BadInput("Choose an image first, or click a sample.")
         if direction not in DIRECTIONS:
-            raise BadSetting(f"direction: must be adverse_to_normal or normal_to_adverse, not {direction!r}.")
+            raise BadSetting(f"direction must be adverse_to_normal or normal_to_adverse, not {direction!r}.")
         source = decode_still(check_still(Path(picture), self.service.settings))
         height, width = source.rgb.shape[:2]
         size = network_size(resolution, height, width)
@@ -156,7 +156,7 @@ class TranslateTab(Tab):
         note = f"Generated image, not a photograph. {width}x{height} pixels, processed at {seen[1]}x{seen[0]}."
         found = uncertainty_map(pipe, out, direction)
         if found is None:
-            note += " This direction has no uncertainty map."
+            note += " There is no uncertainty map in this direction."
             return (str(before), str(after)), None, [str(after)], note, None
         name, values = found
         raw = folder / f"{stem}-uncertainty.png"

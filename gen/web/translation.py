@@ -1,4 +1,4 @@
-"""All that the page knows of translation methods. Other modules of gen.web import these names from here."""
+"""The only module of gen.web that imports translation methods; the others import these names from here."""
 
 from typing import Any
 

@@ -98,7 +98,7 @@ def test_nothing_to_judge(recipes, two_domains, tmp_path, capsys):
     ("more", "words"),
     [
         (["--judge-now", "--only", "wide"], "leave out one of them"),
-        (["--hold-out", "0"], "it must be at least 1"),
+        (["--hold-out", "0"], "hold_out must be at least 1"),
     ],
 )
 def test_options_that_make_no_sense(recipes, two_domains, tmp_path, capsys, more, words):
@@ -139,12 +139,12 @@ def test_frames_judge_or_train_and_never_both(two_domains, tmp_path):
 def test_a_folder_that_was_split_otherwise_is_refused(two_domains, tmp_path):
     split_frames(two_domains[0], tmp_path / "frames", "adverse", 5)
     split_frames(two_domains[0], tmp_path / "frames", "adverse", 5)
-    with pytest.raises(BadInput, match="holds another split"):
+    with pytest.raises(BadInput, match="has another split"):
         split_frames(two_domains[0], tmp_path / "frames", "adverse", 4)
 
 
 def test_too_few_frames(two_domains, tmp_path):
-    with pytest.raises(BadInput, match=r"hold_out: 12 of the 12 frames in .* leaves none"):
+    with pytest.raises(BadInput, match=r"hold_out must be less than the 12 frames in .*, not 12"):
         split_frames(two_domains[0], tmp_path / "frames", "adverse", 12)
 
 

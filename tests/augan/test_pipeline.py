@@ -110,7 +110,7 @@ def test_a_model_with_a_pretrained_encoder_is_saved_whole(tmp_path, recwarn):
 
 
 def test_a_missing_model_names_those_at_hand():
-    with pytest.raises(BadInput, match="no model of this name"):
+    with pytest.raises(BadInput, match="unknown model"):
         AUGANPipeline.from_pretrained("no-such-model")
 
 

@@ -612,7 +612,7 @@ class TestALongerRun:
     def test_it_cannot_end_before_what_was_shown(self, two_domains, tmp_path):
         AUGANTrainer(tiny_settings(two_domains, tmp_path, images=7)).fit()  # the last batch ends at 8
         AUGANTrainer(tiny_settings(two_domains, tmp_path, images=7)).fit()
-        with pytest.raises(BadSetting, match="already been shown 8 images, more than the 6 that"):
+        with pytest.raises(BadSetting, match="already been trained on 8 images, more than the 6 in"):
             AUGANTrainer(tiny_settings(two_domains, tmp_path, images=6)).fit()
 
     def test_a_checkpoint_from_before_a_setting_goes_on(self, two_domains, tmp_path):

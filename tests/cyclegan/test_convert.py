@@ -161,7 +161,7 @@ def write_part(path: Path) -> None:
         (write_code, "is not a readable PyTorch weight file"),
         (write_part, "only ResNet generators"),
         (lambda path: path.write_bytes(b"nothing"), "is not a readable PyTorch weight file"),
-        (lambda path: None, "there is no such file"),
+        (lambda path: None, "no such file"),
     ],
 )
 def test_other_files_are_refused_in_a_sentence(tmp_path, capsys, write, message):

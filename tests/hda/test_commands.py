@@ -83,12 +83,12 @@ class TestAdapt:
             (["--domain", "red=/no/such/folder"], "/no/such/folder: no such folder of reference images"),
             (["--domain", "red"], "domain red: expected name=DIR"),
             (["--set", "layers=most"], "layers: Input should be"),
-            (["--source", "no-such-model"], "no-such-model: no model of this name"),
-            (["--encoder", "vgg"], "encoder vgg: unknown"),
+            (["--source", "no-such-model"], "unknown model 'no-such-model'"),
+            (["--encoder", "vgg"], "unknown encoder 'vgg'"),
             (["--set", "encoders=[]"], "encoders: "),
             (["--domain", "a/b=x"], "letters, digits"),
-            (["--domain", "a=text:"], "no words after text:"),
-            (["--domain", "a=text:an angry face"], "words need the encoder clip"),
+            (["--domain", "a=text:"], "words must follow text:"),
+            (["--domain", "a=text:an angry face"], "words needs the encoder clip"),
         ],
     )
     def test_mistakes_give_one_sentence(
@@ -206,16 +206,16 @@ class TestEvaluate:
         with pytest.raises(BadSetting, match="lr was "):
             evaluate_table(replace(settings, lr=0.5))
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(red / "more.png")
-        with pytest.raises(BadSetting, match="red: not the images that"):
+        with pytest.raises(BadSetting, match="red: these are not the images that"):
             evaluate_table(settings)
 
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
-            ({"judge": "efficientnet-lite0-grid"}, "would flatter"),
+            ({"judge": "efficientnet-lite0-grid"}, "would be too good"),
             ({"hybrid": ("red=text:a red face",)}, "they have no references"),
-            ({"hybrid": ("red=a", "red=b")}, "each one needs its own domain names"),
-            ({"methods": "magic"}, "magic is unknown; available: sequential"),
+            ({"hybrid": ("red=a", "red=b")}, "must be different, not red, red"),
+            ({"methods": "magic"}, "unknown method 'magic'; available: sequential"),
         ],
     )
     def test_what_cannot_be_compared(self, tmp_path: Path, red: Path, changes: dict[str, object], reason: str) -> None:

@@ -80,10 +80,10 @@ class TestEvery:
     @pytest.mark.parametrize(
         ("name", "reason"),
         [
-            ("vgg", "unknown; available"),
+            ("vgg", "unknown encoder 'vgg'; available"),
             ("efficientnet-lite0@100", "multiple of 32"),
             ("efficientnet-lite0@big", "size in pixels"),
-            ("timm", "unknown; available"),
+            ("timm", "unknown encoder 'timm'; available"),
             ("clip:/no/such/folder", "not found"),
         ],
     )

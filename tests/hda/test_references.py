@@ -35,7 +35,7 @@ class TestDomainNames:
             ((), "at least one"),
             (("sketch",), "name=DIR"),
             (("=x",), "name=DIR"),
-            (("a=x", "a=y"), "needs its own name"),
+            (("a=x", "a=y"), "names must be different, not a, a"),
             (("a=x:-1",), "must be a number >= 0"),
             (("a=x:nan",), "must be a number >= 0"),
             (("a=x:0", "b=y:0"), "above zero"),

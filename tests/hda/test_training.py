@@ -243,7 +243,7 @@ class TestReport:
         assert "pull in opposite directions" in report(trainer)
 
     def test_words_need_clip(self, tmp_path: Path) -> None:
-        with pytest.raises(BadSetting, match="need the encoder clip"):
+        with pytest.raises(BadSetting, match="needs the encoder clip"):
             HDATrainer(settings(tmp_path / "run", ["angry=text:an angry face"]), tiny_generator())
 
 

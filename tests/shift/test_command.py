@@ -149,7 +149,9 @@ class TestReference:
 
     def test_colours_need_a_folder_or_none(self, styles: Path, tmp_path: Path) -> None:
         out = tmp_path / "out"
-        with pytest.raises(BadSetting, match=r"luma only; with representation=hsv4 use a folder of images, or none"):
+        with pytest.raises(
+            BadSetting, match=r"luma only; with representation=hsv4 set it to a folder of images, or to none"
+        ):
             measure(styles, "--out", out, "--representation", "hsv4")
         assert measure(styles, "--out", out, "--representation", "hsv4", "--reference", "none") == 0
         assert "idd" not in by_name(out)["dim"]
@@ -194,7 +196,7 @@ class TestLayout:
 
     def test_a_domain_given_twice(self, styles: Path) -> None:
         for again in (styles / "dim", styles / "light" / ".." / "dim"):
-            with pytest.raises(BadInput, match="dim: this domain is given twice"):
+            with pytest.raises(BadInput, match="dim: this folder is given twice"):
                 self.domains(styles, again)
 
     def test_plots_within_the_tree_are_no_images(self, styles: Path) -> None:
@@ -266,7 +268,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize(("name", "value"), [("pairs", 1), ("resamples", -1), ("seed", -1), ("workers", 0)])
     def test_numbers_out_of_range(self, name: str, value: int, styles: Path, tmp_path: Path) -> None:
-        with pytest.raises(BadSetting, match=f"{name}: must be at least .*, but it is {value}"):
+        with pytest.raises(BadSetting, match=f"{name} must be at least .*, not {value}"):
             run(MeasureShiftSettings(roots=(styles,), out=tmp_path / "out", **{name: value}))
 
     def test_no_root(self, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ class TestTheList:
         ("row", "message"),
         [
             (Style("hd", "", False, "a:b", 9), "'hd' is registered already"),
-            (Style("wire", "", False, "a:b", 2), "number 2 is taken; the next free one: 4"),
+            (Style("wire", "", False, "a:b", 2), "number 2 is taken; the next free one is 4"),
         ],
     )
     def test_names_and_numbers_are_unique(self, row, message):
@@ -78,11 +78,11 @@ class TestTheList:
     ("arguments", "code", "text"),
     [
         (["render-street", "--help"], 0, "width first: for example 1280x720"),
-        (["render-street", "OUT", "--size", "720"], 1, "give WIDTHxHEIGHT in pixels, for example 640x360"),
+        (["render-street", "OUT", "--size", "720"], 1, "size must be WIDTHxHEIGHT in pixels, for example 640x360"),
         (["render-street", "OUT", "--weather", "hail"], 2, "rainy_night"),
         (["render-smd", "--help"], 0, "{8bit,16bit,lowpoly,hd}"),
         (["render-smd", "OUT", "--styles", "4bit"], 2, "8bit"),
-        (["render-smd", "OUT", "--size", "5"], 1, "size between 16 and 1024"),
+        (["render-smd", "OUT", "--size", "5"], 1, "size from 16 to 1024"),
     ],
 )
 def test_help_and_usage_errors_need_no_torch(arguments, code, text):

@@ -116,7 +116,7 @@ class TestWriting:
 
     @pytest.mark.parametrize("changes", [{"per_class": 0}, {"size": 8}, {"size": 5000}])
     def test_bad_settings_are_told(self, tmp_path, changes):
-        with pytest.raises(BadSetting, match="per_class must be at least 1, and size between"):
+        with pytest.raises(BadSetting, match="per_class must be at least 1 and size from 16"):
             render_smd(settings(tmp_path, **changes))
 
     @pytest.mark.parametrize("seed", [-1, 2**40])

@@ -201,11 +201,11 @@ class TestWriting:
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"size": "big"}, "size='big': give WIDTHxHEIGHT"),
+            ({"size": "big"}, "size must be WIDTHxHEIGHT"),
             ({"frames": 0}, "at least 1"),
             ({"clip": True, "size": "95x64"}, "an even width and an even height"),
             ({"device": "cuda"}, "device=cuda"),
-            ({"seed": -3}, "seed=-3: it must be a whole number"),
+            ({"seed": -3}, "seed must be a whole number"),
         ],
     )
     def test_bad_settings_are_told(self, tmp_path, changes, message):

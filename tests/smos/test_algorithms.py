@@ -227,9 +227,9 @@ class TestOutsideThePackage:
         assert "smos_released,dro" in capsys.readouterr().out.replace("\n", "").replace(" ", "").replace("│", "")
 
     def test_names_are_unique_and_known(self) -> None:
-        with pytest.raises(BadSetting, match="algorithm erm: this name is taken"):
+        with pytest.raises(BadSetting, match="algorithm 'erm' is registered already"):
             registry.register("erm", GroupDRO)
-        with pytest.raises(BadSetting, match="algorithm ERM: unknown; available: erm, miro"):
+        with pytest.raises(BadSetting, match="unknown algorithm 'ERM'; available: erm, miro"):
             registry.find("ERM")
 
     def test_every_row_has_a_class_with_default_options(self) -> None:

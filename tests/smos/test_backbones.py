@@ -97,7 +97,7 @@ class TestFiles:
             assert network(images).pooled.norm() > 1
 
     def test_what_is_no_classifier_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(BadInput, match="nowhere: no model of this name"):
+        with pytest.raises(BadInput, match="unknown model 'nowhere'"):
             load_classifier("nowhere")
         (tmp_path / "config.json").write_text('{"_class_name": "Classifier", "backbone": "resnet18", "classes": ["a"]}')
         with pytest.raises(BadInput, match="this is not a classifier"):
@@ -108,7 +108,7 @@ class TestFiles:
         for name in ("resnet50", "efficientnet-lite0"):
             with pytest.raises(BadInput, match=r"r.pth: these are not weights of this backbone"):
                 load_backbone(name, str(tmp_path / "r.pth"))
-        with pytest.raises(BadInput, match="no such file of weights"):
+        with pytest.raises(BadInput, match="no such file; set weights"):
             load_backbone("resnet18", str(tmp_path / "none.pth"))
 
     def test_unknown_names(self) -> None:

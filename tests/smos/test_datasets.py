@@ -99,7 +99,7 @@ class TestWhatIsWrongIsNamed:
         with pytest.raises(BadInput, match=r"art/disc: the class folder is empty"):
             load_domains(root, 16, tmp_path / "cache")
         (root / "art" / "disc" / "Thumbs.db").write_bytes(b"x")
-        with pytest.raises(BadInput, match=r"art/disc: there is no readable image in this class folder"):
+        with pytest.raises(BadInput, match=r"art/disc: no readable image in this class folder"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_a_broken_image(self, tmp_path: Path, domains: Path) -> None:
@@ -113,7 +113,7 @@ class TestWhatIsWrongIsNamed:
             load_domains(root, 16, tmp_path / "cache", strict=True)
         for picture in (root / "art" / "disc").iterdir():
             picture.write_bytes(b"")
-        with pytest.raises(BadInput, match=r"art/disc: there is no readable image in this class folder"):
+        with pytest.raises(BadInput, match=r"art/disc: no readable image in this class folder"):
             load_domains(root, 16, tmp_path / "cache")
 
     def test_an_image_outside_the_classes(self, tmp_path: Path, domains: Path) -> None:
@@ -127,11 +127,11 @@ class TestWhatIsWrongIsNamed:
             find_benchmark(tmp_path / "nowhere")
         with pytest.raises(BadInput, match="at least two domains"):
             find_benchmark(tmp_path)
-        with pytest.raises(BadSetting, match="dataset Pacs: unknown; available: auto, any, PACS"):
+        with pytest.raises(BadSetting, match="unknown dataset 'Pacs'; available: auto, any, PACS"):
             find_benchmark(tmp_path, "Pacs")
 
     def test_an_unknown_target(self, tmp_path: Path, domains: Path) -> None:
-        with pytest.raises(BadSetting, match="target sea: unknown domain; available: art, flat, ink, or all"):
+        with pytest.raises(BadSetting, match="target: unknown domain 'sea'; available: art, flat, ink, or all"):
             load_domains(domains, 16, tmp_path).index("sea")
 
 

@@ -89,7 +89,7 @@ def test_table_goes_on_where_it_stopped(
     assert len(list(out.glob("embedding-*.png"))) == 6
     cell = tmp_path / "t" / "erm" / "ink-1"
     assert main(["analyse-smos", str(cell), "--data", str(domains), "--out", str(out)]) == 1
-    assert "no results.json of a table" in capsys.readouterr().err
+    assert "no results.json in this folder" in capsys.readouterr().err
 
 
 def test_a_cell_that_diverges_ends_alone(
@@ -153,22 +153,22 @@ class TestWhatIsWrongIsNamed:
         [
             (["--method", "smos"], "smos needs a precursor, as in NAME=smos:PRECURSOR"),
             (["--method", "erm:x"], "erm uses no precursor"),
-            (["--method", "ERM"], "algorithm ERM: unknown; available: erm"),
+            (["--method", "ERM"], "unknown algorithm 'ERM'; available: erm"),
             (["--method", "a/b=erm"], "letters, digits"),
-            (["--method", "erm", "--method", "erm"], "every row needs a name of its own"),
+            (["--method", "erm", "--method", "erm"], "methods: names must be different"),
             (["--method", "erm,jsweight=2"], "jsweight: neither a setting nor an option of erm; its options: none"),
             (["--method", "erm", "--precursor", "x"], "--precursor belongs to --algorithm"),
             (["--seeds", "0;1", "--method", "erm"], "give different whole numbers separated by commas"),
             (["--seeds=-1", "--method", "erm"], "give different whole numbers separated by commas"),
-            (["--target", "ink,sea", "--method", "erm"], "unknown domain; available: art, flat, ink"),
+            (["--target", "ink,sea", "--method", "erm"], "unknown domain 'sea'; available: art, flat, ink"),
             (["--method", "erm", "--set", "images=5"], "unknown setting images;"),
             (
                 ["--method", "erm", "--set", "frozen_norms=false"],
                 "batch norms are trained; set swad=false",
             ),
             (["--method", "erm", "--set", "backbone=dinov2"], "use 28 instead of 32"),
-            (["--target", "sea", "--method", "erm"], "unknown domain; available: art, flat, ink"),
-            (["--algorithm", "smos", "--precursor", "nowhere"], "nowhere: no model of this name"),
+            (["--target", "sea", "--method", "erm"], "unknown domain 'sea'; available: art, flat, ink"),
+            (["--algorithm", "smos", "--precursor", "nowhere"], "unknown model 'nowhere'"),
             (["--method", "erm", "--set", "step=3"], "unknown setting step;"),
         ],
     )
@@ -181,11 +181,11 @@ class TestWhatIsWrongIsNamed:
     def test_train_precursor(self, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         command = ["train-precursor", "--data", str(domains), "--out", str(tmp_path), "--leave-out", "each"]
         assert main(command) == 1
-        assert "--leave-out needs folders" in capsys.readouterr().err
+        assert "--leave-out needs two folders" in capsys.readouterr().err
 
     def test_analyse_smos(self, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["analyse-smos", str(tmp_path), "--data", str(domains), "--out", str(tmp_path / "o")]) == 1
-        assert "no results.json of a table" in capsys.readouterr().err
+        assert "no results.json in this folder" in capsys.readouterr().err
 
 
 class TestText:

@@ -159,7 +159,7 @@ class TestTraining:
             StyleGAN2Trainer(settings(pictures, tmp_path, size=48))
 
     def test_there_must_be_channels(self, pictures: Path, tmp_path: Path) -> None:
-        with pytest.raises(BadSetting, match="leaves no channel at 32 pixels"):
+        with pytest.raises(BadSetting, match="leaves no channels at 32 pixels"):
             StyleGAN2Trainer(settings(pictures, tmp_path, channel_multiplier=0.0005))
 
     @pytest.mark.parametrize("shape", [(60, 40), (40, 60)], ids=["portrait", "landscape"])

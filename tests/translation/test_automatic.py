@@ -65,8 +65,8 @@ def test_each_picture_by_its_weather(models, tree, tmp_path, capsys):
     assert report["night.jpg"]["made_with"].startswith("tiny-night,")
     assert [report[f"{w}.jpg"]["weather"] for w in ("night", "day", "fog")] == ["night", "day", "fog"]
     assert all(0.25 < report[f"{w}.jpg"]["probability"] <= 1 for w in ("night", "day", "fog"))
-    assert report["day.jpg"]["note"] == "left as it is: a clear day"
-    assert report["fog.jpg"]["note"] == "left as it is: fog, and no model at hand knows fog"
+    assert report["day.jpg"]["note"] == "copied unchanged: a clear day"
+    assert report["fog.jpg"]["note"] == "copied unchanged: fog, for which no model is available"
     assert report["fog.jpg"]["made_with"] == LEFT
     for name in ("sub/day.jpg", "fog.jpg"):
         assert (out / name).read_bytes() == (tree / name).read_bytes()
@@ -178,7 +178,7 @@ def test_clips_are_decided_by_most_of_their_frames(models, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--direction", "normal_to_adverse"], "name a model"),
+        (["--direction", "normal_to_adverse"], "set model to a name"),
         (["--uncertainty", "map"], "tiny-night has no"),
         (["--quality", "0"], "quality"),
     ],

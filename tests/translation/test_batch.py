@@ -236,7 +236,7 @@ def test_ctrl_c_writes_the_report_and_leaves_130(tmp_path, model):
         (["--workers", "0"], "workers"),
         (["--smooth", "-1"], "smooth"),
         (["--steady", "1"], "steady"),
-        (["--model", "nowhere"], "no model of this name"),
+        (["--model", "nowhere"], "unknown model 'nowhere'"),
         (["--device", "cuda:9"], "device"),
     ],
 )

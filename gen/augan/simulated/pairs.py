@@ -96,7 +96,9 @@ def write_day(day: Day) -> int:
     except BadInput:
         return 1  # `write_pairs` reports it after all others are written
     for number, path in enumerate(adverse):
-        encode_still(path, Still(_simulated(frame, s.weather, day, number)), mark=f"gen: a day made {s.weather}")
+        encode_still(
+            path, Still(_simulated(frame, s.weather, day, number)), mark=f"gen: clear day with simulated {s.weather}"
+        )
     encode_still(s.out / "day" / file, Still(frame))  # last, so that its presence means that the pair is complete
     return 1
 

@@ -1,6 +1,6 @@
 """Palettes: each style has its own colours and time of day for the same class of scenes.
 
-Games of different machines paint one kind of place differently: a violet forest at night, or an autumn field. So a
+Games on different consoles colour the same kind of place differently. So a
 classifier that relies on hue or brightness in one style fails in the next; shapes carry over. Within a style, colour is
 a weak cue: nearly half of the levels have the colours of some other class.
 """

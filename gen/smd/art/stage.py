@@ -1,4 +1,4 @@
-"""A world set up for the 3D styles: its solids, the camera before it, its light and air.
+"""A world set up for the 3D styles: solids, camera, light and haze.
 
 The lane that the 2D styles show is a strip of land from z = -1.6 to 2.4; the background layers stand behind it.
 """

@@ -68,7 +68,7 @@ def render_street(
     """
     for name in weathers:
         if name not in WEATHERS:
-            raise BadSetting(f"unknown weather {name!r}; available: {', '.join(WEATHERS)}")
+            raise BadSetting(f"unknown weather {name!r}; available: {', '.join(WEATHERS)}.")
     h, w = height * samples, width * samples
     view = _look(street, time, h, w, torch.device(device))
     forward = rotation(view.camera.turn)[0, :, 2]

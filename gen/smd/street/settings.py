@@ -20,7 +20,7 @@ class StreetSettings:
     """Render dash-cam frames or clips of synthetic streets, each in adverse weather and on the same clear day."""
 
     out: tyro.conf.Positional[Path]
-    """Folder that gets day/, adverse/WEATHER/, depth/ (16-bit PNG, centimetres, 0 = sky) and labels/ (PNG)."""
+    """Output folder: day/, adverse/WEATHER/, depth/ (16-bit PNG, centimetres, 0 = sky) and labels/ (PNG)."""
     weather: tuple[WeatherName, ...] = ("rainy_night",)
     """Weathers to render each frame in, in addition to the day."""
     frames: int = 100
@@ -32,24 +32,24 @@ class StreetSettings:
     seed: int = 0
     """Seed of the first street; the others use the numbers after it."""
     samples: int = 2
-    """Rays per pixel along each axis (2: four rays): more is smoother and slower."""
+    """Rays per pixel along each axis; 2 means four rays. More is smoother and slower."""
     depth: bool = True
     """Write depth and labels too."""
     preview: bool = False
     """Only write OUT/preview.jpg: the first street in every weather, and its depth."""
     workers: int | None = None
-    """Number of processes; none: one per core."""
+    """Number of processes. Default: one per core."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where the rays are cast."""
+    """Device that renders."""
 
     def check(self) -> None:
-        """Raises `BadSetting` for values that make no sense."""
+        """Raises `BadSetting` for values out of range."""
         width, height = parse_size(self.size)
         if self.frames < 1 or self.samples < 1:
-            raise BadSetting(f"frames={self.frames}, samples={self.samples}: both must be at least 1.")
+            raise BadSetting(f"frames and samples must be at least 1, not {self.frames} and {self.samples}.")
         check_seed(self.seed)
         if self.clip and (width % 2 or height % 2):  # H.264 stores colour at half the resolution
-            raise BadSetting(f"size={self.size}: a clip needs an even width and an even height.")
+            raise BadSetting(f"size must have an even width and an even height for a clip, not {self.size}.")
 
     def all_weathers(self) -> list[str]:
         """The day, then the other weathers that were asked for."""
@@ -60,5 +60,5 @@ def parse_size(size: str) -> tuple[int, int]:
     """ "640x360" -> (640, 360). Raises `BadSetting` for anything else."""
     match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", size)
     if not match:
-        raise BadSetting(f"size={size!r}: give WIDTHxHEIGHT in pixels, for example 640x360.")
+        raise BadSetting(f"size must be WIDTHxHEIGHT in pixels, for example 640x360, not {size!r}.")
     return int(match[1]), int(match[2])

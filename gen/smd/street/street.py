@@ -1,4 +1,4 @@
-"""A street for a dash-cam: what stands along it and what drives on it.
+"""A street for a dash-cam: its buildings, objects and traffic.
 
 Metres; x to the right of the middle line, y up, z along the drive. Traffic keeps to the right. A street has no
 weather: `gen.smd.street.render` renders the same moment in any. Everything follows from the seed and the time.

@@ -75,14 +75,16 @@ def register(style: Style) -> None:
         raise BadSetting(f"style {style.name!r} is registered already; choose another name.")
     numbers = {row.number for row in STYLES.values()}
     if style.number in numbers:
-        raise BadSetting(f"style {style.name!r}: number {style.number} is taken; the next free one: {max(numbers) + 1}")
+        raise BadSetting(
+            f"style {style.name!r}: number {style.number} is taken; the next free one is {max(numbers) + 1}."
+        )
     STYLES[style.name] = style
 
 
 def find_style(name: str) -> Style:
     """The row of a style. Raises `BadSetting` for an unknown name."""
     if name not in STYLES:
-        raise BadSetting(f"unknown style {name!r}; available: {', '.join(STYLES)}")
+        raise BadSetting(f"unknown style {name!r}; available: {', '.join(STYLES)}.")
     return STYLES[name]
 
 

@@ -29,7 +29,9 @@ ALGORITHMS: dict[str, Row] = {
     "smos_kl": Row(
         "gen.smos.algorithms.smos:SMOSReleasedKL", "the published code's KL term, which is not a divergence"
     ),
-    "smos_released": Row("gen.smos.algorithms.smos:SMOSReleasedJS", "the published code's JS term, likewise"),
+    "smos_released": Row(
+        "gen.smos.algorithms.smos:SMOSReleasedJS", "the published code's JS term, also not a divergence"
+    ),
 }
 
 
@@ -39,14 +41,14 @@ def register(name: str, algorithm: "str | type[Algorithm[Any]]", summary: str = 
     With the engine ray, make this call in a module that $GEN_PLUGINS names: its workers are new processes.
     """
     if name in ALGORITHMS:
-        raise BadSetting(f"algorithm {name}: this name is taken; choose another.")
+        raise BadSetting(f"algorithm {name!r} is registered already; choose another name.")
     ALGORITHMS[name] = Row(algorithm, summary)
 
 
 def check_name(name: str) -> None:
     """Raises `BadSetting` for a name that is not registered."""
     if name not in ALGORITHMS:
-        raise BadSetting(f"algorithm {name}: unknown; available: {', '.join(ALGORITHMS)}.")
+        raise BadSetting(f"unknown algorithm {name!r}; available: {', '.join(ALGORITHMS)}.")
 
 
 def find(name: str) -> "type[Algorithm[Any]]":
