@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, GenError
 
 
 def load_plugins() -> None:
@@ -31,11 +31,18 @@ def import_plugin(name: str, setting: str) -> ModuleType:
     """Import a module by its name or its .py file. Raises `BadSetting`, which names the `setting`, if that fails."""
     module = name
     if name.endswith(".py"):
+        if not Path(name).is_file():
+            raise BadSetting(f"{setting}: {name}: there is no such file.")
         # The file's folder must be on the path: saved pipelines name the module, and diffusers imports it again.
         if (folder := str(Path(name).resolve().parent)) not in sys.path:
             sys.path.insert(0, folder)
         module = Path(name).stem
     try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise BadSetting(f"{setting}: {name} cannot be imported ({error}).") from error
+        found = importlib.import_module(module)
+    except GenError:
+        raise
+    except Exception as error:  # whatever the user's file raises
+        raise BadSetting(f"{setting}: {name} cannot be imported ({type(error).__name__}: {error}).") from error
+    if name.endswith(".py") and Path(found.__file__ or "").resolve() != Path(name).resolve():
+        raise BadSetting(f"{setting}: {name}: another module is called {module}; rename the file.")
+    return found

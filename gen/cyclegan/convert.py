@@ -75,6 +75,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 
 def _shape(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments of `ResNetGenerator`, from the names and shapes of its weights."""
+    if not _is_convolution(state, 1):
+        raise _refused(path, "something else")
     width, channels = state["model.1.weight"].shape[:2]
     blocks = sorted(int(m[1]) for key in state if (m := re.fullmatch(r"model\.(\d+)\.conv_block\.1\.weight", key)))
     if channels != 3 or not blocks:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gen.cyclegan.settings import CycleGANSettings, check_settings
-from gen.media.resize import to_uint8
+from gen.media.resize import pad_to_multiple, to_uint8
 from gen.training.data import Batch
 from gen.translation import losses
 from gen.translation.norm import InstanceNorm
@@ -231,7 +231,9 @@ class CycleGANPipeline(TranslationPipeline):
     ) -> tuple[Tensor, Maps]:
         """See `TranslationPipeline.run_network`."""
         generator: ResNetGenerator = self.generator(direction)
-        images = self.padded(small).to(generator.dtype)
+        # Reflection padding in the blocks needs two pixels at a quarter of the size.
+        tiny = min(small.shape[2:]) <= self.multiple
+        images = pad_to_multiple(small, self.multiple * (2 if tiny else 1)).to(generator.dtype)
         if tile is None:
             translated = generator(images)
         else:

@@ -84,7 +84,10 @@ def method_of(model: str | os.PathLike[str]) -> Method:
         return _METHODS["AUGANPipeline"]
     if name not in _METHODS:
         known = ", ".join(translators()) or "none"
-        raise BadInput(f"{os.fspath(model)}: this model ({name}) does not translate frames; available: {known}.")
+        raise BadInput(
+            f"{os.fspath(model)}: this model ({name}) does not translate frames; available: {known}. "
+            "Methods of your own are loaded with $GEN_PLUGINS."
+        )
     return _METHODS[name]
 
 

@@ -152,6 +152,10 @@ def write_part(path: Path) -> None:
     torch.save({key: value for key, value in state.items() if not key.startswith("model.16.")}, path)
 
 
+def write_scalars(path: Path) -> None:
+    torch.save({"model.1.weight": torch.zeros(3), "model.10.conv_block.1.weight": torch.zeros(3)}, path)
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
@@ -160,6 +164,7 @@ def write_part(path: Path) -> None:
         (write_whole_network, "is not a readable PyTorch weight file"),
         (write_code, "is not a readable PyTorch weight file"),
         (write_part, "only ResNet generators"),
+        (write_scalars, "only ResNet generators"),
         (lambda path: path.write_bytes(b"nothing"), "is not a readable PyTorch weight file"),
         (lambda path: None, "no such file"),
     ],
