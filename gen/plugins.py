@@ -4,6 +4,7 @@ Tabs of the page are named by `gen app --tabs`, because they are imported after 
 """
 
 import importlib
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -29,20 +30,28 @@ def load_plugins() -> None:
 
 def import_plugin(name: str, setting: str) -> ModuleType:
     """Import a module by its name or its .py file. Raises `BadSetting`, which names the `setting`, if that fails."""
-    module = name
-    if name.endswith(".py"):
-        if not Path(name).is_file():
-            raise BadSetting(f"{setting}: {name}: there is no such file.")
-        # The file's folder must be on the path: saved pipelines name the module, and diffusers imports it again.
-        if (folder := str(Path(name).resolve().parent)) not in sys.path:
-            sys.path.insert(0, folder)
-        module = Path(name).stem
     try:
-        found = importlib.import_module(module)
-    except GenError:
-        raise
-    except Exception as error:  # whatever the user's file raises
+        return _import_file(Path(name).resolve()) if name.endswith(".py") else importlib.import_module(name)
+    except GenError as error:
+        raise BadSetting(f"{setting}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever the user's file raises
         raise BadSetting(f"{setting}: {name} cannot be imported ({type(error).__name__}: {error}).") from error
-    if name.endswith(".py") and Path(found.__file__ or "").resolve() != Path(name).resolve():
-        raise BadSetting(f"{setting}: {name}: another module is called {module}; rename the file.")
-    return found
+
+
+def _import_file(file: Path) -> ModuleType:
+    """Import a file as the module that it is named after, once."""
+    if not file.is_file():
+        raise BadSetting(f"{file}: no such file.")
+    if "." in file.stem:
+        raise BadSetting(f"{file}: a module's name has no dots; rename the file.")
+    loaded, spec = sys.modules.get(file.stem), importlib.util.find_spec(file.stem)
+    origin = loaded.__file__ if loaded else spec.origin if spec else None
+    if (loaded or spec) and (origin is None or Path(origin).resolve() != file):
+        raise BadSetting(f"{file}: another module is called {file.stem}; rename the file.")
+    if loaded:
+        return loaded
+    # Worker processes, and diffusers when it loads a saved pipeline, import the module by its name. At the end of the
+    # path, where other files of the folder hide no module of the same name.
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    return importlib.import_module(file.stem)

@@ -12,6 +12,7 @@ from torch import Tensor
 from gen.cyclegan.card import write_card
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.errors import BadInput, BadSetting
+from gen.media.files import make_out_folder
 from gen.provenance import fingerprint_file
 from gen.translation.settings import DIRECTIONS, Direction
 
@@ -27,18 +28,21 @@ def convert(
     """Write a model folder with one generator, or with `back`, that of the other direction, two.
 
     `size`: (height, width) of the images that they were trained on. Raises `BadInput` for a file that holds no ResNet
-    generator of those repositories.
+    generator of those repositories, and `BadSetting` for an `out` that holds a model or cannot be written.
     """
     if min(size) < 4:
         raise BadSetting(
             f"height and width must be at least 4, not {size[0]}x{size[1]}; the repositories' default is 256x256."
         )
+    if (out / "model_index.json").exists():
+        raise BadSetting(f"out: {out} already holds a model; choose another folder.")
     other = next(d for d in DIRECTIONS if d != direction)
     files = {direction: generator} | ({other: back} if back is not None else {})
     networks = {d: read_generator(path) for d, path in files.items()}
     pipeline = CycleGANPipeline(
         networks.get("adverse_to_normal"), networks.get("normal_to_adverse"), *size, weathers=list(weathers)
     )
+    make_out_folder(out)
     pipeline.save_pretrained(out)
     names = {d: f"{path.name} (SHA-256 {fingerprint_file(path)})" for d, path in files.items()}
     (out / "training.json").write_text(json.dumps({"converted": names}, indent=2), encoding="utf-8")
@@ -52,6 +56,8 @@ def read_generator(path: Path) -> ResNetGenerator:
         raise _refused(path, "a U-Net generator (unet_128 or unet_256)")
     if "model.1.weight" not in state or not any(".conv_block." in key for key in state):
         raise _refused(path, "something else")
+    if not all(value.isfinite().all() for value in state.values()):
+        raise BadInput(f"{path}: some weights are NaN or infinite, as after a training that diverged.")
     shape = _shape(path, state)
     network = ResNetGenerator(**shape)
     try:

@@ -68,7 +68,9 @@ def find_tab(name: str) -> "type[Tab]":
     """The class that MODULE:CLASS or FILE.py:CLASS names. Raises `BadSetting` if there is none."""
     module, _, attribute = name.rpartition(":")
     found = getattr(import_plugin(module, "tabs"), attribute, None) if module else None
-    if found is None:
+    from gen.web.tab import Tab  # imports gradio
+
+    if not (isinstance(found, type) and issubclass(found, Tab)):
         raise BadSetting(f"tabs: {name!r} is not MODULE:CLASS or FILE.py:CLASS of a tab.")
     return found
 

@@ -156,9 +156,27 @@ def write_scalars(path: Path) -> None:
     torch.save({"model.1.weight": torch.zeros(3), "model.10.conv_block.1.weight": torch.zeros(3)}, path)
 
 
+def write_nan(path: Path) -> None:
+    state = Published(6, False, False, False, False).state_dict()
+    state["model.1.weight"][0] = float("nan")
+    torch.save(state, path)
+
+
+def test_a_folder_that_holds_a_model_is_left_alone(tmp_path, capsys):
+    torch.save(Published(6, False, False, False, False).state_dict(), tmp_path / "G.pth")
+    assert main(["convert", str(tmp_path / "G.pth"), str(tmp_path / "out")]) == 0
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert main(["convert", str(tmp_path / "G.pth"), str(tmp_path / "out")]) == 1
+    assert "already holds a model" in capsys.readouterr().err
+    assert before == {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert main(["convert", str(tmp_path / "G.pth"), str(tmp_path / "G.pth")]) == 1
+    assert "is a file; give a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [
+        (write_nan, "some weights are NaN or infinite"),
         (write_unet, "U-Net generator"),
         (write_other, "only ResNet generators"),
         (write_whole_network, "is not a readable PyTorch weight file"),

@@ -43,6 +43,7 @@ def test_a_tab_of_ones_own_is_one_file_and_one_row(tmp_path):
         ("no_such_module:Tab", "tabs: no_such_module cannot be imported"),
         ("gen.web.tab:NoTab", "is not MODULE:CLASS"),
         ("UpperTab", "is not MODULE:CLASS"),
+        ("os:path", "is not MODULE:CLASS"),
     ],
 )
 def test_a_tab_that_does_not_exist_is_named(tmp_path, tab, message):
