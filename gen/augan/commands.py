@@ -12,7 +12,7 @@ from gen.augan.invention_settings import (
     TrainInventionArguments,
 )
 from gen.augan.simulated.settings import SimulateSettings
-from gen.media.files import check_out_folder
+from gen.training.command import run_to_end
 from gen.training.settings import make_settings, parse_overrides, read_preset
 
 
@@ -25,7 +25,6 @@ def train(arguments: Sequence[str]) -> int:
     given = {"preset": args.preset, "adverse": args.adverse, "normal": args.normal, "out": args.out}
     strict = {"strict": True} if args.strict else {}
     settings = choose_settings(read_preset(PRESETS / f"{args.preset}.yaml"), given | strict | overrides)
-    check_out_folder(settings.out)
     from gen.augan.training import AUGANTrainer
 
     trainer = AUGANTrainer(settings)
@@ -34,12 +33,7 @@ def train(arguments: Sequence[str]) -> int:
 
         print(describe(trainer))
         return 0
-    trainer.fit()
-    if not trainer.finished:
-        print(f"stopped at {trainer.images_shown} of {trainer.total_images} images; run the same command to resume.")
-        return 130
-    print(f"done; export the model with: gen export-augan {settings.out} weights/NAME")
-    return 0
+    return run_to_end(trainer, f"export the model with: gen export-augan {settings.out} weights/NAME")
 
 
 def export(arguments: Sequence[str]) -> int:
@@ -85,12 +79,7 @@ def train_invention(arguments: Sequence[str]) -> int:
     from gen.augan.invention_training import InventionTrainer
 
     trainer = InventionTrainer(settings)
-    trainer.fit()
-    if not trainer.finished:
-        print(f"stopped at {trainer.images_shown} of {trainer.total_images} images; run the same command to resume.")
-        return 130
-    print(f"done; add the map to the model with: gen export-invention {args.out} {args.model}")
-    return 0
+    return run_to_end(trainer, f"add the map to the model with: gen export-invention {args.out} {args.model}")
 
 
 def export_invention(arguments: Sequence[str]) -> int:

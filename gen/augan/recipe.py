@@ -1,7 +1,6 @@
 """AU-GAN as a recipe of `gen compare-augan`."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from gen.augan.export import export_model
@@ -9,19 +8,11 @@ from gen.augan.settings import check_pairs
 from gen.augan.start import PRESETS, choose_settings
 from gen.augan.training import AUGANTrainer
 from gen.training.settings import read_preset
-from gen.translation.registry import Recipe
+from gen.translation.registry import Recipe, recipe
 
 
 def make_recipe(given: Mapping[str, Any]) -> Recipe:
     """`given`: settings of `AUGANSettings`, among them the preset. Raises `BadSetting` for wrong ones."""
     settings = choose_settings(read_preset(PRESETS / f"{given['preset']}.yaml"), given)
     check_pairs(settings)
-
-    def train(model: Path) -> bool:
-        trainer = AUGANTrainer(settings)
-        trainer.fit()
-        if trainer.finished:
-            export_model(settings.out, model)
-        return trainer.finished
-
-    return train
+    return recipe(lambda: AUGANTrainer(settings), lambda model: export_model(settings.out, model))

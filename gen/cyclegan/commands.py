@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import tyro
 
 from gen.cyclegan.settings import PRESETS, ConvertArguments, CycleGANSettings, ExportArguments, TrainArguments
+from gen.training.command import run_to_end
 from gen.training.settings import make_settings, parse_overrides, read_preset
 
 
@@ -17,12 +18,7 @@ def train(arguments: Sequence[str]) -> int:
     from gen.cyclegan.method import CycleGANTrainer
 
     trainer = CycleGANTrainer(settings)
-    trainer.fit()
-    if not trainer.finished:
-        print(f"stopped at {trainer.images_shown} of {trainer.total_images} images; run the same command to resume.")
-        return 130
-    print(f"done; export the model with: gen export-cyclegan {settings.out} weights/NAME")
-    return 0
+    return run_to_end(trainer, f"export the model with: gen export-cyclegan {settings.out} weights/NAME")
 
 
 def export(arguments: Sequence[str]) -> int:

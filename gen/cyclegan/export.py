@@ -11,7 +11,7 @@ from gen.cyclegan.settings import CycleGANSettings, check_settings
 from gen.provenance import portable
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.settings import make_settings
-from gen.translation.registry import Recipe
+from gen.translation.registry import Recipe, recipe
 from gen.translation.settings import DIRECTIONS
 
 
@@ -44,12 +44,4 @@ def make_recipe(given: Mapping[str, Any]) -> Recipe:
     one, whatever AU-GAN's is. Raises `BadSetting` for wrong ones."""
     settings = make_settings(CycleGANSettings, {**given, "preset": "cyclegan"})
     check_settings(settings)
-
-    def train(model: Path) -> bool:
-        trainer = CycleGANTrainer(settings)
-        trainer.fit()
-        if trainer.finished:
-            export_model(settings.out, model)
-        return trainer.finished
-
-    return train
+    return recipe(lambda: CycleGANTrainer(settings), lambda model: export_model(settings.out, model))

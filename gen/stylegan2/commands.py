@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gen.media.files import check_out_folder
 from gen.stylegan2.settings import StyleGAN2Settings
+from gen.training.command import run_to_end
 from gen.training.settings import make_settings, parse_overrides, read_preset
 
 PRESETS = Path(__file__).parent / "presets"
@@ -37,16 +37,10 @@ def train_stylegan2(arguments: Sequence[str]) -> int:
     given |= {"strict": True} if args.strict else {}
     preset = read_preset(PRESETS / f"{args.preset}.yaml")
     settings = make_settings(StyleGAN2Settings, preset, given, parse_overrides(args.set))
-    check_out_folder(settings.out)
     from gen.stylegan2.training import StyleGAN2Trainer  # only now: torch takes seconds to import
 
     trainer = StyleGAN2Trainer(settings)
-    trainer.fit()
-    if not trainer.finished:
-        print(f"stopped at {trainer.images_shown} of {trainer.total_images} images; run the same command to resume.")
-        return 130
-    print(f"done; export the model with: gen export-stylegan2 {settings.out} weights/NAME")
-    return 0
+    return run_to_end(trainer, f"export the model with: gen export-stylegan2 {settings.out} weights/NAME")
 
 
 @dataclasses.dataclass(frozen=True)

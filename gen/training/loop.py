@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gen.errors import BadSetting, TrainingDiverged
+from gen.media.files import check_out_folder
 from gen.provenance import machine
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from gen.training.ema import WeightAverage
@@ -59,6 +60,7 @@ class Trainer(ABC, Generic[S]):
     """Images between two calls of `measure`; 0: never."""
 
     def __init__(self, settings: S) -> None:
+        check_out_folder(settings.out)  # now, and not when the first record is written
         self.settings = settings
         # accelerate keeps its state for the whole process, so an earlier trainer's precision would stay in force.
         AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]

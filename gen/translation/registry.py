@@ -14,6 +14,7 @@ from gen.translation.weathers import directions_of, sentence, weathers_of
 if TYPE_CHECKING:
     import torch
 
+    from gen.training.loop import Trainer
     from gen.translation.pipeline import TranslationPipeline
 
 
@@ -49,6 +50,19 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {}
+
+
+def recipe(make_trainer: "Callable[[], Trainer[Any]]", export: Callable[[Path], None]) -> Recipe:
+    """Train with the trainer that `make_trainer` makes; `export` then writes the model folder."""
+
+    def train(model: Path) -> bool:
+        trainer = make_trainer()
+        trainer.fit()
+        if trainer.finished:
+            export(model)
+        return trainer.finished
+
+    return train
 
 
 def register(method: Method) -> None:
