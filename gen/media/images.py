@@ -49,6 +49,10 @@ class Still:
     """EXIF block (camera, time, GPS) with the orientation already applied."""
     icc: bytes | None = None
     """Colour profile of the pixels."""
+    left_out: tuple[str, ...] = ()
+    """What was not read of the file, each in a few words: further pages, damaged metadata."""
+    warnings: tuple[str, ...] = ()
+    """Faults and conversions that a viewer of the pixels should know, each a sentence."""
 
 
 def decode_still(path: Path) -> Still:

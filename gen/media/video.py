@@ -55,6 +55,10 @@ class ClipReader:
     def __init__(self, path: Path) -> None:
         """Raises `BadInput` if the file is not a clip or has no video stream."""
         self.path = path
+        self.left_out: list[str] = []
+        """What the output will lack of this clip, each in a few words; complete when all frames have been read."""
+        self.warnings: list[str] = []
+        """Faults that were worked around, each a sentence; complete when all frames have been read."""
         self._packets = 0
         self._ends: dict[bool, Fraction] = {}
         try:

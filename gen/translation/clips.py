@@ -86,7 +86,8 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
         for frame_written in written:
             frame_written.result()
     size = {"width": reader.width, "height": reader.height, "frames": means.count}
-    return entry_of(job, "done", settings, flicker=meter.result(), **size, **means.result())
+    notes = {"left_out": reader.left_out, "warnings": reader.warnings}
+    return entry_of(job, "done", settings, flicker=meter.result(), **size, **means.result(), **notes)
 
 
 def _smoother(network: Network, reader: ClipReader) -> StatisticsSmoother | None:

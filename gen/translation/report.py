@@ -47,6 +47,10 @@ class Entry:
     """The classifier's probability of that weather, 0 to 1."""
     note: str | None = None
     """Why the file was copied unchanged."""
+    left_out: list[str] = field(default_factory=list[str])
+    """What the output lacks of the input: tracks, chapters, metadata blocks, each in a few words."""
+    warnings: list[str] = field(default_factory=list[str])
+    """Faults of the input that the output works around, each a sentence: damaged frames, a sound that is unknown."""
 
 
 @dataclass
@@ -55,6 +59,8 @@ class Report:
 
     settings: dict[str, object]
     entries: list[Entry] = field(default_factory=list[Entry])
+    left_out: dict[str, str] = field(default_factory=dict[str, str])
+    """Files of the input folder that the run does not read, by path, with the reason."""
     planned: Collection[str] = ()
     """All outputs of the run. The earlier report's entry stays for those that the run has not reached yet."""
     saved: float = field(default_factory=time.monotonic)
@@ -84,13 +90,15 @@ class Report:
                     "mean_invented",
                     "p95_invented",
                     "flicker",
+                    "left_out",
+                    "warnings",
                 ):
                     setattr(entry, name, old.get(name, getattr(entry, name)))
         reached = {entry.output for entry in self.entries}
         ahead = [old for output, old in earlier.items() if output in self.planned and output not in reached]
         files = [*(asdict(entry) for entry in self.entries), *ahead]
         totals = {status: sum(file["status"] == status for file in files) for status in get_args(Status)}
-        record = {"totals": totals, "settings": self.settings, "files": files}
+        record = {"totals": totals, "settings": self.settings, "files": files, "left_out": self.left_out}
         with writing(path) as partial:
             partial.write_text(json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
         self.saved = time.monotonic()

@@ -97,4 +97,5 @@ def _write(item: Decoded, network: Network, rgb: Pixels, values: MapValues) -> E
         return entry_of(job, "failed", settings, error=reason(job, error))
     height, width = rgb.shape[:2]
     seconds = time.perf_counter() - item.began
-    return entry_of(job, "done", settings, seconds=seconds, width=width, height=height, **network.statistics(values))
+    measured = {"seconds": seconds, "width": width, "height": height, **network.statistics(values)}
+    return entry_of(job, "done", settings, **measured, left_out=list(still.left_out), warnings=list(still.warnings))
