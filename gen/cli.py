@@ -1,6 +1,7 @@
 """The list of `gen` commands. A command's module is imported only when it runs."""
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -75,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: success, 1: error, 2: usage error, 130: stopped by Ctrl-C, 141: broken pipe.
     """
+    for stream in (sys.stdout, sys.stderr):  # a file name that is no UTF-8 must not end a run when it is printed
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             return run(list(sys.argv[1:] if arguments is None else arguments))

@@ -11,13 +11,16 @@ import torch
 from gen.devices import pick_device
 from gen.errors import BadSetting
 from gen.media.files import writing
-from gen.media.folders import Job, plan_jobs
+from gen.media.folders import Job, stamp_of
 from gen.media.images import decode_still, encode_still
 from gen.media.video import ClipReader, ClipWriter
 from gen.translation.batch import Load, load_model, translate_jobs
-from gen.translation.outputs import check_same, entry_of, finished_before, prepare_outputs, report_path
+from gen.translation.engine import run_engine
+from gen.translation.finished import finished_before, has_content, other_maker, skipped_entry, unknown_maker
+from gen.translation.outputs import entry_of
+from gen.translation.record import Known
 from gen.translation.registry import translators
-from gen.translation.report import Entry, Report, earlier_entries
+from gen.translation.report import Entry, Report
 from gen.translation.run import Network, Run, Watch, reason
 from gen.translation.settings import TranslateSettings, check_settings
 from gen.translation.weather import CLEAR_DAY, WeatherClassifier
@@ -47,15 +50,7 @@ def translate(settings: TranslateSettings, load: Load = load_model, watch: Watch
         raise BadSetting(
             "direction: model=auto only translates adverse_to_normal; for normal_to_adverse, set model to a name."
         )
-    jobs = plan_jobs(settings.input, settings.output, settings.format)
-    automatic = Automatic(settings, load, watch)
-    automatic.run.report.planned = {str(job.target) for job in jobs}
-    unknown = automatic.settle_known(jobs)
-    prepare_outputs(jobs, settings)
-    with automatic.run.reporting(len(unknown)):
-        for start in range(0, len(unknown), CHUNK):
-            automatic.process(unknown[start : start + CHUNK])
-    return automatic.run.report
+    return run_engine(Automatic(settings, load, watch))
 
 
 def models_by_weather(weathers: Sequence[str]) -> dict[str, str]:
@@ -75,7 +70,6 @@ class Automatic:
     def __init__(self, settings: TranslateSettings, load: Load, watch: Watch | None) -> None:
         self.settings, self.load = settings, load
         self.run = Run(settings, watch)
-        self.earlier = {} if settings.overwrite else earlier_entries(report_path(settings))
         self.classifier = WeatherClassifier.from_pretrained().to(pick_device(settings.device))
         self.models = models_by_weather(self.classifier.weathers)
         self._networks: dict[str, Network] = {}
@@ -83,41 +77,50 @@ class Automatic:
             for model in set(self.models.values()):
                 self._network(model)
 
-    def settle_known(self, jobs: Sequence[Job]) -> list[Job]:
-        """Report the finished files whose weather an earlier run has noted; returns all others."""
+    def settle(self, jobs: Sequence[Job]) -> list[Job]:
+        """Report the finished files whose weather an earlier run has noted; returns all others. See `Engine`."""
         others: list[Job] = []
         for job in jobs:
-            old = self.earlier.get(str(job.target), {})
-            known = Sight(old["weather"], old["probability"]) if old.get("weather") else None
-            entry = self._finished_before(job, known) if known else None
+            known = self.run.record.of(job.target)
+            sight = Sight(known.weather, known.probability) if known and known.weather else None
+            try:
+                entry = self._finished_before(job, sight) if sight and not self.settings.overwrite else None
+            except BadSetting as error:
+                self.run.refuse(job, error)
+                continue
             if entry is None:
                 others.append(job)
             else:
-                self.run.report.entries.append(entry)
+                self.run.skip(entry)
         return others
 
     def process(self, jobs: Sequence[Job]) -> None:
+        """See `Engine`."""
+        for start in range(0, len(jobs), CHUNK):
+            self._process(jobs[start : start + CHUNK])
+
+    def _process(self, jobs: Sequence[Job]) -> None:
         """Classify these files, then copy or translate them."""
-        sights: dict[str, Sight] = {}
         groups: dict[str, list[Job]] = {}
         for job in jobs:
             sight = self._classify(job)
             if sight is None:
                 continue
-            sights[str(job.source)] = sight
-            if entry := self._finished_before(job, sight):
+            self.run.notes[str(job.source)] = sight._asdict()
+            try:
+                entry = self._finished_before(job, sight)
+            except BadSetting as error:
+                self.run.refuse(job, error)
+                continue
+            if entry is not None:
                 self.run.finish(entry)
             elif sight.weather in self.models:
                 groups.setdefault(self.models[sight.weather], []).append(job)
             else:
-                self._leave(job, sight)
-        began = len(self.run.report.entries)
-        try:
-            for model, group in groups.items():
-                translate_jobs(group, self._network(model), self.run)
-        finally:
-            for entry in self.run.report.entries[began:]:
-                entry.weather, entry.probability = sights[entry.input]
+                for begun in self.run.begun([job], self.settings):
+                    self._leave(begun, sight)
+        for model, group in groups.items():
+            translate_jobs(group, self._network(model), self.run)
 
     def _classify(self, job: Job) -> Sight | None:
         """The file's weather; None, and an entry in the report, if it cannot be read."""
@@ -133,27 +136,39 @@ class Automatic:
 
         Raises `BadSetting` if the output was made by another model than the one chosen now.
         """
-        model = self.models.get(sight.weather)
-        copied = self._was_left(job)
-        if model is not None and not copied and finished_before(job, self._settings(model), self.earlier):
-            entry = entry_of(job, "skipped", self._settings(model))
-        elif model is None and job.target.exists() and not self.settings.overwrite:
-            if not copied:
-                check_same(job, [LEFT], self.earlier)
-            entry = left_entry(job, sight)
-        else:  # there is no output, or a copy from when no model knew this weather
+        model, known = self.models.get(sight.weather), self.run.record.of(job.target)
+        if model is None:
+            return self._copied_before(job, sight, known)
+        if self._is_copy(job, known) or (known is not None and known.made_with == LEFT):
+            return None  # from when no model knew this weather
+        if not finished_before(job, self._settings(model), self.run.record):
             return None
+        entry = skipped_entry(job, self._settings(model), known)
         entry.weather, entry.probability = sight
         return entry
 
-    def _was_left(self, job: Job) -> bool:
-        """Whether the output is a copy: by the report, or by its bytes if a killed run did not come to write one."""
-        if str(job.target) in self.earlier:
-            return self.earlier[str(job.target)].get("made_with") == LEFT
-        return job.target.exists() and filecmp.cmp(job.source, job.target, shallow=False)
+    def _copied_before(self, job: Job, sight: Sight, known: Known | None) -> Entry | None:
+        """The entry of a file that is copied already; None if it is to be copied. Raises `BadSetting` as above."""
+        if self.settings.overwrite or not has_content(job.target):
+            return None
+        if self._is_copy(job, known):
+            return left_entry(replace(job, stamp=stamp_of(job.source)), sight, self.settings)
+        if known is None:
+            raise unknown_maker(job.target)
+        if known.finished and known.made_with != LEFT:
+            raise other_maker(job.target, known.made_with, LEFT)
+        return None
+
+    def _is_copy(self, job: Job, known: Known | None) -> bool:
+        """Whether the output is a copy of the input as it is now: by the record, or by its bytes if it has no entry."""
+        if not has_content(job.target):
+            return False
+        if known is not None and known.finished:
+            return known.made_with == LEFT and known.stamp in (None, stamp_of(job.source))
+        return filecmp.cmp(job.source, job.target, shallow=False)
 
     def _leave(self, job: Job, sight: Sight) -> None:
-        entry = left_entry(job, sight)
+        entry = left_entry(job, sight, self.settings)
         try:
             copy(job, self.settings)
         except Exception as error:  # whatever is wrong with this file, the rest go on
@@ -179,12 +194,12 @@ def see(classifier: WeatherClassifier, job: Job) -> Sight:
         return Sight(*classifier.of_clip(torch.from_numpy(frame.rgb) for frame in reader))
 
 
-def left_entry(job: Job, sight: Sight) -> Entry:
+def left_entry(job: Job, sight: Sight, settings: TranslateSettings) -> Entry:
     """The report's entry for a file that no model fits."""
     clear = sight.weather == CLEAR_DAY
     why = "a clear day" if clear else f"{sight.weather}, for which no model is available"
-    entry = Entry(str(job.source), str(job.target), job.kind, "left", LEFT, note=f"copied unchanged: {why}")
-    entry.weather, entry.probability = sight
+    entry = entry_of(job, "left", settings, made_with=LEFT, note=f"copied unchanged: {why}", **sight._asdict())
+    entry.sides = []
     return entry
 
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,7 +22,7 @@ from gen.media.video import ClipFrame, ClipReader, ClipWriter
 from gen.metrics.flicker import FlickerMeter
 from gen.translation.maps import RawMaps, colour_uncertainty, overlay_uncertainty
 from gen.translation.norm import StatisticsSmoother
-from gen.translation.outputs import entry_of
+from gen.translation.outputs import entry_of, mark_of
 from gen.translation.report import Entry
 from gen.translation.run import MapValues, Network, Run
 
@@ -32,7 +32,7 @@ between two random drives; the other half look alike at this size. A lamp that s
 picture stays above it."""
 
 
-def translate_clips(jobs: Sequence[Job], network: Network, run: Run) -> None:
+def translate_clips(jobs: Iterable[Job], network: Network, run: Run) -> None:
     """Translate these clips. What fails is reported, and the rest go on."""
     for job in jobs:
         began = time.perf_counter()
@@ -140,7 +140,7 @@ class ClipSink:
 
         def clip(path: Path, columns: int = 1) -> ClipWriter:
             size = (reader.height, reader.width * columns)
-            return stack.enter_context(ClipWriter(path, reader, size, network.mark, settings.strip_metadata))
+            return stack.enter_context(ClipWriter(path, reader, size, mark_of(job, settings), settings.strip_metadata))
 
         self.main = clip(job.target)
         self.compare = clip(job.beside(".compare"), 3 if network.map else 2) if settings.compare else None

@@ -56,6 +56,12 @@ class TranslateSettings:
     """Remove EXIF (camera, location), colour profiles and clip tags. The note that gen made the picture is kept."""
     overwrite: bool = False
     """Translate finished files again."""
+    verify: bool = False
+    """Decode finished files to their end, and translate those again that are damaged."""
+    hash: bool = False
+    """Tell by their content whether inputs have changed since, instead of by size and time."""
+    watch: bool = False
+    """Go on when all is finished, and translate new files of the input folder as they come, until Ctrl-C."""
     smooth: float = 0.5
     """Clips: time constant in seconds for averaging the normalisation statistics, against flicker; 0 disables it."""
     steady: float = STEADY

@@ -13,7 +13,7 @@ from gen.media.ahead import batches, map_ahead
 from gen.media.folders import Job
 from gen.media.images import Pixels, Still, decode_still, encode_still
 from gen.translation.maps import colour_uncertainty, encode_uncertainty_raw, overlay_uncertainty
-from gen.translation.outputs import entry_of
+from gen.translation.outputs import entry_of, mark_of
 from gen.translation.report import Entry
 from gen.translation.run import MapValues, Network, Run, reason
 
@@ -27,7 +27,7 @@ class Decoded(NamedTuple):
     """When its decoding began, in seconds of the performance counter."""
 
 
-def translate_stills(jobs: Sequence[Job], network: Network, run: Run) -> None:
+def translate_stills(jobs: Iterable[Job], network: Network, run: Run) -> None:
     """Translate these pictures, in bounded memory. What fails is reported, and the rest go on."""
     workers = network.settings.workers
     window = 2 * (workers + network.batch_size)
@@ -80,7 +80,7 @@ def _write(item: Decoded, network: Network, rgb: Pixels, values: MapValues) -> E
     job, still, settings = item.job, item.still, network.settings
     try:
         encode = partial(
-            encode_still, quality=settings.quality, mark=network.mark, strip_metadata=settings.strip_metadata
+            encode_still, quality=settings.quality, mark=mark_of(job, settings), strip_metadata=settings.strip_metadata
         )
         opaque = replace(still, alpha=None)
         if values is not None and settings.uncertainty == "map":

@@ -102,7 +102,7 @@ class FolderTab(Tab):
         if job is None:
             return [None, None]
         folder = self.service.jobs.folder(job.id)
-        images = sorted(find_stills(folder / "output"), key=_modified)
+        images = sorted(find_stills(folder / "output", quiet=True), key=_modified)
         shown: Any = [(str(p), p.name) for p in images[-SHOWN:]] if images else gr.skip()
         return [shown, self.service.result_files(job) if job.over else None]
 
