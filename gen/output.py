@@ -17,7 +17,7 @@ LEAST = 1 << 20
 
 
 @contextmanager
-def output_folder(out: Path, largest: int = LEAST, total: int = 0) -> Generator[None]:
+def output_folder(out: Path, largest: int = 0, total: int = 0) -> Generator[None]:
     """Within the block, `out` exists and no other run may write to it.
 
     `largest`, `total`: bytes of the largest file and of all files, as far as they are known before the work. Raises
@@ -26,7 +26,7 @@ def output_folder(out: Path, largest: int = LEAST, total: int = 0) -> Generator[
     """
     make_out_folder(out)
     with locked(out), readable_write_errors(out):
-        check_room(out, largest, total)
+        check_room(out, max(largest, LEAST), total)
         yield
 
 
@@ -42,8 +42,8 @@ def readable_write_errors(out: Path) -> Generator[None]:
         if reason is None:
             raise
         raise BadSetting(
-            f"{out}: the output cannot be written, because {reason}. What is finished is kept; fix the cause and run the "
-            f"same command again, or choose another folder."
+            f"{out}: the output cannot be written, because {reason}. What is finished is kept; fix the cause and run "
+            f"the same command again, or choose another folder."
         ) from error
 
 
@@ -60,8 +60,8 @@ def check_room(folder: Path, largest: int, total: int = 0) -> None:
     free = shutil.disk_usage(folder).free
     if free < max(largest, total):
         raise BadSetting(
-            f"{folder}: the disk is full; about {_megabytes(max(largest, total))} are needed and {_megabytes(free)} are "
-            f"free. Free some space, or choose another folder."
+            f"{folder}: the disk is full; about {_megabytes(max(largest, total))} are needed and {_megabytes(free)} "
+            f"are free. Free some space, or choose another folder."
         )
     if not hasattr(os, "posix_fallocate"):
         return

@@ -20,9 +20,10 @@ from gen.media.images import Pixels
 from gen.media.motion import FlickerFilter, MotionFinder
 from gen.media.video import ClipFrame, ClipReader, ClipWriter
 from gen.metrics.flicker import FlickerMeter
+from gen.translation.made_with import mark_of
 from gen.translation.maps import RawMaps, colour_uncertainty, overlay_uncertainty
 from gen.translation.norm import StatisticsSmoother
-from gen.translation.outputs import entry_of, mark_of
+from gen.translation.outputs import entry_of
 from gen.translation.report import Entry
 from gen.translation.run import MapValues, Network, Run
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from gen.errors import BadSetting
 from gen.media.folders import Job, stamp_of
 from gen.media.mark import Header, check_whole, read_header, source_id
-from gen.translation.outputs import entry_of, made_with, outputs_of, same_made_with, sides_of
+from gen.translation.made_with import made_with, same_made_with
+from gen.translation.outputs import entry_of, outputs_of, sides_of
 from gen.translation.record import Known, Record
 from gen.translation.report import Entry
 from gen.translation.settings import TranslateSettings

@@ -145,15 +145,31 @@ class Run:
         """Do what an earlier run could not, because it was killed between the last byte of the file and its record."""
         known = self.record.of(Path(entry.output))
         if known is not None and not known.finished:
-            keep_times(Path(entry.input), Path(entry.output))
+            self._keep_times(entry)
             self.record.finish(entry)
+
+    def _settle(self, entry: Entry) -> None:
+        """Check that a finished file is made of the input as it still is, and give it the input's times."""
+        source = Path(entry.input)
+        now = stamp_of(source)
+        if now is not None and entry.stamp is not None and now != entry.stamp:
+            Path(entry.output).unlink(missing_ok=True)
+            entry.status, entry.note = "failed", None
+            entry.error = plain(f"{source}: the file changed while it was read; run the command again.")
+        else:
+            self._keep_times(entry)
+
+    def _keep_times(self, entry: Entry) -> None:
+        """The files beside the translation keep the time at which they were written, and so do all without metadata."""
+        if not self.settings.strip_metadata:
+            keep_times(Path(entry.input), Path(entry.output))
 
     def finish(self, entry: Entry) -> None:
         """Record a file, tell the watcher, and save the report now and then."""
         for name, value in self.notes.get(entry.input, {}).items():
             setattr(entry, name, value)
         if entry.status in ("done", "left"):
-            _settle(entry)
+            self._settle(entry)
         elif entry.status == "skipped":
             self._recover(entry)
         self.report.add(entry)
@@ -265,21 +281,6 @@ class Network:
         """Input, translation and, if there is one, the map, from left to right."""
         panels = [source, translated] + ([colour_uncertainty(values, self.scale)] if values is not None else [])
         return np.concatenate(panels, axis=1)
-
-
-def _settle(entry: Entry) -> None:
-    """Check that a finished file is made of the input as it still is, and give it the input's times.
-
-    The files beside the translation keep the time at which they were written.
-    """
-    source, target = Path(entry.input), Path(entry.output)
-    now = stamp_of(source)
-    if now is not None and entry.stamp is not None and now != entry.stamp:
-        target.unlink(missing_ok=True)
-        entry.status, entry.note = "failed", None
-        entry.error = plain(f"{source}: the file changed while it was read; run the command again.")
-    else:
-        keep_times(source, target)
 
 
 def check_orientation(native: tuple[int, ...], resolution: Resolution) -> None:

@@ -12,8 +12,9 @@ from gen.errors import BadInput
 from gen.media.ahead import batches, map_ahead
 from gen.media.folders import Job
 from gen.media.images import Pixels, Still, decode_still, encode_still
+from gen.translation.made_with import mark_of
 from gen.translation.maps import colour_uncertainty, encode_uncertainty_raw, overlay_uncertainty
-from gen.translation.outputs import entry_of, mark_of
+from gen.translation.outputs import entry_of
 from gen.translation.report import Entry
 from gen.translation.run import MapValues, Network, Run, reason
 
