@@ -70,13 +70,14 @@ def check_maker(path: Path, job: Job, header: Header, known: Known | None, setti
 
     A full mark counts more than the record, because it cannot be separated from its file.
     """
+    old = False
     if header.mark is not None and (header.mark.source is not None or known is None):
         made = header.mark.made_with
     elif known is not None:
-        made = known.made_with
+        made, old = known.made_with, known.sides is None
     else:
         raise unknown_maker(path)
-    if not same_made_with(made, settings, job.kind):
+    if not same_made_with(made, settings, job.kind, old):
         raise other_maker(path, made, made_with(settings, job.kind))
 
 

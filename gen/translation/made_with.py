@@ -78,19 +78,19 @@ _PARTS = re.compile(
 )
 
 
-def same_made_with(recorded: str, settings: TranslateSettings, kind: str) -> bool:
+def same_made_with(recorded: str, settings: TranslateSettings, kind: str, old: bool = False) -> bool:
     """Whether a report or a mark says that a file was made with what `settings` say.
 
-    Models are compared by their weights. Reports of version 0.1 give no weights; there the models' names or folders
-    must be the same, and the settings that such reports name.
+    Models are compared by their weights or, where these are unknown, by name or folder. `old`: `recorded` is from a
+    report of version 0.1, which names neither weights nor all settings.
     """
     found, wanted = _PARTS.fullmatch(recorded), _PARTS.fullmatch(made_with(settings, kind))
     if found is None or wanted is None:
         return False
     if found["weights"] is not None:
         return (found["rest"], found["weights"]) == (wanted["rest"], wanted["weights"])
-    names = {_made_with(settings, kind, size(settings)) for size in (_width_by_height, _height_by_width)}
-    rests = {wanted["rest"], *(name.removeprefix(f"{settings.model}, ") for name in names)}
+    names = [_made_with(settings, kind, size(settings)) for size in (_width_by_height, _height_by_width)]
+    rests = [name.removeprefix(f"{settings.model}, ") for name in names] if old else [wanted["rest"]]
     return found["rest"] in rests and _same_model(found["model"], settings.model)
 
 
