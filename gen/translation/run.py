@@ -131,7 +131,7 @@ class Run:
                     raise BadInput(f"{job.target} is a folder; rename it, or choose another output folder.")
                 job.target.parent.mkdir(exist_ok=True, parents=True)
                 self.record.begin(entry_of(job, "failed", settings))
-            except (BadInput, OSError) as error:
+            except Exception as error:  # a name too long, a folder too deep: of this file alone
                 self.fail(job, error, settings)
             else:
                 yield job

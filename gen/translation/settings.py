@@ -1,5 +1,6 @@
 """Settings of `gen translate`. Nothing heavy is imported here, so that help and usage errors answer at once."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ Resolution = tuple[int, int] | Literal["auto"] | None
 
 AUTO = "auto"
 """Instead of a model's name: choose the model for each file by its weather."""
+
+MAX_NAME = 255
+"""Bytes of a file name that usual file systems allow."""
 
 STEADY = 0.5
 """Default weight of the previous frame's change in a clip; see `TranslateSettings.steady`."""
@@ -82,6 +86,9 @@ class TranslateSettings:
 def check_settings(settings: TranslateSettings) -> None:
     """Raises `BadSetting` for values that cannot work, before any file is opened."""
     parse_resolution(settings.resolution)
+    for path in (settings.input, settings.output):
+        if any(len(os.fsencode(part)) > MAX_NAME for part in path.parts):
+            raise BadSetting(f"{path}: a name in this path has more than {MAX_NAME} bytes; choose a shorter one.")
     if settings.uncertainty != "none" and settings.direction == "normal_to_adverse":
         raise BadSetting("uncertainty: only adverse_to_normal has an uncertainty map; normal_to_adverse has none.")
     if not 1 <= settings.quality <= 100:

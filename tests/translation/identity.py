@@ -29,10 +29,10 @@ class Identity:
         return frames, None
 
 
-def run(source: Path, out: Path, watch: Watch | None = None, **settings: Any) -> Report:
+def run(source: Path, out: Path, follow: Watch | None = None, **settings: Any) -> Report:
     """`gen translate` with the identity."""
     chosen = TranslateSettings(source, out, **{"model": "same", **settings})
-    return batch.translate(chosen, lambda settings: Identity(), watch)
+    return batch.translate(chosen, lambda settings: Identity(), follow)
 
 
 def statuses(report: Report) -> dict[str, str]:
