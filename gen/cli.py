@@ -2,10 +2,13 @@
 
 import importlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from gen.about import VERSION
+from gen.disk import why_not_written
 from gen.errors import GenError
 from gen.plugins import load_plugins
 
@@ -73,8 +76,11 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: success, 1: error, 2: usage error, 130: stopped by Ctrl-C, 141: broken pipe.
+    0: success, 1: error, 2: usage error, 130: stopped by Ctrl-C or SIGTERM, 141: broken pipe.
     """
+    if threading.current_thread() is threading.main_thread():
+        # As Ctrl-C, so that temporary files are removed and records written.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         try:
             return run(list(sys.argv[1:] if arguments is None else arguments))
@@ -108,6 +114,12 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"\ngen {arguments[0]}: stopped.", file=sys.stderr)
         return 130
+    except Exception as error:
+        reason = why_not_written(error)
+        if reason is None:
+            raise
+        print(f"gen {arguments[0]}: the output cannot be written, because {reason}.", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

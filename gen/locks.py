@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gen.errors import BadSetting
@@ -29,7 +29,8 @@ def locked(folder: Path, name: str = LOCK) -> Generator[None]:
     _held.add(descriptor)
     try:
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(errors="replace"))
+        with suppress(OSError):  # on a full disk the lock still holds; only its owner is not named
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(errors="replace"))
         yield
     finally:
         if descriptor in _held:  # not in a forked child
