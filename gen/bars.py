@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tqdm import tqdm
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 def progress_bar(items: "Iterable[T] | None" = None, **options: Any) -> "Bar[T]":
     """A `tqdm` bar with these options. It shows nothing if stderr is not a terminal, unless `options` say otherwise."""
-    bar: Any = tqdm(items, **({"disable": None} | options))  # pyright: ignore[reportArgumentType]
+    bar: Any = cast(Any, tqdm)(items, **{"disable": None, **options})
     # tqdm reads the wall clock. When NTP sets that back, its bars stand still and its estimates become negative.
     bar._time = time.monotonic
     bar.last_print_t = bar.start_t = time.monotonic()

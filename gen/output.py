@@ -17,7 +17,7 @@ LEAST = 1 << 20
 
 
 @contextmanager
-def output_folder(out: Path, largest: int = LEAST, total: int = 0) -> Generator[None]:
+def output_folder(out: Path, largest: int = 0, total: int = 0) -> Generator[None]:
     """Within the block, `out` exists and no other run may write to it.
 
     `largest`, `total`: bytes of the largest file and of all files, as far as they are known before the work. Raises
@@ -26,7 +26,7 @@ def output_folder(out: Path, largest: int = LEAST, total: int = 0) -> Generator[
     """
     make_out_folder(out)
     with locked(out), readable_write_errors(out):
-        check_room(out, largest, total)
+        check_room(out, max(largest, LEAST), total)
         yield
 
 

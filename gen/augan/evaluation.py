@@ -333,8 +333,8 @@ class DirectionEvaluation:
     ) -> None:
         """`target`: real frames of the target domain. Images that cannot be read are added to `left_out`.
 
-        A rival that lacks the direction is left out with a warning. Raises `BadSetting` if only this direction is wanted and the
-        model lacks it.
+        A rival that lacks the direction is left out with a warning. Raises `BadSetting` if only this direction is
+        wanted and the model lacks it.
         """
         self.direction: Direction = direction
         self.pipes = able(pipes, direction)

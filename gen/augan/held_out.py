@@ -22,8 +22,8 @@ OTHER_STREETS = 8
 class HeldOut(NamedTuple):
     """A frame with its true day and days of other streets; images (K, 3, H, W) in [-1, 1]."""
 
-    index: int
-    """Among `Streets.paths`."""
+    number: int
+    """Index among `Streets.paths`."""
     path: Path
     frame: Tensor
     truth: Tensor

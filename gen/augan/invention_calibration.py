@@ -72,7 +72,7 @@ def outcomes(pipeline: AUGANPipeline, network: InventionMap, rendered: Path, spa
     generator = pipeline.generator("adverse_to_normal")
     parts: list[Pixels] = []
     for held_out in streets.frames("calibrating"):
-        frame = degrade_at_random(held_out.frame[0], seed=held_out.index, spared=spared)[None]
+        frame = degrade_at_random(held_out.frame[0], seed=held_out.number, spared=spared)[None]
         size = pipeline.network_size((frame.shape[2], frame.shape[3]), "auto")
         height = min(size[0], int(network.config["height"]))
         map_size = (height, round(size[1] * height / size[0]))

@@ -24,7 +24,8 @@ def contact_sheet(
 ) -> Image.Image:
     """One row per frame: source, its translation by each rival and by the model, and the model's map if it has one.
 
-    The frames and what every function takes are (1, H, W, 3) uint8; `shown` is the name of the map (1, H, W) that `model` returns.
+    The frames, which every function takes, are (1, H, W, 3) uint8; `shown` is the name of the map (1, H, W) that
+    `model` returns.
     """
     rows: list[dict[str, Image.Image]] = []
     for frame in frames:

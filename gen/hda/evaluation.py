@@ -150,7 +150,7 @@ def finished(s: EvaluateSettings, hashes: Mapping[Path, Sequence[str]], job: Job
     record = read_run(settings, may_change={"preset", "out", "device"})
     if record is None:
         return None
-    recorded = record["data"]["references"]
+    recorded = record.get("data", {}).get("references", {})
     for domain in parse_domains(settings.domains):
         assert domain.folder is not None
         if domain.name in recorded and list(hashes[domain.folder]) != recorded[domain.name]["hashes"]:

@@ -63,6 +63,6 @@ def load_references(folder: Path, size: int, strict: bool = False) -> References
 
 
 def record(references: References) -> dict[str, Any]:
-    """Files and hashes, for the record of a run: a resumed run must find the same. Also how many are left out, if any."""
+    """Files and hashes, for the record of a run: a resumed run must find the same; and the unusable ones."""
     kept: dict[str, Any] = {"files": list(references.files), "hashes": list(references.hashes)}
     return kept | ({"left_out": references.left_out} if references.left_out else {})

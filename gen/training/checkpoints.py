@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,6 +98,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     Raises `DamagedCheckpoint` for a file that is not such a state, and `BadInput` if the file itself cannot be read.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums that it writes
+            if wrong := archive.testzip():
+                raise ValueError(f"wrong checksum of {wrong}")
         # weights_only: unpickling a file from elsewhere could run any code.
         state = torch.load(path, map_location=device, weights_only=True)
     except (MemoryError, torch.OutOfMemoryError) as error:

@@ -175,7 +175,7 @@ def read_record(out: Path) -> dict[str, Any] | None:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and {"settings", "data"} <= record.keys() else None
+    return record if isinstance(record, dict) and isinstance(record.get("settings"), dict) else None
 
 
 def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[str]) -> None:
