@@ -14,6 +14,8 @@ from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.errors import BadInput, BadSetting
 from gen.media.files import make_out_folder
 from gen.provenance import fingerprint_file
+from gen.training.experiment import write_text
+from gen.training.model_folder import save_model
 from gen.translation.settings import DIRECTIONS, Direction
 
 
@@ -43,9 +45,9 @@ def convert(
         networks.get("adverse_to_normal"), networks.get("normal_to_adverse"), *size, weathers=list(weathers)
     )
     make_out_folder(out)
-    pipeline.save_pretrained(out)
+    save_model(out, pipeline.save_pretrained, "model_index.json")
     names = {d: f"{path.name} (SHA-256 {fingerprint_file(path)})" for d, path in files.items()}
-    (out / "training.json").write_text(json.dumps({"converted": names}, indent=2), encoding="utf-8")
+    write_text(out / "training.json", json.dumps({"converted": names}, indent=2))
     write_card(out)
 
 
