@@ -16,6 +16,7 @@ from torch import Tensor
 from gen import weights
 from gen.errors import BadInput, BadSetting
 from gen.hda.adaptation import Adaptation, blend, fingerprint, plain_name
+from gen.loading import loading
 from gen.media.resize import to_uint8
 from gen.stylegan2.networks import StyleGAN2Generator
 
@@ -58,6 +59,7 @@ class HDAPipeline(DiffusionPipeline):
         self.strengths: dict[str, float] = {}
 
     @classmethod
+    @loading
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:

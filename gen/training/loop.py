@@ -1,7 +1,7 @@
 """The training loop that every trainer shares: device, precision, schedule, EMA, records, checkpoints, resume."""
 
 import time
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gen.errors import BadSetting, TrainingDiverged
+from gen.loading import loading
 from gen.media.files import check_out_folder
 from gen.provenance import machine
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
@@ -38,7 +39,15 @@ from gen.training.stopping import on_stop_signals
 S = TypeVar("S", bound=TrainerSettings)
 
 
-class Trainer(ABC, Generic[S]):
+class _BuiltAlone(ABCMeta):
+    """Constructors of trainers build networks, so one runs at a time, and none while a model is loaded."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        with loading:
+            return super().__call__(*args, **kwargs)
+
+
+class Trainer(Generic[S], metaclass=_BuiltAlone):
     """Base of the trainers. To write one:
 
     1. Settings: a frozen dataclass on `TrainerSettings`, with `ImagesOrEpochs` or a length of its own, and with
@@ -62,8 +71,9 @@ class Trainer(ABC, Generic[S]):
     def __init__(self, settings: S) -> None:
         check_out_folder(settings.out)  # now, and not when the first record is written
         self.settings = settings
-        # accelerate keeps its state for the whole process, so an earlier trainer's precision would stay in force.
-        AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
+        # accelerate keeps its state for the whole process, so an earlier trainer's precision would stay in force. A new
+        # state, not a cleared one: another trainer may be at work in another thread, as on the web page.
+        AcceleratorState._shared_state = type(AcceleratorState._shared_state)()  # pyright: ignore
         self.precision: Precision = _choose_precision(settings)
         self.accelerator = Accelerator(
             cpu=settings.device == "cpu", mixed_precision="bf16" if self.precision == "bf16" else "no"
