@@ -12,6 +12,7 @@ from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.settings import AUGANSettings, uses_frozen_network
 from gen.augan.training import LITE, GeneratorPair
+from gen.loading import loading
 from gen.output import output_folder
 from gen.provenance import portable
 from gen.training.averaged import load_averaged, load_last_state, save_variants
@@ -53,6 +54,7 @@ def export_model(
         write_text(out / "training.json", json.dumps(record(state, settings, generators), indent=2))
 
 
+@loading
 def for_inference(generator: AUGANGenerator, uncertainty: bool = True) -> AUGANGenerator:
     """A copy without the reconstruction decoder and, if `uncertainty` is False, without the uncertainty head."""
     settings = generator.settings()

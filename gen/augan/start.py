@@ -12,6 +12,7 @@ from gen import weights
 from gen.augan.networks import AUGANGenerator
 from gen.augan.settings import AUGANSettings
 from gen.errors import BadInput, BadSetting
+from gen.loading import loading
 from gen.provenance import portable_value
 from gen.training.checkpoints import latest_checkpoint, load_last_good
 from gen.training.projected import STRIDE
@@ -100,6 +101,7 @@ def _json(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
+@loading
 def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> None:
     """Load the model's weights into both generators, except the reconstruction decoders, which models do not have.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from gen.cyclegan.card import write_card
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.errors import BadInput, BadSetting
+from gen.loading import loading
 from gen.media.files import make_out_folder
 from gen.provenance import fingerprint_file
 from gen.training.experiment import write_text
@@ -51,6 +52,7 @@ def convert(
     write_card(out)
 
 
+@loading
 def read_generator(path: Path) -> ResNetGenerator:
     """The generator that a file holds, in evaluation mode. Nothing in the file is executed. Raises `BadInput`."""
     state = _read_state(path)

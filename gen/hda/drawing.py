@@ -104,11 +104,13 @@ def load_latents(path: Path) -> dict[str, Tensor]:
 
 def strength_grid(pipe: HDAPipeline, latents: Tensor, factors: Sequence[float]) -> Pixels:
     """One row per factor, which multiplies the strengths of the pipeline, one column per latent: (H, W, 3)."""
-    given, rows = dict(pipe.strengths), []
-    for factor in factors:
-        pipe.set_strengths({name: factor * k for name, k in given.items()})
-        rows += [to_chw(a) for a in pipe(latents=latents, output_type="np").images]
-    pipe.set_strengths(given)
+    rows: list[Any] = []
+    with pipe.lock:
+        given = dict(pipe.strengths)
+        for factor in factors:
+            pipe.set_strengths({name: factor * k for name, k in given.items()})
+            rows += [to_chw(a) for a in pipe(latents=latents, output_type="np").images]
+        pipe.set_strengths(given)
     return make_grid(rows, nrow=len(latents), padding=2, pad_value=255).permute(1, 2, 0).numpy()
 
 
@@ -192,11 +194,12 @@ def _invert_photos(
 
 def invert_photo(pipe: HDAPipeline, photo: Path, steps: int) -> Pixels:
     """Photo | inverted | adapted at the pipeline's strengths, (H, W, 3)."""
-    given = dict(pipe.strengths)
-    image = read_square(photo, pipe.generator.size)
-    pipe.set_strengths(0.0)  # as in `invert_all`
-    w = project(pipe.generator, image[None].to(pipe.device), load_perceptual().to(pipe.device), steps)
-    return np.asarray(_side_by_side(pipe, image, w[0], given))
+    image, perceptual = read_square(photo, pipe.generator.size), load_perceptual().to(pipe.device)
+    with pipe.lock:
+        given = dict(pipe.strengths)
+        pipe.set_strengths(0.0)  # as in `invert_all`
+        w = project(pipe.generator, image[None].to(pipe.device), perceptual, steps)
+        return np.asarray(_side_by_side(pipe, image, w[0], given))
 
 
 def _read_photos(paths: Sequence[Path], size: int) -> tuple[dict[str, Tensor], list[str]]:

@@ -6,6 +6,7 @@ import torch
 
 from gen import weights
 from gen.errors import BadInput
+from gen.loading import loading
 from gen.provenance import fingerprint_weights
 from gen.smos.backbones import Classifier
 from gen.training.averaged import SHARD
@@ -16,6 +17,7 @@ PRECURSOR_WEIGHTS = "precursor weights"
 """Key of a precursor's fingerprint in the record of a run."""
 
 
+@loading
 def load_classifier(name_or_folder: str | Path) -> Classifier:
     """A classifier that `save_pretrained` wrote, by folder or by the name of a shipped one, in float32, on the CPU.
 
@@ -36,6 +38,7 @@ def fingerprint(classifier: Classifier) -> str:
     return fingerprint_weights(classifier.state_dict())
 
 
+@loading
 def save_classifier(classifier: Classifier, folder: Path, half: bool = False) -> None:
     """Write config and weights; `half` stores float16, half the size."""
     # A copy: `half` converts in place, and the caller may still train.

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from gen.errors import BadInput
+from gen.loading import loading
 from gen.stylegan2.assembly import load_torch
 from gen.stylegan2.networks import StyleGAN2Generator
 from gen.stylegan2.nvlabs import from_nvlabs, load_pickle
@@ -14,6 +15,7 @@ TORCH_LEGACY = torch.serialization.MAGIC_NUMBER.to_bytes(10, "little")
 """Near the start of files that torch.save wrote before it switched to zip files."""
 
 
+@loading
 def load_stylegan2(path: Path) -> StyleGAN2Generator:
     """The averaged generator of a rosinality `.pt` or a StyleGAN2-ADA PyTorch `.pkl`; the content decides which.
 

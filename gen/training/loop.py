@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from gen.about import VERSION
 from gen.errors import BadSetting, TrainingDiverged
+from gen.loading import loading
 from gen.locks import locked
 from gen.media.files import check_out_folder
 from gen.output import output_folder
@@ -52,7 +53,15 @@ log = logging.getLogger(__name__)
 S = TypeVar("S", bound=TrainerSettings)
 
 
-class Trainer(ABC, Generic[S]):
+class _BuiltAlone(ABCMeta):
+    """Constructors of trainers build networks, so one runs at a time, and none while a model is loaded."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        with loading:
+            return super().__call__(*args, **kwargs)
+
+
+class Trainer(Generic[S], metaclass=_BuiltAlone):
     """Base of the trainers. To write one:
 
     1. Settings: a frozen dataclass on `TrainerSettings`, with `ImagesOrEpochs` or a length of its own, and with
@@ -76,8 +85,9 @@ class Trainer(ABC, Generic[S]):
     def __init__(self, settings: S) -> None:
         check_out_folder(settings.out)  # now, and not when the first record is written
         self.settings = settings
-        # accelerate keeps its state for the whole process, so an earlier trainer's precision would stay in force.
-        AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
+        # accelerate keeps its state for the whole process, so an earlier trainer's precision would stay in force. A new
+        # state, not a cleared one: another trainer may be at work in another thread, as on the web page.
+        AcceleratorState._shared_state = type(AcceleratorState._shared_state)()  # pyright: ignore
         self.precision: Precision = _choose_precision(settings)
         self.accelerator = Accelerator(
             cpu=settings.device == "cpu", mixed_precision="bf16" if self.precision == "bf16" else "no"

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from gen import weights
 from gen.errors import BadInput, BadSetting
+from gen.loading import loading
 from gen.media.images import decode_still, from_pil
 from gen.media.resize import pad_to_multiple, resize, to_float, to_uint8, transfer_change
 from gen.translation.norm import StatisticsSmoother
@@ -128,6 +129,7 @@ class TranslationPipeline(DiffusionPipeline):
         )
 
     @classmethod
+    @loading
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]  # diffusers types it in a stub of its own
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:

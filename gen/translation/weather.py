@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gen import weights
 from gen.errors import BadInput
+from gen.loading import loading
 from gen.metrics.features import EfficientNetLite0Features
 
 NAME = "weather"
@@ -44,6 +45,7 @@ class WeatherClassifier:
         self.weathers: list[str] = list(head.config["weathers"])
 
     @classmethod
+    @loading
     def from_pretrained(cls, name_or_folder: str | Path = NAME) -> "WeatherClassifier":
         """Load the shipped classifier, or a folder of `gen train-weather`. Raises `BadInput` if there is none."""
         folder = weights.resolve(name_or_folder, "config.json")

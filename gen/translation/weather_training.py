@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gen.bars import progress_bar
 from gen.errors import BadInput, BadSetting
+from gen.loading import loading
 from gen.media.left_out import LeftOut
 from gen.metrics.distances import list_images, read_batches
 from gen.metrics.features import EfficientNetLite0Features
@@ -148,7 +149,8 @@ def fit(sources: Sequence[Source], weathers: Sequence[str], decay: float) -> Wea
         return float(value.detach())
 
     optimiser.step(loss)
-    head = WeatherHead(list(weathers), features.shape[1])
+    with loading:
+        head = WeatherHead(list(weathers), features.shape[1])
     with torch.no_grad():
         head.linear.weight.copy_(weight / std)
         head.linear.bias.copy_(bias - (weight / std) @ mean)

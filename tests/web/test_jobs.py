@@ -171,7 +171,7 @@ def test_a_lane_survives_a_record_that_cannot_be_written(jobs, bench, tmp_path):
 
 
 def test_two_servers_do_not_share_a_table(jobs, tmp_path):
-    with pytest.raises(BadSetting, match="another server"):
+    with pytest.raises(BadSetting, match="another run"):
         Jobs(tmp_path, {}, 1, 9)
 
 

@@ -16,8 +16,11 @@ from PIL import Image
 
 from gen.errors import BadInput, BadSetting
 from gen.media.video import write_clip
-from gen.web.limits import check_clip, check_still, gather, inside, safe_name, unpack
+from gen.web.archives import unpack
+from gen.web.limits import check_clip, check_still, inside
+from gen.web.names import safe_name
 from gen.web.settings import WebSettings, check_root, logins
+from gen.web.uploads import gather
 
 SETTINGS = WebSettings(megapixels=1, clip_seconds=2, files=5, unpacked_mb=5)
 
