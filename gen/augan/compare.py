@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from gen.augan.arguments import CompareSettings, EvaluateSettings
 from gen.augan.card import ROWS, results
@@ -17,7 +16,8 @@ from gen.augan.evaluation import evaluate
 from gen.augan.simulated.pairs import write_pairs
 from gen.augan.simulated.settings import SimulateSettings
 from gen.augan.start import PRESETS
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, short
+from gen.formats.yaml_files import read_yaml
 from gen.markdown import markdown_table
 from gen.media.files import make_out_folder
 from gen.media.folders import find_stills
@@ -86,17 +86,14 @@ def tell(number: int, name: str, model: Path) -> None:
 
 def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
     """The recipes by name. Raises `BadInput` if the file does not hold recipes."""
-    try:
-        recipes = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BadInput(f"{path}: the recipes cannot be read ({error}).") from error
-    if not isinstance(recipes, dict) or not recipes or any(not isinstance(r or {}, dict) for r in recipes.values()):
+    recipes = read_yaml(path)
+    if not isinstance(recipes, dict) or not recipes or any(not _is_recipe(r) for r in recipes.values()):
         raise BadInput(
             f"{path}: expected recipe names with settings below them, for example `light:` and `  width: 24`."
         )
     for name, recipe in recipes.items():
-        if not re.fullmatch(r"\w[\w.+-]*", str(name)):
-            raise BadInput(f"{path}: recipe name {name!r} may have only letters, digits and . + - _.")
+        if not re.fullmatch(r"\w[\w.+-]{0,99}", str(name)):
+            raise BadInput(f"{path}: recipe name {short(repr(name))} may have only letters, digits and . + - _.")
         if str(name) in ROWS:
             raise BadInput(
                 f"{path}: recipe name {name!r} is reserved for another row of the table; choose another name."
@@ -106,6 +103,11 @@ def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
                 f"{path}: recipe {name!r} sets {', '.join(sorted(equal))}, which all recipes share; remove it."
             )
     return {str(name): dict(recipe or {}) for name, recipe in recipes.items()}
+
+
+def _is_recipe(value: Any) -> bool:
+    """Whether a value is nothing, or settings by name."""
+    return value is None or (isinstance(value, dict) and all(isinstance(name, str) for name in value))
 
 
 def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:

@@ -111,7 +111,7 @@ def model_folder(settings: EvaluateSettings) -> Path:
         raise BadSetting(
             f"out must be set to a folder, because {settings.model} comes from a hub and has no local folder."
         )
-    return Path(registry.method_of(found).load_class().download(found))
+    return weights.fetch(found)
 
 
 def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from gen import weights
 from gen.augan.networks import AUGANGenerator
 from gen.augan.settings import AUGANSettings
 from gen.errors import BadInput, BadSetting
+from gen.formats.model_folders import builder, load_network, read_config
 from gen.loading import loading
 from gen.provenance import portable_value
 from gen.training.checkpoints import latest_checkpoint, load_last_good
@@ -47,13 +48,12 @@ def find_model(start: Path) -> str:
 def network_settings(start: Path) -> dict[str, Any]:
     """The architecture settings of the model's generators. Raises `BadSetting` if there is no such model."""
     folder = find_model(start)
+    file = Path(folder) / A2B / weights.CONFIG
     try:
-        config: Any = AUGANGenerator.load_config(folder, subfolder=A2B)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadSetting(f"start_from: {A2B} of {start} cannot be loaded ({reason}).") from error
-    with torch.device("meta"):  # architecture only; settings missing from an older config get their defaults
-        shape = AUGANGenerator.from_config(config).settings()  # pyright: ignore[reportAttributeAccessIssue]
+        with torch.device("meta"):  # architecture only; settings missing from an older config get their defaults
+            shape = builder(AUGANGenerator, file, read_config(file))().settings()
+    except BadInput as error:
+        raise BadSetting(f"start_from: {A2B} of {start} cannot be loaded ({error}).") from error
     del shape["reconstruction"]  # model folders never hold reconstruction decoders
     blocks = shape.pop("transfer_blocks")
     return shape | ({"transfer": True, "transfer_blocks": blocks} if blocks else {"transfer": False})
@@ -110,10 +110,9 @@ def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> No
     folder = find_model(start)
     for name, own in ((A2B, a2b), (B2A, b2a)):
         try:
-            model = AUGANGenerator.from_pretrained(folder, subfolder=name, use_safetensors=True)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise BadSetting(f"start_from: {name} of {start} is needed, but cannot be loaded ({reason}).") from error
+            model = load_network(AUGANGenerator, Path(folder) / name)
+        except BadInput as error:
+            raise BadSetting(f"start_from: {name} of {start} is needed, but cannot be loaded ({error}).") from error
         theirs = model.settings()
         for setting, value in own.settings().items():
             if setting != "reconstruction" and theirs[setting] != value:

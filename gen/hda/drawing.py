@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 from torchvision.utils import make_grid
@@ -18,6 +17,7 @@ from torchvision.utils import make_grid
 from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput
+from gen.formats.safetensors_files import read_safetensors
 from gen.hda.parsing import parse_adaptation, parse_seeds, parse_strengths
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import GenerateSettings, InvertSettings
@@ -95,11 +95,9 @@ def _latents(pipe: HDAPipeline, settings: GenerateSettings) -> tuple[list[str], 
 def load_latents(path: Path) -> dict[str, Tensor]:
     """Read what `gen invert` wrote: w by the name of the photo. Raises `BadInput`."""
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise BadInput(
-            f"{path}: this is not a file of latents; give the latents.safetensors that `gen invert` writes."
-        ) from error
+        return read_safetensors(path)[0]
+    except BadInput as error:
+        raise BadInput(f"{error} Give the latents.safetensors that `gen invert` writes.") from error
 
 
 def strength_grid(pipe: HDAPipeline, latents: Tensor, factors: Sequence[float]) -> Pixels:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadSetting
+from gen.formats.state_dicts import read_state_dict
 from gen.loading import loading
 from gen.metrics.names import FeatureName
 from gen.pretrained import efficientnet_lite0
@@ -201,11 +201,7 @@ def read_squeezenet(path: Path | None = None) -> dict[str, Tensor]:
     download (5 MB). Raises `BadSetting` if no weights are available, `BadInput` if the file cannot be read.
     """
     path = path or squeezenet_weights()
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
-        return {key: value.float() for key, value in state.items()}
-    except Exception as error:  # each reader raises its own types
-        raise BadInput(f"{path}: the weights cannot be read ({type(error).__name__}).") from error
+    return {key: value.float() for key, value in read_state_dict(path).items()}
 
 
 def squeezenet_weights() -> Path:

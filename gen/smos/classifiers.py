@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import torch
-
 from gen import weights
-from gen.errors import BadInput
+from gen.formats.model_folders import load_network
 from gen.loading import loading
 from gen.provenance import fingerprint_weights
 from gen.smos.backbones import Classifier
@@ -23,11 +21,7 @@ def load_classifier(name_or_folder: str | Path) -> Classifier:
 
     Raises `BadInput` if there is none.
     """
-    folder = weights.resolve(name_or_folder, CONFIG)
-    try:
-        return Classifier.from_pretrained(folder, torch_dtype=torch.float32).eval()
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise BadInput(f"{folder}: this is not a classifier ({str(error).splitlines()[0]}).") from error
+    return load_network(Classifier, weights.fetch(name_or_folder, weights.CONFIG))
 
 
 def fingerprint(classifier: Classifier) -> str:

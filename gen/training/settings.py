@@ -5,14 +5,15 @@ Nothing heavy is imported here, so that commands can read settings before torch 
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
-from gen.errors import BadSetting
+from gen.errors import BadInput, BadSetting, short
+from gen.formats.yaml_files import read_yaml
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ class TrainerSettings:
     """Name of the preset that the settings are based on."""
     out: Path
     """Run directory: settings, metrics, samples, checkpoints."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Random seed."""
     batch: Positive = 8
     """Images of each domain in one optimiser step, over all devices and accumulation steps."""
@@ -127,20 +128,32 @@ def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
     merged = {key: value for layer in layers for key, value in layer.items()}
     known = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     for name in sorted(merged.keys() - known):
-        raise BadSetting(f"unknown setting {name}; available: {', '.join(sorted(known))}.")
+        raise BadSetting(f"unknown setting {short(str(name))}; available: {', '.join(sorted(known))}.")
     try:
-        return TypeAdapter(kind).validate_python(merged)
+        return _finite(TypeAdapter(kind).validate_python(merged))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing":
             raise BadSetting(f"{name}: this setting is required.") from error
-        raise BadSetting(f"{name}: {first['msg']}, but it is {first['input']!r}.") from error
+        raise BadSetting(f"{name}: {first['msg']}, but it is {short(repr(first['input']))}.") from error
+
+
+def _finite(settings: T) -> T:
+    """The settings. Raises `BadSetting` for NaN and infinity, which pass the comparisons that limit a setting."""
+    for name, value in vars(settings).items():
+        for number in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise BadSetting(f"{name} must be a finite number, not {number}.")
+    return settings
 
 
 def read_preset(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML preset."""
-    return yaml.safe_load(path.read_text())
+    """The mapping in a YAML preset. Raises `BadInput` if it holds anything else."""
+    preset = read_yaml(path)
+    if not isinstance(preset, dict):
+        raise BadInput(f"{path}: expected settings, one a line, for example `lr: 1e-4`.")
+    return preset
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
@@ -152,10 +165,13 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise BadSetting(f"{pair}: write a setting as name=value, for example lr=1e-4.")
+            raise BadSetting(f"{short(pair)}: write a setting as name=value, for example lr=1e-4.")
         try:
             overrides[name.strip()] = json.loads(value)
-        except json.JSONDecodeError:  # JSON and not YAML: YAML reads `off` as a boolean, but it is a choice here
+        except (
+            ValueError,
+            RecursionError,
+        ):  # JSON and not YAML: YAML reads `off` as a boolean, but it is a choice here
             overrides[name.strip()] = value.strip()
     return overrides
 

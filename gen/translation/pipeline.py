@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from gen import weights
 from gen.errors import BadInput, BadSetting
+from gen.formats.model_folders import load_pipeline
 from gen.loading import loading
 from gen.media.images import decode_still, from_pil
 from gen.media.resize import pad_to_multiple, resize, to_float, to_uint8, transfer_change
@@ -133,12 +134,12 @@ class TranslationPipeline(DiffusionPipeline):
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]  # diffusers types it in a stub of its own
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:
-        """Load by name ("augan-night2day"), folder, or hub id; `variant="fp16"`, `dtype` as in diffusers."""
-        folder = weights.resolve(pretrained_model_name_or_path)
-        try:
-            return super().from_pretrained(folder, **{"use_safetensors": True, **kwargs})
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{folder}: the model cannot be loaded ({str(error).splitlines()[0]}).") from error
+        """Load by name ("augan-night2day"), folder, or hub id; see `gen.formats.model_folders.load_pipeline`.
+
+        `variant="fp16"`, `dtype` and parts to replace as in diffusers. Raises `BadInput`.
+        """
+        hub = {name: kwargs.pop(name) for name in weights.HUB_OPTIONS & kwargs.keys()}
+        return load_pipeline(cls, weights.fetch(pretrained_model_name_or_path, **hub), **kwargs)
 
     @torch.no_grad()
     def __call__(
