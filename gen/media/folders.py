@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from gen.errors import BadInput
-from gen.media.images import STILL_SUFFIXES
+from gen.media.images import STILL_FORMATS, STILL_SUFFIXES, WRITTEN_AS
 from gen.media.video import VIDEO_SUFFIXES
 
 Kind = Literal["still", "clip"]
@@ -46,7 +46,8 @@ class Job:
 def plan_jobs(source: Path, target: Path, still_format: str = "keep") -> list[Job]:
     """One job per image and clip of `source`, a file or a folder tree; outputs keep names and sub-folders.
 
-    `still_format`: "keep", or the suffix of all output images without the dot. Clips stay mp4, mov or mkv; others
+    `still_format`: "keep", or the suffix of all output images without the dot; formats that are not written become
+    another, for example gif png. Clips stay mp4, mov or mkv; others
     become mp4. Two inputs with the same output path (a.png and a.jpg) keep their old suffix in the new name. Raises
     `BadInput` if there are no inputs, or if an output would overwrite an input.
     """
@@ -84,12 +85,16 @@ def _inputs_below(source: Path, target: Path) -> list[Path]:
 def _job(source: Path, target: Path, still_format: str, single: bool) -> Job:
     suffix = target.suffix.lower()
     kind: Kind = "clip" if source.suffix.lower() in VIDEO_SUFFIXES else "still"
-    allowed = (".mp4", ".mov", ".mkv") if kind == "clip" else STILL_SUFFIXES
+    allowed = (".mp4", ".mov", ".mkv") if kind == "clip" else tuple(STILL_FORMATS)
     if single and suffix not in allowed:
         raise BadInput(f"{target}: a {kind} cannot be written as {suffix!r}; use one of {' '.join(allowed)}.")
     if kind == "clip":
         return Job(source, target if suffix in allowed else target.with_suffix(".mp4"), kind)
-    return Job(source, target if still_format == "keep" or single else target.with_suffix(f".{still_format}"), kind)
+    if single:
+        return Job(source, target, kind)
+    if still_format == "keep":
+        return Job(source, target.with_suffix(WRITTEN_AS[suffix]) if suffix in WRITTEN_AS else target, kind)
+    return Job(source, target.with_suffix(f".{still_format}"), kind)
 
 
 def _without_collisions(jobs: list[Job]) -> list[Job]:

@@ -14,10 +14,10 @@ from gen.errors import BadInput
 from gen.media import still_colour, tiff
 from gen.media.still import Metadata, Pixels, Still
 from gen.media.still_metadata import Found, further_frames, read_after, read_before
-from gen.media.still_writing import encode_still
+from gen.media.still_writing import STILL_FORMATS, encode_still
 
-__all__ = ["MAX_PIXELS", "NOT_READ", "READ_FORMATS", "STILL_SUFFIXES", "WRITTEN_AS", "Metadata", "Pixels", "Still"]
-__all__ += ["at_rows", "decode_still", "encode_still", "from_pil", "middle_square", "still_size"]
+__all__ = ["MAX_PIXELS", "NOT_READ", "READ_FORMATS", "STILL_FORMATS", "STILL_SUFFIXES", "WRITTEN_AS", "Metadata"]
+__all__ += ["Pixels", "Still", "at_rows", "decode_still", "encode_still", "from_pil", "middle_square", "still_size"]
 
 HEIC = find_spec("pillow_heif") is not None
 """Whether the optional package that reads HEIC is installed."""

@@ -64,7 +64,8 @@ def read_after(found: Found, image: Image.Image, file: BinaryIO) -> None:
         xmp = _take(directory, ifd.XMP)
         _take(directory, ifd.ICC)
         damaged += names
-    dpi = info.get("dpi") if image.format != "TIFF" or directory and ifd.X_RESOLUTION in directory.fields else None
+    measured = info.get("jfif_unit") or image.format not in ("JPEG", "MPO", "TIFF")  # else Pillow makes one up
+    dpi = info.get("dpi") if measured or directory and ifd.X_RESOLUTION in directory.fields else None
     found.metadata = replace(
         kept,
         xmp=XMP_ORIENTATION.sub(b"", xmp) if isinstance(xmp, bytes) else None,

@@ -18,7 +18,7 @@ from gen.media.still_colour import to_srgb
 from gen.media.still_metadata import RAW_IPTC, drop_until
 from gen.media.tiff import write_tiff
 
-FORMATS = {
+STILL_FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
     ".png": "PNG",
@@ -58,7 +58,7 @@ def encode_still(
     made the image; it is kept even with `strip_metadata`, except in BMP, which holds no metadata. The file gets the
     time of the source's last change. Raises `BadInput` if `path` cannot be written or the format cannot hold the image.
     """
-    format = FORMATS[path.suffix.lower()]
+    format = STILL_FORMATS[path.suffix.lower()]
     lost: list[str] = []
     if still.icc and (strip_metadata or format == "BMP"):  # without their profile the pixels must be sRGB
         converted = to_srgb(still.rgb, still.icc)
