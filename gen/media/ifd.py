@@ -53,6 +53,8 @@ class Directory:
 
     order: str = "<"
     """Byte order as in `struct`: "<" or ">"."""
+    big: bool = False
+    """Whether it was read from a BigTIFF. It is written as a classic one."""
     fields: dict[int, Field] = field(default_factory=dict[int, Field])
     children: "dict[int, Directory]" = field(default_factory=dict[int, "Directory"])
     damaged: int = 0
@@ -102,7 +104,7 @@ class _Reader(NamedTuple):
 
     def directory(self, offset: int, depth: int = 0) -> tuple[Directory, int]:
         """The directory at `offset`, and the offset of the next one in its chain. Raises `struct.error`, OverflowError."""
-        found = Directory(self.order)
+        found = Directory(self.order, self.big)
         (count,) = self.read(offset, "Q" if self.big else "H")
         first, size = offset + (8 if self.big else 2), 20 if self.big else 12
         for entry in range(first, first + size * min(count, 65535), size):
@@ -128,7 +130,7 @@ class _Reader(NamedTuple):
         (pointer,) = self.read(value, "Q" if self.big else "I")
         if tag in CHILDREN:
             if depth < MAX_DEPTH and tag not in found.children:  # a second one could make the work quadratic
-                found.children[tag] = Directory(self.order)
+                found.children[tag] = Directory(self.order, self.big)
                 found.children[tag], _ = self.directory(pointer, depth + 1)
                 found.damaged += found.children[tag].damaged
             return

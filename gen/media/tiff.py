@@ -20,7 +20,7 @@ LAYOUT = frozenset(
     {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ifd.ORIENTATION, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP}
     | {STRIP_BYTES, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, EXTRA, FORMAT}
 )
-GREY_INVERTED, GREY, RGB = 0, 1, 2
+GREY_INVERTED, GREY, RGB, CMYK = 0, 1, 2, 5
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 ASSOCIATED = 1
 """Kind of extra sample: alpha by which the colours are multiplied."""
@@ -55,9 +55,19 @@ class Layout(NamedTuple):
         return width, height
 
     @property
+    def compression(self) -> int:
+        """TIFF's number of the compression, 1 for none."""
+        return next(iter(self.tags.numbers(COMPRESSION, (1,))), 1)
+
+    @property
+    def big_endian_big(self) -> bool:
+        """Whether this is a big-endian BigTIFF."""
+        return self.tags.big and self.tags.order == ">"
+
+    @property
     def reversed_bits(self) -> bool:
         """Whether the lowest bit of a byte comes first, in samples of whole bytes, where viewers disagree on it."""
-        return self.tags.numbers(FILL_ORDER) == (2,) and self.bits >= 8 and self.tags.numbers(COMPRESSION, (1,)) == (1,)
+        return self.tags.numbers(FILL_ORDER) == (2,) and self.bits >= 8 and self.compression == 1
 
     @property
     def orientation(self) -> int:
@@ -91,27 +101,53 @@ def read_odd_layout(file: BinaryIO, layout: Layout) -> NDArray[np.generic] | Non
 
     The orientation is not applied. Raises `BadInput` for layouts that nothing reads.
     """
+    if _pillow_reads(layout):
+        return None
     colour = layout.photometric == RGB and layout.samples in (3, 4)
-    associated = ASSOCIATED in layout.extra
-    if layout.format == UNSIGNED and layout.bits <= 16 and not (layout.planes and (layout.bits > 8 or associated)):
-        return None
-    if layout.format == FLOAT and layout.bits == 32 and layout.samples == 1:
-        return None
-    deep = (layout.format, layout.bits) in ((FLOAT, 32), (FLOAT, 64), (UNSIGNED, 32))
-    if colour and layout.planes and not associated and (layout.format, layout.bits) in ((UNSIGNED, 16), (FLOAT, 32)):
-        return _planes(file, layout)
-    if deep and not layout.planes and (colour and not associated or layout.photometric == GREY and layout.samples == 1):
-        return _by_opencv(file)
+    grey = layout.photometric == GREY and layout.samples == 1
+    kind = (layout.format, layout.bits)
+    if ASSOCIATED not in layout.extra:
+        if colour and layout.planes and kind in _PLANES and not layout.big_endian_big and _float_order_is_safe(layout):
+            return _planes(file, layout)
+        if (colour or grey) and not layout.planes and (kind in _DEEP or kind == (UNSIGNED, 8) and layout.samples < 4):
+            return _by_opencv(file)
     raise BadInput(f"a TIFF of {layout.describe} is not supported; save it with 8 or 16 unsigned bits.")
+
+
+_PLANES = ((UNSIGNED, 16), (FLOAT, 32))
+"""Formats and bits whose planes Pillow reads one by one."""
+_DEEP = ((UNSIGNED, 16), (UNSIGNED, 32), (FLOAT, 32), (FLOAT, 64))
+"""Formats and bits that OpenCV reads."""
+
+
+def _pillow_reads(layout: Layout) -> bool:
+    """Whether Pillow reads such a file, and rightly, or refuses it. Found by trying each (tests/media/test_tiff.py)."""
+    if layout.big_endian_big:
+        return False
+    if layout.planes:
+        return (
+            (layout.format == UNSIGNED and layout.bits <= 8)
+            and layout.photometric in (RGB, CMYK)
+            and ASSOCIATED not in layout.extra
+        )
+    if layout.format == FLOAT and layout.bits == 32 and layout.samples == 1:
+        return _float_order_is_safe(layout)
+    return layout.format == UNSIGNED and layout.bits <= 16
+
+
+def _float_order_is_safe(layout: Layout) -> bool:
+    """False for compressed big-endian floats, whose bytes Pillow swaps once too often."""
+    return layout.format != FLOAT or layout.tags.order == "<" or layout.compression == 1
 
 
 def _by_opencv(file: BinaryIO) -> NDArray[np.generic]:
     import cv2
 
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is damaged is said below
     file.seek(0)
     found = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None:  # pyright: ignore[reportUnnecessaryComparison]  # so it is if the file is damaged
-        raise BadInput("the TIFF is damaged.")
+        raise BadInput("the TIFF is damaged, or compressed in a way that is not supported.")
     return found if found.ndim == 2 else found[..., [2, 1, 0, 3][: found.shape[2]]]
 
 
@@ -151,7 +187,7 @@ def write_tiff(path: Path, rgb: Pixels, alpha: Pixels | None, described: Directo
     height, width, samples = pixels.shape
     if pixels.nbytes > MAX_BYTES:
         raise ValueError("a TIFF file holds at most 4 GB")
-    tags = Directory(described.order, dict(described.fields), dict(described.children))
+    tags = Directory(described.order, fields=dict(described.fields), children=dict(described.children))
     tags.put(WIDTH, ifd.LONG, width)
     tags.put(HEIGHT, ifd.LONG, height)
     tags.put(BITS, ifd.SHORT, *[8] * samples)
