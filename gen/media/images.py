@@ -201,14 +201,15 @@ def _with_found(still: Still, found: Found, frames: list[str], depth: int) -> St
     return replace(still, exif=found.exif, metadata=found.metadata, left_out=left_out)
 
 
-def _from_samples(odd: "np.ndarray", layout: tiff.Layout, found: Found, file: BinaryIO) -> Still:
-    """Samples (H, W) or (H, W, C) of any type, as the file stores them -> a picture."""
-    white = 1.0 if odd.dtype.kind == "f" else float(np.iinfo(odd.dtype).max)
-    pixels, warnings = still_colour.deep_to_8_bit(odd, white)
+def _from_samples(odd: tiff.Samples, layout: tiff.Layout, found: Found, file: BinaryIO) -> Still:
+    white = 1.0 if odd.values.dtype.kind == "f" else float(np.iinfo(odd.values.dtype).max)
+    pixels, warnings = still_colour.deep_to_8_bit(odd.values, white)
     image = Image.fromarray(pixels)
     image.format = "TIFF"  # pyright: ignore[reportAttributeAccessIssue]  # for `read_after`
     read_after(found, image, file)
-    still = _upright(still_colour.Colours(image, None, tuple(warnings)), layout.orientation)
+    image.info["icc_profile"] = found.icc
+    still = _upright(still_colour.to_8_bit_rgb(image), odd.orientation)
+    still = replace(still, warnings=(*warnings, *still.warnings))
     return _with_found(still, found, further_frames(image, layout.tags.pages), layout.bits)
 
 

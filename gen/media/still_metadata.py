@@ -25,6 +25,8 @@ class Found:
 
     metadata: Metadata = Metadata()
     exif: bytes | None = None
+    icc: bytes | None = None
+    """Colour profile of a TIFF."""
     cicp: tuple[int, int] | None = None
     """Colour primaries and transfer function by their numbers in ITU-T H.273."""
     depth: int = 8
@@ -62,7 +64,7 @@ def read_after(found: Found, image: Image.Image, file: BinaryIO) -> None:
         in_resources, names = jpeg.read_resources(_take(directory, ifd.PHOTOSHOP) or b"")
         iptc = _take(directory, ifd.IPTC) or in_resources
         xmp = _take(directory, ifd.XMP)
-        _take(directory, ifd.ICC)
+        found.icc = _take(directory, ifd.ICC)
         damaged += names
     measured = info.get("jfif_unit") or image.format not in ("JPEG", "MPO", "TIFF")  # else Pillow makes one up
     dpi = info.get("dpi") if measured or directory and ifd.X_RESOLUTION in directory.fields else None

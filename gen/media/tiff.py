@@ -2,7 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,10 +96,19 @@ def read_layout(file: BinaryIO) -> Layout:
     return Layout(tags, photometric, max(bits), form, samples, tags.numbers(EXTRA), planes)
 
 
-def read_odd_layout(file: BinaryIO, layout: Layout) -> NDArray[np.generic] | None:
-    """Pixels (H, W) or (H, W, 3 or 4) of a layout that Pillow does not read, or reads wrongly; None if Pillow reads it.
+class Samples(NamedTuple):
+    """Pixels as they are stored."""
 
-    The orientation is not applied. Raises `BadInput` for layouts that nothing reads.
+    values: NDArray[Any]
+    """(H, W) or (H, W, 3 or 4)."""
+    orientation: int
+    """EXIF orientation that remains to be applied."""
+
+
+def read_odd_layout(file: BinaryIO, layout: Layout) -> Samples | None:
+    """Pixels of a layout that Pillow does not read, or reads wrongly; None if Pillow reads it.
+
+    Raises `BadInput` for layouts that nothing reads.
     """
     if _pillow_reads(layout):
         return None
@@ -108,9 +117,9 @@ def read_odd_layout(file: BinaryIO, layout: Layout) -> NDArray[np.generic] | Non
     kind = (layout.format, layout.bits)
     if ASSOCIATED not in layout.extra:
         if colour and layout.planes and kind in _PLANES and not layout.big_endian_big and _float_order_is_safe(layout):
-            return _planes(file, layout)
+            return Samples(_planes(file, layout), layout.orientation)
         if (colour or grey) and not layout.planes and (kind in _DEEP or kind == (UNSIGNED, 8) and layout.samples < 4):
-            return _by_opencv(file)
+            return Samples(_by_opencv(file), 1)  # OpenCV applies the orientation
     raise BadInput(f"a TIFF of {layout.describe} is not supported; save it with 8 or 16 unsigned bits.")
 
 
@@ -140,7 +149,7 @@ def _float_order_is_safe(layout: Layout) -> bool:
     return layout.format != FLOAT or layout.tags.order == "<" or layout.compression == 1
 
 
-def _by_opencv(file: BinaryIO) -> NDArray[np.generic]:
+def _by_opencv(file: BinaryIO) -> NDArray[Any]:
     import cv2
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is damaged is said below
@@ -151,7 +160,7 @@ def _by_opencv(file: BinaryIO) -> NDArray[np.generic]:
     return found if found.ndim == 2 else found[..., [2, 1, 0, 3][: found.shape[2]]]
 
 
-def _planes(file: BinaryIO, layout: Layout) -> NDArray[np.generic]:
+def _planes(file: BinaryIO, layout: Layout) -> NDArray[Any]:
     """Each plane as a grey TIFF: the same file with another directory at its end, which names the plane's strips."""
     file.seek(0)
     data = file.read()
