@@ -55,9 +55,12 @@ class TranslateSettings:
     format: Literal["keep", "jpg", "png", "webp"] = "keep"
     """File format of pictures. keep: the same as the input's."""
     quality: int = 95
-    """Quality of JPEG and WebP, 1 to 100."""
+    """Quality of JPEG, WebP and AVIF, 1 to 100."""
+    max_megapixels: float = 200.0
+    """Pictures with more than this many million pixels are refused. Each million needs about 30 MB of memory."""
     strip_metadata: bool = False
-    """Remove EXIF (camera, location), colour profiles and clip tags. The note that gen made the picture is kept."""
+    """Remove EXIF (camera, location), XMP, IPTC, comments, file times, colour profiles and clip tags. The note that gen
+    made the picture is kept."""
     overwrite: bool = False
     """Translate finished files again."""
     verify: bool = False
@@ -93,6 +96,8 @@ def check_settings(settings: TranslateSettings) -> None:
         raise BadSetting("uncertainty: only adverse_to_normal has an uncertainty map; normal_to_adverse has none.")
     if not 1 <= settings.quality <= 100:
         raise BadSetting(f"quality must be from 1 to 100, not {settings.quality}; try 95.")
+    if not settings.max_megapixels > 0:
+        raise BadSetting(f"max_megapixels must be above 0, not {settings.max_megapixels}; try 200.")
     if not settings.smooth >= 0:
         raise BadSetting(f"smooth must be >= 0 seconds (0 disables smoothing), not {settings.smooth}.")
     if not 0 <= settings.steady < 1:
