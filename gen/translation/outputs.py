@@ -8,7 +8,7 @@ from gen.errors import BadSetting
 from gen.media.files import make_out_folder
 from gen.media.folders import Job, check_not_inputs
 from gen.translation.report import REPORT, Entry, Status
-from gen.translation.settings import TranslateSettings, parse_resolution
+from gen.translation.settings import TranslateSettings, clip_options, parse_resolution
 
 
 def report_path(settings: TranslateSettings) -> Path:
@@ -52,6 +52,7 @@ def _made_with_before(settings: TranslateSettings, kind: str) -> str:
 def _made_with(settings: TranslateSettings, kind: str, resolution: str) -> str:
     which = "" if settings.which_map == "auto" else f", map {settings.which_map}"
     clip = f", smooth {settings.smooth:g}, steady {settings.steady:g}" if kind == "clip" else ""
+    clip += clip_options(settings) if kind == "clip" else ""
     return f"{settings.model}, {settings.direction}, {resolution}{which}{clip}"
 
 

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from gen.errors import BadInput, BadSetting, GenError
 from gen.media.folders import Job
 from gen.media.images import Pixels
+from gen.media.video import UNLIMITED, ClipLimits
 from gen.translation.maps import COUNTED_AS, SCALES, colour_uncertainty
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.outputs import entry_of, report_path
@@ -53,6 +54,8 @@ class Watch:
     """Called from the run's own thread after every file, and after every batch of a clip's frames."""
     stop: Callable[[], bool] = lambda: False
     """Asked before every batch. If it returns True, the run ends as by Ctrl-C and keeps what is finished."""
+    limits: ClipLimits = UNLIMITED
+    """What a clip may hold at most; a clip that holds more fails."""
 
 
 class Run:

@@ -7,7 +7,7 @@ metadata of the source. What an output lacks is in `ClipReader.left_out`, and wh
 
 from gen.media.video.colour import Pixels
 from gen.media.video.encoders import Encoding, check_encoding
-from gen.media.video.reader import ClipFrame, ClipLimits, ClipReader, Part
+from gen.media.video.reader import UNLIMITED, ClipFrame, ClipLimits, ClipReader, Part
 from gen.media.video.writer import ClipWriter, write_clip
 
 VIDEO_SUFFIXES = (
@@ -16,6 +16,6 @@ VIDEO_SUFFIXES = (
 """Clips that are read."""
 
 __all__ = [
-    "VIDEO_SUFFIXES", "ClipFrame", "ClipLimits", "ClipReader", "ClipWriter", "Encoding", "Part", "Pixels",
+    "UNLIMITED", "VIDEO_SUFFIXES", "ClipFrame", "ClipLimits", "ClipReader", "ClipWriter", "Encoding", "Part", "Pixels",
     "check_encoding", "write_clip",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from av.codec.hwaccel import HWAccel
 from av.container import OutputContainer
 
 from gen.errors import BadSetting
-from gen.media.video.libav import reason
+from gen.media.video.libav import FORMATS, reason
 
 CodecName = Literal["h264", "hevc", "av1"]
 
@@ -89,6 +89,9 @@ class Encoding:
 
 H264 = Encoding()
 
+TRIAL_ERRORS = (av.FFmpegError, ValueError, OSError, NotImplementedError)
+"""What encoders and containers raise where they do not work."""
+
 
 def pixel_format(encoding: Encoding, chroma: str, size: tuple[int, int]) -> tuple[str, str]:
     """The encoder's pixel format and chroma format for frames (H, W) of which the source has this chroma.
@@ -123,9 +126,8 @@ def add_picture(container: OutputContainer, encoding: Encoding, rate: Fraction, 
     return stream
 
 
-def check_encoding(encoding: Encoding) -> None:
-    """Encode a few frames. Raises `BadSetting` if this machine cannot."""
-    size = (256, 256)
+def check_encoding(encoding: Encoding, suffix: str = ".mkv") -> None:
+    """Encode a few frames into such a container. Raises `BadSetting` if this machine or the container cannot."""
     have = ", ".join(s.name for s in SOFTWARE.values())
     try:
         known = Codec(encoding.name, "w").type == "video"
@@ -134,14 +136,23 @@ def check_encoding(encoding: Encoding) -> None:
     if not known:
         raise BadSetting(f"encoder: {encoding.name!r} is no video encoder of this ffmpeg; these always work: {have}.")
     try:
-        fmt, _ = pixel_format(encoding, "420", size)
-        with av.open(io.BytesIO(), "w", format="matroska") as container:
-            stream = add_picture(container, encoding, Fraction(25), size, fmt)
-            for _ in range(3):
-                frame = av.VideoFrame.from_ndarray(np.zeros((*size, 3), np.uint8), format="rgb24")
-                container.mux(stream.encode(frame.reformat(format=fmt)))
-            container.mux(stream.encode())
-    except (av.FFmpegError, ValueError, OSError, NotImplementedError) as error:
+        _encode_trial(encoding, ".mkv")
+    except TRIAL_ERRORS as error:
         raise BadSetting(
             f"encoder: {encoding.name} does not work on this machine ({reason(error)}); these always do: {have}."
         ) from error
+    try:
+        _encode_trial(encoding, suffix)
+    except TRIAL_ERRORS as error:
+        raise BadSetting(f"codec: {suffix} cannot hold what {encoding.name} makes; use h264, or .mkv.") from error
+
+
+def _encode_trial(encoding: Encoding, suffix: str) -> None:
+    size = (256, 256)
+    fmt, _ = pixel_format(encoding, "420", size)
+    with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as container:
+        stream = add_picture(container, encoding, Fraction(25), size, fmt)
+        for _ in range(3):
+            frame = av.VideoFrame.from_ndarray(np.zeros((*size, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format=fmt)))
+        container.mux(stream.encode())

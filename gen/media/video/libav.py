@@ -9,6 +9,9 @@ from av.container import InputContainer
 from av.filter import Graph
 from av.stream import Stream
 
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+"""Containers that are written, with ffmpeg's names."""
+
 MAX_READ_ERRORS = 100
 """Places of a file in a row that cannot be read before the rest counts as missing."""
 

@@ -45,7 +45,7 @@ def muxer_options(suffix: str, metadata: Mapping[str, str]) -> dict[str, str]:
 
 def chapters_within(chapters: list["Chapter"], origin: Fraction, end: Fraction | None) -> list["Chapter"]:
     """The chapters between `origin` and `end`, in seconds, counted from `origin`."""
-    kept: list["Chapter"] = []
+    kept: list[Chapter] = []
     for chapter in chapters:
         base = chapter["time_base"] or Fraction(1)
         start = max(chapter["start"] - round(origin / base), 0)

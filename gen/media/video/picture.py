@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.filter import Graph
 from av.sidedata.sidedata import Type
 
 from gen.media.video.colour import HDR, Colour, Pixels, colour_of, to_rgb
@@ -52,7 +53,8 @@ class Orientation(NamedTuple):
 
 def orientation_of(frame: av.VideoFrame) -> Orientation:
     """From the display matrix (ISO 14496-12, 8.3.2), which maps (x, y) to (a x + c y, b x + d y)."""
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    sides: Any = frame.side_data
+    data = sides.get(Type.DISPLAYMATRIX)
     if data is None:
         return Orientation()
     a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32)
@@ -122,7 +124,8 @@ def chroma_of(pixel_format: av.VideoFormat) -> str:
 
 def lost_with(frame: av.VideoFrame) -> Iterator[str]:
     """What is stored beside the frame's pixels and is not kept, in words."""
-    for data in frame.side_data:
+    sides: Any = frame.side_data
+    for data in sides:
         if data.type in NOT_KEPT and not (data.type == Type.SEI_UNREGISTERED and bytes(data)[:8] in ENCODER_NOTES):
             yield NOT_KEPT[data.type]
 
@@ -140,7 +143,7 @@ def deinterlaced(frames: Iterator[tuple[av.VideoFrame, int]]) -> Iterator[tuple[
         yield from _pulled(graph, times)
 
 
-def _pulled(graph: av.filter.Graph, times: deque[int]) -> Iterator[tuple[av.VideoFrame, int]]:
+def _pulled(graph: Graph, times: deque[int]) -> Iterator[tuple[av.VideoFrame, int]]:
     while times:
         try:
             frame = graph.vpull()

@@ -89,6 +89,7 @@ class ClipReader:
         shape = self.stream.sample_aspect_ratio or Fraction(1)
         # Width over height of a pixel, as shown.
         self.pixel_shape: Fraction = 1 / shape if self.format.orientation.transposed else shape
+        self._last = self._first[1]
         self.end: int | None = None
         """When the last frame ends, in units of the time base; known when all frames have been read."""
 
@@ -187,6 +188,7 @@ class ClipReader:
         for count, (frame, time) in enumerate(frames, 1):
             if end is not None and time >= end:
                 break
+            self._last = time
             self._check_size(frame.width, frame.height)
             self._check_length(count, (time - self._first[1]) * self.time_base)
             if (frame.height, frame.width) != self.format.stored:
@@ -214,10 +216,11 @@ class ClipReader:
         part_end = None
         if self.part.duration is not None:
             part_end = int((self._start + self.part.duration) / self.time_base)
-        ends = [end for end in (self.decoder.end, part_end) if end is not None]
-        self.end = min(ends) - shift if ends else None
+        self.end = self._end(part_end) - shift
         lost, corrupt = self.decoder.lost_before(part_end), self.decoder.corrupt
+        back = len(self.decoder.clock.steps)
         for wrong, words in (
+            (back, f"The clip's clock steps back {_times(back)}; time goes on there by one frame."),
             (lost, f"{_frames(lost)} could not be decoded; the frame before is shown in their place."),
             (corrupt, f"{_frames(corrupt)} are damaged and shown as far as they could be decoded."),
             (self.format.deinterlaced, "The clip is interlaced; the output is deinterlaced."),
@@ -228,6 +231,18 @@ class ClipReader:
                 self.note(self.warnings, words)
         if part_end is None or self.decoder.end is None or self.decoder.end < part_end:
             self._tell_early_end()
+
+    def _end(self, part_end: int | None) -> int:
+        """When the last frame ends, by the container's clock in units of the time base.
+
+        Packets of mp4 declare their part of the decode times; only their sum is right for frames shown out of order.
+        """
+        stream = self.stream
+        declared = None
+        if stream.duration and stream.start_time is not None:
+            declared = round((stream.start_time + stream.duration) * (stream.time_base or 0) / self.time_base)
+        ends = [end for end in (declared, self.decoder.end, part_end) if end is not None and end > self._last]
+        return min(ends, default=self._last + max(1, round(1 / self.rate / self.time_base)))
 
     def _tell_early_end(self) -> None:
         """Say so if the file ended before the end declared in its header."""
@@ -274,7 +289,7 @@ def picture_track(container: InputContainer, path: Path) -> VideoStream:
     """
     covers = Disposition.attached_pic | Disposition.timed_thumbnails
     tracks = [s for s in container.streams.video if not s.disposition & covers]
-    known = [s for s in tracks if s.codec_context is not None]
+    known = [s for s in tracks if getattr(s, "codec_context", None) is not None]
     if not known:
         have = "a picture track of unknown codec" if tracks else "no picture track"
         raise BadInput(f"{path}: the clip has {have}.")
@@ -282,6 +297,10 @@ def picture_track(container: InputContainer, path: Path) -> VideoStream:
         known,
         key=lambda s: (bool(s.disposition & Disposition.default), s.codec_context.width * s.codec_context.height),
     )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _frames(count: int) -> str:

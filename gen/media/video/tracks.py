@@ -12,10 +12,11 @@ from typing import Any, NamedTuple, TypeAlias
 import av
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer, OutputContainer
+from av.error import ArgumentError, InvalidDataError, PatchWelcomeError
 from av.stream import Discard, Disposition, Stream
 
 from gen.media.video.clock import PacketClock
-from gen.media.video.libav import is_last, open_input, read_packets, reason
+from gen.media.video.libav import FORMATS, is_last, open_input, read_packets, reason
 
 Packet: TypeAlias = "av.Packet[Any]"
 
@@ -31,9 +32,25 @@ FALLBACK_RATE = 48000
 AAC_FRAME = 1024
 """Samples in a packet of AAC."""
 
-FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-REFUSALS = (av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError, ValueError)
+REFUSALS = (InvalidDataError, ArgumentError, PatchWelcomeError, ValueError)
 """What a container answers to a packet or a track that it cannot hold. A full disk is none of these."""
+
+
+class Notes(NamedTuple):
+    """What an output lacks, and what was wrong with its source; each is said once."""
+
+    left_out_list: list[str]
+    warnings: list[str]
+
+    def left_out(self, words: str) -> None:
+        """Something is lacking, in a few words."""
+        if words not in self.left_out_list:
+            self.left_out_list.append(words)
+
+    def warn(self, sentence: str) -> None:
+        """Something was wrong."""
+        if sentence not in self.warnings:
+            self.warnings.append(sentence)
 
 
 class Window(NamedTuple):
@@ -272,8 +289,9 @@ def holds(suffix: str, stream: Stream, packet: Packet) -> bool:
 
 def codec_of(stream: Stream) -> str:
     """The name of a stream's codec."""
-    if stream.codec_context is not None:
-        return stream.codec_context.codec.canonical_name
+    context: Any = stream.codec_context
+    if context is not None:
+        return context.codec.canonical_name
     return getattr(stream, "name", None) or "unknown codec"
 
 
@@ -283,10 +301,3 @@ def describe(stream: Stream) -> str:
     language = stream.language if stream.language not in (None, "und") else None
     about = ", ".join(filter(None, (codec_of(stream), language)))
     return f"{kind} track {stream.index} ({about})"
-
-
-class Notes(NamedTuple):
-    """Where to say what is left out of an output, and what was wrong."""
-
-    left_out: Callable[[str], None]
-    warn: Callable[[str], None]

@@ -15,7 +15,7 @@ from gen.errors import BadInput
 from gen.media.files import writing
 from gen.media.video.boxes import copy_xmp
 from gen.media.video.colour import Pixels, from_rgb
-from gen.media.video.encoders import H264, Encoding, add_picture, pixel_format
+from gen.media.video.encoders import H264, Encoding, add_picture, check_encoding, pixel_format
 from gen.media.video.libav import filter_graph, reason, url
 from gen.media.video.metadata import chapters_within, lost_metadata, muxer_options, with_mark
 from gen.media.video.reader import ClipReader
@@ -45,19 +45,20 @@ class ClipWriter:
         self.path, self.source, self.size = path, source, size
         self.encoding, self._strip = encoding, strip_metadata
         self.metadata = with_mark({} if strip_metadata else source.container.metadata, mark)
-        self._notes = Notes(
-            lambda words: source.note(source.left_out, words), lambda words: source.note(source.warnings, words)
-        )
+        self._notes = Notes(source.left_out, source.warnings)
         self._waiting: tuple[Pixels, int] | None = None
         self._durations: dict[int, int] = {}
+        self._first: tuple[int, int] | None = None  # display and decode time of the first packet
         self._fields: Any = None
 
     def __enter__(self) -> Self:
         suffix = self.path.suffix.lower()
+        if self.encoding != H264:
+            check_encoding(self.encoding, suffix)
         with ExitStack() as stack:  # closes what was opened if a later line fails
             partial = stack.enter_context(writing(self.path))
             stack.enter_context(self._naming())
-            stack.push(lambda kind, *_: self._complete(partial) if kind is None else None)
+            stack.enter_context(self._completing(partial))
             options = muxer_options(suffix, self.metadata)
             self.container: OutputContainer = stack.enter_context(av.open(url(partial), "w", options=options))
             self.container.metadata.update(self.metadata)
@@ -164,23 +165,39 @@ class ClipWriter:
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
-            ticks = packet.time_base / self.source.time_base
-            duration = self._durations.pop(round((packet.pts or 0) * ticks), None)
+            if self._first is None:
+                self._first = packet.pts, packet.dts
+            duration = self._durations.pop(self._ticks(packet, packet.pts), None)
             if duration is not None:
-                packet.duration = round(duration / ticks)
+                packet.duration = round(duration * self.source.time_base / packet.time_base)
             self.container.mux(packet)
+
+    def _ticks(self, packet: Any, time: int) -> int:
+        """A packet's time in the source's time base."""
+        return round(time * packet.time_base / self.source.time_base)
 
     def _finish(self) -> None:
         """Write what is still waiting."""
+        end = 0
         if self._waiting is not None:
             rgb, pts = self._waiting
             step = max(1, round(1 / self.source.rate / self.source.time_base))
-            self._encode(rgb, pts, step if self.source.end is None else max(1, self.source.end - pts))
-        self._mux(self.stream.encode())
+            end = max(pts + 1, self.source.end if self.source.end is not None else pts + step)
+            self._encode(rgb, pts, end - pts)
+        packets: list[Any] = self.stream.encode()
+        self._mux(packets[:-1])
+        for last in packets[-1:]:
+            if self.path.suffix.lower() != ".mkv" and self._first is not None:
+                # mp4 has durations of decoding, and a track is as long as their sum.
+                shown, decoded = end - self._ticks(last, self._first[0]), self._ticks(last, last.dts - self._first[1])
+                self._durations[self._ticks(last, last.pts)] = max(1, shown - decoded)
+            self._mux([last])
         self._tracks.copy_until(None)
 
-    def _complete(self, partial: Path) -> None:
-        """After the container is closed: what it lacks."""
+    @contextmanager
+    def _completing(self, partial: Path) -> Generator[None]:
+        """After the container is closed without an error: what it lacks."""
+        yield
         if self._strip:
             return
         with suppress(OSError):
@@ -210,8 +227,8 @@ def _is_written_anew(stream: Stream, chapters: int) -> bool:
     """Whether the output gets such a track from the metadata: a time code, or the titles of chapters."""
     if stream.type == "data":
         return "timecode" in stream.metadata
-    titles = stream.type == "subtitle" and stream.codec_context is not None and stream.codec_context.codec_tag == "text"
-    return titles and stream.frames == chapters
+    context: Any = stream.codec_context
+    return stream.type == "subtitle" and context.codec_tag == "text" and stream.frames == chapters
 
 
 def write_clip(path: Path, frames: Iterable[Pixels], rate: int | Fraction) -> None:
