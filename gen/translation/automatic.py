@@ -13,8 +13,9 @@ from gen.errors import BadSetting
 from gen.media.files import writing
 from gen.media.folders import Job, stamp_of
 from gen.media.images import decode_still, encode_still
-from gen.media.video import ClipReader, ClipWriter
+from gen.media.video import UNLIMITED, ClipLimits
 from gen.translation.batch import Load, load_model, translate_jobs
+from gen.translation.clips import copy_clip, open_clip
 from gen.translation.engine import run_engine
 from gen.translation.finished import finished_before, has_content, other_maker, skipped_entry, unknown_maker
 from gen.translation.outputs import entry_of
@@ -126,7 +127,7 @@ class Automatic:
         """The file's weather; None, and an entry in the report, if it cannot be read."""
         self.run.check_stop()
         try:
-            return see(self.classifier, job)
+            return see(self.classifier, job, self.settings, self.run.watch.limits)
         except Exception as error:  # whatever is wrong with this file, the rest go on
             self.run.fail(job, error)
             return None
@@ -170,7 +171,8 @@ class Automatic:
     def _leave(self, job: Job, sight: Sight) -> None:
         entry = left_entry(job, sight, self.settings)
         try:
-            copy(job, self.settings)
+            for name, words in copy(job, self.settings).items():
+                setattr(entry, name, words)
         except Exception as error:  # whatever is wrong with this file, the rest go on
             entry.status, entry.note, entry.error = "failed", None, reason(job, error)
         self.run.finish(entry)
@@ -185,12 +187,12 @@ class Automatic:
         return self._networks[model]
 
 
-def see(classifier: WeatherClassifier, job: Job) -> Sight:
+def see(classifier: WeatherClassifier, job: Job, settings: TranslateSettings, limits: ClipLimits = UNLIMITED) -> Sight:
     """The weather of a picture, or the most frequent one among some frames of a clip. Raises `BadInput`."""
     if job.kind == "still":
         still = torch.from_numpy(decode_still(job.source).rgb)
         return Sight(*classifier.name(classifier.predict(still[None])[0]))
-    with ClipReader(job.source) as reader:
+    with open_clip(job.source, settings, limits) as reader:
         return Sight(*classifier.of_clip(torch.from_numpy(frame.rgb) for frame in reader))
 
 
@@ -203,17 +205,18 @@ def left_entry(job: Job, sight: Sight, settings: TranslateSettings) -> Entry:
     return entry
 
 
-def copy(job: Job, settings: TranslateSettings) -> None:
-    """Copy the file byte by byte; re-encode it only if its format or its metadata must change."""
-    if job.source.suffix.lower() == job.target.suffix.lower() and not settings.strip_metadata:
+def copy(job: Job, settings: TranslateSettings) -> dict[str, list[str]]:
+    """Copy the file byte by byte; re-encode it only if its format, its length or its metadata must change.
+
+    Returns what the copy lacks and what was wrong, for the report's entry.
+    """
+    part = job.kind == "clip" and (settings.start is not None or settings.duration is not None)
+    if job.source.suffix.lower() == job.target.suffix.lower() and not settings.strip_metadata and not part:
         with writing(job.target) as partial:
             shutil.copyfile(job.source, partial)
-    elif job.kind == "still":
-        still = decode_still(job.source)
-        encode_still(job.target, still, quality=settings.quality, strip_metadata=settings.strip_metadata)
-    else:
-        with ClipReader(job.source) as reader:
-            size = (reader.height, reader.width)
-            with ClipWriter(job.target, reader, size, strip_metadata=settings.strip_metadata) as writer:
-                for frame in reader:
-                    writer.write(frame.rgb, frame.pts)
+        return {}
+    if job.kind == "clip":
+        return copy_clip(job, settings)
+    still = decode_still(job.source)
+    encode_still(job.target, still, quality=settings.quality, strip_metadata=settings.strip_metadata)
+    return {"left_out": list(still.left_out), "warnings": list(still.warnings)}

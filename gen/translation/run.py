@@ -20,6 +20,7 @@ from gen.locks import LOCK, locked
 from gen.media.files import fit_name, keep_times, make_out_folder, sweep
 from gen.media.folders import Job, stamp_of
 from gen.media.images import Pixels
+from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
 from gen.translation.finished import hash_of
 from gen.translation.maps import COUNTED_AS, SCALES, colour_uncertainty
@@ -60,6 +61,8 @@ class Watch:
     """Called from the run's own thread after every file, and after every batch of a clip's frames."""
     stop: Callable[[], bool] = lambda: False
     """Asked before every batch. If it returns True, the run ends as by Ctrl-C and keeps what is finished."""
+    limits: ClipLimits = UNLIMITED
+    """What a clip may hold at most; a clip that holds more fails."""
 
 
 class Run:
