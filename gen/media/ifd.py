@@ -34,6 +34,7 @@ STRUCTURE = frozenset(
     | {288, 289, 290, 291, 292, 293, 297, 301, *range(317, 337), *range(338, 348), 351, *range(400, 406)}
     | {*range(512, 522), *range(529, 533), 559}  # JPEG-in-TIFF, YCbCr, strips of another kind
     | {32932, 32995, 32996, 32997, 32998, 34016, *range(34017, 34033), 37439, 37679, 37680, 50838, 50839}
+    | {*range(48129, 48133), *range(48256, 48326)}  # JPEG XR
     | {*range(33421, 33424), *range(50706, 50985), *range(51008, 51182)}  # raw sensors, DNG
 )
 """Tags that describe how the pixels of their own file are stored. They would be false in a file of other pixels."""

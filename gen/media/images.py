@@ -150,7 +150,7 @@ def _decode(path: Path, file: BinaryIO, format: str, found: Found, max_pixels: i
     if layout and odd is not None:
         return _from_samples(odd, layout, found, file)
     file.seek(0)
-    try:
+    try:  # by its file and not by its path, by which Pillow maps it into memory and scrambles turned RGBA TIFFs
         image = Image.open(file, formats=(format,))
     except UnidentifiedImageError as error:
         what = f"a TIFF of {layout.describe} is not supported" if layout else "not an image in a supported format"

@@ -60,12 +60,14 @@ def read_after(found: Found, image: Image.Image, file: BinaryIO) -> None:
     iptc = kept.iptc or _raw_iptc(dict(text).get(RAW_IPTC, ""))
     directory, damaged = _exif_of(image, file)
     xmp = kept.xmp or info.get("xmp")
-    if image.format == "TIFF" and directory:  # these are tags of its directory as well
+    if directory:  # in a TIFF these are tags as well
         in_resources, names = jpeg.read_resources(_take(directory, ifd.PHOTOSHOP) or b"")
-        iptc = _take(directory, ifd.IPTC) or in_resources
-        xmp = _take(directory, ifd.XMP)
+        iptc = iptc or _take(directory, ifd.IPTC) or in_resources
+        xmp = xmp or _take(directory, ifd.XMP)
         found.icc = _take(directory, ifd.ICC)
         damaged += names
+        for tag in (ifd.IPTC, ifd.XMP):
+            directory.fields.pop(tag, None)
     measured = info.get("jfif_unit") or image.format not in ("JPEG", "MPO", "TIFF")  # else Pillow makes one up
     dpi = info.get("dpi") if measured or (directory and ifd.X_RESOLUTION in directory.fields) else None
     found.metadata = replace(

@@ -151,7 +151,7 @@ def _prepare_jpeg(written: Written, metadata: Metadata, mark: str | None, qualit
         written.lost.extend(["IPTC (too long for JPEG)"] if len(data) > jpeg.MAX_SEGMENT else [])
     if metadata.comment:
         comment = metadata.comment.encode()
-        written.options["comment"] = comment[: jpeg.MAX_SEGMENT]
+        extra += jpeg.segment(jpeg.COMMENT, comment[: jpeg.MAX_SEGMENT])  # Pillow's own fails above 64 kB
         written.lost.extend(["end of the comment (too long for JPEG)"] if len(comment) > jpeg.MAX_SEGMENT else [])
     if metadata.dpi:
         written.options["dpi"] = tuple(min(65535, round(v)) for v in metadata.dpi)

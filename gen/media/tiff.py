@@ -115,17 +115,19 @@ def read_odd_layout(file: BinaryIO, layout: Layout) -> Samples | None:
     colour = layout.photometric == RGB and layout.samples in (3, 4)
     grey = layout.photometric == GREY and layout.samples == 1
     kind = (layout.format, layout.bits)
-    if ASSOCIATED not in layout.extra:
-        if colour and layout.planes and kind in _PLANES and not layout.big_endian_big and _float_order_is_safe(layout):
+    if ASSOCIATED not in layout.extra and (colour or grey):
+        if layout.planes and kind in _PLANES and _float_order_is_safe(layout):
             return Samples(_planes(file, layout), layout.orientation)
-        if (colour or grey) and not layout.planes and (kind in _DEEP or (kind == (UNSIGNED, 8) and layout.samples < 4)):
+        if not layout.planes and kind in ((UNSIGNED, 8), (UNSIGNED, 16)):  # big-endian BigTIFF
+            return Samples(_as_classic(file, layout), layout.orientation)
+        if not layout.planes and kind in _DEEP:
             return Samples(_by_opencv(file), 1)  # OpenCV applies the orientation
     raise BadInput(f"a TIFF of {layout.describe} is not supported; save it with 8 or 16 unsigned bits.")
 
 
-_PLANES = ((UNSIGNED, 16), (FLOAT, 32))
+_PLANES = ((UNSIGNED, 8), (UNSIGNED, 16), (FLOAT, 32))
 """Formats and bits whose planes Pillow reads one by one."""
-_DEEP = ((UNSIGNED, 16), (UNSIGNED, 32), (FLOAT, 32), (FLOAT, 64))
+_DEEP = ((UNSIGNED, 32), (FLOAT, 32), (FLOAT, 64))
 """Formats and bits that OpenCV reads."""
 
 
@@ -161,33 +163,51 @@ def _by_opencv(file: BinaryIO) -> NDArray[Any]:
 
 
 def _planes(file: BinaryIO, layout: Layout) -> NDArray[Any]:
-    """Each plane as a grey TIFF: the same file with another directory at its end, which names the plane's strips."""
+    """Each plane as a grey TIFF of its own."""
+    data = _whole(file)
+    strips = [_strips(layout, slice(number, number + 1)) for number in range(layout.samples)]
+    return np.stack([_rewritten(data, layout, tags, 1) for tags in strips], axis=-1)
+
+
+def _as_classic(file: BinaryIO, layout: Layout) -> NDArray[Any]:
+    """A BigTIFF as a classic one."""
+    return _rewritten(_whole(file), layout, _strips(layout, slice(None)), layout.samples)
+
+
+def _whole(file: BinaryIO) -> bytes:
     file.seek(0)
     data = file.read()
-    data += b"\0" * (len(data) % 2)
-    planes = [np.asarray(_plane(data, layout, number)) for number in range(layout.samples)]
-    return np.stack(planes, axis=-1)
+    return data + b"\0" * (len(data) % 2)
 
 
-def _plane(data: bytes, layout: Layout, number: int) -> Image.Image:
+def _strips(layout: Layout, planes: slice) -> Directory:
+    """The tags that say where the strips or tiles of these planes are."""
     tags = Directory(layout.tags.order)
+    for tag in (STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES):
+        values = layout.tags.numbers(tag)
+        each = len(values) // (layout.samples if layout.planes else 1)
+        start, end, _ = planes.indices(layout.samples if layout.planes else 1)
+        if each:
+            tags.put(tag, ifd.LONG, *values[start * each : end * each])
+    return tags
+
+
+def _rewritten(data: bytes, layout: Layout, tags: Directory, samples: int) -> NDArray[Any]:
+    """The file with another directory at its end, which names only these strips, as Pillow reads it."""
     for tag in (WIDTH, HEIGHT, COMPRESSION, FILL_ORDER, ROWS_PER_STRIP, PREDICTOR, TILE_WIDTH, TILE_HEIGHT):
         if values := layout.tags.numbers(tag):
             tags.put(tag, ifd.LONG if max(values) > 65535 else ifd.SHORT, *values)
-    for tag in (STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES):
-        values = layout.tags.numbers(tag)
-        each = len(values) // layout.samples
-        if each:
-            tags.put(tag, ifd.LONG, *values[number * each : (number + 1) * each])
-    for tag, value in ((BITS, layout.bits), (FORMAT, layout.format), (PHOTOMETRIC, GREY), (SAMPLES, 1), (PLANAR, 1)):
+    tags.put(BITS, ifd.SHORT, *[layout.bits] * samples)
+    if samples == 4:
+        tags.put(EXTRA, ifd.SHORT, 2)
+    photometric = RGB if samples > 1 else GREY
+    for tag, value in ((FORMAT, layout.format), (PHOTOMETRIC, photometric), (SAMPLES, samples), (PLANAR, 1)):
         tags.put(tag, ifd.SHORT, value)
-    end = len(data)
-    head = ifd.header(tags)[:4] + end.to_bytes(4, "little" if tags.order == "<" else "big")
-    start = 16 if data[2:4] in (b"+\0", b"\0+") else 8  # a BigTIFF becomes a classic one
-    patched = head + data[8:start] + data[start:] + ifd.write_directory(tags, end)
+    start = 16 if layout.tags.big else 8
+    head = ifd.header(tags)[:4] + len(data).to_bytes(4, "little" if tags.order == "<" else "big")
+    patched = head + data[8:start] + data[start:] + ifd.write_directory(tags, len(data))
     with Image.open(BytesIO(patched), formats=("TIFF",)) as image:
-        image.load()
-        return image.copy()
+        return np.array(image)
 
 
 def write_tiff(path: Path, rgb: Pixels, alpha: Pixels | None, described: Directory) -> None:
