@@ -118,8 +118,8 @@ class Run:
     def begun(self, jobs: Iterable[Job], settings: TranslateSettings, made_with: str | None = None) -> Iterator[Job]:
         """These jobs, each recorded just before it is read; its outputs count as unfinished from then on.
 
-        `made_with`: what they are made with, if not with what `settings` say. Raises `BadSetting` once the output can no
-        longer be written: the jobs that are left would fail too.
+        `made_with`: what they are made with, if not with what `settings` say. Raises `BadSetting` once the output can
+        no longer be written: the jobs that are left would fail too.
         """
         for job in jobs:
             self._check_lost()
