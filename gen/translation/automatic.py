@@ -118,7 +118,7 @@ class Automatic:
             elif sight.weather in self.models:
                 groups.setdefault(self.models[sight.weather], []).append(job)
             else:
-                for begun in self.run.begun([job], self.settings):
+                for begun in self.run.begun([job], self.settings, LEFT):
                     self._leave(begun, sight)
         for model, group in groups.items():
             translate_jobs(group, self._network(model), self.run)

@@ -19,19 +19,18 @@ def finished_before(job: Job, settings: TranslateSettings, record: Record) -> bo
 
     What made an output is read from the output's own mark, or else from the record. Raises `BadSetting` if that is
     something else than the settings, or unknown: the output is then not replaced unless the settings say `overwrite`.
+    A job that was cut off counts as made with what it was begun with.
     """
     if settings.overwrite:
         return False
     known = record.of(job.target)
-    cut_off = known is not None and not known.finished
     headers = {path: read_header(path) for path in outputs_of(job, settings) if has_content(path)}
     for path, header in headers.items():
-        if not cut_off:
-            check_maker(path, job, header, known, settings)
+        check_maker(path, job, header, known, settings)
     target = headers.get(job.target)
     if target is None or len(headers) < len(outputs_of(job, settings)):
         return False
-    if cut_off and not _is_marked(target, job, settings):
+    if known is not None and not known.finished and not _is_marked(target, job, settings):
         return False
     return (
         all(header.readable for header in headers.values())

@@ -118,10 +118,11 @@ class Run:
         self.bar.total += files
         self.bar.refresh()
 
-    def begun(self, jobs: Iterable[Job], settings: TranslateSettings) -> Iterator[Job]:
+    def begun(self, jobs: Iterable[Job], settings: TranslateSettings, made_with: str | None = None) -> Iterator[Job]:
         """These jobs, each recorded just before it is read; its outputs count as unfinished from then on.
 
-        Raises `BadSetting` once the output can no longer be written: the jobs that are left would fail too.
+        `made_with`: what they are made with, if not with what `settings` say. Raises `BadSetting` once the output can
+        no longer be written: the jobs that are left would fail too.
         """
         for job in jobs:
             self._check_lost()
@@ -133,7 +134,7 @@ class Run:
                 if job.target.is_dir():
                     raise BadInput(f"{job.target} is a folder; rename it, or choose another output folder.")
                 job.target.parent.mkdir(exist_ok=True, parents=True)
-                self.record.begin(entry_of(job, "failed", settings))
+                self.record.begin(entry_of(job, "failed", settings, made_with=made_with))
             except Exception as error:  # a name too long, a folder too deep: of this file alone
                 self.fail(job, error, settings)
             else:
