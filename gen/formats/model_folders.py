@@ -42,6 +42,9 @@ LONGEST_LIST = 10_000
 MOST_CALLS = 200_000
 """Calls of torch that may build one network; a ResNet-101 needs 2,000."""
 
+FILLING = {"normal_", "uniform_", "trunc_normal_", "constant_", "zero_", "fill_", "kaiming_uniform_"}
+"""Methods of a tensor and functions of `torch.nn.init`."""
+
 MOVED = {"gen.hda.networks": "gen.stylegan2.networks"}
 """Modules that model_index.json names by an old name, in folders written before they moved."""
 
@@ -56,9 +59,9 @@ def load_pipeline(
 ) -> Pipeline:
     """The pipeline of class `kind` that a folder holds, on the CPU, its networks in evaluation mode.
 
-    `dtype` (or `torch_dtype`): what the weights are converted to. `variant`: "fp16" for the files in half precision, where a network has
-    them. `given`: networks and values that replace those of the folder. Raises `BadInput` for a folder that cannot be
-    loaded, `BadSetting` for an unknown name in `given`.
+    `dtype` (or `torch_dtype`): what the weights are converted to. `variant`: "fp16" for the files in half precision,
+    where a network has them. `given`: networks and values that replace those of the folder. Raises `BadInput` for a
+    folder that cannot be loaded, `BadSetting` for an unknown name in `given`.
     """
     file = folder / INDEX
     index = read_config(file)
@@ -197,7 +200,10 @@ def _check_types(file: Path, kind: type[Any], values: Mapping[str, Any]) -> None
 
 
 class _Budget(TorchFunctionMode):
-    """Limits the calls of torch that this thread makes: a configuration can ask for a million layers."""
+    """Limits the calls of torch that this thread makes: a configuration can ask for a million layers.
+
+    What fills a tensor that has no memory is left out, because torch takes milliseconds for it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -207,6 +213,8 @@ class _Budget(TorchFunctionMode):
         self._left -= 1
         if self._left < 0:
             raise ValueError("it has too many layers")
+        if getattr(func, "__name__", "") in FILLING and args and isinstance(args[0], Tensor) and args[0].is_meta:
+            return args[0]
         return func(*args, **(kwargs or {}))
 
 

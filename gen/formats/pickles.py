@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
 MOST_STEPS = 500_000
-"""Operations of one pickle. A StyleGAN2 checkpoint with its optimisers needs 33,000; each makes at most 300 bytes of objects."""
+"""Operations of one pickle; each makes at most 300 bytes of objects. A StyleGAN2 checkpoint with its optimisers needs
+33,000."""
 
 LONGEST_INTEGER = 32
 """Bytes of an integer. Longer ones serve no weight file, and Python prints them in quadratic time."""
@@ -184,9 +185,9 @@ class PickleReader:
         """An empty container, or a set of a list. The list may be copied again and again, so its items count."""
         if not arguments:
             return kind()
-        if kind is not set or len(arguments) > 1:
+        if kind is not set or len(arguments) != 1:
             raise PickleError("a container is copied")
-        items = _of(list, arguments[0])
+        items: list[Any] = _of(list, arguments[0])
         self._spend(len(items))
         return set(map(_key, items))
 

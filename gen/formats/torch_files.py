@@ -49,12 +49,14 @@ DTYPES = {
 
 TENSOR = "torch._utils._rebuild_tensor_v2"
 PARAMETER = "torch._utils._rebuild_parameter"
+PARAMETER_WITH_ATTRIBUTES = "torch._utils._rebuild_parameter_with_state"
 WITH_ATTRIBUTES = "torch._tensor._rebuild_from_type_v2"
+TENSORS = frozenset({TENSOR, PARAMETER, PARAMETER_WITH_ATTRIBUTES, WITH_ATTRIBUTES})
 
 ALLOWED = Allowed(
     recorded=frozenset(
         {
-            *(TENSOR, PARAMETER, WITH_ATTRIBUTES, "torch.nn.parameter.Parameter", "torch.Tensor", "torch.Size"),
+            *(*TENSORS, "torch.nn.parameter.Parameter", "torch.Tensor", "torch.Size"),
             *(f"torch{cuda}.{name}Storage" for name in DTYPES for cuda in ("", ".cuda")),
             *(str(dtype) for dtype in DTYPES.values()),
             *("torch.device", "argparse.Namespace", "_codecs.encode", "numpy.dtype", "numpy.ndarray"),
@@ -200,7 +202,7 @@ class TorchFile:
 
 def is_tensor(record: Any) -> bool:
     """Whether a record of a file's content stands for a tensor."""
-    return isinstance(record, Call) and record.name in (TENSOR, PARAMETER, WITH_ATTRIBUTES)
+    return isinstance(record, Call) and record.name in TENSORS
 
 
 def _unwrapped(record: Any) -> tuple[Any, Any, Any, Any]:

@@ -170,4 +170,8 @@ def drop_until(directory: ifd.Directory, fits: Fits) -> list[str]:
     return names
 
 
-EXIF_NAMES = {37500: "EXIF maker note", ifd.USER_COMMENT: "EXIF user comment", ifd.IMAGE_DESCRIPTION: "EXIF description"}
+EXIF_NAMES = {
+    37500: "EXIF maker note",
+    ifd.USER_COMMENT: "EXIF user comment",
+    ifd.IMAGE_DESCRIPTION: "EXIF description",
+}

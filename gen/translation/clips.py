@@ -85,6 +85,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
         sink.write(frame, kept.result(), values)
 
     written: deque[Future[None]] = deque()
+    short_of_memory: set[str] = set()
     with (
         ExitStack() as stack,
         ThreadPoolExecutor(1) as decoder,
@@ -101,7 +102,9 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
                 smoother, steadier = _smoother(network, reader), FlickerFilter(settings.steady)
                 scene = batch[0][0]
             frames = [frame for _, frame in batch]
-            for frame, (rgb, values) in zip(frames, network([f.rgb for f in frames], smoother), strict=True):
+            results = network([f.rgb for f in frames], smoother)
+            short_of_memory |= {network.warning} if network.warning else set()
+            for frame, (rgb, values) in zip(frames, results, strict=True):
                 kept = observer.submit(observe, steadier, frame, rgb, values)
                 written.append(encoder.submit(write, frame, kept, values))
             while len(written) > 2 * network.batch_size:  # bounded memory
@@ -111,7 +114,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
         for frame_written in written:
             frame_written.result()
     size = {"width": reader.width, "height": reader.height, "frames": means.count}
-    notes = {"left_out": reader.left_out, "warnings": reader.warnings}
+    notes = {"left_out": reader.left_out, "warnings": [*reader.warnings, *sorted(short_of_memory)]}
     return entry_of(job, "done", settings, flicker=meter.result(), **size, **means.result(), **notes)
 
 

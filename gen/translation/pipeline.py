@@ -4,6 +4,7 @@ A method gives its networks and `run_network`; sizes, padding, the return to nat
 and saving are done here.
 """
 
+import math
 import os
 import threading
 from abc import abstractmethod
@@ -22,7 +23,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gen import weights
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, NotFinite
 from gen.formats.model_folders import load_pipeline
 from gen.loading import loading
 from gen.media.images import decode_still, from_pil
@@ -101,6 +102,11 @@ class TranslationPipeline(DiffusionPipeline):
         """
         self.register_modules(**modules)
         self.register_to_config(trained_height=trained_height, trained_width=trained_width, auto_height=auto_height)
+        for name, size in (("trained_height", trained_height), ("trained_width", trained_width)):
+            if size < 1:
+                raise BadSetting(f"{name} must be at least 1 pixel, not {size}.")
+        if auto_height is not None and auto_height < 1:
+            raise BadSetting(f"auto_height must be at least 1 pixel, not {auto_height}.")
         self.register_to_config(weathers=check_weathers(weathers or ()))
         if default_map is not None:
             self.register_to_config(default_map=default_map)
@@ -229,10 +235,12 @@ class TranslationPipeline(DiffusionPipeline):
         # Under the lock throughout: another thread's frames must not pass through this clip's statistics.
         with self.lock, smoother.attached(network) if smoother is not None else nullcontext():
             translated, maps = self.run_network(small, direction, tile, native_size, invention)
+        _check_finite(translated, *maps)
         if native is None:
             return transfer_change_in_bands(frames, small, translated).cpu(), maps
         if size != native_size:
             translated = transfer_change(native, small, translated)
+            _check_finite(translated)
         return to_uint8(translated).permute(0, 2, 3, 1).contiguous().cpu(), maps
 
     def shown_map(self, direction: Direction, which: WhichMap = "auto") -> MapName | None:
@@ -282,6 +290,16 @@ class TranslationPipeline(DiffusionPipeline):
     def padded(self, small: Tensor) -> Tensor:
         """`small` with sides that the networks can take, filled at the bottom and right."""
         return pad_to_multiple(small, self.multiple)
+
+
+def _check_finite(*results: Tensor | None) -> None:
+    """Raises `NotFinite` for NaN and infinite numbers, which would become black pixels."""
+    # A sum is not finite if one term is not; it needs one pass and no memory, unlike isfinite().
+    if not all(math.isfinite(float(x.float().sum())) for x in results if x is not None):
+        raise NotFinite(
+            "the network's result holds NaN or infinite numbers, so there is no picture; try precision fp32, and if "
+            "that does not help, other weights."
+        )
 
 
 def to_frames(images: Picture | Sequence[Picture]) -> list[Tensor]:

@@ -93,15 +93,18 @@ def _translate_batch(
     run.check_stop()
     try:
         results = network([item.still.rgb for item in batch])
-    except Exception as error:  # out of memory, above all: one by one they may pass, and the rest go on
+    except Exception as error:  # one by one they may pass, and the rest go on
         if len(batch) == 1:
             run.fail(batch[0].job, error, network.settings)
             return []
         return [future for item in batch for future in _translate_batch([item], network, run, writers)]
-    return [writers.submit(_write, item, network, *result) for item, result in zip(batch, results, strict=True)]
+    warnings = [network.warning] if network.warning else []
+    return [
+        writers.submit(_write, item, network, warnings, *result) for item, result in zip(batch, results, strict=True)
+    ]
 
 
-def _write(item: Decoded, network: Network, rgb: Pixels, values: MapValues) -> Entry:
+def _write(item: Decoded, network: Network, warnings: list[str], rgb: Pixels, values: MapValues) -> Entry:
     """Encode all outputs of a picture. The translation comes last: when it exists, its side files do."""
     job, still, settings = item.job, item.still, network.settings
     try:
@@ -125,4 +128,4 @@ def _write(item: Decoded, network: Network, rgb: Pixels, values: MapValues) -> E
     seconds = time.perf_counter() - item.began
     measured = {"seconds": seconds, "width": width, "height": height, **network.statistics(values)}
     left_out = list(dict.fromkeys([*still.left_out, *lost]))
-    return entry_of(job, "done", settings, **measured, left_out=left_out, warnings=list(still.warnings))
+    return entry_of(job, "done", settings, **measured, left_out=left_out, warnings=[*still.warnings, *warnings])
