@@ -44,7 +44,8 @@ class Field(NamedTuple):
     """One value or list of values."""
 
     type: int
-    count: int
+    number: int
+    """Of values."""
     data: bytes
 
 
@@ -67,7 +68,7 @@ class Directory:
         """The values of a tag of whole numbers; `default` if it is absent or of another type."""
         found = self.fields.get(tag)
         code = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(found.type) if found else None
-        return unpack(f"{self.order}{found.count}{code}", found.data) if found and code else default
+        return unpack(f"{self.order}{found.number}{code}", found.data) if found and code else default
 
     def text(self, tag: int) -> str:
         """The value of a tag as text, "" if it is absent."""
@@ -104,7 +105,7 @@ class _Reader(NamedTuple):
         return unpack(self.order + format, self.file.read(calcsize("=" + format)))
 
     def directory(self, offset: int, depth: int = 0) -> tuple[Directory, int]:
-        """The directory at `offset`, and the offset of the next one in its chain. Raises `struct.error`, OverflowError."""
+        """The directory at `offset`, and the offset of the next one. Raises `struct.error` or OverflowError."""
         found = Directory(self.order, self.big)
         (count,) = self.read(offset, "Q" if self.big else "H")
         first, size = offset + (8 if self.big else 2), 20 if self.big else 12

@@ -29,7 +29,9 @@ STILL_SUFFIXES = (
 )
 """Suffixes of the pictures that are read."""
 
-NOT_READ = {} if HEIC else {suffix: "HEIC needs an optional package: pip install 'gen[heic]'" for suffix in HEIC_SUFFIXES}
+NOT_READ = (
+    {} if HEIC else {suffix: "HEIC needs an optional package: pip install 'gen[heic]'" for suffix in HEIC_SUFFIXES}
+)
 """Suffixes of pictures that are not read on this machine, and why."""
 
 WRITTEN_AS = {".jfif": ".jpg", ".heic": ".jpg", ".heif": ".jpg", ".gif": ".png"} | {
@@ -146,6 +148,8 @@ def _decode(path: Path, file: BinaryIO, format: str, found: Found, max_pixels: i
     layout = tiff.read_layout(file) if format == "TIFF" else None
     if layout:
         _check_size(path, layout.size, max_pixels)
+        if layout.missing > 0:
+            raise BadInput(f"the file is damaged: it lacks {layout.missing} of the strips or tiles of the picture.")
     odd = tiff.read_odd_layout(file, layout) if layout else None
     if layout and odd is not None:
         return _from_samples(odd, layout, found, file)
@@ -180,9 +184,7 @@ def _from_loaded(
         _mend_transparency(image, found)
     orientation = _orientation(image)
     read_after(found, image, file)
-    colours = still_colour.to_8_bit_rgb(
-        image, layout.white if layout else None, layout.inverted if layout else False
-    )
+    colours = still_colour.to_8_bit_rgb(image, layout.white if layout else None, layout.inverted if layout else False)
     depth = max(found.depth, layout.bits if layout else 8, 16 if image.mode.startswith(("I", "F")) else 8)
     still = _upright(colours, orientation)
     warnings = list(still.warnings)

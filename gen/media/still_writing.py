@@ -15,7 +15,7 @@ from gen.media.files import writing
 from gen.media.ifd import Directory
 from gen.media.still import Metadata, Still
 from gen.media.still_colour import to_srgb
-from gen.media.still_metadata import RAW_IPTC, drop_until
+from gen.media.still_metadata import RAW_IPTC, drop_largest
 from gen.media.tiff import write_tiff
 
 STILL_FORMATS = {
@@ -156,8 +156,7 @@ def _prepare_jpeg(written: Written, metadata: Metadata, mark: str | None, qualit
     if metadata.dpi:
         written.options["dpi"] = tuple(min(65535, round(v)) for v in metadata.dpi)
     written.options.update({"extra": extra} if extra else {})
-    fits = lambda tags: len(ifd.write_exif(tags)) <= MAX_JPEG_EXIF  # noqa: E731
-    written.lost.extend(f"{name} (too long for JPEG)" for name in drop_until(written.tags, fits))
+    written.lost.extend(f"{name} (too long for JPEG)" for name in drop_largest(written.tags, MAX_JPEG_EXIF))
 
 
 def _guid(xmp: bytes) -> bytes | None:

@@ -169,7 +169,9 @@ def test_one_damaged_tag_costs_one_tag(tmp_path):
     assert ifd.read_exif(still.exif or b"").text(271) == "Kamera Müller"
 
 
-@pytest.mark.parametrize("block", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"nothing" * 20, b"MM\0*\0\0\0\x08\xff\xff" * 9])
+@pytest.mark.parametrize(
+    "block", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"nothing" * 20, b"MM\0*\0\0\0\x08\xff\xff" * 9]
+)
 def test_damaged_exif_is_named(tmp_path, block):
     Image.fromarray(gradient()).save(tmp_path / "x.jpg", quality=95)
     data = (tmp_path / "x.jpg").read_bytes()
@@ -182,9 +184,13 @@ def test_damaged_exif_is_named(tmp_path, block):
 def test_other_segments_and_chunks_are_named(tmp_path):
     Image.fromarray(gradient()).save(tmp_path / "x.jpg")
     data = (tmp_path / "x.jpg").read_bytes()
-    resources = b"8BIM" + struct.pack(">HHI", 0x0409, 0, 4) + b"jpeg" + b"8BIM" + struct.pack(">HHI", 2000, 0, 4) + b"path"
-    added = jpeg.segment(jpeg.APP11, b"JP\0\1jumb") + jpeg.segment(0xE5, b"SPMP\0tv") + jpeg.segment(
-        jpeg.APP13, jpeg.PHOTOSHOP + resources
+    resources = (
+        b"8BIM" + struct.pack(">HHI", 0x0409, 0, 4) + b"jpeg" + b"8BIM" + struct.pack(">HHI", 2000, 0, 4) + b"path"
+    )
+    added = (
+        jpeg.segment(jpeg.APP11, b"JP\0\1jumb")
+        + jpeg.segment(0xE5, b"SPMP\0tv")
+        + jpeg.segment(jpeg.APP13, jpeg.PHOTOSHOP + resources)
     )
     added += jpeg.segment(jpeg.COMMENT, b"one") + jpeg.segment(jpeg.COMMENT, b"two")
     added += jpeg.segment(jpeg.APP1, jpeg.XMP + XMP % b' GCamera:MotionPhoto="1" hdrgm:Version="1.0"')
