@@ -124,6 +124,26 @@ def test_the_orientation_in_xmp_does_not_turn_a_picture_twice(tmp_path, suffix, 
     assert b"Orientation=" not in (still.metadata.xmp or b"")
 
 
+def test_the_size_in_exif_is_that_of_the_upright_picture(tmp_path):
+    exif = ifd.Directory(children={ifd.EXIF: ifd.Directory()})
+    for tag, value in zip(ifd.PIXEL_DIMENSIONS, (40, 24), strict=True):
+        exif.children[ifd.EXIF].put(tag, ifd.SHORT, value)
+    block = Image.Exif()
+    block.load(ifd.write_exif(exif))
+    block[ExifTags.Base.Orientation] = 6
+    Image.fromarray(gradient()).save(tmp_path / "x.jpg", exif=block)
+    encode_still(tmp_path / "y.jpg", decode_still(tmp_path / "x.jpg"))
+    found = ifd.read_exif(decode_still(tmp_path / "y.jpg").exif or b"").children[ifd.EXIF]
+    assert [found.numbers(tag) for tag in ifd.PIXEL_DIMENSIONS] == [(24,), (40,)]
+
+
+def test_a_large_profile_or_text_of_a_png_is_read(tmp_path):
+    info = PngInfo()
+    info.add_text("Title", "x" * 3_000_000, zip=True)
+    Image.fromarray(gradient()).save(tmp_path / "x.png", pnginfo=info)
+    assert len(dict(decode_still(tmp_path / "x.png").metadata.text)["Title"]) == 3_000_000
+
+
 def test_extended_xmp_in_several_segments(tmp_path):
     extension = b"<depth>" + bytes(range(32, 127)) * 2000 + b"</depth>"
     guid = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper().encode()
