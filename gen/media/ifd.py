@@ -17,6 +17,8 @@ CHILDREN = (EXIF, GPS, INTEROP)
 IMAGE_DESCRIPTION, ORIENTATION, SOFTWARE = 270, 274, 305
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 XMP, IPTC, PHOTOSHOP, ICC = 700, 33723, 34377, 34675
+PIXEL_DIMENSIONS = (40962, 40963)
+"""In the EXIF directory: width and height."""
 USER_COMMENT = 37510
 """In the EXIF directory: an 8-byte name of the encoding, then the text."""
 
@@ -44,7 +46,8 @@ class Field(NamedTuple):
     """One value or list of values."""
 
     type: int
-    count: int
+    number: int
+    """Of values."""
     data: bytes
 
 
@@ -67,7 +70,7 @@ class Directory:
         """The values of a tag of whole numbers; `default` if it is absent or of another type."""
         found = self.fields.get(tag)
         code = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(found.type) if found else None
-        return unpack(f"{self.order}{found.count}{code}", found.data) if found and code else default
+        return unpack(f"{self.order}{found.number}{code}", found.data) if found and code else default
 
     def text(self, tag: int) -> str:
         """The value of a tag as text, "" if it is absent."""
@@ -104,7 +107,7 @@ class _Reader(NamedTuple):
         return unpack(self.order + format, self.file.read(calcsize("=" + format)))
 
     def directory(self, offset: int, depth: int = 0) -> tuple[Directory, int]:
-        """The directory at `offset`, and the offset of the next one in its chain. Raises `struct.error`, OverflowError."""
+        """The directory at `offset`, and the offset of the next one. Raises `struct.error` or OverflowError."""
         found = Directory(self.order, self.big)
         (count,) = self.read(offset, "Q" if self.big else "H")
         first, size = offset + (8 if self.big else 2), 20 if self.big else 12

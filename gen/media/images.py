@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
 
 from gen.errors import BadInput
 from gen.media import still_colour, tiff
@@ -65,6 +65,9 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> the transpose that makes the image upright; 1 is upright already."""
+
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
+"""Bytes of a PNG's profile or text when unpacked. Pillow's limit, 1 MB, refuses pictures with a profile of tables."""
 
 MAX_PIXELS = 200_000_000
 """Default limit of a picture's size, against files that are small and unpack to anything."""
@@ -148,6 +151,8 @@ def _decode(path: Path, file: BinaryIO, format: str, found: Found, max_pixels: i
     layout = tiff.read_layout(file) if format == "TIFF" else None
     if layout:
         _check_size(path, layout.size, max_pixels)
+        if layout.missing > 0:
+            raise BadInput(f"the file is damaged: it lacks {layout.missing} of the strips or tiles of the picture.")
     odd = tiff.read_odd_layout(file, layout) if layout else None
     if layout and odd is not None:
         return _from_samples(odd, layout, found, file)

@@ -1,4 +1,4 @@
-"""Segments of JPEG files: what Pillow does not read of them (extended XMP, several comments), and names for the rest."""
+"""Segments of JPEG files: what Pillow does not read (extended XMP, several comments), and names for the rest."""
 
 import re
 from collections.abc import Iterator

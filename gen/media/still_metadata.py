@@ -1,7 +1,6 @@
 """What the files of pictures say besides the pixels: read it from every format, and name what is not kept."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, BinaryIO
@@ -23,7 +22,7 @@ RAW_IPTC, RAW_EXIF = "Raw profile type iptc", ("Raw profile type exif", "Raw pro
 class Found:
     """What is found in a file, before and while its pixels are decoded."""
 
-    metadata: Metadata = Metadata()
+    metadata: Metadata = field(default_factory=Metadata)
     exif: bytes | None = None
     icc: bytes | None = None
     """Colour profile of a TIFF."""
@@ -108,7 +107,7 @@ def _exif_of(image: Image.Image, file: BinaryIO) -> tuple[ifd.Directory | None, 
     if image.format != "TIFF" and not block:
         return None, []
     try:
-        directory = ifd.read_directory(file) if image.format == "TIFF" else ifd.read_exif(block)
+        directory = ifd.read_directory(file) if image.format == "TIFF" else ifd.read_exif(block or b"")
     except ValueError:
         return None, ["EXIF (damaged)"]
     names = ["EXIF tags (damaged)"] if directory.damaged else []
@@ -148,22 +147,22 @@ def _hidden_parts(xmp: bytes) -> list[str]:
 def further_frames(image: Image.Image, pages: int) -> list[str]:
     """The frames or pages after the first one, as an entry of `left_out`. `pages`: of a TIFF."""
     if image.format == "TIFF":
-        return [f"{pages - 1} further pages"] if pages > 1 else []
+        return _further(pages - 1, "page")
     try:
         count = int(getattr(image, "n_frames", 1)) - 1
     except Exception:  # decoders of damaged files raise anything; the first frame is fine
         return ["further frames (damaged)"]
-    kind = "pictures" if image.format in ("MPO", "HEIF") else "frames"
-    return [f"{count} further {kind}"] if count > 0 else []
+    return _further(count, "picture" if image.format in ("MPO", "HEIF") else "frame")
 
 
-Fits = Callable[[ifd.Directory], bool]
+def _further(count: int, kind: str) -> list[str]:
+    return [f"{count} further {kind}{'s' if count > 1 else ''}"] if count > 0 else []
 
 
-def drop_until(directory: ifd.Directory, fits: Fits) -> list[str]:
-    """Remove the longest values of EXIF directories until they fit; returns the names of what was removed."""
+def drop_largest(directory: ifd.Directory, most: int) -> list[str]:
+    """Remove the longest values of EXIF directories until they have at most `most` bytes; returns their names."""
     names: list[str] = []
-    while not fits(directory) and (found := ifd.largest_field(directory)):
+    while len(ifd.write_exif(directory)) > most and (found := ifd.largest_field(directory)):
         where, tag = found
         del where.fields[tag]
         names.append(EXIF_NAMES.get(tag, f"EXIF tag {tag}"))

@@ -15,7 +15,7 @@ from gen.media.files import writing
 from gen.media.ifd import Directory
 from gen.media.still import Metadata, Still
 from gen.media.still_colour import to_srgb
-from gen.media.still_metadata import RAW_IPTC, drop_until
+from gen.media.still_metadata import RAW_IPTC, drop_largest
 from gen.media.tiff import write_tiff
 
 STILL_FORMATS = {
@@ -98,8 +98,9 @@ def _prepare(format: str, still: Still, quality: int, mark: str | None) -> Writt
     written = Written({}, tags, [])
     metadata = _texts_elsewhere(format, still.metadata, written.lost)
     if format == "BMP":
-        _prepare_bmp(metadata, bool(tags), written)
+        _prepare_bmp(metadata, bool(tags), mark, written)
         return written
+    _put_size(tags, still)
     _put_mark(tags, mark, metadata.comment if format in ("WEBP", "AVIF", "TIFF") else None, written.lost)
     if metadata.dpi and format in ("WEBP", "AVIF") and ifd.X_RESOLUTION not in tags.fields:
         _put_dpi(tags, metadata.dpi)
@@ -130,8 +131,9 @@ def _texts_elsewhere(format: str, metadata: Metadata, lost: list[str]) -> Metada
     return replace(metadata, comment=comment)
 
 
-def _prepare_bmp(metadata: Metadata, has_exif: bool, written: Written) -> None:
+def _prepare_bmp(metadata: Metadata, has_exif: bool, mark: str | None, written: Written) -> None:
     found = {"EXIF": has_exif, "XMP": metadata.xmp, "IPTC": metadata.iptc, "comment": metadata.comment}
+    found["the note that gen made it"] = mark
     written.lost.extend(f"{name} (BMP cannot hold it)" for name, part in found.items() if part)
     written.options.update({"dpi": metadata.dpi} if metadata.dpi else {})
 
@@ -156,8 +158,7 @@ def _prepare_jpeg(written: Written, metadata: Metadata, mark: str | None, qualit
     if metadata.dpi:
         written.options["dpi"] = tuple(min(65535, round(v)) for v in metadata.dpi)
     written.options.update({"extra": extra} if extra else {})
-    fits = lambda tags: len(ifd.write_exif(tags)) <= MAX_JPEG_EXIF  # noqa: E731
-    written.lost.extend(f"{name} (too long for JPEG)" for name in drop_until(written.tags, fits))
+    written.lost.extend(f"{name} (too long for JPEG)" for name in drop_largest(written.tags, MAX_JPEG_EXIF))
 
 
 def _guid(xmp: bytes) -> bytes | None:
@@ -203,6 +204,14 @@ def _prepare_tiff(written: Written, metadata: Metadata, mark: str | None, qualit
         written.tags.put_bytes(ifd.IPTC, metadata.iptc)
     if metadata.dpi:
         _put_dpi(written.tags, metadata.dpi)
+
+
+def _put_size(tags: Directory, still: Still) -> None:
+    """EXIF's own width and height, which a turn has swapped."""
+    details = tags.children.get(ifd.EXIF, Directory())
+    for tag, length in zip(ifd.PIXEL_DIMENSIONS, still.rgb.shape[1::-1], strict=True):
+        if tag in details.fields:
+            details.put(tag, ifd.LONG, length)
 
 
 def _put_dpi(tags: Directory, dpi: tuple[float, float]) -> None:

@@ -55,6 +55,19 @@ class Layout(NamedTuple):
         return width, height
 
     @property
+    def missing(self) -> int:
+        """Number of strips or tiles that the picture needs and the file does not name; Pillow leaves them black."""
+        width, height = self.size
+        across, down = width, next(iter(self.tags.numbers(ROWS_PER_STRIP)), height)
+        named = len(self.tags.numbers(STRIP_OFFSETS))
+        if TILE_OFFSETS in self.tags.fields:
+            across, down = (next(iter(self.tags.numbers(tag)), 0) for tag in (TILE_WIDTH, TILE_HEIGHT))
+            named = len(self.tags.numbers(TILE_OFFSETS))
+        if not (named and across and down):  # old JPEG compression may name none
+            return 0
+        return -(-width // across) * -(-height // down) * (self.samples if self.planes else 1) - named
+
+    @property
     def compression(self) -> int:
         """TIFF's number of the compression, 1 for none."""
         return next(iter(self.tags.numbers(COMPRESSION, (1,))), 1)

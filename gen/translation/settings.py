@@ -109,8 +109,8 @@ def check_settings(settings: TranslateSettings) -> None:
         raise BadSetting("uncertainty: only adverse_to_normal has an uncertainty map; normal_to_adverse has none.")
     if not 1 <= settings.quality <= 100:
         raise BadSetting(f"quality must be from 1 to 100, not {settings.quality}; try 95.")
-    if not settings.max_megapixels > 0:
-        raise BadSetting(f"max_megapixels must be above 0, not {settings.max_megapixels}; try 200.")
+    if not 0 < settings.max_megapixels <= 100_000:
+        raise BadSetting(f"max_megapixels must be above 0 and at most 100000, not {settings.max_megapixels}; try 200.")
     if not settings.smooth >= 0:
         raise BadSetting(f"smooth must be >= 0 seconds (0 disables smoothing), not {settings.smooth}.")
     if not 0 <= settings.steady < 1:

@@ -18,7 +18,7 @@ from gen.translation.report import Entry
 from gen.translation.run import MapValues, Network, Run, reason
 
 MAX_PIXELS_AHEAD = 100_000_000
-"""Pixels of pictures that wait, decoded, for the network, and as many that wait to be written. Larger ones wait alone."""
+"""Pixels of pictures that wait for the network, and as many that wait to be written. A larger one waits alone."""
 LARGE = 25_000_000
 """Pixels of a picture that runs through the network alone, whatever the batch size."""
 

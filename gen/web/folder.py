@@ -112,6 +112,6 @@ class FolderTab(Tab):
 def _modified(path: Path) -> float:
     """When the file was written; 0 if the running job has just replaced it."""
     try:
-        return path.stat().st_mtime
+        return path.stat().st_ctime  # translations keep the st_mtime of their source
     except OSError:
         return 0.0

@@ -124,6 +124,26 @@ def test_the_orientation_in_xmp_does_not_turn_a_picture_twice(tmp_path, suffix, 
     assert b"Orientation=" not in (still.metadata.xmp or b"")
 
 
+def test_the_size_in_exif_is_that_of_the_upright_picture(tmp_path):
+    exif = ifd.Directory(children={ifd.EXIF: ifd.Directory()})
+    for tag, value in zip(ifd.PIXEL_DIMENSIONS, (40, 24), strict=True):
+        exif.children[ifd.EXIF].put(tag, ifd.SHORT, value)
+    block = Image.Exif()
+    block.load(ifd.write_exif(exif))
+    block[ExifTags.Base.Orientation] = 6
+    Image.fromarray(gradient()).save(tmp_path / "x.jpg", exif=block)
+    encode_still(tmp_path / "y.jpg", decode_still(tmp_path / "x.jpg"))
+    found = ifd.read_exif(decode_still(tmp_path / "y.jpg").exif or b"").children[ifd.EXIF]
+    assert [found.numbers(tag) for tag in ifd.PIXEL_DIMENSIONS] == [(24,), (40,)]
+
+
+def test_a_large_profile_or_text_of_a_png_is_read(tmp_path):
+    info = PngInfo()
+    info.add_text("Title", "x" * 3_000_000, zip=True)
+    Image.fromarray(gradient()).save(tmp_path / "x.png", pnginfo=info)
+    assert len(dict(decode_still(tmp_path / "x.png").metadata.text)["Title"]) == 3_000_000
+
+
 def test_extended_xmp_in_several_segments(tmp_path):
     extension = b"<depth>" + bytes(range(32, 127)) * 2000 + b"</depth>"
     guid = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper().encode()
@@ -169,7 +189,9 @@ def test_one_damaged_tag_costs_one_tag(tmp_path):
     assert ifd.read_exif(still.exif or b"").text(271) == "Kamera Müller"
 
 
-@pytest.mark.parametrize("block", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"nothing" * 20, b"MM\0*\0\0\0\x08\xff\xff" * 9])
+@pytest.mark.parametrize(
+    "block", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"nothing" * 20, b"MM\0*\0\0\0\x08\xff\xff" * 9]
+)
 def test_damaged_exif_is_named(tmp_path, block):
     Image.fromarray(gradient()).save(tmp_path / "x.jpg", quality=95)
     data = (tmp_path / "x.jpg").read_bytes()
@@ -182,9 +204,13 @@ def test_damaged_exif_is_named(tmp_path, block):
 def test_other_segments_and_chunks_are_named(tmp_path):
     Image.fromarray(gradient()).save(tmp_path / "x.jpg")
     data = (tmp_path / "x.jpg").read_bytes()
-    resources = b"8BIM" + struct.pack(">HHI", 0x0409, 0, 4) + b"jpeg" + b"8BIM" + struct.pack(">HHI", 2000, 0, 4) + b"path"
-    added = jpeg.segment(jpeg.APP11, b"JP\0\1jumb") + jpeg.segment(0xE5, b"SPMP\0tv") + jpeg.segment(
-        jpeg.APP13, jpeg.PHOTOSHOP + resources
+    resources = (
+        b"8BIM" + struct.pack(">HHI", 0x0409, 0, 4) + b"jpeg" + b"8BIM" + struct.pack(">HHI", 2000, 0, 4) + b"path"
+    )
+    added = (
+        jpeg.segment(jpeg.APP11, b"JP\0\1jumb")
+        + jpeg.segment(0xE5, b"SPMP\0tv")
+        + jpeg.segment(jpeg.APP13, jpeg.PHOTOSHOP + resources)
     )
     added += jpeg.segment(jpeg.COMMENT, b"one") + jpeg.segment(jpeg.COMMENT, b"two")
     added += jpeg.segment(jpeg.APP1, jpeg.XMP + XMP % b' GCamera:MotionPhoto="1" hdrgm:Version="1.0"')
