@@ -10,8 +10,8 @@ KNOWN_TOP = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"mf
              b"prft", b"emsg", b"pnot", b"meta"}  # fmt: skip
 KNOWN_MOVIE = {b"mvhd", b"trak", b"udta", b"iods", b"mvex", b"meta", b"free", b"skip", b"wide", b"ctab", b"cmov"}
 KNOWN_USER = {b"meta", b"name", b"free", b"skip", b"chpl", b"loci", b"hnti", b"hinf", b"WLOC", b"AllF", b"SelO",
-              b"LOOP", b"ptv ", b"Xtra", b"titl", b"auth", b"cprt", b"dscp", b"perf", b"gnre", b"albm", b"yrrc", b"kywd",
-              b"date", b"\0\0\0\0"}  # fmt: skip
+              b"LOOP", b"ptv ", b"Xtra", b"titl", b"auth", b"cprt", b"dscp", b"perf", b"gnre", b"albm", b"yrrc",
+              b"kywd", b"date", b"\0\0\0\0"}  # fmt: skip
 """Children of moov/udta that ffmpeg reads, or that only say how a window was placed. Names with (c) are read too."""
 
 XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")

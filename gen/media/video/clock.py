@@ -23,7 +23,8 @@ class PacketClock:
         """After each step back: seconds added to the times of the packets that follow."""
         self._offset = 0
         self._last: int | None = None
-        self._end = 0
+        self._decoded = self._shown = 0
+        """When the last packet so far ends, by decode and by display times."""
 
     def fix(self, packet: "av.Packet[Any]") -> None:
         """Change the packet's times in place."""
@@ -31,22 +32,28 @@ class PacketClock:
         if raw is None:
             return
         if self._last is not None and raw + self._offset < self._last - self.tolerance:
-            self._offset = self._moved(raw, packet.time_base)
+            self._offset = self._moved(packet, raw)
             self.steps.append(self._offset * packet.time_base)
-        self._last = raw + self._offset
-        self._end = max(self._end, self._last + (packet.duration or self.step))
         if self._offset:
             packet.pts = None if packet.pts is None else packet.pts + self._offset
             packet.dts = None if packet.dts is None else packet.dts + self._offset
+        self._last = raw + self._offset
+        length = packet.duration or self.step
+        self._decoded = max(self._decoded, self._last + length)
+        self._shown = max(self._shown, (packet.pts if packet.pts is not None else self._last) + length)
 
-    def _moved(self, raw: int, time_base: Fraction) -> int:
-        """The new offset for a packet at `raw`, the first one after a step back."""
+    def _moved(self, packet: "av.Packet[Any]", raw: int) -> int:
+        """The new offset, for the first packet after a step back."""
         index = len(self.steps)
         if self.leader is not None and index < len(self.leader.steps):
-            offset = round(self.leader.steps[index] / time_base)
+            offset = round(self.leader.steps[index] / packet.time_base)
             if self._last is not None and raw + offset >= self._last:
                 return offset
-        return self._end - raw
+        # Decode times are guessed where a container has none, and wrong after a step. Nothing before a key packet is
+        # shown after it.
+        if packet.is_keyframe and packet.pts is not None:
+            return self._shown - packet.pts
+        return self._decoded - raw
 
 
 class FrameClock:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation
+from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
@@ -18,8 +18,15 @@ P3_D65 = 12
 PQ, HLG = 16, 18
 HDR = {PQ: "PQ", HLG: "HLG"}
 
-SWSCALE = {BT709: 1, 4: 4, BT470BG: 5, SMPTE170M: 5, SMPTE240M: 7, BT2020: 9}
-"""Matrices that libswscale knows, by their code in H.273, with libswscale's own code."""
+FILTER_MATRICES = {
+    BT709: "bt709",
+    4: "fcc",
+    BT470BG: "bt470",
+    SMPTE170M: "smpte170m",
+    SMPTE240M: "smpte240m",
+    BT2020: "bt2020",
+}
+"""Matrices that libswscale knows, by their code in H.273, with libavfilter's names."""
 
 DEFAULTS = {BT709: (1, 1), 4: (4, 4), BT470BG: (5, 6), SMPTE170M: (6, 6), SMPTE240M: (7, 7), BT2020: (9, 14)}
 """Primaries and transfer curve that belong to each matrix."""
@@ -55,10 +62,9 @@ class Colour(NamedTuple):
     primaries: int
     transfer: int
 
-    @property
-    def swscale(self) -> int:
-        """The matrix in libswscale's code."""
-        return SWSCALE[self.matrix]
+
+SDR = Colour(BT709, BT709, BT709)
+"""What gen's own pictures and tone-mapped clips are in."""
 
 
 def colour_of(frame: av.VideoFrame) -> Colour:
@@ -66,7 +72,7 @@ def colour_of(frame: av.VideoFrame) -> Colour:
     matrix = int(frame.colorspace)
     if frame.format.is_rgb or frame.format.has_palette:
         matrix = BT709  # the pixels need none; the output does
-    elif matrix not in SWSCALE:
+    elif matrix not in FILTER_MATRICES:
         large = frame.width >= HD_WIDTH or frame.height >= HD_HEIGHT
         matrix = BT2020 if frame.color_trc in HDR else BT709 if large else SMPTE170M
     primaries, transfer = DEFAULTS[matrix]
@@ -83,21 +89,23 @@ def to_rgb(frame: av.VideoFrame, colour: Colour) -> Pixels:
     if not frame.format.is_rgb:
         frame.colorspace = colour.matrix
     if colour.transfer in HDR:
-        deep: Any = frame.to_ndarray(format="rgb48le", interpolation=ACCURATE)
+        # libswscale gets rgb48le wrong with full chroma interpolation.
+        deep: Any = frame.reformat(format="gbrp16le", interpolation=ACCURATE).to_ndarray()
         return to_sdr(deep, colour)
     rgb: Any = frame.to_ndarray(format="rgb24", interpolation=ACCURATE)
     return rgb
 
 
-def from_rgb(frame: av.VideoFrame, pixel_format: str, colour: Colour) -> av.VideoFrame:
-    """An RGB frame in an encoder's pixel format, limited range: libswscale rounds full-range chroma down."""
-    return frame.reformat(
-        format=pixel_format,
-        dst_colorspace=colour.swscale,
-        src_color_range=ColorRange.JPEG,
-        dst_color_range=ColorRange.MPEG,
-        interpolation=ACCURATE,
-    )
+def rgb_filters(pixel_format: str, colour: Colour) -> tuple[tuple[str, str], ...]:
+    """libavfilter's filters from RGB to an encoder's pixel format.
+
+    Chroma samples lie where decoders of MPEG codecs expect them, at the left; libswscale's default shifts them by half
+    a pixel. The range is limited, because libswscale rounds full-range chroma down. Fields stay apart.
+    """
+    matrix = FILTER_MATRICES[colour.matrix]
+    flags = "bilinear+accurate_rnd+full_chroma_int+full_chroma_inp"
+    options = f"out_color_matrix={matrix}:out_range=limited:out_chroma_loc=left:interl=-1:flags={flags}"
+    return ("scale", options), ("format", f"pix_fmts={pixel_format}")
 
 
 def to_sdr(rgb: NDArray[np.uint16], colour: Colour) -> Pixels:

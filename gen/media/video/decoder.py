@@ -11,6 +11,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from gen.errors import BadInput
 from gen.media.video.clock import FrameClock, PacketClock
 from gen.media.video.libav import is_last, read_packets, reason
 
@@ -35,8 +36,9 @@ def frame_rate(stream: VideoStream) -> Fraction:
 class VideoDecoder:
     """Iterate once over the frames of a stream; each comes with its time in units of `time_base`."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
-        self.stream, self._container = stream, container
+    def __init__(self, container: InputContainer, stream: VideoStream, too_large: str | None = None) -> None:
+        """`too_large`: the error for frames that the codec's `max_pixels` forbids; None: it is not set."""
+        self.stream, self._container, self._too_large = stream, container, too_large
         # Frame threads report an error late, and lose all frames that are under way at the end of a damaged clip.
         stream.thread_type = "SLICE"
         self.rate = frame_rate(stream)
@@ -70,7 +72,7 @@ class VideoDecoder:
         return max(self.errors, sum(time is None or pts * self._finer < time for pts in self._unseen))
 
     def __iter__(self) -> Iterator[tuple[av.VideoFrame, int]]:
-        """All frames. What cannot be decoded is counted and left out."""
+        """All frames. What cannot be decoded is counted and left out. Raises `BadInput` for frames over the limit."""
         waiting: list[tuple[int, int, av.VideoFrame, int | None]] = []
         order, latest = count(), 0
         for frame, pts in self._decoded():
@@ -95,6 +97,8 @@ class VideoDecoder:
             try:
                 frames: list[av.VideoFrame] = self.stream.decode(packet)
             except av.FFmpegError as error:
+                if self._too_large and not self.stream.codec_context.width:  # so decoders refuse a size
+                    raise BadInput(self._too_large) from error
                 self.errors, self.reason = self.errors + 1, reason(error)
                 if self._decode_times and packet.size:
                     self._decode_times.pop()

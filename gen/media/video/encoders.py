@@ -11,9 +11,11 @@ import numpy as np
 from av.codec import Codec
 from av.codec.hwaccel import HWAccel
 from av.container import OutputContainer
+from av.filter import Graph
 
 from gen.errors import BadSetting
-from gen.media.video.libav import FORMATS, reason
+from gen.media.video.colour import SDR, Colour, Pixels, rgb_filters
+from gen.media.video.libav import FORMATS, filter_graph, reason
 
 CodecName = Literal["h264", "hevc", "av1"]
 
@@ -89,6 +91,9 @@ class Encoding:
 
 H264 = Encoding()
 
+X265_WIDTH = 64
+"""x265 4.1 corrupts its memory at some widths below its largest block (40 and 48, for example)."""
+
 TRIAL_ERRORS = (av.FFmpegError, ValueError, OSError, NotImplementedError)
 """What encoders and containers raise where they do not work."""
 
@@ -110,20 +115,58 @@ def pixel_format(encoding: Encoding, chroma: str, size: tuple[int, int]) -> tupl
     raise BadSetting(f"bit_depth: {encoding.name} cannot write {encoding.bit_depth} bits; use another encoder.")
 
 
-def add_picture(container: OutputContainer, encoding: Encoding, rate: Fraction, size: tuple[int, int], fmt: str) -> Any:
-    """Add a picture stream (H, W) to an output container."""
-    if encoding.name == SOFTWARE["av1"].name:
-        os.environ.setdefault("SVT_LOG", "1")  # errors alone; the library prints its settings otherwise
-    kind = encoding.name.rpartition("_")[2]
-    # Frames go to the device by a context of their own here; the other kinds take them from memory.
-    device = HWAccel(kind) if kind == "vaapi" else None
-    stream: Any = container.add_stream(encoding.name, rate=rate, hwaccel=device)
-    stream.height, stream.width = size
-    stream.pix_fmt = fmt
-    stream.options = encoding.options
-    if "hevc" in encoding.name or encoding.name == "libx265":
-        stream.codec_context.codec_tag = "hvc1"  # the one of two tags that Apple's players know
-    return stream
+class PictureStream:
+    """A picture stream of an output container, which takes RGB frames."""
+
+    def __init__(
+        self,
+        container: OutputContainer,
+        encoding: Encoding,
+        size: tuple[int, int],
+        rate: Fraction,
+        time_base: Fraction,
+        chroma: str = "420",
+        colour: Colour = SDR,
+        field_order: str | None = None,
+    ) -> None:
+        """`size`: (H, W); `rate`: frames per second; `time_base`: seconds per unit of the frames' times.
+
+        `chroma`: 420, 422 or 444, if the encoder has it; `field_order`: tff or bff, which only libx264 has. Raises
+        `BadSetting` if the encoder lacks the depth or the size.
+        """
+        if encoding.name == "libx265" and size[1] < X265_WIDTH:
+            raise BadSetting(f"codec: hevc needs frames that are at least {X265_WIDTH} pixels wide; use h264.")
+        if encoding.name == SOFTWARE["av1"].name:
+            os.environ.setdefault("SVT_LOG", "1")  # errors alone; the library prints its settings otherwise
+        fmt, self.chroma = pixel_format(encoding, chroma, size)
+        # VA-API takes frames from the device alone; the other kinds of hardware take them from memory.
+        device = HWAccel("vaapi") if encoding.name.endswith("_vaapi") else None
+        self.stream: Any = container.add_stream(encoding.name, rate=rate, hwaccel=device)
+        self.stream.height, self.stream.width = size
+        self.stream.pix_fmt = fmt
+        fields = {"x264-params": f"{field_order}=1"} if field_order else {}
+        self.stream.options = encoding.options | fields
+        context = self.stream.codec_context
+        context.time_base = self._time_base = time_base
+        context.colorspace, context.color_primaries, context.color_trc = colour
+        context.color_range = 1  # limited, as `rgb_filters` make it
+        if "hevc" in encoding.name or encoding.name == "libx265":
+            context.codec_tag = "hvc1"  # the one of two tags that Apple's players know
+        marks = [("setfield", f"mode={field_order}")] if field_order else []
+        self._filters = (*marks, *rgb_filters(fmt, colour))
+        self._graph: Graph | None = None
+
+    def encode(self, rgb: Pixels, pts: int) -> list[Any]:
+        """The packets that are complete with this frame (H, W, 3)."""
+        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
+        frame.pts, frame.time_base = pts, self._time_base
+        self._graph = self._graph or filter_graph(frame, *self._filters)
+        self._graph.push(frame)
+        return self.stream.encode(self._graph.vpull())
+
+    def rest(self) -> list[Any]:
+        """The packets that are left."""
+        return self.stream.encode()
 
 
 def check_encoding(encoding: Encoding, suffix: str = ".mkv") -> None:
@@ -148,11 +191,9 @@ def check_encoding(encoding: Encoding, suffix: str = ".mkv") -> None:
 
 
 def _encode_trial(encoding: Encoding, suffix: str) -> None:
-    size = (256, 256)
-    fmt, _ = pixel_format(encoding, "420", size)
+    black = np.zeros((256, 256, 3), np.uint8)
     with av.open(io.BytesIO(), "w", format=FORMATS[suffix]) as container:
-        stream = add_picture(container, encoding, Fraction(25), size, fmt)
-        for _ in range(3):
-            frame = av.VideoFrame.from_ndarray(np.zeros((*size, 3), np.uint8), format="rgb24")
-            container.mux(stream.encode(frame.reformat(format=fmt)))
-        container.mux(stream.encode())
+        picture = PictureStream(container, encoding, (256, 256), Fraction(25), Fraction(1, 400))
+        for index in range(3):
+            container.mux(picture.encode(black, 16 * index))
+        container.mux(picture.rest())

@@ -9,7 +9,7 @@ import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import Type
 
-from gen.media.video.colour import HDR, Colour, Pixels, colour_of, to_rgb
+from gen.media.video.colour import HDR, SDR, Colour, Pixels, colour_of, to_rgb
 from gen.media.video.libav import filter_graph
 
 FIELD_ORDERS = {"tff": "TOPFIRST", "bff": "BOTTOMFIRST"}
@@ -19,7 +19,6 @@ STREAM_ORDERS = {2: "tff", 3: "bff", 4: "tff", 5: "bff"}
 NOT_KEPT = {
     Type.A53_CC: "closed captions inside the picture track",
     Type.S12M_TIMECODE: "time code inside the picture track",
-    Type.GOP_TIMECODE: "time code inside the picture track",
     Type.SPHERICAL: "the mark of a 360 degree picture",
     Type.STEREO3D: "the mark of a stereoscopic picture",
     Type.ICC_PROFILE: "colour profile (ICC)",
@@ -94,12 +93,12 @@ class PictureFormat:
         components = frame.format.components
         self.depth = max(c.bits for c in components)
         self.alpha = any(c.is_alpha for c in components)
-        self.chroma = chroma_of(frame.format)
+        self.chroma = chroma_of(frame.format, self.orientation.transposed)
 
     @property
     def output_colour(self) -> Colour:
         """How the RGB of `upright` is to be written."""
-        return Colour(1, 1, 1) if self.hdr else self.colour
+        return SDR if self.hdr else self.colour
 
     def resized(self, frame: av.VideoFrame) -> av.VideoFrame:
         """The frame at the first one's size."""
@@ -111,15 +110,17 @@ class PictureFormat:
         return self.orientation.apply(to_rgb(frame, self.colour))
 
 
-def chroma_of(pixel_format: av.VideoFormat) -> str:
-    """420, 422 or 444: the least that keeps the chroma samples of a format."""
+def chroma_of(pixel_format: av.VideoFormat, transposed: bool) -> str:
+    """420, 422 or 444: the least that keeps the chroma samples of a format, whose frames are transposed or not."""
     if pixel_format.is_rgb or pixel_format.has_palette:
         return "444"
-    chroma = [c for c in pixel_format.components if c.is_chroma]
-    if not chroma:  # grey
+    if len(pixel_format.components) < 3:  # grey
         return "420"
-    halved = chroma[0].width < pixel_format.width, chroma[0].height < pixel_format.height
-    return {(True, True): "420", (True, False): "422"}.get(halved, "444")
+    chroma = pixel_format.components[1]
+    across, down = chroma.width < pixel_format.width, chroma.height < pixel_format.height
+    if transposed:
+        across, down = down, across
+    return {(True, True): "420", (True, False): "422"}.get((across, down), "444")
 
 
 def lost_with(frame: av.VideoFrame) -> Iterator[str]:

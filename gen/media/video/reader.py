@@ -148,12 +148,13 @@ class ClipReader:
         """Open the file and its picture track."""
         pixels = self.limits.pixels
         # With the limit, decoders refuse larger frames before they take memory for them.
-        self.container = open_input(self.path, None if pixels is None else {"max_pixels": str(pixels)})
+        options = {} if pixels is None else {"max_pixels": str(pixels)}
+        self.container = open_input(self.path, options)
         self.stream = picture_track(self.container, self.path)
-        if pixels is not None:
-            self.stream.codec_context.options = {"max_pixels": str(pixels)}
-            self._check_size(self.stream.codec_context.width, self.stream.codec_context.height)
-        self.decoder = VideoDecoder(self.container, self.stream)
+        self.stream.codec_context.options = options
+        self._check_size(self.stream.codec_context.width, self.stream.codec_context.height)
+        too_large = None if pixels is None else f"{self.path}: frames of more than {pixels / 1e6:g} megapixels."
+        self.decoder = VideoDecoder(self.container, self.stream, too_large)
 
     @property
     def _zero(self) -> Fraction:
@@ -201,11 +202,13 @@ class ClipReader:
             yield self.format.resized(frame), time
 
     def _check_size(self, width: int, height: int) -> None:
+        """Raises `BadInput` for frames that are too large."""
         if self.limits.pixels is not None and width * height > self.limits.pixels:
             megapixels = self.limits.pixels / 1e6
             raise BadInput(f"{self.path}: frames of {width}x{height}; at most {megapixels:g} megapixels are allowed.")
 
     def _check_length(self, count: int, seconds: Fraction) -> None:
+        """Raises `BadInput` for too many frames, or too long a time."""
         if self.limits.frames is not None and count > self.limits.frames:
             raise BadInput(f"{self.path}: more than {self.limits.frames} frames, which is the limit.")
         if self.limits.seconds is not None and seconds > self.limits.seconds:

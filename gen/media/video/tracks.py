@@ -124,10 +124,21 @@ class Track:
         if dts is not None and self._last is not None:
             dts = max(dts, self._last + (self.stream.type in ("audio", "video")))
         pts = dts if packet.pts is None else packet.pts - origin
-        if self.window.start is not None and pts is not None and pts < 0 and self.stream.type == "subtitle":
-            packet.duration, pts, dts = max(1, (packet.duration or 0) + pts), 0, max(dts or 0, 0)
         packet.pts = pts if pts is None or dts is None else max(pts, dts)
         packet.dts, self._last = dts, dts
+        if self.stream.type == "subtitle":
+            self._cut(packet)
+
+    def _cut(self, packet: Packet) -> None:
+        """Show a subtitle within the window alone."""
+        start, end = packet.pts or 0, (packet.pts or 0) + (packet.duration or 0)
+        if self.window.start is not None:
+            start = max(start, 0)
+        if self.window.end is not None:
+            end = min(end, round((self.window.end - self.window.origin) / packet.time_base))
+        if end > start:
+            packet.pts = packet.dts = start
+            packet.duration = end - start
 
     def close(self) -> None:
         """Close the source."""

@@ -9,14 +9,14 @@ from typing import Any, Self
 
 import av
 from av.container import OutputContainer
-from av.stream import Disposition, Stream
+from av.stream import Discard, Disposition, Stream
 
 from gen.errors import BadInput
 from gen.media.files import writing
 from gen.media.video.boxes import copy_xmp
-from gen.media.video.colour import Pixels, from_rgb
-from gen.media.video.encoders import H264, Encoding, add_picture, check_encoding, pixel_format
-from gen.media.video.libav import filter_graph, reason, url
+from gen.media.video.colour import Pixels
+from gen.media.video.encoders import H264, Encoding, PictureStream, check_encoding
+from gen.media.video.libav import reason, url
 from gen.media.video.metadata import chapters_within, lost_metadata, muxer_options, with_mark
 from gen.media.video.reader import ClipReader
 from gen.media.video.tracks import Notes, Track, Tracks, Window, describe
@@ -49,7 +49,6 @@ class ClipWriter:
         self._waiting: tuple[Pixels, int] | None = None
         self._durations: dict[int, int] = {}
         self._first: tuple[int, int] | None = None  # display and decode time of the first packet
-        self._fields: Any = None
 
     def __enter__(self) -> Self:
         suffix = self.path.suffix.lower()
@@ -77,21 +76,23 @@ class ClipWriter:
             raise BadInput(f"{self.path}: the clip cannot be written ({reason(error)}).") from error
 
     def _add_picture(self) -> None:
-        source = self.source
-        fmt, chroma = pixel_format(self.encoding, source.format.chroma, self.size)
-        self.stream = add_picture(self.container, self.encoding, source.rate, self.size, fmt)
-        context = self.stream.codec_context
-        context.time_base, context.sample_aspect_ratio = source.time_base, source.pixel_shape
-        colour = source.format.output_colour
-        context.colorspace, context.color_primaries, context.color_trc = colour
-        context.color_range = 1  # limited, as `from_rgb` makes it
-        if source.format.field_order:
-            options = self.stream.options
-            self.stream.options = options | {"x264-params": f"{source.format.field_order}=1"}
+        source, picture = self.source, self.source.format
+        self.picture = PictureStream(
+            self.container,
+            self.encoding,
+            self.size,
+            source.rate,
+            source.time_base,
+            picture.chroma,
+            picture.output_colour,
+            picture.field_order,
+        )
+        stream = self.picture.stream
+        stream.codec_context.sample_aspect_ratio = source.pixel_shape
         if not self._strip:
-            self.stream.metadata.update(_kept(source.stream.metadata))
-        self.stream.disposition = source.stream.disposition
-        self._note_losses(chroma)
+            stream.metadata.update(_kept(source.stream.metadata))
+        stream.disposition = source.stream.disposition
+        self._note_losses(self.picture.chroma)
 
     def _note_losses(self, chroma: str) -> None:
         """What the picture itself loses."""
@@ -144,27 +145,21 @@ class ClipWriter:
         track.close()
 
     def write(self, rgb: Pixels, pts: int) -> None:
-        """Append a frame (H, W, 3), shown at `pts` in the source's time base, and the other tracks up to it.
-
-        `pts` must rise from frame to frame, as the reader's do.
-        """
+        """Append a frame (H, W, 3), shown at `pts` in the source's time base, and the other tracks up to it."""
         if self._waiting is not None:  # only now is it known how long the frame before is shown
+            pts = max(pts, self._waiting[1] + 1)  # encoders refuse times that do not rise
             self._encode(*self._waiting, pts - self._waiting[1])
         self._waiting = rgb, pts
 
     def _encode(self, rgb: Pixels, pts: int, duration: int) -> None:
-        frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-        frame.pts, frame.time_base = pts, self.source.time_base
-        if self.source.format.field_order:
-            self._fields = self._fields or filter_graph(frame, ("setfield", f"mode={self.source.format.field_order}"))
-            self._fields.push(frame)
-            frame = self._fields.vpull()
         self._durations[pts] = duration
-        self._mux(self.stream.encode(from_rgb(frame, self.stream.pix_fmt, self.source.format.output_colour)))
+        self._mux(self.picture.encode(rgb, pts))
         self._tracks.copy_until(pts * self.source.time_base)
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
+            if packet.dts is None or packet.dts > packet.pts:  # x265 invents decode times of a clip of two frames
+                packet.dts = packet.pts
             if self._first is None:
                 self._first = packet.pts, packet.dts
             duration = self._durations.pop(self._ticks(packet, packet.pts), None)
@@ -184,13 +179,14 @@ class ClipWriter:
             step = max(1, round(1 / self.source.rate / self.source.time_base))
             end = max(pts + 1, self.source.end if self.source.end is not None else pts + step)
             self._encode(rgb, pts, end - pts)
-        packets: list[Any] = self.stream.encode()
+        packets = self.picture.rest()
         self._mux(packets[:-1])
         for last in packets[-1:]:
             if self.path.suffix.lower() != ".mkv" and self._first is not None:
                 # mp4 has durations of decoding, and a track is as long as their sum.
                 shown, decoded = end - self._ticks(last, self._first[0]), self._ticks(last, last.dts - self._first[1])
-                self._durations[self._ticks(last, last.pts)] = max(1, shown - decoded)
+                at = self._ticks(last, last.pts)
+                self._durations[at] = max(self._durations.get(at, 1), shown - decoded)
             self._mux([last])
         self._tracks.copy_until(None)
 
@@ -226,9 +222,13 @@ def _kept(metadata: dict[str, str]) -> dict[str, str]:
 def _is_written_anew(stream: Stream, chapters: int) -> bool:
     """Whether the output gets such a track from the metadata: a time code, or the titles of chapters."""
     if stream.type == "data":
-        return "timecode" in stream.metadata
+        return "timecode" in stream.metadata or (chapters > 0 and stream.discard == Discard.all)
     context: Any = stream.codec_context
     return stream.type == "subtitle" and context.codec_tag == "text" and stream.frames == chapters
+
+
+OWN = Encoding(crf=20)
+"""Of clips that gen renders."""
 
 
 def write_clip(path: Path, frames: Iterable[Pixels], rate: int | Fraction) -> None:
@@ -237,10 +237,11 @@ def write_clip(path: Path, frames: Iterable[Pixels], rate: int | Fraction) -> No
     Atomic. Raises `BadInput` if `path` cannot be written.
     """
     with writing(path) as partial, av.open(url(partial), "w") as container:
-        stream: Any = container.add_stream("libx264", rate=rate)
-        stream.pix_fmt, stream.options = "yuv420p", {"crf": "20", "preset": "slow"}
+        stream: PictureStream | None = None
         for index, rgb in enumerate(frames):
-            if index == 0:
-                stream.height, stream.width = rgb.shape[:2]
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, format="rgb24")))
-        container.mux(stream.encode())
+            if stream is None:
+                size, rate = (rgb.shape[0], rgb.shape[1]), Fraction(rate)
+                stream = PictureStream(container, OWN, size, rate, 1 / rate)
+            container.mux(stream.encode(rgb, index))
+        if stream is not None:
+            container.mux(stream.rest())
