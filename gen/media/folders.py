@@ -104,8 +104,9 @@ def plan_jobs(
     read: path inside `source` -> reason. Raises `BadInput` if there are no inputs, unless the folder `may_be_empty`, or
     if an output would overwrite an input.
     """
+    left_out = {} if left_out is None else left_out
     if source.is_dir():
-        inputs = _inputs_below(source, target, {} if left_out is None else left_out)
+        inputs = _inputs_below(source, target, left_out)
         targets = [target / p.relative_to(source) for p in inputs]
     elif source.is_file():
         inputs = [source]
@@ -113,8 +114,9 @@ def plan_jobs(
     else:
         raise BadInput(f"{source}: no such file or folder.")
     if not (inputs or may_be_empty) or not all(suffix_of(p) in STILL_SUFFIXES + VIDEO_SUFFIXES for p in inputs):
+        unread = "".join(f" {line}." for line in describe_left_out(left_out))
         raise BadInput(
-            f"{source}: no images ({' '.join(STILL_SUFFIXES)}) and no clips ({' '.join(VIDEO_SUFFIXES)}) found."
+            f"{source}: no images ({' '.join(STILL_SUFFIXES)}) and no clips ({' '.join(VIDEO_SUFFIXES)}) found.{unread}"
         )
     single = source.is_file() and targets[0] == target
     jobs = [_job(s, t, still_format, single) for s, t in zip(inputs, targets, strict=True)]

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gen.errors import BadInput, BadSetting
 from gen.media.folders import Job, Stamp, plan_jobs, stamp_of
+from gen.translation.made_with import forget_weights
 from gen.translation.outputs import check_outputs
 from gen.translation.report import Report
 from gen.translation.run import Run
@@ -41,6 +42,7 @@ def run_engine(engine: Engine) -> Report:
     Raises `GenError` only for what concerns the whole run.
     """
     run = engine.run
+    forget_weights()
     if run.settings.watch and not run.settings.input.is_dir():
         raise BadSetting(f"watch: {run.settings.input} must be a folder.")
     jobs = plan(run)
@@ -96,7 +98,7 @@ def settled_jobs(run: Run, handed: dict[Path, Stamp | None]) -> Iterator[list[Jo
             elif began - since >= SETTLE_SECONDS:
                 handed[job.source] = stamp
                 new.append(job)
-        pause = max(POLL_SECONDS, 2 * (time.monotonic() - began))  # a third of the time at most is spent on looking
+        pause = max(POLL_SECONDS, 9 * (time.monotonic() - began))  # a tenth of the time at most is spent on looking
         if new:
             yield new
         run.check_stop()

@@ -48,10 +48,12 @@ def _made_with(settings: TranslateSettings, kind: str, resolution: str) -> str:
     return f"{settings.model}, {settings.direction}, resolution {resolution}{which}{clip}"
 
 
+@functools.cache
 def weights_id(model: str) -> str | None:
     """16 hex digits for a model's weights and configuration, wherever its folder lies; None for a hub id.
 
-    Also None for a model that cannot be found, or that has no weights of its own.
+    Also None for a model that cannot be found, or that has no weights of its own. It is looked up once a run, which
+    loads the model once too: see `forget_weights`.
     """
     try:
         folder = Path(weights.resolve(model))
@@ -60,6 +62,11 @@ def weights_id(model: str) -> str | None:
     files = [*folder.rglob("*.safetensors"), *folder.rglob("*.json")] if folder.is_dir() else []
     stats = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files))
     return _weights_id(folder, stats) if any(file.suffix == ".safetensors" for file in files) else None
+
+
+def forget_weights() -> None:
+    """Look at the weights again, which may have been trained further."""
+    weights_id.cache_clear()
 
 
 @functools.lru_cache(maxsize=16)

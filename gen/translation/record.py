@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from gen.media.files import fit_name, write_atomically
 from gen.media.folders import Stamp
-from gen.translation.report import Entry, dump, earlier_entries, entry_json, inside, path_of
+from gen.translation.report import Entry, dump, earlier_entries, entries_by_path, entry_json, inside, path_of
 
 BEGUN = "begun"
 """Status of a file whose job has begun: what lies under its name may be old, new, or lack its side files."""
@@ -72,14 +72,7 @@ class Record:
             lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
         except OSError:
             return {}
-        found: dict[str, dict[str, Any]] = {}
-        for line in lines:
-            try:
-                entry = json.loads(line)
-                found[path_of(entry, self.report.parent)] = entry
-            except (ValueError, KeyError, TypeError, AttributeError):  # the last line of a killed run may be cut off
-                continue
-        return found
+        return entries_by_path(map(_parse, lines), self.report.parent)
 
     def of(self, target: Path) -> Known | None:
         """What is known of an output; None if it has no entry."""
@@ -119,3 +112,11 @@ class Record:
             return
         with write_atomically(self._path) as partial:
             partial.write_text("\n".join(dump(self._entries[name]) for name in sorted(self._begun)), encoding="utf-8")
+
+
+def _parse(line: str) -> object:
+    """A line's JSON; None if it is none: the last line of a run that was killed may be cut off."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

@@ -37,8 +37,7 @@ MapValues = NDArray[np.float32] | None
 """An uncertainty map (H, W), None if there is none."""
 
 SAVE_SECONDS = 60.0
-"""Seconds between two saves of the report. A run that is killed loses only what the report gained since; the files
-themselves are complete at any time."""
+"""Seconds between two saves of the report, for those who read it meanwhile; the record has every file at once."""
 
 
 class Progress(NamedTuple):
@@ -77,6 +76,7 @@ class Run:
         self.record = Record(report_path(settings))
         self.notes: dict[str, dict[str, Any]] = {}
         """Values for the entries of some files, by input: what the classifier saw."""
+        self._next_save = time.monotonic() + SAVE_SECONDS
         self.watching = False
         """Whether the run has begun to wait for new files."""
         self.lost: str | None = None
@@ -189,7 +189,7 @@ class Run:
                 self.bar.write(f"failed: {entry.error}", file=sys.stderr)
         self.bar.update()
         self.watch.tell(Progress(self.bar.n, int(self.bar.total), latest=entry))
-        if time.monotonic() - self.report.saved > SAVE_SECONDS:
+        if time.monotonic() > self._next_save:
             self._save()
 
     def fail(self, job: Job, error: Exception, settings: TranslateSettings | None = None) -> None:
@@ -226,8 +226,11 @@ class Run:
 
     def _save(self) -> bool:
         """Write the report; False if nothing can be written any more: the record then keeps what is new."""
+        began = time.monotonic()
         try:
             self.report.write(self.record.report, self.record.finished_entries())
+            # A report of many files takes seconds: a twentieth of the time at most is spent on it.
+            self._next_save = time.monotonic() + max(SAVE_SECONDS, 20 * (time.monotonic() - began))
         except BadInput as error:
             self._check_output(error)
             if self.lost is None:
