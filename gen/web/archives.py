@@ -35,7 +35,7 @@ def unpack(archive: Path, into: Path, settings: WebSettings, clips: bool = True)
     unused = Unused()
     try:
         with _Bounded(archive) as file, zipfile.ZipFile(file) as opened:
-            entries = [e for e in opened.infolist() if e.filename.strip("/")]
+            entries = [e for e in opened.infolist() if PurePosixPath(e.filename.strip("/")).parts]
             check_entries(archive.name, entries, settings)
             for entry in (e for e in entries if not e.filename.endswith("/") and not _is_hidden(e.filename)):
                 try:
@@ -95,7 +95,7 @@ def check_entries(name: str, entries: list[zipfile.ZipInfo], settings: WebSettin
         raise BadInput(f"{name}: larger than {settings.unpacked_mb} MB when unpacked.")
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", entry.filename):
+        if path.is_absolute() or ".." in path.parts or re.fullmatch("[A-Za-z]:", "".join(path.parts[:1])):
             raise BadInput(f"{name}: the path {entry.filename!r} leads out of the zip; the zip was rejected.")
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise BadInput(f"{name}: {entry.filename!r} is a symbolic link; the zip was rejected.")

@@ -129,13 +129,14 @@ class Jobs:
         keep_hours: float,
         waiting: int,
         plain: Callable[[str], str] = str,
+        clean: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         """`kinds`: for each kind of job its lane and its function. `waiting`: most jobs that may wait.
 
-        `plain` makes the message of an error fit for visitors. Raises `BadSetting` if `root` cannot be written, or if
-        another server uses it.
+        `plain` makes the message of an error fit for visitors; `clean` deletes other files of an age in seconds.
+        Raises `BadSetting` if `root` cannot be written, or if another server uses it.
         """
-        self.plain = plain
+        self.plain, self.clean = plain, clean
         self.root, self.kinds, self.keep_seconds, self.max_waiting = root, dict(kinds), keep_hours * 3600, waiting
         self.closing = threading.Event()
         self._changed = threading.Condition()
@@ -330,6 +331,7 @@ class Jobs:
                 if last < oldest:
                     self._table.pop(folder.name, None)
                     shutil.rmtree(folder, ignore_errors=True)
+            self.clean(self.keep_seconds)
 
     def close(self) -> None:
         """Stop all lanes. Running jobs are stored as waiting and continue after the next start."""

@@ -5,8 +5,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from gen.weights import SHIPPED
-
 ELSEWHERE = re.compile(r"(?<![\w.:/~])(?:/[^\s/:'\"()\[\],;]+)*/([^\s/:'\"()\[\],;]+)")
 """An absolute path without spaces; the group is its last part. Not the path of a URL."""
 
@@ -18,7 +16,7 @@ class Messages:
         """`results`, `root`: as in `WebSettings`."""
         inside = r"(?:jobs/(?:\w{16,40}/)?(?:input/|output/|run/)?|uploads/(?:\w{16,}/)?)?"
         self._results = re.compile(rf"{re.escape(str(results.resolve()))}(?:/{inside}|(?![\w/]))")
-        known = {root, root and root.resolve(), SHIPPED, Path.cwd(), Path(tempfile.gettempdir()), Path.home()}
+        known = {root, root and root.resolve(), Path.cwd(), Path(tempfile.gettempdir()), Path.home()}
         named = (str(folder) for folder in known if folder is not None and len(folder.parts) > 1)
         # The longest first: one folder may lie in another.
         self._folders = sorted((f"{folder}/" for folder in named if folder.startswith("/")), key=len, reverse=True)

@@ -49,7 +49,9 @@ class Service:
         self._generators: dict[str, HDAPipeline] = {}
         work = {name: (kind.lane, functools.partial(kind.run, self)) for name, kind in self.kinds.items()}
         folder = settings.results.resolve() / "jobs"
-        self.jobs = Jobs(folder, work, settings.keep_hours, settings.waiting, self.messages.plain)
+        self.jobs = Jobs(
+            folder, work, settings.keep_hours, settings.waiting, self.messages.plain, self.storage.delete_old
+        )
 
     def device(self) -> str:
         """The device that networks run on, as torch names it."""
