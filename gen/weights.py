@@ -50,7 +50,7 @@ def resolve(name_or_path: str | os.PathLike[str], index: str = INDEX) -> str:
     """
     name = os.fspath(name_or_path)
     for folder in [Path(name), *(root / name for root in weight_folders())]:
-        if (folder / index).is_file():
+        if _is_file(folder / index):
             return str(folder)
     if _is_hub_id(name):
         return name
@@ -61,6 +61,13 @@ def resolve(name_or_path: str | os.PathLike[str], index: str = INDEX) -> str:
         f"unknown model {short(name)!r}, and no folder with a {index}; {guess}: {', '.join(names) or 'none'}. "
         "Set $GEN_WEIGHTS to a folder that holds more models."
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have: too long, or with a zero byte
+        return False
 
 
 def _is_hub_id(name: str) -> bool:

@@ -63,7 +63,10 @@ HOSTILE = {
     "65 bytes of doubling": doubling(29),
     "a set of doubled tuples": b"\x80\x04\x8f()" + b"2\x86" * 40 + b"\x90.",
     "a frozen set": b"\x80\x04()" + b"2\x86" * 40 + b"\x91.",
-    "a list copied into sets": b"\x80\x04cbuiltins\nset\nq\x00](" + b"K\x01" * 2000 + b"eq\x01" + b"0h\x00h\x01\x85R" * 99999,
+    "a list copied into sets": b"\x80\x04cbuiltins\nset\nq\x00]("
+    + b"K\x01" * 2000
+    + b"eq\x01"
+    + b"0h\x00h\x01\x85R" * 99999,
     "a list copied into a dict": b"\x80\x04ccollections\nOrderedDict\n](eq\x01\x85R.",
     "marks without end": b"\x80\x04" + b"(" * 2_000_000,
     "more steps than allowed": b"\x80\x04" + b"N0" * MOST_STEPS + b"N.",

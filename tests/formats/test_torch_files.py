@@ -23,7 +23,16 @@ BOTH = pytest.mark.parametrize("zipped", [True, False])
 
 
 def tensors() -> dict[str, Tensor]:
-    dtypes = (torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+    dtypes = (
+        torch.float64,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+        torch.int32,
+        torch.int16,
+        torch.int8,
+        torch.uint8,
+    )
     state = {str(dtype): torch.arange(6).reshape(2, 3).to(dtype) for dtype in dtypes}
     whole = torch.randn(4, 6)
     return state | {
