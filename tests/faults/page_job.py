@@ -10,11 +10,13 @@ from gen.web.service import Service
 from gen.web.settings import WebSettings
 from gen.web.tab import job_kinds
 
+KINDS = job_kinds(resolve_name(tab) for tab in TABS)
+
 
 def main(words: list[str]) -> int:
     """ROOT INPUTS: translate the pictures of INPUTS as a job in ROOT; 0 if the job is done."""
     root, inputs = map(Path, words)
-    service = Service(WebSettings(results=root, device="cpu"), job_kinds(resolve_name(tab) for tab in TABS))
+    service = Service(WebSettings(results=root, device="cpu"), KINDS)
     jobs = service.jobs
     try:
         known = [folder.parent.name for folder in jobs.root.glob("*/job.json")]
