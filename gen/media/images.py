@@ -160,8 +160,12 @@ def _decode(path: Path, file: BinaryIO, format: str, found: Found, max_pixels: i
     try:  # by its file and not by its path, by which Pillow maps it into memory and scrambles turned RGBA TIFFs
         image = Image.open(file, formats=(format,))
     except UnidentifiedImageError as error:
-        what = f"a TIFF of {layout.describe} is not supported" if layout else "not an image in a supported format"
-        raise BadInput(f"{what}.") from error
+        if layout is None:
+            raise BadInput("not an image in a supported format.") from error
+        odd = tiff.read_without_tags(file, layout)  # Pillow reads no tag after a damaged one
+        if odd is None:
+            raise BadInput(f"a TIFF of {layout.describe} is not supported.") from error
+        return _from_samples(odd, layout, found, file)
     with image:
         _check_size(path, image.size, max_pixels)
         frames = further_frames(image, layout.tags.pages if layout else 1)
