@@ -49,6 +49,16 @@ class Layout(NamedTuple):
         return f"{self.samples} {form} samples of {self.bits} bits{planes} (photometric {self.photometric})"
 
     @property
+    def is_colour(self) -> bool:
+        """Whether the samples are red, green, blue and perhaps alpha."""
+        return self.photometric == RGB and self.samples in (3, 4)
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the only sample is grey, and 0 is black."""
+        return self.photometric == GREY and self.samples == 1
+
+    @property
     def size(self) -> tuple[int, int]:
         """(width, height) as stored."""
         width, height = (next(iter(self.tags.numbers(tag, (0,))), 0) for tag in (WIDTH, HEIGHT))
@@ -125,10 +135,8 @@ def read_odd_layout(file: BinaryIO, layout: Layout) -> Samples | None:
     """
     if _pillow_reads(layout):
         return None
-    colour = layout.photometric == RGB and layout.samples in (3, 4)
-    grey = layout.photometric == GREY and layout.samples == 1
     kind = (layout.format, layout.bits)
-    if ASSOCIATED not in layout.extra and (colour or grey):
+    if ASSOCIATED not in layout.extra and (layout.is_colour or layout.is_grey):
         if layout.planes and kind in _PLANES and _float_order_is_safe(layout):
             return Samples(_planes(file, layout), layout.orientation)
         if layout.big_endian_big and (found := read_without_tags(file, layout)):
