@@ -65,11 +65,12 @@ class VideoDecoder:
         """Frames that the decoder completed from others."""
         self._unseen: set[int] = set()
 
-    def lost_before(self, time: int | None) -> int:
-        """Frames before this time, in units of `time_base`, that could not be decoded; None: all that were read."""
+    def lost_between(self, start: int | None, end: int | None) -> int:
+        """Frames that could not be decoded, between two times in units of `time_base`; None: no bound."""
         if not self.errors or self.stream.codec_context.name == "vp8":  # VP8 has packets that are not shown
             return self.errors
-        return max(self.errors, sum(time is None or pts * self._finer < time for pts in self._unseen))
+        times = [pts * self._finer for pts in self._unseen]
+        return sum((start is None or time >= start) and (end is None or time < end) for time in times)
 
     def __iter__(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """All frames. What cannot be decoded is counted and left out. Raises `BadInput` for frames over the limit."""
