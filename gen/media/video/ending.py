@@ -7,9 +7,12 @@ from av.container import InputContainer
 
 from gen.media.video.decoder import VideoDecoder
 
-UNDECLARED_LOSS = Fraction(1)
-"""Seconds that may be missing at the end of a clip that declares a duration but no frame count, because its last frame
-may have a long display time."""
+UNDECLARED_LOSS = Fraction(1, 4)
+"""Seconds that may be missing at the end of a clip that declares a duration but no frame count, because the last frame
+may be shown for longer than its packet says."""
+
+UNREAD = 1_000_000
+"""Bytes of a file in which a demuxer may find nothing. If it is more than half of the file too, it is said."""
 
 
 def end_of_picture(decoder: VideoDecoder, last: int, part_end: int | None) -> int:
@@ -39,4 +42,8 @@ def early_end(container: InputContainer, decoder: VideoDecoder) -> str | None:
         length = Fraction(container.duration or 0, av.time_base)
         early = length - max(end, decoder.others_end) > UNDECLARED_LOSS
         have = f"{float(length):.1f} s, and {float(end):.1f} s are there"
-    return f"The file ends early: its header declares {have}." if early else None
+    if early:
+        return f"The file ends early: its header declares {have}."
+    if container.size - decoder.bytes > max(UNREAD, container.size / 2):
+        return f"Only {decoder.bytes / 1e6:.1f} of {container.size / 1e6:.1f} MB could be read; the rest is no packet."
+    return None

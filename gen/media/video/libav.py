@@ -47,6 +47,9 @@ def read_packets(container: InputContainer, *streams: Stream) -> Iterator["av.Pa
                 failed = 0
                 yield packet
             return
+        except IndexError:  # PyAV, at the end of a file in which a track appeared later
+            yield from _last(container, streams)
+            return
         except av.FFmpegError:
             failed += 1
             if failed >= MAX_READ_ERRORS:

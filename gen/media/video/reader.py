@@ -187,9 +187,11 @@ class ClipReader:
         part_start = int(self._start / self.time_base) if self.part.start else None
         self.end = end_of_picture(decoder, self._last, part_end) - shift
         back, lost, corrupt = len(decoder.clock.steps), decoder.lost_between(part_start, part_end), decoder.corrupt
+        gaps = 0.0 if lost else float(decoder.frame_clock.gaps * self.time_base)
         for wrong, words in (
             (back, f"The clip's clock steps back {_times(back)}; time goes on there by one frame."),
             (lost, f"{_frames(lost)} could not be decoded; the frame before is shown in their place."),
+            (gaps, f"Frames are missing for {gaps:.1f} s in all; the frame before is shown in their place."),
             (corrupt, f"{_frames(corrupt)} could be decoded only in part."),
             (self.format.deinterlaced, "The clip is interlaced; the output is deinterlaced."),
             (self.format.hdr, f"The clip is HDR ({self.format.hdr}); the output is SDR, with white at 203 cd/m2."),
