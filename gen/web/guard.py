@@ -10,12 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gen.errors import BadInput
 from gen.web.brake import Brake
-from gen.web.settings import LOOPBACK, WebSettings
+from gen.web.settings import LOOPBACK, WILDCARDS, WebSettings
 from gen.web.storage import Storage
 
 MAX_BODY = 8_000_000
 """Bytes of a request that is not an upload. The largest proper one names the uploads of a job."""
-WILDCARDS = ("0.0.0.0", "::", "")
 HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN", "Referrer-Policy": "same-origin"}
 LOGIN = ("/login", "/login/")
 
