@@ -8,7 +8,10 @@ if TYPE_CHECKING:
     import torch
 
 
-OUT_OF_MEMORY = ("not enough memory", "out of memory", "defaultcpuallocator", "bad_alloc", "unable to allocate")
+OUT_OF_MEMORY = (
+    *("not enough memory", "out of memory", "defaultcpuallocator", "bad_alloc", "unable to allocate"),
+    "could not create a primitive",  # oneDNN's convolutions
+)
 """What allocators say; torch raises a plain RuntimeError on the CPU."""
 
 

@@ -12,6 +12,9 @@ from gen.formats.json_files import read_bytes
 LARGEST = 100_000
 """Bytes of a YAML file. The parser reads some 100 kB a second."""
 
+LONGEST_INTEGER = 100
+"""Characters. Python does not print integers of more than 4,300 digits, so that messages about them fail."""
+
 MOST_NODES = 20_000
 """Values, with each counted as often as it is referred to: ten lines of references can stand for a billion."""
 
@@ -37,9 +40,11 @@ def read_yaml(path: Path) -> Any:
 
 def _check_size(path: Path, node: yaml.Node | None) -> None:
     """Raises `BadInput` for too many values; also for a value that contains itself, which has no end."""
-    for count, _ in enumerate(_nodes(node) if node is not None else ()):
+    for count, part in enumerate(_nodes(node) if node is not None else ()):
+        if part.tag == "tag:yaml.org,2002:int" and len(part.value) > LONGEST_INTEGER:
+            raise BadInput(f"{path}: an integer of {len(part.value)} characters is too long.")
         if count > MOST_NODES:
-            raise BadInput(f"{path}: its references (&name, *name) make more than {MOST_NODES} values of it.")
+            raise BadInput(f"{path}: with its references (&name, *name) it holds more than {MOST_NODES} values.")
 
 
 def _nodes(root: yaml.Node) -> Iterator[yaml.Node]:

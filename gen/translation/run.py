@@ -1,6 +1,10 @@
 """What the picture and clip engines share: the model with its settings, the report, and the progress callback."""
 
+<<<<<<< HEAD
 import errno
+=======
+import gc
+>>>>>>> r18-readers
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -296,7 +300,7 @@ class Network:
         except Exception as error:
             if not is_out_of_memory(error) or not self.limits.shrink(plan, size):
                 raise
-        # After the handler, which holds the tensors of the failed attempt.
+        gc.collect()  # after the handler, which holds the tensors of the failed attempt
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
@@ -350,9 +354,10 @@ def _reason(job: Job, error: Exception) -> str:
     if isinstance(error, GenError):
         text = str(error)
         return text if job.source.name in text or job.target.name in text else f"{job.source}: {text}"
+    if is_out_of_memory(error):
+        return f"{job.source}: there is too little memory for it, one frame at a time and in strips; use a lower resolution."
     text = (str(error).splitlines() or [""])[0] or type(error).__name__
-    more = "; use a lower resolution, or tile=256" if is_out_of_memory(error) else ""
-    return f"{job.source}: {text}{more}."
+    return f"{job.source}: {text}."
 
 
 def dtype_of(settings: TranslateSettings) -> torch.dtype:
