@@ -1,6 +1,7 @@
 """The list of `gen` commands. A command's module is imported only when it runs."""
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -81,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if threading.current_thread() is threading.main_thread():
         # As Ctrl-C, so that temporary files are removed and records written.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):  # a file name that is no UTF-8 must not end a run when it is printed
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             return run(list(sys.argv[1:] if arguments is None else arguments))
