@@ -1,11 +1,15 @@
 """The list of `gen` commands. A command's module is imported only when it runs."""
 
 import importlib
+import io
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from gen.about import VERSION
+from gen.disk import why_not_written
 from gen.errors import GenError
 from gen.plugins import load_plugins
 
@@ -73,8 +77,14 @@ def usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: success, 1: error, 2: usage error, 130: stopped by Ctrl-C, 141: broken pipe.
+    0: success, 1: error, 2: usage error, 130: stopped by Ctrl-C or SIGTERM, 141: broken pipe.
     """
+    if threading.current_thread() is threading.main_thread():
+        # As Ctrl-C, so that temporary files are removed and records written.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):  # a file name that is no UTF-8 must not end a run when it is printed
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             return run(list(sys.argv[1:] if arguments is None else arguments))
@@ -108,6 +118,12 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print(f"\ngen {arguments[0]}: stopped.", file=sys.stderr)
         return 130
+    except Exception as error:
+        reason = why_not_written(error)
+        if reason is None:
+            raise
+        print(f"gen {arguments[0]}: the output cannot be written, because {reason}.", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from gen.augan.start import PRESETS
 from gen.errors import BadInput, BadSetting, short
 from gen.formats.yaml_files import read_yaml
 from gen.markdown import markdown_table
+from gen.media.files import make_out_folder
 from gen.media.folders import find_stills
 from gen.training.experiment import Experiment, named, write_text
 from gen.training.settings import read_preset
@@ -43,6 +44,7 @@ def compare(settings: CompareSettings) -> int:
     for name in settings.only:
         if name not in recipes:
             raise BadSetting(f"{settings.recipes}: unknown recipe {name!r}; available: {', '.join(recipes)}.")
+    make_out_folder(settings.out)  # not locked: several processes may train recipes, and each of them has its own lock
     for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
         split_frames(folder, settings.out / "frames", domain, settings.hold_out)
     names = [] if settings.judge_now else list(settings.only or recipes)

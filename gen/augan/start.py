@@ -13,10 +13,11 @@ from gen.augan.networks import AUGANGenerator
 from gen.augan.settings import AUGANSettings
 from gen.errors import BadInput, BadSetting
 from gen.formats.model_folders import builder, load_network, read_config
+from gen.loading import loading
 from gen.provenance import portable_value
-from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.checkpoints import latest_checkpoint, load_last_good
 from gen.training.projected import STRIDE
-from gen.training.settings import as_record, make_settings
+from gen.training.settings import as_record, make_settings, read_record
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -77,8 +78,8 @@ def inherited(start: Path) -> dict[str, Any]:
     """
     said: dict[str, Any]
     if is_run(start):
-        checkpoint = latest_checkpoint(start / "checkpoints")
-        record = load_checkpoint(checkpoint) if checkpoint else {}
+        found = load_last_good(start / "checkpoints")
+        record = found.state if found else {}
         extra = record.get("extra", {})
         said = extra.get("inherited", {}) | {"feature_networks": extra.get("feature_networks", [])}
     else:
@@ -100,6 +101,7 @@ def _json(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
+@loading
 def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> None:
     """Load the model's weights into both generators, except the reconstruction decoders, which models do not have.
 
@@ -130,8 +132,8 @@ def choose_settings(preset: Mapping[str, Any], given: Mapping[str, Any]) -> AUGA
     start = settings.start_from
     if start is None or is_run(start):
         return settings
-    if latest_checkpoint(settings.out / "checkpoints"):
-        return make_settings(AUGANSettings, preset, _recorded_networks(settings.out), given)
+    if recorded := _recorded_networks(settings.out):
+        return make_settings(AUGANSettings, preset, recorded, given)
     networks = network_settings(start)
     settings = make_settings(AUGANSettings, preset, size_settings(start), networks, given)
     for name, value in as_record(settings).items():
@@ -144,7 +146,12 @@ def choose_settings(preset: Mapping[str, Any], given: Mapping[str, Any]) -> AUGA
 
 
 def _recorded_networks(out: Path) -> dict[str, Any]:
-    """The architecture and size settings recorded by the run in `out`."""
+    """The architecture and size settings of the run in `out`; empty if it has no usable checkpoint."""
+    if latest_checkpoint(out / "checkpoints") is None:
+        return {}
     names = {*inspect.signature(AUGANGenerator).parameters, "transfer", *SIZES} - {"reconstruction"}
-    record = json.loads((out / "settings.json").read_text())["settings"]
-    return {name: value for name, value in record.items() if name in names}
+    record = read_record(out)
+    if record is None:  # the checkpoint has the same settings, but takes longer to load
+        found = load_last_good(out / "checkpoints")
+        record = found.state if found else {}
+    return {name: value for name, value in record.get("settings", {}).items() if name in names}

@@ -13,8 +13,11 @@ from gen.cyclegan.card import write_card
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.errors import BadInput, BadSetting
 from gen.formats.state_dicts import read_state_dict
+from gen.loading import loading
 from gen.media.files import make_out_folder
 from gen.provenance import fingerprint_file
+from gen.training.experiment import write_text
+from gen.training.model_folder import save_model
 from gen.translation.settings import DIRECTIONS, Direction
 
 MOST_BLOCKS = 64
@@ -47,12 +50,13 @@ def convert(
         networks.get("adverse_to_normal"), networks.get("normal_to_adverse"), *size, weathers=list(weathers)
     )
     make_out_folder(out)
-    pipeline.save_pretrained(out)
+    save_model(out, pipeline.save_pretrained, "model_index.json")
     names = {d: f"{path.name} (SHA-256 {fingerprint_file(path)})" for d, path in files.items()}
-    (out / "training.json").write_text(json.dumps({"converted": names}, indent=2), encoding="utf-8")
+    write_text(out / "training.json", json.dumps({"converted": names}, indent=2))
     write_card(out)
 
 
+@loading
 def read_generator(path: Path) -> ResNetGenerator:
     """The generator that a file holds, in evaluation mode. Nothing in the file is executed. Raises `BadInput`."""
     state = _read_state(path)

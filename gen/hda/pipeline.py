@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from gen.errors import BadInput, BadSetting, NotFinite, short
 from gen.formats.json_files import read_json
 from gen.formats.model_folders import load_pipeline
 from gen.hda.adaptation import Adaptation, blend, fingerprint, plain_name
+from gen.loading import loading
 from gen.media.resize import to_uint8
 from gen.stylegan2.networks import StyleGAN2Generator
 
@@ -56,8 +58,11 @@ class HDAPipeline(DiffusionPipeline):
         self.fingerprint = fingerprint(generator)
         self.adaptations: dict[str, Adaptation] = {}
         self.strengths: dict[str, float] = {}
+        self.lock = threading.RLock()
+        """Held while weights change and while they draw. Hold it to set strengths and draw with them."""
 
     @classmethod
+    @loading
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:
@@ -85,11 +90,12 @@ class HDAPipeline(DiffusionPipeline):
         self, save_directory: str | os.PathLike[str], **kwargs: Any
     ) -> None:
         """Write the source generator, and the adaptations beside it."""
-        strengths = self.strengths
         # The generator holds the blend; what is saved is the source, from which any blend can be made again.
-        self.set_strengths({name: 0.0 for name in strengths})
-        super().save_pretrained(save_directory, **kwargs)
-        self.set_strengths(strengths)
+        with self.lock:
+            strengths = self.strengths
+            self.set_strengths({name: 0.0 for name in strengths})
+            super().save_pretrained(save_directory, **kwargs)
+            self.set_strengths(strengths)
         for name, adaptation in self.adaptations.items():
             adaptation.save(Path(save_directory) / ADAPTATIONS / f"{name}.safetensors")
         if strengths:
@@ -107,8 +113,9 @@ class HDAPipeline(DiffusionPipeline):
             name = plain_name(name or adaptation.name)
         except ValueError as error:
             raise BadSetting(f"adaptation name {name!r}: it may have only letters, digits and . + - _.") from error
-        self.adaptations[name] = adaptation
-        self.set_strengths({**self.strengths, name: strength})
+        with self.lock:
+            self.adaptations[name] = adaptation
+            self.set_strengths({**self.strengths, name: strength})
         return name
 
     def set_strengths(self, strengths: float | Mapping[str, float]) -> None:
@@ -128,8 +135,9 @@ class HDAPipeline(DiffusionPipeline):
         for name in wanted.keys() - self.adaptations.keys():
             loaded = ", ".join(self.adaptations) or "none"
             raise BadSetting(f"unknown adaptation {name!r}; loaded: {loaded}.")
-        self.strengths = {name: wanted.get(name, 0.0) for name in self.adaptations}
-        blend(self.generator, self.source, [(self.adaptations[n], k) for n, k in self.strengths.items()])
+        with self.lock:
+            self.strengths = {name: wanted.get(name, 0.0) for name in self.adaptations}
+            blend(self.generator, self.source, [(self.adaptations[n], k) for n, k in self.strengths.items()])
 
     @torch.no_grad()
     def __call__(
@@ -149,7 +157,8 @@ class HDAPipeline(DiffusionPipeline):
             raise BadSetting("give either seeds or latents, not both or neither.")
         if latents is None:
             latents = self.latents([seeds] if isinstance(seeds, int) else list(seeds or []), truncation)
-        images = torch.cat([self.generator.synthesis(w).float().cpu() for w in latents.split(batch_size)])
+        with self.lock:
+            images = torch.cat([self.generator.synthesis(w).float().cpu() for w in latents.split(batch_size)])
         if not images.isfinite().all():
             raise NotFinite("the generator drew NaN or infinite numbers; lower the strengths or the truncation.")
         return HDAOutput(images=_converted(images, output_type), latents=latents)

@@ -1,13 +1,21 @@
-"""Atomic writes: a file is complete or absent."""
+"""Atomic writes, so that a file is complete or absent; names that fit; file times; output folders."""
 
+import hashlib
 import os
 import socket
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 from gen.errors import BadInput, BadSetting
+
+MAX_NAME = 255
+"""Bytes of a file name that usual file systems allow."""
+
+FOREIGN_AGE = 24 * 3600
+"""Seconds after which a temporary file of another machine counts as left by a killed process."""
 
 
 @contextmanager
@@ -15,9 +23,10 @@ def write_atomically(path: Path) -> Generator[Path]:
     """Yield a temporary path in the same folder, and rename it to `path` when the block succeeds.
 
     On any error, Ctrl-C included, the temporary file is removed and `path` is unchanged. The temporary name is hidden
-    and keeps the suffix, because encoders choose the format by it.
+    and keeps the suffix, because encoders choose the format by it; a suffix too long to be one of theirs is left out.
     """
-    partial = path.with_name(f"{_prefix()}{os.getpid()}-{uuid4().hex[:12]}.partial{path.suffix}")
+    suffix = path.suffix if len(path.suffix) < 16 else ""
+    partial = path.with_name(f"{_prefix()}{os.getpid()}-{uuid4().hex[:12]}.partial{suffix}")
     try:
         yield partial
         os.replace(partial, path)
@@ -29,12 +38,22 @@ def _prefix() -> str:
     return f".gen-{socket.gethostname()[:32]}-"
 
 
-def sweep(folder: Path) -> None:
-    """Remove temporary files in `folder` left by killed processes of this machine."""
-    for partial in folder.glob(f"{_prefix()}*.partial*"):
-        process = partial.name.removeprefix(_prefix()).partition("-")[0]
-        if process.isdecimal() and not _alive(int(process)):
-            partial.unlink(missing_ok=True)
+def sweep(folder: Path, below: bool = False) -> None:
+    """Remove temporary files in `folder` left by killed processes; with `below`, in its sub-folders too.
+
+    Those of another machine, which may still be at work on a shared disk, are removed when they are a day old.
+    """
+    for partial in folder.glob(f"{'**/' if below else ''}.gen-*.partial*"):
+        with suppress(OSError):  # another process may have removed it
+            if _left_behind(partial):
+                partial.unlink()
+
+
+def _left_behind(partial: Path) -> bool:
+    if not partial.name.startswith(_prefix()):
+        return time.time() - partial.stat().st_mtime > FOREIGN_AGE
+    process = partial.name.removeprefix(_prefix()).partition("-")[0]
+    return process.isdecimal() and not _alive(int(process))
 
 
 def _alive(process: int) -> bool:
@@ -76,3 +95,24 @@ def make_out_folder(folder: Path) -> None:
         raise BadSetting(f"{folder}: the folder cannot be created ({error.strerror}).") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise BadSetting(f"{folder}: the output folder is not writable; choose another, or change its permissions.")
+
+
+def fit_name(stem: str, ending: str) -> str:
+    """`stem` + `ending`, a file name. If that has more than 255 bytes, the stem is cut and followed by its hash."""
+    if len(os.fsencode(stem + ending)) <= MAX_NAME:
+        return stem + ending
+    ending = f"~{hashlib.sha256(os.fsencode(stem)).hexdigest()[:8]}{ending}"
+    while len(os.fsencode(stem + ending)) > MAX_NAME:
+        stem = stem[:-1]
+    return stem + ending
+
+
+def keep_times(source: Path, target: Path) -> None:
+    """Give `target` the access and modification times of `source`, to the nanosecond.
+
+    Without effect where the file system does not allow it, or if one of the two has vanished.
+    """
+    with suppress(OSError):
+        found = source.stat()
+        if target.stat().st_mtime_ns != found.st_mtime_ns:
+            os.utime(target, ns=(found.st_atime_ns, found.st_mtime_ns))

@@ -1,33 +1,75 @@
 """Find the images and clips of a folder, and plan the output file of each."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gen.errors import BadInput
-from gen.media.images import STILL_SUFFIXES
+from gen.media.files import fit_name
+from gen.media.images import STILL_FORMATS, STILL_SUFFIXES, WRITTEN_AS
 from gen.media.video import VIDEO_SUFFIXES
+from gen.media.walk import HIDDEN, describe_left_out, walk
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["still", "clip"]
 SIDE_MARKS = (".uncertainty", ".overlay", ".compare")
 """Marks before the suffix of files written beside a translation: its map, its overlay, its comparison."""
 
+NO_STILL = "not a picture that gen reads"
+NOT_READ = "not a picture or clip that gen reads"
+SIDE_FILE = "written beside a translation by an earlier run"
 
-def find_stills(folder: Path) -> list[Path]:
-    """All images in `folder` and its sub-folders, sorted, without hidden files and folders."""
-    return _find(folder, STILL_SUFFIXES)
+
+def find_stills(folder: Path, quiet: bool = False) -> list[Path]:
+    """All images in `folder` and its sub-folders, linked ones too, sorted, without hidden files and folders.
+
+    Logs a warning with the number of other files, by reason; `quiet`: does not.
+    """
+    left_out: dict[str, str] = {}
+    found = _find(folder, STILL_SUFFIXES, NO_STILL, left_out)
+    for line in [] if quiet else describe_left_out({n: why for n, why in left_out.items() if why != HIDDEN}):
+        log.warning(f"{folder}: {line}")
+    return found
 
 
-def _find(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    return sorted(
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower() in suffixes
-        and p.is_file()
-        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
-    )
+def _find(
+    folder: Path, suffixes: tuple[str, ...], other: str, left_out: dict[str, str], skip: Path | None = None
+) -> list[Path]:
+    """The files with these suffixes. `left_out` receives the others, with `other` as the reason; see `walk`."""
+    found: list[Path] = []
+    for path in walk(folder, left_out, skip):
+        if suffix_of(path) in suffixes:
+            found.append(path)
+        else:
+            left_out[path.relative_to(folder).as_posix()] = other
+    return sorted(found)
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that says what a file is: in lower case, and without the space that some names end with."""
+    return path.suffix.strip().lower()
+
+
+class Stamp(NamedTuple):
+    """What tells, without reading a file, whether it is still the same."""
+
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """Modification time, in nanoseconds since 1970."""
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """The stamp of a file; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return Stamp(found.st_size, found.st_mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -37,30 +79,44 @@ class Job:
     source: Path
     target: Path
     kind: Kind
+    stamp: Stamp | None = field(default=None, compare=False)
+    """The source's, from before it is read; None if nobody has looked yet."""
+    sha256: str | None = field(default=None, compare=False)
+    """Hash of the source's content, if the settings ask for it."""
 
     def beside(self, mark: str, suffix: str | None = None) -> Path:
         """Path of a file beside the translation, NAME.SUFFIX.mark.suffix; the first suffix makes it unique."""
-        return self.target.with_name(f"{self.target.name}{mark}{suffix or self.target.suffix}")
+        return self.target.with_name(fit_name(self.target.name, f"{mark}{suffix or self.target.suffix}"))
 
 
-def plan_jobs(source: Path, target: Path, still_format: str = "keep") -> list[Job]:
+def plan_jobs(
+    source: Path,
+    target: Path,
+    still_format: str = "keep",
+    left_out: dict[str, str] | None = None,
+    may_be_empty: bool = False,
+) -> list[Job]:
     """One job per image and clip of `source`, a file or a folder tree; outputs keep names and sub-folders.
 
-    `still_format`: "keep", or the suffix of all output images without the dot. Clips stay mp4, mov or mkv; others
-    become mp4. Two inputs with the same output path (a.png and a.jpg) keep their old suffix in the new name. Raises
-    `BadInput` if there are no inputs, or if an output would overwrite an input.
+    `still_format`: "keep", or the suffix of all output images without the dot; formats that are not written become
+    another, for example gif png. Clips stay mp4, mov or mkv; others become mp4. Two inputs with the same output path
+    (a.png and a.jpg) keep their old suffix in the new name. `left_out` receives the files of a folder that are not
+    read: path inside `source` -> reason. Raises `BadInput` if there are no inputs, unless the folder `may_be_empty`, or
+    if an output would overwrite an input.
     """
+    left_out = {} if left_out is None else left_out
     if source.is_dir():
-        inputs = _inputs_below(source, target)
+        inputs = _inputs_below(source, target, left_out)
         targets = [target / p.relative_to(source) for p in inputs]
     elif source.is_file():
         inputs = [source]
         targets = [target if target.suffix and not target.is_dir() else target / source.name]
     else:
         raise BadInput(f"{source}: no such file or folder.")
-    if not inputs or not all(p.suffix.lower() in STILL_SUFFIXES + VIDEO_SUFFIXES for p in inputs):
+    if not (inputs or may_be_empty) or not all(suffix_of(p) in STILL_SUFFIXES + VIDEO_SUFFIXES for p in inputs):
+        unread = "".join(f" {line}." for line in describe_left_out(left_out))
         raise BadInput(
-            f"{source}: no images ({' '.join(STILL_SUFFIXES)}) and no clips ({' '.join(VIDEO_SUFFIXES)}) found."
+            f"{source}: no images ({' '.join(STILL_SUFFIXES)}) and no clips ({' '.join(VIDEO_SUFFIXES)}) found.{unread}"
         )
     single = source.is_file() and targets[0] == target
     jobs = [_job(s, t, still_format, single) for s, t in zip(inputs, targets, strict=True)]
@@ -69,27 +125,35 @@ def plan_jobs(source: Path, target: Path, still_format: str = "keep") -> list[Jo
     return jobs
 
 
-def _inputs_below(source: Path, target: Path) -> list[Path]:
+def _inputs_below(source: Path, target: Path, left_out: dict[str, str]) -> list[Path]:
     """Images and clips of a tree, without outputs of earlier runs (files in `target` or beside a translation)."""
-    out = target.resolve()
-    if out == source.resolve():  # refused for another format too: the next run would read the outputs as inputs
+    if target.resolve() == source.resolve():  # for another format too: the next run would read the outputs as inputs
         raise BadInput(f"{target}: the output would overwrite an input; choose another output folder.")
-    found = _find(source, STILL_SUFFIXES + VIDEO_SUFFIXES)
-    if out.is_relative_to(source.resolve()):
-        found = [p for p in found if not p.resolve().is_relative_to(out)]
+    found = _find(source, STILL_SUFFIXES + VIDEO_SUFFIXES, NOT_READ, left_out, skip=target)
     known = set(found)  # a.jpg.compare.jpg is an output only if a.jpg is there as well
-    return [p for p in found if not (p.stem.endswith(SIDE_MARKS) and p.with_suffix("").with_suffix("") in known)]
+    sides = {p for p in found if p.stem.endswith(SIDE_MARKS) and p.with_suffix("").with_suffix("") in known}
+    left_out.update({p.relative_to(source).as_posix(): SIDE_FILE for p in sides})
+    return [p for p in found if p not in sides]
 
 
 def _job(source: Path, target: Path, still_format: str, single: bool) -> Job:
+    target = target.with_name(target.name.rstrip())  # "a.jpg " would be a file of no format
     suffix = target.suffix.lower()
-    kind: Kind = "clip" if source.suffix.lower() in VIDEO_SUFFIXES else "still"
-    allowed = (".mp4", ".mov", ".mkv") if kind == "clip" else STILL_SUFFIXES
+    kind: Kind = "clip" if suffix_of(source) in VIDEO_SUFFIXES else "still"
+    allowed = (".mp4", ".mov", ".mkv") if kind == "clip" else tuple(STILL_FORMATS)
     if single and suffix not in allowed:
         raise BadInput(f"{target}: a {kind} cannot be written as {suffix!r}; use one of {' '.join(allowed)}.")
     if kind == "clip":
-        return Job(source, target if suffix in allowed else target.with_suffix(".mp4"), kind)
-    return Job(source, target if still_format == "keep" or single else target.with_suffix(f".{still_format}"), kind)
+        return Job(source, target if suffix in allowed else _with_suffix(target, ".mp4"), kind)
+    if single:
+        return Job(source, target, kind)
+    if still_format == "keep":
+        return Job(source, _with_suffix(target, WRITTEN_AS[suffix]) if suffix in WRITTEN_AS else target, kind)
+    return Job(source, _with_suffix(target, f".{still_format}"), kind)
+
+
+def _with_suffix(path: Path, suffix: str) -> Path:
+    return path.with_name(fit_name(path.stem, suffix))
 
 
 def _without_collisions(jobs: list[Job]) -> list[Job]:
@@ -104,7 +168,7 @@ def _colliding(jobs: list[Job]) -> set[Path]:
 
 
 def _with_whole_name(job: Job) -> Job:
-    return Job(job.source, job.target.with_name(job.source.name + job.target.suffix), job.kind)
+    return Job(job.source, job.target.with_name(fit_name(job.source.name, job.target.suffix)), job.kind)
 
 
 def check_not_inputs(jobs: Sequence[Job], outputs: Iterable[Path]) -> None:

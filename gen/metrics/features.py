@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gen.errors import BadSetting
 from gen.formats.state_dicts import read_state_dict
+from gen.loading import loading
 from gen.metrics.names import FeatureName
 from gen.pretrained import efficientnet_lite0
 from gen.weights import weight_folders
@@ -98,6 +99,7 @@ class SqueezeNetFeatures(Features):
     title = "SqueezeNet 1.1"
     num_features = 512
 
+    @loading
     def __init__(self) -> None:
         super().__init__()
         from torchvision.models import squeezenet1_1
@@ -125,6 +127,7 @@ class InceptionFeatures(Features):
     title = "Inception-V3"
     num_features = 2048
 
+    @loading
     def __init__(self, weights: Path) -> None:
         super().__init__()
         from torchmetrics.image.fid import NoTrainInceptionV3

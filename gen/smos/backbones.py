@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gen.errors import BadInput, BadSetting
 from gen.formats.state_dicts import read_state_dict
+from gen.loading import loading
 from gen.metrics.encoder_names import loader_of, names_of
 from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD
 
@@ -204,6 +205,7 @@ def make_backbone(name: str) -> Backbone:
     raise BadSetting(f"unknown backbone {name!r}; available: {names_of('smos')} and timm:MODEL.")
 
 
+@loading
 def load_backbone(name: str, weights: str = "imagenet") -> Backbone:
     """A backbone with weights: `imagenet` (the usual ones), `none` (random), or a .pth or .safetensors file.
 

@@ -4,11 +4,13 @@ from pathlib import Path
 
 from gen.errors import BadInput
 from gen.formats.torch_files import TorchFile, is_torch
+from gen.loading import loading
 from gen.stylegan2.networks import StyleGAN2Generator
 from gen.stylegan2.nvlabs import from_nvlabs, load_pickle
 from gen.stylegan2.rosinality import from_rosinality
 
 
+@loading
 def load_stylegan2(path: Path) -> StyleGAN2Generator:
     """The averaged generator of a rosinality `.pt` or a StyleGAN2-ADA PyTorch `.pkl`; the content decides which.
 

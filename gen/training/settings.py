@@ -17,6 +17,9 @@ from gen.formats.yaml_files import read_yaml
 
 T = TypeVar("T")
 
+RECORD = "settings.json"
+"""File in a run directory with the settings and the data of the run."""
+
 Positive = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
@@ -182,6 +185,15 @@ def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(values, default=str))
 
 
+def read_record(out: Path) -> dict[str, Any] | None:
+    """The record settings.json of the run in `out`; None if there is none, or it is damaged."""
+    try:
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("settings"), dict) else None
+
+
 def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[str]) -> None:
     """Raises `BadSetting` if a run recorded with `old` settings cannot be resumed with `settings`.
 
@@ -197,10 +209,24 @@ def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[s
 
 def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], may_change: Set[str] = frozenset()) -> None:
     """Raises `BadSetting` for the first value, except those in `may_change`, that differs from the record of a run."""
+    difference = _first_difference(old, new, may_change)
+    if difference is not None:
+        name, before, now = difference
+        raise BadSetting(
+            f"{name} was {before!r} when this run began and is {now!r} now; change it back to resume, or choose "
+            f"another output folder."
+        )
+
+
+def _first_difference(
+    old: Mapping[str, Any], new: Mapping[str, Any], may_change: Set[str] = frozenset(), prefix: str = ""
+) -> tuple[str, Any, Any] | None:
+    """Name, old and new value of the first difference, in order of name; inside mappings as OUTER.INNER."""
     for name in sorted(old.keys() | new.keys()):
         before, now = old.get(name), new.get(name)
-        if name not in may_change and before != now:
-            raise BadSetting(
-                f"{name} was {before!r} when this run began and is {now!r} now; change it back to resume, or choose "
-                f"another output folder."
-            )
+        if name in may_change or before == now:
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            return _first_difference(before, now, prefix=f"{prefix}{name}.")
+        return prefix + name, before, now
+    return None

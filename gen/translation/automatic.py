@@ -11,13 +11,17 @@ import torch
 from gen.devices import pick_device
 from gen.errors import BadSetting
 from gen.media.files import writing
-from gen.media.folders import Job, plan_jobs
+from gen.media.folders import Job, stamp_of
 from gen.media.images import decode_still, encode_still
-from gen.media.video import ClipReader, ClipWriter
+from gen.media.video import UNLIMITED, ClipLimits
 from gen.translation.batch import Load, load_model, translate_jobs
-from gen.translation.outputs import check_same, entry_of, finished_before, prepare_outputs, report_path
+from gen.translation.clips import copy_clip, open_clip
+from gen.translation.engine import run_engine
+from gen.translation.finished import finished_before, has_content, other_maker, skipped_entry, unknown_maker
+from gen.translation.outputs import entry_of
+from gen.translation.record import Known
 from gen.translation.registry import translators
-from gen.translation.report import Entry, Report, earlier_entries
+from gen.translation.report import Entry, Report
 from gen.translation.run import Network, Run, Watch, reason
 from gen.translation.settings import TranslateSettings, check_settings
 from gen.translation.weather import CLEAR_DAY, WeatherClassifier
@@ -47,15 +51,7 @@ def translate(settings: TranslateSettings, load: Load = load_model, watch: Watch
         raise BadSetting(
             "direction: model=auto only translates adverse_to_normal; for normal_to_adverse, set model to a name."
         )
-    jobs = plan_jobs(settings.input, settings.output, settings.format)
-    automatic = Automatic(settings, load, watch)
-    automatic.run.report.planned = {str(job.target) for job in jobs}
-    unknown = automatic.settle_known(jobs)
-    prepare_outputs(jobs, settings)
-    with automatic.run.reporting(len(unknown)):
-        for start in range(0, len(unknown), CHUNK):
-            automatic.process(unknown[start : start + CHUNK])
-    return automatic.run.report
+    return run_engine(Automatic(settings, load, watch))
 
 
 def models_by_weather(weathers: Sequence[str]) -> dict[str, str]:
@@ -75,7 +71,6 @@ class Automatic:
     def __init__(self, settings: TranslateSettings, load: Load, watch: Watch | None) -> None:
         self.settings, self.load = settings, load
         self.run = Run(settings, watch)
-        self.earlier = {} if settings.overwrite else earlier_entries(report_path(settings))
         self.classifier = WeatherClassifier.from_pretrained().to(pick_device(settings.device))
         self.models = models_by_weather(self.classifier.weathers)
         self._networks: dict[str, Network] = {}
@@ -83,47 +78,56 @@ class Automatic:
             for model in set(self.models.values()):
                 self._network(model)
 
-    def settle_known(self, jobs: Sequence[Job]) -> list[Job]:
-        """Report the finished files whose weather an earlier run has noted; returns all others."""
+    def settle(self, jobs: Sequence[Job]) -> list[Job]:
+        """Report the finished files whose weather an earlier run has noted; returns all others. See `Engine`."""
         others: list[Job] = []
         for job in jobs:
-            old = self.earlier.get(str(job.target), {})
-            known = Sight(old["weather"], old["probability"]) if old.get("weather") else None
-            entry = self._finished_before(job, known) if known else None
+            known = self.run.record.of(job.target)
+            sight = Sight(known.weather, known.probability) if known and known.weather else None
+            try:
+                entry = self._finished_before(job, sight) if sight and not self.settings.overwrite else None
+            except BadSetting as error:
+                self.run.refuse(job, error)
+                continue
             if entry is None:
                 others.append(job)
             else:
-                self.run.report.entries.append(entry)
+                self.run.skip(entry)
         return others
 
     def process(self, jobs: Sequence[Job]) -> None:
+        """See `Engine`."""
+        for start in range(0, len(jobs), CHUNK):
+            self._process(jobs[start : start + CHUNK])
+
+    def _process(self, jobs: Sequence[Job]) -> None:
         """Classify these files, then copy or translate them."""
-        sights: dict[str, Sight] = {}
         groups: dict[str, list[Job]] = {}
         for job in jobs:
             sight = self._classify(job)
             if sight is None:
                 continue
-            sights[str(job.source)] = sight
-            if entry := self._finished_before(job, sight):
+            self.run.notes[str(job.source)] = sight._asdict()
+            try:
+                entry = self._finished_before(job, sight)
+            except BadSetting as error:
+                self.run.refuse(job, error)
+                continue
+            if entry is not None:
                 self.run.finish(entry)
             elif sight.weather in self.models:
                 groups.setdefault(self.models[sight.weather], []).append(job)
             else:
-                self._leave(job, sight)
-        began = len(self.run.report.entries)
-        try:
-            for model, group in groups.items():
-                translate_jobs(group, self._network(model), self.run)
-        finally:
-            for entry in self.run.report.entries[began:]:
-                entry.weather, entry.probability = sights[entry.input]
+                for begun in self.run.begun([job], self.settings, LEFT):
+                    self._leave(begun, sight)
+        for model, group in groups.items():
+            translate_jobs(group, self._network(model), self.run)
 
     def _classify(self, job: Job) -> Sight | None:
         """The file's weather; None, and an entry in the report, if it cannot be read."""
         self.run.check_stop()
         try:
-            return see(self.classifier, job)
+            return see(self.classifier, job, self.settings, self.run.watch.limits)
         except Exception as error:  # whatever is wrong with this file, the rest go on
             self.run.fail(job, error)
             return None
@@ -133,29 +137,42 @@ class Automatic:
 
         Raises `BadSetting` if the output was made by another model than the one chosen now.
         """
-        model = self.models.get(sight.weather)
-        copied = self._was_left(job)
-        if model is not None and not copied and finished_before(job, self._settings(model), self.earlier):
-            entry = entry_of(job, "skipped", self._settings(model))
-        elif model is None and job.target.exists() and not self.settings.overwrite:
-            if not copied:
-                check_same(job, [LEFT], self.earlier)
-            entry = left_entry(job, sight)
-        else:  # there is no output, or a copy from when no model knew this weather
+        model, known = self.models.get(sight.weather), self.run.record.of(job.target)
+        if model is None:
+            return self._copied_before(job, sight, known)
+        if self._is_copy(job, known) or (known is not None and known.made_with == LEFT):
+            return None  # from when no model knew this weather
+        if not finished_before(job, self._settings(model), self.run.record):
             return None
+        entry = skipped_entry(job, self._settings(model), known)
         entry.weather, entry.probability = sight
         return entry
 
-    def _was_left(self, job: Job) -> bool:
-        """Whether the output is a copy: by the report, or by its bytes if a killed run did not come to write one."""
-        if str(job.target) in self.earlier:
-            return self.earlier[str(job.target)].get("made_with") == LEFT
-        return job.target.exists() and filecmp.cmp(job.source, job.target, shallow=False)
+    def _copied_before(self, job: Job, sight: Sight, known: Known | None) -> Entry | None:
+        """The entry of a file that is copied already; None if it is to be copied. Raises `BadSetting` as above."""
+        if self.settings.overwrite or not has_content(job.target):
+            return None
+        if self._is_copy(job, known):
+            return left_entry(replace(job, stamp=stamp_of(job.source)), sight, self.settings)
+        if known is None:
+            raise unknown_maker(job.target)
+        if known.finished and known.made_with != LEFT:
+            raise other_maker(job.target, known.made_with, LEFT)
+        return None
+
+    def _is_copy(self, job: Job, known: Known | None) -> bool:
+        """Whether the output is a copy of the input as it is now: by the record, or by its bytes if it has no entry."""
+        if not has_content(job.target):
+            return False
+        if known is not None and known.finished:
+            return known.made_with == LEFT and known.stamp in (None, stamp_of(job.source))
+        return filecmp.cmp(job.source, job.target, shallow=False)
 
     def _leave(self, job: Job, sight: Sight) -> None:
-        entry = left_entry(job, sight)
+        entry = left_entry(job, sight, self.settings)
         try:
-            copy(job, self.settings)
+            for name, words in copy(job, self.settings).items():
+                setattr(entry, name, words)
         except Exception as error:  # whatever is wrong with this file, the rest go on
             entry.status, entry.note, entry.error = "failed", None, reason(job, error)
         self.run.finish(entry)
@@ -170,35 +187,36 @@ class Automatic:
         return self._networks[model]
 
 
-def see(classifier: WeatherClassifier, job: Job) -> Sight:
+def see(classifier: WeatherClassifier, job: Job, settings: TranslateSettings, limits: ClipLimits = UNLIMITED) -> Sight:
     """The weather of a picture, or the most frequent one among some frames of a clip. Raises `BadInput`."""
     if job.kind == "still":
         still = torch.from_numpy(decode_still(job.source).rgb)
         return Sight(*classifier.name(classifier.predict(still[None])[0]))
-    with ClipReader(job.source) as reader:
+    with open_clip(job.source, settings, limits) as reader:
         return Sight(*classifier.of_clip(torch.from_numpy(frame.rgb) for frame in reader))
 
 
-def left_entry(job: Job, sight: Sight) -> Entry:
+def left_entry(job: Job, sight: Sight, settings: TranslateSettings) -> Entry:
     """The report's entry for a file that no model fits."""
     clear = sight.weather == CLEAR_DAY
     why = "a clear day" if clear else f"{sight.weather}, for which no model is available"
-    entry = Entry(str(job.source), str(job.target), job.kind, "left", LEFT, note=f"copied unchanged: {why}")
-    entry.weather, entry.probability = sight
+    entry = entry_of(job, "left", settings, made_with=LEFT, note=f"copied unchanged: {why}", **sight._asdict())
+    entry.sides = []
     return entry
 
 
-def copy(job: Job, settings: TranslateSettings) -> None:
-    """Copy the file byte by byte; re-encode it only if its format or its metadata must change."""
-    if job.source.suffix.lower() == job.target.suffix.lower() and not settings.strip_metadata:
+def copy(job: Job, settings: TranslateSettings) -> dict[str, list[str]]:
+    """Copy the file byte by byte; re-encode it only if its format, its length or its metadata must change.
+
+    Returns what the copy lacks and what was wrong, for the report's entry.
+    """
+    part = job.kind == "clip" and (settings.start is not None or settings.duration is not None)
+    if job.source.suffix.lower() == job.target.suffix.lower() and not settings.strip_metadata and not part:
         with writing(job.target) as partial:
             shutil.copyfile(job.source, partial)
-    elif job.kind == "still":
-        still = decode_still(job.source)
-        encode_still(job.target, still, quality=settings.quality, strip_metadata=settings.strip_metadata)
-    else:
-        with ClipReader(job.source) as reader:
-            size = (reader.height, reader.width)
-            with ClipWriter(job.target, reader, size, strip_metadata=settings.strip_metadata) as writer:
-                for frame in reader:
-                    writer.write(frame.rgb, frame.pts)
+        return {}
+    if job.kind == "clip":
+        return copy_clip(job, settings)
+    still = decode_still(job.source)
+    encode_still(job.target, still, quality=settings.quality, strip_metadata=settings.strip_metadata)
+    return {"left_out": list(still.left_out), "warnings": list(still.warnings)}

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 
 from gen.devices import pick_device
-from gen.media.folders import Job, plan_jobs
+from gen.errors import BadSetting
+from gen.media.folders import Job
 from gen.translation import registry
 from gen.translation.clips import translate_clips
-from gen.translation.outputs import entry_of, finished_before, prepare_outputs, report_path
+from gen.translation.engine import run_engine
+from gen.translation.finished import finished_before, skipped_entry
 from gen.translation.protocol import Translator
-from gen.translation.report import Report, earlier_entries
+from gen.translation.report import Report
 from gen.translation.run import Network, Run, Watch, dtype_of
 from gen.translation.settings import TranslateSettings, check_settings
 from gen.translation.stills import translate_stills
@@ -28,24 +30,39 @@ def translate(settings: TranslateSettings, load: Load = load_model, watch: Watch
     `load`: gives the model, which may be loaded already. Raises KeyboardInterrupt if `watch` wants to stop.
     """
     check_settings(settings)
-    jobs = plan_jobs(settings.input, settings.output, settings.format)
-    run = Run(settings, watch)
-    earlier = earlier_entries(report_path(settings))
-    todo: list[Job] = []
-    for job in jobs:
-        if finished_before(job, settings, earlier):
-            run.report.entries.append(entry_of(job, "skipped", settings))
-        else:
-            todo.append(job)
-    prepare_outputs(jobs, settings)
-    network = Network(load(settings), settings) if todo else None  # what fails here leaves the old report alone
-    with run.reporting(len(todo)):
-        if network is not None:
-            translate_jobs(todo, network, run)
-    return run.report
+    return run_engine(OneModel(settings, load, watch))
+
+
+class OneModel:
+    """One run with one model, which is loaded when there is something to do."""
+
+    def __init__(self, settings: TranslateSettings, load: Load, watch: Watch | None) -> None:
+        self.settings, self.load = settings, load
+        self.run = Run(settings, watch)
+        self._network: Network | None = None
+
+    def settle(self, jobs: Sequence[Job]) -> list[Job]:
+        """See `Engine`. Loads the model, so that what fails there leaves the old report alone."""
+        todo: list[Job] = []
+        for job in jobs:
+            try:
+                if finished_before(job, self.settings, self.run.record):
+                    self.run.skip(skipped_entry(job, self.settings, self.run.record.of(job.target)))
+                else:
+                    todo.append(job)
+            except BadSetting as error:
+                self.run.refuse(job, error)
+        if self._network is None and (todo or self.settings.watch):
+            self._network = Network(self.load(self.settings), self.settings)
+        return todo
+
+    def process(self, jobs: Sequence[Job]) -> None:
+        """See `Engine`."""
+        if self._network is not None:
+            translate_jobs(jobs, self._network, self.run)
 
 
 def translate_jobs(jobs: Sequence[Job], network: Network, run: Run) -> None:
     """Translate pictures, then clips."""
-    translate_stills([job for job in jobs if job.kind == "still"], network, run)
-    translate_clips([job for job in jobs if job.kind == "clip"], network, run)
+    for kind, work in (("still", translate_stills), ("clip", translate_clips)):
+        work(run.begun([job for job in jobs if job.kind == kind], network.settings), network, run)

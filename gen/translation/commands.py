@@ -54,10 +54,13 @@ def run(settings: TranslateSettings) -> int:
 
 def print_left_out(report: "Report") -> None:
     """Print what the outputs lack and what went wrong on the way, each kind once with its number of files."""
+    from gen.media.walk import describe_left_out
+
+    for line in describe_left_out(report.left_out):
+        print(line)
     for title, found in (
         ("left out", [words for entry in report.entries for words in entry.left_out]),
         ("warning", [words for entry in report.entries for words in entry.warnings]),
-        ("not read", list(report.left_out.values())),
     ):
         for words, count in Counter(found).most_common(MAX_KINDS):
             print(f"{title}: {words} ({count} files)" if count > 1 else f"{title}: {words}")
@@ -70,8 +73,10 @@ def train_weather(arguments: Sequence[str]) -> int:
     from gen.translation.weather_settings import WeatherSettings
 
     settings = tyro.cli(WeatherSettings, args=list(arguments), prog="gen train-weather")
+    from gen.output import output_folder
     from gen.translation.weather_training import train
 
-    train(settings)
+    with output_folder(settings.out):
+        train(settings)
     print(f"wrote {settings.out}; its accuracy is in {settings.out / 'MODEL_CARD.md'}")
     return 0

@@ -25,12 +25,24 @@ from torch import Tensor, nn
 from gen import weights
 from gen.errors import BadInput, BadSetting, NotFinite
 from gen.formats.model_folders import load_pipeline
+from gen.loading import loading
 from gen.media.images import decode_still, from_pil
-from gen.media.resize import pad_to_multiple, resize, to_float, to_uint8, transfer_change
+from gen.media.resize import (
+    pad_to_multiple,
+    resize,
+    shrink_in_bands,
+    to_float,
+    to_uint8,
+    transfer_change,
+    transfer_change_in_bands,
+)
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.protocol import Capabilities
 from gen.translation.settings import DIRECTIONS, Direction, MapName, Resolution, WhichMap
 from gen.translation.weathers import check_weathers
+
+LARGE = 25_000_000
+"""Pixels above which a picture gets no float copy at native size, which takes 12 bytes a pixel several times over."""
 
 Picture = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
 
@@ -135,6 +147,7 @@ class TranslationPipeline(DiffusionPipeline):
         )
 
     @classmethod
+    @loading
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]  # diffusers types it in a stub of its own
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:
@@ -212,15 +225,19 @@ class TranslationPipeline(DiffusionPipeline):
         network = self.generator(direction)
         if tile is not None and tile < 1:
             raise BadSetting(f"tile must be at least 1, not {tile}; try 256.")
-        # uint8 crosses the bus, and rows of RGB pixels are the channels-last layout already.
-        native = to_float(frames.to(self.device, non_blocking=True).permute(0, 3, 1, 2))
-        native_size = (native.shape[2], native.shape[3])
+        native_size = (frames.shape[1], frames.shape[2])
         size = self.network_size(native_size, resolution)
-        small = resize(native, size)
+        frames = frames.to(self.device, non_blocking=True)  # uint8 crosses the bus
+        large = native_size[0] * native_size[1] > LARGE and size[0] < native_size[0] and size[1] < native_size[1]
+        # Rows of RGB pixels are the channels-last layout already.
+        native = None if large else to_float(frames.permute(0, 3, 1, 2))
+        small = shrink_in_bands(frames, size) if native is None else resize(native, size)
         # Under the lock throughout: another thread's frames must not pass through this clip's statistics.
         with self.lock, smoother.attached(network) if smoother is not None else nullcontext():
             translated, maps = self.run_network(small, direction, tile, native_size, invention)
         _check_finite(translated, *maps)
+        if native is None:
+            return transfer_change_in_bands(frames, small, translated).cpu(), maps
         if size != native_size:
             translated = transfer_change(native, small, translated)
             _check_finite(translated)

@@ -1,20 +1,36 @@
-"""report.json: the outcome for every file of a translation run."""
+"""report.json: the outcome for every file of an output folder, over all runs."""
 
 import json
-import time
+import math
+import os
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gen.media.files import writing
-from gen.media.folders import Kind
+from gen.media.folders import Kind, Stamp
 
 Status = Literal["done", "skipped", "left", "failed"]
 """Translated now; translated by an earlier run; copied unchanged, because no model fits; failed."""
 
 REPORT = "report.json"
+
+MEASURED = (
+    "seconds",
+    "width",
+    "height",
+    "frames",
+    "mean_uncertainty",
+    "p95_uncertainty",
+    "mean_invented",
+    "p95_invented",
+    "flicker",
+    "left_out",
+    "warnings",
+)
+"""Values of an entry that a later run, which skips the file, keeps."""
 
 
 @dataclass
@@ -51,6 +67,21 @@ class Entry:
     """What the output lacks of the input: tracks, chapters, metadata blocks, each in a few words."""
     warnings: list[str] = field(default_factory=list[str])
     """Faults of the input that the output works around, each a sentence: damaged frames, a sound that is unknown."""
+    sides: list[str] = field(default_factory=list[str])
+    """Kinds of the files written beside the output: map, overlay or raw, and compare."""
+    input_bytes: int | None = None
+    """Size of the input when it was read."""
+    input_mtime_ns: int | None = None
+    """Modification time of the input when it was read, in nanoseconds since 1970."""
+    input_sha256: str | None = None
+    """Hash of the input's content, if the settings ask for it."""
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """The input's size and time; None if they are unknown."""
+        if self.input_bytes is None or self.input_mtime_ns is None:
+            return None
+        return Stamp(self.input_bytes, self.input_mtime_ns)
 
 
 @dataclass
@@ -60,11 +91,15 @@ class Report:
     settings: dict[str, object]
     entries: list[Entry] = field(default_factory=list[Entry])
     left_out: dict[str, str] = field(default_factory=dict[str, str])
-    """Files of the input folder that the run does not read, by path, with the reason."""
-    planned: Collection[str] = ()
-    """All outputs of the run. The earlier report's entry stays for those that the run has not reached yet."""
-    saved: float = field(default_factory=time.monotonic)
-    """When it was last written, or created, by the monotonic clock."""
+    """Files of the input folder that the run does not read, by path inside it, with the reason."""
+    stopped: str | None = None
+    """Why the run ended before its last file; None if it did not."""
+    _positions: dict[str, int] = field(default_factory=dict[str, int])
+
+    def add(self, entry: Entry) -> None:
+        """Add a file's result. It replaces one that the same run has for the same output."""
+        position = self._positions.setdefault(entry.output, len(self.entries))
+        self.entries[position : position + 1] = [entry]
 
     def count(self, status: str) -> int:
         """Number of files with this status."""
@@ -74,40 +109,119 @@ class Report:
         """Number of files for each note."""
         return dict(Counter(entry.note for entry in self.entries if entry.note))
 
-    def write(self, path: Path) -> None:
-        """Write as JSON. For a skipped file, the earlier run's measurements are kept."""
-        earlier = earlier_entries(path)
+    def write(self, path: Path, earlier: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        """Write as JSON, with the entries of earlier runs whose files are still there.
+
+        `earlier`: these entries by path; None: those that `earlier_entries` finds. A skipped file keeps its earlier
+        measurements. Raises `BadInput` if the file cannot be written.
+        """
+        if earlier is None:
+            earlier = earlier_entries(path)
+        files: dict[str, dict[str, Any]] = {}
         for entry in self.entries:
-            old = earlier.get(entry.output)
-            if entry.status == "skipped" and old and old["status"] != "failed":
-                for name in (
-                    "seconds",
-                    "width",
-                    "height",
-                    "frames",
-                    "mean_uncertainty",
-                    "p95_uncertainty",
-                    "mean_invented",
-                    "p95_invented",
-                    "flicker",
-                    "left_out",
-                    "warnings",
-                ):
-                    setattr(entry, name, old.get(name, getattr(entry, name)))
-        reached = {entry.output for entry in self.entries}
-        ahead = [old for output, old in earlier.items() if output in self.planned and output not in reached]
-        files = [*(asdict(entry) for entry in self.entries), *ahead]
-        totals = {status: sum(file["status"] == status for file in files) for status in get_args(Status)}
-        record = {"totals": totals, "settings": self.settings, "files": files, "left_out": self.left_out}
+            name = inside(entry.output, path.parent)
+            old = earlier.get(name, {})
+            if entry.status == "skipped" and old.get("status") not in (None, "failed"):
+                for value in MEASURED:
+                    setattr(entry, value, old.get(value, getattr(entry, value)))
+            files[name] = entry_json(entry, path.parent)
+        kept = [
+            {"path": name, **old}
+            for name, old in earlier.items()
+            if name not in files and _still_there(name, old, path.parent)
+        ]
+        everything = [*files.values(), *kept]
+        totals = {status: sum(file.get("status") == status for file in everything) for status in get_args(Status)}
+        record = {
+            "totals": totals,
+            "settings": self.settings,
+            "files": everything,
+            "left_out": self.left_out,
+            "stopped": self.stopped,
+        }
         with writing(path) as partial:
-            partial.write_text(json.dumps(record, indent=1, default=str, ensure_ascii=False), encoding="utf-8")
-        self.saved = time.monotonic()
+            partial.write_text(dump(record, indent=1), encoding="utf-8")
+
+
+def _still_there(name: str, old: Mapping[str, Any], folder: Path) -> bool:
+    """Whether an earlier entry still says something: its output exists or, if it failed, its input does."""
+    failed = old.get("status") == "failed"
+    return (folder / name).is_file() or (failed and Path(str(old.get("input"))).exists())
+
+
+def inside(output: str | Path, folder: Path) -> str:
+    """An output's path inside the output folder, with "/" between its parts; as it is, if it lies elsewhere."""
+    prefix = f"{folder}{os.sep}"
+    if str(output).startswith(prefix):  # as planned; quick, because reports may have 100,000 files
+        return str(output).removeprefix(prefix).replace(os.sep, "/")
+    path, root = Path(os.path.abspath(output)), Path(os.path.abspath(folder))
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(output)
+
+
+def entry_json(entry: Entry, folder: Path) -> dict[str, Any]:
+    """The entry as the report has it: first its path inside the output folder.
+
+    A name that is no UTF-8 cannot be written as JSON text. `path` and `input` then have backslashes for the odd bytes,
+    and `path_hex` and `input_hex` the true bytes in hexadecimal digits.
+    """
+    names = {"path": inside(entry.output, folder), "input": entry.input}
+    odd = {f"{key}_hex": os.fsencode(name).hex() for key, name in names.items() if plain(name) != name}
+    return {"path": names["path"], **odd, **asdict(entry)}
+
+
+def plain(text: str) -> str:
+    """Text that can be written as UTF-8: backslashes stand for what cannot, the odd bytes of file names."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def dump(value: object, indent: int | None = None) -> str:
+    """JSON text. NaN and infinities, which JSON lacks, become null; paths become strings."""
+    return json.dumps(_clean(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _clean(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {plain(str(key)): _clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, int) else plain(str(value))
 
 
 def earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
-    """The entries of an earlier run's report, by output; {} if there is none."""
+    """The entries of a report by their path inside the output folder; {} if there is no report."""
     try:
-        files: Sequence[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {str(f["output"]): f for f in files}
-    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
+        report = json.loads(path.read_text(encoding="utf-8"))
+        files: list[Any] = list(report["files"])
+        out = str(report.get("settings", {}).get("output", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # none, or not one of ours
         return {}
+    return entries_by_path(files, path.parent, out)
+
+
+def entries_by_path(files: Iterable[Any], folder: Path, out: str = "") -> dict[str, dict[str, Any]]:
+    """Entries as they are on disk, by their path inside the output folder; what is no entry is left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in files:
+        try:
+            found[path_of(file, folder, out)] = dict(file)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return found
+
+
+def path_of(file: Mapping[str, Any], folder: Path, out: str = "") -> str:
+    """The path of a report's entry inside the output folder.
+
+    `out`: the output folder as the report's run was given it. Reports of version 0.1 have only the output's path, which
+    begins with it; it may have been relative to another working directory.
+    """
+    if isinstance(file.get("path_hex"), str):
+        return os.fsdecode(bytes.fromhex(file["path_hex"]))
+    if isinstance(file.get("path"), str):
+        return file["path"]
+    output = Path(file["output"])
+    if out and output == Path(out):  # a single file
+        return output.name
+    return output.relative_to(out).as_posix() if out and output.is_relative_to(out) else inside(output, folder)

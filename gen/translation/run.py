@@ -1,11 +1,12 @@
 """What the picture and clip engines share: the model with its settings, the report, and the progress callback."""
 
+import errno
 import gc
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,23 +16,29 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gen.devices import is_out_of_memory
+from gen.disk import REASONS, why_not_written
 from gen.errors import BadInput, BadSetting, GenError
-from gen.media.folders import Job
+from gen.locks import LOCK, locked
+from gen.media.files import fit_name, keep_times, make_out_folder, sweep
+from gen.media.folders import Job, stamp_of
 from gen.media.images import Pixels
+from gen.media.video import UNLIMITED, ClipLimits
+from gen.output import LEAST, check_room
+from gen.translation.finished import hash_of
 from gen.translation.maps import COUNTED_AS, SCALES, colour_uncertainty
 from gen.translation.memory import MemoryLimits, Plan
 from gen.translation.norm import StatisticsSmoother
-from gen.translation.outputs import entry_of, report_path
+from gen.translation.outputs import entry_of, is_single, report_path
 from gen.translation.protocol import Translator
-from gen.translation.report import Entry, Report
+from gen.translation.record import Record
+from gen.translation.report import Entry, Report, plain
 from gen.translation.settings import MapName, Resolution, TranslateSettings, parse_resolution
 
 MapValues = NDArray[np.float32] | None
 """An uncertainty map (H, W), None if there is none."""
 
 SAVE_SECONDS = 60.0
-"""Seconds between two saves of the report. A run that is killed loses only what the report gained since; the files
-themselves are complete at any time."""
+"""Seconds between two saves of the report, for those who read it meanwhile; the record has every file at once."""
 
 
 class Progress(NamedTuple):
@@ -56,40 +63,181 @@ class Watch:
     """Called from the run's own thread after every file, and after every batch of a clip's frames."""
     stop: Callable[[], bool] = lambda: False
     """Asked before every batch. If it returns True, the run ends as by Ctrl-C and keeps what is finished."""
+    limits: ClipLimits = UNLIMITED
+    """What a clip may hold at most; a clip that holds more fails."""
 
 
 class Run:
-    """The state of one run: settings, report, progress."""
+    """The state of one run: settings, record, report, progress."""
 
     def __init__(self, settings: TranslateSettings, watch: Watch | None = None) -> None:
         self.settings = settings
         self.watch = watch or Watch()
         self.report = Report(asdict(settings))
+        self.record = Record(report_path(settings))
+        self.notes: dict[str, dict[str, Any]] = {}
+        """Values for the entries of some files, by input: what the classifier saw."""
+        self._next_save = time.monotonic() + SAVE_SECONDS
+        self.watching = False
+        """Whether the run has begun to wait for new files."""
+        self.lost: str | None = None
+        """Why the output can no longer be written; None while it can."""
         self.bar: tqdm[Any] = tqdm(disable=True)
 
     @contextmanager
-    def reporting(self, files: int) -> Generator[None]:
-        """Show progress over so many files, and write the report whatever happens inside."""
+    def output(self) -> Generator[None]:
+        """Make the output folder, and keep other runs out of it. Raises `BadSetting`."""
+        path, single = self.record.report, is_single(self.settings)
+        make_out_folder(path.parent)
+        if path.is_dir():
+            raise BadSetting(f"{path} is a folder, but the report must be written there; choose another output folder.")
+        with locked(path.parent, fit_name(f".gen-{path.stem}", ".lock") if single else LOCK):
+            sweep(path.parent, below=not single)
+            self.record = Record(path)
+            yield
+
+    @contextmanager
+    def reporting(self, files: int = 0) -> Generator[None]:
+        """Show progress over so many files, and write the report whatever happens inside.
+
+        Ctrl-C is how a run that watches its input ends; from any other run it is raised again. Raises `BadSetting` if
+        the output could not be written to the end.
+        """
         with tqdm(total=files, unit="file", dynamic_ncols=True) as self.bar:
             try:
                 yield
+                self._check_lost()
+            except BaseException as error:
+                if self.settings.watch and isinstance(error, KeyboardInterrupt):
+                    return
+                self.report.stopped = str(error) or ("Ctrl-C" if isinstance(error, KeyboardInterrupt) else repr(error))
+                raise
             finally:
                 self.report.entries.sort(key=lambda entry: entry.input)
-                self.report.write(report_path(self.settings))
+                self.record.close(saved=self._save())
+
+    def expect(self, files: int) -> None:
+        """Count so many files more in the progress bar."""
+        self.bar.total += files
+        self.bar.refresh()
+
+    def begun(self, jobs: Iterable[Job], settings: TranslateSettings, made_with: str | None = None) -> Iterator[Job]:
+        """These jobs, each recorded just before it is read; its outputs count as unfinished from then on.
+
+        `made_with`: what they are made with, if not with what `settings` say. Raises `BadSetting` once the output can
+        no longer be written: the jobs that are left would fail too.
+        """
+        for job in jobs:
+            self._check_lost()
+            digest = hash_of(job.source) if settings.hash else None
+            job = replace(job, stamp=stamp_of(job.source), sha256=digest)
+            try:
+                if not self.record.report.parent.is_dir():
+                    raise FileNotFoundError(f"{self.record.report.parent} has vanished")
+                if job.target.is_dir():
+                    raise BadInput(f"{job.target} is a folder; rename it, or choose another output folder.")
+                job.target.parent.mkdir(exist_ok=True, parents=True)
+                self.record.begin(entry_of(job, "failed", settings, made_with=made_with))
+            except Exception as error:  # a name too long, a folder too deep: of this file alone
+                self.fail(job, error, settings)
+            else:
+                yield job
+
+    def skip(self, entry: Entry) -> None:
+        """Report a file that an earlier run has finished, before the work begins."""
+        self._recover(entry)
+        self.report.add(entry)
+
+    def _recover(self, entry: Entry) -> None:
+        """Do what an earlier run could not, because it was killed between the last byte of the file and its record."""
+        known = self.record.of(Path(entry.output))
+        if known is not None and not known.finished:
+            self._keep_times(entry)
+            self.record.finish(entry)
+
+    def _settle(self, entry: Entry) -> None:
+        """Check that a finished file is made of the input as it still is, and give it the input's times."""
+        source = Path(entry.input)
+        now = stamp_of(source)
+        if now is not None and entry.stamp is not None and now != entry.stamp:
+            Path(entry.output).unlink(missing_ok=True)
+            entry.status, entry.note = "failed", None
+            entry.error = plain(f"{source}: the file changed while it was read; run the command again.")
+        else:
+            self._keep_times(entry)
+
+    def _keep_times(self, entry: Entry) -> None:
+        """The files beside the translation keep the time at which they were written, and so do all without metadata."""
+        if not self.settings.strip_metadata:
+            keep_times(Path(entry.input), Path(entry.output))
 
     def finish(self, entry: Entry) -> None:
         """Record a file, tell the watcher, and save the report now and then."""
-        self.report.entries.append(entry)
+        for name, value in self.notes.get(entry.input, {}).items():
+            setattr(entry, name, value)
+        if entry.status in ("done", "left"):
+            self._settle(entry)
+        elif entry.status == "skipped":
+            self._recover(entry)
+        self.report.add(entry)
+        try:
+            self.record.finish(entry)
+        except OSError as error:
+            self._check_output(error)
         if entry.error:
-            self.bar.write(f"failed: {entry.error}", file=sys.stderr)
+            self._check_output()
+            if not self.lost:
+                self.bar.write(f"failed: {entry.error}", file=sys.stderr)
         self.bar.update()
         self.watch.tell(Progress(self.bar.n, int(self.bar.total), latest=entry))
-        if time.monotonic() - self.report.saved > SAVE_SECONDS:
-            self.report.write(report_path(self.settings))
+        if time.monotonic() > self._next_save:
+            self._save()
 
     def fail(self, job: Job, error: Exception, settings: TranslateSettings | None = None) -> None:
-        """Record a file that failed; the run goes on."""
+        """Record a file that failed; the run goes on, unless nothing can be written any more."""
+        self._check_output(error)
         self.finish(entry_of(job, "failed", settings or self.settings, error=reason(job, error)))
+
+    def refuse(self, job: Job, error: BadSetting) -> None:
+        """End the run with an error that one output causes, or report it if new files come one by one."""
+        if not self.watching:
+            raise error
+        self.fail(job, error)
+
+    def _check_output(self, error: Exception | None = None) -> None:
+        """Set `lost` if `error`, or the output folder itself, shows that no other file can be written either."""
+        folder = self.record.report.parent
+        why = why_not_written(error) if error is not None else None
+        if why == REASONS[errno.EFBIG]:  # a limit of one file
+            why = None
+        try:
+            check_room(folder, LEAST)
+        except (GenError, OSError) as problem:
+            vanished = "the folder has vanished or cannot be written"
+            why = why or why_not_written(problem) or (vanished if isinstance(problem, OSError) else "the disk is full")
+        if why is not None and self.lost is None:
+            self.lost = (
+                f"{folder}: the output cannot be written any more, because {why}. What is finished is kept; fix the "
+                "cause and run the same command again."
+            )
+
+    def _check_lost(self) -> None:
+        if self.lost is not None:
+            raise BadSetting(self.lost)
+
+    def _save(self) -> bool:
+        """Write the report; False if nothing can be written any more: the record then keeps what is new."""
+        began = time.monotonic()
+        try:
+            self.report.write(self.record.report, self.record.finished_entries())
+            # A report of many files takes seconds: a twentieth of the time at most is spent on it.
+            self._next_save = time.monotonic() + max(SAVE_SECONDS, 20 * (time.monotonic() - began))
+        except BadInput as error:
+            self._check_output(error)
+            if self.lost is None:
+                raise
+            return False
+        return True
 
     def tell_frames(self, frames: int, of_frames: int) -> None:
         """Tell the watcher how far the current clip is."""
@@ -118,7 +266,6 @@ class Network:
         self.limits = MemoryLimits(settings.tile, model.capabilities.tiles)
         self.warning: str | None = None
         """What the latest call did for lack of memory, as a sentence; None if nothing."""
-        self.mark = f"Translated by gen ({Path(settings.model).name}, {settings.direction}): not a photograph"
 
     def __call__(
         self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None = None
@@ -197,6 +344,10 @@ def check_orientation(native: tuple[int, ...], resolution: Resolution) -> None:
 
 def reason(job: Job, error: Exception) -> str:
     """Why a job failed, in one sentence that names the file."""
+    return plain(_reason(job, error))
+
+
+def _reason(job: Job, error: Exception) -> str:
     if isinstance(error, GenError):
         text = str(error)
         return text if job.source.name in text or job.target.name in text else f"{job.source}: {text}"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gen import weights
 from gen.errors import NotFinite
 from gen.formats.model_folders import load_network
+from gen.loading import loading
 from gen.metrics.features import EfficientNetLite0Features
 
 NAME = "weather"
@@ -45,6 +46,7 @@ class WeatherClassifier:
         self.weathers: list[str] = list(head.config["weathers"])
 
     @classmethod
+    @loading
     def from_pretrained(cls, name_or_folder: str | Path = NAME) -> "WeatherClassifier":
         """Load the shipped classifier, or a folder of `gen train-weather`. Raises `BadInput` if there is none."""
         head = load_network(WeatherHead, weights.fetch(name_or_folder, weights.CONFIG))

@@ -113,15 +113,15 @@ def test_finished_files_are_not_done_again_and_missing_ones_are(tree, tmp_path, 
     out = tmp_path / "out"
     arguments = ["translate", str(tree), str(out), "--model", model]
     main(arguments)
-    before = {name: (out / name).stat().st_mtime_ns for name in GOOD}
+    before = {name: (out / name).stat().st_ctime_ns for name in GOOD}
     (out / "deep.png").unlink()
     main(arguments)
-    after = {name: (out / name).stat().st_mtime_ns for name in GOOD}
+    after = {name: (out / name).stat().st_ctime_ns for name in GOOD}
     assert {name for name in GOOD if before[name] != after[name]} == {"deep.png"}
     assert {n for n, f in report_of(out).items() if f["status"] == "done"} == {"deep.png"}
     assert report_of(out)["cmyk.jpg"]["seconds"] > 0  # kept from the first run
     main([*arguments, "--overwrite"])
-    assert all((out / name).stat().st_mtime_ns > after[name] for name in GOOD)
+    assert all((out / name).stat().st_ctime_ns > after[name] for name in GOOD)
 
 
 @pytest.mark.parametrize("kind", ["map", "overlay", "raw"])
@@ -215,6 +215,8 @@ def test_a_killed_run_leaves_no_half_file_and_is_taken_up_again(tmp_path, model)
     assert files_below(out) == {p.name for p in night.iterdir()} | {"report.json"}
     skipped = {n for n, f in report_of(out).items() if f["status"] == "skipped"}
     assert skipped == finished
+    for name in finished:
+        assert (out / name).stat().st_mtime_ns == (night / name).stat().st_mtime_ns
 
 
 def test_ctrl_c_writes_the_report_and_leaves_130(tmp_path, model):

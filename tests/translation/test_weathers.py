@@ -14,9 +14,9 @@ from gen.translation.weathers import any_of, check_weathers, directions_of, sent
 from gen.web.choices import introduction, model_dropdown
 
 
-def save_tiny(folder, weathers=(), both=True) -> str:
+def save_tiny(folder, weathers=(), both=True, seed=0) -> str:
     """A model folder for these weathers, with random weights."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     shape = {"width": 4, "blocks": 1, "reconstruction": False, "transfer_blocks": 0, "uncertainty": False}
     back = AUGANGenerator(**shape) if both else None
     pipe = AUGANPipeline(AUGANGenerator(**shape), back, trained_height=32, trained_width=56, weathers=weathers)

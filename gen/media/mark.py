@@ -1,0 +1,114 @@
+"""The mark in a translated file's metadata: what it was made with, and of which input. It is written and read here."""
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import av
+from PIL import ExifTags, Image
+
+from gen.errors import BadInput
+from gen.media.folders import Stamp, suffix_of
+from gen.media.images import READ_FORMATS, decode_still
+from gen.media.video import VIDEO_SUFFIXES, ClipReader
+
+_FORM = re.compile(r"Translated by gen \((?P<made>.*?)(?:; source (?P<source>[0-9a-f]{8}))?\): not a photograph", re.S)
+
+
+class Mark(NamedTuple):
+    """What a translation says of itself."""
+
+    made_with: str
+    """Model, direction and settings. Files of version 0.1 give the model's name and the direction alone."""
+    source: str | None
+    """`source_id` of the input; None in files of version 0.1, and where the input could not be looked at."""
+
+    def text(self) -> str:
+        """The sentence for the metadata."""
+        source = f"; source {self.source}" if self.source else ""
+        return f"Translated by gen ({self.made_with}{source}): not a photograph"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """The mark in a text; None if there is none."""
+        found = _FORM.search(text)
+        return cls(found["made"], found["source"]) if found else None
+
+
+def source_id(stamp: Stamp) -> str:
+    """8 hex digits that tell inputs apart by size and time, which they do not reveal."""
+    return hashlib.sha256(f"{stamp.size} {stamp.mtime_ns}".encode()).hexdigest()[:8]
+
+
+class Header(NamedTuple):
+    """What the first bytes of a file show."""
+
+    readable: bool
+    """Whether it is a file of its kind, as far as its header says."""
+    mark: Mark | None
+
+
+def read_header(path: Path) -> Header:
+    """Open a picture, a clip or a zip without decoding it."""
+    try:
+        if not path.is_file() or path.stat().st_size == 0:
+            return Header(False, None)
+        if suffix_of(path) == ".zip":
+            return Header(zipfile.is_zipfile(path), None)
+        texts = list(_clip_texts(path) if suffix_of(path) in VIDEO_SUFFIXES else _still_texts(path))
+    except Exception:  # decoders of damaged files raise anything
+        return Header(False, None)
+    marks = [mark for text in texts if (mark := Mark.parse(text))]
+    return Header(True, marks[0] if marks else None)
+
+
+def read_mark(path: Path) -> str | None:
+    """The sentence that says what made the file; None if it has none or cannot be read."""
+    mark = read_header(path).mark
+    return mark.text() if mark else None
+
+
+def _still_texts(path: Path) -> Iterator[str]:
+    """The texts in a picture's metadata. Raises if it is not a picture."""
+    try:
+        opened = Image.open(path, formats=READ_FORMATS)
+    except Image.UnidentifiedImageError:
+        decode_still(path)  # a copied TIFF of 16 bits, which Pillow does not open
+        return
+    with opened:
+        for value in opened.info.values():
+            if isinstance(value, str | bytes):
+                yield _text(value)
+        if opened.format != "PNG" or "exif" in opened.info:  # else Pillow would decode the PNG to look for more
+            yield _text(opened.getexif().get(ExifTags.Base.ImageDescription, ""))
+
+
+def _clip_texts(path: Path) -> Iterator[str]:
+    """The texts in a container's metadata. Raises if it is not a clip."""
+    with av.open(f"file:{path}") as container:
+        if not container.streams.video:
+            raise BadInput(f"{path}: no video stream.")
+        yield from container.metadata.values()
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def check_whole(path: Path) -> None:
+    """Decode all of a picture, a clip or a zip. Raises `BadInput` or the decoder's error if it is damaged."""
+    if suffix_of(path) == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            if (name := archive.testzip()) is not None:
+                raise BadInput(f"{path}: {name} is damaged.")
+    elif suffix_of(path) in VIDEO_SUFFIXES:
+        with ClipReader(path) as reader:
+            for _ in reader:
+                pass
+            if reader.warnings:
+                raise BadInput(f"{path}: {reader.warnings[0]}")
+    else:
+        decode_still(path)

@@ -1,0 +1,135 @@
+"""Whether an earlier run has finished a file: it can be read, and was made with these settings and of this input."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from gen.errors import BadSetting
+from gen.media.folders import Job, stamp_of
+from gen.media.mark import Header, check_whole, read_header, source_id
+from gen.translation.made_with import made_with, same_made_with
+from gen.translation.outputs import entry_of, outputs_of, sides_of
+from gen.translation.record import Known, Record
+from gen.translation.report import Entry
+from gen.translation.settings import TranslateSettings
+
+
+def finished_before(job: Job, settings: TranslateSettings, record: Record) -> bool:
+    """Whether the job needs no work.
+
+    What made an output is read from the output's own mark, or else from the record. Raises `BadSetting` if that is
+    something else than the settings, or unknown: the output is then not replaced unless the settings say `overwrite`.
+    A job that was cut off counts as made with what it was begun with.
+    """
+    if settings.overwrite:
+        return False
+    known = record.of(job.target)
+    headers = {path: read_header(path) for path in outputs_of(job, settings) if has_content(path)}
+    for path, header in headers.items():
+        check_maker(path, job, header, known, settings)
+    target = headers.get(job.target)
+    if target is None or len(headers) < len(outputs_of(job, settings)):
+        return False
+    if known is not None and not known.finished and not _is_marked(target, job, settings):
+        return False
+    return (
+        all(header.readable for header in headers.values())
+        and _same_source(job, target, known, settings)
+        and _same_sides(known, settings)
+        and (not settings.verify or all(map(is_whole, headers)))
+    )
+
+
+def skipped_entry(job: Job, settings: TranslateSettings, known: Known | None) -> Entry:
+    """The entry of a finished file. The input's present size and time are recorded, which may be new with `hash`."""
+    job = replace(job, stamp=stamp_of(job.source), sha256=known.sha256 if known else None)
+    entry = entry_of(job, "skipped", settings)
+    if known is not None and known.sides is not None:
+        entry.sides = sorted(known.sides)
+    return entry
+
+
+def _is_marked(target: Header, job: Job, settings: TranslateSettings) -> bool:
+    """Whether the mark alone says that the job was finished, though killed before it was recorded.
+
+    The translation is written last. Files beside it may be older, so that nothing is known of them.
+    """
+    mark = target.mark
+    complete = mark is not None and mark.source is not None and same_made_with(mark.made_with, settings, job.kind)
+    return complete and not sides_of(settings)
+
+
+def has_content(path: Path) -> bool:
+    """Whether there is a file that is not empty. An empty one is what a full disk or a lost machine leaves."""
+    return path.is_file() and path.stat().st_size > 0
+
+
+def check_maker(path: Path, job: Job, header: Header, known: Known | None, settings: TranslateSettings) -> None:
+    """Raises `BadSetting` if a file under an output's name is not made with `settings`, as far as is known.
+
+    A full mark counts more than the record, because it cannot be separated from its file.
+    """
+    old = False
+    if header.mark is not None and (header.mark.source is not None or known is None):
+        made = header.mark.made_with
+    elif known is not None:
+        made, old = known.made_with, known.sides is None
+    else:
+        raise unknown_maker(path)
+    if not same_made_with(made, settings, job.kind, old):
+        raise other_maker(path, made, made_with(settings, job.kind))
+
+
+def unknown_maker(path: Path) -> BadSetting:
+    """The error for a file under an output's name of which nothing is known."""
+    return BadSetting(
+        f"{path} is not known to be a translation of gen; choose another output folder, or set overwrite to replace it."
+    )
+
+
+def other_maker(path: Path, made: str, wanted: str) -> BadSetting:
+    """The error for an output that was made with something else."""
+    return BadSetting(
+        f"{path} was made with {made}, not {wanted}; choose another output folder, or set overwrite to translate it "
+        "again."
+    )
+
+
+def _same_source(job: Job, target: Header, known: Known | None, settings: TranslateSettings) -> bool:
+    """Whether the output was made of the input as it is now. The record is exact, the mark has 8 digits of it."""
+    stamp = stamp_of(job.source)
+    if settings.hash:
+        return known is not None and known.sha256 is not None and known.sha256 == hash_of(job.source)
+    if stamp is None:
+        return False
+    if target.mark is not None and target.mark.source is not None:
+        return target.mark.source == source_id(stamp)
+    if known is not None and known.stamp is not None:
+        return known.stamp == stamp
+    # Version 0.1 recorded no inputs, and gave its outputs the time of writing.
+    output = stamp_of(job.target)
+    return known is not None and output is not None and stamp.mtime_ns <= output.mtime_ns
+
+
+def _same_sides(known: Known | None, settings: TranslateSettings) -> bool:
+    """Whether the files beside the output show what the settings ask for: a map and its raw values share one name."""
+    wanted = set(sides_of(settings))
+    return not wanted or (known is not None and (known.sides is None or wanted <= known.sides))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file can be decoded to its end."""
+    try:
+        check_whole(path)
+    except Exception:  # decoders of damaged files raise anything
+        return False
+    return True
+
+
+def hash_of(path: Path) -> str | None:
+    """SHA-256 of a file's content; None if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

@@ -1,0 +1,112 @@
+"""What a translation was made with, as reports and marks say it: model, direction, settings and weights."""
+
+import functools
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+from gen import weights
+from gen.errors import BadInput
+from gen.media.folders import Job
+from gen.media.mark import Mark, source_id
+from gen.provenance import fingerprint
+from gen.translation.settings import TranslateSettings, clip_options, parse_resolution
+
+
+def made_with(settings: TranslateSettings, kind: str) -> str:
+    """What the translation of a file of this kind depends on."""
+    more = ", bf16" if settings.precision == "bf16" else ""
+    more += ", metadata removed" if settings.strip_metadata else ""
+    digest = weights_id(settings.model)
+    return _made_with(settings, kind, _width_by_height(settings)) + more + (f", weights {digest}" if digest else "")
+
+
+def mark_of(job: Job, settings: TranslateSettings) -> str:
+    """The mark for the metadata of the job's outputs. It names the model, but not the folder that it lies in."""
+    made = made_with(settings, job.kind)
+    text = f"{Path(settings.model).name}{made.removeprefix(settings.model)}"
+    return Mark(text, source_id(job.stamp) if job.stamp else None).text()
+
+
+def _width_by_height(settings: TranslateSettings) -> str:
+    size = parse_resolution(settings.resolution)
+    return f"{size[1]} wide {size[0]} high" if isinstance(size, tuple) else settings.resolution
+
+
+def _height_by_width(settings: TranslateSettings) -> str:
+    """As reports gave explicit sizes up to version 0.1."""
+    size = parse_resolution(settings.resolution)
+    return "x".join(map(str, size)) if isinstance(size, tuple) else settings.resolution
+
+
+def _made_with(settings: TranslateSettings, kind: str, resolution: str) -> str:
+    which = "" if settings.which_map == "auto" else f", map {settings.which_map}"
+    clip = f", smooth {settings.smooth:g}, steady {settings.steady:g}" if kind == "clip" else ""
+    clip += clip_options(settings) if kind == "clip" else ""
+    return f"{settings.model}, {settings.direction}, resolution {resolution}{which}{clip}"
+
+
+@functools.cache
+def weights_id(model: str) -> str | None:
+    """16 hex digits for a model's weights and configuration, wherever its folder lies; None for a hub id.
+
+    Also None for a model that cannot be found, or that has no weights of its own. It is looked up once a run, which
+    loads the model once too: see `forget_weights`.
+    """
+    try:
+        folder = Path(weights.resolve(model))
+    except BadInput:
+        return None
+    files = [*folder.rglob("*.safetensors"), *folder.rglob("*.json")] if folder.is_dir() else []
+    stats = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files))
+    return _weights_id(folder, stats) if any(file.suffix == ".safetensors" for file in files) else None
+
+
+def forget_weights() -> None:
+    """Look at the weights again, which may have been trained further."""
+    weights_id.cache_clear()
+
+
+@functools.lru_cache(maxsize=16)
+def _weights_id(folder: Path, stats: object) -> str:
+    """Reads the folder again only if `stats`, the sizes and times of its files, has changed."""
+    digest = hashlib.sha256(fingerprint(folder).encode())
+    for file in sorted(folder.rglob("*.json")):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(config, dict):  # without the notes of libraries: their version, where the model was loaded from
+            config = {key: value for key, value in config.items() if not key.startswith("_")}
+        digest.update(json.dumps([file.name, config], sort_keys=True).encode())
+    return digest.hexdigest()[:16]
+
+
+_PARTS = re.compile(
+    r"(?P<model>.*), (?P<rest>(?:adverse_to_normal|normal_to_adverse)\b.*?)(?P<weights>, weights \w+)?", re.S
+)
+
+
+def same_made_with(recorded: str, settings: TranslateSettings, kind: str, old: bool = False) -> bool:
+    """Whether a report or a mark says that a file was made with what `settings` say.
+
+    Models are compared by their weights or, where these are unknown, by name or folder. `old`: `recorded` is from a
+    report of version 0.1, which names neither weights nor all settings.
+    """
+    found, wanted = _PARTS.fullmatch(recorded), _PARTS.fullmatch(made_with(settings, kind))
+    if found is None or wanted is None:
+        return False
+    if found["weights"] is not None:
+        return (found["rest"], found["weights"]) == (wanted["rest"], wanted["weights"])
+    names = [_made_with(settings, kind, size(settings)) for size in (_width_by_height, _height_by_width)]
+    rests = [name.removeprefix(f"{settings.model}, ") for name in names] if old else [wanted["rest"]]
+    return found["rest"] in rests and _same_model(found["model"], settings.model)
+
+
+def _same_model(one: str, other: str) -> bool:
+    """Whether two names or folders lead to one model."""
+    if one == other:
+        return True
+    try:
+        return os.path.samefile(weights.resolve(one), weights.resolve(other))
+    except (BadInput, OSError):
+        return False

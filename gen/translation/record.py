@@ -1,0 +1,122 @@
+"""The record of an output folder: what each file was made with, and of which input, from the first file on.
+
+While a run goes on, every file is noted in a hidden file of one JSON line each: when its job begins and when it is
+finished. report.json takes these lines over when the run ends. A run that is killed leaves the hidden file, and the
+next run reads both.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from gen.media.files import fit_name, write_atomically
+from gen.media.folders import Stamp
+from gen.translation.report import Entry, dump, earlier_entries, entries_by_path, entry_json, inside, path_of
+
+BEGUN = "begun"
+"""Status of a file whose job has begun: what lies under its name may be old, new, or lack its side files."""
+
+
+def record_path(report: Path) -> Path:
+    """The hidden file beside a report."""
+    return report.with_name(fit_name(f".gen-{report.stem}", ".jsonl"))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the record says of a file."""
+
+    made_with: str
+    finished: bool
+    """False: the job failed, or was cut off."""
+    stamp: Stamp | None
+    """The input's; None in reports of version 0.1."""
+    sha256: str | None
+    sides: frozenset[str] | None
+    """As in `Entry`; None in reports of version 0.1."""
+    weather: str | None
+    probability: float
+
+    @classmethod
+    def parse(cls, entry: Mapping[str, Any]) -> Self:
+        """From a report's entry, in which anything may be missing."""
+        size, time, sides = entry.get("input_bytes"), entry.get("input_mtime_ns"), entry.get("sides")
+        probability = entry.get("probability")
+        return cls(
+            made_with=str(entry.get("made_with")),
+            finished=entry.get("status") in ("done", "skipped", "left"),
+            stamp=Stamp(size, time) if isinstance(size, int) and isinstance(time, int) else None,
+            sha256=entry.get("input_sha256"),
+            sides=frozenset(map(str, sides)) if isinstance(sides, list) else None,
+            weather=entry.get("weather"),
+            probability=float(probability) if isinstance(probability, int | float) else 0.0,
+        )
+
+
+class Record:
+    """The record of an output folder, or of a single output file. Only the run that has the folder's lock writes it."""
+
+    def __init__(self, report: Path) -> None:
+        """`report`: path of report.json."""
+        self.report = report
+        self._path = record_path(report)
+        self._entries = earlier_entries(report) | self._read_lines()
+        self._begun = {name for name, entry in self._entries.items() if entry.get("status") == BEGUN}
+        self._descriptor: int | None = None
+
+    def _read_lines(self) -> dict[str, dict[str, Any]]:
+        try:
+            lines = self._path.read_text(encoding="utf-8", errors="replace").split("\n")
+        except OSError:
+            return {}
+        return entries_by_path(map(_parse, lines), self.report.parent)
+
+    def of(self, target: Path) -> Known | None:
+        """What is known of an output; None if it has no entry."""
+        entry = self._entries.get(inside(target, self.report.parent))
+        return Known.parse(entry) if entry is not None else None
+
+    def begin(self, entry: Entry) -> None:
+        """Note that the outputs of this entry are about to be written. Raises OSError if it cannot be written."""
+        self._add({**entry_json(entry, self.report.parent), "status": BEGUN})
+
+    def finish(self, entry: Entry) -> None:
+        """Note a result. Raises OSError if it cannot be written."""
+        self._add(entry_json(entry, self.report.parent))
+
+    def _add(self, entry: dict[str, Any]) -> None:
+        name = path_of(entry, self.report.parent)
+        self._entries[name] = entry
+        (self._begun.add if entry["status"] == BEGUN else self._begun.discard)(name)
+        if self._descriptor is None:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        # A line begins with the line feed: the line before may be cut off. One write: it cannot be mixed with another.
+        os.write(self._descriptor, b"\n" + dump(entry).encode())
+
+    def finished_entries(self) -> dict[str, dict[str, Any]]:
+        """The entries for the report, by path: all but those whose job was cut off."""
+        return {name: entry for name, entry in self._entries.items() if name not in self._begun}
+
+    def close(self, saved: bool = True) -> None:
+        """End the run. `saved`: the report has been written, so that only the jobs that were cut off are kept here."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        if not saved:
+            return
+        if not self._begun:
+            self._path.unlink(missing_ok=True)
+            return
+        with write_atomically(self._path) as partial:
+            partial.write_text("\n".join(dump(self._entries[name]) for name in sorted(self._begun)), encoding="utf-8")
+
+
+def _parse(line: str) -> object:
+    """A line's JSON; None if it is none: the last line of a run that was killed may be cut off."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,188 @@
+"""Full disks, vanished and read-only outputs, signals: one sentence, and nothing half-written is called done."""
+
+import errno
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gen import BadSetting
+from gen.media.images import decode_still
+from gen.translation.record import record_path
+from tests.media.test_video import make_clip, moving_bars
+from tests.translation.identity import Identity, picture, report_of, run, statuses
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def many(tmp_path) -> Path:
+    for number in range(40):
+        picture(tmp_path / "in" / f"{number:02d}.png", number)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 1.1 MB, where this user may mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1100k", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this user may not mount a small disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def all_whole(out: Path) -> int:
+    """Decode every picture of a folder; returns their number. Nothing else may lie there but our records."""
+    pictures = [p for p in out.iterdir() if not p.name.startswith(".gen-") and p.name != "report.json"]
+    for path in pictures:
+        decode_still(path)
+    assert not list(out.glob("*partial*"))
+    return len(pictures)
+
+
+def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(tmp_path, many, small_disk, capfd):
+    out = small_disk / "o"
+    filler = small_disk / "filler"
+    out.mkdir()
+    filler.write_bytes(bytes(1_000_000))
+    with pytest.raises(BadSetting, match=rf"{out}: the output cannot be written any more, because the disk is full"):
+        run(many, out, workers=1)
+    assert capfd.readouterr().err.count("failed:") <= 1
+    found = all_whole(out)
+    assert found < 40
+    filler.unlink()
+    report = run(many, out)
+    assert report.count("done") + report.count("skipped") == 40
+    assert report.count("skipped") == found
+    assert not record_path(out / "report.json").exists()
+    assert len(report_of(out)) == all_whole(out) == 40
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_disk_that_fills_up_amid_the_run(tmp_path, many, monkeypatch, number, capfd):
+    write, left = Path.write_bytes, [5]
+
+    def full(self, data):
+        if ".partial" in self.name and not left[0]:
+            write(self, data[: len(data) // 2])
+            raise OSError(number, os.strerror(number))
+        left[0] -= ".partial" in self.name
+        return write(self, data)
+
+    out = tmp_path / "o"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        if number != errno.ENOSPC:  # a quota does not show in the free space: the error alone tells
+            patch.setattr("gen.translation.run.check_room", lambda *_: None)
+        else:
+            patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6, 0))
+        if number == errno.ENOSPC:
+            with pytest.raises(BadSetting, match="the disk is full"):
+                run(many, out, workers=1)
+            assert capfd.readouterr().err.count("failed:") == 0
+        else:
+            report = run(many, out, workers=1)
+            assert report.count("failed") == 35
+    assert all_whole(out) == 5
+    if number == errno.ENOSPC:
+        assert "the disk is full" in json.loads((out / "report.json").read_text())["stopped"]
+    assert run(many, out).count("done") == 35
+
+
+def test_clips_on_a_full_disk(tmp_path, small_disk):
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        make_clip(tmp_path / "in.mp4", moving_bars(3))
+        (tmp_path / "in").mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "in.mp4", tmp_path / "in" / name)
+    (small_disk / "filler").write_bytes(bytes(1_116_000))
+    (small_disk / "o").mkdir()
+    with pytest.raises(BadSetting, match="the disk is full"):
+        run(tmp_path / "in", small_disk / "o")
+    assert not list((small_disk / "o").glob("*.mp4"))
+
+
+def test_a_size_limit_fails_the_files_that_are_too_large(tmp_path, many):
+    """`ulimit -f`: the small ones are written."""
+    Image.effect_noise((2000, 2000), 100).save(many / "large.png")
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 21, 1 << 21));"
+        "from pathlib import Path; from tests.translation.identity import run, statuses;"
+        "print(sorted(k for k, v in statuses(run(Path(sys.argv[1]), Path(sys.argv[2]))).items() if v == 'failed'))"
+    )
+    command = [sys.executable, "-c", script, str(many), str(tmp_path / "o")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.stdout == "['large.png']\n", done.stderr
+    assert "File too large" in done.stderr
+    assert all_whole(tmp_path / "o") == 40
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
+
+
+def test_an_output_folder_that_vanishes(tmp_path, many, monkeypatch):
+    out = tmp_path / "o"
+    work, seen = Identity.translate_frames, []
+
+    def vanish(self, frames, direction, **options):
+        seen.append(1)
+        if len(seen) == 20:
+            shutil.rmtree(out)
+        return work(self, frames, direction, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Identity, "translate_frames", vanish)
+        with pytest.raises(BadSetting, match=r"o: the output cannot be written any more, because the folder has vani"):
+            run(many, out, workers=1)
+    assert not out.exists()
+    assert len(seen) < 40
+    assert run(many, out).count("done") == 40
+
+
+def test_an_input_folder_that_vanishes(tmp_path, many, monkeypatch):
+    work = Identity.translate_frames
+
+    def vanish(self, frames, direction, **options):
+        shutil.rmtree(many, ignore_errors=True)
+        return work(self, frames, direction, **options)
+
+    monkeypatch.setattr(Identity, "translate_frames", vanish)
+    report = run(many, tmp_path / "o", workers=1)
+    assert report.count("done") + report.count("failed") == 40
+    assert report.count("done") == all_whole(tmp_path / "o") > 0
+
+
+def test_a_read_only_output(tmp_path, many, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(BadSetting, match="not writable"):
+        run(many, tmp_path / "o")
+
+
+def test_sigterm_ends_like_ctrl_c(tmp_path, many):
+    """As the command line does: the report is written, and nothing half-written is left."""
+    script = (
+        "import signal, sys; signal.signal(signal.SIGTERM, signal.default_int_handler);"
+        "from pathlib import Path; from tests.translation.identity import Identity, run; import time;"
+        "work = Identity.translate_frames;"
+        "Identity.translate_frames = lambda self, *a, **o: (time.sleep(0.05), work(self, *a, **o))[1];"
+        "run(Path(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    out = tmp_path / "o"
+    with subprocess.Popen([sys.executable, "-c", script, str(many), str(out)], cwd=REPOSITORY) as process:
+        while not list(out.glob("[0-9]*.png")) and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGTERM)
+    found = all_whole(out)
+    assert 0 < found < 40
+    assert json.loads((out / "report.json").read_text())["stopped"] == "Ctrl-C"
+    report = run(many, out)
+    assert statuses(report) == {path.name: statuses(report)[path.name] for path in many.iterdir()}
+    assert report.count("skipped") == found

@@ -1,0 +1,421 @@
+"""What a folder's files were made with: recorded from the first file on, never guessed, never mixed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import ExifTags, Image
+
+from gen import BadSetting
+from gen.cli import main
+from gen.locks import locked
+from gen.media.mark import Mark, read_header, read_mark
+from gen.translation.record import record_path
+from tests.media.test_video import make_clip, moving_bars
+from tests.translation.identity import Identity, picture, report_of, run, statuses
+from tests.translation.test_weathers import save_tiny
+
+REPOSITORY = Path(__file__).parents[2]
+OTHER = {"direction": "normal_to_adverse"}
+
+
+@pytest.fixture
+def night(tmp_path) -> Path:
+    """Two pictures, one of them in a format without metadata."""
+    picture(tmp_path / "in" / "a.jpg")
+    picture(tmp_path / "in" / "sub" / "b.bmp")
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("spelling", ["relative", "absolute", "linked", "dotted"])
+def test_every_spelling_of_a_folder_is_one_folder(night, tmp_path, monkeypatch, spelling):
+    monkeypatch.chdir(night)
+    run(Path("."), Path("../o"))
+    (tmp_path / "link").symlink_to("o")
+    again = {
+        "relative": Path("../o"),
+        "absolute": tmp_path / "o",
+        "linked": tmp_path / "link",
+        "dotted": Path("sub/../../o"),
+    }[spelling]
+    with pytest.raises(BadSetting, match="was made with"):
+        run(Path("."), again, **OTHER)
+    assert set(statuses(run(night, again)).values()) == {"skipped"}
+    monkeypatch.chdir(tmp_path)
+    assert set(statuses(run(Path("in"), Path("o"))).values()) == {"skipped"}
+
+
+def test_the_command_of_the_shared_case(tmp_path, monkeypatch):
+    case = REPOSITORY.parent / "shared" / "cases" / "made-with"
+    model = save_tiny(tmp_path / "tiny", ["night"])
+    picture(tmp_path / "made-with" / "a.jpg")
+    monkeypatch.chdir(case if case.is_dir() else tmp_path / "made-with")
+    out = tmp_path / "o"
+    assert main(["translate", ".", os.path.relpath(out), "--model", model]) == 0
+    before = (out / "report.json").read_text()
+    assert main(["translate", ".", str(out), "--model", model, "--direction", "normal_to_adverse"]) == 1
+    assert (out / "report.json").read_text() == before
+
+
+def test_reports_are_merged_over_runs_with_other_inputs(night, tmp_path):
+    run(night, tmp_path / "o")
+    picture(tmp_path / "more" / "c.bmp")
+    run(tmp_path / "more", tmp_path / "o")
+    assert set(report_of(tmp_path / "o")) == {"a.jpg", "sub/b.bmp", "c.bmp"}
+    with pytest.raises(BadSetting, match="was made with"):
+        run(night, tmp_path / "o", **OTHER)
+    (tmp_path / "o" / "c.bmp").unlink()
+    run(night, tmp_path / "o")
+    assert set(report_of(tmp_path / "o")) == {"a.jpg", "sub/b.bmp"}  # nothing is said of what is gone
+
+
+def test_where_the_report_is_silent_the_mark_speaks(night, tmp_path):
+    out = tmp_path / "o"
+    run(night, out)
+    (out / "report.json").unlink()
+    (out / "sub" / "b.bmp").unlink()
+    with pytest.raises(BadSetting, match=r"a\.jpg was made with same, adverse_to_normal"):
+        run(night, out, **OTHER)
+    with pytest.raises(BadSetting, match=r"made with .*resolution auto, not .*resolution native"):
+        run(night, out, resolution="native")
+    assert statuses(run(night, out)) == {"a.jpg": "skipped", "b.bmp": "done"}
+
+
+def test_a_file_that_another_run_replaced_is_known_by_its_mark(night, tmp_path):
+    out = tmp_path / "o"
+    run(night, out)
+    run(night / "a.jpg", out / "a.jpg", overwrite=True, **OTHER)  # its report lies beside it, and not in report.json
+    with pytest.raises(BadSetting, match=r"a\.jpg was made with same, normal_to_adverse"):
+        run(night, out)
+
+
+def test_an_unknown_file_is_refused_and_stays(night, tmp_path):
+    own = picture(tmp_path / "o" / "a.jpg", 7).read_bytes()
+    with pytest.raises(BadSetting, match=r"a\.jpg is not known to be a translation.*overwrite"):
+        run(night, tmp_path / "o")
+    assert (tmp_path / "o" / "a.jpg").read_bytes() == own
+    assert statuses(run(night, tmp_path / "o", overwrite=True))["a.jpg"] == "done"
+
+
+def test_originals_are_not_taken_for_translations(tmp_path):
+    """`gen translate x x/out` and then `gen translate x/out x`."""
+    picture(tmp_path / "x" / "a.jpg")
+    run(tmp_path / "x", tmp_path / "x" / "out")
+    before = (tmp_path / "x" / "a.jpg").read_bytes()
+    with pytest.raises(BadSetting, match="not known"):
+        run(tmp_path / "x" / "out", tmp_path / "x")
+    assert (tmp_path / "x" / "a.jpg").read_bytes() == before
+
+
+def test_an_unknown_side_file_is_refused(night, tmp_path):
+    picture(tmp_path / "o" / "a.jpg.compare.jpg", 7)
+    with pytest.raises(BadSetting, match=r"compare\.jpg is not known"):
+        run(night, tmp_path / "o", compare=True)
+
+
+def old_report(out: Path, output: str, **entry) -> None:
+    """As version 0.1 wrote it: no path, no input's time, and the output as it was given."""
+    report = json.loads((out / "report.json").read_text())
+    report["settings"]["output"] = output
+    keep = ("input", "kind", "status", "made_with", "seconds")
+    report["files"] = [{**{k: f[k] for k in keep}, "output": f"{output}/{f['path']}", **entry} for f in report["files"]]
+    (out / "report.json").write_text(json.dumps(report))
+
+
+@pytest.mark.parametrize("output", ["../o", "/elsewhere/o", "o"])
+def test_reports_of_version_0_1_are_understood(night, tmp_path, output):
+    out = tmp_path / "o"
+    run(night, out)
+    for path in (out / "a.jpg", out / "sub" / "b.bmp"):
+        with Image.open(path) as opened:
+            opened.copy().save(path)  # without the mark, and with a time of its own
+    old_report(out, output)
+    with pytest.raises(BadSetting, match="was made with"):
+        run(night, out, **OTHER)
+    assert set(statuses(run(night, out)).values()) == {"skipped"}
+    picture(night / "a.jpg", 1)
+    old_report(out, output)
+    assert statuses(run(night, out)) == {"a.jpg": "done", "b.bmp": "skipped"}
+
+
+def test_marks_of_version_0_1_do_not_say_enough(night, tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "Translated by gen (same, adverse_to_normal): not a photograph"
+    picture(tmp_path / "o" / "a.jpg", exif=exif)
+    with pytest.raises(BadSetting, match="was made with same, adverse_to_normal, not"):
+        run(night, tmp_path / "o")
+
+
+def test_models_are_told_apart_by_their_weights(night, tmp_path, monkeypatch):
+    def translate(model: str, *more: str) -> int:
+        return main(["translate", str(night), str(tmp_path / "o"), "--model", model, *more])
+
+    save_tiny(tmp_path / "a" / "mine", ["night"])
+    save_tiny(tmp_path / "b" / "mine", ["night"], seed=1)
+    assert translate(str(tmp_path / "a" / "mine")) == 0
+    monkeypatch.chdir(tmp_path)
+    assert translate("a/mine") == 0  # another spelling
+    assert {f["status"] for f in report_of(tmp_path / "o").values()} == {"skipped"}
+    assert translate("b/mine") == 1
+    save_tiny(tmp_path / "a" / "mine", ["night"], seed=1)  # trained further
+    assert translate("a/mine") == 1
+    (tmp_path / "o" / "report.json").unlink()
+    (tmp_path / "o" / "sub" / "b.bmp").unlink()
+    assert translate("a/mine") == 1  # by the mark
+    assert str(tmp_path) not in str(read_mark(tmp_path / "o" / "a.jpg"))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tiff", "a.mp4", "a.mkv", "a.mov"])
+def test_a_mark_is_read_back(tmp_path, name):
+    source, out = tmp_path / "in" / name, tmp_path / "o"
+    if name.endswith(("g", "p", "f")):
+        picture(source)
+    else:
+        source.parent.mkdir()
+        make_clip(source, moving_bars(3))
+    run(source.parent, out, which_map="cycle")
+    mark = read_header(out / name).mark
+    assert mark is not None
+    assert mark.made_with.startswith("same, adverse_to_normal, resolution auto, map cycle")
+    assert mark.source
+    assert Mark.parse(mark.text()) == mark
+    assert read_mark(source) is None
+    (out / "report.json").unlink()
+    assert statuses(run(source.parent, out, which_map="cycle")) == {name: "skipped"}
+
+
+def test_what_is_no_file_of_its_kind_has_no_mark(tmp_path):
+    for name in ("a.jpg", "b.mp4", "c.zip"):
+        (tmp_path / name).write_text("Translated by gen (same, adverse_to_normal): not a photograph")
+        assert read_header(tmp_path / name) == (False, None)
+    assert read_mark(tmp_path / "none.jpg") is None
+
+
+# What counts as finished
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture"])
+def test_an_output_that_cannot_be_opened_is_made_again(night, tmp_path, content):
+    run(night, tmp_path / "o")
+    (tmp_path / "o" / "a.jpg").write_bytes(content)
+    assert statuses(run(night, tmp_path / "o")) == {"a.jpg": "done", "b.bmp": "skipped"}
+
+
+def test_an_empty_file_of_nobody_is_replaced(night, tmp_path):
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "a.jpg").touch()
+    assert statuses(run(night, tmp_path / "o"))["a.jpg"] == "done"
+
+
+def test_a_folder_under_an_outputs_name_is_a_sentence(night, tmp_path):
+    (tmp_path / "o" / "a.jpg").mkdir(parents=True)
+    report = run(night, tmp_path / "o")
+    assert statuses(report) == {"a.jpg": "failed", "b.bmp": "done"}
+    assert "a.jpg is a folder" in str(report.entries[0].error)
+    (tmp_path / "o2").mkdir()
+    (tmp_path / "o2" / "sub").touch()
+    assert statuses(run(night, tmp_path / "o2")) == {"a.jpg": "done", "b.bmp": "failed"}
+    (tmp_path / "o3" / "report.json").mkdir(parents=True)
+    with pytest.raises(BadSetting, match="is a folder"):
+        run(night, tmp_path / "o3")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_an_input_that_was_replaced_is_translated_again(night, tmp_path, silent):
+    run(night, tmp_path / "o")
+    if silent:
+        (tmp_path / "o" / "report.json").unlink()
+        (tmp_path / "o" / "sub" / "b.bmp").unlink()
+    picture(night / "a.jpg", 1)
+    again = run(night, tmp_path / "o")
+    assert statuses(again)["a.jpg"] == "done"
+    entry = report_of(tmp_path / "o")["a.jpg"]
+    found = (night / "a.jpg").stat()
+    assert (entry["input_bytes"], entry["input_mtime_ns"]) == (found.st_size, found.st_mtime_ns)
+
+
+def test_by_hash_the_content_decides(night, tmp_path):
+    out = tmp_path / "o"
+    run(night, out)
+    assert set(statuses(run(night, out, hash=True)).values()) == {"done"}  # no hash was recorded
+    assert set(statuses(run(night, out, hash=True)).values()) == {"skipped"}
+    os.utime(night / "a.jpg", (1, 1))
+    assert set(statuses(run(night, out, hash=True)).values()) == {"skipped"}
+    times = (night / "sub" / "b.bmp").stat()
+    picture(night / "sub" / "b.bmp", 1)  # of the same size
+    os.utime(night / "sub" / "b.bmp", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert statuses(run(night, out)) == {"a.jpg": "done", "b.bmp": "skipped"}
+    assert statuses(run(night, out, hash=True))["b.bmp"] == "done"
+
+
+def test_verify_finds_what_the_header_does_not_show(night, tmp_path):
+    out = tmp_path / "o"
+    make_clip(night / "c.mp4", moving_bars(10))
+    run(night, out)
+    for name in ("a.jpg", "c.mp4"):
+        data = (out / name).read_bytes()
+        middle = len(data) // 2
+        (out / name).write_bytes(data[:middle] if name == "a.jpg" else data[:middle] + bytes(len(data) - middle))
+    assert statuses(run(night, out, verify=True))["a.jpg"] == "done"
+    assert set(statuses(run(night, out, verify=True)).values()) == {"skipped"}
+
+
+def test_side_files_count_by_their_kind(night, tmp_path):
+    out = tmp_path / "o"
+    run(night, out)
+    assert set(statuses(run(night, out, compare=True)).values()) == {"done"}
+    assert set(statuses(run(night, out, compare=True)).values()) == {"skipped"}
+    (out / "a.jpg.compare.jpg").write_bytes(b"")
+    assert statuses(run(night, out, compare=True)) == {"a.jpg": "done", "b.bmp": "skipped"}
+    assert set(statuses(run(night, out)).values()) == {"skipped"}
+
+
+def test_a_map_is_not_taken_for_its_raw_values(tmp_path):
+    """Both lie in a.png.uncertainty.png."""
+    from tests.translation.test_batch import AUGANGenerator, AUGANPipeline
+
+    generator = AUGANGenerator(width=4, blocks=1, transfer_blocks=0, uncertainty=True, reconstruction=False)
+    AUGANPipeline(generator, None, trained_height=32, trained_width=56).save_pretrained(tmp_path / "model")
+    picture(tmp_path / "in" / "a.png")
+    command = ["translate", str(tmp_path / "in"), str(tmp_path / "o"), "--model", str(tmp_path / "model")]
+    for kind, status in (("map", "done"), ("raw", "done"), ("raw", "skipped")):
+        assert main([*command, "--uncertainty", kind]) == 0
+        assert report_of(tmp_path / "o")["a.png"]["status"] == status
+    with Image.open(tmp_path / "o" / "a.png.uncertainty.png") as opened:
+        assert opened.mode.startswith("I")
+
+
+def test_metadata_that_is_to_be_removed_is_not_left_by_an_earlier_run(night, tmp_path):
+    run(night, tmp_path / "o")
+    with pytest.raises(BadSetting, match="metadata removed"):
+        run(night, tmp_path / "o", strip_metadata=True)
+
+
+def test_files_keep_their_times(night, tmp_path):
+    os.utime(night / "a.jpg", ns=(10**18 + 1, 10**18 + 123_456_789))
+    make_clip(night / "c.mp4", moving_bars(3))
+    os.utime(night / "c.mp4", ns=(10**18, 10**18 + 5))
+    run(night, tmp_path / "o")
+    for name in ("a.jpg", "c.mp4", "sub/b.bmp"):
+        assert (tmp_path / "o" / name).stat().st_mtime_ns == (night / name).stat().st_mtime_ns
+    run(night, tmp_path / "bare", strip_metadata=True)
+    assert (tmp_path / "bare" / "a.jpg").stat().st_mtime_ns > 10**18 + 10**9
+
+
+def test_an_input_that_changes_while_it_is_read_is_not_done(night, tmp_path, monkeypatch):
+    work = Identity.translate_frames
+
+    def changed(self, frames, direction, **options):
+        picture(night / "a.jpg", 5)
+        return work(self, frames, direction, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Identity, "translate_frames", changed)
+        report = run(night, tmp_path / "o", batch_size=1, workers=1)
+    assert statuses(report) == {"a.jpg": "failed", "b.bmp": "done"}
+    assert "changed while it was read" in str(report.entries[0].error)
+    assert not (tmp_path / "o" / "a.jpg").exists()
+    assert statuses(run(night, tmp_path / "o")) == {"a.jpg": "done", "b.bmp": "skipped"}
+
+
+def test_nan_becomes_null(night, tmp_path, monkeypatch):
+    from gen.translation.run import Network
+
+    monkeypatch.setattr(Network, "statistics", lambda self, values: {"mean_uncertainty": float("nan")})
+    run(night, tmp_path / "o")
+    text = (tmp_path / "o" / "report.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["files"][0]["mean_uncertainty"] is None
+
+
+# Kills, and two runs at once
+
+
+def start(source: Path, out: Path, *more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.translation.identity", str(source), str(out), *more]
+    return subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(200):
+        picture(folder / f"{number:03d}.bmp", number)
+    return folder
+
+
+def kill_at(process: subprocess.Popen, out: Path, files: int) -> int:
+    """Kill it when so many files are there; returns how many there are then."""
+    while len(list(out.glob("[0-9]*"))) < files and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return len(list(out.glob("[0-9]*")))
+
+
+def test_after_a_kill_before_the_first_report_another_direction_is_refused(many, tmp_path):
+    out = tmp_path / "o"
+    found = kill_at(start(many, out), out, 30)
+    assert 0 < found < 200
+    assert not (out / "report.json").exists()
+    with pytest.raises(BadSetting, match="was made with same, adverse_to_normal"):
+        run(many, out, **OTHER)
+    report = run(many, out)
+    assert report.count("skipped") + report.count("done") == 200
+    assert report.count("skipped") > 0
+    assert not record_path(out / "report.json").exists()
+    assert {p.name for p in out.iterdir()} == {p.name for p in many.iterdir()} | {"report.json"}
+
+
+def test_a_cut_off_line_of_the_record_costs_its_file_alone(night, tmp_path):
+    out = tmp_path / "o"
+    run(night, out)
+    report = json.loads((out / "report.json").read_text())
+    (out / "report.json").unlink()
+    lines = "\n".join(json.dumps({**file, "status": "done"}, ensure_ascii=False) for file in report["files"])
+    record_path(out / "report.json").write_bytes(f"{lines}\n".encode() + '{"path": "夜'.encode()[:-1])
+    assert set(statuses(run(night, out)).values()) == {"skipped"}
+
+
+def test_two_runs_at_once_do_not_mix(many, tmp_path):
+    out = tmp_path / "o"
+    processes = [start(many, out), start(many, out, "direction=normal_to_adverse")]
+    errors = [process.communicate()[1] for process in processes]
+    refused = [error for error in errors if "another run is writing" in error or "was made with" in error]
+    assert len(refused) == 1
+    assert len({file["made_with"] for file in report_of(out).values()}) == 1
+    assert len(report_of(out)) == 200
+
+
+def test_the_second_run_names_the_folder_and_the_process(night, tmp_path):
+    (tmp_path / "o").mkdir()
+    with locked(tmp_path / "o"), pytest.raises(BadSetting, match=rf"{tmp_path}/o: .*process {os.getpid()}"):
+        run(night, tmp_path / "o")
+    run(night, tmp_path / "o")
+
+
+def test_single_files_of_one_folder_may_be_written_at_once(night, tmp_path):
+    (tmp_path / "o").mkdir()
+    with locked(tmp_path / "o"):
+        run(night / "a.jpg", tmp_path / "o" / "a.jpg")
+    assert {p.name for p in (tmp_path / "o").iterdir()} == {"a.jpg", "a.report.json"}
+
+
+def test_what_killed_runs_leave_is_swept_below_too(night, tmp_path):
+    import socket
+
+    left = tmp_path / "o" / "sub" / "deeper" / f".gen-{socket.gethostname()[:32]}-999999999-0123.partial.png"
+    elsewhere = left.with_name(".gen-other-1-0123.partial.png")
+    left.parent.mkdir(parents=True)
+    left.touch()
+    elsewhere.touch()
+    run(night, tmp_path / "o")
+    assert not left.exists()
+    assert elsewhere.exists()  # another machine may still be at work
+    os.utime(elsewhere, (1, 1))
+    run(night, tmp_path / "o")
+    assert not elsewhere.exists()
