@@ -8,7 +8,7 @@ INPUT ?= samples/adverse
 OUTPUT ?= out
 MODEL ?= augan-night2day
 
-.PHONY: demo test test-slow check samples docs docs-augan docs-hda docs-smos docs-web app clean
+.PHONY: demo test test-slow check audit samples docs docs-augan docs-hda docs-smos docs-web app clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -31,6 +31,11 @@ check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# Known vulnerabilities of the packages in constraints.txt, and risky code in gen/. SECURITY.md says what is defended.
+audit: $(VENV)/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[audit]'
+	$(BIN)/python scripts/audit.py
 
 # What the repository ships: six nights, six rainy nights and a clip, each with its true day.
 samples: $(VENV)/ready

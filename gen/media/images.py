@@ -66,8 +66,8 @@ UPRIGHT = {
 }
 """EXIF orientation -> the transpose that makes the image upright; 1 is upright already."""
 
+# Bytes of a PNG's profile or text when unpacked. Pillow's limit, 1 MB, refuses pictures with a profile of tables.
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
-"""Bytes of a PNG's profile or text when unpacked. Pillow's limit, 1 MB, refuses pictures with a profile of tables."""
 
 MAX_PIXELS = 200_000_000
 """Default limit of a picture's size, against files that are small and unpack to anything."""
@@ -85,8 +85,7 @@ def decode_still(path: Path, max_pixels: int = MAX_PIXELS) -> Still:
     """
     try:
         with _open(path) as file:
-            format = _sniff(path, file)
-            found = read_before(format, file)
+            format, found = _check_start(path, file, max_pixels)
             still = _decode(path, file, format, found, max_pixels)
             metadata = replace(still.metadata, modified_ns=path.stat().st_mtime_ns)
             return replace(still, metadata=metadata)
@@ -102,13 +101,30 @@ def decode_still(path: Path, max_pixels: int = MAX_PIXELS) -> Still:
         raise BadInput(f"{path}: the image cannot be read ({error}).") from error
 
 
-def still_size(path: Path) -> tuple[int, int]:
+def still_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(height, width) as stored, read from the header; (0, 0) if it cannot be read."""
     try:
-        with _open(path) as file, Image.open(file, formats=(_sniff(path, file),)) as image:
-            return image.height, image.width
+        with _open(path) as file:
+            format, _ = _check_start(path, file, max_pixels)
+            with Image.open(file, formats=(format,)) as image:
+                return image.height, image.width
     except Exception:  # whatever it is, `decode_still` says it
         return 0, 0
+
+
+def _check_start(path: Path, file: BinaryIO, max_pixels: int) -> tuple[str, Found]:
+    """The format, and what the file says before its pixels. Raises `BadInput` or ValueError if it is no picture.
+
+    So Pillow, which would go through gigabytes byte by byte or read them into memory, does not see such a file.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit holds for the process; ours is checked for each file
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
+    format = _sniff(path, file)
+    if format in READ_WHOLE and path.stat().st_size > MAX_BYTES_PER_PIXEL * max_pixels:
+        raise BadInput(_too_large(path, max_pixels))
+    found = read_before(format, file)
+    file.seek(0)
+    return format, found
 
 
 def _open(path: Path) -> BinaryIO:
@@ -144,10 +160,6 @@ def _register_heif() -> None:
 
 
 def _decode(path: Path, file: BinaryIO, format: str, found: Found, max_pixels: int) -> Still:
-    if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit holds for the process; ours is checked for each file
-        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
-    if format in READ_WHOLE and path.stat().st_size > MAX_BYTES_PER_PIXEL * max_pixels:
-        raise BadInput(_too_large(path, max_pixels))
     layout = tiff.read_layout(file) if format == "TIFF" else None
     if layout:
         _check_size(path, layout.size, max_pixels)
@@ -160,8 +172,12 @@ def _decode(path: Path, file: BinaryIO, format: str, found: Found, max_pixels: i
     try:  # by its file and not by its path, by which Pillow maps it into memory and scrambles turned RGBA TIFFs
         image = Image.open(file, formats=(format,))
     except UnidentifiedImageError as error:
-        what = f"a TIFF of {layout.describe} is not supported" if layout else "not an image in a supported format"
-        raise BadInput(f"{what}.") from error
+        if layout is None:
+            raise BadInput("not an image in a supported format.") from error
+        odd = tiff.read_without_tags(file, layout)  # Pillow reads no tag after a damaged one
+        if odd is None:
+            raise BadInput(f"a TIFF of {layout.describe} is not supported.") from error
+        return _from_samples(odd, layout, found, file)
     with image:
         _check_size(path, image.size, max_pixels)
         frames = further_frames(image, layout.tags.pages if layout else 1)

@@ -49,6 +49,16 @@ class Layout(NamedTuple):
         return f"{self.samples} {form} samples of {self.bits} bits{planes} (photometric {self.photometric})"
 
     @property
+    def is_colour(self) -> bool:
+        """Whether the samples are red, green, blue and perhaps alpha."""
+        return self.photometric == RGB and self.samples in (3, 4)
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether the only sample is grey, and 0 is black."""
+        return self.photometric == GREY and self.samples == 1
+
+    @property
     def size(self) -> tuple[int, int]:
         """(width, height) as stored."""
         width, height = (next(iter(self.tags.numbers(tag, (0,))), 0) for tag in (WIDTH, HEIGHT))
@@ -125,14 +135,12 @@ def read_odd_layout(file: BinaryIO, layout: Layout) -> Samples | None:
     """
     if _pillow_reads(layout):
         return None
-    colour = layout.photometric == RGB and layout.samples in (3, 4)
-    grey = layout.photometric == GREY and layout.samples == 1
     kind = (layout.format, layout.bits)
-    if ASSOCIATED not in layout.extra and (colour or grey):
+    if ASSOCIATED not in layout.extra and (layout.is_colour or layout.is_grey):
         if layout.planes and kind in _PLANES and _float_order_is_safe(layout):
             return Samples(_planes(file, layout), layout.orientation)
-        if not layout.planes and kind in ((UNSIGNED, 8), (UNSIGNED, 16)):  # big-endian BigTIFF
-            return Samples(_as_classic(file, layout), layout.orientation)
+        if layout.big_endian_big and (found := read_without_tags(file, layout)):
+            return found
         if not layout.planes and kind in _DEEP:
             return Samples(_by_opencv(file), 1)  # OpenCV applies the orientation
     raise BadInput(f"a TIFF of {layout.describe} is not supported; save it with 8 or 16 unsigned bits.")
@@ -182,9 +190,19 @@ def _planes(file: BinaryIO, layout: Layout) -> NDArray[Any]:
     return np.stack([_rewritten(data, layout, tags, 1) for tags in strips], axis=-1)
 
 
-def _as_classic(file: BinaryIO, layout: Layout) -> NDArray[Any]:
-    """A BigTIFF as a classic one."""
-    return _rewritten(_whole(file), layout, _strips(layout, slice(None)), layout.samples)
+def read_without_tags(file: BinaryIO, layout: Layout) -> Samples | None:
+    """Pixels of a plain layout by the tags of its layout alone: of big-endian BigTIFFs, and beside damaged tags.
+
+    None for layouts that are not plain.
+    """
+    plain = (layout.photometric == RGB and layout.samples in (3, 4)) or (
+        layout.photometric == GREY and layout.samples == 1
+    )
+    plain = plain and layout.format == UNSIGNED and layout.bits in (8, 16) and ASSOCIATED not in layout.extra
+    if not plain or layout.planes:
+        return None
+    strips = _strips(layout, slice(None))
+    return Samples(_rewritten(_whole(file), layout, strips, layout.samples), layout.orientation)
 
 
 def _whole(file: BinaryIO) -> bytes:

@@ -17,7 +17,15 @@ from gen.media.video import UNLIMITED, ClipLimits
 from gen.translation.batch import Load, load_model, translate_jobs
 from gen.translation.clips import copy_clip, open_clip
 from gen.translation.engine import run_engine
-from gen.translation.finished import finished_before, has_content, other_maker, skipped_entry, unknown_maker
+from gen.translation.finished import (
+    check_input,
+    finished_before,
+    has_content,
+    other_maker,
+    skipped_entry,
+    unknown_maker,
+)
+from gen.translation.made_with import metadata_removed
 from gen.translation.outputs import entry_of
 from gen.translation.record import Known
 from gen.translation.registry import translators
@@ -28,7 +36,7 @@ from gen.translation.weather import CLEAR_DAY, WeatherClassifier
 from gen.translation.weathers import directions_of, weathers_of
 
 LEFT = "no model: left as it is"
-"""`made_with` of a file that was only copied."""
+"""`made_with` of a file that was only copied, see `left_with`."""
 CHUNK = 64
 """Files that are classified and then translated, model by model, before the next ones."""
 
@@ -118,7 +126,7 @@ class Automatic:
             elif sight.weather in self.models:
                 groups.setdefault(self.models[sight.weather], []).append(job)
             else:
-                for begun in self.run.begun([job], self.settings, LEFT):
+                for begun in self.run.begun([job], self.settings, left_with(self.settings)):
                     self._leave(begun, sight)
         for model, group in groups.items():
             translate_jobs(group, self._network(model), self.run)
@@ -140,7 +148,7 @@ class Automatic:
         model, known = self.models.get(sight.weather), self.run.record.of(job.target)
         if model is None:
             return self._copied_before(job, sight, known)
-        if self._is_copy(job, known) or (known is not None and known.made_with == LEFT):
+        if self._is_copy(job, known) or (known is not None and known.made_with.startswith(LEFT)):
             return None  # from when no model knew this weather
         if not finished_before(job, self._settings(model), self.run.record):
             return None
@@ -152,12 +160,14 @@ class Automatic:
         """The entry of a file that is copied already; None if it is to be copied. Raises `BadSetting` as above."""
         if self.settings.overwrite or not has_content(job.target):
             return None
+        if known is not None:
+            check_input(job, known)
         if self._is_copy(job, known):
             return left_entry(replace(job, stamp=stamp_of(job.source)), sight, self.settings)
         if known is None:
             raise unknown_maker(job.target)
-        if known.finished and known.made_with != LEFT:
-            raise other_maker(job.target, known.made_with, LEFT)
+        if known.finished and known.made_with != left_with(self.settings):
+            raise other_maker(job.target, known.made_with, left_with(self.settings))
         return None
 
     def _is_copy(self, job: Job, known: Known | None) -> bool:
@@ -165,8 +175,8 @@ class Automatic:
         if not has_content(job.target):
             return False
         if known is not None and known.finished:
-            return known.made_with == LEFT and known.stamp in (None, stamp_of(job.source))
-        return filecmp.cmp(job.source, job.target, shallow=False)
+            return known.made_with == left_with(self.settings) and known.stamp in (None, stamp_of(job.source))
+        return left_with(self.settings) == LEFT and filecmp.cmp(job.source, job.target, shallow=False)
 
     def _leave(self, job: Job, sight: Sight) -> None:
         entry = left_entry(job, sight, self.settings)
@@ -196,11 +206,18 @@ def see(classifier: WeatherClassifier, job: Job, settings: TranslateSettings, li
         return Sight(*classifier.of_clip(torch.from_numpy(frame.rgb) for frame in reader))
 
 
+def left_with(settings: TranslateSettings) -> str:
+    """What a copied file was made with."""
+    return LEFT + metadata_removed(settings)
+
+
 def left_entry(job: Job, sight: Sight, settings: TranslateSettings) -> Entry:
     """The report's entry for a file that no model fits."""
     clear = sight.weather == CLEAR_DAY
     why = "a clear day" if clear else f"{sight.weather}, for which no model is available"
-    entry = entry_of(job, "left", settings, made_with=LEFT, note=f"copied unchanged: {why}", **sight._asdict())
+    entry = entry_of(
+        job, "left", settings, made_with=left_with(settings), note=f"copied unchanged: {why}", **sight._asdict()
+    )
     entry.sides = []
     return entry
 

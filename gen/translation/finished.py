@@ -1,6 +1,8 @@
 """Whether an earlier run has finished a file: it can be read, and was made with these settings and of this input."""
 
+import filecmp
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +29,8 @@ def finished_before(job: Job, settings: TranslateSettings, record: Record) -> bo
     headers = {path: read_header(path) for path in outputs_of(job, settings) if has_content(path)}
     for path, header in headers.items():
         check_maker(path, job, header, known, settings)
+    if headers and known is not None:
+        check_input(job, known)
     target = headers.get(job.target)
     if target is None or len(headers) < len(outputs_of(job, settings)):
         return False
@@ -78,6 +82,22 @@ def check_maker(path: Path, job: Job, header: Header, known: Known | None, setti
         raise unknown_maker(path)
     if not same_made_with(made, settings, job.kind, old):
         raise other_maker(path, made, made_with(settings, job.kind))
+
+
+def check_input(job: Job, known: Known) -> None:
+    """Raises `BadSetting` if the output was made of another input that still exists: two cameras may number alike."""
+    other = known.input
+    if other is None or known.stamp is None or stamp_of(other) != known.stamp:  # moved, or replaced since
+        return
+    try:
+        same = os.path.samefile(other, job.source) or filecmp.cmp(other, job.source, shallow=False)
+    except OSError:  # the new input cannot be read, which its job will report
+        return
+    if not same:
+        raise BadSetting(
+            f"{job.target} was made of {other}, not {job.source}; choose another output folder, or set overwrite to "
+            "replace it."
+        )
 
 
 def unknown_maker(path: Path) -> BadSetting:

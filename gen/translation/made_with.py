@@ -18,9 +18,14 @@ from gen.translation.settings import TranslateSettings, clip_options, parse_reso
 def made_with(settings: TranslateSettings, kind: str) -> str:
     """What the translation of a file of this kind depends on."""
     more = ", bf16" if settings.precision == "bf16" else ""
-    more += ", metadata removed" if settings.strip_metadata else ""
+    more += metadata_removed(settings)
     digest = weights_id(settings.model)
     return _made_with(settings, kind, _width_by_height(settings)) + more + (f", weights {digest}" if digest else "")
+
+
+def metadata_removed(settings: TranslateSettings) -> str:
+    """The part of `made_with` for `strip_metadata`."""
+    return ", metadata removed" if settings.strip_metadata else ""
 
 
 def mark_of(job: Job, settings: TranslateSettings) -> str:

@@ -1,5 +1,6 @@
 """The files that a run leaves for each input, and the report's entry of them."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def entry_of(job: Job, status: Status, settings: TranslateSettings, **values: An
     entry = Entry(str(job.source), str(job.target), job.kind, status, made, sides=sides_of(settings), **values)
     if job.stamp is not None:
         entry.input_bytes, entry.input_mtime_ns = job.stamp
-    entry.input_sha256 = job.sha256
+    entry.input_path, entry.input_sha256 = os.path.abspath(job.source), job.sha256
     return entry
 
 

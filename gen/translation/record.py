@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from gen.media.files import fit_name, write_atomically
 from gen.media.folders import Stamp
-from gen.translation.report import Entry, dump, earlier_entries, entries_by_path, entry_json, inside, path_of
+from gen.translation.report import Entry, dump, earlier_entries, entries_by_path, entry_json, inside, name_in, path_of
 
 BEGUN = "begun"
 """Status of a file whose job has begun: what lies under its name may be old, new, or lack its side files."""
@@ -32,6 +32,8 @@ class Known:
     made_with: str
     finished: bool
     """False: the job failed, or was cut off."""
+    input: Path | None
+    """None in reports of version 0.1."""
     stamp: Stamp | None
     """The input's; None in reports of version 0.1."""
     sha256: str | None
@@ -44,10 +46,11 @@ class Known:
     def parse(cls, entry: Mapping[str, Any]) -> Self:
         """From a report's entry, in which anything may be missing."""
         size, time, sides = entry.get("input_bytes"), entry.get("input_mtime_ns"), entry.get("sides")
-        probability = entry.get("probability")
+        probability, source = entry.get("probability"), name_in(entry, "input_path")
         return cls(
             made_with=str(entry.get("made_with")),
             finished=entry.get("status") in ("done", "skipped", "left"),
+            input=Path(source) if source else None,
             stamp=Stamp(size, time) if isinstance(size, int) and isinstance(time, int) else None,
             sha256=entry.get("input_sha256"),
             sides=frozenset(map(str, sides)) if isinstance(sides, list) else None,

@@ -69,6 +69,8 @@ class Entry:
     """Faults of the input that the output works around, each a sentence: damaged frames, a sound that is unknown."""
     sides: list[str] = field(default_factory=list[str])
     """Kinds of the files written beside the output: map, overlay or raw, and compare."""
+    input_path: str | None = None
+    """Absolute path of the input, which may have been given relative to a folder."""
     input_bytes: int | None = None
     """Size of the input when it was read."""
     input_mtime_ns: int | None = None
@@ -161,10 +163,10 @@ def inside(output: str | Path, folder: Path) -> str:
 def entry_json(entry: Entry, folder: Path) -> dict[str, Any]:
     """The entry as the report has it: first its path inside the output folder.
 
-    A name that is no UTF-8 cannot be written as JSON text. `path` and `input` then have backslashes for the odd bytes,
-    and `path_hex` and `input_hex` the true bytes in hexadecimal digits.
+    A name that is no UTF-8 cannot be written as JSON text. `path`, `input` and `input_path` then have backslashes for
+    the odd bytes, and `path_hex`, `input_hex` and `input_path_hex` the true bytes in hexadecimal digits.
     """
-    names = {"path": inside(entry.output, folder), "input": entry.input}
+    names = {"path": inside(entry.output, folder), "input": entry.input, "input_path": entry.input_path or ""}
     odd = {f"{key}_hex": os.fsencode(name).hex() for key, name in names.items() if plain(name) != name}
     return {"path": names["path"], **odd, **asdict(entry)}
 
@@ -211,16 +213,22 @@ def entries_by_path(files: Iterable[Any], folder: Path, out: str = "") -> dict[s
     return found
 
 
+def name_in(file: Mapping[str, Any], key: str) -> str | None:
+    """A file name of an entry as the file system has it; None if the entry has none."""
+    name, digits = file.get(key), file.get(f"{key}_hex")
+    if isinstance(digits, str):
+        return os.fsdecode(bytes.fromhex(digits))
+    return name if isinstance(name, str) else None
+
+
 def path_of(file: Mapping[str, Any], folder: Path, out: str = "") -> str:
     """The path of a report's entry inside the output folder.
 
     `out`: the output folder as the report's run was given it. Reports of version 0.1 have only the output's path, which
     begins with it; it may have been relative to another working directory.
     """
-    if isinstance(file.get("path_hex"), str):
-        return os.fsdecode(bytes.fromhex(file["path_hex"]))
-    if isinstance(file.get("path"), str):
-        return file["path"]
+    if (path := name_in(file, "path")) is not None:
+        return path
     output = Path(file["output"])
     if out and output == Path(out):  # a single file
         return output.name

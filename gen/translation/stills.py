@@ -43,9 +43,10 @@ def translate_stills(jobs: Iterable[Job], network: Network, run: Run) -> None:
     """Translate these pictures, in bounded memory. What fails is reported, and the rest go on."""
     workers = network.settings.workers
     window = 2 * (workers + network.batch_size)
-    decode = partial(_decode, max_pixels=round(network.settings.max_megapixels * 1e6))
+    max_pixels = round(network.settings.max_megapixels * 1e6)
+    measure, decode = partial(_measure, max_pixels=max_pixels), partial(_decode, max_pixels=max_pixels)
     with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as writers:
-        measured = map_ahead(readers, _measure, jobs, window)
+        measured = map_ahead(readers, measure, jobs, window)
         decoded = map_ahead(readers, decode, measured, window, lambda item: item.pixels, MAX_PIXELS_AHEAD)
         waiting: deque[tuple[Future[Entry], int]] = deque()
         try:
@@ -65,8 +66,8 @@ def _batch_key(item: Decoded) -> object:
     return shape if shape[0] * shape[1] < LARGE else item.job.source
 
 
-def _measure(job: Job) -> Measured:
-    height, width = still_size(job.source)
+def _measure(job: Job, max_pixels: int) -> Measured:
+    height, width = still_size(job.source, max_pixels)
     return Measured(job, height * width)
 
 

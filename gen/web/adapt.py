@@ -192,7 +192,7 @@ class AdaptTab(Tab):
         """
         check_offered(source, generators())
         images = check_number("maximum number of training samples", images, 1, MAX_SAMPLES)
-        with self.service.jobs.preparing() as job_id:
+        with self.service.new_job() as job_id:
             domains, problems = self._domains(fields, self.service.jobs.folder(job_id))
             inputs = {"source": source, "domains": domains, "images": int(images)}
             self.service.jobs.submit("adapt", job_id, inputs, problems)
@@ -207,6 +207,7 @@ class AdaptTab(Tab):
     @contextmanager
     def _loaded(self, source: str, number: str, strength: float, second: str, share: float) -> Generator[Any]:
         """Within the block, the shared generator has these jobs' adaptations at these strengths, and no others."""
+        number, second = number or "", second or ""  # a script may leave them out
         check_number("strength", strength, 0, 1.5)
         check_number("share", share, 0, 1)
         pipe = self.service.generator(source)
@@ -308,7 +309,7 @@ def parse(seeds: str) -> list[int]:
     from gen.hda.parsing import parse_seeds
 
     # A range is expanded to a list, so one from a visitor must be known to be short before it is parsed.
-    short = len(seeds) < 500 and not re.search(r"\d{7}", seeds)
+    short = bool(seeds) and len(seeds) < 500 and not re.search(r"\d{7}", seeds)
     numbers = parse_seeds(seeds) if short else []
     if not 0 < len(numbers) <= MAX_SEEDS:
         raise BadSetting(f"give 1 to {MAX_SEEDS} seeds, as numbers or ranges, for example 0-7,12.")

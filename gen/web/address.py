@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 from gen.errors import BadSetting
-from gen.web.settings import WebSettings
+from gen.web.settings import WILDCARDS, WebSettings
 
 PORTS = range(7860, 7960)
 """Tried in this order if no port is given."""
@@ -74,7 +74,7 @@ def without_proxy(host: str) -> Generator[None]:
     Gradio asks its own address whether it answers before it says that it runs.
     """
     before = {name: os.environ.get(name) for name in ("no_proxy", "NO_PROXY")}
-    direct = ["localhost", "127.0.0.1", "::1", *([host] if host not in ("0.0.0.0", "::") else [])]
+    direct = ["localhost", "127.0.0.1", "::1", *([host] if host not in WILDCARDS else [])]
     kept = [value for value in before.values() if value]
     os.environ.update(dict.fromkeys(before, ",".join([*kept, *direct])))
     try:

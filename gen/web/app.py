@@ -10,6 +10,7 @@ from gen.media.files import make_out_folder
 from gen.plugins import import_plugin
 from gen.web.address import choose_port, without_proxy
 from gen.web.brake import checker
+from gen.web.jobs import LOCK
 from gen.web.settings import WebSettings, check_root, logins
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, 
 
     from gen.web.choices import introduction
     from gen.web.endpoints import JobEndpoints
+    from gen.web.page import Page
     from gen.web.queueing import LaneQueue
     from gen.web.service import Service
     from gen.web.tab import job_kinds
@@ -59,7 +61,7 @@ def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, 
     service = Service(settings, job_kinds(classes))
     gr.set_static_paths([service.jobs.root])  # else gradio would copy each result before it serves it
     keep = round(settings.keep_hours * 3600)
-    with gr.Blocks(title="gen", analytics_enabled=False, delete_cache=(min(keep, 3600), keep)) as page:
+    with Page(service.messages, title="gen", analytics_enabled=False, delete_cache=(min(keep, 3600), keep)) as page:
         gr.Markdown(INTRO.format(translate=introduction()))
         with gr.Tabs():
             for tab in classes:
@@ -124,6 +126,7 @@ def launch(page: Any, settings: WebSettings, **options: Any) -> Any:
                 auth=checker(users) if users else None,
                 max_file_size=f"{settings.upload_mb}mb",
                 allowed_paths=[str(settings.results.resolve() / "jobs")],
+                blocked_paths=[str(settings.results.resolve() / "jobs" / LOCK)],
                 app_kwargs={"middleware": [guard]},
                 # What the environment could switch on: servers and pages that nobody asked for.
                 mcp_server=False,

@@ -81,6 +81,7 @@ class FolderTab(Tab):
             the number of the job
         """
         check_offered(model, [*translators(), AUTO])
+        server_folder = server_folder or ""  # a script may leave it out
         jobs = self.service.jobs
         if not files and not server_folder.strip():
             raise BadInput("Choose images, clips or a zip of them first.")
@@ -92,7 +93,7 @@ class FolderTab(Tab):
             "device": self.service.device(),
         }
         check_translation(settings)
-        with jobs.preparing() as job_id:
+        with self.service.new_job() as job_id:
             problems: list[str] = []
             if source is None:
                 source = jobs.folder(job_id) / "input"

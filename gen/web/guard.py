@@ -1,23 +1,25 @@
 """What every request passes before gradio sees it: the checks of Host, Origin and size, and the brake on logins."""
 
+import logging
 from urllib.parse import urlsplit
 
 from anyio import to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gen.errors import BadInput
 from gen.web.brake import Brake
-from gen.web.settings import LOOPBACK, WebSettings
+from gen.web.settings import LOOPBACK, WILDCARDS, WebSettings
 from gen.web.storage import Storage
 
 MAX_BODY = 8_000_000
 """Bytes of a request that is not an upload. The largest proper one names the uploads of a job."""
-WILDCARDS = ("0.0.0.0", "::", "")
 HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN", "Referrer-Policy": "same-origin"}
 LOGIN = ("/login", "/login/")
+log = logging.getLogger(__name__)
 
 
 class Guard:
@@ -41,7 +43,7 @@ class Guard:
         if refused is not None and scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
         elif refused is not None:
-            await JSONResponse({"detail": refused, "error": refused}, 403)(scope, receive, _hardened(send))
+            await _refuse(refused, 403)(scope, receive, _hardened(send))
         elif scope["type"] == "http" and scope["method"] == "POST":
             await self._post(scope, receive, _hardened(send))
         else:
@@ -72,14 +74,20 @@ class Guard:
             elif announced > MAX_BODY:
                 raise BadInput(TOO_LARGE)
         except BadInput as error:
-            status = 507 if upload else 413
-            await JSONResponse({"detail": str(error), "error": str(error)}, status)(scope, receive, send)
+            await _refuse(str(error), 507 if upload else 413)(scope, receive, send)
             return
-        self.storage.announce(announced if upload else 0)
+        if upload:
+            self.storage.begin(announced)
         try:
             await self.app(scope, self._counting(receive, upload, announced), send)
+        except ClientDisconnect:
+            log.info("%s: the visitor left", scope["path"])
+        except Exception:  # gradio does not expect unknown endpoints, or parts of an upload without a file
+            log.exception("%s failed", scope["path"])
+            await _refuse("The request is malformed.", 400)(scope, receive, send)
         finally:
-            self.storage.announce(-announced if upload else 0)
+            if upload:
+                self.storage.end(announced)
 
     def _counting(self, receive: Receive, upload: bool, announced: int) -> Receive:
         """`receive`, with a limit on what arrives: the length may be missing, as in chunked requests."""
@@ -118,6 +126,10 @@ class Guard:
 
 
 TOO_LARGE = "The request is too large; upload files instead of sending them in it."
+
+
+def _refuse(why: str, status: int) -> JSONResponse:
+    return JSONResponse({"detail": why, "error": why}, status)  # the names that FastAPI and gradio use
 
 
 def allowed_hosts(settings: WebSettings) -> frozenset[str]:

@@ -24,6 +24,8 @@ from gen.media.files import make_out_folder, writing
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 RECORD = "job.json"
+LOCK = ".lock"
+"""In the folder of all jobs; servers of earlier versions lock the same file."""
 SAVE_SECONDS = 1.0
 """Shortest time between two writes of a running job's progress."""
 CLEAN_SECONDS = 600.0
@@ -146,7 +148,7 @@ class Jobs:
         """Folders whose jobs are being prepared; they count as waiting."""
         self._stack = ExitStack()
         make_out_folder(root)
-        self._stack.enter_context(locked(root, ".lock"))  # the name that servers of earlier versions lock too
+        self._stack.enter_context(locked(root, LOCK))
         self._table: dict[str, Job] = {job.id: job for job in _stored(root) if job.kind in self.kinds}
         for job in self._table.values():
             _requeue(job)
@@ -204,7 +206,7 @@ class Jobs:
 
     def get(self, job_id: str) -> Job:
         """A job by its id. Raises `BadInput` if there is none, or none any more."""
-        job = self._table.get(job_id.strip())
+        job = self._table.get(str(job_id).strip())
         if job is None:
             raise BadInput(UNKNOWN)
         return job

@@ -12,7 +12,7 @@ from anyio import CapacityLimiter, to_thread
 from gen.errors import BadSetting
 
 Lane = Literal["device", "render", "files", "status"]
-AT_ONCE: dict[Lane, int] = {"device": 1, "render": 1, "files": 4, "status": 8}
+AT_ONCE: dict[Lane, int] = {"device": 1, "render": 1, "files": 2, "status": 8}
 """Events of each lane that run at a time. device: runs a network; render: keeps the processor busy; files: copies or
 unpacks uploads; status: answers in milliseconds."""
 

@@ -63,7 +63,7 @@ class JobPanel:
     def _state(self, number: str) -> list[Any]:
         """The current state of the job, for all components of the panel."""
         job, text = None, ""
-        if number.strip():
+        if number and number.strip():
             try:
                 job = self.service.jobs.get(number)
                 text = self.service.jobs.describe(job)

@@ -158,6 +158,7 @@ class ScenesTab(Tab):
         Returns:
             the number of the job
         """
+        styles, classes = list(dict.fromkeys(styles or ())), list(dict.fromkeys(classes or ()))
         if not styles or not classes:
             raise BadSetting("Choose at least one style and one class.")
         for name in styles:
@@ -172,7 +173,7 @@ class ScenesTab(Tab):
         settings = {"styles": styles, "scenes": classes, "per_class": int(count), "size": int(size)}
         # Level seeds are 10^7 times this seed and more, so it has fewer digits than that of a single level.
         settings |= {"seed": number(seed) % 100_000}
-        with self.service.jobs.preparing() as job_id:
+        with self.service.new_job() as job_id:
             self.service.jobs.submit("scenes", job_id, {"settings": settings})
             return job_id
 

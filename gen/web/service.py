@@ -4,7 +4,7 @@ import functools
 import shutil
 import threading
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -83,9 +83,18 @@ class Service:
                 self._generators[name] = pipe
         return self._generators[name]
 
+    def new_job(self) -> AbstractContextManager[str]:
+        """As `Jobs.preparing`. Raises `BadInput` too, if the disk has no room for results."""
+        self.storage.check(1)
+        return self.jobs.preparing()
+
     @contextmanager
     def new_folder(self) -> Generator[Path]:
-        """A folder for results that need no job; deleted after `keep_hours`, or at once if the block fails."""
+        """A folder for results that need no job; deleted after `keep_hours`, or at once if the block fails.
+
+        Raises `BadInput` if the disk has no room.
+        """
+        self.storage.check(1)
         folder = self.jobs.folder(self.jobs.new_folder())
         try:
             yield folder

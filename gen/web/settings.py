@@ -7,6 +7,8 @@ from pathlib import Path
 from gen.errors import BadSetting
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+WILDCARDS = ("0.0.0.0", "::", "")  # nosec B104
+"""Hosts that stand for all addresses of this machine. Listening there needs a login; see `logins`."""
 USERS = "GEN_USERS"
 
 

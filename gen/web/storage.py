@@ -1,5 +1,6 @@
 """The disk space of the page: how much uploads, jobs and results take, and the deletion of old uploads."""
 
+import contextlib
 import os
 import shutil
 import threading
@@ -22,8 +23,8 @@ class Storage:
         self.folder, self.limit = folder.resolve(), round(limit_gb * 1e9)
         self._lock = threading.Lock()
         self._used, self._until = 0, 0.0
-        self._coming = 0
-        """Bytes of the uploads that are arriving now."""
+        self._coming = self._arriving = 0
+        """Bytes and number of the uploads that are arriving now."""
 
     def used(self) -> int:
         """Bytes in the folder; looked up again after a while that grows with the number of files."""
@@ -45,27 +46,33 @@ class Storage:
         if size > self.left():
             raise BadInput("The server has no room for more files at the moment; try again later.")
 
-    def announce(self, size: int) -> None:
-        """Count an upload that begins, or, with a negative size, no longer count it."""
+    def begin(self, size: int) -> None:
+        """Count an upload of so many bytes that begins to arrive."""
         with self._lock:
-            self._coming += size
-            if size < 0:
-                self._until = 0.0
+            self._coming, self._arriving = self._coming + size, self._arriving + 1
+
+    def end(self, size: int) -> None:
+        """No longer count it: it has arrived, or never will."""
+        with self._lock:
+            self._coming, self._arriving, self._until = self._coming - size, self._arriving - 1, 0.0
+            if self._arriving == 0:  # gradio leaves what an interrupted upload has brought
+                self._delete_loose(0.0)
 
     def delete_old(self, seconds: float) -> None:
         """Delete uploads of this age, those of earlier servers too, and what interrupted uploads left."""
-        uploads, now = self.folder / "uploads", time.time()
-        for entry in os.scandir(uploads) if uploads.is_dir() else ():
-            try:
-                # Complete files lie in a folder each; a file beside those folders is still arriving, or never arrived.
-                age = now - entry.stat(follow_symlinks=False).st_mtime
-                if entry.is_dir(follow_symlinks=False):
-                    if age > seconds and now - _newest(Path(entry.path)) > seconds:
-                        shutil.rmtree(entry.path, ignore_errors=True)
-                elif age > min(seconds, ABANDONED_SECONDS):
-                    os.unlink(entry.path)
-            except OSError:  # deleted meanwhile
-                continue
+        self._delete_loose(min(seconds, ABANDONED_SECONDS))
+        now = time.time()
+        for folder in (self.folder / "uploads").glob("*/"):
+            with contextlib.suppress(OSError):  # deleted meanwhile
+                if now - max(folder.stat().st_mtime, _newest(folder)) > seconds:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def _delete_loose(self, seconds: float) -> None:
+        """Delete files of this age that lie loose in uploads: complete ones lie in a folder each."""
+        for file in (self.folder / "uploads").glob("tmp*"):
+            with contextlib.suppress(OSError):
+                if file.is_file() and time.time() - file.stat().st_mtime >= seconds:
+                    file.unlink()
 
 
 def _size(folder: Path) -> int:

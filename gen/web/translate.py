@@ -216,7 +216,7 @@ class TranslateTab(Tab):
         self.service.storage.check(source.stat().st_size)
         settings = {"direction": direction, "model": model, "device": self.service.device(), **size}
         check_translation(settings)
-        with self.service.jobs.preparing() as job_id:
+        with self.service.new_job() as job_id:
             folder = self.service.jobs.folder(job_id) / "input"
             folder.mkdir()
             target = folder / safe_name(source.name)

@@ -1,6 +1,7 @@
 """Done means right: with the network replaced by identity, Pillow shows of each output what it shows of the source."""
 
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +177,10 @@ class TestLimits:
     @pytest.mark.parametrize("suffix", [".png", ".tif", ".gif", ".bmp", ".webp"])
     def test_pillows_own_limit_neither_ends_nor_warns(self, tmp_path, suffix, monkeypatch, recwarn):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        assert images.still_size(tmp_path / "none.png") == (0, 0)
         Image.new("RGB", (30, 30)).save(tmp_path / f"x{suffix}")
+        assert images.still_size(tmp_path / f"x{suffix}") == (30, 30)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
         assert decode_still(tmp_path / f"x{suffix}").rgb.shape == (30, 30, 3)
         assert not [w for w in recwarn if issubclass(w.category, Image.DecompressionBombWarning)]
         with pytest.raises(BadInput, match=r"max_megapixels = 0\.0008"):
@@ -189,8 +193,11 @@ class TestLimits:
         with (tmp_path / "x.jpg").open("wb") as file:
             file.write(start)
             file.truncate(3 << 30)
-        with pytest.raises(BadInput, match=r"x\.jpg"):
-            decode_still(tmp_path / "x.jpg")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        entry = translate_unchanged(tmp_path / "x.jpg", tmp_path / "out")["x.jpg"]
+        assert entry.status == "failed"
+        assert "x.jpg" in (entry.error or "")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
 
     def test_a_pipe_is_not_waited_for(self, tmp_path):
         os.mkfifo(tmp_path / "x.jpg")

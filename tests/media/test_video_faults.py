@@ -157,6 +157,14 @@ class TestClocks:
     def test_jitter_is_smoothed_and_caught_up_with(self):
         assert self.run(0, 40, 35, 80, 120) == [0, 40, 60, 80, 120]
 
+    def test_gaps_are_measured_in_clips_of_steady_rate(self):
+        steady, varying = FrameClock(40), FrameClock(40)
+        for time in (*range(0, 400, 40), *range(1000, 1400, 40)):
+            steady.next(time)
+        for time in (0, 40, 500, 540, 1000, 1040):
+            varying.next(time)
+        assert (steady.gaps, varying.gaps) == (600, 0)
+
     def test_missing_times_are_one_frame_later(self):
         assert self.run(None, None, 100, None) == [0, 40, 100, 140]
 
@@ -240,7 +248,11 @@ def test_clips_without_a_picture_are_one_sentence(tmp_path):
         out.mux(stream.encode(None))
     with pytest.raises(BadInput, match=r"sound\.mp4: the clip has no picture track\."):
         ClipReader(tmp_path / "sound.mp4")
-    for name, content in (("empty.mkv", b""), ("text.mp4", b"no clip"), ("zero.avi", bytes(100_000))):
+    # The last one is a playlist, which would make ffmpeg open another file.
+    make_odd(tmp_path / "other.mp4", Odd())
+    playlist = b"ffconcat version 1.0\nfile other.mp4\n"
+    bad = {"empty.mkv": b"", "text.mp4": b"no clip", "zero.avi": bytes(100_000), "list.mp4": playlist}
+    for name, content in bad.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadInput, match=rf"{name}: the clip cannot be read"):
             ClipReader(tmp_path / name)

@@ -154,6 +154,9 @@ def test_a_copy_in_another_format_or_without_metadata(models, tree, tmp_path):
     assert sorted(p.name for p in out.rglob("*.compare.png")) == ["night.png.compare.png"]
     main(["translate", str(tree), str(out), "--model", "auto", "--format", "png", "--strip-metadata", "--compare"])
     assert statuses(out)["night.jpg"] == "skipped"
+    kept = tmp_path / "kept"
+    main(["translate", str(tree / "sub"), str(kept), "--model", "auto"])
+    assert main(["translate", str(tree / "sub"), str(kept), "--model", "auto", "--strip-metadata"]) == 1  # not left
 
 
 def test_clips_are_decided_by_most_of_their_frames(models, tmp_path):

@@ -69,34 +69,34 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(tmp_path, many
     assert len(report_of(out)) == all_whole(out) == 40
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
-def test_a_disk_that_fills_up_amid_the_run(tmp_path, many, monkeypatch, number, capfd):
-    write, left = Path.write_bytes, [5]
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EDQUOT, "quota is used up"), (errno.EROFS, "system is read-only")],
+)
+def test_a_disk_that_fills_up_amid_the_run(tmp_path, many, monkeypatch, number, reason, capfd):
+    replace, fallocate, left = os.replace, os.posix_fallocate, [5]
 
-    def full(self, data):
-        if ".partial" in self.name and not left[0]:
-            write(self, data[: len(data) // 2])
+    def full(source, target):
+        if Path(target).suffix == ".png":
+            if not left[0]:
+                raise OSError(number, os.strerror(number))
+            left[0] -= 1
+        replace(source, target)
+
+    def none_left(*arguments):
+        if not left[0]:
             raise OSError(number, os.strerror(number))
-        left[0] -= ".partial" in self.name
-        return write(self, data)
+        fallocate(*arguments)
 
     out = tmp_path / "o"
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
-        if number != errno.ENOSPC:  # a quota does not show in the free space: the error alone tells
-            patch.setattr("gen.translation.run.check_room", lambda *_: None)
-        else:
-            patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6, 0))
-        if number == errno.ENOSPC:
-            with pytest.raises(BadSetting, match="the disk is full"):
-                run(many, out, workers=1)
-            assert capfd.readouterr().err.count("failed:") == 0
-        else:
-            report = run(many, out, workers=1)
-            assert report.count("failed") == 35
+        patch.setattr(os, "replace", full)
+        patch.setattr(os, "posix_fallocate", none_left)
+        with pytest.raises(BadSetting, match=f"any more, because .*{reason}"):
+            run(many, out, workers=1)
+    assert capfd.readouterr().err.count("failed:") == 0
     assert all_whole(out) == 5
-    if number == errno.ENOSPC:
-        assert "the disk is full" in json.loads((out / "report.json").read_text())["stopped"]
+    assert reason in json.loads((out / "report.json").read_text())["stopped"]
     assert run(many, out).count("done") == 35
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,6 +238,26 @@ def test_an_input_that_was_replaced_is_translated_again(night, tmp_path, silent)
     entry = report_of(tmp_path / "o")["a.jpg"]
     found = (night / "a.jpg").stat()
     assert (entry["input_bytes"], entry["input_mtime_ns"]) == (found.st_size, found.st_mtime_ns)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_two_cameras_that_number_alike_do_not_overwrite_each_other(tmp_path, monkeypatch, relative):
+    out, odd = tmp_path / "o", os.fsdecode(b"\xff.jpg")
+    for number, card in enumerate(("front", "rear")):
+        picture(tmp_path / card / "0001.jpg", number)
+        picture(tmp_path / card / odd, number)
+    monkeypatch.chdir(tmp_path / "front")
+    run(Path("."), Path("../o")) if relative else run(tmp_path / "front", out)
+    monkeypatch.chdir(tmp_path / "rear")
+    with pytest.raises(BadSetting, match=r"0001\.jpg was made of .*front/0001\.jpg, not "):
+        run(Path("."), Path("../o")) if relative else run(tmp_path / "rear", out)
+    with pytest.raises(BadSetting, match="was made of"):
+        run(tmp_path / "rear" / odd, out)
+    shutil.copytree(tmp_path / "front", tmp_path / "copy")
+    assert set(statuses(run(tmp_path / "copy", out)).values()) == {"skipped"}
+    shutil.rmtree(tmp_path / "front")
+    (tmp_path / "copy").rename(tmp_path / "front")
+    assert set(statuses(run(tmp_path / "rear", out, overwrite=True)).values()) == {"done"}
 
 
 def test_by_hash_the_content_decides(night, tmp_path):

@@ -36,6 +36,11 @@ class Process:
         assert found, self.lines
         return found[0]
 
+    def said(self) -> str:
+        """All that it has printed, when it has ended."""
+        self._reader.join(10)
+        return "".join(self.lines)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; returns the exit status."""
         self.process.send_signal(number)

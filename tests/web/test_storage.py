@@ -30,10 +30,22 @@ def test_the_limit_counts_everything_below_the_folder(tmp_path):
 
 def test_uploads_that_arrive_count(tmp_path):
     storage = Storage(tmp_path, 0.001)
-    storage.announce(700_000)
+    storage.begin(700_000)
     assert storage.left() == 300_000
-    storage.announce(-700_000)
+    storage.end(700_000)
     assert storage.left() == 1_000_000
+
+
+def test_what_an_interrupted_upload_left_goes_when_no_other_arrives(tmp_path):
+    storage, part = Storage(tmp_path, 1), write(tmp_path / "uploads" / "tmpx", 10)
+    whole = write(tmp_path / "uploads" / ("0" * 64) / "a.png", 10)
+    storage.begin(10)
+    storage.begin(10)
+    storage.end(10)
+    assert part.exists()
+    storage.end(10)
+    assert not part.exists()
+    assert whole.exists()
 
 
 def test_the_disk_keeps_a_reserve(tmp_path, monkeypatch):

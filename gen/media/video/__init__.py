@@ -7,7 +7,8 @@ metadata of the source. What an output lacks is in `ClipReader.left_out`, and wh
 
 from gen.media.video.colour import Pixels
 from gen.media.video.encoders import Encoding, check_encoding
-from gen.media.video.reader import UNLIMITED, ClipFrame, ClipLimits, ClipReader, Part
+from gen.media.video.limits import UNLIMITED, ClipLimits, Part
+from gen.media.video.reader import ClipFrame, ClipReader
 from gen.media.video.writer import ClipWriter, write_clip
 
 VIDEO_SUFFIXES = (

@@ -5,6 +5,11 @@ from typing import Any
 
 import av
 
+GAP = 3.5
+"""Frames; a longer time without a new one is a gap."""
+STEADY = 0.8
+"""Share of frames at their place, above which the others count as missing."""
+
 
 class PacketClock:
     """Continues the time of a track where its clock steps back: by one packet after the last one.
@@ -65,6 +70,12 @@ class FrameClock:
         self._raw: int | None = None
         self._last: int | None = None
         self._repeated = False
+        self._steps = self._steady = self._missing = 0
+
+    @property
+    def gaps(self) -> int:
+        """Ticks in which a clip of steady rate shows no new frame, because some are missing; 0 if its rate varies."""
+        return self._missing if self._steady >= STEADY * self._steps else 0
 
     def next(self, pts: int | None) -> int:
         """The time of the next frame, which the file shows at `pts`; None: it does not say."""
@@ -78,6 +89,14 @@ class FrameClock:
             # Half a frame for a frame that is late, so that the others catch up; a clock that stands still goes on.
             still = pts == self._raw and self._repeated
             time = self._last + (self.step if still else self.step // 2)
+        if self._last is not None:
+            self._count(time - self._last)
         self._repeated = pts is not None and pts == self._raw
         self._raw, self._last = pts, time
         return time
+
+    def _count(self, ticks: int) -> None:
+        """Note the time between two frames."""
+        self._steps += 1
+        self._steady += ticks < 1.5 * self.step
+        self._missing += ticks - self.step if ticks > GAP * self.step else 0

@@ -21,6 +21,9 @@ REORDERED = 4
 MAX_RATE = 1000
 """Frames per second; containers that declare more have no rate."""
 
+UNSHOWN = ("vp8", "mpeg4", "vc1", "wmv3")
+"""Codecs with packets that are not shown, so that missing frames cannot be counted by them."""
+
 TICKS = 16
 """Least ticks of the time base in a frame, so that times can be moved by a part of one."""
 
@@ -49,11 +52,13 @@ class VideoDecoder:
         step = max(1, round(1 / self.rate / base))
         depth = stream.codec_context.reorder_depth
         self.clock = PacketClock(step, step * (2 + 4 * depth))
-        self._frame_clock = FrameClock(max(2, step * finer))
+        self.frame_clock = FrameClock(max(2, step * finer))
         # AVI has no display times. Those that libavformat makes up are in the wrong order.
         self._decode_times: deque[int] | None = deque() if container.format.name == "avi" else None
         self.packets = 0
         """Packets of pictures so far."""
+        self.bytes = 0
+        """Of the packets of all tracks so far."""
         self.end: int | None = None
         """When the last frame so far ends, damaged ones included."""
         self.others_end = Fraction(0)
@@ -65,11 +70,13 @@ class VideoDecoder:
         """Frames that the decoder completed from others."""
         self._unseen: set[int] = set()
 
-    def lost_before(self, time: int | None) -> int:
-        """Frames before this time, in units of `time_base`, that could not be decoded; None: all that were read."""
-        if not self.errors or self.stream.codec_context.name == "vp8":  # VP8 has packets that are not shown
+    def lost_between(self, start: int | None, end: int | None) -> int:
+        """Frames that could not be decoded, between two times in units of `time_base`; None: no bound."""
+        context = self.stream.codec_context
+        if context.name in UNSHOWN or (not self.errors and context.field_order > 1):  # a packet may hold one field
             return self.errors
-        return max(self.errors, sum(time is None or pts * self._finer < time for pts in self._unseen))
+        times = [pts * self._finer for pts in self._unseen]
+        return sum((start is None or time >= start) and (end is None or time < end) for time in times)
 
     def __iter__(self) -> Iterator[tuple[av.VideoFrame, int]]:
         """All frames. What cannot be decoded is counted and left out. Raises `BadInput` for frames over the limit."""
@@ -80,13 +87,14 @@ class VideoDecoder:
             heapq.heappush(waiting, (latest, next(order), frame, pts))
             while len(waiting) > (REORDERED if self.errors and self._decode_times is None else 0):
                 _, _, frame, pts = heapq.heappop(waiting)
-                yield frame, self._frame_clock.next(pts)
+                yield frame, self.frame_clock.next(pts)
         for _, _, frame, pts in sorted(waiting):
-            yield frame, self._frame_clock.next(pts)
+            yield frame, self.frame_clock.next(pts)
 
     def _decoded(self) -> Iterator[tuple[av.VideoFrame, int | None]]:
         """Frames as the decoder gives them, with the times that the file gives them."""
         for packet in read_packets(self._container):
+            self.bytes += packet.size
             if packet.stream.index != self.stream.index:
                 if packet.pts is not None:
                     self.others_end = max(self.others_end, (packet.pts + (packet.duration or 0)) * packet.time_base)
@@ -97,6 +105,8 @@ class VideoDecoder:
             try:
                 frames: list[av.VideoFrame] = self.stream.decode(packet)
             except av.FFmpegError as error:
+                if isinstance(error, EOFError):  # it was at its end already
+                    continue
                 if self._too_large and not self.stream.codec_context.width:  # so decoders refuse a size
                     raise BadInput(self._too_large) from error
                 self.errors, self.reason = self.errors + 1, reason(error)
@@ -119,7 +129,8 @@ class VideoDecoder:
         time = packet.pts if packet.pts is not None and self._decode_times is None else packet.dts
         if time is None or packet.is_discard:
             return
-        self._unseen.add(packet.pts if packet.pts is not None else time)
+        if packet.pts is not None:
+            self._unseen.add(packet.pts)
         end = (time + (packet.duration or self.clock.step)) * self._finer
         self.end = end if self.end is None else max(self.end, end)
 

@@ -12,6 +12,9 @@ from av.stream import Stream
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """Containers that are written, with ffmpeg's names."""
 
+DEMUXERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,asf,flv,ogg,mxf,dv,nut"
+"""Containers that are read, whatever their file is called. Others, such as playlists, would open further files."""
+
 MAX_READ_ERRORS = 100
 """Places of a file in a row that cannot be read before the rest counts as missing."""
 
@@ -22,8 +25,9 @@ def url(path: Path) -> str:
 
 
 def open_input(path: Path, options: dict[str, str] | None = None) -> InputContainer:
-    """Open a file for reading. Metadata that is not UTF-8 is kept as far as it can be read."""
-    return av.open(url(path), metadata_errors="replace", options=options)
+    """Open a clip for reading. Metadata that is not UTF-8 is kept as far as it can be read."""
+    safe = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
+    return av.open(url(path), metadata_errors="replace", options=options, container_options=safe)
 
 
 def reason(error: Exception) -> str:
@@ -42,6 +46,9 @@ def read_packets(container: InputContainer, *streams: Stream) -> Iterator["av.Pa
             for packet in container.demux(*streams):
                 failed = 0
                 yield packet
+            return
+        except IndexError:  # PyAV, at the end of a file in which a track appeared later
+            yield from _last(container, streams)
             return
         except av.FFmpegError:
             failed += 1

@@ -16,14 +16,13 @@ from av.video.stream import VideoStream
 from gen.errors import BadInput
 from gen.media.video.colour import Pixels
 from gen.media.video.decoder import VideoDecoder
+from gen.media.video.ending import early_end, end_of_picture
 from gen.media.video.libav import open_input, reason
+from gen.media.video.limits import UNLIMITED, WHOLE, ClipLimits, Part
+from gen.media.video.notes import Notes
 from gen.media.video.picture import PictureFormat, deinterlaced, lost_with
 
 Timed = tuple[av.VideoFrame, int]
-
-UNDECLARED_LOSS = Fraction(1)
-"""Seconds that may be missing at the end of a clip that declares a duration but no frame count, because its last frame
-may have a long display time."""
 
 MAX_LEAD = Fraction(60)
 """Seconds before the first frame that are kept. A later start is the time of a recorder that was on before."""
@@ -36,27 +35,6 @@ class ClipFrame(NamedTuple):
     """(H, W, 3)."""
     pts: int
     """Presentation time, in units of the clip's time base."""
-
-
-class Part(NamedTuple):
-    """The part of a clip that is read, in seconds."""
-
-    start: Fraction = Fraction(0)
-    """From the beginning of the clip."""
-    duration: Fraction | None = None
-    """None: to the end."""
-
-
-class ClipLimits(NamedTuple):
-    """What a clip may hold at most. Checked on the frames as they are decoded, because a header can say anything."""
-
-    pixels: int | None = None
-    """Of one frame."""
-    frames: int | None = None
-    seconds: float | None = None
-
-
-WHOLE, UNLIMITED = Part(), ClipLimits()
 
 
 class ClipReader:
@@ -74,10 +52,7 @@ class ClipReader:
         Raises `BadInput` if the file is not a clip, has no picture that can be decoded, or exceeds `limits`.
         """
         self.path, self.part, self.limits = path, part, limits
-        self.left_out: list[str] = []
-        """What the output will lack of this clip, each in a few words; complete when all frames have been written."""
-        self.warnings: list[str] = []
-        """Faults that were worked around, each a sentence; complete when all frames have been written."""
+        self.notes = Notes()
         try:
             self._before = os.stat(path)
             self._first, self._rest = self._begin()
@@ -92,6 +67,16 @@ class ClipReader:
         self._last = self._first[1]
         self.end: int | None = None
         """When the last frame ends, in units of the time base; known when all frames have been read."""
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the output will lack of this clip, in a few words each; complete when the output is written."""
+        return self.notes.left_out
+
+    @property
+    def warnings(self) -> list[str]:
+        """Faults that were worked around, a sentence each; complete when the output is written."""
+        return self.notes.warnings
 
     @property
     def rate(self) -> Fraction:
@@ -118,11 +103,6 @@ class ClipReader:
         if self.part.duration is not None:
             length = min(length, self.part.duration) if length else self.part.duration
         return round(length * self.rate)
-
-    def note(self, notes: list[str], words: str) -> None:
-        """Add to `left_out` or `warnings` what is not there yet."""
-        if words not in notes:
-            notes.append(words)
 
     def _begin(self) -> tuple[Timed, Iterator[Timed]]:
         """Open the file. Returns the first frame of the part and an iterator over the others."""
@@ -152,7 +132,7 @@ class ClipReader:
         self.container = open_input(self.path, options)
         self.stream = picture_track(self.container, self.path)
         self.stream.codec_context.options = options
-        self._check_size(self.stream.codec_context.width, self.stream.codec_context.height)
+        self.limits.check_size(self.path, self.stream.codec_context.width, self.stream.codec_context.height)
         too_large = None if pixels is None else f"{self.path}: frames of more than {pixels / 1e6:g} megapixels."
         self.decoder = VideoDecoder(self.container, self.stream, too_large)
 
@@ -190,81 +170,38 @@ class ClipReader:
             if end is not None and time >= end:
                 break
             self._last = time
-            self._check_size(frame.width, frame.height)
-            self._check_length(count, (time - self._first[1]) * self.time_base)
+            self.limits.check_size(self.path, frame.width, frame.height)
+            self.limits.check_length(self.path, count, (time - self._first[1]) * self.time_base)
             if (frame.height, frame.width) != self.format.stored:
                 size = f"{self.format.stored[1]}x{self.format.stored[0]}"
-                self.note(
-                    self.warnings, f"The size changes within the clip; all frames are scaled to the first, {size}."
-                )
+                self.notes.warn(f"The size changes within the clip; all frames are scaled to the first, {size}.")
             for words in lost_with(frame):
-                self.note(self.left_out, words)
+                self.notes.lack(words)
             yield self.format.resized(frame), time
-
-    def _check_size(self, width: int, height: int) -> None:
-        """Raises `BadInput` for frames that are too large."""
-        if self.limits.pixels is not None and width * height > self.limits.pixels:
-            megapixels = self.limits.pixels / 1e6
-            raise BadInput(f"{self.path}: frames of {width}x{height}; at most {megapixels:g} megapixels are allowed.")
-
-    def _check_length(self, count: int, seconds: Fraction) -> None:
-        """Raises `BadInput` for too many frames, or too long a time."""
-        if self.limits.frames is not None and count > self.limits.frames:
-            raise BadInput(f"{self.path}: more than {self.limits.frames} frames, which is the limit.")
-        if self.limits.seconds is not None and seconds > self.limits.seconds:
-            raise BadInput(f"{self.path}: longer than {self.limits.seconds:g} s, which is the limit.")
 
     def _conclude(self, shift: int) -> None:
         """Set `end`, and say what was wrong with the clip."""
-        part_end = None
+        decoder, part_end = self.decoder, None
         if self.part.duration is not None:
             part_end = int((self._start + self.part.duration) / self.time_base)
-        self.end = self._end(part_end) - shift
-        lost, corrupt = self.decoder.lost_before(part_end), self.decoder.corrupt
-        back = len(self.decoder.clock.steps)
+        part_start = int(self._start / self.time_base) if self.part.start else None
+        self.end = end_of_picture(decoder, self._last, part_end) - shift
+        back, lost, corrupt = len(decoder.clock.steps), decoder.lost_between(part_start, part_end), decoder.corrupt
+        gaps = 0.0 if lost else float(decoder.frame_clock.gaps * self.time_base)
         for wrong, words in (
             (back, f"The clip's clock steps back {_times(back)}; time goes on there by one frame."),
             (lost, f"{_frames(lost)} could not be decoded; the frame before is shown in their place."),
-            (corrupt, f"{_frames(corrupt)} are damaged and shown as far as they could be decoded."),
+            (gaps, f"Frames are missing for {gaps:.1f} s in all; the frame before is shown in their place."),
+            (corrupt, f"{_frames(corrupt)} could be decoded only in part."),
             (self.format.deinterlaced, "The clip is interlaced; the output is deinterlaced."),
             (self.format.hdr, f"The clip is HDR ({self.format.hdr}); the output is SDR, with white at 203 cd/m2."),
             (self._changed(), "The file changed while it was read; the output may lack its end."),
         ):
             if wrong:
-                self.note(self.warnings, words)
-        if part_end is None or self.decoder.end is None or self.decoder.end < part_end:
-            self._tell_early_end()
-
-    def _end(self, part_end: int | None) -> int:
-        """When the last frame ends, by the container's clock in units of the time base.
-
-        Packets of mp4 declare their part of the decode times; only their sum is right for frames shown out of order.
-        """
-        stream = self.stream
-        declared = None
-        if stream.duration and stream.start_time is not None:
-            declared = round((stream.start_time + stream.duration) * (stream.time_base or 0) / self.time_base)
-        ends = [end for end in (declared, self.decoder.end, part_end) if end is not None and end > self._last]
-        return min(ends, default=self._last + max(1, round(1 / self.rate / self.time_base)))
-
-    def _tell_early_end(self) -> None:
-        """Say so if the file ended before the end declared in its header."""
-        end = (self.decoder.end or 0) * self.time_base
-        if self.declared_frames:
-            length = ((self.stream.duration or 0) + (self.stream.start_time or 0)) * (self.stream.time_base or 0)
-            # 1.5 frames: rounding of timestamps must not count as an early end. Packets are counted, not frames,
-            # because a trimmed clip has frames that are not shown.
-            short = not self.stream.duration or length - end > Fraction(3, 2) / self.rate
-            early = self.decoder.packets < self.declared_frames and short and not self.part.start
-        else:
-            length = Fraction(self.container.duration or 0, av.time_base) + self._zero
-            early = length - max(end, self.decoder.others_end) > UNDECLARED_LOSS
+                self.notes.warn(words)
+        early = early_end(self.container, decoder) if self.part == WHOLE else None
         if early:
-            self.note(
-                self.warnings,
-                f"The file ends early: its header declares {float(length - self._zero):.1f} s, and "
-                f"{float(end - self._zero):.1f} s are there.",
-            )
+            self.notes.warn(early)
 
     def _changed(self) -> bool:
         """Whether somebody wrote to the file since it was opened."""

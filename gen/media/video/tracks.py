@@ -17,6 +17,7 @@ from av.stream import Discard, Disposition, Stream
 
 from gen.media.video.clock import PacketClock
 from gen.media.video.libav import FORMATS, is_last, open_input, read_packets, reason
+from gen.media.video.notes import Notes
 
 Packet: TypeAlias = "av.Packet[Any]"
 
@@ -34,23 +35,6 @@ AAC_FRAME = 1024
 
 REFUSALS = (InvalidDataError, ArgumentError, PatchWelcomeError, ValueError)
 """What a container answers to a packet or a track that it cannot hold. A full disk is none of these."""
-
-
-class Notes(NamedTuple):
-    """What an output lacks, and what was wrong with its source; each is said once."""
-
-    left_out_list: list[str]
-    warnings: list[str]
-
-    def left_out(self, words: str) -> None:
-        """Something is lacking, in a few words."""
-        if words not in self.left_out_list:
-            self.left_out_list.append(words)
-
-    def warn(self, sentence: str) -> None:
-        """Something was wrong."""
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
 
 
 class Window(NamedTuple):
@@ -212,7 +196,7 @@ class Reencode:
 class Tracks:
     """All tracks that go with the picture into an output."""
 
-    def __init__(self, output: OutputContainer, suffix: str, notes: "Notes") -> None:
+    def __init__(self, output: OutputContainer, suffix: str, notes: Notes) -> None:
         """`suffix`: that of the output, ".mkv"."""
         self._output, self._suffix, self._notes = output, suffix, notes
         self._copied: list[Copy | Reencode] = []
@@ -223,7 +207,7 @@ class Tracks:
         if track.first is not None:
             kept = self._copy(track) or (self._reencode(track) if track.stream.type == "audio" else None)
             if kept is None:
-                self._notes.left_out(f"{describe(track.stream)}: {self._suffix} cannot hold it")
+                self._notes.lack(f"{describe(track.stream)}: {self._suffix} cannot hold it")
         if kept is None:
             track.close()
         else:
@@ -276,7 +260,7 @@ class Tracks:
                 self._output.mux(packet)
             except REFUSALS as error:
                 words = f"packets of {describe(kept.track.stream)}, which the container refuses ({reason(error)})"
-                self._notes.left_out(words)
+                self._notes.lack(words)
 
     def close(self) -> None:
         """Close the sources."""

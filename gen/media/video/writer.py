@@ -19,7 +19,7 @@ from gen.media.video.encoders import H264, Encoding, PictureStream, check_encodi
 from gen.media.video.libav import reason, url
 from gen.media.video.metadata import chapters_within, lost_metadata, muxer_options, with_mark
 from gen.media.video.reader import ClipReader
-from gen.media.video.tracks import Notes, Track, Tracks, Window, describe
+from gen.media.video.tracks import Track, Tracks, Window, describe
 
 
 class ClipWriter:
@@ -45,7 +45,6 @@ class ClipWriter:
         self.path, self.source, self.size = path, source, size
         self.encoding, self._strip = encoding, strip_metadata
         self.metadata = with_mark({} if strip_metadata else source.container.metadata, mark)
-        self._notes = Notes(source.left_out, source.warnings)
         self._waiting: tuple[Pixels, int] | None = None
         self._durations: dict[int, int] = {}
         self._first: tuple[int, int] | None = None  # display and decode time of the first packet
@@ -62,7 +61,7 @@ class ClipWriter:
             self.container: OutputContainer = stack.enter_context(av.open(url(partial), "w", options=options))
             self.container.metadata.update(self.metadata)
             self._add_picture()
-            self._tracks = Tracks(self.container, suffix, self._notes)
+            self._tracks = Tracks(self.container, suffix, self.source.notes)
             stack.callback(self._tracks.close)
             self._add_tracks(suffix)
             self._stack = stack.pop_all()
@@ -105,7 +104,7 @@ class ClipWriter:
             (chroma < picture.chroma, f"colour resolution: {picture.chroma} in the source, {chroma} in the output"),
         ):
             if lost:
-                self._notes.left_out(words)
+                self.source.notes.lack(words)
 
     def _add_tracks(self, suffix: str) -> None:
         """Add all other tracks of the source, and its chapters."""
@@ -118,7 +117,7 @@ class ClipWriter:
             if stream.index == source.stream.index or _is_written_anew(stream, len(chapters)):
                 continue
             if self._strip and stream.type != "audio":
-                self._notes.left_out(f"{describe(stream)}: metadata is stripped")
+                self.source.notes.lack(f"{describe(stream)}: metadata is stripped")
             elif stream.type == "attachment":
                 self._attach(stream, suffix)
             elif suffix == ".mkv" and stream.disposition & Disposition.attached_pic:
@@ -133,7 +132,7 @@ class ClipWriter:
         if suffix == ".mkv":
             self.container.add_attachment(stream.name or "attachment", stream.mimetype or "", stream.data)
         else:
-            self._notes.left_out(f"attached file {stream.name}: {suffix} cannot hold it")
+            self.source.notes.lack(f"attached file {stream.name}: {suffix} cannot hold it")
 
     def _attach_cover(self, track: Track) -> None:
         """Matroska has cover pictures as attached files."""
@@ -199,7 +198,7 @@ class ClipWriter:
         with suppress(OSError):
             copy_xmp(self.source.path, partial)
             for words in lost_metadata(self.source.container, self.source.path, partial, len(self._chapters)):
-                self._notes.left_out(words)
+                self.source.notes.lack(words)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
