@@ -19,6 +19,7 @@ MAX_BODY = 8_000_000
 """Bytes of a request that is not an upload. The largest proper one names the uploads of a job."""
 HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN", "Referrer-Policy": "same-origin"}
 LOGIN = ("/login", "/login/")
+TOO_LARGE = "The request is too large; upload files instead of sending them in it."
 log = logging.getLogger(__name__)
 
 
@@ -79,15 +80,29 @@ class Guard:
         if upload:
             self.storage.begin(announced)
         try:
-            await self.app(scope, self._counting(receive, upload, announced), send)
-        except ClientDisconnect:
-            log.info("%s: the visitor left", scope["path"])
-        except Exception:  # gradio does not expect unknown endpoints, or parts of an upload without a file
-            log.exception("%s failed", scope["path"])
-            await _refuse("The request is malformed.", 400)(scope, receive, send)
+            await self._pass_on(scope, self._counting(receive, upload, announced), send)
         finally:
             if upload:
                 self.storage.end(announced)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let gradio answer. It does not expect unknown endpoints, or parts of an upload without a file."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except ClientDisconnect:
+            log.info("%s: the visitor left", scope["path"])
+        except Exception:
+            if started:
+                raise
+            log.exception("%s failed", scope["path"])
+            await _refuse("The request is malformed.", 400)(scope, receive, send)
 
     def _counting(self, receive: Receive, upload: bool, announced: int) -> Receive:
         """`receive`, with a limit on what arrives: the length may be missing, as in chunked requests."""
@@ -123,9 +138,6 @@ class Guard:
             await send(message)
 
         await self.app(scope, self._counting(receive, False, 0), watched)
-
-
-TOO_LARGE = "The request is too large; upload files instead of sending them in it."
 
 
 def _refuse(why: str, status: int) -> JSONResponse:

@@ -125,6 +125,17 @@ class TestSizes:
         assert "no room" in text
         assert full.storage._coming == 0
 
+    def test_what_gradio_does_not_expect(self, tmp_path):
+        async def failing(scope, receive, send):
+            raise KeyError("nope")
+
+        failed = guard(tmp_path)
+        failed.app = failing
+        assert ask(failed, method="POST")[:2] == (
+            400,
+            '{"detail":"The request is malformed.","error":"The request is malformed."}',
+        )
+
     def test_proper_ones_pass(self, tmp_path):
         assert ask(guard(tmp_path), method="POST", body=[b"x" * 10] * 3)[1] == "30 bytes"
 

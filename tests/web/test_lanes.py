@@ -14,7 +14,9 @@ from PIL import Image
 
 from gen.errors import BadSetting
 from gen.hda.adaptation import Adaptation
+from gen.translation.norm import StatisticsSmoother
 from gen.web import translate
+from gen.web.adapt import AdaptTab
 from gen.web.app import build_app, launch
 from gen.web.lanes import Lanes
 from gen.web.settings import WebSettings
@@ -61,16 +63,43 @@ def test_draws_at_once_equal_those_one_by_one(server):
     numbers = ["", adapted(service, 1), adapted(service, 2)]
     wanted = [(numbers[i % 3], 0.2 + 0.1 * i, numbers[(i + 1) % 3], i / 14, f"{i}") for i in range(14)]
 
-    def draw(case):
+    def arguments(case):
         number, strength, second, share, seeds = case
-        (file,) = run(url, "draw", SOURCE, number, min(strength, 1.5), second, share, seeds, 0.7)
+        return SOURCE, number, min(strength, 1.5), second, share, seeds, 0.7
+
+    def draw(case):
+        """By HTTP, around the queue."""
+        (file,) = run(url, "draw", *arguments(case))
         return np.asarray(Image.open(file["path"]))
 
-    alone = [draw(case) for case in wanted]
-    with ThreadPoolExecutor(14) as pool:
-        together = list(pool.map(draw, wanted))
-    assert [np.array_equal(a, b) for a, b in zip(alone, together, strict=True)] == [True] * 14
+    def draw_directly(case):
+        """Around the lanes too: the model itself must keep visitors apart."""
+        return AdaptTab.draw.__wrapped__(tab, *arguments(case))
+
+    tab = AdaptTab(service)
+    alone = [draw_directly(case) for case in wanted]
+    for way in (draw, draw_directly):
+        with ThreadPoolExecutor(14) as pool:
+            together = list(pool.map(way, wanted))
+        assert [np.array_equal(a, b) for a, b in zip(alone, together, strict=True)] == [True] * 14
     assert not np.array_equal(alone[1], alone[4])
+
+
+def test_a_translator_keeps_threads_apart(server):
+    """A clip's averages hang on the network while one of its frames passes through."""
+    pipe = server[1].translator("augan-night2day")
+    random = torch.Generator().manual_seed(0)
+    clips = torch.randint(0, 255, (6, 3, 1, 48, 64, 3), dtype=torch.uint8, generator=random)
+
+    def translated(index):
+        smoother = StatisticsSmoother(0.5) if index % 2 else None
+        direction = "normal_to_adverse" if index % 3 == 0 else "adverse_to_normal"
+        return [pipe.translate_frames(frame, direction, smoother=smoother)[0] for frame in clips[index]]
+
+    alone = [translated(index) for index in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(translated, range(6)))
+    assert all(torch.equal(x, y) for a, b in zip(alone, together, strict=True) for x, y in zip(a, b, strict=True))
 
 
 @pytest.fixture

@@ -146,6 +146,34 @@ def test_absurd_arguments(server, endpoint, data):
     assert set(service.jobs.root.iterdir()) == before
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/run/nope", {"data": []}, 400),
+        ("/run/predict", {"data": [], "fn_index": 99_999}, 400),
+        ("/run/translate", {"data": ["x"]}, 500),
+        (
+            "/run/translate",
+            {"data": [{"path": "data:image/png;base64,aa", "meta": {"_type": "gradio.FileData"}}] * 5},
+            500,
+        ),
+        ("/run/translate", {"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}] * 5}, 500),
+        ("/run/job", {"data": [None]}, 500),
+        ("/run/job", {"data": [{}]}, 500),
+    ],
+)
+def test_requests_that_fit_no_endpoint(server, path, body, status):
+    client, service = server
+    answer = client.post(path, json=body)
+    assert answer.status_code == status
+    check_sentence(answer.json()["error"], service)
+
+
+def test_the_lock_of_the_folder_is_not_served(server):
+    client, service = server
+    assert client.get(f"/file={service.jobs.root}/.lock").status_code == 403
+
+
 def test_a_clip_that_goes_on_after_its_header_is_stopped(server, tmp_path, monkeypatch):
     """Should a container hide frames from the check at the upload, the job stops at the limit."""
     client, service = server
