@@ -1,8 +1,13 @@
 """What the picture and clip engines share: the model with its settings, the report, and the progress callback."""
 
 <<<<<<< HEAD
+<<<<<<< HEAD
 import errno
 =======
+import gc
+>>>>>>> r18-readers
+=======
+import errno
 import gc
 >>>>>>> r18-readers
 import sys
