@@ -8,11 +8,7 @@ INPUT ?= samples/adverse
 OUTPUT ?= out
 MODEL ?= augan-night2day
 
-<<<<<<< HEAD
 .PHONY: demo test test-slow test-faults check audit samples docs docs-augan docs-hda docs-smos docs-web app clean
-=======
-.PHONY: demo test test-slow test-faults check samples docs docs-augan docs-hda docs-smos docs-web app clean
->>>>>>> r18-train
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

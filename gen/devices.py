@@ -8,14 +8,10 @@ if TYPE_CHECKING:
     import torch
 
 
-<<<<<<< HEAD
 OUT_OF_MEMORY = (
     *("not enough memory", "out of memory", "defaultcpuallocator", "bad_alloc", "unable to allocate"),
     "could not create a primitive",  # oneDNN's convolutions
 )
-=======
-OUT_OF_MEMORY = ("not enough memory", "out of memory", "defaultcpuallocator", "bad_alloc", "unable to allocate")
->>>>>>> r18-train
 """What allocators say; torch raises a plain RuntimeError on the CPU."""
 
 

@@ -1,15 +1,7 @@
 """What the picture and clip engines share: the model with its settings, the report, and the progress callback."""
 
-<<<<<<< HEAD
-<<<<<<< HEAD
-import errno
-=======
-import gc
->>>>>>> r18-readers
-=======
 import errno
 import gc
->>>>>>> r18-readers
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
