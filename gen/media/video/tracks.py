@@ -16,6 +16,7 @@ from av.error import ArgumentError, InvalidDataError, PatchWelcomeError
 from av.stream import Discard, Disposition, Stream
 
 from gen.media.video.clock import PacketClock
+from gen.media.video.decoder import longest_gap
 from gen.media.video.libav import FORMATS, is_last, open_input, read_packets, reason
 from gen.media.video.notes import Notes
 
@@ -57,8 +58,9 @@ class Track:
             other.discard = Discard.default if other.index == index else Discard.all
         self.window = window
         base = self.stream.time_base or Fraction(1, 1000)
-        # Tenths of a second back are the jitter of interleaved or rounded packets.
-        self._clock = PacketClock(1, round(Fraction(1, 4) / base), leader)
+        # Tenths of a second back are the jitter of interleaved or rounded packets. Subtitles may be far apart.
+        longest = round(longest_gap(self.input) / base) if self.stream.type in ("audio", "video") else None
+        self._clock = PacketClock(1, round(Fraction(1, 4) / base), longest, leader)
         self._last: int | None = None
         self._packets = self._in_window()
         self.next: Packet | None = next(self._packets, None)
