@@ -17,7 +17,7 @@ from av.stream import Discard, Disposition, Stream
 
 from gen.media.video.clock import PacketClock
 from gen.media.video.decoder import longest_gap
-from gen.media.video.libav import FORMATS, is_last, open_input, read_packets, reason
+from gen.media.video.libav import FORMATS, open_input, read_packets, reason
 from gen.media.video.notes import Notes
 
 Packet: TypeAlias = "av.Packet[Any]"
@@ -46,10 +46,13 @@ class Window(NamedTuple):
     start: Fraction | None
     """None: from the first packet, even if it is before the origin, as sound that only fills a decoder is."""
     end: Fraction | None
+    hidden: bool = True
+    """Whether packets are copied that are decoded and not heard, as mp4 has them before sound. Matroska would not hide
+    them."""
 
 
 class Track:
-    """One track of the source. `write_next` moves it on by one packet."""
+    """One track of the source, packet by packet: `next` until `advance`."""
 
     def __init__(self, source: Path, index: int, window: Window, leader: PacketClock) -> None:
         self.input: InputContainer = open_input(source)
@@ -84,7 +87,7 @@ class Track:
             self.input.seek(max(0, int(self.window.start * av.time_base)))
         begun = self.window.start is None or self.stream.type != "video"
         for packet in read_packets(self.input, self.stream):
-            if packet.size == 0 or is_last(packet):
+            if packet.size == 0 or (packet.is_discard and not self.window.hidden):
                 continue
             self._clock.fix(packet)
             time, end = self._span(packet)

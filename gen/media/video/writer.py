@@ -110,7 +110,7 @@ class ClipWriter:
         source = self.source
         origin = source.origin
         end = None if source.part.duration is None else origin + source.part.duration
-        window = Window(origin, origin if source.part.start else None, end)
+        window = Window(origin, origin if source.part.start else None, end, suffix != ".mkv")
         chapters = source.container.chapters()
         for stream in source.container.streams:
             if stream.index == source.stream.index or _is_written_anew(stream, len(chapters)):
