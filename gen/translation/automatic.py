@@ -136,7 +136,7 @@ class Automatic:
         try:
             return see(self.classifier, job)
         except Exception as error:  # whatever is wrong with this file, the rest go on
-            self.run.fail(job, error)
+            self.run.fail_untouched(job, error)
             return None
 
     def _finished_before(self, job: Job, sight: Sight) -> Entry | None:
