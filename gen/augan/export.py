@@ -12,8 +12,11 @@ from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.settings import AUGANSettings, uses_frozen_network
 from gen.augan.training import LITE, GeneratorPair
+from gen.loading import loading
+from gen.output import output_folder
 from gen.provenance import portable
 from gen.training.averaged import load_averaged, load_last_state, save_variants
+from gen.training.experiment import write_text
 from gen.training.settings import make_settings
 
 
@@ -44,11 +47,14 @@ def export_model(
         auto_height=auto_height or start.get("auto_height"),
         weathers=list(weathers) or start.get("weathers"),
     )
-    shutil.rmtree(out / INVENTION, ignore_errors=True)
-    save_variants(pipeline, generators, out, half)
-    (out / "training.json").write_text(json.dumps(record(state, settings, generators), indent=2))
+    with output_folder(out):
+        (out / "training.json").unlink(missing_ok=True)  # written last: with it, the export is complete
+        shutil.rmtree(out / INVENTION, ignore_errors=True)
+        save_variants(pipeline, generators, out, half)
+        write_text(out / "training.json", json.dumps(record(state, settings, generators), indent=2))
 
 
+@loading
 def for_inference(generator: AUGANGenerator, uncertainty: bool = True) -> AUGANGenerator:
     """A copy without the reconstruction decoder and, if `uncertainty` is False, without the uncertainty head."""
     settings = generator.settings()

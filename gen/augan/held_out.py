@@ -1,17 +1,33 @@
 """Rendered frames for tests: each with its true day and with days of other streets."""
 
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from gen.bars import progress_bar
 from gen.errors import BadInput
+from gen.media.left_out import LeftOut
 from gen.media.resize import to_float
-from gen.metrics.distances import list_images, read_batches
+from gen.metrics import distances
+from gen.metrics.distances import list_images
 
 OTHER_STREETS = 8
 """Number of other streets' days with which a translation is compared to measure the invented share."""
+
+
+class HeldOut(NamedTuple):
+    """A frame with its true day and days of other streets; images (K, 3, H, W) in [-1, 1]."""
+
+    number: int
+    """Index among `Streets.paths`."""
+    path: Path
+    frame: Tensor
+    truth: Tensor
+    other_days: Tensor
 
 
 class Streets:
@@ -30,18 +46,41 @@ class Streets:
             day = folder / "day"
             problem = f"{day / missing[0]}: no such file" if missing else f"{day}: only one street"
             raise BadInput(f"{problem}; every frame needs its true day, and the folder needs at least two streets.")
+        self.left_out = LeftOut()
+        """Images that cannot be read."""
         self._day = cache(self._read_day)
 
-    def days(self, path: Path) -> tuple[Tensor, Tensor]:
-        """The true day (1, 3, H, W) of the frame at `path`, and days of other streets (K, 3, H, W), in [-1, 1]."""
-        index, count = self.names.index(path.name), len(self.names)
-        others = [self.names[(index + 1 + i) % count] for i in range(min(OTHER_STREETS, count - 1))]
-        return self._day(path.name), torch.cat([self._day(name) for name in others])
+    def frames(self, title: str) -> Iterator["HeldOut"]:
+        """Every frame with its days, behind a progress bar with this title.
 
-    def _read_day(self, name: str) -> Tensor:
-        return read_frame(self.folder / "day" / name)
+        Frames that cannot be read, or whose day cannot, are left out with a warning. Raises `BadInput` if none is left.
+        """
+        found = False
+        for index, path in enumerate(progress_bar(self.paths, desc=title, unit="frame")):
+            read = self.left_out.read(path, lambda path: (read_frame(path), *self.days(path)))
+            if read is not None:
+                found = True
+                yield HeldOut(index, path, *read)
+        if not found:
+            raise BadInput(f"{self.folder}: no frame can be used:{self.left_out.listed()}")
+
+    def days(self, path: Path) -> tuple[Tensor, Tensor]:
+        """The true day (1, 3, H, W) of the frame at `path`, and days of other streets (K, 3, H, W), in [-1, 1].
+
+        Raises `BadInput` if the true day or all others cannot be read.
+        """
+        index, count = self.names.index(path.name), len(self.names)
+        names = [self.names[(index + 1 + i) % count] for i in range(min(OTHER_STREETS, count - 1))]
+        others = [day for day in map(self._day, names) if day is not None]
+        true = self._day(path.name)
+        if true is None or not others:
+            raise BadInput(f"{path}: its true day, or the days of all other streets, cannot be read.")
+        return true, torch.cat(others)
+
+    def _read_day(self, name: str) -> Tensor | None:
+        return self.left_out.read(self.folder / "day" / name, read_frame)
 
 
 def read_frame(path: Path) -> Tensor:
-    """Read an image as (1, 3, H, W) in [-1, 1]."""
-    return to_float(next(iter(read_batches([path], 1))).permute(0, 3, 1, 2))
+    """Read an image as (1, 3, H, W) in [-1, 1]. Raises `BadInput`."""
+    return to_float(distances.read_frame(path)[None].permute(0, 3, 1, 2))

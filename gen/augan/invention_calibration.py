@@ -13,10 +13,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from gen.augan.degrade import degrade_at_random
-from gen.augan.held_out import Streets, read_frame
+from gen.augan.held_out import Streets
 from gen.augan.invention import InventionMap
 from gen.augan.invention_losses import absolute_error, laplace_nll, share_invented
 from gen.augan.pipeline import AUGANPipeline
@@ -72,15 +71,15 @@ def outcomes(pipeline: AUGANPipeline, network: InventionMap, rendered: Path, spa
     streets = Streets(rendered)
     generator = pipeline.generator("adverse_to_normal")
     parts: list[Pixels] = []
-    for index, path in enumerate(tqdm(streets.paths, desc="calibrating", unit="frame", disable=None)):
-        frame = degrade_at_random(read_frame(path)[0], seed=index, spared=spared)[None]
+    for held_out in streets.frames("calibrating"):
+        frame = degrade_at_random(held_out.frame[0], seed=held_out.number, spared=spared)[None]
         size = pipeline.network_size((frame.shape[2], frame.shape[3]), "auto")
         height = min(size[0], int(network.config["height"]))
         map_size = (height, round(size[1] * height / size[0]))
         small = resize(frame, size).to(generator.device)
         translated = generator(pad_to_multiple(small, generator.multiple), uncertainty=False).image
         small, translated = (resize(x[..., : size[0], : size[1]], map_size) for x in (small, translated))
-        truth, other_days = (resize(days, map_size).to(small.device) for days in streets.days(path))
+        truth, other_days = (resize(x, map_size).to(small.device) for x in (held_out.truth, held_out.other_days))
         predicted = network(small, translated)
         true = absolute_error(translated, truth), share_invented(translated, truth, other_days)
         parts.append(Pixels(*(x.flatten()[::PIXEL_STEP].cpu() for x in (*predicted, *true))))

@@ -11,25 +11,26 @@ import numpy as np
 from kornia.filters import box_blur
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
 from gen.augan.degrade import degrade_at_random
 from gen.augan.evaluation import identity
-from gen.augan.held_out import Streets, read_frame
+from gen.augan.held_out import Streets
 from gen.augan.invention import FOLDER, local_deviation
 from gen.augan.invention_calibration import PIXEL_STEP
 from gen.augan.invention_losses import absolute_error, share_invented
 from gen.augan.invention_settings import InventionEvaluation
 from gen.augan.invention_training import model_folder
 from gen.augan.pipeline import AUGANPipeline
+from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadSetting
 from gen.markdown import markdown_table
-from gen.media.files import make_out_folder, write_atomically
+from gen.media.files import write_atomically
 from gen.media.resize import luma, resize, to_float, to_uint8
 from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.detection import FOUND_SCORE, Detector, invented
 from gen.metrics.distances import list_images, read_batches
+from gen.output import output_folder
 from gen.provenance import machine, portable
 from gen.translation.pipeline import Maps
 
@@ -56,6 +57,14 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
             f"model: {folder} has no invention map; make one with gen train-invention and gen export-invention."
         )
     pipeline.to(pick_device())
+    out = settings.out or folder / FOLDER
+    with output_folder(out):
+        return _measured(pipeline, settings, folder, out, detector)
+
+
+def _measured(
+    pipeline: AUGANPipeline, settings: InventionEvaluation, folder: Path, out: Path, detector: Detector | None
+) -> dict[str, Any]:
     result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings)}
     if settings.real is not None:
         result["real"] = on_real(pipeline, settings.real, settings)
@@ -67,8 +76,6 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
         "machine": machine(pipeline.device),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
-    out = settings.out or folder / FOLDER
-    make_out_folder(out)
     with write_atomically(out / FILE_NAME) as path:
         path.write_text(json.dumps(result, indent=2) + "\n")
     return result
@@ -81,8 +88,7 @@ def on_rendered(pipeline: AUGANPipeline, settings: InventionEvaluation) -> dict[
     """By weather, for degraded and undegraded frames: ranking and reliability of each map."""
     streets = Streets(settings.rendered, settings.limit)
     rankings: dict[str, dict[str, Ranking]] = defaultdict(lambda: {k: Ranking() for k in ("degraded", "as rendered")})
-    for index, path in enumerate(tqdm(streets.paths, desc="rendered", unit="frame", disable=None)):
-        frame, (truth, other_days) = read_frame(path), streets.days(path)
+    for index, path, frame, truth, other_days in streets.frames("rendered"):
         poor = degrade_at_random(frame[0], seed=settings.seed * 100_003 + index, spared=0.0)[None]
         for how, source in (("degraded", poor), ("as rendered", frame)):
             pixels = to_uint8(source).permute(0, 2, 3, 1)
@@ -166,7 +172,7 @@ def on_real(pipeline: AUGANPipeline, folder: Path, settings: InventionEvaluation
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     black: dict[str, list[Floats]] = defaultdict(list)
     paths = list_images(folder, settings.limit)
-    for pixels in tqdm(read_batches(paths, 1), total=len(paths), desc="real", unit="frame", disable=None):
+    for pixels in progress_bar(read_batches(paths, 1), total=len(paths), desc="real", unit="frame"):
         source = to_float(pixels.permute(0, 3, 1, 2))
         size = pipeline.network_size((source.shape[2], source.shape[3]), "auto")
         small = resize(source, size)
@@ -199,7 +205,7 @@ def on_objects(pipeline: AUGANPipeline, folder: Path, detector: Detector, limit:
     seen: dict[str, list[float]] = defaultdict(list)
     new: list[bool] = []
     paths = list_images(folder, limit)
-    for pixels in tqdm(read_batches(paths, 1), total=len(paths), desc="objects", unit="frame", disable=None):
+    for pixels in progress_bar(read_batches(paths, 1), total=len(paths), desc="objects", unit="frame"):
         translated, maps = pipeline.translate_with_maps(pixels, "adverse_to_normal")
         (before,), (after,) = detector(pixels), detector(translated)
         found = after.above(FOUND_SCORE)

@@ -22,10 +22,13 @@ from gen.augan.pipeline import AUGANPipeline
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import to_float, to_uint8
+from gen.output import output_folder
 from gen.provenance import fingerprint, portable, portable_value
 from gen.training.averaged import load_averaged, load_last_state
 from gen.training.data import Frames, Pairs, load_frames, match_pairs
+from gen.training.experiment import write_text
 from gen.training.loop import Trainer
+from gen.training.model_folder import save_model
 from gen.training.settings import make_settings
 from gen.translation.maps import GREY_LEVELS_SCALE, SHARE_SCALE, MapScale, colour_uncertainty
 
@@ -111,7 +114,7 @@ class InventionTrainer(Trainer[InventionSettings]):
         self.translator_weights = fingerprint(model_folder(s.model), exclude=FOLDER)
         with self.accelerator.main_process_first():  # writes the cache, which the others then read
             adverse, day = (self._load(name, s.rendered / name) for name in ("adverse", "day"))
-        self.data = RenderedPairs(match_pairs(adverse, day, share=1.0), s.seed, s.spared, self.device)
+        self.data = RenderedPairs(match_pairs(adverse, day, share=1.0, strict=s.strict), s.seed, s.spared, self.device)
         self.prepared = lru_cache(maxsize=s.accumulate)(self.prepare)
         self.map = InventionMap(height=self.height)
         self.setup({"map": self.map}, averaged="map")
@@ -212,9 +215,10 @@ def export_invention(run: Path, model: str, default: bool = False, calibrated_on
         record["calibration"] = {"rendered": portable_value(calibrated_on)} | {
             k: v._asdict() for k, v in affine.items()
         }
-    network.save_pretrained(folder / FOLDER)
-    (folder / FOLDER / "training.json").write_text(json.dumps(record, indent=2) + "\n")
-    _name_in_index(folder / "model_index.json", default)
+    with output_folder(folder):
+        save_model(folder / FOLDER, network.save_pretrained, "config.json")
+        write_text(folder / FOLDER / "training.json", json.dumps(record, indent=2) + "\n")
+        _name_in_index(folder / "model_index.json", default)
     return folder
 
 

@@ -1,14 +1,12 @@
 """A contact sheet: one row per frame with all its translations and the model's map."""
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gen.metrics.distances import read_batches
 from gen.translation.maps import SCALES, colour_uncertainty
 from gen.translation.settings import MapName
 
@@ -19,17 +17,18 @@ HEAD, GAP = 16, 2
 
 
 def contact_sheet(
-    paths: Sequence[Path],
+    frames: Iterable[Tensor],
     rivals: Mapping[str, Callable[[Tensor], Tensor]],
     model: Callable[[Tensor], tuple[Tensor, Tensor | None]],
     shown: MapName | None,
 ) -> Image.Image:
     """One row per frame: source, its translation by each rival and by the model, and the model's map if it has one.
 
-    Every function takes frames (1, H, W, 3) uint8; `shown` is the name of the map (1, H, W) that `model` returns.
+    The frames, which every function takes, are (1, H, W, 3) uint8; `shown` is the name of the map (1, H, W) that
+    `model` returns.
     """
     rows: list[dict[str, Image.Image]] = []
-    for frame in read_batches(paths, 1):
+    for frame in frames:
         pictures = {"source": frame} | {name: rival(frame) for name, rival in rivals.items()}
         pictures["model"], scale = model(frame)
         if scale is not None:

@@ -12,10 +12,12 @@ from gen import weights
 from gen.augan.networks import AUGANGenerator
 from gen.augan.settings import AUGANSettings
 from gen.errors import BadInput, BadSetting
+from gen.formats.model_folders import builder, load_network, read_config
+from gen.loading import loading
 from gen.provenance import portable_value
-from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.checkpoints import latest_checkpoint, load_last_good
 from gen.training.projected import STRIDE
-from gen.training.settings import as_record, make_settings
+from gen.training.settings import as_record, make_settings, read_record
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -46,13 +48,12 @@ def find_model(start: Path) -> str:
 def network_settings(start: Path) -> dict[str, Any]:
     """The architecture settings of the model's generators. Raises `BadSetting` if there is no such model."""
     folder = find_model(start)
+    file = Path(folder) / A2B / weights.CONFIG
     try:
-        config: Any = AUGANGenerator.load_config(folder, subfolder=A2B)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadSetting(f"start_from: {A2B} of {start} cannot be loaded ({reason}).") from error
-    with torch.device("meta"):  # architecture only; settings missing from an older config get their defaults
-        shape = AUGANGenerator.from_config(config).settings()  # pyright: ignore[reportAttributeAccessIssue]
+        with torch.device("meta"):  # architecture only; settings missing from an older config get their defaults
+            shape = builder(AUGANGenerator, file, read_config(file))().settings()
+    except BadInput as error:
+        raise BadSetting(f"start_from: {A2B} of {start} cannot be loaded ({error}).") from error
     del shape["reconstruction"]  # model folders never hold reconstruction decoders
     blocks = shape.pop("transfer_blocks")
     return shape | ({"transfer": True, "transfer_blocks": blocks} if blocks else {"transfer": False})
@@ -77,8 +78,8 @@ def inherited(start: Path) -> dict[str, Any]:
     """
     said: dict[str, Any]
     if is_run(start):
-        checkpoint = latest_checkpoint(start / "checkpoints")
-        record = load_checkpoint(checkpoint) if checkpoint else {}
+        found = load_last_good(start / "checkpoints")
+        record = found.state if found else {}
         extra = record.get("extra", {})
         said = extra.get("inherited", {}) | {"feature_networks": extra.get("feature_networks", [])}
     else:
@@ -100,6 +101,7 @@ def _json(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
+@loading
 def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> None:
     """Load the model's weights into both generators, except the reconstruction decoders, which models do not have.
 
@@ -108,10 +110,9 @@ def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> No
     folder = find_model(start)
     for name, own in ((A2B, a2b), (B2A, b2a)):
         try:
-            model = AUGANGenerator.from_pretrained(folder, subfolder=name, use_safetensors=True)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise BadSetting(f"start_from: {name} of {start} is needed, but cannot be loaded ({reason}).") from error
+            model = load_network(AUGANGenerator, Path(folder) / name)
+        except BadInput as error:
+            raise BadSetting(f"start_from: {name} of {start} is needed, but cannot be loaded ({error}).") from error
         theirs = model.settings()
         for setting, value in own.settings().items():
             if setting != "reconstruction" and theirs[setting] != value:
@@ -131,8 +132,8 @@ def choose_settings(preset: Mapping[str, Any], given: Mapping[str, Any]) -> AUGA
     start = settings.start_from
     if start is None or is_run(start):
         return settings
-    if latest_checkpoint(settings.out / "checkpoints"):
-        return make_settings(AUGANSettings, preset, _recorded_networks(settings.out), given)
+    if recorded := _recorded_networks(settings.out):
+        return make_settings(AUGANSettings, preset, recorded, given)
     networks = network_settings(start)
     settings = make_settings(AUGANSettings, preset, size_settings(start), networks, given)
     for name, value in as_record(settings).items():
@@ -145,7 +146,12 @@ def choose_settings(preset: Mapping[str, Any], given: Mapping[str, Any]) -> AUGA
 
 
 def _recorded_networks(out: Path) -> dict[str, Any]:
-    """The architecture and size settings recorded by the run in `out`."""
+    """The architecture and size settings of the run in `out`; empty if it has no usable checkpoint."""
+    if latest_checkpoint(out / "checkpoints") is None:
+        return {}
     names = {*inspect.signature(AUGANGenerator).parameters, "transfer", *SIZES} - {"reconstruction"}
-    record = json.loads((out / "settings.json").read_text())["settings"]
-    return {name: value for name, value in record.items() if name in names}
+    record = read_record(out)
+    if record is None:  # the checkpoint has the same settings, but takes longer to load
+        found = load_last_good(out / "checkpoints")
+        record = found.state if found else {}
+    return {name: value for name, value in record.get("settings", {}).items() if name in names}

@@ -198,6 +198,11 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         if s.start_from is not None and self.checkpoint is None:  # a resumed run has its own weights
             self._begin_with(s.start_from)
 
+    def begin(self) -> None:
+        """Load the weights to start from again, if the checkpoints that were to replace them are all damaged."""
+        if self.settings.start_from is not None and not self.inherited:
+            self._begin_with(self.settings.start_from)
+
     def _begin_with(self, start: Path) -> None:
         """Load a run's networks, or a model's generators, which by default enables the warm-up."""
         self.inherited = inherited(start)

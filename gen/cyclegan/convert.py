@@ -12,9 +12,16 @@ from torch import Tensor
 from gen.cyclegan.card import write_card
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.errors import BadInput, BadSetting
+from gen.formats.state_dicts import read_state_dict
+from gen.loading import loading
 from gen.media.files import make_out_folder
 from gen.provenance import fingerprint_file
+from gen.training.experiment import write_text
+from gen.training.model_folder import save_model
 from gen.translation.settings import DIRECTIONS, Direction
+
+MOST_BLOCKS = 64
+"""Residual blocks; the repositories have 6 or 9."""
 
 
 def convert(
@@ -43,12 +50,13 @@ def convert(
         networks.get("adverse_to_normal"), networks.get("normal_to_adverse"), *size, weathers=list(weathers)
     )
     make_out_folder(out)
-    pipeline.save_pretrained(out)
+    save_model(out, pipeline.save_pretrained, "model_index.json")
     names = {d: f"{path.name} (SHA-256 {fingerprint_file(path)})" for d, path in files.items()}
-    (out / "training.json").write_text(json.dumps({"converted": names}, indent=2), encoding="utf-8")
+    write_text(out / "training.json", json.dumps({"converted": names}, indent=2))
     write_card(out)
 
 
+@loading
 def read_generator(path: Path) -> ResNetGenerator:
     """The generator that a file holds, in evaluation mode. Nothing in the file is executed. Raises `BadInput`."""
     state = _read_state(path)
@@ -56,27 +64,18 @@ def read_generator(path: Path) -> ResNetGenerator:
         raise _refused(path, "a U-Net generator (unet_128 or unet_256)")
     if "model.1.weight" not in state or not any(".conv_block." in key for key in state):
         raise _refused(path, "something else")
-    if not all(value.isfinite().all() for value in state.values()):
-        raise BadInput(f"{path}: some weights are NaN or infinite, as after a training that diverged.")
-    shape = _shape(path, state)
-    network = ResNetGenerator(**shape)
+    with torch.device("meta"):  # a width without the weights for it must not allocate them
+        network = ResNetGenerator(**_shape(path, state))
+    weights = {name: x.float() if x.is_floating_point() else x for name, x in _renamed(state).items()}
     try:
-        network.load_state_dict(_renamed(state))
+        network.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise _refused(path, "a generator with other layers") from error
     return network.eval()
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file.") from error
-    except Exception as error:  # torch raises half a dozen kinds for a damaged or foreign file
-        raise BadInput(f"{path}: the file is not a readable PyTorch weight file ({type(error).__name__}).") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise BadInput(f"{path}: this file has no state dict; give a generator's file, such as latest_net_G.pth.")
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
+    return {name.removeprefix("module."): x for name, x in read_state_dict(path).items()}
 
 
 def _shape(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -85,6 +84,8 @@ def _shape(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
         raise _refused(path, "something else")
     width, channels = state["model.1.weight"].shape[:2]
     blocks = sorted(int(m[1]) for key in state if (m := re.fullmatch(r"model\.(\d+)\.conv_block\.1\.weight", key)))
+    if len(blocks) > MOST_BLOCKS:
+        raise _refused(path, f"{len(blocks)} residual blocks")
     if channels != 3 or not blocks:
         raise _refused(
             path, f"a generator of {channels}-channel images" if blocks else "blocks without reflection padding"

@@ -8,8 +8,10 @@ from typing import Any
 from gen.cyclegan.card import write_card
 from gen.cyclegan.method import CycleGANPipeline, CycleGANTrainer, GeneratorPair
 from gen.cyclegan.settings import CycleGANSettings, check_settings
+from gen.output import output_folder
 from gen.provenance import portable
 from gen.training.averaged import load_averaged, load_last_state, save_variants
+from gen.training.experiment import write_text
 from gen.training.settings import make_settings
 from gen.translation.registry import Recipe, recipe
 from gen.translation.settings import DIRECTIONS
@@ -28,15 +30,17 @@ def export_model(run: Path, out: Path, half: bool = False, weathers: Sequence[st
     networks: list[Any] = [pair.generators[d].eval() if d in pair.generators else None for d in DIRECTIONS]
     height, width = state["data"]["adverse"]["cached_size"]
     pipeline = CycleGANPipeline(*networks, trained_height=height, trained_width=width, weathers=list(weathers))
-    save_variants(pipeline, filter(None, networks), out, half)
     hidden = ("preset", "adverse", "normal", "out")
     record = {
         "preset": settings.preset,
         "settings": {name: value for name, value in portable(settings).items() if name not in hidden},
         **{name: state[name] for name in ("images_shown", "seconds", "core_seconds", "hardware", "data")},
     }
-    (out / "training.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
-    write_card(out)
+    with output_folder(out):
+        (out / "training.json").unlink(missing_ok=True)  # written last: with it, the export is complete
+        save_variants(pipeline, filter(None, networks), out, half)
+        write_text(out / "training.json", json.dumps(record, indent=2))
+        write_card(out)
 
 
 def make_recipe(given: Mapping[str, Any]) -> Recipe:

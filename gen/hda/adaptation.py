@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gen.errors import BadInput
+from gen.formats.json_files import parse_json
+from gen.formats.safetensors_files import read_safetensors
 from gen.media.files import write_atomically
 from gen.provenance import fingerprint_weights
 
@@ -41,13 +42,14 @@ class Adaptation:
         """Read what `save` wrote. Raises `BadInput` for any other file."""
         if not path.is_file():
             raise BadInput(f"{path}: no such adaptation file; `gen adapt` writes adaptation.safetensors.")
+        difference, header = read_safetensors(path)
         try:
-            with safe_open(path, "pt") as file:
-                header = file.metadata() or {}
-                difference = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return cls(plain_name(header["name"]), header["source"], difference, json.loads(header["record"]))
-        except (SafetensorError, KeyError, ValueError) as error:
+            name, source, record = plain_name(header["name"]), header["source"], header["record"]
+        except (KeyError, ValueError) as error:
             raise BadInput(f"{path}: this file was not written by `gen adapt`, or it is damaged.") from error
+        if not all(tensor.is_floating_point() for tensor in difference.values()):
+            raise BadInput(f"{path}: an adaptation holds floating-point numbers alone; this file was changed.")
+        return cls(name, source, difference, parse_json(record, f"{path}: record"))
 
 
 def plain_name(name: str) -> str:

@@ -50,7 +50,9 @@ def adapt(arguments: Sequence[str]) -> int:
     from gen.hda.export import save_adaptation
     from gen.hda.pipeline import HDAPipeline
     from gen.hda.training import HDATrainer
+    from gen.output import output_folder
     from gen.stylegan2.rosinality import save_rosinality
+    from gen.training.model_folder import save_model
 
     pipe = HDAPipeline.from_pretrained(settings.source)
     if pipe.adaptations:
@@ -68,13 +70,14 @@ def adapt(arguments: Sequence[str]) -> int:
         return 130
     if not trainer.accelerator.is_main_process:
         return 0
-    path = save_adaptation(trainer)
-    print(f"{trainer.ending()}\nwrote {path}")
-    if args.full:
-        pipe.load_adaptation(path)
-        pipe.save_pretrained(settings.out / "model")
-        save_rosinality(pipe.generator, settings.out / "model.pt")
-        print(f"wrote {settings.out / 'model'} and model.pt")
+    with output_folder(settings.out):
+        path = save_adaptation(trainer)
+        print(f"{trainer.ending()}\nwrote {path}")
+        if args.full:
+            pipe.load_adaptation(path)
+            save_model(settings.out / "model", pipe.save_pretrained, "model_index.json")
+            save_rosinality(pipe.generator, settings.out / "model.pt")
+            print(f"wrote {settings.out / 'model'} and model.pt")
     print(f"\ndraw images with: gen generate --model {settings.source} --adaptation {path} --out out")
     return 0
 

@@ -9,22 +9,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from scipy.interpolate import CubicSpline
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.utils import make_grid
-from tqdm import tqdm
 
+from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput
+from gen.formats.safetensors_files import read_safetensors
 from gen.hda.parsing import parse_adaptation, parse_seeds, parse_strengths
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import GenerateSettings, InvertSettings
-from gen.media.files import make_out_folder, write_atomically
+from gen.media.files import write_atomically
 from gen.media.resize import to_chw, to_picture, to_uint8
 from gen.media.video import write_clip
 from gen.metrics.paired import load_perceptual
+from gen.output import output_folder
 from gen.stylegan2.photos import read_square
 from gen.stylegan2.projector import project
 
@@ -39,7 +40,15 @@ def draw_all(settings: GenerateSettings) -> int:
     s = settings
     pipe = load_blended(s.model, s.adaptation, s.device)
     names, latents = _latents(pipe, s)
-    make_out_folder(s.out)
+    # A PNG takes at least a byte per pixel; a command of hours should not end without its files.
+    with output_folder(s.out, total=pipe.generator.size**2 * len(names)):
+        _draw_all(pipe, names, latents, s)
+    print(f"wrote {len(names)} images to {s.out}")
+    return 0
+
+
+def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings: GenerateSettings) -> None:
+    s = settings
     for name, image in zip(names, pipe(latents=latents).images, strict=True):
         _save(s.out / f"{name}.png", image)
     if pipe.strengths:
@@ -50,10 +59,8 @@ def draw_all(settings: GenerateSettings) -> int:
     clips = {"walk": walk(pipe, latents, frames)} if s.walk else {}
     clips |= {"morph": morph(pipe, latents[:16], frames)} if s.morph else {}
     for name, clip in clips.items():
-        shown = tqdm(clip, total=frames, desc=name, disable=None)
+        shown = progress_bar(clip, total=frames, desc=name)
         write_clip(s.out / f"{name}.mp4", (_enlarged(frame) for frame in shown), s.rate)
-    print(f"wrote {len(names)} images to {s.out}")
-    return 0
 
 
 def load_blended(model: str, adaptations: Sequence[str], device: str) -> HDAPipeline:
@@ -88,20 +95,20 @@ def _latents(pipe: HDAPipeline, settings: GenerateSettings) -> tuple[list[str], 
 def load_latents(path: Path) -> dict[str, Tensor]:
     """Read what `gen invert` wrote: w by the name of the photo. Raises `BadInput`."""
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise BadInput(
-            f"{path}: this is not a file of latents; give the latents.safetensors that `gen invert` writes."
-        ) from error
+        return read_safetensors(path)[0]
+    except BadInput as error:
+        raise BadInput(f"{error} Give the latents.safetensors that `gen invert` writes.") from error
 
 
 def strength_grid(pipe: HDAPipeline, latents: Tensor, factors: Sequence[float]) -> Pixels:
     """One row per factor, which multiplies the strengths of the pipeline, one column per latent: (H, W, 3)."""
-    given, rows = dict(pipe.strengths), []
-    for factor in factors:
-        pipe.set_strengths({name: factor * k for name, k in given.items()})
-        rows += [to_chw(a) for a in pipe(latents=latents, output_type="np").images]
-    pipe.set_strengths(given)
+    rows: list[Any] = []
+    with pipe.lock:
+        given = dict(pipe.strengths)
+        for factor in factors:
+            pipe.set_strengths({name: factor * k for name, k in given.items()})
+            rows += [to_chw(a) for a in pipe(latents=latents, output_type="np").images]
+        pipe.set_strengths(given)
     return make_grid(rows, nrow=len(latents), padding=2, pad_value=255).permute(1, 2, 0).numpy()
 
 
@@ -153,11 +160,22 @@ def invert_all(settings: InvertSettings) -> int:
     given = dict(pipe.strengths)
     photos, failed = _read_photos(s.photos, pipe.generator.size)
     perceptual = load_perceptual().to(pipe.device)
-    make_out_folder(s.out)
+    with output_folder(s.out):
+        found = _invert_photos(pipe, photos, perceptual, given, s)
+    for reason in failed:
+        print(f"skipped: {reason}")
+    print(f"inverted {found} of {len(s.photos)} photos to {s.out}; redraw them with: gen generate --latents FILE")
+    return 1 if failed else 0
+
+
+def _invert_photos(
+    pipe: HDAPipeline, photos: dict[str, Tensor], perceptual: nn.Module, given: dict[str, float], s: InvertSettings
+) -> int:
+    """Invert and draw each photo; returns how many."""
     latents: dict[str, Tensor] = {}
     for name, photo in photos.items():
         pipe.set_strengths(0.0)  # latents are found in the source, on whose images the mapping network was trained
-        with tqdm(total=s.steps, desc=name, disable=None) as bar:
+        with progress_bar(total=s.steps, desc=name) as bar:
             image = photo[None].to(pipe.device)
 
             def show(distance: float, bar: Any = bar) -> None:
@@ -169,21 +187,17 @@ def invert_all(settings: InvertSettings) -> int:
         _save(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given))
         with write_atomically(s.out / "latents.safetensors") as partial:
             save_file(latents, partial)
-    for reason in failed:
-        print(f"skipped: {reason}")
-    print(
-        f"inverted {len(latents)} of {len(s.photos)} photos to {s.out}; redraw them with: gen generate --latents FILE"
-    )
-    return 1 if failed else 0
+    return len(latents)
 
 
 def invert_photo(pipe: HDAPipeline, photo: Path, steps: int) -> Pixels:
     """Photo | inverted | adapted at the pipeline's strengths, (H, W, 3)."""
-    given = dict(pipe.strengths)
-    image = read_square(photo, pipe.generator.size)
-    pipe.set_strengths(0.0)  # as in `invert_all`
-    w = project(pipe.generator, image[None].to(pipe.device), load_perceptual().to(pipe.device), steps)
-    return np.asarray(_side_by_side(pipe, image, w[0], given))
+    image, perceptual = read_square(photo, pipe.generator.size), load_perceptual().to(pipe.device)
+    with pipe.lock:
+        given = dict(pipe.strengths)
+        pipe.set_strengths(0.0)  # as in `invert_all`
+        w = project(pipe.generator, image[None].to(pipe.device), perceptual, steps)
+        return np.asarray(_side_by_side(pipe, image, w[0], given))
 
 
 def _read_photos(paths: Sequence[Path], size: int) -> tuple[dict[str, Tensor], list[str]]:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gen.errors import BadSetting
+from gen.loading import loading
 from gen.metrics.encoder_names import full_name, loader_of, names_of
 from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD, SqueezeNetFeatures
 from gen.pretrained import LiteBackbone
@@ -216,6 +217,7 @@ FAMILIES = {"clip": CLIPEncoder, "dinov2": DINOEncoder, "timm": TimmEncoder}
 """What loads family:model."""
 
 
+@loading
 def load_encoder(name: str) -> Encoder:
     """Load an encoder by `name[@pixels]` or `family:model[@pixels]`; it is frozen and on the CPU.
 

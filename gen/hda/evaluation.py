@@ -27,10 +27,11 @@ from gen.hda.scoring import EDGE_IMAGES, Scorer
 from gen.hda.settings import METHODS, EvaluateSettings, HDASettings
 from gen.hda.training import HDATrainer
 from gen.markdown import markdown_table
-from gen.media.files import make_out_folder
+from gen.media.files import write_atomically
 from gen.media.resize import to_uint8
 from gen.metrics.edges import load_edges
 from gen.metrics.paired import load_perceptual
+from gen.output import output_folder
 from gen.provenance import machine
 from gen.training.experiment import Experiment, mean_and_deviation, read_run, write_results, write_text
 
@@ -67,7 +68,11 @@ def evaluate_table(settings: EvaluateSettings) -> dict[str, Any]:
     if s.adaptation is not None:
         return measure_attributes(s, s.adaptation)
     methods = check_settings(s)
-    make_out_folder(s.out)
+    with output_folder(s.out):
+        return _evaluate_methods(s, methods)
+
+
+def _evaluate_methods(s: EvaluateSettings, methods: Sequence[str]) -> dict[str, Any]:
     runs = experiment(s, methods)
     runs.check()
     if not train_all(runs, s.jobs):
@@ -143,7 +148,9 @@ def finished(s: EvaluateSettings, hashes: Mapping[Path, Sequence[str]], job: Job
     settings = run_settings(s, job)
     # Stricter than for a resumed run: all runs of a table have the same length and target.
     record = read_run(settings, may_change={"preset", "out", "device"})
-    recorded = record["data"]["references"] if record else {}
+    if record is None:
+        return None
+    recorded = record.get("data", {}).get("references", {})
     for domain in parse_domains(settings.domains):
         assert domain.folder is not None
         if domain.name in recorded and list(hashes[domain.folder]) != recorded[domain.name]["hashes"]:
@@ -183,8 +190,8 @@ def measure_attributes(s: EvaluateSettings, adaptation: Path) -> dict[str, Any]:
     spread = float(after.std(0).mean() / before.std(0).mean())
     text = markdown_table(("progress towards", *ATTRIBUTES), rows)
     text += f"\n\n{s.samples} latents; diversity {spread:.2f} times that of the source.\n"
-    make_out_folder(s.out)
-    write_text(s.out / "attributes.md", text)
+    with output_folder(s.out):
+        write_text(s.out / "attributes.md", text)
     print(text)
     return results
 
@@ -217,7 +224,8 @@ def score_hybrid(
         tables[f"{target:g}"] = rows
         references = {name: refs[:SHOWN] for name, refs in scorer.references.items()}
         name = f"{_names(hybrid).replace(' ', '')}-{target:g}.png"
-        labelled_grid({**references, **images}).save(s.out / name)
+        with write_atomically(s.out / name) as partial:
+            labelled_grid({**references, **images}).save(partial)
     return tables
 
 

@@ -1,20 +1,32 @@
 """Seeds, strengths and adaptations as text, the way people type them. Free of torch."""
 
+import math
 from pathlib import Path
 
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, short
+
+MOST_SEEDS = 10_000
+"""Pictures of one run."""
+
+LARGEST_SEED = 2**63 - 1
+"""The largest seed that torch takes."""
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`0-3,8` -> [0, 1, 2, 3, 8]. Raises `BadSetting`."""
+    """`0-3,8` -> [0, 1, 2, 3, 8]. Raises `BadSetting`, also for more than `MOST_SEEDS`."""
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not _is_number(first) or (dash and not _is_number(last)):
-            raise BadSetting(f"seeds {text}: expected numbers and ranges, for example 0-15,20.")
-        seeds += range(int(first), int(last or first) + 1)
+            raise BadSetting(f"seeds {short(text)}: expected numbers and ranges, for example 0-15,20.")
+        if max(len(first), len(last)) > len(str(LARGEST_SEED)) or max(int(first), int(last or 0)) > LARGEST_SEED:
+            raise BadSetting(f"seeds {short(text)}: a seed must be at most 2^63 - 1.")
+        chosen = range(int(first), int(last or first) + 1)
+        if chosen.stop - chosen.start > MOST_SEEDS - len(seeds):
+            raise BadSetting(f"seeds {short(text)}: at most {MOST_SEEDS} seeds at once.")
+        seeds += chosen
     if not seeds:
-        raise BadSetting(f"seeds {text}: the range is empty; give the smaller number first.")
+        raise BadSetting(f"seeds {short(text)}: the range is empty; give the smaller number first.")
     return seeds
 
 
@@ -25,9 +37,17 @@ def _is_number(text: str) -> bool:
 def parse_strengths(text: str) -> list[float]:
     """`0,0.5,1` -> [0.0, 0.5, 1.0]. Raises `BadSetting`."""
     try:
-        return [float(part) for part in text.split(",")]
+        return [_finite(part) for part in text.split(",")]
     except ValueError as error:
-        raise BadSetting(f"strengths {text}: expected numbers, for example 0,0.5,1.") from error
+        raise BadSetting(f"strengths {short(text)}: expected numbers, for example 0,0.5,1.") from error
+
+
+def _finite(text: str) -> float:
+    """The number in a text. Raises `ValueError` for none, and for NaN and infinity."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def parse_adaptation(text: str) -> tuple[Path, float]:
@@ -36,7 +56,7 @@ def parse_adaptation(text: str) -> tuple[Path, float]:
     if not colon or Path(text).exists():  # a file name may contain a colon
         return Path(text), 1.0
     try:
-        return Path(file), float(strength)
+        return Path(file), _finite(strength)
     except ValueError as error:
         raise BadInput(
             f"{text}: no such file, and no valid strength after the colon; write, for example, FILE:0.5."

@@ -1,7 +1,9 @@
 """Draw images from a StyleGAN2 generator and its adaptations to other domains."""
 
 import json
+import math
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,11 @@ from PIL import Image
 from torch import Tensor
 
 from gen import weights
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, NotFinite, short
+from gen.formats.json_files import read_json
+from gen.formats.model_folders import load_pipeline
 from gen.hda.adaptation import Adaptation, blend, fingerprint, plain_name
+from gen.loading import loading
 from gen.media.resize import to_uint8
 from gen.stylegan2.networks import StyleGAN2Generator
 
@@ -24,9 +29,6 @@ ADAPTATIONS = "adaptations"
 
 STRENGTHS = f"{ADAPTATIONS}/strengths.json"
 """The strengths at which they are blended."""
-
-MOVED = {"gen.hda.networks": "gen.stylegan2.networks"}
-"""Modules that model_index.json names by an old name, in folders written before they moved."""
 
 
 @dataclass
@@ -56,8 +58,11 @@ class HDAPipeline(DiffusionPipeline):
         self.fingerprint = fingerprint(generator)
         self.adaptations: dict[str, Adaptation] = {}
         self.strengths: dict[str, float] = {}
+        self.lock = threading.RLock()
+        """Held while weights change and while they draw. Hold it to set strengths and draw with them."""
 
     @classmethod
+    @loading
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:
@@ -70,39 +75,27 @@ class HDAPipeline(DiffusionPipeline):
             from gen.stylegan2.checkpoints import load_stylegan2
 
             return cls(load_stylegan2(path))
-        folder = weights.resolve(pretrained_model_name_or_path)
-        if (Path(folder) / "model_index.json").is_file() and not _is_own(Path(folder)):
+        hub = {name: kwargs.pop(name) for name in weights.HUB_OPTIONS & kwargs.keys()}
+        folder = weights.fetch(pretrained_model_name_or_path, **hub)
+        if weights.kind(folder) not in ("HDAPipeline", None):
             raise BadInput(f"{folder}: this is not a StyleGAN2 model; a translation model works with `gen translate`.")
-        try:
-            pipe = super().from_pretrained(folder, **{"use_safetensors": True, **kwargs})
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{folder}: the model cannot be loaded ({str(error).splitlines()[0]}).") from error
-        for file in sorted((Path(folder) / ADAPTATIONS).glob("*.safetensors")):
+        pipe = load_pipeline(cls, folder, **kwargs)
+        for file in sorted((folder / ADAPTATIONS).glob("*.safetensors")):
             pipe.load_adaptation(file, name=file.stem)
-        if (Path(folder) / STRENGTHS).is_file():
-            pipe.set_strengths(json.loads((Path(folder) / STRENGTHS).read_text()))
+        if (folder / STRENGTHS).is_file():
+            pipe.set_strengths(_read_strengths(folder / STRENGTHS))
         return pipe
-
-    @classmethod
-    def load_config(  # pyright: ignore[reportIncompatibleMethodOverride]
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
-    ) -> dict[str, Any]:
-        """model_index.json, with the present names of modules that have moved; diffusers imports what it names."""
-        config: dict[str, Any] = super().load_config(pretrained_model_name_or_path, **kwargs)  # pyright: ignore
-        for name, entry in config.items():
-            if isinstance(entry, list) and entry[0] in MOVED:
-                config[name] = [MOVED[entry[0]], *entry[1:]]
-        return config
 
     def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, save_directory: str | os.PathLike[str], **kwargs: Any
     ) -> None:
         """Write the source generator, and the adaptations beside it."""
-        strengths = self.strengths
         # The generator holds the blend; what is saved is the source, from which any blend can be made again.
-        self.set_strengths({name: 0.0 for name in strengths})
-        super().save_pretrained(save_directory, **kwargs)
-        self.set_strengths(strengths)
+        with self.lock:
+            strengths = self.strengths
+            self.set_strengths({name: 0.0 for name in strengths})
+            super().save_pretrained(save_directory, **kwargs)
+            self.set_strengths(strengths)
         for name, adaptation in self.adaptations.items():
             adaptation.save(Path(save_directory) / ADAPTATIONS / f"{name}.safetensors")
         if strengths:
@@ -120,8 +113,9 @@ class HDAPipeline(DiffusionPipeline):
             name = plain_name(name or adaptation.name)
         except ValueError as error:
             raise BadSetting(f"adaptation name {name!r}: it may have only letters, digits and . + - _.") from error
-        self.adaptations[name] = adaptation
-        self.set_strengths({**self.strengths, name: strength})
+        with self.lock:
+            self.adaptations[name] = adaptation
+            self.set_strengths({**self.strengths, name: strength})
         return name
 
     def set_strengths(self, strengths: float | Mapping[str, float]) -> None:
@@ -135,11 +129,15 @@ class HDAPipeline(DiffusionPipeline):
             wanted = {str(name): float(k) for name, k in strengths.items()}
         else:
             wanted = {name: float(strengths) for name in self.adaptations}
+        for name, strength in wanted.items():
+            if not math.isfinite(strength):
+                raise BadSetting(f"the strength of {name} must be a number, for example 0.5, not {strength}.")
         for name in wanted.keys() - self.adaptations.keys():
             loaded = ", ".join(self.adaptations) or "none"
             raise BadSetting(f"unknown adaptation {name!r}; loaded: {loaded}.")
-        self.strengths = {name: wanted.get(name, 0.0) for name in self.adaptations}
-        blend(self.generator, self.source, [(self.adaptations[n], k) for n, k in self.strengths.items()])
+        with self.lock:
+            self.strengths = {name: wanted.get(name, 0.0) for name in self.adaptations}
+            blend(self.generator, self.source, [(self.adaptations[n], k) for n, k in self.strengths.items()])
 
     @torch.no_grad()
     def __call__(
@@ -159,7 +157,10 @@ class HDAPipeline(DiffusionPipeline):
             raise BadSetting("give either seeds or latents, not both or neither.")
         if latents is None:
             latents = self.latents([seeds] if isinstance(seeds, int) else list(seeds or []), truncation)
-        images = torch.cat([self.generator.synthesis(w).float().cpu() for w in latents.split(batch_size)])
+        with self.lock:
+            images = torch.cat([self.generator.synthesis(w).float().cpu() for w in latents.split(batch_size)])
+        if not images.isfinite().all():
+            raise NotFinite("the generator drew NaN or infinite numbers; lower the strengths or the truncation.")
         return HDAOutput(images=_converted(images, output_type), latents=latents)
 
     @torch.no_grad()
@@ -167,14 +168,22 @@ class HDAPipeline(DiffusionPipeline):
         """w of these seeds, (len(seeds), w_dim), drawn on the CPU and so the same on every machine."""
         if not seeds:
             raise BadSetting("seeds: the list is empty; give at least one number.")
+        if wrong := [seed for seed in seeds if not 0 <= seed < 1 << 63]:
+            raise BadSetting(f"seeds: a seed must be from 0 to 2^63 - 1, not {short(str(wrong[0]))}.")
+        if not math.isfinite(truncation):
+            raise BadSetting(f"truncation must be a number, for example 0.7, not {truncation}.")
         random = torch.Generator()
         z = torch.stack([torch.randn(self.generator.z_dim, generator=random.manual_seed(seed)) for seed in seeds])
         w = self.generator.mapping(z.to(self.device, self.generator.w_average.dtype))
         return self.generator.truncated(w, truncation)
 
 
-def _is_own(folder: Path) -> bool:
-    return weights.kind(folder) == "HDAPipeline"
+def _read_strengths(file: Path) -> dict[str, float]:
+    strengths = read_json(file)
+    for name, strength in strengths.items():
+        if not isinstance(strength, int | float):
+            raise BadInput(f"{file}: the strength of {short(name)} must be a number, not {short(repr(strength))}.")
+    return strengths
 
 
 def _converted(images: Tensor, output_type: str) -> list[Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gen.errors import BadInput
 from gen.media.folders import find_stills
+from gen.media.left_out import LeftOut
 from gen.provenance import fingerprint_bytes
 from gen.stylegan2.photos import read_square
 
@@ -23,6 +24,8 @@ class References:
     hashes: tuple[str, ...]
     """SHA-256 prefixes of the pixels, which identify the references in the record of a run."""
     warnings: tuple[str, ...] = field(default=())
+    left_out: int = 0
+    """Images that cannot be read."""
 
 
 def load_references(folder: Path, size: int, strict: bool = False) -> References:
@@ -30,32 +33,36 @@ def load_references(folder: Path, size: int, strict: bool = False) -> References
 
     At that size references and generated images are equally sharp; otherwise sharpness would be part of the domain.
     Unreadable files and exact duplicates are skipped with a warning: a duplicate would only shift the mean. Raises
-    `BadInput` where nothing is left, and with `strict` for the first unreadable file.
+    `BadInput` where nothing is left, and with `strict` if any file is unreadable.
     """
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder of reference images.")
+    paths = find_stills(folder)
+    if not paths:
+        raise BadInput(f"{folder}: no readable reference image; jpg, png, webp, bmp or tiff files are needed.")
     images: dict[str, Tensor] = {}
     files: dict[str, str] = {}
     warnings: list[str] = []
-    for path in find_stills(folder):
+    left_out = LeftOut()
+    for path in paths:
         try:
             image = read_square(path, size)
         except BadInput as error:
-            if strict:
-                raise
-            warnings.append(f"skipped: {error}")
+            left_out[path] = str(error)
             continue
         key = fingerprint_bytes(image.numpy().tobytes())
         if key in images:
             warnings.append(f"skipped: {path} is the same image as {files[key]}")
         else:
             images[key], files[key] = image, path.name
-    if not images:
-        reasons = "".join(f"\n  {w}" for w in warnings)
-        raise BadInput(f"{folder}: no readable reference image; jpg, png, webp, bmp or tiff files are needed.{reasons}")
-    return References(torch.stack(list(images.values())), tuple(files.values()), tuple(images), tuple(warnings))
+    left_out.check(folder, len(paths), strict)
+    warnings += [f"skipped: {why}" for why in left_out.values()]
+    return References(
+        torch.stack(list(images.values())), tuple(files.values()), tuple(images), tuple(warnings), len(left_out)
+    )
 
 
 def record(references: References) -> dict[str, Any]:
-    """Files and hashes, for the record of a run: a resumed run must find the same."""
-    return {"files": list(references.files), "hashes": list(references.hashes)}
+    """Files and hashes, for the record of a run: a resumed run must find the same; and the unusable ones."""
+    kept: dict[str, Any] = {"files": list(references.files), "hashes": list(references.hashes)}
+    return kept | ({"left_out": references.left_out} if references.left_out else {})

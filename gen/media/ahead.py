@@ -9,18 +9,31 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-def map_ahead(pool: Executor, function: Callable[[A], B], items: Iterable[A], window: int) -> Iterator[B]:
-    """Like `map(function, items)`, but up to `window` calls run ahead of the consumer in `pool`."""
-    pending: deque[Future[B]] = deque()
+def map_ahead(
+    pool: Executor,
+    function: Callable[[A], B],
+    items: Iterable[A],
+    window: int,
+    weigh: Callable[[A], float] = lambda item: 0,
+    most: float = 0,
+) -> Iterator[B]:
+    """Like `map(function, items)`, but up to `window` calls run ahead of the consumer in `pool`.
+
+    `weigh`: weight of an item, for example its size; items ahead weigh at most `most` together, or are a single one.
+    """
+    pending: deque[tuple[Future[B], float]] = deque()
     try:
         for item in items:
-            pending.append(pool.submit(function, item))
+            weight = weigh(item)
+            while pending and sum(w for _, w in pending) + weight > most:
+                yield pending.popleft()[0].result()
+            pending.append((pool.submit(function, item), weight))
             if len(pending) >= window:
-                yield pending.popleft().result()
+                yield pending.popleft()[0].result()
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[0].result()
     finally:
-        for future in pending:
+        for future, _ in pending:
             future.cancel()
 
 
@@ -42,9 +55,12 @@ def batches(items: Iterable[A], size: int, key: Callable[[A], object]) -> Iterat
     """Group consecutive items with equal keys into batches of at most `size`."""
     batch: list[A] = []
     for item in items:
-        if batch and (len(batch) == size or key(batch[0]) != key(item)):
+        if batch and key(batch[0]) != key(item):
             yield batch
             batch = []
         batch.append(item)
+        if len(batch) == size:  # now, and not when the next item comes, which may be large and late
+            yield batch
+            batch = []
     if batch:
         yield batch

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from gen.errors import BadInput
 from gen.media.files import fit_name
-from gen.media.images import STILL_SUFFIXES
+from gen.media.images import STILL_FORMATS, STILL_SUFFIXES, WRITTEN_AS
 from gen.media.video import VIDEO_SUFFIXES
 from gen.media.walk import HIDDEN, describe_left_out, walk
 
@@ -98,10 +98,11 @@ def plan_jobs(
 ) -> list[Job]:
     """One job per image and clip of `source`, a file or a folder tree; outputs keep names and sub-folders.
 
-    `still_format`: "keep", or the suffix of all output images without the dot. Clips stay mp4, mov or mkv; others
-    become mp4. Two inputs with the same output path (a.png and a.jpg) keep their old suffix in the new name. `left_out`
-    receives the files of a folder that are not read: path inside `source` -> reason. Raises `BadInput` if there are no
-    inputs, unless the folder `may_be_empty`, or if an output would overwrite an input.
+    `still_format`: "keep", or the suffix of all output images without the dot; formats that are not written become
+    another, for example gif png. Clips stay mp4, mov or mkv; others become mp4. Two inputs with the same output path
+    (a.png and a.jpg) keep their old suffix in the new name. `left_out` receives the files of a folder that are not
+    read: path inside `source` -> reason. Raises `BadInput` if there are no inputs, unless the folder `may_be_empty`, or
+    if an output would overwrite an input.
     """
     left_out = {} if left_out is None else left_out
     if source.is_dir():
@@ -139,13 +140,16 @@ def _job(source: Path, target: Path, still_format: str, single: bool) -> Job:
     target = target.with_name(target.name.rstrip())  # "a.jpg " would be a file of no format
     suffix = target.suffix.lower()
     kind: Kind = "clip" if suffix_of(source) in VIDEO_SUFFIXES else "still"
-    allowed = (".mp4", ".mov", ".mkv") if kind == "clip" else STILL_SUFFIXES
+    allowed = (".mp4", ".mov", ".mkv") if kind == "clip" else tuple(STILL_FORMATS)
     if single and suffix not in allowed:
         raise BadInput(f"{target}: a {kind} cannot be written as {suffix!r}; use one of {' '.join(allowed)}.")
     if kind == "clip":
         return Job(source, target if suffix in allowed else _with_suffix(target, ".mp4"), kind)
-    keep = still_format == "keep" or single
-    return Job(source, target if keep else _with_suffix(target, f".{still_format}"), kind)
+    if single:
+        return Job(source, target, kind)
+    if still_format == "keep":
+        return Job(source, _with_suffix(target, WRITTEN_AS[suffix]) if suffix in WRITTEN_AS else target, kind)
+    return Job(source, _with_suffix(target, f".{still_format}"), kind)
 
 
 def _with_suffix(path: Path, suffix: str) -> Path:

@@ -1,26 +1,59 @@
-"""Read image files as upright 8-bit RGB, and write them with metadata that says what made them."""
+"""Read picture files as upright 8-bit RGB; `encode_still` writes them. What a file is, its first bytes say."""
 
-from dataclasses import dataclass, replace
-from io import BytesIO
+import re
+import stat
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
-from PIL.PngImagePlugin import PngInfo
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
 
-from gen.about import VERSION
 from gen.errors import BadInput
-from gen.media.files import writing
+from gen.media import still_colour, tiff
+from gen.media.still import Metadata, Pixels, Still
+from gen.media.still_metadata import Found, further_frames, read_after, read_before
+from gen.media.still_writing import STILL_FORMATS, encode_still
 
-Pixels = NDArray[np.uint8]
+__all__ = ["MAX_PIXELS", "NOT_READ", "READ_FORMATS", "STILL_FORMATS", "STILL_SUFFIXES", "WRITTEN_AS", "Metadata"]
+__all__ += ["Pixels", "Still", "at_rows", "decode_still", "encode_still", "from_pil", "middle_square", "still_size"]
 
-STILL_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+HEIC = find_spec("pillow_heif") is not None
+"""Whether the optional package that reads HEIC is installed."""
+HEIC_SUFFIXES = (".heic", ".heif")
 
-READ_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+STILL_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".pgm", ".ppm", ".pnm"),
+    *(HEIC_SUFFIXES if HEIC else ()),
+)
+"""Suffixes of the pictures that are read."""
+
+NOT_READ = (
+    {} if HEIC else {suffix: "HEIC needs an optional package: pip install 'gen[heic]'" for suffix in HEIC_SUFFIXES}
+)
+"""Suffixes of pictures that are not read on this machine, and why."""
+
+WRITTEN_AS = {".jfif": ".jpg", ".heic": ".jpg", ".heif": ".jpg", ".gif": ".png"} | {
+    suffix: ".png" for suffix in (".pgm", ".ppm", ".pnm") + (() if features.check("avif") else (".avif",))
+}
+"""Suffixes of pictures that are read and not written -> the suffix of their translations."""
+
+READ_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "PPM", *(("HEIF",) if HEIC else ()))
 """Formats that Pillow may open. Others are refused: EPS, for example, would start Ghostscript."""
 
-TIFF_MAGIC = (b"II*\0", b"MM\0*")
+MAGIC = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "GIF": rb"GIF8[79]a",
+    "WEBP": rb"RIFF....WEBP",
+    "BMP": rb"BM",
+    "TIFF": rb"II[*+]\0|MM\0[*+]|II\0[*+]|MM[*+]\0",
+    "AVIF": rb"....ftyp(avif|avis|(mif1|msf1|miaf)(....)*?(avif|avis))",
+    "HEIF": rb"....ftyp(hei[cmxs]|hev[cmx]|mif1|msf1|miaf)",
+    "PPM": rb"P[1-6]\s|Pf\s",
+}
+"""First bytes of each format."""
 
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,93 +66,205 @@ UPRIGHT = {
 }
 """EXIF orientation -> the transpose that makes the image upright; 1 is upright already."""
 
-MAX_JPEG_EXIF = 65_000
-"""Bytes; a JPEG segment holds at most 65,533."""
+# Bytes of a PNG's profile or text when unpacked. Pillow's limit, 1 MB, refuses pictures with a profile of tables.
+PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
+
+MAX_PIXELS = 200_000_000
+"""Default limit of a picture's size, against files that are small and unpack to anything."""
+
+READ_WHOLE = ("WEBP", "AVIF", "HEIF")
+"""Formats whose decoders take the whole file into memory."""
+MAX_BYTES_PER_PIXEL = 4
+"""Of a file that is read whole, against `max_pixels`."""
 
 
-@dataclass(frozen=True)
-class Still:
-    """A decoded image, upright."""
+def decode_still(path: Path, max_pixels: int = MAX_PIXELS) -> Still:
+    """Read a picture: upright, converted to 8-bit sRGB or to the RGB of its profile. Of several frames, the first.
 
-    rgb: Pixels
-    """(H, W, 3)."""
-    alpha: Pixels | None = None
-    """(H, W), 255 opaque; None if the file has no transparency."""
-    exif: bytes | None = None
-    """EXIF block (camera, time, GPS) with the orientation already applied."""
-    icc: bytes | None = None
-    """Colour profile of the pixels."""
-    left_out: tuple[str, ...] = ()
-    """What was not read of the file, each in a few words: further pages, damaged metadata."""
-    warnings: tuple[str, ...] = ()
-    """Faults and conversions that a viewer of the pixels should know, each a sentence."""
-
-
-def decode_still(path: Path) -> Still:
-    """Read a jpg, png, webp, bmp or tiff file: upright, converted to 8-bit RGB from 16 bit, palette, grey or CMYK.
-
-    Raises `BadInput` with the path and the reason.
+    Raises `BadInput` with the path and the reason, also for more than `max_pixels` pixels.
     """
     try:
-        if path.stat().st_size == 0:
-            raise BadInput(f"{path}: the file is empty.")
-        with Image.open(path, formats=READ_FORMATS) as opened:
-            return from_pil(opened)
-    except BadInput:
-        raise
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file.") from error
-    except UnidentifiedImageError as error:
-        return _decode_tiff_with_ffmpeg(path, error)
+        with _open(path) as file:
+            format, found = _check_start(path, file, max_pixels)
+            still = _decode(path, file, format, found, max_pixels)
+            metadata = replace(still.metadata, modified_ns=path.stat().st_mtime_ns)
+            return replace(still, metadata=metadata)
+    except BadInput as error:
+        if str(path) in str(error):
+            raise
+        raise BadInput(f"{path}: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise BadInput(_too_large(path, max_pixels)) from error
+    except MemoryError as error:
+        raise BadInput(f"{path}: not enough memory to decode this picture.") from error
     except Exception as error:  # decoders of damaged files raise anything: struct.error, EOFError, ...
         raise BadInput(f"{path}: the image cannot be read ({error}).") from error
+
+
+def still_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(height, width) as stored, read from the header; (0, 0) if it cannot be read."""
+    try:
+        with _open(path) as file:
+            format, _ = _check_start(path, file, max_pixels)
+            with Image.open(file, formats=(format,)) as image:
+                return image.height, image.width
+    except Exception:  # whatever it is, `decode_still` says it
+        return 0, 0
+
+
+def _check_start(path: Path, file: BinaryIO, max_pixels: int) -> tuple[str, Found]:
+    """The format, and what the file says before its pixels. Raises `BadInput` or ValueError if it is no picture.
+
+    So Pillow, which would go through gigabytes byte by byte or read them into memory, does not see such a file.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own limit holds for the process; ours is checked for each file
+        Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
+    format = _sniff(path, file)
+    if format in READ_WHOLE and path.stat().st_size > MAX_BYTES_PER_PIXEL * max_pixels:
+        raise BadInput(_too_large(path, max_pixels))
+    found = read_before(format, file)
+    file.seek(0)
+    return format, found
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would wait for its writer for ever
+            raise BadInput(f"{path}: not a file, so the image cannot be read.")
+        if status.st_size == 0:
+            raise BadInput(f"{path}: the file is empty.")
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file.") from error
+
+
+def _sniff(path: Path, file: BinaryIO) -> str:
+    """Pillow's name of the file's format, by its first bytes. Raises `BadInput` if it is none that is read."""
+    head = file.read(64)
+    file.seek(0)
+    for format, magic in MAGIC.items():
+        if re.match(magic, head, re.DOTALL):
+            if format == "HEIF" and not HEIC:
+                raise BadInput(f"{path}: not read; {NOT_READ['.heic']}.")
+            if format == "HEIF":
+                _register_heif()
+            return format
+    raise BadInput(f"{path}: not an image in a supported format.")
+
+
+def _register_heif() -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+
+
+def _decode(path: Path, file: BinaryIO, format: str, found: Found, max_pixels: int) -> Still:
+    layout = tiff.read_layout(file) if format == "TIFF" else None
+    if layout:
+        _check_size(path, layout.size, max_pixels)
+        if layout.missing > 0:
+            raise BadInput(f"the file is damaged: it lacks {layout.missing} of the strips or tiles of the picture.")
+    odd = tiff.read_odd_layout(file, layout) if layout else None
+    if layout and odd is not None:
+        return _from_samples(odd, layout, found, file)
+    file.seek(0)
+    try:  # by its file and not by its path, by which Pillow maps it into memory and scrambles turned RGBA TIFFs
+        image = Image.open(file, formats=(format,))
+    except UnidentifiedImageError as error:
+        if layout is None:
+            raise BadInput("not an image in a supported format.") from error
+        odd = tiff.read_without_tags(file, layout)  # Pillow reads no tag after a damaged one
+        if odd is None:
+            raise BadInput(f"a TIFF of {layout.describe} is not supported.") from error
+        return _from_samples(odd, layout, found, file)
+    with image:
+        _check_size(path, image.size, max_pixels)
+        frames = further_frames(image, layout.tags.pages if layout else 1)
+        image.seek(0)
+        image.load()
+        return _from_loaded(image, layout, found, file, frames)
+
+
+def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise BadInput(f"{_too_large(path, max_pixels)[:-1]} (it has {width}x{height} pixels).")
+
+
+def _too_large(path: Path, max_pixels: int) -> str:
+    return f"{path}: larger than max_megapixels = {max_pixels / 1e6:g} allows; raise max_megapixels."
+
+
+def _from_loaded(
+    image: Image.Image, layout: tiff.Layout | None, found: Found, file: BinaryIO, frames: list[str]
+) -> Still:
+    if found.depth != 8 and isinstance(image.info.get("transparency"), int | tuple):
+        _mend_transparency(image, found)
+    orientation = _orientation(image)
+    read_after(found, image, file)
+    colours = still_colour.to_8_bit_rgb(image, layout.white if layout else None, layout.inverted if layout else False)
+    depth = max(found.depth, layout.bits if layout else 8, 16 if image.mode.startswith(("I", "F")) else 8)
+    still = _upright(colours, orientation)
+    warnings = list(still.warnings)
+    if still_colour.needs_conversion(found.cicp) and (still.icc is None or image.format == "PNG") and found.cicp:
+        rgb, sentence = still_colour.cicp_to_srgb(still.rgb, found.cicp)
+        still = replace(still, rgb=rgb, icc=None)
+        warnings.append(sentence)
+    if layout and layout.reversed_bits:
+        warnings.append("The bits of each byte were reversed, as the tag FillOrder says; some viewers ignore it.")
+    return _with_found(replace(still, warnings=tuple(warnings)), found, frames, depth)
+
+
+def _with_found(still: Still, found: Found, frames: list[str], depth: int) -> Still:
+    bits = [f"{depth}-bit samples (translations have 8 bits)"] if depth > 8 else []
+    left_out = tuple(dict.fromkeys([*frames, *bits, *still.left_out, *found.left_out]))
+    return replace(still, exif=found.exif, metadata=found.metadata, left_out=left_out)
+
+
+def _from_samples(odd: tiff.Samples, layout: tiff.Layout, found: Found, file: BinaryIO) -> Still:
+    white = 1.0 if odd.values.dtype.kind == "f" else float(np.iinfo(odd.values.dtype).max)
+    pixels, warnings = still_colour.deep_to_8_bit(odd.values, white)
+    image = Image.fromarray(pixels)
+    image.format = "TIFF"  # pyright: ignore[reportAttributeAccessIssue]  # for `read_after`
+    read_after(found, image, file)
+    image.info["icc_profile"] = found.icc
+    still = _upright(still_colour.to_8_bit_rgb(image), odd.orientation)
+    still = replace(still, warnings=(*warnings, *still.warnings))
+    return _with_found(still, found, further_frames(image, layout.tags.pages), layout.bits)
+
+
+def _mend_transparency(image: Image.Image, found: Found) -> None:
+    """The transparent value of a PNG of 2, 4 or 16 bits, which Pillow does not scale as it does the samples."""
+    key = image.info["transparency"]
+    if isinstance(key, tuple):  # 16-bit colour, which has lost its lower bytes
+        del image.info["transparency"]
+        found.left_out.append("transparency of a single 16-bit colour")
+    elif found.depth in (2, 4):
+        image.info["transparency"] = key * 255 // (2**found.depth - 1)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged EXIF; the pixels are fine
+        return 1
+
+
+def _upright(colours: still_colour.Colours, orientation: int) -> Still:
+    image = colours.image
+    if orientation in UPRIGHT:
+        image = image.transpose(UPRIGHT[orientation])
+    alpha = np.array(image.getchannel("A")) if image.mode in ("RGBA", "LA") else None
+    rgb = np.array(image.convert("RGB"))
+    return Still(rgb, alpha, icc=colours.icc, warnings=colours.warnings, left_out=colours.left_out)
 
 
 def from_pil(opened: Image.Image) -> Still:
     """Convert a PIL image of any mode to upright 8 bit."""
     opened.load()
-    exif, orientation = _read_exif(opened)
-    icc = opened.info.get("icc_profile")
-    icc = icc if icc and icc[16:20] == b"RGB " else None  # a CMYK or grey profile does not apply to the RGB pixels
-    image = _to_8_bit(opened.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else opened)
-    alpha = np.asarray(image.convert("RGBA"))[..., 3].copy() if image.has_transparency_data else None
-    return Still(np.array(image.convert("RGB")), alpha, exif, icc)
-
-
-def _read_exif(image: Image.Image) -> tuple[bytes | None, int]:
-    """The EXIF block without its orientation, and the orientation. A damaged block is dropped."""
-    orientation = 1
-    try:
-        exif = image.getexif()
-        orientation = int(exif.pop(ExifTags.Base.Orientation, 1))
-        return (exif.tobytes() if len(exif) else None), orientation
-    except Exception:  # Pillow reads blocks that it cannot write; the pixels are fine
-        return None, orientation
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Convert 16-bit grey (modes I;16*, and I from some PNG readers) and float grey in [0, 1]; others are unchanged."""
-    if not image.mode.startswith(("I", "F")):
-        return image
-    values = np.asarray(image).astype(np.float64) * (255 if image.mode == "F" else 1 / 257)  # 65535 / 257 = 255
-    return Image.fromarray(np.clip(np.round(np.nan_to_num(values)), 0, 255).astype(np.uint8))
-
-
-def _decode_tiff_with_ffmpeg(path: Path, cause: Exception) -> Still:
-    """Read a 16-bit colour TIFF, which Pillow does not support."""
-    import av
-
-    data = path.read_bytes()
-    try:
-        if not data.startswith(TIFF_MAGIC):  # ffmpeg would also open text files and playlists
-            raise ValueError("not a TIFF file")
-        with av.open(BytesIO(data), "r", format="tiff_pipe") as container:
-            frame = next(container.decode(video=0))
-        pixels = frame.to_ndarray(format="rgba").astype(np.uint8)
-    except (av.FFmpegError, ValueError, IndexError, StopIteration):
-        raise BadInput(f"{path}: not an image in a supported format.") from cause
-    has_alpha = any(component.is_alpha for component in frame.format.components)
-    return Still(pixels[..., :3].copy(), pixels[..., 3].copy() if has_alpha else None)
+    orientation = _orientation(opened)
+    return _upright(still_colour.to_8_bit_rgb(opened), orientation)
 
 
 def middle_square(pixels: Pixels) -> Pixels:
@@ -136,63 +281,3 @@ def at_rows(rgb: Pixels, rows: int, width: int | None = None) -> Pixels:
     if (across, height) == size:
         return rgb
     return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
-
-
-def encode_still(
-    path: Path, still: Still, *, quality: int = 95, mark: str | None = None, strip_metadata: bool = False
-) -> None:
-    """Write `still` atomically in the format given by the suffix of `path`.
-
-    JPEG and WebP at `quality`, JPEG with full chroma (4:4:4). PNG at its fastest level, because compressing a 720p PNG
-    takes more time than the network. `mark`: a sentence for the file's metadata that says what made the image; it is
-    kept even with `strip_metadata`. Raises `BadInput` if `path` cannot be written or the format cannot hold the image.
-    """
-    if strip_metadata:
-        still = replace(still, exif=None, icc=None)
-    image = Image.fromarray(still.rgb)
-    suffix = path.suffix.lower()
-    if still.alpha is not None and suffix in (".png", ".webp", ".tif", ".tiff"):
-        image.putalpha(Image.fromarray(still.alpha))
-    options: dict[str, object] = {"exif": marked_exif(still.exif, mark)} if suffix != ".bmp" else {}
-    if still.icc and suffix != ".bmp":
-        options["icc_profile"] = still.icc
-    if suffix in (".jpg", ".jpeg"):
-        options |= {"quality": quality, "subsampling": 0}
-        if len(marked_exif(still.exif, mark)) > MAX_JPEG_EXIF:  # drop the rest, keep the mark
-            options["exif"] = marked_exif(None, mark)
-    elif suffix == ".webp":
-        options |= {"quality": quality}
-    elif suffix == ".png":
-        options |= {"compress_level": 1, "pnginfo": _png_text(mark)}
-    _write(path, image, options)
-
-
-def _write(path: Path, image: Image.Image, options: dict[str, object]) -> None:
-    buffer = BytesIO()
-    try:
-        image.save(buffer, format=Image.registered_extensions()[path.suffix.lower()], **options)
-    except (OSError, ValueError) as error:  # mostly too large for the format: WebP allows 16383 pixels a side
-        raise BadInput(
-            f"{path}: an image of {image.width}x{image.height} cannot be saved in this format ({error})."
-        ) from error
-    with writing(path) as partial:
-        partial.write_bytes(buffer.getbuffer())
-
-
-def marked_exif(exif: bytes | None, mark: str | None) -> bytes:
-    """The EXIF block, with the mark in ImageDescription and gen's version in Software."""
-    data = Image.Exif()
-    if exif:
-        data.load(exif)
-    if mark:
-        data[ExifTags.Base.Software] = f"gen {VERSION}"
-        data[ExifTags.Base.ImageDescription] = mark
-    return data.tobytes()
-
-
-def _png_text(mark: str | None) -> PngInfo:
-    text = PngInfo()
-    if mark:
-        text.add_itxt("Software", f"gen {VERSION}")
-        text.add_itxt("Description", mark)
-    return text

@@ -1,5 +1,7 @@
 """Conversion between images (uint8) and network tensors (float, [-1, 1]), and resizing."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,6 +19,9 @@ WINDOW = 7
 EDGE_VARIANCE = 1e-3
 """The guided filter's epsilon: variance of luma (range [-1, 1]) above which a window counts as an edge. 1e-3 is a
 standard deviation of 4 grey levels, above typical sensor noise."""
+
+BAND_ROWS = 256
+"""Rows that are converted at once in pictures that are too large for float copies of the whole."""
 
 
 def to_chw(pixels: NDArray[np.uint8]) -> Tensor:
@@ -71,6 +76,12 @@ def transfer_change(native: Tensor, small: Tensor, translated: Tensor) -> Tensor
     translation added or removed, is enlarged and added too, so that at equal sizes the result is the translation.
     Returns (B, 3, H, W) in [-1, 1].
     """
+    size = (native.shape[2], native.shape[3])
+    return _apply_change(native, [resize(x, size) for x in _fit_change(small, translated)])
+
+
+def _fit_change(small: Tensor, translated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Slope, offset and residual (B, 3, h, w) of the change as a linear function of luma."""
     guide, change = luma(small), translated - small
     guide_mean, change_mean = _window_mean(guide), _window_mean(change)
     covariance = _window_mean(guide * change) - guide_mean * change_mean
@@ -79,10 +90,46 @@ def transfer_change(native: Tensor, small: Tensor, translated: Tensor) -> Tensor
     offset = change_mean - slope * guide_mean
     # As in the guided filter, each pixel takes the mean of all windows that contain it.
     slope, offset = _window_mean(slope), _window_mean(offset)
-    residual = change - slope * guide - offset
-    size = (native.shape[2], native.shape[3])
-    slope, offset, residual = (resize(x, size) for x in (slope, offset, residual))
+    return slope, offset, change - slope * guide - offset
+
+
+def _apply_change(native: Tensor, fitted: Sequence[Tensor]) -> Tensor:
+    slope, offset, residual = fitted
     return (native + slope * luma(native) + offset + residual).clamp(-1, 1)
+
+
+def shrink_in_bands(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 (B, H, W, 3) -> float (B, 3, *size) in [-1, 1]: `resize(to_float(...))` without a float copy of the frames.
+
+    The width of some rows at a time, then the height: the filter is separable.
+    """
+    rows = range(0, frames.shape[1], BAND_ROWS)
+    bands = (to_float(frames[:, row : row + BAND_ROWS].permute(0, 3, 1, 2)) for row in rows)
+    narrow = torch.cat([resize(band, (band.shape[2], size[1])) for band in bands], dim=2)
+    return resize(narrow, size)
+
+
+def transfer_change_in_bands(frames: Tensor, small: Tensor, translated: Tensor) -> Tensor:
+    """uint8 (B, H, W, 3) -> uint8 of the same shape: `to_uint8(transfer_change(...))`, some rows at a time."""
+    height, width = frames.shape[1:3]
+    wide = [resize(x, (x.shape[2], width)) for x in _fit_change(small, translated)]
+    out = torch.empty_like(frames)
+    for row in range(0, height, BAND_ROWS):
+        band = to_float(frames[:, row : row + BAND_ROWS].permute(0, 3, 1, 2))
+        fitted = [_rows_of(x, height, row, band.shape[2]) for x in wide]
+        out[:, row : row + BAND_ROWS] = to_uint8(_apply_change(band, fitted)).permute(0, 2, 3, 1)
+    return out
+
+
+def _rows_of(images: Tensor, height: int, first: int, count: int) -> Tensor:
+    """`count` rows from `first` on of (B, C, h, W) enlarged bilinearly to `height` rows."""
+    rows = images.shape[2]
+    place = torch.arange(first, first + count, device=images.device, dtype=torch.float64)
+    place = ((place + 0.5) * (rows / height) - 0.5).clamp(0, rows - 1)
+    above = place.floor().long()
+    below = (above + 1).clamp(max=rows - 1)
+    weight = (place - above).float()[:, None]
+    return torch.lerp(images[:, :, above], images[:, :, below], weight)
 
 
 def luma(images: Tensor) -> Tensor:

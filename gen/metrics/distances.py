@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gen.errors import BadInput
 from gen.media.folders import find_stills
 from gen.media.images import decode_still
+from gen.media.left_out import LeftOut
 from gen.metrics.features import Features
 
 
@@ -138,14 +139,29 @@ def list_images(folder: Path, limit: int | None = None) -> list[Path]:
     return [paths[i * len(paths) // limit] for i in range(limit)]
 
 
-def read_batches(paths: Iterable[Path], batch: int = 8) -> Iterator[Tensor]:
-    """The images in order as uint8 batches (B, H, W, 3), B <= `batch`; all images of a batch have one size."""
+def read_frame(path: Path) -> Tensor:
+    """The image as uint8 (H, W, 3). Raises `BadInput`."""
+    return torch.from_numpy(decode_still(path).rgb)
+
+
+def read_batches(paths: Iterable[Path], batch: int = 8, left_out: LeftOut | None = None) -> Iterator[Tensor]:
+    """The images in order as uint8 batches (B, H, W, 3), B <= `batch`; all images of a batch have one size.
+
+    Unreadable images are left out with a warning and added to `left_out`. Raises `BadInput` if none can be read.
+    """
+    left_out = LeftOut() if left_out is None else left_out
     group: list[Tensor] = []
+    read = 0
     for path in paths:
-        image = torch.from_numpy(decode_still(path).rgb)
+        image = left_out.read(path, read_frame)
+        if image is None:
+            continue
+        read += 1
         if group and (len(group) == batch or image.shape != group[0].shape):
             yield torch.stack(group)
             group = []
         group.append(image)
     if group:
         yield torch.stack(group)
+    if not read and left_out:
+        raise BadInput(f"none of the images can be read:{left_out.listed()}")

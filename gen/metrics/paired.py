@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gen.errors import BadInput
+from gen.loading import loading
 from gen.metrics import features
 from gen.metrics.features import read_squeezenet
 
@@ -28,6 +29,7 @@ class Perceptual(nn.Module):
     1 - cos between the two images' feature vectors: LPIPS with the same weight, 1/14, for every channel of every layer.
     """
 
+    @loading
     def __init__(self, fitted: bool) -> None:
         """Random weights; `load_perceptual` fills them."""
         super().__init__()

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
+from gen.bars import progress_bar
 from gen.errors import BadInput
 from gen.media.ahead import map_ahead
 from gen.media.files import writing
@@ -164,7 +164,7 @@ def read_histograms(
     try:
         with (
             ThreadPoolExecutor(workers) as pool,
-            tqdm(total=len(files), desc=root.name, unit="image", disable=None) as bar,
+            progress_bar(total=len(files), desc=root.name, unit="image") as bar,
         ):
             for file, entry in zip(files, map_ahead(pool, read, files, 4 * workers), strict=True):
                 if isinstance(entry, str):

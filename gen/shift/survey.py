@@ -18,6 +18,7 @@ import torch
 
 from gen.errors import BadInput, BadSetting
 from gen.media.files import make_out_folder, writing
+from gen.output import output_folder
 from gen.provenance import machine, portable, versions
 from gen.shift.folders import DomainFolder, find_domains, find_images, unique_names
 from gen.shift.measures import (
@@ -63,6 +64,11 @@ def run(settings: MeasureShiftSettings) -> int:
     check_settings(settings)
     folders = find_domains(settings.roots, settings.out)
     check_anchor(settings, folders)
+    with output_folder(settings.out):
+        return _survey(settings, folders)
+
+
+def _survey(settings: MeasureShiftSettings, folders: Sequence[DomainFolder]) -> int:
     make_folders(settings)
     survey = Survey(settings)
     domains = [survey.read(folder) for folder in folders]

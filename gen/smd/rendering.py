@@ -15,7 +15,7 @@ from gen.smd.dataset import DRAWING, Levels, Pixels, level_seed
 from gen.smd.settings import RenderSettings
 from gen.smd.styles import Style, find_style, render
 from gen.smd.world import make_world
-from gen.smd.writing import begin, run_jobs
+from gen.smd.writing import begin, is_written, run_jobs
 
 CHUNK = 8
 """Pictures that one job renders: enough for its overhead not to count, few enough for an even load."""
@@ -46,10 +46,10 @@ def render_smd(settings: RenderSettings) -> Path:
         encode_still(path, Still(sheet), quality=s.quality)
         return path
     own = {name: getattr(s, name) for name in ("seed", "split", "size", "noise", "quality")}
-    begin(s.out, own | {"drawing": DRAWING})
-    for style in s.styles:
-        for scene in s.scenes:
-            make_out_folder(s.out / style / scene)
+    folders = [s.out / style / scene for style in s.styles for scene in s.scenes]
+    begin(s.out, own | {"drawing": DRAWING}, folders)
+    for folder in folders:
+        make_out_folder(folder)
     total = len(s.styles) * len(s.scenes) * s.per_class
     run_jobs(partial(write_chunk, s), list(chunks(s)), s.workers, total, "img")
     return s.out
@@ -68,7 +68,7 @@ def write_chunk(settings: RenderSettings, chunk: Chunk) -> int:
     """Render the missing pictures of a chunk; returns how many pictures the chunk has."""
     name = chunk.style.name
     paths = {i: settings.out / name / chunk.scene / f"{i:06d}.jpg" for i in chunk.indices}
-    missing = [i for i, path in paths.items() if not path.exists()]
+    missing = [i for i, path in paths.items() if not is_written(path)]
     levels = Levels(settings.seed, settings.split, settings.size, settings.noise, settings.device)
     for index, picture in zip(missing, levels.pictures(chunk.scene, chunk.style, missing), strict=True):
         encode_still(paths[index], Still(picture), quality=settings.quality, mark=f"gen: rendered, {name}")

@@ -3,16 +3,18 @@
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from gen.about import VERSION
+from gen.bars import progress_bar
 from gen.errors import BadSetting
 from gen.media.files import make_out_folder, write_atomically
+from gen.output import output_folder
 
 J = TypeVar("J")
 
@@ -20,14 +22,34 @@ J = TypeVar("J")
 RECORD = "render.json"
 
 
-def begin(out: Path, record: Mapping[str, Any]) -> None:
+@contextmanager
+def rendering_to(out: Path, pixels: int) -> Generator[None]:
+    """Within the block, only this process renders to `out`. Raises `BadSetting` if there is too little room.
+
+    `pixels`: of all pictures together. Only a new folder is checked for room; a stopped run has used part of it.
+    """
+    new = not (out / RECORD).exists()
+    # A JPEG of a game scene at the lowest sensible quality takes about a tenth of a byte per pixel.
+    with output_folder(out, total=pixels // 10 if new else 0):
+        yield
+
+
+def begin(out: Path, record: Mapping[str, Any], folders: Sequence[Path] = ()) -> None:
     """Make `out` and record the settings of its pictures there, so that no folder mixes two kinds.
 
-    Raises `BadSetting` if it holds pictures that were made with other settings.
+    `folders`: those that the pictures go to. Raises `BadSetting` if `out` holds pictures that were made with other
+    settings, or with unknown ones.
     """
+    from gen.media.folders import find_stills  # it needs Pillow, which help texts must not wait for
+
     make_out_folder(out)
     path, record = out / RECORD, dict(record) | {"version": VERSION}
-    old: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    old = _read_record(path)
+    if not old and any(folder.is_dir() and find_stills(folder) for folder in folders):
+        raise BadSetting(
+            f"{out}: this folder holds images, but no {RECORD} says how they were rendered; choose another output "
+            f"folder, or remove them."
+        )
     for name in record:
         if old and old.get(name) != record[name]:
             raise BadSetting(
@@ -38,13 +60,27 @@ def begin(out: Path, record: Mapping[str, Any]) -> None:
         partial.write_text(json.dumps(old | record, indent=2) + "\n")
 
 
+def _read_record(path: Path) -> dict[str, Any]:
+    """The record of a folder; empty if there is none, or it is damaged."""
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def is_written(path: Path) -> bool:
+    """Whether a picture is there. A power cut may leave an empty file under its name."""
+    return path.is_file() and path.stat().st_size > 0
+
+
 def run_jobs(function: Callable[[J], int], jobs: Sequence[J], workers: int | None, total: int, unit: str) -> None:
     """Call `function(job)` for every job, in `workers` processes (none: one per core). The first error ends all.
 
     `function` returns how many of the `total` pictures its job stood for; the progress bar advances by that.
     """
     count = min(workers or os.cpu_count() or 1, len(jobs))
-    with tqdm(total=total, unit=unit, disable=None) as bar:
+    with progress_bar(total=total, unit=unit) as bar:
         if count <= 1:
             for job in jobs:
                 bar.update(function(job))
@@ -55,6 +91,11 @@ def run_jobs(function: Callable[[J], int], jobs: Sequence[J], workers: int | Non
         try:
             for future in as_completed([pool.submit(function, job) for job in jobs]):
                 bar.update(future.result())
+        except BrokenProcessPool as error:
+            raise BadSetting(
+                f"workers: one of {count} processes was ended by the system, probably for want of memory; run the same "
+                f"command again to continue, with fewer workers."
+            ) from error
         finally:  # not `with`: that would wait for all jobs after an error or Ctrl-C
             pool.shutdown(cancel_futures=True)
 

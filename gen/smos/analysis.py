@@ -18,18 +18,19 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
 from gen.markdown import markdown_table
-from gen.media.files import make_out_folder, write_atomically
+from gen.output import output_folder
 from gen.shift.measures import jsd
 from gen.shift.plots import draw_embedding
 from gen.smos.backbones import Backbone, load_backbone
 from gen.smos.classifiers import load_classifier
 from gen.smos.datasets import DomainSet, load_domains, split_domain
 from gen.smos.training import RESULTS
+from gen.training.experiment import write_text
 
 FEWEST = 20
 """Images per domain below which the measures are noise."""
@@ -168,24 +169,26 @@ def analyse(
         raise BadInput(f"{table}: no results.json in this folder; give the output folder of gen train-smos.")
     s = record["settings"]
     domains = load_domains(data, int(s["size"]), cache or table / "cache", s["dataset"])
-    make_out_folder(out)
-    analysis = Analysis(record, domains, count, out)
     models = sorted(table.glob("*/*/model/config.json"))
-    cells = [analysis.measure(path.parent.parent) for path in tqdm(models, unit="model", disable=None)]
-    if not cells:
+    if not models:
         raise BadInput(f"{table}: no cell has a model yet; finish at least one with gen train-smos.")
+    with output_folder(out):
+        return _analyse_models(Analysis(record, domains, count, out), models, baseline)
+
+
+def _analyse_models(analysis: Analysis, models: Sequence[Path], baseline: str) -> dict[str, Any]:
+    """Measure these models, and write the files."""
+    cells = [analysis.measure(path.parent.parent) for path in progress_bar(models, unit="model")]
     results = {
-        "images": count,
-        "domains": domains.names,
+        "images": analysis.count,
+        "domains": analysis.domains.names,
         "before": analysis.before,
         "cells": cells,
         "baseline": baseline,
         "correlation": correlations(cells, baseline),
     }
-    with write_atomically(out / "analysis.json") as partial:
-        partial.write_text(json.dumps(results, indent=2))
-    with write_atomically(out / "analysis.md") as partial:
-        partial.write_text(as_markdown(results))
+    write_text(analysis.out / "analysis.json", json.dumps(results, indent=2))
+    write_text(analysis.out / "analysis.md", as_markdown(results))
     return results
 
 

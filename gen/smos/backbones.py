@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from gen.errors import BadInput, BadSetting
+from gen.formats.state_dicts import read_state_dict
+from gen.loading import loading
 from gen.metrics.encoder_names import loader_of, names_of
 from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD
 
@@ -204,6 +205,7 @@ def make_backbone(name: str) -> Backbone:
     raise BadSetting(f"unknown backbone {name!r}; available: {names_of('smos')} and timm:MODEL.")
 
 
+@loading
 def load_backbone(name: str, weights: str = "imagenet") -> Backbone:
     """A backbone with weights: `imagenet` (the usual ones), `none` (random), or a .pth or .safetensors file.
 
@@ -220,12 +222,8 @@ def load_backbone(name: str, weights: str = "imagenet") -> Backbone:
 def _load_file(backbone: Backbone, path: Path) -> None:
     if not path.is_file():
         raise BadInput(f"{path}: no such file; set weights to imagenet, none or a weight file.")
+    state = read_state_dict(path)
     try:
-        state: dict[str, Tensor] = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
         if isinstance(backbone, ResNetBackbone):
             backbone.load_torchvision(state)
         else:
@@ -235,7 +233,7 @@ def _load_file(backbone: Backbone, path: Path) -> None:
             missing = own.state_dict().keys() - state.keys()
             if missing:
                 raise KeyError(sorted(missing)[0])
-    except Exception as error:  # damaged, of another network, or not a dictionary of tensors
+    except (KeyError, RuntimeError) as error:
         raise BadInput(f"{path}: these are not weights of this backbone ({str(error).splitlines()[0]}).") from error
 
 

@@ -4,13 +4,15 @@ Heavy modules are imported after the arguments are parsed, so that `--help` and 
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from gen.errors import BadSetting
-from gen.media.files import check_out_folder, make_out_folder
+from gen.media.files import check_out_folder
+from gen.output import output_folder
 from gen.smos.arguments import AnalyseArguments, PrecursorArguments, TableArguments
 from gen.smos.methods import Method, parse_method
 from gen.smos.settings import SMOSSettings
@@ -34,13 +36,14 @@ def train_smos(arguments: Sequence[str]) -> int:
 
     settings = _settings(args.preset, {"data": args.data, "out": args.out}, args.set)
     cells = plan(settings, methods, args.target, seeds)
-    make_out_folder(settings.out)
-    try:
-        complete = run_cells(settings, cells, args.engine, args.gpus)
-    finally:  # after Ctrl-C or an error too: the cells that are done make a table
-        if PartialState().is_main_process:
-            collect(settings, cells)
-            print((settings.out / "table.md").read_text())
+    main = PartialState().is_main_process
+    with output_folder(settings.out) if main else nullcontext():
+        try:
+            complete = run_cells(settings, cells, args.engine, args.gpus)
+        finally:  # after Ctrl-C or an error too: the cells that are done make a table
+            if main:
+                collect(settings, cells)
+                print((settings.out / "table.md").read_text(encoding="utf-8"))
     return 0 if complete else STOPPED
 
 
@@ -105,7 +108,8 @@ def train_precursor(arguments: Sequence[str]) -> int:
         return STOPPED
     trainer.report()
     if args.export and trainer.accelerator.is_main_process:
-        export_precursor(trainer, args.export, accuracy, args.weights_license)
+        with output_folder(args.export):
+            export_precursor(trainer, args.export, accuracy, args.weights_license)
         print(f"wrote {args.export}")
     return 0
 

@@ -222,7 +222,7 @@ class Split:
 def split_domain(count: int, seed: int, index: int, holdout: float = 0.2) -> Split:
     """DomainBed's split of the images of domain number `index`: a shuffle seeded by the MD5 of (seed, index)."""
     keys = list(range(count))
-    digest = hashlib.md5(str((seed, index)).encode()).hexdigest()
+    digest = hashlib.md5(str((seed, index)).encode(), usedforsecurity=False).hexdigest()
     np.random.RandomState(int(digest, 16) % 2**31).shuffle(keys)
     size = int(count * holdout)
     return Split(np.array(keys[size:], np.int64), np.array(keys[:size], np.int64))

@@ -8,6 +8,7 @@ from gen.markdown import markdown_table
 from gen.provenance import machine, portable
 from gen.smos.classifiers import save_classifier
 from gen.smos.training import SMOSTrainer
+from gen.training.experiment import write_text
 
 
 def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float], license_: str) -> None:
@@ -26,8 +27,8 @@ def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float
         "hardware": machine(trainer.device),
         "license": license_,
     }
-    (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
-    (out / "MODEL_CARD.md").write_text(card(out.name, record))
+    write_text(out / "training.json", json.dumps(record, indent=2) + "\n")
+    write_text(out / "MODEL_CARD.md", card(out.name, record))
 
 
 def settings_record(settings: Any) -> dict[str, Any]:

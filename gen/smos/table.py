@@ -133,7 +133,7 @@ def finished(own: SMOSSettings) -> dict[str, Any] | None:
         return None
     if own.precursor is not None:  # the name may stand for newly trained weights
         now = {PRECURSOR_WEIGHTS: fingerprint(load_classifier(own.precursor))}
-        check_same_run({PRECURSOR_WEIGHTS: record["data"].get(PRECURSOR_WEIGHTS)}, now)
+        check_same_run({PRECURSOR_WEIGHTS: record.get("data", {}).get(PRECURSOR_WEIGHTS)}, now)
     return json.loads((own.out / RESULTS).read_text())
 
 

@@ -1,10 +1,9 @@
 """Build a generator from the tensors of another project's checkpoint: what the readers of all formats share."""
 
-import argparse
-import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,36 +16,14 @@ Weights = dict[str, Tensor]
 MOST_LEVELS = 9
 """Resolutions from 4 to 1024 pixels."""
 
+MOST_LAYERS = 64
+"""Layers of the mapping network. Published ones have 8."""
+
+WIDEST = 4096
+"""Channels, and dimensions of z and w. Published generators have 512; `LATENTS` z of this width take 160 MB."""
+
 LATENTS = 10_000
 """Latents whose w are averaged where a file has no average of w."""
-
-
-def load_torch(path: Path, file: IO[bytes]) -> Any:
-    """Read what torch.save wrote, without running code from it. Raises `BadInput`.
-
-    argparse.Namespace is allowed, because rosinality's trainer stores its options in one.
-    """
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        raise (forbidden(path, found[1]) if found else damaged(path, error)) from error
-    except Exception as error:  # torch raises half a dozen kinds for a damaged file
-        raise damaged(path, error) from error
-
-
-def forbidden(path: Path, name: str) -> BadInput:
-    """The error for a file that asks for a class or function that is not allowed."""
-    return BadInput(
-        f"{path}: this file tries to load {name}, which is refused because it could run code; "
-        "a rosinality .pt or a StyleGAN2-ADA PyTorch .pkl does not need it."
-    )
-
-
-def damaged(path: Path, error: Exception) -> BadInput:
-    """The error for a file that cannot be read; `error` is what the reader raised."""
-    return BadInput(f"{path}: this file is damaged, or not a StyleGAN2 checkpoint ({type(error).__name__}).")
 
 
 def count_indices(pattern: str, names: dict[str, Any]) -> int:
@@ -59,12 +36,14 @@ def prefixed(ours: str, theirs: str, names: dict[str, str]) -> dict[str, str]:
     return {f"{ours}.{a}": f"{theirs}.{b}" for a, b in names.items()}
 
 
-def rename(path: Path, theirs: dict[str, Any], names: dict[str, str], ignored: str) -> Weights:
-    """The tensors under our names.
+def rename(
+    path: Path, theirs: dict[str, Any], names: dict[str, str], ignored: str, read: Callable[[str, Any], Tensor]
+) -> Weights:
+    """The tensors under our names; `read(name, record)` gives that of a record.
 
     Raises `BadInput` where one is missing, or where others are left whose names do not end in `ignored`.
     """
-    missing = [name for name in names.values() if not _sound(theirs.get(name))]
+    missing = [name for name in names.values() if theirs.get(name) is None]
     if missing:
         raise BadInput(f"{path}: {len(missing)} of the generator's tensors are missing, for example {missing[0]}.")
     surplus = theirs.keys() - set(names.values())
@@ -73,16 +52,15 @@ def rename(path: Path, theirs: dict[str, Any], names: dict[str, str], ignored: s
         raise BadInput(
             f"{path}: {len(unknown)} tensors do not belong to a StyleGAN2 generator, for example {unknown[0]}."
         )
-    return {ours: theirs[name].detach() for ours, name in names.items()}
+    return {ours: _checked(path, name, read(name, theirs[name])) for ours, name in names.items()}
 
 
-def _sound(x: Any) -> bool:
-    """Whether x is a dense floating-point tensor on the CPU.
-
-    All its numbers must be in the file: strides of zero would let a small file describe a tensor of any size.
-    """
-    ordinary = isinstance(x, Tensor) and x.layout == torch.strided and x.device.type == "cpu" and x.is_floating_point()
-    return ordinary and x.untyped_storage().nbytes() >= x.nbytes
+def _checked(path: Path, name: str, x: Tensor) -> Tensor:
+    if not x.is_floating_point():
+        raise BadInput(f"{path}: {name} holds {x.dtype}; the weights of a generator are floating-point numbers.")
+    if not x.isfinite().all():
+        raise BadInput(f"{path}: {name} holds NaN or infinite numbers, as after a training that diverged.")
+    return x
 
 
 def build_generator(path: Path, weights: Weights) -> StyleGAN2Generator:
@@ -91,6 +69,8 @@ def build_generator(path: Path, weights: Weights) -> StyleGAN2Generator:
     if not mapping_layers:
         raise BadInput(f"{path}: the generator has no mapping network.")
     levels = range(count_indices(r"to_rgbs\.(\d+)", weights))
+    if mapping_layers > MOST_LAYERS:
+        raise BadInput(f"{path}: its mapping network has {mapping_layers} layers; at most {MOST_LAYERS} can be loaded.")
     if len(levels) > MOST_LEVELS:
         raise BadInput(
             f"{path}: its images would be {4 * 2 ** (len(levels) - 1)} pixels wide; at most 1024 can be loaded."
@@ -113,6 +93,8 @@ def _length(path: Path, weights: Weights, name: str, axis: int) -> int:
     shape = weights[name].shape
     if len(shape) < -axis or 0 in shape:
         raise BadInput(f"{path}: {name} has the shape {list(shape)}, which no StyleGAN2 generator has.")
+    if shape[axis] > WIDEST:
+        raise BadInput(f"{path}: {name} has the shape {list(shape)}; at most {WIDEST} channels can be loaded.")
     return shape[axis]
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from gen.markdown import markdown_table
+from gen.training.experiment import write_text
 
 
 def write_card(folder: Path) -> Path:
     """MODEL_CARD.md in `folder`, from its training.json."""
     record = json.loads((folder / "training.json").read_text())
     path = folder / "MODEL_CARD.md"
-    path.write_text(card(folder.name, record))
+    write_text(path, card(folder.name, record))
     return path
 
 

@@ -10,10 +10,13 @@ import torch
 from torch import nn
 from torchvision.utils import make_grid
 
+from gen.media.files import write_atomically
+from gen.media.left_out import LeftOut
 from gen.media.resize import to_picture, to_uint8
 from gen.metrics.distances import Population, list_images
 from gen.metrics.features import Features, load_features
 from gen.metrics.names import FeatureName
+from gen.output import output_folder
 from gen.provenance import portable
 from gen.stylegan2.card import write_card
 from gen.stylegan2.networks import StyleGAN2Generator
@@ -21,6 +24,7 @@ from gen.stylegan2.photos import read_square
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import batched, latents, make_generator
 from gen.training.averaged import load_averaged, load_last_state, save_variants
+from gen.training.experiment import write_text
 from gen.training.settings import make_settings
 
 AVERAGED = 10_000
@@ -48,27 +52,30 @@ def export_model(
     state = load_last_state(run)
     settings = make_settings(StyleGAN2Settings, state["settings"])
     generator = averaged_generator(settings, state)
-    save_model(generator, out, half)
-    sheet = make_grid(to_uint8(_draw(generator, range(64), 0.7)), nrow=16, padding=2, pad_value=255)
-    to_picture(sheet).save(out / "samples.jpg", quality=92)
-    record = {
-        "preset": settings.preset,
-        "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "data", "out")},
-        "data": state["data"],
-        "images_shown": state["images_shown"],
-        "seconds": round(state["seconds"]),
-        "hardware": state["hardware"],
-        "parameters": sum(p.numel() for p in generator.parameters()),
-        "weights_license": weights_license,
-        "notes": list(notes),
-        "distances": measure(generator, data, count, features) if data else {},
-    }
-    (out / "training.json").write_text(json.dumps(record, indent=2))
-    write_card(out)
+    with output_folder(out):
+        save_generator(generator, out, half)
+        sheet = make_grid(to_uint8(_draw(generator, range(64), 0.7)), nrow=16, padding=2, pad_value=255)
+        record = {
+            "preset": settings.preset,
+            "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "data", "out")},
+            "data": state["data"],
+            "images_shown": state["images_shown"],
+            "seconds": round(state["seconds"]),
+            "hardware": state["hardware"],
+            "parameters": sum(p.numel() for p in generator.parameters()),
+            "weights_license": weights_license,
+            "notes": list(notes),
+            "distances": measure(generator, data, count, features) if data else {},
+        }
+        with write_atomically(out / "samples.jpg") as partial:
+            to_picture(sheet).save(partial, quality=92)
+        write_text(out / "training.json", json.dumps(record, indent=2))
+        write_card(out)
 
 
-def save_model(generator: StyleGAN2Generator, out: Path, half: bool) -> None:
+def save_generator(generator: StyleGAN2Generator, out: Path, half: bool) -> None:
     """Write a model folder that `HDAPipeline.from_pretrained` loads; afterwards `generator` is rounded to float16."""
+    (out / "model_index.json").unlink(missing_ok=True)  # written last: without it, the folder is no model
     save_variants(generator, [generator], out / "generator", half)
     nn.Module.float(generator)  # so the samples and distances below are those of the stored float16 weights
     # Written by hand, because the pipeline that reads it belongs to gen.hda, which lies above this package.
@@ -77,7 +84,7 @@ def save_model(generator: StyleGAN2Generator, out: Path, half: bool) -> None:
         "_diffusers_version": diffusers.__version__,
         "generator": [StyleGAN2Generator.__module__, StyleGAN2Generator.__name__],
     }
-    (out / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    write_text(out / "model_index.json", json.dumps(index, indent=2) + "\n")
 
 
 def averaged_generator(settings: StyleGAN2Settings, state: dict[str, Any]) -> StyleGAN2Generator:
@@ -92,14 +99,19 @@ def averaged_generator(settings: StyleGAN2Settings, state: dict[str, Any]) -> St
 
 
 def measure(generator: StyleGAN2Generator, data: Path, count: int, features: Sequence[str]) -> dict[str, Any]:
-    """Distances between `count` images, drawn without truncation, and the images in `data` at the generator's size."""
-    paths = list_images(data)
-    figures: dict[str, Any] = {"images": count, "reference_images": len(paths)}
+    """Distances between `count` images, drawn without truncation, and the images in `data` at the generator's size.
+
+    Images that cannot be read are left out with a warning. Raises `BadInput` if all are.
+    """
+    paths, left_out = list_images(data), LeftOut()
+    figures: dict[str, Any] = {"images": count}
     for network in _networks(features):
         real, generated = Population(network), Population(network)
         for part in batched(paths, BATCH):
-            images = torch.stack([read_square(path, generator.size) for path in part])
-            real.add(to_uint8(images).permute(0, 2, 3, 1))
+            read = [left_out.read(path, lambda path: read_square(path, generator.size)) for path in part]
+            if images := [image for image in read if image is not None]:
+                real.add(to_uint8(torch.stack(images)).permute(0, 2, 3, 1))
+        left_out.check(data, len(paths))
         for seeds in batched(range(count), BATCH):
             generated.add(to_uint8(_draw(generator, seeds, 1.0)).permute(0, 2, 3, 1))
         distance = generated.distance(real)
@@ -108,7 +120,7 @@ def measure(generator: StyleGAN2Generator, data: Path, count: int, features: Seq
             network.frechet_name: distance.frechet,
             network.kernel_name: distance.kernel,
         }
-    return figures
+    return figures | {"reference_images": len(paths) - len(left_out)}
 
 
 def _networks(names: Sequence[str]) -> list[Features]:

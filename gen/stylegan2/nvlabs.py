@@ -6,42 +6,41 @@ the weights alone decide what is built.
 """
 
 import io
-import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import torch
 from torch import Tensor
 
 from gen.errors import BadInput
-from gen.stylegan2.assembly import build_generator, count_indices, damaged, forbidden, load_torch, prefixed, rename
+from gen.formats.pickles import Allowed, Call, ForbiddenGlobal, PickleError, PickleReader
+from gen.formats.torch_files import MOST_REUSE, PARAMETER, TENSOR, TorchFile, damaged, forbidden, strided, unreadable
+from gen.stylegan2.assembly import build_generator, count_indices, prefixed, rename
 from gen.stylegan2.networks import StyleGAN2Generator
 
 MAPPING_RATE = 0.01
 """Learning rate multiplier of our mapping network, and of every published one."""
 
-TENSOR = "torch._utils._rebuild_tensor_v2"
-PARAMETER = "torch._utils._rebuild_parameter"
 STORAGE = "torch.storage._load_from_bytes"
 MODULE = "torch_utils.persistence._reconstruct_persistent_obj"
 
-CONTAINERS: dict[str, type] = {"collections.OrderedDict": dict, "dnnlib.util.EasyDict": dict, "builtins.set": set}
-"""Classes that a pickle may build, as Python's own types: a pickle cannot change those."""
-
-RECORDED = {
-    *(TENSOR, PARAMETER, STORAGE, MODULE, "numpy.dtype", "numpy.ndarray"),
-    *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
-}
-"""Functions that a pickle may ask to be called; the calls are recorded, never made. NumPy's hold only constants, which
-follow from the shapes as well."""
+ALLOWED = Allowed(
+    recorded=frozenset(
+        {
+            *(TENSOR, PARAMETER, STORAGE, MODULE, "numpy.dtype", "numpy.ndarray"),
+            *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+        }
+    ),
+    containers={"collections.OrderedDict": dict, "dnnlib.util.EasyDict": dict, "builtins.set": set},
+)
+"""What a pickle may name. NumPy's functions hold only constants, which follow from the shapes as well."""
 
 
 def from_nvlabs(path: Path, content: Any) -> StyleGAN2Generator:
     """The generator in what `load_pickle` read from `path`. Raises `BadInput`."""
     module = content.get("G_ema") if isinstance(content, dict) else None
-    if not isinstance(module, _Call) or module.name != MODULE:
+    if not isinstance(module, Call) or module.name != MODULE:
         raise BadInput(f"{path}: no G_ema in this file; an NVlabs .pkl keeps its averaged generator under that name.")
     try:
         modules = dict(_modules(module))
@@ -55,11 +54,10 @@ def from_nvlabs(path: Path, content: Any) -> StyleGAN2Generator:
     unusual = [prefix.rstrip(".") for prefix, state in modules.items() if not _usual(prefix, state)]
     if unusual:
         raise BadInput(f"{path}: {unusual[0]} has an activation or learning rate that differs from StyleGAN2's.")
-    theirs = {name: _tensor(path, record) for name, record in records.items()}
-    names = _nvlabs_names(count_indices(r"synthesis\.b(\d+)\.", theirs), count_indices(r"mapping\.fc(\d+)\.", theirs))
-    if "mapping.w_avg" in theirs:
+    names = _nvlabs_names(count_indices(r"synthesis\.b(\d+)\.", records), count_indices(r"mapping\.fc(\d+)\.", records))
+    if "mapping.w_avg" in records:
         names["w_average"] = "mapping.w_avg"
-    return build_generator(path, rename(path, theirs, names, ignored="resample_filter"))
+    return build_generator(path, rename(path, records, names, "resample_filter", _Tensors(path).read))
 
 
 def _nvlabs_names(levels: int, mapping_layers: int) -> dict[str, str]:
@@ -76,62 +74,17 @@ def _nvlabs_names(levels: int, mapping_layers: int) -> dict[str, str]:
     return names
 
 
-class _Call:
-    """A call that a pickle asked for: the name and the arguments are recorded, nothing is called."""
-
-    def __init__(self, name: str, arguments: tuple[Any, ...]) -> None:
-        self.name, self.arguments = name, arguments
-
-    def __setstate__(self, state: object) -> None:
-        """Ignore the state that the pickle would set (NumPy's types and arrays set one)."""
-
-
-class _Recorder:
-    """Stands for one allowed function while a pickle is read; the pickle can call it and nothing else."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, *arguments: Any) -> _Call:
-        return _Call(self._name, arguments)
-
-    def __setstate__(self, state: object) -> None:
-        """Refuse any state: the pickle must not change this object."""
-        raise pickle.UnpicklingError(f"{self._name} must not be changed")
-
-
-class _Reader(pickle._Unpickler):  # pyright: ignore[reportPrivateUsage]
-    """Builds numbers, strings, containers and recorded calls, and nothing else.
-
-    It extends Python's unpickler, not the one in C: there the memo is an array as long as the largest index in the
-    file, so that one damaged byte can allocate tens of gigabytes.
-    """
-
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        super().__init__(file)
-        self._path = path
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Only what the tables above allow. Raises `BadInput` otherwise."""
-        name = f"{module}.{name}"
-        if name in CONTAINERS:
-            return CONTAINERS[name]
-        if name in RECORDED:
-            return _Recorder(name)
-        raise forbidden(self._path, name)
-
-
 def load_pickle(path: Path, file: IO[bytes]) -> Any:
     """The content of the pickle, with recorded calls in place of objects. Raises `BadInput`."""
     try:
-        return _Reader(path, file).load()
-    except BadInput:
-        raise
+        return PickleReader(file, ALLOWED).load()
+    except ForbiddenGlobal as error:
+        raise forbidden(path, str(error)) from error
     except Exception as error:  # a damaged pickle can raise a dozen kinds
         raise damaged(path, error) from error
 
 
-def _modules(module: _Call, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+def _modules(module: Call, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name prefix, attributes) of a recorded module and of all its submodules. Raises `ValueError` for a cycle."""
     seen = set() if seen is None else seen
     if id(module) in seen:
@@ -155,18 +108,27 @@ def _usual(prefix: str, state: dict[str, Any]) -> bool:
     return state.get("activation", activation) == activation and state.get("bias_gain", rate) == rate
 
 
-def _tensor(path: Path, record: Any) -> Tensor:
-    """The tensor that a recorded call describes."""
-    try:
-        if record.name == PARAMETER:
-            return _tensor(path, record.arguments[0])
-        storage, offset, size, stride = record.arguments[:4]
-        if record.name != TENSOR or storage.name != STORAGE:
-            raise TypeError(f"{record.name} of {storage.name}")
-        content = load_torch(path, io.BytesIO(storage.arguments[0]))
-        flat = torch.empty(0, dtype=content.dtype).set_(content)
-        return flat.as_strided(size, stride, offset)  # as_strided checks the bounds
-    except BadInput:
-        raise
-    except Exception as error:  # a record that is not a tensor's can raise anything
-        raise damaged(path, error) from error
+class _Tensors:
+    """Reads the tensors that recorded calls describe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._left = path, MOST_REUSE * path.stat().st_size
+
+    def read(self, name: str, record: Any) -> Tensor:
+        """The tensor of one record. Raises `BadInput`."""
+        try:
+            if record.name == PARAMETER:
+                record = record.arguments[0]
+            storage, offset, size, stride = record.arguments[:4]
+            if record.name != TENSOR or storage.name != STORAGE:
+                raise TypeError(f"{record.name} of {storage.name}")
+            content = storage.arguments[0]
+            self._left -= len(content)  # many tensors may refer to one storage, and each reads it again
+            if self._left < 0:
+                raise PickleError(f"its tensors hold more than {MOST_REUSE} times as much as the file")
+            file = TorchFile(self._path, io.BytesIO(content))
+            return strided(file.block(file.content), offset, size, stride)
+        except BadInput:
+            raise
+        except Exception as error:  # a record that is not a tensor's can raise anything
+            raise unreadable(self._path, name, error) from error

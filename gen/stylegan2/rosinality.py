@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gen.errors import BadInput
+from gen.formats.torch_files import TorchFile
 from gen.media.files import write_atomically
 from gen.stylegan2.assembly import Weights, build_generator, count_indices, prefixed, rename
 from gen.stylegan2.networks import StyleGAN2Generator
@@ -27,17 +28,18 @@ def save_rosinality(generator: StyleGAN2Generator, path: Path) -> None:
         torch.save({"g_ema": theirs, "latent_avg": ours["w_average"]}, partial)
 
 
-def from_rosinality(path: Path, content: Any) -> StyleGAN2Generator:
-    """The generator in what `load_torch` read from `path`. Raises `BadInput`."""
+def from_rosinality(file: TorchFile) -> StyleGAN2Generator:
+    """The generator in a file. Raises `BadInput`."""
+    path, content = file.path, file.content
     if not isinstance(content, dict) or not isinstance(content.get("g_ema"), dict):
         raise BadInput(f"{path}: no g_ema in this file; a rosinality .pt keeps its averaged generator under that name.")
-    theirs: dict[str, Any] = {str(name): tensor for name, tensor in content["g_ema"].items()}
+    theirs: dict[str, Any] = {str(name): record for name, record in content["g_ema"].items()}
     names = _rosinality_names(1 + count_indices(r"to_rgbs\.(\d+)\.", theirs), count_indices(r"style\.(\d+)\.", theirs))
     if not any(name.startswith("noises.") for name in theirs):
         names = {ours: name for ours, name in names.items() if not name.startswith("noises.")}
     if content.get("latent_avg") is not None:
         names["w_average"], theirs["latent_avg"] = "latent_avg", content["latent_avg"]
-    return build_generator(path, rename(path, theirs, names, ignored=".kernel"))
+    return build_generator(path, rename(path, theirs, names, ".kernel", file.tensor))
 
 
 def _rosinality_names(levels: int, mapping_layers: int) -> dict[str, str]:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torchvision.utils import make_grid
 
 from gen.errors import BadSetting
+from gen.loading import loading
 from gen.media.resize import to_uint8
 from gen.metrics.distances import Population
 from gen.metrics.features import load_features
@@ -249,6 +250,7 @@ def batched(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
+@loading
 def make_generator(s: StyleGAN2Settings) -> StyleGAN2Generator:
     """A new generator of the shape in the settings. Raises `BadSetting` where a layer would have no channel."""
     channels = config_f_channels(s.size, s.channel_multiplier, s.channel_max)

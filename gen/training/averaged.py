@@ -9,18 +9,19 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 
 from gen.errors import BadInput
-from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.checkpoints import load_last_good
+from gen.training.model_folder import save_model
 
 SHARD = "15MB"
 """Size at which a weight file is split, so that it can be kept in a git repository."""
 
 
 def load_last_state(run: Path) -> dict[str, Any]:
-    """The state in the last checkpoint of a run directory. Raises `BadInput` if it has none."""
-    checkpoint = latest_checkpoint(run / "checkpoints")
-    if checkpoint is None:
-        raise BadInput(f"{run}: no checkpoint here; give the output folder of a training run.")
-    return load_checkpoint(checkpoint)
+    """The state in the last good checkpoint of a run directory. Raises `BadInput` if it has none."""
+    found = load_last_good(run / "checkpoints")
+    if found is None:
+        raise BadInput(f"{run}: no checkpoint here that can be loaded; give the output folder of a training run.")
+    return found.state
 
 
 def load_averaged(network: nn.Module, state: Mapping[str, Any]) -> None:
@@ -37,8 +38,12 @@ def save_variants(
 
     `networks`: all networks of `model`. They are in float16 afterwards.
     """
-    if not half:
-        model.save_pretrained(folder, max_shard_size=SHARD)
-    for network in networks:
-        nn.Module.half(network)  # diffusers' own half() warns about modules to keep in float32; there are none
-    model.save_pretrained(folder, max_shard_size=SHARD, variant=None if half else "fp16")
+
+    def save(folder: Path) -> None:
+        if not half:
+            model.save_pretrained(folder, max_shard_size=SHARD)
+        for network in networks:
+            nn.Module.half(network)  # diffusers' own half() warns about modules to keep in float32; there are none
+        model.save_pretrained(folder, max_shard_size=SHARD, variant=None if half else "fp16")
+
+    save_model(folder, save, "model_index.json" if isinstance(model, DiffusionPipeline) else "config.json")

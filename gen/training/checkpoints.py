@@ -1,9 +1,13 @@
 """Training state on disk: written atomically, found by a pointer file, and loaded without running code from it."""
 
 import json
+import logging
 import os
+import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -13,40 +17,137 @@ from gen.media.files import sweep, write_atomically
 POINTER = "latest.json"
 KEPT = 2
 """Checkpoints to keep: the last one, and the one before in case the last one is damaged."""
+DAMAGED = ".damaged"
+"""Appended to the name of a checkpoint that cannot be loaded, so that it is not tried again."""
+
+log = logging.getLogger(__name__)
+
+
+class DamagedCheckpoint(BadInput):
+    """A checkpoint that is incomplete, or that another program wrote."""
+
+
+class Loaded(NamedTuple):
+    """A checkpoint and its content."""
+
+    path: Path
+    state: dict[str, Any]
 
 
 def save_checkpoint(folder: Path, images_shown: int, state: dict[str, Any]) -> Path:
     """Write `state` (tensors, numbers, strings, containers) as `state-IMAGES.pt`, then point to it; returns the file.
 
-    If the process is killed at any moment, the pointer names a complete checkpoint, the old or the new one.
+    If the process is killed or the power fails at any moment, the pointer names a complete checkpoint, the old or the
+    new one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)  # partial files of a killed run
     path = folder / f"state-{images_shown:09d}.pt"
-    with write_atomically(path) as partial:
-        torch.save(state, partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())  # before the pointer: after a power cut it must not name an empty file
-    with write_atomically(folder / POINTER) as partial:
-        partial.write_text(json.dumps({"file": path.name, "images_shown": images_shown}))
+    # To a file object: given a path, torch's own writer hides why a write failed.
+    with write_atomically(path) as partial, partial.open("wb") as file:
+        torch.save(state, file)
+        _flush(file.fileno())
+    with write_atomically(folder / POINTER) as partial, partial.open("w") as file:
+        file.write(json.dumps({"file": path.name, "images_shown": images_shown}))
+        file.flush()
+        _flush(file.fileno())
+    _flush_names(folder)
     for old in sorted(folder.glob("state-*.pt"))[:-KEPT]:
         old.unlink()
     return path
 
 
+def _flush(descriptor: int) -> None:
+    """Wait until the file is on the disk: after a power cut, its name must not stand for an empty file."""
+    os.fsync(descriptor)
+
+
+def _flush_names(folder: Path) -> None:
+    """The same for the folder's list of names. Windows cannot open a folder."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            _flush(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in the order in which they are tried: the one that the pointer names, then the newest first."""
+    found = sorted(folder.glob("state-*.pt"), reverse=True)
+    named = folder / pointed(folder)
+    return [named, *(path for path in found if path != named)] if named in found else found
+
+
+def pointed(folder: Path) -> str:
+    """The file name in the pointer; empty if there is no pointer, or it is damaged."""
+    try:
+        return str(json.loads((folder / POINTER).read_text())["file"])
+    except (OSError, ValueError, TypeError, LookupError):
+        return ""
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint that the pointer names; None if there is none yet."""
-    pointer = folder / POINTER
-    return folder / json.loads(pointer.read_text())["file"] if pointer.exists() else None
+    """The checkpoint that is tried first; None if there is none yet."""
+    return next(iter(checkpoints(folder)), None)
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The state that `save_checkpoint` wrote, on `device`. Raises `BadInput` for a file that cannot be loaded."""
+    """The state that `save_checkpoint` wrote, on `device`.
+
+    Raises `DamagedCheckpoint` for a file that is not such a state, and `BadInput` if the file itself cannot be read.
+    """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums that it writes
+            if wrong := archive.testzip():
+                raise ValueError(f"wrong checksum of {wrong}")
         # weights_only: unpickling a file from elsewhere could run any code.
-        return torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise BadInput(f"{path}: too little memory to load the checkpoint.") from error
+    except OSError as error:
+        raise BadInput(f"{path}: the checkpoint cannot be read ({error.strerror or error}).") from error
     except Exception as error:  # torch raises half a dozen types for a damaged file
-        raise BadInput(
-            f"{path}: the checkpoint cannot be loaded ({type(error).__name__}); to resume from the one before it, "
-            f"write that file's name into {path.parent / POINTER}."
-        ) from error
+        raise DamagedCheckpoint(f"{path}: the checkpoint is damaged ({type(error).__name__}).") from error
+    if not isinstance(state, dict):
+        raise DamagedCheckpoint(f"{path}: this file is not a checkpoint of gen.")
+    return state
+
+
+def load_last_good(
+    folder: Path,
+    device: torch.device | str = "cpu",
+    check: Callable[[Path, dict[str, Any]], None] = lambda path, state: None,
+    set_aside: bool = False,
+) -> Loaded | None:
+    """The newest checkpoint of `folder` that is whole; None if there is none, with a warning for each that is damaged.
+
+    `check` raises `DamagedCheckpoint` for a state that cannot be used. `set_aside`: rename damaged checkpoints, so that
+    they are neither tried again nor deleted. Raises `BadInput` for a file that cannot be read.
+    """
+    damaged: list[Path] = []
+    for path in checkpoints(folder):
+        try:
+            state = load_checkpoint(path, device)
+            check(path, state)
+        except DamagedCheckpoint as error:
+            log.warning("%s%s", error, _set_aside(path) if set_aside else "")
+            damaged.append(path)
+        else:
+            if damaged:
+                log.warning("%s is used instead; %d images of training are lost.", path, _lost(damaged[0], path))
+            return Loaded(path, state)
+    return None
+
+
+def _set_aside(path: Path) -> str:
+    """Rename a damaged checkpoint; returns a sentence that says so."""
+    target = path.with_name(path.name + DAMAGED)
+    os.replace(path, target)
+    return f" It is kept as {target.name}."
+
+
+def _lost(damaged: Path, used: Path) -> int:
+    """Images between two checkpoints, by their names; at least 0."""
+    shown = [int(found[1]) if (found := re.search(r"(\d+)", path.name)) else 0 for path in (damaged, used)]
+    return max(0, shown[0] - shown[1])

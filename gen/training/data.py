@@ -5,7 +5,6 @@ processes together draw the same samples as one process.
 """
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,23 +18,22 @@ import torch
 from kornia.geometry.transform import hflip
 from numpy.typing import NDArray
 from torch import Tensor
-from tqdm import tqdm
 
+from gen.bars import progress_bar
 from gen.errors import BadInput
 from gen.media.ahead import map_ahead
 from gen.media.files import sweep, write_atomically
 from gen.media.folders import find_stills
 from gen.media.images import at_rows, decode_still, middle_square
+from gen.media.left_out import LeftOut
 from gen.media.resize import to_float
 from gen.provenance import fingerprint_bytes
-
-log = logging.getLogger(__name__)
 
 DEVICE_SHARE = 0.25
 """Share of the free device memory that cached frames may take; the rest is for networks and activations."""
 
-MAX_LISTED = 20
-"""Images listed by name in a message; the others are only counted."""
+MAX_WIDTH = 50
+"""Most columns of a cached frame, in multiples of its rows. An image of 60,000 x 1 pixels would take 11 GB."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Frames:
     starts: tuple[int, ...]
     sizes: tuple[tuple[int, int], ...]
     """Height and width of each frame, in pixels, as cached."""
-    left_out: Mapping[Path, str] = field(default_factory=dict[Path, str])
+    left_out: Mapping[Path, str] = field(default_factory=LeftOut)
     """Unusable images of the folder, with the reason: a sentence that names the file."""
 
     def __len__(self) -> int:
@@ -103,16 +101,16 @@ def load_frames(
     if not paths:
         raise BadInput(f"{folder}: no images for the {name} domain; it needs jpg, png, webp, bmp or tiff files.")
     size = (height, "square") if square else (height,) if width is None else (height, width)
-    stamp = [[str(p), p.stat().st_size, p.stat().st_mtime_ns, *size] for p in paths]
-    key = fingerprint_bytes(json.dumps(stamp).encode())
+    key = fingerprint_bytes(json.dumps([[*_stamp(p), *size] for p in paths]).encode())
     index_file, pixel_file = cache / f"{name}-{key}.json", cache / f"{name}-{key}.u8"
-    if not index_file.exists():
+    entries = _read_cache(index_file, pixel_file, len(paths))
+    if entries is None:
         cache.mkdir(parents=True, exist_ok=True)
-        _write_cache(paths, pixel_file, index_file, partial(_decode_resized, height=height, width=width, square=square))
-    entries: list[Entry] = json.loads(index_file.read_text())
+        decode = partial(_decode_resized, height=height, width=width, square=square)
+        entries = _write_cache(paths, pixel_file, index_file, decode)
     reasons = [_reason_unusable(path, entry, crop) for path, entry in zip(paths, entries, strict=True)]
-    left_out = {path: why for path, why in zip(paths, reasons, strict=True) if why}
-    _report_left_out(folder, len(paths), left_out, strict)
+    left_out = LeftOut({path: why for path, why in zip(paths, reasons, strict=True) if why})
+    left_out.report(folder, len(paths), strict)
     sizes = tuple((0, 0) if isinstance(entry, str) else (entry[0], entry[1]) for entry in entries)
     starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in sizes])]).tolist()
     # Copy-on-write: torch wants a writable array, and the file must not change.
@@ -125,15 +123,34 @@ Entry = list[int] | str
 """Entry of the cache's index for one image: its height and width, or why it cannot be read."""
 
 
+def _stamp(path: Path) -> tuple[str, int, int]:
+    """Path, size and modification time, by which the cache knows a file; -1 for a file that has just vanished."""
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), -1, -1
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def _read_cache(index_file: Path, pixel_file: Path, count: int) -> list[Entry] | None:
+    """The entries of a cache of `count` images; None if there is none or it is damaged."""
+    try:
+        entries: list[Entry] = json.loads(index_file.read_text())
+        pixels = sum(entry[0] * entry[1] * 3 for entry in entries if not isinstance(entry, str))
+        return entries if len(entries) == count and pixel_file.stat().st_size == pixels else None
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+
+
 def _write_cache(
     paths: Sequence[Path], pixel_file: Path, index_file: Path, decode: Callable[[Path], NDArray[np.uint8] | str]
-) -> None:
+) -> list[Entry]:
     entries: list[Entry] = []
     sweep(pixel_file.parent)
     with ThreadPoolExecutor() as pool, write_atomically(pixel_file) as partial_file, partial_file.open("wb") as out:
         decoded = map_ahead(pool, decode, paths, window=64)
         name = f"decoding {pixel_file.stem.split('-')[0]}"
-        for frame in tqdm(decoded, total=len(paths), desc=name, leave=False, disable=None):
+        for frame in progress_bar(decoded, total=len(paths), desc=name, leave=False):
             if isinstance(frame, str):
                 entries.append(frame)
             else:
@@ -141,6 +158,7 @@ def _write_cache(
                 out.write(frame.tobytes())
     with write_atomically(index_file) as partial_file:
         partial_file.write_text(json.dumps(entries))
+    return entries
 
 
 def _decode_resized(path: Path, height: int, width: int | None = None, square: bool = False) -> NDArray[np.uint8] | str:
@@ -154,6 +172,8 @@ def _decode_resized(path: Path, height: int, width: int | None = None, square: b
         return str(error)
     if square:
         rgb = middle_square(rgb)
+    elif width is None and rgb.shape[1] > MAX_WIDTH * rgb.shape[0]:
+        return f"{path}: {rgb.shape[1]}x{rgb.shape[0]} is more than {MAX_WIDTH} times as wide as high."
     return at_rows(rgb, height, width)
 
 
@@ -168,22 +188,6 @@ def _reason_unusable(path: Path, entry: Entry, crop: tuple[int, int]) -> str:
         f"{path}: {width}x{height} at load_height, smaller than the crop of "
         f"{crop[1]}x{crop[0]}; set a smaller crop or a larger load_height to use it."
     )
-
-
-def _report_left_out(folder: Path, count: int, left_out: Mapping[Path, str], strict: bool = False) -> None:
-    """Warn of unusable images among a folder's `count`. Raises `BadInput` if all are, or if any is and `strict`."""
-    if not left_out:
-        return
-    named = "".join(f"\n  {why}" for why in list(left_out.values())[:MAX_LISTED])
-    more = f"\n  and {len(left_out) - MAX_LISTED} more" if len(left_out) > MAX_LISTED else ""
-    if len(left_out) == count:
-        raise BadInput(f"{folder}: none of its {count} images can be used:{named}{more}")
-    if strict:
-        raise BadInput(
-            f"{folder}: {len(left_out)} of {count} images cannot be used; repair or remove them, or set "
-            f"strict=false to leave them out:{named}{more}"
-        )
-    log.warning(f"{folder}: {len(left_out)} of {count} images cannot be used and are left out:{named}{more}")
 
 
 @dataclass(frozen=True)
@@ -209,29 +213,30 @@ class Pairs:
     """Share of the samples drawn from these pairs, 0..1."""
 
 
-def match_pairs(adverse: Frames, normal: Frames, share: float) -> Pairs:
+def match_pairs(adverse: Frames, normal: Frames, share: float, strict: bool = False) -> Pairs:
     """Pair frames by file name without suffix; several adverse frames may share one normal frame.
 
-    An adverse frame whose normal frame was unusable is left out with a warning. Raises `BadInput` if an adverse frame
-    has no normal frame, or one of another size, and if no pair is left.
+    An adverse frame whose normal frame is missing, unusable or of another size is left out with a warning. Raises
+    `BadInput` if no pair is left, and with `strict` if any frame is left out.
     """
-    adverse = _without_lost_partners(adverse, normal)
     index_of = {path.stem: index for index, path in enumerate(normal.paths)}
-    for path, size in zip(adverse.paths, adverse.sizes, strict=True):
-        if path.stem not in index_of:
-            raise BadInput(f"{path}: no frame named {path.stem} in {normal.folder} to pair it with.")
-        if size != normal.sizes[index_of[path.stem]]:
-            raise BadInput(f"{path}: the paired frame in {normal.folder} has another shape; render both again.")
-    return Pairs(adverse, normal.take([index_of[path.stem] for path in adverse.paths]), share)
-
-
-def _without_lost_partners(adverse: Frames, normal: Frames) -> Frames:
-    """`adverse` without the frames whose paired frames are unusable."""
     lost = {path.stem: path for path in normal.left_out}
-    unpaired = {p: f"{p}: the paired frame {lost[p.stem]} cannot be used." for p in adverse.paths if p.stem in lost}
-    _report_left_out(adverse.folder, len(adverse), unpaired)
-    kept = adverse.take([index for index, path in enumerate(adverse.paths) if path not in unpaired])
-    return replace(kept, left_out={**adverse.left_out, **unpaired})
+
+    def reason(path: Path, size: tuple[int, int]) -> str:
+        if path.stem in lost:
+            return f"{path}: the paired frame {lost[path.stem]} cannot be used."
+        if path.stem not in index_of:
+            return f"{path}: no frame named {path.stem} in {normal.folder} to pair it with."
+        if size != normal.sizes[index_of[path.stem]]:
+            return f"{path}: the paired frame in {normal.folder} has another shape; render both again."
+        return ""
+
+    reasons = [reason(path, size) for path, size in zip(adverse.paths, adverse.sizes, strict=True)]
+    unpaired = LeftOut({path: why for path, why in zip(adverse.paths, reasons, strict=True) if why})
+    unpaired.report(adverse.folder, len(adverse), strict)
+    kept = adverse.take([index for index, why in enumerate(reasons) if not why])
+    kept = replace(kept, left_out=LeftOut({**adverse.left_out, **unpaired}))
+    return Pairs(kept, normal.take([index_of[path.stem] for path in kept.paths]), share)
 
 
 class UnpairedData:

@@ -9,6 +9,7 @@ import multiprocessing
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,7 +18,7 @@ from gen.devices import pick_device
 from gen.errors import BadSetting
 from gen.media.files import write_atomically
 from gen.plugins import load_plugins
-from gen.training.settings import TrainerSettings, check_same_settings
+from gen.training.settings import TrainerSettings, check_same_settings, read_record
 
 C = TypeVar("C")
 R = TypeVar("R")
@@ -80,6 +81,11 @@ class Experiment(Generic[C, R]):
                 if results is None:
                     return False
                 tell(number, futures[future], results)
+        except BrokenProcessPool as error:
+            raise BadSetting(
+                f"one of {workers} processes was ended by the system, probably for want of memory; run the same "
+                f"command again to continue, with fewer at a time."
+            ) from error
         finally:  # not `with`: that would wait for all cells after an error or Ctrl-C
             pool.shutdown(wait=False, cancel_futures=True)
         return True
@@ -118,15 +124,13 @@ class Experiment(Generic[C, R]):
 
 
 def read_run(settings: TrainerSettings, may_change: Set[str]) -> dict[str, Any] | None:
-    """The record settings.json of the run in `settings.out`; None if no run was begun there.
+    """The record settings.json of the run in `settings.out`; None if no run was begun there, or the record is damaged.
 
     Raises `BadSetting` if the run was begun with settings that differ in more than `may_change`.
     """
-    path = settings.out / "settings.json"
-    if not path.is_file():
-        return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    check_same_settings(record["settings"], settings, may_change)
+    record = read_record(settings.out)
+    if record is not None:
+        check_same_settings(record["settings"], settings, may_change)
     return record
 
 

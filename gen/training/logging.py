@@ -1,6 +1,8 @@
 """The records of a run: progress bar, metrics.jsonl, TensorBoard, sample grids, settings.json."""
 
 import json
+import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
-from gen.media.files import write_atomically
+from gen.bars import progress_bar
+from gen.disk import why_not_written
+from gen.media.files import sweep, write_atomically
+from gen.training.settings import RECORD
 
 METRICS = "metrics.jsonl"
 
@@ -27,24 +31,29 @@ class RunLog:
 
         self.folder = folder
         (folder / "samples").mkdir(parents=True, exist_ok=True)
+        for written in (folder, folder / "samples", folder / "cache"):
+            sweep(written)
         self._drop_lines_after(images_shown)
+        self._hook = threading.excepthook
+        threading.excepthook = self._on_thread_error
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=images_shown)
-        self.bar = tqdm(
-            total=images, initial=images_shown, unit="img", smoothing=0.05, dynamic_ncols=True, disable=None
-        )
+        self.bar = progress_bar(total=images, initial=images_shown, unit="img", smoothing=0.05, dynamic_ncols=True)
+
+    def _on_thread_error(self, error: threading.ExceptHookArgs) -> None:
+        """No traceback for TensorBoard's thread on a full disk: its next call raises the same error in this thread."""
+        if error.exc_value is None or why_not_written(error.exc_value) is None:
+            self._hook(error)
 
     def _drop_lines_after(self, images_shown: int) -> None:
         path = self.folder / METRICS
         if path.exists():
-            # A killed process may have left half a line at the end. It came after the checkpoint too.
-            whole = [line for line in path.read_text().splitlines() if line.endswith("}")]
-            kept = [line for line in whole if json.loads(line)["images"] <= images_shown]
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
             with write_atomically(path) as partial:
-                partial.write_text("".join(line + "\n" for line in kept))
+                partial.write_text("".join(line + "\n" for line in lines if 0 <= _images(line) <= images_shown))
 
     def settings(self, record: Mapping[str, Any]) -> None:
         """Write `record` to settings.json."""
-        with write_atomically(self.folder / "settings.json") as partial:
+        with write_atomically(self.folder / RECORD) as partial:
             partial.write_text(json.dumps(record, indent=2))
 
     def metrics(self, images: int, values: Mapping[str, float]) -> None:
@@ -60,6 +69,12 @@ class RunLog:
         if shown:
             self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
 
+    def sync(self) -> None:
+        """Wait until the metrics are on the disk: after a power cut, the curve must reach as far as the checkpoint."""
+        if (self.folder / METRICS).exists():
+            with (self.folder / METRICS).open("a") as file:
+                os.fsync(file.fileno())
+
     def progress(self, images: int) -> None:
         """Advance the bar by this many images."""
         self.bar.update(images)
@@ -72,5 +87,19 @@ class RunLog:
 
     def close(self) -> None:
         """Flush and close everything."""
-        self.board.close()
-        self.bar.close()
+        try:
+            self.board.close()
+        finally:
+            self.bar.close()
+            threading.excepthook = self._hook
+
+
+def _images(line: str) -> int:
+    """The number of images of a line of metrics; -1 for a damaged line.
+
+    A killed process leaves half a line, and a power cut may leave zeros.
+    """
+    try:
+        return int(json.loads(line)["images"])
+    except (ValueError, TypeError, LookupError):
+        return -1

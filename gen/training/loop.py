@@ -1,8 +1,10 @@
 """The training loop that every trainer shares: device, precision, schedule, EMA, records, checkpoints, resume."""
 
+import logging
+import os
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
@@ -16,10 +18,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from gen.about import VERSION
+from gen.devices import is_out_of_memory
 from gen.errors import BadSetting, TrainingDiverged
+from gen.loading import loading
+from gen.locks import locked
 from gen.media.files import check_out_folder
+from gen.output import output_folder
 from gen.provenance import machine
-from gen.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from gen.training.checkpoints import (
+    KEPT,
+    DamagedCheckpoint,
+    checkpoints,
+    latest_checkpoint,
+    load_last_good,
+    save_checkpoint,
+)
+from gen.training.data_record import check_same_data
 from gen.training.ema import WeightAverage
 from gen.training.logging import RunLog
 from gen.training.optimizers import adam, set_lr
@@ -30,15 +45,24 @@ from gen.training.settings import (
     TimeLimit,
     TrainerSettings,
     as_record,
-    check_same_run,
     check_same_settings,
 )
 from gen.training.stopping import on_stop_signals
 
+log = logging.getLogger(__name__)
+
 S = TypeVar("S", bound=TrainerSettings)
 
 
-class Trainer(ABC, Generic[S]):
+class _BuiltAlone(ABCMeta):
+    """Constructors of trainers build networks, so one runs at a time, and none while a model is loaded."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        with loading:
+            return super().__call__(*args, **kwargs)
+
+
+class Trainer(Generic[S], metaclass=_BuiltAlone):
     """Base of the trainers. To write one:
 
     1. Settings: a frozen dataclass on `TrainerSettings`, with `ImagesOrEpochs` or a length of its own, and with
@@ -62,14 +86,18 @@ class Trainer(ABC, Generic[S]):
     def __init__(self, settings: S) -> None:
         check_out_folder(settings.out)  # now, and not when the first record is written
         self.settings = settings
-        # accelerate keeps its state for the whole process, so an earlier trainer's precision would stay in force.
-        AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
+        # accelerate keeps its state for the whole process, so an earlier trainer's precision would stay in force. A new
+        # state, not a cleared one: another trainer may be at work in another thread, as on the web page.
+        AcceleratorState._shared_state = type(AcceleratorState._shared_state)()  # pyright: ignore
         self.precision: Precision = _choose_precision(settings)
         self.accelerator = Accelerator(
             cpu=settings.device == "cpu", mixed_precision="bf16" if self.precision == "bf16" else "no"
         )
         self.device: torch.device = self.accelerator.device
         self._check_processes()
+        if self.accelerator.is_main_process and settings.out.is_dir():
+            with locked(settings.out):  # a run that is going on is refused now, and not when all images are decoded
+                pass
         # TF32: float32 products with 10 bits of mantissa, several times faster on GPUs that have it.
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
@@ -130,6 +158,9 @@ class Trainer(ABC, Generic[S]):
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `extra_state` returned."""
+
+    def begin(self) -> None:
+        """Called by `fit` for a run that has no checkpoint to resume from."""
 
     def learning_rate(self, name: str, progress: float) -> float:
         """Learning rate of network `name` when the share `progress` of the run is done, 0..1."""
@@ -230,35 +261,78 @@ class Trainer(ABC, Generic[S]):
 
     def diverged(self, name: str, value: float, images: int) -> TrainingDiverged:
         """The error for loss `name` of the step that began at `images`."""
-        last = self.checkpoint
-        kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
         step = images // self.settings.batch
         return TrainingDiverged(
-            f"loss {name} became {value} at step {step} ({images} images); {kept}. A smaller lr often helps."
+            f"loss {name} became {value} at step {step} ({images} images); {self._kept()}. A smaller lr often helps."
         )
+
+    def _kept(self) -> str:
+        """What is on the disk, for the end of an error message."""
+        last = self.checkpoint
+        return f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
 
     # The loop.
 
     def fit(self) -> None:
-        """Train to the end, or until Ctrl-C; then save. After Ctrl-C `finished` is False."""
-        self.resume()
-        if self.accelerator.is_main_process:
-            self.log = RunLog(self.settings.out, self.total_images, self.images_shown)
-            self.log.settings({"settings": as_record(self.settings), "data": self.data_record()})
-        self._start_clocks()
+        """Train to the end, or until Ctrl-C or SIGTERM; then save. After such a stop `finished` is False.
+
+        Raises `BadSetting` if another run writes to the run directory, if it has too little room for the checkpoints,
+        and if a write fails; the last checkpoint is then complete.
+        """
+        with self._run_folder():
+            self.resume()
+            if self.accelerator.is_main_process:
+                self.log = RunLog(self.settings.out, self.total_images, self.images_shown)
+                record = {"version": VERSION, "settings": as_record(self.settings), "data": self.data_record()}
+                self.log.settings(record)
+            self._start_clocks()
+            try:
+                if self.images_shown == 0:
+                    self._sample()
+                # The last save is inside: a first signal must not interrupt it.
+                with on_stop_signals(self._stop_on_signal):
+                    with self._readable_memory_errors():
+                        while not self.finished and not self._told_to_stop():
+                            self.train_one_step()
+                            self.watch()
+                    self._flush()
+                    self.save()
+            finally:
+                if self.log:
+                    self.log.close()
+                self.log = None
+
+    @contextmanager
+    def _readable_memory_errors(self) -> Generator[None]:
+        """Turn a step that does not fit into memory into `BadSetting`.
+
+        The step is not tried again in smaller parts: one of its networks may have been updated already.
+        """
         try:
-            if self.images_shown == 0:
-                self._sample()
-            with on_stop_signals(self._stop_on_signal):
-                while not self.finished and not self._told_to_stop():
-                    self.train_one_step()
-                    self.watch()
-            self._flush()
-            self.save()
-        finally:
-            if self.log:
-                self.log.close()
-            self.log = None
+            yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            parts = 2 * self.settings.accumulate
+            raise BadSetting(
+                f"batch: the memory is too small for {self.settings.batch} images in {self.settings.accumulate} parts; "
+                f"set accumulate={parts} for the same result in smaller parts, or choose a smaller batch or crop. "
+                f"{self._kept()}."
+            ) from error
+
+    def _run_folder(self) -> AbstractContextManager[None]:
+        """The run directory, for the main process alone, with room for the checkpoints to come."""
+        if not self.accelerator.is_main_process:
+            return nullcontext()
+        size = self.checkpoint_bytes()
+        old = len(checkpoints(self.settings.out / "checkpoints"))
+        return output_folder(self.settings.out, size, size * max(1, KEPT + 1 - old))
+
+    def checkpoint_bytes(self) -> int:
+        """Bytes of a checkpoint at least: weights, the two moments of Adam, averaged weights."""
+        weights = sum(_bytes(network.state_dict().values()) for network in self.raw.values())
+        trained = sum(_bytes(p for p in n.parameters() if p.requires_grad) for n in self.raw.values())
+        return weights + 2 * trained + (_bytes(self.ema.weights) if self.ema else 0)
 
     def train_one_step(self) -> None:
         """One step of the run, with its records and checkpoint when they are due."""
@@ -332,7 +406,9 @@ class Trainer(ABC, Generic[S]):
 
     def _stop_on_signal(self) -> None:
         self.stop()
-        self.accelerator.print("\nstopping after this step; the run will be saved")
+        if self.accelerator.is_main_process:
+            # Not `print`, which a signal may have interrupted: its buffer cannot be entered twice.
+            os.write(2, b"\nstopping after this step; the run will be saved (a second signal stops at once)\n")
 
     # Records.
 
@@ -408,6 +484,8 @@ class Trainer(ABC, Generic[S]):
             **({"ema": self.ema.state_dict()} if self.ema else {}),
             "extra": self.extra_state(),
         }
+        if self.log:
+            self.log.sync()
         save_checkpoint(self.settings.out / "checkpoints", self.images_shown, state)
 
     @property
@@ -416,18 +494,20 @@ class Trainer(ABC, Generic[S]):
         return latest_checkpoint(self.settings.out / "checkpoints")
 
     def resume(self) -> None:
-        """Load the last checkpoint of the run directory, if there is one.
+        """Load the last good checkpoint of the run directory, if there is one.
 
-        Raises `BadSetting` if it belongs to a run with other settings or data, or is already longer than this run.
+        Damaged ones are renamed, with a warning. Raises `BadSetting` if it belongs to a run with other settings or
+        data, or is already longer than this run.
         """
-        path = self.checkpoint
-        if path is None:
+        main = self.accelerator.is_main_process
+        with self.accelerator.main_process_first():  # it renames damaged checkpoints before the others look
+            found = load_last_good(self.settings.out / "checkpoints", self.device, self._check_state, set_aside=main)
+        if found is None:
+            self.begin()
             return
-        state = load_checkpoint(path, self.device)
-        # All checks come before the first change, and before `fit` writes its record over the old one.
-        check_same_settings(state["settings"], self.settings, self.settings.may_change)
-        check_same_run(state["data"], self.data_record())
-        self._check_length(state["images_shown"])
+        path, state = found
+        for note in check_same_data(state["data"], self.data_record(), self.settings.strict):
+            log.warning(note)
         for name, network in self.raw.items():
             network.load_state_dict(state["networks"][name])
             self.optimizers[name].load_state_dict(state["optimizers"][name])
@@ -438,6 +518,28 @@ class Trainer(ABC, Generic[S]):
         self.load_extra_state(state["extra"])
         self.accelerator.print(f"resuming {path} at {self.images_shown} of {self.total_images} images")
         self._report_new_schedule(state["settings"])
+
+    def _check_state(self, path: Path, state: Mapping[str, Any]) -> None:
+        """All checks of a checkpoint; before the first change, and before `fit` writes its record over the old one.
+
+        Raises `DamagedCheckpoint` for a state that lacks something, and `BadSetting` for one of another run.
+        """
+        needed = {"data", "settings", "images_shown", "seconds", "networks", "optimizers", "extra"}
+        missing = sorted((needed | ({"ema"} if self.ema else set())) - state.keys())
+        if missing:
+            raise DamagedCheckpoint(f"{path}: this is not a checkpoint of gen, or it is damaged (no {missing[0]}).")
+        if state["networks"].keys() != self.raw.keys():
+            raise BadSetting(
+                f"out: {self.settings.out} holds a run of another kind, with the networks "
+                f"{', '.join(state['networks'])} instead of {', '.join(self.raw)}; choose another output folder."
+            )
+        check_same_settings(state["settings"], self.settings, self.settings.may_change)
+        check_same_data(state["data"], self.data_record(), self.settings.strict)
+        self._check_length(state["images_shown"])
+        for name, network in self.raw.items():
+            shapes = {key: value.shape for key, value in network.state_dict().items()}
+            if shapes != {key: value.shape for key, value in state["networks"][name].items()}:
+                raise DamagedCheckpoint(f"{path}: the weights of its network {name} do not fit these settings.")
 
     def _check_length(self, shown: int) -> None:
         """The last batch may reach beyond the end, so the end may lie up to a batch before what was shown."""
@@ -465,10 +567,10 @@ class Trainer(ABC, Generic[S]):
 
         Raises `BadSetting` if there is no checkpoint, or its networks have other shapes.
         """
-        path = latest_checkpoint(run / "checkpoints")
-        if path is None:
+        found = load_last_good(run / "checkpoints", self.device)
+        if found is None:
             raise BadSetting(f"start_from={run}: no checkpoint there; give a run directory that has one.")
-        networks = load_checkpoint(path, self.device)["networks"]
+        networks = found.state.get("networks", {})
         for name, network in self.raw.items():
             try:
                 network.load_state_dict(networks[name])
@@ -487,6 +589,10 @@ def _choose_precision(settings: TrainerSettings) -> Precision:
         return settings.precision
     on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
     return fastest_precision(torch.device("cpu" if on_cpu else "cuda"))
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _metric(name: str) -> str:

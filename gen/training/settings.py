@@ -5,16 +5,20 @@ Nothing heavy is imported here, so that commands can read settings before torch 
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
-from gen.errors import BadSetting
+from gen.errors import BadInput, BadSetting, short
+from gen.formats.yaml_files import read_yaml
 
 T = TypeVar("T")
+
+RECORD = "settings.json"
+"""File in a run directory with the settings and the data of the run."""
 
 Positive = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -32,7 +36,7 @@ class TrainerSettings:
     """Name of the preset that the settings are based on."""
     out: Path
     """Run directory: settings, metrics, samples, checkpoints."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Random seed."""
     batch: Positive = 8
     """Images of each domain in one optimiser step, over all devices and accumulation steps."""
@@ -124,20 +128,32 @@ def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
     merged = {key: value for layer in layers for key, value in layer.items()}
     known = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     for name in sorted(merged.keys() - known):
-        raise BadSetting(f"unknown setting {name}; available: {', '.join(sorted(known))}.")
+        raise BadSetting(f"unknown setting {short(str(name))}; available: {', '.join(sorted(known))}.")
     try:
-        return TypeAdapter(kind).validate_python(merged)
+        return _finite(TypeAdapter(kind).validate_python(merged))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing":
             raise BadSetting(f"{name}: this setting is required.") from error
-        raise BadSetting(f"{name}: {first['msg']}, but it is {first['input']!r}.") from error
+        raise BadSetting(f"{name}: {first['msg']}, but it is {short(repr(first['input']))}.") from error
+
+
+def _finite(settings: T) -> T:
+    """The settings. Raises `BadSetting` for NaN and infinity, which pass the comparisons that limit a setting."""
+    for name, value in vars(settings).items():
+        for number in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise BadSetting(f"{name} must be a finite number, not {number}.")
+    return settings
 
 
 def read_preset(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML preset."""
-    return yaml.safe_load(path.read_text())
+    """The mapping in a YAML preset. Raises `BadInput` if it holds anything else."""
+    preset = read_yaml(path)
+    if not isinstance(preset, dict):
+        raise BadInput(f"{path}: expected settings, one a line, for example `lr: 1e-4`.")
+    return preset
 
 
 def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
@@ -149,10 +165,13 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise BadSetting(f"{pair}: write a setting as name=value, for example lr=1e-4.")
+            raise BadSetting(f"{short(pair)}: write a setting as name=value, for example lr=1e-4.")
         try:
             overrides[name.strip()] = json.loads(value)
-        except json.JSONDecodeError:  # JSON and not YAML: YAML reads `off` as a boolean, but it is a choice here
+        except (
+            ValueError,
+            RecursionError,
+        ):  # JSON and not YAML: YAML reads `off` as a boolean, but it is a choice here
             overrides[name.strip()] = value.strip()
     return overrides
 
@@ -166,6 +185,15 @@ def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(values, default=str))
 
 
+def read_record(out: Path) -> dict[str, Any] | None:
+    """The record settings.json of the run in `out`; None if there is none, or it is damaged."""
+    try:
+        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("settings"), dict) else None
+
+
 def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[str]) -> None:
     """Raises `BadSetting` if a run recorded with `old` settings cannot be resumed with `settings`.
 
@@ -176,15 +204,35 @@ def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[s
     defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
     ignored = ONCE_EVERYWHERE - {f.name for f in fields}
     recorded = {name: value for name, value in old.items() if name not in ignored}
+    for name in sorted(recorded.keys() - {f.name for f in fields} - may_change):
+        if recorded[name] is not None:
+            raise BadSetting(
+                f"{name}: this run was begun by another version of gen, which had this setting ({recorded[name]!r}); "
+                f"continue it with that version, or choose another output folder."
+            )
     check_same_run({**_jsonable(defaults), **recorded}, as_record(settings), may_change)
 
 
 def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], may_change: Set[str] = frozenset()) -> None:
     """Raises `BadSetting` for the first value, except those in `may_change`, that differs from the record of a run."""
+    difference = _first_difference(old, new, may_change)
+    if difference is not None:
+        name, before, now = difference
+        raise BadSetting(
+            f"{name} was {before!r} when this run began and is {now!r} now; change it back to resume, or choose "
+            f"another output folder."
+        )
+
+
+def _first_difference(
+    old: Mapping[str, Any], new: Mapping[str, Any], may_change: Set[str] = frozenset(), prefix: str = ""
+) -> tuple[str, Any, Any] | None:
+    """Name, old and new value of the first difference, in order of name; inside mappings as OUTER.INNER."""
     for name in sorted(old.keys() | new.keys()):
         before, now = old.get(name), new.get(name)
-        if name not in may_change and before != now:
-            raise BadSetting(
-                f"{name} was {before!r} when this run began and is {now!r} now; change it back to resume, or choose "
-                f"another output folder."
-            )
+        if name in may_change or before == now:
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            return _first_difference(before, now, prefix=f"{prefix}{name}.")
+        return prefix + name, before, now
+    return None

@@ -6,10 +6,12 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def on_stop_signals(stop: Callable[[], None]) -> Generator[None]:
-    """Within the block, Ctrl-C (SIGINT) and SIGTERM call `stop`; a second Ctrl-C interrupts at once.
+    """Within the block, the first Ctrl-C (SIGINT) or SIGTERM calls `stop`; the second one interrupts at once.
 
     Outside the main thread, for example under Ray, signals are left to the program that owns the process.
     """
@@ -18,10 +20,11 @@ def on_stop_signals(stop: Callable[[], None]) -> Generator[None]:
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.default_int_handler)
         stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
     finally:

@@ -13,8 +13,9 @@ from gen.errors import BadSetting
 from gen.media.files import writing
 from gen.media.folders import Job, stamp_of
 from gen.media.images import decode_still, encode_still
-from gen.media.video import ClipReader, ClipWriter
+from gen.media.video import UNLIMITED, ClipLimits
 from gen.translation.batch import Load, load_model, translate_jobs
+from gen.translation.clips import copy_clip, open_clip
 from gen.translation.engine import run_engine
 from gen.translation.finished import (
     check_input,
@@ -30,7 +31,7 @@ from gen.translation.record import Known
 from gen.translation.registry import translators
 from gen.translation.report import Entry, Report
 from gen.translation.run import Network, Run, Watch, reason
-from gen.translation.settings import TranslateSettings, check_settings
+from gen.translation.settings import TranslateSettings, check_settings, clip_options
 from gen.translation.weather import CLEAR_DAY, WeatherClassifier
 from gen.translation.weathers import directions_of, weathers_of
 
@@ -125,7 +126,7 @@ class Automatic:
             elif sight.weather in self.models:
                 groups.setdefault(self.models[sight.weather], []).append(job)
             else:
-                for begun in self.run.begun([job], self.settings, left_with(self.settings)):
+                for begun in self.run.begun([job], self.settings, left_with(self.settings, job.kind)):
                     self._leave(begun, sight)
         for model, group in groups.items():
             translate_jobs(group, self._network(model), self.run)
@@ -134,7 +135,7 @@ class Automatic:
         """The file's weather; None, and an entry in the report, if it cannot be read."""
         self.run.check_stop()
         try:
-            return see(self.classifier, job)
+            return see(self.classifier, job, self.settings, self.run.watch.limits)
         except Exception as error:  # whatever is wrong with this file, the rest go on
             self.run.fail_untouched(job, error)
             return None
@@ -165,8 +166,8 @@ class Automatic:
             return left_entry(replace(job, stamp=stamp_of(job.source)), sight, self.settings)
         if known is None:
             raise unknown_maker(job.target)
-        if known.finished and known.made_with != left_with(self.settings):
-            raise other_maker(job.target, known.made_with, left_with(self.settings))
+        if known.finished and known.made_with != left_with(self.settings, job.kind):
+            raise other_maker(job.target, known.made_with, left_with(self.settings, job.kind))
         return None
 
     def _is_copy(self, job: Job, known: Known | None) -> bool:
@@ -174,13 +175,14 @@ class Automatic:
         if not has_content(job.target):
             return False
         if known is not None and known.finished:
-            return known.made_with == left_with(self.settings) and known.stamp in (None, stamp_of(job.source))
-        return left_with(self.settings) == LEFT and filecmp.cmp(job.source, job.target, shallow=False)
+            return known.made_with == left_with(self.settings, job.kind) and known.stamp in (None, stamp_of(job.source))
+        return left_with(self.settings, job.kind) == LEFT and filecmp.cmp(job.source, job.target, shallow=False)
 
     def _leave(self, job: Job, sight: Sight) -> None:
         entry = left_entry(job, sight, self.settings)
         try:
-            copy(job, self.settings)
+            for name, words in copy(job, self.settings).items():
+                setattr(entry, name, words)
         except Exception as error:  # whatever is wrong with this file, the rest go on
             entry.status, entry.note, entry.error = "failed", None, reason(job, error)
         self.run.finish(entry)
@@ -195,18 +197,20 @@ class Automatic:
         return self._networks[model]
 
 
-def see(classifier: WeatherClassifier, job: Job) -> Sight:
+def see(classifier: WeatherClassifier, job: Job, settings: TranslateSettings, limits: ClipLimits = UNLIMITED) -> Sight:
     """The weather of a picture, or the most frequent one among some frames of a clip. Raises `BadInput`."""
     if job.kind == "still":
         still = torch.from_numpy(decode_still(job.source).rgb)
         return Sight(*classifier.name(classifier.predict(still[None])[0]))
-    with ClipReader(job.source) as reader:
+    with open_clip(job.source, settings, limits) as reader:
         return Sight(*classifier.of_clip(torch.from_numpy(frame.rgb) for frame in reader))
 
 
-def left_with(settings: TranslateSettings) -> str:
-    """What a copied file was made with."""
-    return LEFT + metadata_removed(settings)
+def left_with(settings: TranslateSettings, kind: str) -> str:
+    """What a copied file was made with. A clip that is cut or loses its metadata is encoded anew."""
+    part = settings.start is not None or settings.duration is not None
+    anew = kind == "clip" and (part or settings.strip_metadata)
+    return LEFT + metadata_removed(settings) + (clip_options(settings) if anew else "")
 
 
 def left_entry(job: Job, sight: Sight, settings: TranslateSettings) -> Entry:
@@ -214,23 +218,29 @@ def left_entry(job: Job, sight: Sight, settings: TranslateSettings) -> Entry:
     clear = sight.weather == CLEAR_DAY
     why = "a clear day" if clear else f"{sight.weather}, for which no model is available"
     entry = entry_of(
-        job, "left", settings, made_with=left_with(settings), note=f"copied unchanged: {why}", **sight._asdict()
+        job,
+        "left",
+        settings,
+        made_with=left_with(settings, job.kind),
+        note=f"copied unchanged: {why}",
+        **sight._asdict(),
     )
     entry.sides = []
     return entry
 
 
-def copy(job: Job, settings: TranslateSettings) -> None:
-    """Copy the file byte by byte; re-encode it only if its format or its metadata must change."""
-    if job.source.suffix.lower() == job.target.suffix.lower() and not settings.strip_metadata:
+def copy(job: Job, settings: TranslateSettings) -> dict[str, list[str]]:
+    """Copy the file byte by byte; re-encode it only if its format, its length or its metadata must change.
+
+    Returns what the copy lacks and what was wrong, for the report's entry.
+    """
+    part = job.kind == "clip" and (settings.start is not None or settings.duration is not None)
+    if job.source.suffix.lower() == job.target.suffix.lower() and not settings.strip_metadata and not part:
         with writing(job.target) as partial:
             shutil.copyfile(job.source, partial)
-    elif job.kind == "still":
-        still = decode_still(job.source)
-        encode_still(job.target, still, quality=settings.quality, strip_metadata=settings.strip_metadata)
-    else:
-        with ClipReader(job.source) as reader:
-            size = (reader.height, reader.width)
-            with ClipWriter(job.target, reader, size, strip_metadata=settings.strip_metadata) as writer:
-                for frame in reader:
-                    writer.write(frame.rgb, frame.pts)
+        return {}
+    if job.kind == "clip":
+        return copy_clip(job, settings)
+    still = decode_still(job.source)
+    encode_still(job.target, still, quality=settings.quality, strip_metadata=settings.strip_metadata)
+    return {"left_out": list(still.left_out), "warnings": list(still.warnings)}

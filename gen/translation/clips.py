@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from gen.media.ahead import batches, iterate_ahead
 from gen.media.folders import Job
 from gen.media.images import Pixels
 from gen.media.motion import FlickerFilter, MotionFinder
-from gen.media.video import ClipFrame, ClipReader, ClipWriter
+from gen.media.video import UNLIMITED, ClipFrame, ClipLimits, ClipReader, ClipWriter, Encoding, Part
 from gen.metrics.flicker import FlickerMeter
 from gen.translation.made_with import mark_of
 from gen.translation.maps import RawMaps, colour_uncertainty, overlay_uncertainty
@@ -26,6 +27,7 @@ from gen.translation.norm import StatisticsSmoother
 from gen.translation.outputs import entry_of
 from gen.translation.report import Entry
 from gen.translation.run import MapValues, Network, Run
+from gen.translation.settings import TranslateSettings, parse_time
 
 CUT_CORRELATION = 0.2
 """Thumbnails of neighbouring frames that correlate less than this are different scenes. It finds half of the cuts
@@ -33,16 +35,38 @@ between two random drives; the other half look alike at this size. A lamp that s
 picture stays above it."""
 
 
+def encoding_of(settings: TranslateSettings) -> Encoding:
+    """How the settings want clips to be encoded."""
+    return Encoding(settings.codec, settings.crf, settings.bit_depth, settings.encoder)
+
+
+def open_clip(path: Path, settings: TranslateSettings, limits: ClipLimits = UNLIMITED) -> ClipReader:
+    """The part of a clip that the settings ask for. Raises `BadInput`."""
+    part = Part(parse_time("start", settings.start) or Fraction(0), parse_time("duration", settings.duration))
+    return ClipReader(path, part, limits, encoding_of(settings).keeps_fields)
+
+
 def translate_clips(jobs: Iterable[Job], network: Network, run: Run) -> None:
     """Translate these clips. What fails is reported, and the rest go on."""
     for job in jobs:
         began = time.perf_counter()
         try:
-            with ClipReader(job.source) as reader:
+            with open_clip(job.source, network.settings, run.watch.limits) as reader:
                 entry = _translate_clip(job, reader, network, run)
             run.finish(replace(entry, seconds=time.perf_counter() - began))
         except Exception as error:  # whatever is wrong with this clip, the rest go on
             run.fail(job, error, network.settings)
+
+
+def copy_clip(job: Job, settings: TranslateSettings) -> dict[str, list[str]]:
+    """Encode a clip anew without translating it. Returns the notes of its report entry. Raises `BadInput`."""
+    with open_clip(job.source, settings) as reader:
+        size, strip = (reader.height, reader.width), settings.strip_metadata
+        with ClipWriter(job.target, reader, size, None, strip, encoding_of(settings)) as writer:
+            for frame in reader:
+                writer.write(frame.rgb, frame.pts)
+        reader.warnings.append("The clip is encoded anew, because its format, its length or its metadata changes.")
+    return {"left_out": reader.left_out, "warnings": reader.warnings}
 
 
 def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) -> Entry:
@@ -61,6 +85,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
         sink.write(frame, kept.result(), values)
 
     written: deque[Future[None]] = deque()
+    short_of_memory: set[str] = set()
     with (
         ExitStack() as stack,
         ThreadPoolExecutor(1) as decoder,
@@ -77,7 +102,9 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
                 smoother, steadier = _smoother(network, reader), FlickerFilter(settings.steady)
                 scene = batch[0][0]
             frames = [frame for _, frame in batch]
-            for frame, (rgb, values) in zip(frames, network([f.rgb for f in frames], smoother), strict=True):
+            results = network([f.rgb for f in frames], smoother)
+            short_of_memory |= {network.warning} if network.warning else set()
+            for frame, (rgb, values) in zip(frames, results, strict=True):
                 kept = observer.submit(observe, steadier, frame, rgb, values)
                 written.append(encoder.submit(write, frame, kept, values))
             while len(written) > 2 * network.batch_size:  # bounded memory
@@ -87,7 +114,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
         for frame_written in written:
             frame_written.result()
     size = {"width": reader.width, "height": reader.height, "frames": means.count}
-    notes = {"left_out": reader.left_out, "warnings": reader.warnings}
+    notes = {"left_out": reader.left_out, "warnings": [*reader.warnings, *sorted(short_of_memory)]}
     return entry_of(job, "done", settings, flicker=meter.result(), **size, **means.result(), **notes)
 
 
@@ -141,7 +168,8 @@ class ClipSink:
 
         def clip(path: Path, columns: int = 1) -> ClipWriter:
             size = (reader.height, reader.width * columns)
-            return stack.enter_context(ClipWriter(path, reader, size, mark_of(job, settings), settings.strip_metadata))
+            strip, encoding = settings.strip_metadata, encoding_of(settings)
+            return stack.enter_context(ClipWriter(path, reader, size, mark_of(job, settings), strip, encoding))
 
         self.main = clip(job.target)
         self.compare = clip(job.beside(".compare"), 3 if network.map else 2) if settings.compare else None

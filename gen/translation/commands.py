@@ -73,8 +73,10 @@ def train_weather(arguments: Sequence[str]) -> int:
     from gen.translation.weather_settings import WeatherSettings
 
     settings = tyro.cli(WeatherSettings, args=list(arguments), prog="gen train-weather")
+    from gen.output import output_folder
     from gen.translation.weather_training import train
 
-    train(settings)
+    with output_folder(settings.out):
+        train(settings)
     print(f"wrote {settings.out}; its accuracy is in {settings.out / 'MODEL_CARD.md'}")
     return 0

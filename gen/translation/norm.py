@@ -69,6 +69,16 @@ class StatisticsSmoother:
         return torch.cat([s[0] for s in smoothed]), torch.cat([s[1] for s in smoothed])
 
     @contextmanager
+    def undone_on_error(self) -> Generator[None]:
+        """If the block fails, the averages are those before it, so that its frames can be done again."""
+        before = dict(self.past)
+        try:
+            yield
+        except BaseException:
+            self.past = before
+            raise
+
+    @contextmanager
     def attached(self, network: nn.Module) -> Generator[None]:
         """Within the block, every InstanceNorm of `network` takes its statistics through this smoother."""
         norms = [m for m in network.modules() if isinstance(m, InstanceNorm)]

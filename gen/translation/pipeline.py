@@ -4,6 +4,7 @@ A method gives its networks and `run_network`; sizes, padding, the return to nat
 and saving are done here.
 """
 
+import math
 import os
 import threading
 from abc import abstractmethod
@@ -22,13 +23,26 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gen import weights
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, NotFinite
+from gen.formats.model_folders import load_pipeline
+from gen.loading import loading
 from gen.media.images import decode_still, from_pil
-from gen.media.resize import pad_to_multiple, resize, to_float, to_uint8, transfer_change
+from gen.media.resize import (
+    pad_to_multiple,
+    resize,
+    shrink_in_bands,
+    to_float,
+    to_uint8,
+    transfer_change,
+    transfer_change_in_bands,
+)
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.protocol import Capabilities
 from gen.translation.settings import DIRECTIONS, Direction, MapName, Resolution, WhichMap
 from gen.translation.weathers import check_weathers
+
+LARGE = 25_000_000
+"""Pixels above which a picture gets no float copy at native size, which takes 12 bytes a pixel several times over."""
 
 Picture = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
 
@@ -88,6 +102,11 @@ class TranslationPipeline(DiffusionPipeline):
         """
         self.register_modules(**modules)
         self.register_to_config(trained_height=trained_height, trained_width=trained_width, auto_height=auto_height)
+        for name, size in (("trained_height", trained_height), ("trained_width", trained_width)):
+            if size < 1:
+                raise BadSetting(f"{name} must be at least 1 pixel, not {size}.")
+        if auto_height is not None and auto_height < 1:
+            raise BadSetting(f"auto_height must be at least 1 pixel, not {auto_height}.")
         self.register_to_config(weathers=check_weathers(weathers or ()))
         if default_map is not None:
             self.register_to_config(default_map=default_map)
@@ -128,15 +147,16 @@ class TranslationPipeline(DiffusionPipeline):
         )
 
     @classmethod
+    @loading
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]  # diffusers types it in a stub of its own
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:
-        """Load by name ("augan-night2day"), folder, or hub id; `variant="fp16"`, `dtype` as in diffusers."""
-        folder = weights.resolve(pretrained_model_name_or_path)
-        try:
-            return super().from_pretrained(folder, **{"use_safetensors": True, **kwargs})
-        except (OSError, ValueError) as error:
-            raise BadInput(f"{folder}: the model cannot be loaded ({str(error).splitlines()[0]}).") from error
+        """Load by name ("augan-night2day"), folder, or hub id; see `gen.formats.model_folders.load_pipeline`.
+
+        `variant="fp16"`, `dtype` and parts to replace as in diffusers. Raises `BadInput`.
+        """
+        hub = {name: kwargs.pop(name) for name in weights.HUB_OPTIONS & kwargs.keys()}
+        return load_pipeline(cls, weights.fetch(pretrained_model_name_or_path, **hub), **kwargs)
 
     @torch.no_grad()
     def __call__(
@@ -205,16 +225,22 @@ class TranslationPipeline(DiffusionPipeline):
         network = self.generator(direction)
         if tile is not None and tile < 1:
             raise BadSetting(f"tile must be at least 1, not {tile}; try 256.")
-        # uint8 crosses the bus, and rows of RGB pixels are the channels-last layout already.
-        native = to_float(frames.to(self.device, non_blocking=True).permute(0, 3, 1, 2))
-        native_size = (native.shape[2], native.shape[3])
+        native_size = (frames.shape[1], frames.shape[2])
         size = self.network_size(native_size, resolution)
-        small = resize(native, size)
+        frames = frames.to(self.device, non_blocking=True)  # uint8 crosses the bus
+        large = native_size[0] * native_size[1] > LARGE and size[0] < native_size[0] and size[1] < native_size[1]
+        # Rows of RGB pixels are the channels-last layout already.
+        native = None if large else to_float(frames.permute(0, 3, 1, 2))
+        small = shrink_in_bands(frames, size) if native is None else resize(native, size)
         # Under the lock throughout: another thread's frames must not pass through this clip's statistics.
         with self.lock, smoother.attached(network) if smoother is not None else nullcontext():
             translated, maps = self.run_network(small, direction, tile, native_size, invention)
+        _check_finite(translated, *maps)
+        if native is None:
+            return transfer_change_in_bands(frames, small, translated).cpu(), maps
         if size != native_size:
             translated = transfer_change(native, small, translated)
+            _check_finite(translated)
         return to_uint8(translated).permute(0, 2, 3, 1).contiguous().cpu(), maps
 
     def shown_map(self, direction: Direction, which: WhichMap = "auto") -> MapName | None:
@@ -264,6 +290,16 @@ class TranslationPipeline(DiffusionPipeline):
     def padded(self, small: Tensor) -> Tensor:
         """`small` with sides that the networks can take, filled at the bottom and right."""
         return pad_to_multiple(small, self.multiple)
+
+
+def _check_finite(*results: Tensor | None) -> None:
+    """Raises `NotFinite` for NaN and infinite numbers, which would become black pixels."""
+    # A sum is not finite if one term is not; it needs one pass and no memory, unlike isfinite().
+    if not all(math.isfinite(float(x.float().sum())) for x in results if x is not None):
+        raise NotFinite(
+            "the network's result holds NaN or infinite numbers, so there is no picture; try precision fp32, and if "
+            "that does not help, other weights."
+        )
 
 
 def to_frames(images: Picture | Sequence[Picture]) -> list[Tensor]:

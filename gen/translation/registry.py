@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from gen import weights
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, short
 from gen.translation.weathers import directions_of, sentence, weathers_of
 
 if TYPE_CHECKING:
@@ -93,13 +93,13 @@ def method_of(model: str | os.PathLike[str]) -> Method:
     Nothing is known of a hub id before it is downloaded: it counts as an AU-GAN.
     """
     folder = weights.resolve(model)
-    name = weights.read_index(folder).get("_class_name")
+    name = weights.kind(folder)
     if name is None and not os.path.isdir(folder):
         return _METHODS["AUGANPipeline"]
-    if name not in _METHODS:
+    if name is None or name not in _METHODS:
         known = ", ".join(translators()) or "none"
         raise BadInput(
-            f"{os.fspath(model)}: this model ({name}) does not translate frames; available: {known}. "
+            f"{os.fspath(model)}: this model ({short(str(name))}) does not translate frames; available: {known}. "
             "Methods of your own are loaded with $GEN_PLUGINS."
         )
     return _METHODS[name]
@@ -114,9 +114,7 @@ def load(
     that cannot be used.
     """
     import torch
-    from diffusers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()
     kind = method_of(model).load_class()
     pipeline = kind.from_pretrained(model, dtype=dtype or torch.float32, **options)
     try:

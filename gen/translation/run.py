@@ -1,10 +1,11 @@
 """What the picture and clip engines share: the model with its settings, the report, and the progress callback."""
 
 import errno
+import gc
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +15,18 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from gen.devices import is_out_of_memory
 from gen.disk import REASONS, why_not_written
 from gen.errors import BadInput, BadSetting, GenError
 from gen.locks import LOCK, locked
 from gen.media.files import fit_name, keep_times, make_out_folder, sweep
 from gen.media.folders import Job, stamp_of
 from gen.media.images import Pixels
+from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
 from gen.translation.finished import UNKNOWN, has_content, hash_of
 from gen.translation.maps import COUNTED_AS, SCALES, colour_uncertainty
+from gen.translation.memory import MemoryLimits, Plan
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.outputs import entry_of, is_single, report_path
 from gen.translation.protocol import Translator
@@ -59,6 +63,8 @@ class Watch:
     """Called from the run's own thread after every file, and after every batch of a clip's frames."""
     stop: Callable[[], bool] = lambda: False
     """Asked before every batch. If it returns True, the run ends as by Ctrl-C and keeps what is finished."""
+    limits: ClipLimits = UNLIMITED
+    """What a clip may hold at most; a clip that holds more fails."""
 
 
 class Run:
@@ -269,17 +275,53 @@ class Network:
         self.scale = SCALES[self.map]
         self.resolution: Resolution = parse_resolution(settings.resolution)
         self.batch_size = settings.batch_size or (1 if model.device.type == "cpu" else 8)
+        self.limits = MemoryLimits(settings.tile, model.capabilities.tiles)
+        self.warning: str | None = None
+        """What the latest call did for lack of memory, as a sentence; None if nothing."""
 
     def __call__(
         self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None = None
     ) -> list[tuple[Pixels, MapValues]]:
-        """Frames of equal size -> their translations and maps. Raises `BadInput` if width and height are swapped."""
-        check_orientation(frames[0].shape[:2], self.resolution)
+        """Frames of equal size -> their translations and maps.
+
+        Frames that do not fit into memory are done fewer at once, then in strips; later calls begin with what fitted.
+        Raises `BadInput` if width and height are swapped.
+        """
+        height, width = frames[0].shape[:2]
+        check_orientation((height, width), self.resolution)
+        done: list[tuple[Pixels, MapValues]] = []
+        self.warning = None
+        while waiting := frames[len(done) :]:
+            plan = self.limits.plan(len(waiting), (height, width))
+            results = self._try(waiting[: plan.frames], smoother, plan, (height, width))
+            if results is not None:
+                self.warning = self.warning or self.limits.note(plan, len(waiting))
+                done += results
+        return done
+
+    def _try(
+        self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None, plan: Plan, size: tuple[int, int]
+    ) -> list[tuple[Pixels, MapValues]] | None:
+        """The results; None if the memory was too short and there is something smaller to try."""
+        try:
+            with smoother.undone_on_error() if smoother is not None else nullcontext():
+                return self._translate(frames, smoother, plan.tile)
+        except Exception as error:
+            if not is_out_of_memory(error) or not self.limits.shrink(plan, size):
+                raise
+        gc.collect()  # after the handler, which holds the tensors of the failed attempt
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _translate(
+        self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None, tile: int | None
+    ) -> list[tuple[Pixels, MapValues]]:
         translated, values = self.model.translate_frames(
             torch.from_numpy(np.stack(frames)),
             self.settings.direction,
             resolution=self.resolution,
-            tile=self.settings.tile,
+            tile=tile,
             smoother=smoother,
             which_map=self.map or "auto",
         )
@@ -321,10 +363,10 @@ def _reason(job: Job, error: Exception) -> str:
     if isinstance(error, GenError):
         text = str(error)
         return text if job.source.name in text or job.target.name in text else f"{job.source}: {text}"
+    if is_out_of_memory(error):
+        return f"{job.source}: there is too little memory for it, one frame at a time and in strips; use a lower resolution."
     text = (str(error).splitlines() or [""])[0] or type(error).__name__
-    out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in text
-    more = "; use a lower resolution, or tile=256" if out_of_memory else ""
-    return f"{job.source}: {text}{more}."
+    return f"{job.source}: {text}."
 
 
 def dtype_of(settings: TranslateSettings) -> torch.dtype:

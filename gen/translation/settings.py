@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -55,9 +56,12 @@ class TranslateSettings:
     format: Literal["keep", "jpg", "png", "webp"] = "keep"
     """File format of pictures. keep: the same as the input's."""
     quality: int = 95
-    """Quality of JPEG and WebP, 1 to 100."""
+    """Quality of JPEG, WebP and AVIF, 1 to 100."""
+    max_megapixels: float = 200.0
+    """Pictures with more than this many million pixels are refused. Each million needs about 30 MB of memory."""
     strip_metadata: bool = False
-    """Remove EXIF (camera, location), colour profiles and clip tags. The note that gen made the picture is kept."""
+    """Remove EXIF (camera, location), XMP, IPTC, comments, file times, colour profiles and clip tags. The note that gen
+    made the picture is kept."""
     overwrite: bool = False
     """Translate finished files again."""
     verify: bool = False
@@ -71,6 +75,18 @@ class TranslateSettings:
     steady: float = STEADY
     """Clips: weight of the previous frame's change (output minus input), warped by optical flow, against flicker; at
     least 0 (off) and below 1."""
+    codec: Literal["h264", "hevc", "av1"] = "h264"
+    """Clips: video codec. h264 plays everywhere; hevc and av1 are smaller and slower."""
+    crf: int | None = None
+    """Clips: quality; lower is better and larger. Default: 18 for h264, 20 for hevc, 24 for av1."""
+    bit_depth: Literal[8, 10] = 8
+    """Clips: bits per colour of the output. Models work in 8 bits."""
+    encoder: str | None = None
+    """Clips: ffmpeg's name of a hardware encoder, for example h264_nvenc or hevc_vaapi, instead of the codec's own."""
+    start: str | None = None
+    """Clips: where to begin, in seconds or HH:MM:SS."""
+    duration: str | None = None
+    """Clips: how much to translate, in seconds or HH:MM:SS."""
     batch_size: int | None = None
     """Frames per batch. Default: 8 on a GPU, 1 on a CPU."""
     device: str | None = None
@@ -93,6 +109,8 @@ def check_settings(settings: TranslateSettings) -> None:
         raise BadSetting("uncertainty: only adverse_to_normal has an uncertainty map; normal_to_adverse has none.")
     if not 1 <= settings.quality <= 100:
         raise BadSetting(f"quality must be from 1 to 100, not {settings.quality}; try 95.")
+    if not 0 < settings.max_megapixels <= 100_000:
+        raise BadSetting(f"max_megapixels must be above 0 and at most 100000, not {settings.max_megapixels}; try 200.")
     if not settings.smooth >= 0:
         raise BadSetting(f"smooth must be >= 0 seconds (0 disables smoothing), not {settings.smooth}.")
     if not 0 <= settings.steady < 1:
@@ -101,6 +119,32 @@ def check_settings(settings: TranslateSettings) -> None:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise BadSetting(f"{name} must be at least 1, not {value}.")
+    _check_clip_settings(settings)
+
+
+def _check_clip_settings(settings: TranslateSettings) -> None:
+    """Raises `BadSetting` for a part or an encoding of clips that cannot be."""
+    parse_time("start", settings.start)
+    if parse_time("duration", settings.duration) == 0:
+        raise BadSetting("duration must be above 0 seconds; leave it out to translate the clip to its end.")
+    if settings.crf is not None and not 0 <= settings.crf <= 63:
+        raise BadSetting(f"crf must be from 0 (best) to 51, for av1 to 63, not {settings.crf}; try 18.")
+    if settings.encoder is not None:
+        from gen.media.video import Encoding, check_encoding  # not needed by others, and heavy
+
+        check_encoding(Encoding(settings.codec, settings.crf, settings.bit_depth, settings.encoder))
+
+
+def parse_time(name: str, text: str | None) -> Fraction | None:
+    """Seconds, MM:SS or HH:MM:SS -> seconds; None stays None. Raises `BadSetting`, which calls the setting `name`."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"((\d+:)?\d+:)?\d+(\.\d+)?", text):
+        raise BadSetting(f"{name} must be seconds or HH:MM:SS, for example 90 or 0:01:30, not {text!r}.")
+    seconds = Fraction(0)
+    for part in text.split(":"):
+        seconds = seconds * 60 + Fraction(part)
+    return seconds
 
 
 def parse_resolution(text: str) -> Resolution:
@@ -111,3 +155,10 @@ def parse_resolution(text: str) -> Resolution:
     if not match or "0" in match.groups():
         raise BadSetting(f"resolution must be auto, native or WIDTHxHEIGHT, for example 512x288, not {text!r}.")
     return int(match[2]), int(match[1])
+
+
+def clip_options(settings: TranslateSettings) -> str:
+    """The part and the encoding of clips as `made_with` has them; empty for the default ones."""
+    default = {"codec": "h264", "crf": None, "bit_depth": 8, "encoder": None, "start": None, "duration": None}
+    chosen = {name: getattr(settings, name) for name in default}
+    return "".join(f", {name.replace('_', ' ')} {value}" for name, value in chosen.items() if value != default[name])

@@ -8,15 +8,26 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from gen.errors import BadInput
 from gen.media.ahead import batches, map_ahead
 from gen.media.folders import Job
-from gen.media.images import Pixels, Still, decode_still, encode_still
+from gen.media.images import Pixels, Still, decode_still, encode_still, still_size
 from gen.translation.made_with import mark_of
 from gen.translation.maps import colour_uncertainty, encode_uncertainty_raw, overlay_uncertainty
 from gen.translation.outputs import entry_of
 from gen.translation.report import Entry
 from gen.translation.run import MapValues, Network, Run, reason
+
+MAX_PIXELS_AHEAD = 100_000_000
+"""Pixels of pictures that wait for the network, and as many that wait to be written. A larger one waits alone."""
+LARGE = 25_000_000
+"""Pixels of a picture that runs through the network alone, whatever the batch size."""
+
+
+class Measured(NamedTuple):
+    """A picture whose header has been read."""
+
+    job: Job
+    pixels: int
 
 
 class Decoded(NamedTuple):
@@ -32,25 +43,40 @@ def translate_stills(jobs: Iterable[Job], network: Network, run: Run) -> None:
     """Translate these pictures, in bounded memory. What fails is reported, and the rest go on."""
     workers = network.settings.workers
     window = 2 * (workers + network.batch_size)
+    max_pixels = round(network.settings.max_megapixels * 1e6)
+    measure, decode = partial(_measure, max_pixels=max_pixels), partial(_decode, max_pixels=max_pixels)
     with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as writers:
-        decoded = map_ahead(readers, _decode, jobs, window)
-        entries: deque[Future[Entry]] = deque()
+        measured = map_ahead(readers, measure, jobs, window)
+        decoded = map_ahead(readers, decode, measured, window, lambda item: item.pixels, MAX_PIXELS_AHEAD)
+        waiting: deque[tuple[Future[Entry], int]] = deque()
         try:
-            for batch in batches(_readable(decoded, run), network.batch_size, lambda item: item.still.rgb.shape):
-                entries.extend(_translate_batch(batch, network, run, writers))
-                while len(entries) > window:
-                    run.finish(entries.popleft().result())
+            for batch in batches(_readable(decoded, run), network.batch_size, _batch_key):
+                pixels = batch[0].still.rgb.size // 3
+                waiting.extend((entry, pixels) for entry in _translate_batch(batch, network, run, writers))
+                while len(waiting) > window or sum(pixels for _, pixels in waiting) > MAX_PIXELS_AHEAD:
+                    run.finish(waiting.popleft()[0].result())
         finally:  # after Ctrl-C too, what is being written is finished and reported
-            for entry in entries:
+            for entry, _ in waiting:
                 run.finish(entry.result())
 
 
-def _decode(job: Job) -> Decoded | tuple[Job, Exception]:
+def _batch_key(item: Decoded) -> object:
+    """What the pictures of a batch have in common: the size; large ones go alone."""
+    shape = item.still.rgb.shape
+    return shape if shape[0] * shape[1] < LARGE else item.job.source
+
+
+def _measure(job: Job, max_pixels: int) -> Measured:
+    height, width = still_size(job.source, max_pixels)
+    return Measured(job, height * width)
+
+
+def _decode(measured: Measured, max_pixels: int) -> Decoded | tuple[Job, Exception]:
     began = time.perf_counter()
     try:
-        return Decoded(job, decode_still(job.source), began)
-    except BadInput as error:
-        return job, error
+        return Decoded(measured.job, decode_still(measured.job.source, max_pixels), began)
+    except Exception as error:  # whatever is wrong with this file, the rest go on
+        return measured.job, error
 
 
 def _readable(decoded: Iterable[Decoded | tuple[Job, Exception]], run: Run) -> Iterator[Decoded]:
@@ -68,15 +94,18 @@ def _translate_batch(
     run.check_stop()
     try:
         results = network([item.still.rgb for item in batch])
-    except Exception as error:  # out of memory, above all: one by one they may pass, and the rest go on
+    except Exception as error:  # one by one they may pass, and the rest go on
         if len(batch) == 1:
             run.fail(batch[0].job, error, network.settings)
             return []
         return [future for item in batch for future in _translate_batch([item], network, run, writers)]
-    return [writers.submit(_write, item, network, *result) for item, result in zip(batch, results, strict=True)]
+    warnings = [network.warning] if network.warning else []
+    return [
+        writers.submit(_write, item, network, warnings, *result) for item, result in zip(batch, results, strict=True)
+    ]
 
 
-def _write(item: Decoded, network: Network, rgb: Pixels, values: MapValues) -> Entry:
+def _write(item: Decoded, network: Network, warnings: list[str], rgb: Pixels, values: MapValues) -> Entry:
     """Encode all outputs of a picture. The translation comes last: when it exists, its side files do."""
     job, still, settings = item.job, item.still, network.settings
     try:
@@ -93,10 +122,11 @@ def _write(item: Decoded, network: Network, rgb: Pixels, values: MapValues) -> E
             encode(job.beside(".overlay"), replace(opaque, rgb=tinted))
         if settings.compare:
             encode(job.beside(".compare"), replace(opaque, rgb=network.side_by_side(still.rgb, rgb, values)))
-        encode(job.target, replace(still, rgb=rgb))
+        lost = encode(job.target, replace(still, rgb=rgb))
     except Exception as error:  # whatever is wrong with this file, the rest go on
         return entry_of(job, "failed", settings, error=reason(job, error))
     height, width = rgb.shape[:2]
     seconds = time.perf_counter() - item.began
     measured = {"seconds": seconds, "width": width, "height": height, **network.statistics(values)}
-    return entry_of(job, "done", settings, **measured, left_out=list(still.left_out), warnings=list(still.warnings))
+    left_out = list(dict.fromkeys([*still.left_out, *lost]))
+    return entry_of(job, "done", settings, **measured, left_out=left_out, warnings=[*still.warnings, *warnings])

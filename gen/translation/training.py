@@ -169,7 +169,7 @@ class UnpairedTrainer(Trainer[U]):
 
     def _load_pairs(self, name: str, folder: Path, share: float) -> Pairs:
         adverse, day = (self._load(f"{name} {domain}", folder / domain) for domain in ("adverse", "day"))
-        return match_pairs(adverse, day, share)
+        return match_pairs(adverse, day, share, self.settings.strict)
 
 
 def detached(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,7 +12,9 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from gen import weights
-from gen.errors import BadInput
+from gen.errors import NotFinite
+from gen.formats.model_folders import load_network
+from gen.loading import loading
 from gen.metrics.features import EfficientNetLite0Features
 
 NAME = "weather"
@@ -44,14 +46,11 @@ class WeatherClassifier:
         self.weathers: list[str] = list(head.config["weathers"])
 
     @classmethod
+    @loading
     def from_pretrained(cls, name_or_folder: str | Path = NAME) -> "WeatherClassifier":
         """Load the shipped classifier, or a folder of `gen train-weather`. Raises `BadInput` if there is none."""
-        folder = weights.resolve(name_or_folder, "config.json")
-        try:
-            return cls(WeatherHead.from_pretrained(folder))
-        except (OSError, ValueError, TypeError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise BadInput(f"{folder}: the weather classifier cannot be loaded ({reason}).") from error
+        head = load_network(WeatherHead, weights.fetch(name_or_folder, weights.CONFIG))
+        return cls(head)
 
     def to(self, device: str | torch.device) -> "WeatherClassifier":
         """Move both networks."""
@@ -62,7 +61,10 @@ class WeatherClassifier:
     @torch.no_grad()
     def predict(self, frames: Tensor) -> Tensor:
         """uint8 (B, H, W, 3), RGB -> probabilities (B, K) on the CPU, in the order of `weathers`."""
-        return self.head(extract(self.features, frames.to(self.head.device))).softmax(dim=1).cpu()
+        probabilities = self.head(extract(self.features, frames.to(self.head.device))).softmax(dim=1).cpu()
+        if not probabilities.isfinite().all():
+            raise NotFinite("the weather classifier gave NaN; its weights or the frame are damaged.")
+        return probabilities
 
     def name(self, probabilities: Tensor) -> tuple[str, float]:
         """One frame's probabilities (K,) -> the most probable weather, and its probability."""

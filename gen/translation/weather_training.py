@@ -14,12 +14,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
-from tqdm import tqdm
 
+from gen.bars import progress_bar
 from gen.errors import BadInput, BadSetting
+from gen.loading import loading
+from gen.media.left_out import LeftOut
 from gen.metrics.distances import list_images, read_batches
 from gen.metrics.features import EfficientNetLite0Features
 from gen.provenance import machine
+from gen.training.experiment import write_text
+from gen.training.model_folder import save_model
 from gen.translation.weather import CLEAR_DAY, WeatherHead, extract
 from gen.translation.weather_card import write_card
 from gen.translation.weather_settings import WeatherSettings
@@ -41,6 +45,8 @@ class Source(NamedTuple):
     """(N, d)."""
     weathers: list[str]
     """N names."""
+    left_out: int = 0
+    """Frames that cannot be read."""
 
 
 def train(settings: WeatherSettings) -> dict[str, Any]:
@@ -67,8 +73,10 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
         "other cameras": confusion(fit(given, weathers, settings.decay), cross) if cross else {},
         "hardware": machine(torch.device("cpu")),
     }
-    head.save_pretrained(settings.out)
-    (settings.out / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if left_out := {s.folder: s.left_out for s in (*given, *cross, *test) if s.left_out}:
+        record["left_out"] = left_out
+    save_model(settings.out, head.save_pretrained, "config.json")
+    write_text(settings.out / "training.json", json.dumps(record, indent=2) + "\n")
     write_card(settings.out)
     return record
 
@@ -94,14 +102,16 @@ def read_labels(path: Path | None) -> dict[Path, str]:
 def read_source(
     network: EfficientNetLite0Features, weather: str, folder: Path, labels: Mapping[Path, str], weathers: Iterable[str]
 ) -> Source:
-    """Features of a folder's frames, each with its own label if it has one."""
+    """Features of a folder's frames, each with its own label if it has one; unreadable frames are left out."""
     named = [(path, label_of(weather, labels.get(path.resolve()), weathers)) for path in list_images(folder)]
     kept = [(path, label) for path, label in named if label is not None]
     if not kept:
         raise BadInput(f"{folder}: the labels leave out every frame of this folder.")
-    frames = tqdm(read_batches([path for path, _ in kept]), folder.as_posix(), math.ceil(len(kept) / 8), leave=False)
-    features = torch.cat([extract(network, batch) for batch in frames])
-    return Source(folder.as_posix(), features, [label for _, label in kept])
+    left_out = LeftOut()
+    batches = read_batches([path for path, _ in kept], left_out=left_out)
+    bar = progress_bar(batches, desc=folder.as_posix(), total=math.ceil(len(kept) / 8), leave=False)
+    features = torch.cat([extract(network, batch) for batch in bar])
+    return Source(folder.as_posix(), features, [label for path, label in kept if path not in left_out], len(left_out))
 
 
 def label_of(folder: str, seen: str | None, weathers: Iterable[str]) -> str | None:
@@ -139,7 +149,8 @@ def fit(sources: Sequence[Source], weathers: Sequence[str], decay: float) -> Wea
         return float(value.detach())
 
     optimiser.step(loss)
-    head = WeatherHead(list(weathers), features.shape[1])
+    with loading:
+        head = WeatherHead(list(weathers), features.shape[1])
     with torch.no_grad():
         head.linear.weight.copy_(weight / std)
         head.linear.bias.copy_(bias - (weight / std) @ mean)

@@ -17,13 +17,13 @@ def weathers_of(model: str | os.PathLike[str]) -> list[str]:
 
     Raises `BadInput` for an unknown model. For a hub id, [] until it is downloaded.
     """
-    return list(_index(model).get("weathers") or [])
+    return weights.texts(_index(model).get("weathers"))
 
 
 def directions_of(model: str | os.PathLike[str]) -> list[Direction]:
     """The directions that a model folder has a generator for; both for a hub id that is not downloaded yet."""
     index = _index(model)
-    return [d for d in DIRECTIONS if not index or index.get(d, [None])[0]]
+    return [d for d in DIRECTIONS if not index or index.get(d) not in (None, [None, None])]
 
 
 def _index(model: str | os.PathLike[str]) -> dict[str, Any]:

@@ -1,22 +1,27 @@
 """The tab that adapts a generator to domains known from a few images, and draws with it."""
 
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import gradio as gr
 
 from gen.errors import BadInput, BadSetting
-from gen.web.events import DEVICE, image_input, readable_errors
+from gen.web.events import DEVICE, clip_output, event, image_input, readable_errors
 from gen.web.jobs import Job, JobContext, Stopped
-from gen.web.limits import check_still, gather, safe_name
+from gen.web.limits import check_number, check_still
+from gen.web.names import safe_name
 from gen.web.panel import JobPanel
 from gen.web.service import JobKind, Service, check_offered, generators
 from gen.web.tab import Tab
+from gen.web.uploads import gather
 
 MAX_DOMAINS = 4
 MAX_SEEDS = 64
+MAX_SAMPLES, MAX_STEPS = 6400, 1000
 MIN_SIDE = 192
 """Pixels to which each drawn image is enlarged at least: those of a small generator would be tiny on the page."""
 ADAPTATION = "run/adaptation.safetensors"
@@ -82,7 +87,7 @@ class AdaptTab(Tab):
                     fields.append(gr.Slider(0.1, 3, 1, step=0.1, label=f"Domain {number}: weight"))
         images = gr.Slider(
             160,
-            6400,
+            MAX_SAMPLES,
             1600,
             step=160,
             label="Maximum training samples (stops early when converged)",
@@ -121,22 +126,21 @@ class AdaptTab(Tab):
                 interactive=False,
                 scale=3,
             )
-            clip = gr.Video(label="Interpolation clip", interactive=False, autoplay=True, loop=True)
+            clip = clip_output("Interpolation clip", autoplay=True, loop=True)
         with gr.Row():
             photo = image_input("Photo to invert")
             inverted = gr.Image(label="Photo, inverted, adapted", format="png", interactive=False)
-        steps = gr.Slider(50, 1000, 300, step=50, label="Inversion steps")
+        steps = gr.Slider(50, MAX_STEPS, 300, step=50, label="Inversion steps")
         redraw = gr.Button("Invert and adapt")
         shared = [source, panel.number, strength, second, share]
         draw.click(self.draw, [*shared, seeds, truncation], [grid], api_name="draw", **DEVICE)
         walk.click(self.walk, [*shared, seeds, truncation], [clip], api_name="walk", **DEVICE)
         redraw.click(self.invert, [*shared, photo, steps], [inverted], api_name="invert", **DEVICE)
 
-    def _domains(self, fields: tuple[Any, ...], job_id: str) -> tuple[list[str], list[str]]:
-        """Copy the references to the job's folder. Returns `NAME=FOLDER:WEIGHT` of each domain, and rejected files."""
+    def _domains(self, fields: tuple[Any, ...], folder: Path) -> tuple[list[str], list[str]]:
+        """Copy the references to `folder`. Returns `NAME=FOLDER:WEIGHT` of each domain, and rejected files."""
         domains: list[str] = []
         problems: list[str] = []
-        folder = self.service.jobs.folder(job_id)
         for name, files, weight in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
             if not files:
                 continue
@@ -144,13 +148,14 @@ class AdaptTab(Tab):
             name = safe_name(name or f"domain{len(domains) + 1}").replace(" ", "-").replace("_", "-")
             path = folder / "input" / f"{len(domains)}-{name}"
             path.parent.mkdir(exist_ok=True)
-            problems += gather(files, path, self.service.settings, clips=False)[1]
+            weight = check_number(f"weight of {name}", weight, 0.01, 100)
+            problems += gather(files, path, self.service.limits(), clips=False)[1]
             domains.append(f"{name}={path}:{weight:g}")
         if not domains:
             raise BadInput("No images were given; each domain needs about ten.")
         return domains, problems
 
-    @readable_errors
+    @event("device")
     def check(self, source: str, *fields: Any) -> str:
         """Check the references before training: rank of each domain, distances and angles between domains, warnings.
 
@@ -164,10 +169,13 @@ class AdaptTab(Tab):
         from gen.hda.check import report
 
         check_offered(source, generators())
-        job_id = self.service.jobs.new_folder()
-        domains, problems = self._domains(fields, job_id)
-        inputs = {"source": source, "domains": domains}
-        text = report(make_trainer(self.service, inputs, self.service.jobs.folder(job_id) / "run"))
+        with self.service.new_folder() as folder:
+            try:
+                domains, problems = self._domains(fields, folder)
+                inputs = {"source": source, "domains": domains}
+                text = report(make_trainer(self.service, inputs, folder / "run"))
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)  # only the text is wanted of it
         return "\n".join([text, *problems])
 
     @readable_errors
@@ -183,11 +191,12 @@ class AdaptTab(Tab):
             the number of the job; /draw, /walk and /invert take it as the adaptation
         """
         check_offered(source, generators())
-        job_id = self.service.jobs.new_folder()
-        domains, problems = self._domains(fields, job_id)
-        inputs = {"source": source, "domains": domains, "images": int(images)}
-        self.service.jobs.submit("adapt", job_id, inputs, problems)
-        return job_id
+        images = check_number("maximum number of training samples", images, 1, MAX_SAMPLES)
+        with self.service.new_job() as job_id:
+            domains, problems = self._domains(fields, self.service.jobs.folder(job_id))
+            inputs = {"source": source, "domains": domains, "images": int(images)}
+            self.service.jobs.submit("adapt", job_id, inputs, problems)
+            return job_id
 
     def _show(self, job: Job | None) -> list[Any]:
         if job is None:
@@ -195,21 +204,26 @@ class AdaptTab(Tab):
         samples = sorted((self.service.jobs.folder(job.id) / "run" / "samples").glob("*.jpg"))
         return [str(samples[-1]) if samples else None, next(iter(self.service.result_files(job)), None)]
 
-    def _loaded(self, source: str, number: str, strength: float, second: str, share: float) -> Any:
-        """The shared generator with the adaptations of these jobs at these strengths, and no others."""
+    @contextmanager
+    def _loaded(self, source: str, number: str, strength: float, second: str, share: float) -> Generator[Any]:
+        """Within the block, the shared generator has these jobs' adaptations at these strengths, and no others."""
+        number, second = number or "", second or ""  # a script may leave them out
+        check_number("strength", strength, 0, 1.5)
+        check_number("share", share, 0, 1)
         pipe = self.service.generator(source)
-        pipe.adaptations.clear()
-        pipe.set_strengths({})
         wanted = [(number, strength * (1 - share if second.strip() else 1)), (second, strength * share)]
-        for job_id, k in wanted:
-            if job_id.strip():
-                path = self.service.jobs.folder(job_id.strip()) / ADAPTATION
-                if not path.exists():
-                    raise BadInput("This job has no adaptation yet; wait until it is done.")
-                pipe.load_adaptation(path, k, f"job{len(pipe.adaptations)}")
-        return pipe
+        with pipe.lock:
+            pipe.adaptations.clear()
+            pipe.set_strengths({})
+            for job_id, k in wanted:
+                if job_id.strip():
+                    path = self.service.jobs.folder(job_id.strip()) / ADAPTATION
+                    if not path.exists():
+                        raise BadInput("This job has no adaptation yet; wait until it is done.")
+                    pipe.load_adaptation(path, k, f"job{len(pipe.adaptations)}")
+            yield pipe
 
-    @readable_errors
+    @event("device")
     def draw(
         self, source: str, job: str, strength: float, second: str, share: float, seeds: str, truncation: float
     ) -> Any:
@@ -229,12 +243,13 @@ class AdaptTab(Tab):
         """
         from gen.hda.drawing import strength_grid
 
-        numbers = parse(seeds)
-        pipe = self._loaded(source, job, strength, second, share)
-        rows = [0.0, 0.5, 1.0] if pipe.adaptations else [1.0]
-        return enlarged(strength_grid(pipe, pipe.latents(numbers, truncation), rows), len(numbers))
+        numbers, truncation = parse(seeds), check_number("truncation", truncation, 0, 1)
+        with self._loaded(source, job, strength, second, share) as pipe:
+            rows = [0.0, 0.5, 1.0] if pipe.adaptations else [1.0]
+            grid = strength_grid(pipe, pipe.latents(numbers, truncation), rows)
+        return enlarged(grid, len(numbers))
 
-    @readable_errors
+    @event("device")
     def walk(
         self, source: str, job: str, strength: float, second: str, share: float, seeds: str, truncation: float
     ) -> str:
@@ -255,14 +270,13 @@ class AdaptTab(Tab):
         from gen.hda.drawing import walk
         from gen.media.video import write_clip
 
-        numbers = parse(seeds)
-        pipe = self._loaded(source, job, strength, second, share)
-        path = self.service.new_folder() / "walk.mp4"
-        frames = walk(pipe, pipe.latents(numbers, truncation), 96)
-        write_clip(path, (enlarged(frame, 1, 256) for frame in frames), 24)
-        return str(path)
+        numbers, truncation = parse(seeds), check_number("truncation", truncation, 0, 1)
+        with self._loaded(source, job, strength, second, share) as pipe, self.service.new_folder() as folder:
+            frames = walk(pipe, pipe.latents(numbers, truncation), 96)
+            write_clip(folder / "walk.mp4", (enlarged(frame, 1, 256) for frame in frames), 24)
+            return str(folder / "walk.mp4")
 
-    @readable_errors
+    @event("device")
     def invert(
         self, source: str, job: str, strength: float, second: str, share: float, photo: str, steps: float
     ) -> Any:
@@ -285,8 +299,9 @@ class AdaptTab(Tab):
         if not photo:
             raise BadInput("Choose a photo first.")
         check_still(Path(photo), self.service.settings)
-        pipe = self._loaded(source, job, strength, second, share)
-        return enlarged(invert_photo(pipe, Path(photo), int(steps)), 3)
+        steps = check_number("steps", steps, 1, MAX_STEPS)
+        with self._loaded(source, job, strength, second, share) as pipe:
+            return enlarged(invert_photo(pipe, Path(photo), int(steps)), 3)
 
 
 def parse(seeds: str) -> list[int]:
@@ -294,7 +309,7 @@ def parse(seeds: str) -> list[int]:
     from gen.hda.parsing import parse_seeds
 
     # A range is expanded to a list, so one from a visitor must be known to be short before it is parsed.
-    short = len(seeds) < 500 and not re.search(r"\d{7}", seeds)
+    short = bool(seeds) and len(seeds) < 500 and not re.search(r"\d{7}", seeds)
     numbers = parse_seeds(seeds) if short else []
     if not 0 < len(numbers) <= MAX_SEEDS:
         raise BadSetting(f"give 1 to {MAX_SEEDS} seeds, as numbers or ranges, for example 0-7,12.")

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gen.errors import BadSetting
+from gen.media.files import make_out_folder
 from gen.plugins import import_plugin
+from gen.web.address import choose_port, without_proxy
+from gen.web.brake import checker
+from gen.web.jobs import LOCK
 from gen.web.settings import WebSettings, check_root, logins
 
 if TYPE_CHECKING:
@@ -47,20 +51,24 @@ def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, 
     import gradio as gr
 
     from gen.web.choices import introduction
+    from gen.web.endpoints import JobEndpoints
+    from gen.web.page import Page
+    from gen.web.queueing import LaneQueue
     from gen.web.service import Service
     from gen.web.tab import job_kinds
 
     classes = [find_tab(tab) for tab in (*tabs, *settings.tabs)]
     service = Service(settings, job_kinds(classes))
+    gr.set_static_paths([service.jobs.root])  # else gradio would copy each result before it serves it
     keep = round(settings.keep_hours * 3600)
-    with gr.Blocks(title="gen", analytics_enabled=False, delete_cache=(min(keep, 3600), keep)) as page:
+    with Page(service.messages, title="gen", analytics_enabled=False, delete_cache=(min(keep, 3600), keep)) as page:
         gr.Markdown(INTRO.format(translate=introduction()))
         with gr.Tabs():
             for tab in classes:
                 with gr.Tab(tab.TITLE):
                     tab(service).build(page)
-        _add_job_endpoints(service)
-    page.queue(max_size=settings.waiting, default_concurrency_limit=4)
+        JobEndpoints(service).build()
+    page._queue = LaneQueue(page, settings.waiting)  # pyright: ignore[reportPrivateUsage]
     return page, service
 
 
@@ -75,64 +83,15 @@ def find_tab(name: str) -> "type[Tab]":
     return found
 
 
-def _add_job_endpoints(service: "Service") -> None:
-    """The endpoints by which scripts follow any job: /job, /cancel_job and /job_results."""
-    import gradio as gr
-
-    from gen.web.events import readable_errors
-
-    @readable_errors
-    def job(number: str) -> dict[str, Any]:
-        """Progress of a job.
-
-        Args:
-            number: the job's number, as the endpoint that started it returned it
-
-        Returns:
-            state (waiting, running, done, failed, cancelled), done, of, unit, said (all of it as one line), problems
-        """
-        found = service.jobs.get(number)
-        names = ("state", "done", "of", "unit", "problems")
-        return {name: getattr(found, name) for name in names} | {"said": service.jobs.describe(found)}
-
-    @readable_errors
-    def cancel_job(number: str) -> dict[str, Any]:
-        """Cancel a job. Finished results are kept.
-
-        Args:
-            number: the job's number
-
-        Returns:
-            the same as /job
-        """
-        service.jobs.cancel(number)
-        return job(number)
-
-    @readable_errors
-    def job_results(number: str) -> list[str]:
-        """Download the results of a job.
-
-        Args:
-            number: the job's number
-
-        Returns:
-            the files: a zip of all results, or single files
-        """
-        return service.result_files(service.jobs.get(number))
-
-    gr.api(job, api_name="job")
-    gr.api(cancel_job, api_name="cancel_job")
-    # gr.api returns JSON alone. Files need an output component, so this endpoint hangs on an invisible field.
-    number, files = gr.Textbox(visible=False), gr.File(visible=False, file_count="multiple")
-    number.submit(job_results, [number], [files], api_name="job_results")
-
-
 def prepare(settings: WebSettings) -> None:
-    """Set what gradio and Pillow read: no telemetry, uploads in the results' folder, a limit on pixels."""
+    """Set what gradio and Pillow read: no telemetry, uploads in the results' folder, a limit on pixels.
+
+    Raises `BadSetting` if the folder cannot be written.
+    """
     # Before gradio is imported: some of its modules read GRADIO_TEMP_DIR at import.
-    results = settings.results.resolve()
-    (results / "uploads").mkdir(parents=True, exist_ok=True)
-    os.environ["GRADIO_TEMP_DIR"] = str(results / "uploads")
+    uploads = settings.results.resolve() / "uploads"
+    make_out_folder(uploads)
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from PIL import Image
 
@@ -142,18 +101,42 @@ def prepare(settings: WebSettings) -> None:
 
 
 def launch(page: Any, settings: WebSettings, **options: Any) -> Any:
-    """Listen. `options`: more arguments of gr.Blocks.launch. Raises `BadSetting` if a login is needed and missing."""
-    import gradio as gr
+    """Listen in a thread, and return what gr.Blocks.launch returns. `options`: more of its arguments.
 
-    return page.launch(
-        server_name=settings.host,
-        server_port=settings.port,
-        share=settings.share,
-        auth=logins(settings),
-        max_file_size=f"{settings.upload_mb}mb",
-        allowed_paths=[str(settings.results.resolve() / "jobs")],
-        theme=gr.themes.Soft(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-        css=CSS,
-        footer_links=["api", "settings"],
-        **options,
+    Raises `BadSetting` if a login is needed and missing, or if the address cannot be listened on.
+    """
+    import gradio as gr
+    from fastapi.middleware import Middleware
+
+    from gen.web.guard import Guard
+    from gen.web.storage import Storage
+
+    users = logins(settings)
+    port = choose_port(settings)
+    host = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
+    guard = Middleware(
+        Guard, settings=settings, storage=Storage(settings.results, settings.disk_gb), login=users is not None
     )
+    try:
+        with without_proxy(settings.host):
+            return page.launch(
+                server_name=host,
+                server_port=port,
+                share=settings.share,
+                auth=checker(users) if users else None,
+                max_file_size=f"{settings.upload_mb}mb",
+                allowed_paths=[str(settings.results.resolve() / "jobs")],
+                blocked_paths=[str(settings.results.resolve() / "jobs" / LOCK)],
+                app_kwargs={"middleware": [guard]},
+                # What the environment could switch on: servers and pages that nobody asked for.
+                mcp_server=False,
+                ssr_mode=False,
+                enable_monitoring=False,
+                run_history=False,
+                theme=gr.themes.Soft(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+                css=CSS,
+                footer_links=["api", "settings"],
+                **{"prevent_thread_lock": True} | options,
+            )
+    except OSError as error:  # for example a port that was taken a moment ago
+        raise BadSetting(f"host={settings.host}, port={port}: cannot be listened on ({error}).") from error

@@ -1,21 +1,29 @@
-"""What the tabs need for their buttons: queues, readable errors, and an image input that does not decode."""
+"""What the tabs need for their buttons: lanes, readable errors, and an image input that does not decode."""
 
 import functools
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+import numpy as np
+from gradio.data_classes import FileData
 from PIL import Image
 
 from gen.errors import GenError
+from gen.web.lanes import Lane
+
+if TYPE_CHECKING:
+    from gen.web.service import Service
 
 DEVICE: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
-"""For events that run a network: one at a time, over all tabs and visitors."""
+"""For the clicks of events with `event("device")`: gradio then shows visitors their place in the queue."""
 RENDER: dict[str, Any] = {"concurrency_id": "render", "concurrency_limit": 1}
-"""For events that keep the processor busy: one at a time."""
+"""The same for `event("render")`."""
+STATUS: dict[str, Any] = {"concurrency_id": "status", "concurrency_limit": None}
+"""The same for `event("status")`; they never wait in gradio's queue."""
 
-F = TypeVar("F", bound=Callable[..., Any])
 log = logging.getLogger(__name__)
 
 
@@ -28,20 +36,64 @@ def image_input(label: str) -> gr.Image:
     return image
 
 
-def readable_errors(function: F) -> F:
-    """Show an event's errors to the visitor as one sentence; stack traces go to the server's log."""
+def clip_output(label: str, **options: Any) -> gr.Video:
+    """A clip to look at, as it is. Gradio would convert some, and answer nobody meanwhile."""
+    clip = gr.Video(label=label, interactive=False, **options)
+    clip.postprocess = lambda value: FileData(path=str(value), orig_name=Path(value).name) if value else None
+    return clip
 
-    @functools.wraps(function)
-    def wrapped(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except GenError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise gr.Error("The image has too many pixels; reduce its size.") from None
-        except Exception as error:
-            log.exception("%s failed", function.__name__)
-            first = (str(error).splitlines() or [""])[0]
-            raise gr.Error(f"Unexpected error ({type(error).__name__}: {first}).", print_exception=False) from None
 
-    return wrapped  # pyright: ignore[reportReturnType]
+def event(lane: Lane) -> Callable[[Callable[..., Any]], Any]:
+    """Make a method an event: it runs in a lane of the server, and its errors are shown as one sentence.
+
+    The method's object has the `Service` as `service`. The result is a coroutine function with the same parameters.
+    Arrays (H, W, 3) that the method returns become files: gradio would encode them while everybody waits.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        @functools.wraps(function)
+        async def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+            service: Service = self.service
+            try:
+                return await service.lanes.run(lane, lambda: _filed(service, function(self, *args, **kwargs)))
+            except Exception as error:
+                raise gr.Error(
+                    service.messages.plain(sentence(error, function.__name__)), print_exception=False
+                ) from None
+
+        return run
+
+    return decorate
+
+
+readable_errors = event("files")
+"""For events that neither run a network nor keep the processor busy."""
+
+
+def _filed(service: "Service", result: Any) -> Any:
+    """What an event returns, with the paths of PNG files in place of arrays (H, W, 3)."""
+    values = result if isinstance(result, tuple) else (result,)
+    if not any(isinstance(value, np.ndarray) for value in values):
+        return result
+    with service.new_folder() as folder:
+        filed = tuple(
+            _png(folder / f"image{index}.png", value) if isinstance(value, np.ndarray) else value
+            for index, value in enumerate(values)
+        )
+    return filed if isinstance(result, tuple) else filed[0]
+
+
+def _png(path: Path, pixels: Any) -> str:
+    Image.fromarray(pixels).save(path, compress_level=1)
+    return str(path)
+
+
+def sentence(error: Exception, event: str) -> str:
+    """What a visitor is told of an error. The stack trace of an unexpected one goes to the server's log."""
+    if isinstance(error, GenError | gr.Error):
+        return str(error) if isinstance(error, GenError) else str(error.message)
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return "The image has too many pixels; reduce its size."
+    log.error("%s failed", event, exc_info=error)
+    first = (str(error).splitlines() or [""])[0]
+    return f"Unexpected error ({type(error).__name__}: {first})."

@@ -11,11 +11,12 @@ from gen.web import translate_job
 from gen.web.choices import direction_radio, follow, model_dropdown
 from gen.web.events import readable_errors
 from gen.web.jobs import Job
-from gen.web.limits import gather, inside
+from gen.web.limits import inside
 from gen.web.panel import JobPanel
 from gen.web.service import check_offered
 from gen.web.tab import Tab
-from gen.web.translation import AUTO, translators
+from gen.web.translation import AUTO, check_translation, translators
+from gen.web.uploads import gather
 
 SHOWN = 12
 """Most images in the gallery."""
@@ -80,23 +81,25 @@ class FolderTab(Tab):
             the number of the job
         """
         check_offered(model, [*translators(), AUTO])
+        server_folder = server_folder or ""  # a script may leave it out
         jobs = self.service.jobs
         if not files and not server_folder.strip():
             raise BadInput("Choose images, clips or a zip of them first.")
         source = inside(self.service.settings.root, server_folder) if server_folder.strip() else None
-        job_id = jobs.new_folder()
-        problems: list[str] = []
-        if source is None:
-            source = jobs.folder(job_id) / "input"
-            _, problems = gather(files or [], source, self.service.settings)
         settings = {
             "direction": direction,
             "model": model,
             "uncertainty": uncertainty,
             "device": self.service.device(),
         }
-        jobs.submit("translate", job_id, {"source": str(source), "settings": settings}, problems)
-        return job_id
+        check_translation(settings)
+        with self.service.new_job() as job_id:
+            problems: list[str] = []
+            if source is None:
+                source = jobs.folder(job_id) / "input"
+                _, problems = gather(files or [], source, self.service.limits())
+            jobs.submit("translate", job_id, {"source": str(source), "settings": settings}, problems)
+            return job_id
 
     def _show(self, job: Job | None) -> list[Any]:
         if job is None:
@@ -110,6 +113,6 @@ class FolderTab(Tab):
 def _modified(path: Path) -> float:
     """When the file was written; 0 if the running job has just replaced it."""
     try:
-        return path.stat().st_mtime
+        return path.stat().st_ctime  # translations keep the st_mtime of their source
     except OSError:
         return 0.0

@@ -12,18 +12,20 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from gen.errors import BadInput, BadSetting, GenError
-from gen.media.files import writing
+from gen.locks import locked
+from gen.media.files import make_out_folder, writing
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 RECORD = "job.json"
+LOCK = ".lock"
+"""In the folder of all jobs; servers of earlier versions lock the same file."""
 SAVE_SECONDS = 1.0
 """Shortest time between two writes of a running job's progress."""
 CLEAN_SECONDS = 600.0
@@ -122,21 +124,31 @@ Run = Callable[[JobContext], None]
 class Jobs:
     """The job table and one thread for each lane; the jobs of a lane run one at a time, oldest first."""
 
-    def __init__(self, root: Path, kinds: Mapping[str, tuple[str, Run]], keep_hours: float, waiting: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        kinds: Mapping[str, tuple[str, Run]],
+        keep_hours: float,
+        waiting: int,
+        plain: Callable[[str], str] = str,
+        clean: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         """`kinds`: for each kind of job its lane and its function. `waiting`: most jobs that may wait.
 
-        Raises `BadSetting` if another server uses `root`.
+        `plain` makes the message of an error fit for visitors; `clean` deletes other files of an age in seconds.
+        Raises `BadSetting` if `root` cannot be written, or if another server uses it.
         """
+        self.plain, self.clean = plain, clean
         self.root, self.kinds, self.keep_seconds, self.max_waiting = root, dict(kinds), keep_hours * 3600, waiting
         self.closing = threading.Event()
         self._changed = threading.Condition()
         self._deleting = threading.Lock()
-        root.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(root / ".lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise BadSetting(f"results={root.parent}: another server uses this folder; choose another.") from None
+        self._saving = threading.Lock()
+        self._reserved: set[str] = set()
+        """Folders whose jobs are being prepared; they count as waiting."""
+        self._stack = ExitStack()
+        make_out_folder(root)
+        self._stack.enter_context(locked(root, LOCK))
         self._table: dict[str, Job] = {job.id: job for job in _stored(root) if job.kind in self.kinds}
         for job in self._table.values():
             _requeue(job)
@@ -155,11 +167,36 @@ class Jobs:
         (self.root / job_id).mkdir()
         return job_id
 
-    def submit(self, kind: str, job_id: str, inputs: dict[str, Any], refused: list[str] | None = None) -> Job:
-        """Add a job to its lane. `job_id`: from `new_folder`. Raises `BadSetting` if too many jobs are waiting."""
+    @contextmanager
+    def preparing(self) -> Generator[str]:
+        """A place in the queue, and the id of a folder for the job's inputs; call `submit` within the block.
+
+        Raises `BadSetting` if too many jobs are waiting, before anything is copied. If the block fails, the folder is
+        deleted.
+        """
         with self._changed:
-            if sum(job.state == "waiting" for job in self._table.values()) >= self.max_waiting:
-                raise BadSetting(f"{self.max_waiting} jobs are already waiting; try again later.")
+            self._check_waiting()
+            job_id = self.new_folder()
+            self._reserved.add(job_id)
+        try:
+            yield job_id
+        except BaseException:
+            if job_id not in self._table:
+                shutil.rmtree(self.root / job_id, ignore_errors=True)
+            raise
+        finally:
+            self._reserved.discard(job_id)
+
+    def _check_waiting(self) -> None:
+        waiting = sum(job.state == "waiting" for job in self._table.values())
+        if waiting + len(self._reserved) >= self.max_waiting:
+            raise BadSetting(f"{self.max_waiting} jobs are already waiting; try again later.")
+
+    def submit(self, kind: str, job_id: str, inputs: dict[str, Any], refused: list[str] | None = None) -> Job:
+        """Add a job to its lane. `job_id`: from `preparing`. Raises `BadSetting` if too many jobs are waiting."""
+        with self._changed:
+            self._reserved.discard(job_id)
+            self._check_waiting()
             job = Job(job_id, kind, inputs, refused=refused or [], created=time.time())
             self._table[job_id] = job
             self.save(job)
@@ -169,7 +206,7 @@ class Jobs:
 
     def get(self, job_id: str) -> Job:
         """A job by its id. Raises `BadInput` if there is none, or none any more."""
-        job = self._table.get(job_id.strip())
+        job = self._table.get(str(job_id).strip())
         if job is None:
             raise BadInput(UNKNOWN)
         return job
@@ -202,19 +239,26 @@ class Jobs:
 
     def describe(self, job: Job) -> str:
         """The state of a job as one line: its queue position, or progress, speed and time left."""
-        count = f"{job.done} of {job.of} {job.unit}" if job.of else ""
+        count = f"{job.done} of {job.of} {job.unit}" if job.of > 0 else f"{job.done} {job.unit}" if job.done else ""
         match job.state:
             case "waiting":
                 return f"Waiting: {self.queue_position(job)} ahead in the queue."
             case "running":
-                rate = (job.done - max(job.begun, 0)) / max(job.seconds(), 1e-9)
-                left = f"{rate:.1f} {job.unit}/s, about {duration((job.of - job.done) / rate)} left" if rate > 0 else ""
-                return "Running: " + ", ".join(part for part in (count, left, job.note) if part)
+                parts = (count, *self._speed(job), job.note)
+                return "Running: " + ", ".join(part for part in parts if part)
             case "failed":
                 return f"Failed: {job.error}"
             case _:
                 parts = (count, f"{duration(job.seconds())}", job.note)
                 return f"{job.state.capitalize()}: " + ", ".join(part for part in parts if part)
+
+    def _speed(self, job: Job) -> Iterator[str]:
+        """How fast a running job is, and how long it will take, as far as that is known."""
+        rate = (job.done - max(job.begun, 0)) / max(job.seconds(), 1e-9)
+        if rate > 0:
+            yield f"{rate:.1f} {job.unit}/s"
+            if job.of > job.done:  # clips may not know their length, or may be longer than they say
+                yield f"about {duration((job.of - job.done) / rate)} left"
 
     # For the threads.
 
@@ -250,25 +294,34 @@ class Jobs:
         except (Stopped, KeyboardInterrupt):
             state = "waiting" if self.closing.is_set() and not job.cancel else "cancelled"
         except GenError as error:
-            state, job.error = "failed", str(error)
+            state, job.error = "failed", self.plain(str(error))
         except Exception as error:
             log.exception("job %s failed", job.id)
             text = (str(error).splitlines() or [""])[0]
-            state, job.error = "failed", f"{type(error).__name__}: {text}"
+            state, job.error = "failed", self.plain(f"{type(error).__name__}: {text}")
         if state == "waiting":
             job.attempts -= 1  # it stopped as asked, so this attempt did not crash
         # `state` is set last: pages read the record without a lock and take `over` to mean that the rest is final.
         job.ended = time.time() if state != "waiting" else 0.0
         job.state = state
+        self._try_to_save(job)
+
+    def _try_to_save(self, job: Job) -> None:
         try:
             self.save(job)
-        except Exception:  # for example a full disk; the lane must go on with its other jobs
+        except Exception:  # for example a full disk; the lanes must go on with their other jobs
             log.exception("job %s: its record cannot be written", job.id)
 
     def save(self, job: Job) -> None:
         """Write the job's record, atomically."""
-        with writing(self.root / job.id / RECORD) as partial:
-            partial.write_text(json.dumps(asdict(job), indent=1))
+        with self._saving:  # the last to write is the last to have looked
+            record = asdict(job)
+            if self.closing.is_set() and job.state == "running":
+                # The supervisor that asked the server to stop may kill it before this job has noticed: what the record
+                # says now must be right then. A stop is no crash, so the attempt does not count.
+                record |= {"state": "waiting", "attempts": job.attempts - 1}
+            with writing(self.root / job.id / RECORD) as partial:
+                partial.write_text(json.dumps(record, indent=1))
 
     def delete_old(self) -> None:
         """Delete the folders of jobs that ended more than `keep_hours` ago, and loose folders of that age."""
@@ -280,15 +333,19 @@ class Jobs:
                 if last < oldest:
                     self._table.pop(folder.name, None)
                     shutil.rmtree(folder, ignore_errors=True)
+            self.clean(self.keep_seconds)
 
     def close(self) -> None:
         """Stop all lanes. Running jobs are stored as waiting and continue after the next start."""
         self.closing.set()
+        for job in list(self._table.values()):
+            if job.state == "running":
+                self._try_to_save(job)
         with self._changed:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(timeout=30)
-        self._lock.release()
+        self._stack.close()
 
 
 def _stored(root: Path) -> list[Job]:

@@ -8,7 +8,7 @@ import gradio as gr
 
 from gen import weights
 from gen.errors import BadInput
-from gen.web.events import readable_errors
+from gen.web.events import STATUS, event
 from gen.web.service import generators
 from gen.web.tab import Tab
 from gen.web.translation import WEATHER_CLASSIFIER, translators
@@ -43,10 +43,10 @@ class ModelsTab(Tab):
         gr.Dataframe(rows, headers=HEAD, label="Available models", interactive=False, wrap=True)
         first = next(iter(folders), None)
         choice = gr.Dropdown(list(folders), value=first, label="Model card")
-        card = gr.Markdown(self.card(first) if first else "")
-        choice.change(self.card, [choice], [card], api_name="model_card")
+        card = gr.Markdown(card_of(first) if first else "")
+        choice.change(self.card, [choice], [card], api_name="model_card", **STATUS)
 
-    @readable_errors
+    @event("status")
     def card(self, name: str) -> str:
         """A model's card: its training data, licence and measured quality.
 
@@ -56,10 +56,15 @@ class ModelsTab(Tab):
         Returns:
             the card as Markdown
         """
-        folder = weights.model_folders().get(name)
-        if folder is None:
-            raise BadInput(f"{name}: unknown model.")
-        text = weights.read_card(folder) or "This model has no card."
-        text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)  # front matter for model hubs
-        # Its images are files beside the card, which the page does not serve.
-        return re.sub(r"!\[[^\]]*\]\((?!http)[^)]*\)", "", text)
+        return card_of(name)
+
+
+def card_of(name: str) -> str:
+    """The card of a model, without what only model hubs need. Raises `BadInput` for an unknown name."""
+    folder = weights.model_folders().get(name)
+    if folder is None:
+        raise BadInput(f"{name}: unknown model.")
+    text = weights.read_card(folder) or "This model has no card."
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)  # front matter for model hubs
+    # Its images are files beside the card, which the page does not serve.
+    return re.sub(r"!\[[^\]]*\]\((?!http)[^)]*\)", "", text)

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from gen.errors import GenError
+from gen.web.events import event
 from gen.web.jobs import Job
 from gen.web.service import Service
 
@@ -47,10 +48,22 @@ class JobPanel:
         self.number.change(None, [self.number], None, js=f"number => localStorage.setItem('{key}', number)")
         page.load(None, None, [self.number], js=f"() => localStorage.getItem('{key}') || ''")
 
+    @event("status")
     def refresh(self, number: str) -> list[Any]:
         """The current state of the job, for all components of the panel."""
+        return self._state(number)
+
+    @event("status")
+    def stop(self, number: str) -> list[Any]:
+        """Cancel the job and refresh."""
+        with contextlib.suppress(GenError):  # an unknown number: `_state` says so
+            self.service.jobs.cancel(number)
+        return self._state(number)
+
+    def _state(self, number: str) -> list[Any]:
+        """The current state of the job, for all components of the panel."""
         job, text = None, ""
-        if number.strip():
+        if number and number.strip():
             try:
                 job = self.service.jobs.get(number)
                 text = self.service.jobs.describe(job)
@@ -60,12 +73,6 @@ class JobPanel:
                 text = str(error)
         busy = job is not None and not job.over
         return [text, gr.Button(interactive=busy), gr.Timer(active=busy), *self.show(job)]
-
-    def stop(self, number: str) -> list[Any]:
-        """Cancel the job and refresh."""
-        with contextlib.suppress(GenError):  # an unknown number: `refresh` says so
-            self.service.jobs.cancel(number)
-        return self.refresh(number)
 
 
 def _kept(service: Service) -> str:

@@ -1,7 +1,6 @@
-"""What jobs do with their results: pack them for download, and keep the server's paths out of them."""
+"""What jobs do with their results: pack them for download."""
 
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from gen.media.files import writing
@@ -16,10 +15,3 @@ def pack(path: Path, folder: Path) -> None:
     with writing(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for file in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".gen")):
             archive.write(file, file.relative_to(folder).as_posix())
-
-
-def hide_folders(text: str, folders: Iterable[Path]) -> str:
-    """`text` without these folders' paths: visitors may read file names, but not where the server keeps them."""
-    for folder in folders:
-        text = text.replace(f"{folder}/", "")
-    return text

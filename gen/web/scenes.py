@@ -10,7 +10,7 @@ from gen.smd import styles as console
 from gen.smd.names import SCENES as CLASSES
 from gen.smd.rendering import contact_sheet
 from gen.smd.street.settings import WeatherName
-from gen.web.events import RENDER, readable_errors
+from gen.web.events import RENDER, event, readable_errors
 from gen.web.jobs import Job, JobContext
 from gen.web.panel import JobPanel
 from gen.web.results import RESULTS, pack
@@ -90,7 +90,7 @@ class ScenesTab(Tab):
             outputs = [gr.Image(label=name, format="png", interactive=False, min_width=280) for name in names]
         button.click(self.street, [weather, seed], outputs, api_name="render_street", **RENDER)
 
-    @readable_errors
+    @event("render")
     def render(self, scene: str, seed: int) -> tuple[Any, ...]:
         """Render one level in all styles.
 
@@ -108,7 +108,7 @@ class ScenesTab(Tab):
         world = make_world(scene, number(seed))
         return tuple(render([world], style)[0] for style in STYLES)
 
-    @readable_errors
+    @event("render")
     def sheet(self, seed: int) -> Any:
         """Render one level of each class in each style.
 
@@ -120,7 +120,7 @@ class ScenesTab(Tab):
         """
         return contact_sheet(STYLES, SCENES, number(seed))
 
-    @readable_errors
+    @event("render")
     def street(self, weather: str, seed: int) -> tuple[Any, ...]:
         """Render a street as a dash-cam sees it.
 
@@ -158,6 +158,7 @@ class ScenesTab(Tab):
         Returns:
             the number of the job
         """
+        styles, classes = list(dict.fromkeys(styles or ())), list(dict.fromkeys(classes or ()))
         if not styles or not classes:
             raise BadSetting("Choose at least one style and one class.")
         for name in styles:
@@ -172,9 +173,9 @@ class ScenesTab(Tab):
         settings = {"styles": styles, "scenes": classes, "per_class": int(count), "size": int(size)}
         # Level seeds are 10^7 times this seed and more, so it has fewer digits than that of a single level.
         settings |= {"seed": number(seed) % 100_000}
-        job_id = self.service.jobs.new_folder()
-        self.service.jobs.submit("scenes", job_id, {"settings": settings})
-        return job_id
+        with self.service.new_job() as job_id:
+            self.service.jobs.submit("scenes", job_id, {"settings": settings})
+            return job_id
 
     def _show(self, job: Job | None) -> list[Any]:
         return [next(iter(self.service.result_files(job)), None) if job else None]

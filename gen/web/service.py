@@ -1,8 +1,11 @@
 """What all tabs share: the settings, models that are loaded once, and the job table."""
 
 import functools
+import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,8 +14,11 @@ from gen.devices import pick_device
 from gen.errors import BadInput
 from gen.web import translation
 from gen.web.jobs import Job, JobContext, Jobs
+from gen.web.lanes import Lanes
+from gen.web.messages import Messages
 from gen.web.results import RESULTS
 from gen.web.settings import WebSettings
+from gen.web.storage import Storage
 
 if TYPE_CHECKING:
     from gen.hda.pipeline import HDAPipeline
@@ -35,11 +41,17 @@ class Service:
     def __init__(self, settings: WebSettings, kinds: Mapping[str, JobKind]) -> None:
         """`kinds`: every kind of job that the tabs start. Raises `BadSetting` if another server uses the folder."""
         self.settings, self.kinds = settings, dict(kinds)
+        self.lanes = Lanes(settings.waiting)
+        self.messages = Messages(settings.results, settings.root)
+        self.storage = Storage(settings.results, settings.disk_gb)
         self._lock = threading.Lock()
         self._translators: dict[str, translation.Pipeline] = {}
         self._generators: dict[str, HDAPipeline] = {}
         work = {name: (kind.lane, functools.partial(kind.run, self)) for name, kind in self.kinds.items()}
-        self.jobs = Jobs(settings.results.resolve() / "jobs", work, settings.keep_hours, settings.waiting)
+        folder = settings.results.resolve() / "jobs"
+        self.jobs = Jobs(
+            folder, work, settings.keep_hours, settings.waiting, self.messages.plain, self.storage.delete_old
+        )
 
     def device(self) -> str:
         """The device that networks run on, as torch names it."""
@@ -56,8 +68,7 @@ class Service:
     def generator(self, name: str) -> "HDAPipeline":
         """The StyleGAN2 generator of this name, loaded once. Raises `BadInput` for a name that is not available.
 
-        It keeps its adaptations and strengths between calls, so only events with `events.DEVICE` may use it: they run
-        one at a time.
+        It keeps its adaptations and strengths between calls: hold its `lock` while you set them and draw.
         """
         from diffusers.utils.logging import disable_progress_bar
 
@@ -72,9 +83,28 @@ class Service:
                 self._generators[name] = pipe
         return self._generators[name]
 
-    def new_folder(self) -> Path:
-        """A folder for results that need no job; deleted after `keep_hours`."""
-        return self.jobs.folder(self.jobs.new_folder())
+    def new_job(self) -> AbstractContextManager[str]:
+        """As `Jobs.preparing`. Raises `BadInput` too, if the disk has no room for results."""
+        self.storage.check(1)
+        return self.jobs.preparing()
+
+    @contextmanager
+    def new_folder(self) -> Generator[Path]:
+        """A folder for results that need no job; deleted after `keep_hours`, or at once if the block fails.
+
+        Raises `BadInput` if the disk has no room.
+        """
+        self.storage.check(1)
+        folder = self.jobs.folder(self.jobs.new_folder())
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def limits(self) -> WebSettings:
+        """The settings, with what may be unpacked now: no more than the disk has room for."""
+        return replace(self.settings, unpacked_mb=min(self.settings.unpacked_mb, self.storage.left() // 1_000_000))
 
     def result_files(self, job: Job) -> list[str]:
         """Paths of the files that this job offers for download so far."""

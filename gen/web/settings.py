@@ -7,6 +7,8 @@ from pathlib import Path
 from gen.errors import BadSetting
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+WILDCARDS = ("0.0.0.0", "::", "")  # nosec B104
+"""Hosts that stand for all addresses of this machine. Listening there needs a login; see `logins`."""
 USERS = "GEN_USERS"
 
 
@@ -17,7 +19,9 @@ class WebSettings:
     host: str = "127.0.0.1"
     """Address to listen on. If other machines can reach it, set GEN_USERS=name:password in the environment."""
     port: int | None = None
-    """TCP port. Default: the first free one from 7860 on."""
+    """TCP port; 0: any free one. Default: the first free one from 7860 on."""
+    allowed_host: tuple[str, ...] = ()
+    """More names under which browsers may address the server, for example the name of a proxy in front of it."""
     results: Path = Path("runs/web")
     """Folder for uploads, jobs and results."""
     root: Path | None = None
@@ -34,10 +38,14 @@ class WebSettings:
     """Largest image or clip frame, megapixels."""
     clip_seconds: float = 300.0
     """Longest clip, seconds."""
+    clip_frames: int = 36_000
+    """Most frames of a clip."""
     files: int = 5000
     """Most files in one job, counting the files in zips."""
     unpacked_mb: int = 8000
     """Largest total size of one job's unpacked zips, MB."""
+    disk_gb: float = 50.0
+    """Most disk space for all uploads, jobs and results together, GB; further uploads are refused."""
     scenes: int = 2000
     """Most images in one rendered data set."""
     waiting: int = 32

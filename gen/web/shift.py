@@ -1,15 +1,17 @@
 """The tab that measures how far image domains are apart."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from gen.errors import BadInput
-from gen.web.events import RENDER, readable_errors
-from gen.web.limits import gather, safe_name
+from gen.web.events import RENDER, event
+from gen.web.names import safe_name
 from gen.web.tab import Tab
+from gen.web.uploads import gather
 
 LETTERS = "ABCD"
 HEAD = ["domain", "images", "classes", "ICV (nats²)", "mean pair D_JS (nats)", "IDD from ImageNet (nats)"]
@@ -44,7 +46,7 @@ class ShiftTab(Tab):
         outputs = [table, notes, scatter, pairs, file]
         button.click(self.measure, fields, outputs, api_name="measure_shift", **RENDER)
 
-    @readable_errors
+    @event("render")
     def measure(self, *fields: Any) -> tuple[Any, ...]:
         """Measure how far image domains are apart.
 
@@ -56,12 +58,15 @@ class ShiftTab(Tab):
         """
         from gen.shift.survey import MeasureShiftSettings, run
 
-        folder = self.service.new_folder()
-        roots, notes = self._domains(fields, folder / "input")
-        if len(roots) < 2:
+        if sum(map(bool, fields[1::2])) < 2:
             raise BadInput("Choose images for at least two domains.")
-        out = folder / "out"
-        run(MeasureShiftSettings(roots=tuple(roots), out=out, workers=2))
+        with self.service.new_folder() as folder:
+            out = folder / "out"
+            try:
+                roots, notes = self._domains(fields, folder / "input")
+                run(MeasureShiftSettings(roots=tuple(roots), out=out, workers=2))
+            finally:
+                shutil.rmtree(folder / "input", ignore_errors=True)  # the results need the copies no longer
         record = json.loads((out / "table.json").read_text(encoding="utf-8"))
         rows = [[_cell(domain.get(key)) for key in KEYS] for domain in record["domains"]]
         notes += [*record["notes"], *record["failed"].values()]
@@ -79,7 +84,7 @@ class ShiftTab(Tab):
             path = root / safe_name(name or f"domain {LETTERS[len(folders)]}")
             if path.exists():
                 raise BadInput(f"{name}: two domains have this name; rename one.")
-            problems += gather(files, path, self.service.settings, clips=False)[1]
+            problems += gather(files, path, self.service.limits(), clips=False)[1]
             _lift_only_folder(path)
             folders.append(path)
         return folders, problems

@@ -1,5 +1,6 @@
 """The tab that translates one image or clip, and shows a per-pixel uncertainty map."""
 
+import shutil
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,9 +12,10 @@ from gen.media.video import VIDEO_SUFFIXES, ClipReader
 from gen.translation.maps import colour_uncertainty, decode_uncertainty_raw, encode_uncertainty_raw, overlay_uncertainty
 from gen.web import translate_job
 from gen.web.choices import direction_radio, follow, model_dropdown
-from gen.web.events import DEVICE, image_input, readable_errors
+from gen.web.events import DEVICE, clip_output, event, image_input, readable_errors
 from gen.web.jobs import Job
-from gen.web.limits import check_clip, check_still, safe_name
+from gen.web.limits import check_clip, check_number, check_still
+from gen.web.names import safe_name
 from gen.web.panel import JobPanel
 from gen.web.service import check_offered
 from gen.web.tab import Tab
@@ -21,6 +23,7 @@ from gen.web.translation import (
     DIRECTIONS,
     LEGENDS,
     MapName,
+    check_translation,
     map_scale,
     size_setting,
     translators,
@@ -32,6 +35,9 @@ RESOLUTIONS = [("Fast", "fast"), ("720p", "720p"), ("Native", "native")]
 WHOLE_FRAME_PIXELS = 4_000_000
 """A larger image passes through the network in strips, because memory grows with the size of the frame."""
 STRIP_ROWS = 256
+
+MAX_RESULT = 20
+"""About how many times larger than the JPEG that was uploaded its results as PNG are."""
 
 Files = tuple[str, str, MapName]
 """Paths of the translation and of its raw map, and which map it is."""
@@ -121,7 +127,7 @@ class TranslateTab(Tab):
             shown = loaded.then(self.translate, inputs, outputs, api_visibility="private", **DEVICE)
             shown.then(legend, [state], [scale], api_visibility="private", show_progress="hidden")
 
-    @readable_errors
+    @event("device")
     def translate(
         self, picture: str, direction: str, model: str, resolution: str = "fast", opacity: float = 0.8
     ) -> tuple[Any, ...]:
@@ -142,25 +148,28 @@ class TranslateTab(Tab):
             raise BadInput("Choose an image first, or click a sample.")
         if direction not in DIRECTIONS:
             raise BadSetting(f"direction must be adverse_to_normal or normal_to_adverse, not {direction!r}.")
+        check_number("opacity", opacity, 0, 1)
+        self.service.storage.check(MAX_RESULT * Path(picture).stat().st_size)
         source = decode_still(check_still(Path(picture), self.service.settings))
         height, width = source.rgb.shape[:2]
         size = network_size(resolution, height, width)
         pipe = self.service.translator(model)
         tile = STRIP_ROWS if size is None and height * width > WHOLE_FRAME_PIXELS else None
         out = pipe(source.rgb, direction, resolution=size, output_type="np", tile=tile)
-        folder, stem = self.service.new_folder(), safe_name(Path(picture).stem)
-        before, after = folder / f"{stem}-before.png", folder / f"{stem}-translated.png"
-        encode_still(before, Still(source.rgb))
-        encode_still(after, Still(out.images[0]), mark=f"Translated by gen ({model}, {direction}): not a photograph")
         seen = size if isinstance(size, tuple) else pipe.network_size((height, width), size)
         note = f"Generated image, not a photograph. {width}x{height} pixels, processed at {seen[1]}x{seen[0]}."
-        found = uncertainty_map(pipe, out, direction)
-        if found is None:
-            note += " There is no uncertainty map in this direction."
-            return (str(before), str(after)), None, [str(after)], note, None
-        name, values = found
-        raw = folder / f"{stem}-uncertainty.png"
-        encode_uncertainty_raw(raw, values, map_scale(name))
+        stem, mark = safe_name(Path(picture).stem), f"Translated by gen ({model}, {direction}): not a photograph"
+        with self.service.new_folder() as folder:
+            before, after = folder / f"{stem}-before.png", folder / f"{stem}-translated.png"
+            encode_still(before, Still(source.rgb))
+            encode_still(after, Still(out.images[0]), mark=mark)
+            found = uncertainty_map(pipe, out, direction)
+            if found is None:
+                note += " There is no uncertainty map in this direction."
+                return (str(before), str(after)), None, [str(after)], note, None
+            name, values = found
+            raw = folder / f"{stem}-uncertainty.png"
+            encode_uncertainty_raw(raw, values, map_scale(name))
         shown = overlay_uncertainty(out.images[0], values, map_scale(name), opacity)
         return (str(before), str(after)), shown, [str(after), str(raw)], note, (str(after), str(raw), name)
 
@@ -178,7 +187,7 @@ class TranslateTab(Tab):
     def _clip(self, page: gr.Blocks) -> None:
         with gr.Row():
             clip = gr.Video(label="Clip", sources=["upload"])
-            result = gr.Video(label="Translation", interactive=False)
+            result = clip_output("Translation")
         button = gr.Button("Translate the clip", variant="primary")
         panel = JobPanel(self.service, "clip")
         inputs = [clip, self.direction, self.model, self.resolution]
@@ -204,14 +213,16 @@ class TranslateTab(Tab):
         check_offered(model, translators())
         source = check_clip(Path(clip), self.service.settings)
         size = clip_size(resolution, source)
-        job_id = self.service.jobs.new_folder()
-        folder = self.service.jobs.folder(job_id) / "input"
-        folder.mkdir()
-        target = folder / safe_name(source.name)
-        target.write_bytes(source.read_bytes())  # a copy, because gradio deletes its uploads after a while
+        self.service.storage.check(source.stat().st_size)
         settings = {"direction": direction, "model": model, "device": self.service.device(), **size}
-        self.service.jobs.submit("translate", job_id, {"source": str(target), "settings": settings})
-        return job_id
+        check_translation(settings)
+        with self.service.new_job() as job_id:
+            folder = self.service.jobs.folder(job_id) / "input"
+            folder.mkdir()
+            target = folder / safe_name(source.name)
+            shutil.copyfile(source, target)  # a copy, because gradio deletes its uploads after a while
+            self.service.jobs.submit("translate", job_id, {"source": str(target), "settings": settings})
+            return job_id
 
     def _show_clip(self, job: Job | None) -> list[Any]:
         files = sorted((self.service.jobs.folder(job.id) / "output").glob("*.*")) if job and job.state == "done" else []

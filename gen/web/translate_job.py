@@ -4,9 +4,12 @@ from pathlib import Path
 
 from gen.errors import BadInput
 from gen.media.files import writing
+from gen.media.folders import plan_jobs
 from gen.translation.report import REPORT, Report
 from gen.web.jobs import JobContext
-from gen.web.results import RESULTS, hide_folders, pack
+from gen.web.limits import check_progress
+from gen.web.messages import hide_folders
+from gen.web.results import RESULTS, pack
 from gen.web.service import JobKind, Service
 from gen.web.translation import Progress, TranslateSettings, Watch, translate
 
@@ -20,7 +23,13 @@ def run(service: Service, context: JobContext) -> None:
     inputs, out = context.job.inputs, context.folder / "output"
     settings = TranslateSettings(input=Path(inputs["source"]), output=out, **inputs["settings"])
     hidden = [settings.input if settings.input.is_dir() else settings.input.parent, context.folder]
-    watch = Watch(lambda progress: _report(context, progress, hidden), lambda: context.cancelled)
+    total = len(plan_jobs(settings.input, settings.output, settings.format))
+
+    def tell(progress: Progress) -> None:
+        check_progress(progress.frames, service.settings)
+        _report(context, progress, total, hidden)
+
+    watch = Watch(tell, lambda: context.cancelled)
     try:
         report = translate(settings, lambda s: service.translator(s.model), watch)
     finally:
@@ -32,19 +41,22 @@ def run(service: Service, context: JobContext) -> None:
     _summarise(context, report)
 
 
-def _report(context: JobContext, progress: Progress, hidden: list[Path]) -> None:
-    """Count frames for a single clip, files otherwise."""
+def _report(context: JobContext, progress: Progress, total: int, hidden: list[Path]) -> None:
+    """Count frames for a single clip, files otherwise. `total`: files, those finished before a restart included."""
     latest = progress.latest
     if latest and latest.error:
         context.job.failures.append(hide_folders(latest.error, hidden))
-    if progress.of_files == 1 and progress.frames:
+    before = total - progress.of_files
+    if context.job.begun < 0:
+        context.report(before, total, unit="files")
+    if total == 1 and progress.frames:
         context.report(progress.frames, progress.of_frames, unit="frames")
-    elif progress.of_files == 1 and latest and latest.kind == "clip" and not latest.error:
+    elif total == 1 and latest and latest.kind == "clip" and not latest.error:
         # The container's frame count is an estimate; the finished clip knows the true one.
         context.report(latest.frames, latest.frames, unit="frames")
     else:
         note = f"frame {progress.frames} of a clip" if progress.frames else ""
-        context.report(progress.files, progress.of_files, note, unit="files")
+        context.report(before + progress.files, total, note, unit="files")
 
 
 def _summarise(context: JobContext, report: Report) -> None:

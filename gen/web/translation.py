@@ -1,14 +1,17 @@
 """The only module of gen.web that imports translation methods; the others import these names from here."""
 
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
+from gen.errors import BadSetting
 from gen.translation import registry
 from gen.translation.commands import translate_files as translate
 from gen.translation.maps import SCALES, MapScale
 from gen.translation.pipeline import TranslationPipeline
 from gen.translation.registry import translators
 from gen.translation.run import Progress, Watch
-from gen.translation.settings import AUTO, DIRECTIONS, Direction, MapName, TranslateSettings
+from gen.translation.settings import AUTO, DIRECTIONS, Direction, MapName, TranslateSettings, check_settings
 from gen.translation.weathers import any_of, directions_of, sentence, weathers_of
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "TranslateSettings",
     "Watch",
     "any_of",
+    "check_translation",
     "directions_of",
     "load",
     "map_scale",
@@ -48,6 +52,18 @@ LEGENDS: dict[MapName, tuple[str, str, str]] = {
 def load(name: str, device: str) -> Pipeline:
     """The model of this name, ready to translate on `device`."""
     return registry.load(name, device)
+
+
+def check_translation(settings: Mapping[str, Any]) -> None:
+    """Raises `BadSetting` for settings of `TranslateSettings` that cannot work, before files are copied for a job."""
+    model, direction = settings["model"], settings["direction"]
+    kinds = get_args(get_type_hints(TranslateSettings)["uncertainty"])
+    if (kind := settings.get("uncertainty", "none")) not in kinds:
+        raise BadSetting(f"uncertainty must be {', '.join(kinds[:-1])} or {kinds[-1]}, not {kind!r}.")
+    known = DIRECTIONS[:1] if model == AUTO else directions_of(model)
+    if direction not in known:
+        raise BadSetting(f"direction: {model} translates {' and '.join(known)}, not {direction!r}.")
+    check_settings(TranslateSettings(input=Path(), output=Path(), **settings))
 
 
 def uncertainty_map(pipe: Pipeline, output: Any, direction: Direction) -> tuple[MapName, Any] | None:

@@ -176,14 +176,14 @@ def test_a_folder_that_holds_a_model_is_left_alone(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (write_nan, "some weights are NaN or infinite"),
+        (write_nan, "model.1.weight holds NaN or infinite numbers"),
         (write_unet, "U-Net generator"),
         (write_other, "only ResNet generators"),
-        (write_whole_network, "is not a readable PyTorch weight file"),
-        (write_code, "is not a readable PyTorch weight file"),
+        (write_whole_network, "tries to load torch.nn.modules.linear.Linear"),
+        (write_code, "neither a PyTorch weight file"),
         (write_part, "only ResNet generators"),
         (write_scalars, "only ResNet generators"),
-        (lambda path: path.write_bytes(b"nothing"), "is not a readable PyTorch weight file"),
+        (lambda path: path.write_bytes(b"nothing"), "neither a PyTorch weight file"),
         (lambda path: None, "no such file"),
     ],
 )

@@ -103,14 +103,14 @@ def test_an_input_is_never_written_over(tmp_path, target):
 
 
 def test_single_files(tmp_path):
-    make_tree(tmp_path, [([], "a", ".jpg"), ([], "c", ".avi"), ([], "x", ".heic")])
+    make_tree(tmp_path, [([], "a", ".jpg"), ([], "c", ".avi"), ([], "x", ".xcf")])
     a, c = tmp_path / "a.jpg", tmp_path / "c.avi"
     assert plan_jobs(a, tmp_path / "b.png") == [Job(a, tmp_path / "b.png", "still")]
     assert plan_jobs(a, tmp_path / "folder") == [Job(a, tmp_path / "folder" / "a.jpg", "still")]
     assert plan_jobs(c, tmp_path / "folder") == [Job(c, tmp_path / "folder" / "c.mp4", "clip")]
     for source, target, problem in [
         (a, a, "overwrite an input"),
-        (tmp_path / "x.heic", tmp_path / "folder", r"x\.heic: no images"),
+        (tmp_path / "x.xcf", tmp_path / "folder", r"x\.xcf: no images"),
         (a, tmp_path / "b.xyz", "cannot be written as"),
         (c, tmp_path / "b.png", "cannot be written as"),
         (tmp_path / "none.jpg", tmp_path / "b.jpg", "no such file"),

@@ -1,5 +1,6 @@
 """Clips in and out: times, rotation, sound, colour, odd sizes, and clips that break off."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -196,8 +197,9 @@ def test_an_untagged_clip_is_taken_as_players_take_it(tmp_path):
         seen = copy_clip(tmp_path / "in.mp4", tmp_path / "out.mp4")
         assert np.abs(seen[0].astype(int) - frames[0]).mean() < 4
         with ClipReader(tmp_path / "out.mp4") as out:
-            assert out.bt709 == (matrix == 1)
-            assert not out.untagged
+            assert out.format.colour.matrix == (1 if matrix == 1 else 6)
+        with av.open(str(tmp_path / "out.mp4")) as out:
+            assert out.streams.video[0].codec_context.colorspace == (1 if matrix == 1 else 6)
 
 
 def test_frames_at_one_time_are_set_apart(tmp_path):
@@ -230,7 +232,7 @@ def test_rotation_is_applied(tmp_path):
     assert np.abs(upright.astype(int) - np.rot90(moving_bars(1)[0], -1)).mean() < 4
     copy_clip(clip, tmp_path / "out.mp4")
     with ClipReader(tmp_path / "out.mp4") as out:
-        assert out.quarter_turns == 0
+        assert not out.format.orientation.transposed
         assert np.abs(next(iter(out)).rgb.astype(int) - upright).mean() < 4
 
 
@@ -244,7 +246,7 @@ def test_the_mark_is_in_the_container(tmp_path, strip):
         for frame in reader:
             writer.write(frame.rgb, frame.pts)
     with av.open(str(tmp_path / "out.mp4")) as out:
-        assert out.metadata["comment"] == "made by gen"
+        assert out.metadata["comment"] == ("made by gen" if strip else "made by gen | mine")
         assert out.metadata.get("title") == (None if strip else "drive")
 
 
@@ -259,6 +261,7 @@ def test_broken_clips_are_named(tmp_path, kept):
 
 
 def test_a_clip_with_its_index_in_front_that_breaks_off(tmp_path):
+    """What is there is read, and the rest is missed."""
     rng = np.random.default_rng(0)
     make_clip(tmp_path / "whole.mp4", [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(20)])
     with (
@@ -272,11 +275,9 @@ def test_a_clip_with_its_index_in_front_that_breaks_off(tmp_path):
                 out.mux(packet)
     data = (tmp_path / "broken.mp4").read_bytes()
     (tmp_path / "broken.mp4").write_bytes(data[: len(data) // 2])
-    with (
-        ClipReader(tmp_path / "broken.mp4") as reader,
-        pytest.raises(BadInput, match=r"broken\.mp4.* (is damaged|ends early).* \d+"),
-    ):
-        list(reader)
+    with ClipReader(tmp_path / "broken.mp4") as reader:
+        assert 5 <= len(list(reader)) <= 12
+    assert any(re.search(r"ends early: its header declares 20 frames, and \d+ are", w) for w in reader.warnings)
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("libx264", ".mkv"), ("libvpx", ".webm"), ("mpeg4", ".avi")])
@@ -287,10 +288,12 @@ def test_a_cut_recording_is_told_in_any_container(tmp_path, codec, suffix):
     clip = make_clip(tmp_path / f"broken{suffix}", frames, codec=codec)
     with ClipReader(clip) as reader:
         assert len(list(reader)) == 60
+    assert not reader.warnings
     data = clip.read_bytes()
     clip.write_bytes(data[: len(data) // 2])
-    with ClipReader(clip) as reader, pytest.raises(BadInput, match=r"broken\..* (is damaged|ends early).* \d+"):
-        list(reader)
+    with ClipReader(clip) as reader:
+        assert 15 <= len(list(reader)) <= 45
+    assert any(re.search(r"ends early: its header declares (60|2\.4) .*, and .* are", w) for w in reader.warnings)
 
 
 def test_a_trimmed_clip_is_whole(tmp_path):

@@ -100,7 +100,7 @@ class TestFiles:
         with pytest.raises(BadInput, match="unknown model 'nowhere'"):
             load_classifier("nowhere")
         (tmp_path / "config.json").write_text('{"_class_name": "Classifier", "backbone": "resnet18", "classes": ["a"]}')
-        with pytest.raises(BadInput, match="this is not a classifier"):
+        with pytest.raises(BadInput, match=r"no diffusion_pytorch_model.safetensors here"):
             load_classifier(tmp_path)
 
     def test_weights_of_another_network_are_refused(self, tmp_path: Path) -> None:

@@ -587,7 +587,7 @@ class TestHostile:
     def test_what_is_in_the_table_cannot_be_changed(self, tmp_path: Path, content: bytes) -> None:
         before = torch.storage._load_from_bytes.__defaults__, dict.items, OrderedDict.items
         (tmp_path / "a.pkl").write_bytes(b"\x80\x04" + content)
-        with pytest.raises(BadInput, match=r"a\.pkl.*damaged"):
+        with pytest.raises(BadInput, match=r"a\.pkl.*(damaged|no G_ema)"):
             load_stylegan2(tmp_path / "a.pkl")
         assert (torch.storage._load_from_bytes.__defaults__, dict.items, OrderedDict.items) == before
         assert not hasattr(torch.storage._load_from_bytes, "a")

@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from gen import BadInput, BadSetting
-from gen.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from gen.training.checkpoints import (
+    DamagedCheckpoint,
+    latest_checkpoint,
+    load_checkpoint,
+    load_last_good,
+    save_checkpoint,
+)
 from gen.training.schedule import constant_then_linear
 from gen.training.settings import (
     EMASettings,
@@ -35,11 +41,69 @@ def test_the_last_two_are_kept_and_the_pointer_names_the_last(tmp_path):
     assert load_checkpoint(latest_checkpoint(tmp_path))["images_shown"] == 30
 
 
-def test_a_damaged_checkpoint_is_named_with_the_way_out(tmp_path):
-    path = save_checkpoint(tmp_path, 10, {"x": torch.ones(1000)})
-    path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(BadInput, match=r"state-000000010\.pt.*latest\.json"):
+def damaged(data: bytes, how: str) -> bytes:
+    """A checkpoint as faults leave it."""
+    middle = len(data) // 2
+    flipped = data[:middle] + bytes([data[middle] ^ 16]) + data[middle + 1 :]
+    return {"empty": b"", "cut": data[:middle], "text": b"<html>404</html>", "zeros": bytes(100), "flipped": flipped}[
+        how
+    ]
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "text", "zeros", "flipped"])
+def test_the_last_good_checkpoint_is_found_and_the_damaged_one_is_kept(tmp_path, caplog, how):
+    for images in (10, 20):
+        path = save_checkpoint(tmp_path, images, {"images_shown": images, "x": torch.ones(1000)})
+    content = damaged(path.read_bytes(), how)
+    path.write_bytes(content)
+    with pytest.raises(DamagedCheckpoint, match=r"state-000000020\.pt: the checkpoint is damaged"):
         load_checkpoint(path)
+    assert load_last_good(tmp_path).state["images_shown"] == 10
+    assert path.exists()  # a reader changes nothing
+    assert load_last_good(tmp_path, set_aside=True).path.name == "state-000000010.pt"
+    assert (tmp_path / "state-000000020.pt.damaged").read_bytes() == content
+    assert "It is kept as state-000000020.pt.damaged." in caplog.text
+    assert "state-000000010.pt is used instead; 10 images of training are lost." in caplog.text
+    caplog.clear()
+    assert load_last_good(tmp_path, set_aside=True).state["images_shown"] == 10
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("pointer", [None, "", "{", "[]", '{"file": "state-000000030.pt"}', '{"file": "../../x.pt"}'])
+def test_a_damaged_pointer_loses_nothing(tmp_path, pointer):
+    for images in (10, 20):
+        save_checkpoint(tmp_path, images, {"images_shown": images})
+    (tmp_path / "latest.json").unlink()
+    if pointer is not None:
+        (tmp_path / "latest.json").write_text(pointer)
+    assert load_last_good(tmp_path).state["images_shown"] == 20
+
+
+def test_a_person_may_point_to_the_checkpoint_before(tmp_path):
+    for images in (10, 20):
+        save_checkpoint(tmp_path, images, {"images_shown": images})
+    (tmp_path / "latest.json").write_text('{"file": "state-000000010.pt"}')
+    assert load_last_good(tmp_path).state["images_shown"] == 10
+
+
+def test_a_file_that_may_not_be_read_is_not_set_aside(tmp_path):
+    save_checkpoint(tmp_path, 10, {"images_shown": 10})
+    path = tmp_path / "state-000000010.pt"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(BadInput, match="the checkpoint cannot be read"):
+        load_last_good(tmp_path, set_aside=True)
+    assert path.exists()
+
+
+def test_a_state_that_is_refused_is_set_aside_and_nothing_is_left(tmp_path):
+    def refuse(path, state):
+        raise DamagedCheckpoint(f"{path}: foreign.")
+
+    save_checkpoint(tmp_path, 10, {"anything": 1})
+    assert load_last_good(tmp_path, check=refuse, set_aside=True) is None
+    assert (tmp_path / "state-000000010.pt.damaged").exists()
+    assert latest_checkpoint(tmp_path) is None
 
 
 def test_a_hostile_checkpoint_runs_nothing(tmp_path):

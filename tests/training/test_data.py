@@ -196,9 +196,9 @@ class TestPairs:
                 Image.fromarray(picture.astype(np.uint8)).save(tmp_path / folder / f"{name}.png")
         return tmp_path
 
-    def pairs(self, rendered, share):
+    def pairs(self, rendered, share, strict=False):
         adverse, day = (load_frames(n, rendered / n, rendered / "cache", 40, (32, 48)) for n in ("adverse", "day"))
-        return match_pairs(adverse, day, share)
+        return match_pairs(adverse, day, share, strict)
 
     def data(self, two_domains, rendered, share) -> UnpairedData:
         frames = [load_frames(n, f, rendered / "cache", 40, (32, 48)) for n, f in zip("ab", two_domains, strict=True)]
@@ -221,10 +221,13 @@ class TestPairs:
         alone = UnpairedData(*frames, (32, 48), 0, CPU).batch(range(50))
         assert not any(alone.paired)
 
-    def test_a_frame_without_its_day_is_told(self, rendered):
+    def test_a_frame_without_its_day_is_left_out_and_strict_refuses(self, rendered, caplog):
         (rendered / "day" / "1.png").unlink()
+        pairs = self.pairs(rendered, 0.1)
+        assert [p.name for p in pairs.adverse.paths] == ["0.png", "2.png", "2.png"]
+        assert "1.png: no frame named 1 in" in caplog.text
         with pytest.raises(BadInput, match=r"1\.png: .*no frame named 1 in"):
-            self.pairs(rendered, 0.1)
+            self.pairs(rendered, 0.1, strict=True)
 
     def test_a_pair_goes_with_its_broken_frame(self, rendered, caplog):
         """Day 1 is that of a night and of a rain; the night of day 2 is broken, its rain is not."""
@@ -250,7 +253,8 @@ class TestPairs:
         with pytest.raises(BadInput, match="none of its 2 images can be used"):
             self.pairs(rendered, 0.1)
 
-    def test_another_shape_is_told(self, rendered):
+    def test_another_shape_is_left_out_and_strict_refuses(self, rendered):
         Image.fromarray(np.zeros((40, 80, 3), np.uint8)).save(rendered / "day" / "2.png")
+        assert {p.name for p in self.pairs(rendered, 0.1).normal.paths} == {"0.png", "1.png"}
         with pytest.raises(BadInput, match="another shape"):
-            self.pairs(rendered, 0.1)
+            self.pairs(rendered, 0.1, strict=True)

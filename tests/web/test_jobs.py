@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gen.errors import BadInput, BadSetting
-from gen.web.jobs import JobContext, Jobs, duration
+from gen.web.jobs import Job, JobContext, Jobs, duration
 
 
 def wait(jobs: Jobs, ident: str, *states: str) -> str:
@@ -97,6 +97,67 @@ def test_too_many_wait(jobs):
         submit(jobs)
 
 
+def test_a_refused_job_is_refused_before_its_files_are_copied_and_leaves_nothing(jobs, tmp_path):
+    wait(jobs, submit(jobs), "running")
+    places = [jobs.preparing() for _ in range(3)]
+    for place in places:  # three jobs whose zips are being unpacked
+        place.__enter__()
+    before = set(tmp_path.iterdir())
+    with pytest.raises(BadSetting, match="already waiting"), jobs.preparing():
+        raise AssertionError("nothing may be copied")
+    assert set(tmp_path.iterdir()) == before
+    places[0].__exit__(BadInput, BadInput("a.zip: broken"), None)
+    assert len(set(tmp_path.iterdir())) == len(before) - 1
+    with jobs.preparing() as ident:
+        jobs.submit("work", ident, {"name": "x"})
+    assert jobs.get(ident).state == "waiting"
+
+
+def test_a_killed_supervisor_finds_right_records(tmp_path):
+    """A supervisor kills a server that does not end soon enough after SIGTERM; that is no crash of the job either."""
+    stuck, ended = threading.Event(), threading.Event()
+
+    def slow(context):
+        stuck.wait()
+        context.report(1, 2)  # writes the record again
+        ended.set()
+
+    jobs = Jobs(tmp_path, {"work": ("a", slow)}, 1, 9)
+    ident = submit(jobs)
+    wait(jobs, ident, "running")
+    read = lambda: json.loads((tmp_path / ident / "job.json").read_text())  # noqa: E731
+    assert (read()["state"], read()["attempts"]) == ("running", 1)
+    closing = threading.Thread(target=jobs.close)
+    closing.start()
+    for _ in range(500):
+        if read()["state"] == "waiting":
+            break
+        time.sleep(0.01)
+    assert (read()["state"], read()["attempts"]) == ("waiting", 0)
+    jobs.save(jobs.get(ident))
+    assert (read()["state"], read()["attempts"]) == ("waiting", 0)
+    stuck.set()
+    closing.join()
+    assert ended.is_set()
+    assert read()["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("done", "of", "said"),
+    [
+        (30, 60, "Running: 30 of 60 frames, 3.0 frames/s, about 10 s left"),
+        (30, 0, "Running: 30 frames, 3.0 frames/s"),  # the container does not know its length
+        (70, 60, "Running: 70 of 60 frames, 7.0 frames/s"),  # it knew it wrong
+        (30, -5, "Running: 30 frames, 3.0 frames/s"),
+        (0, 60, "Running: 0 of 60 frames"),
+    ],
+)
+def test_no_time_left_where_the_length_is_unknown(jobs, monkeypatch, done, of, said):
+    job = Job("x" * 22, "work", {}, "running", done, of, "frames", started=1.0, begun=0)
+    monkeypatch.setattr(Job, "seconds", lambda self: 10.0)
+    assert jobs.describe(job) == said
+
+
 def test_a_restart_does_again_what_was_under_way(tmp_path):
     bench = Bench()
     jobs = Jobs(tmp_path, {"work": ("a", bench.run)}, 1, 9)
@@ -171,7 +232,7 @@ def test_a_lane_survives_a_record_that_cannot_be_written(jobs, bench, tmp_path):
 
 
 def test_two_servers_do_not_share_a_table(jobs, tmp_path):
-    with pytest.raises(BadSetting, match="another server"):
+    with pytest.raises(BadSetting, match="another run"):
         Jobs(tmp_path, {}, 1, 9)
 
 

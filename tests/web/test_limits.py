@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from struct import pack
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,8 +17,11 @@ from PIL import Image
 
 from gen.errors import BadInput, BadSetting
 from gen.media.video import write_clip
-from gen.web.limits import check_clip, check_still, gather, inside, safe_name, unpack
+from gen.web.archives import unpack
+from gen.web.limits import check_clip, check_number, check_still, inside
+from gen.web.names import MAX_NAME, safe_name
 from gen.web.settings import WebSettings, check_root, logins
+from gen.web.uploads import gather
 
 SETTINGS = WebSettings(megapixels=1, clip_seconds=2, files=5, unpacked_mb=5)
 
@@ -106,6 +110,65 @@ class TestClips:
         with pytest.raises(BadInput, match="not a readable clip"):
             check_clip(tmp_path / "a.mp4", SETTINGS)
 
+    def test_a_clip_is_measured_and_not_believed(self, tmp_path):
+        """The header says one frame of two seconds; the packets say otherwise."""
+        file = self.clip(tmp_path / "a.mp4", 40)
+        data = file.read_bytes()
+        for box in (b"mvhd", b"mdhd"):  # a version 0 box: kind, flags, two dates, time scale, duration
+            at = data.index(box) + 4
+            data = data[: at + 16] + (1).to_bytes(4, "big") + data[at + 20 :]
+        forged = tmp_path / "b.mp4"
+        forged.write_bytes(data)
+        with pytest.raises(BadInput, match="at most 2 s"):
+            check_clip(forged, SETTINGS)
+
+    def test_frames_per_second_without_end(self, tmp_path):
+        file = tmp_path / "a.mkv"
+        write_clip(file, (np.full((48, 64, 3), i, np.uint8) for i in range(60)), 1000)
+        with pytest.raises(BadInput, match="more than 50 frames"):
+            check_clip(file, WebSettings(clip_frames=50))
+
+    def test_a_header_of_small_frames_over_large_ones(self, tmp_path):
+        """Motion JPEG: each frame has its own size, and the header another."""
+        with av.open(str(tmp_path / "a.avi"), "w") as container:
+            stream = container.add_stream("mjpeg", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+            for _ in range(3):
+                container.mux(stream.encode(av.VideoFrame(64, 48, "yuvj420p")))
+            container.mux(stream.encode())
+        buffer = io.BytesIO()
+        Image.new("RGB", (2000, 1000)).save(buffer, "JPEG")
+        data = (tmp_path / "a.avi").read_bytes()
+        at = data.index(b"\xff\xd8")
+        size = int.from_bytes(data[at - 4 : at], "little")
+        large = buffer.getvalue()
+        chunk = len(large).to_bytes(4, "little") + large + b"\0" * (len(large) % 2)
+        (tmp_path / "b.avi").write_bytes(data[: at - 4] + chunk + data[at + size + size % 2 :])
+        with pytest.raises(BadInput, match="megapixels"):
+            check_clip(tmp_path / "b.avi", SETTINGS)
+
+    @pytest.mark.parametrize(
+        "text", ["#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "ffconcat version 1.0\nfile '/etc/passwd'\n"]
+    )
+    def test_playlists_are_not_opened(self, tmp_path, text):
+        (tmp_path / "a.mp4").write_text(text)
+        with pytest.raises(BadInput, match="not a readable clip"):
+            check_clip(tmp_path / "a.mp4", SETTINGS)
+
+
+@pytest.mark.parametrize("suffix", ["png", "mp4"])
+def test_an_empty_file_is_called_empty(tmp_path, suffix):
+    file = tmp_path / f"a.{suffix}"
+    file.write_bytes(b"")
+    with pytest.raises(BadInput, match=r"the file is empty\.$"):
+        gather([str(file)], tmp_path / "in", SETTINGS)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, 1.01, None, "1", 1e308])
+def test_numbers_out_of_range(value):
+    with pytest.raises(BadSetting, match="share must be a number from 0 to 1"):
+        check_number("share", value, 0, 1)
+
 
 class TestZips:
     def test_pictures_come_out_and_the_rest_is_told(self, tmp_path):
@@ -178,12 +241,32 @@ class TestServerFolders:
             inside(None, "day")
 
 
-@given(st.text())
+@given(st.text(st.characters()))
 def test_a_safe_name_is_one_harmless_part(text):
     name = safe_name(text)
     assert name
     assert not name.startswith(".")
     assert not set("/\\\0:") & set(name)
+    assert len(name.encode()) <= MAX_NAME + 1
+    assert safe_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("NUL", "_NUL"),
+        ("com1.tar.png", "_com1.tar.png"),
+        ("console.png", "console.png"),
+        ("..", "unnamed"),
+        ("../../etc/passwd", "_.._etc_passwd"),
+        ("a\udcff.png", "a_.png"),
+        ("x" * 300 + ".png", "x" * 176 + ".png"),
+        ("日" * 100 + ".png", "日" * 58 + ".png"),
+        ("a. .", "a"),
+    ],
+)
+def test_names_that_some_systems_refuse(name, safe):
+    assert safe_name(name) == safe
 
 
 def test_zips_share_one_limit(tmp_path):

@@ -17,7 +17,7 @@ from gen.media.files import make_out_folder
 from gen.media.folders import find_stills
 from gen.media.images import Still, at_rows, decode_still, encode_still
 from gen.media.resize import to_chw, to_float, to_uint8
-from gen.smd.writing import begin, check_seed, run_jobs
+from gen.smd.writing import begin, check_seed, is_written, run_jobs
 
 SIMULATIONS: dict[Weather, Callable[[Tensor, int], Tensor]] = {"night": make_night, "fog": make_fog, "rain": make_rain}
 """Weather -> function of a day frame (3, H, W) in [-1, 1] and a seed that returns the same scene in that weather."""
@@ -41,8 +41,9 @@ def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
     frames made with other settings.
     """
     days = find_days(settings)
-    begin(settings.out, {"weather": settings.weather, "rows": settings.rows, "seed": settings.seed})
-    for folder in (settings.out / "day", *(round_folder(settings, r) for r in range(settings.rounds))):
+    folders = [settings.out / "day", *(round_folder(settings, r) for r in range(settings.rounds))]
+    begin(settings.out, {"weather": settings.weather, "rows": settings.rows, "seed": settings.seed}, folders)
+    for folder in folders:
         make_out_folder(folder)
     run_jobs(write_day, days, settings.workers, len(days), "day")
     broken = [why for day in days if (why := _why_missing(day))]
@@ -89,7 +90,7 @@ def write_day(day: Day) -> int:
     s = day.settings
     file = f"{day.name}.jpg"  # keeps the old suffix, because a folder may hold a.png and a.jpg
     adverse = [round_folder(s, r) / file for r in range(s.rounds)]
-    if all(path.exists() for path in (s.out / "day" / file, *adverse)):
+    if all(is_written(path) and not _changed_since(day, path) for path in (s.out / "day" / file, *adverse)):
         return 1
     try:
         frame = _decoded(day)
@@ -103,9 +104,18 @@ def write_day(day: Day) -> int:
     return 1
 
 
+def _changed_since(day: Day, path: Path) -> bool:
+    """Whether the day frame was replaced after the file at `path` was written."""
+    try:
+        return day.path.stat().st_mtime_ns > path.stat().st_mtime_ns
+    except OSError:
+        return False  # it has vanished; what was made of it is kept
+
+
 def _simulated(frame: NDArray[np.uint8], weather: Weather, day: Day, number: int) -> NDArray[np.uint8]:
     """The adverse frame (H, W, 3) of one round."""
-    return simulate_frame(frame, weather, seed=zlib.crc32(f"{day.settings.seed} {number} {day.name}".encode()))
+    name = day.name.encode(errors="surrogateescape")  # a name need not be UTF-8
+    return simulate_frame(frame, weather, seed=zlib.crc32(f"{day.settings.seed} {number} ".encode() + name))
 
 
 def simulate_frame(frame: NDArray[np.uint8], weather: Weather, seed: int) -> NDArray[np.uint8]:
@@ -122,7 +132,7 @@ def _decoded(day: Day) -> NDArray[np.uint8]:
 
 def _why_missing(day: Day) -> str:
     """Why a day frame was not written; empty if it was."""
-    if (day.settings.out / "day" / f"{day.name}.jpg").exists():
+    if is_written(day.settings.out / "day" / f"{day.name}.jpg"):
         return ""
     try:
         decode_still(day.path)

@@ -16,7 +16,7 @@ from gen.smd.street.render import render_street
 from gen.smd.street.settings import FRAME_RATE, StreetSettings, parse_size
 from gen.smd.street.street import make_street
 from gen.smd.street.weather import WEATHERS
-from gen.smd.writing import begin, run_jobs
+from gen.smd.writing import begin, is_written, run_jobs
 
 FARTHEST = 655.35
 """Metres: the largest depth that 16 bits of centimetres hold; the sky has 0."""
@@ -52,7 +52,8 @@ def render_drives(settings: StreetSettings) -> list[Path]:
         return [path]
     # The length of a clip is part of the record: its video cannot be made longer later.
     frames = {f"frames of clip {s.seed}": s.frames} if s.clip else {}
-    begin(s.out, {"size": s.size, "samples": s.samples} | frames)
+    folders = [weather_folder(s.out, weather) for weather in s.all_weathers()]
+    begin(s.out, {"size": s.size, "samples": s.samples} | frames, folders)
     return _render_clips(s) if s.clip else _render_frames(s)
 
 
@@ -68,7 +69,7 @@ def _render_clips(settings: StreetSettings) -> list[Path]:
     """A drive along one street, one clip a weather; returns the clips."""
     s, name = settings, f"{settings.seed:06d}"
     folders = _make_folders(s, name)
-    if not all((folder / f"{name}.mp4").exists() for folder in folders):
+    if not all(is_written(folder / f"{name}.mp4") for folder in folders):
         moments = [Moment(s.seed, i / FRAME_RATE, f"{name}/{i:05d}", s) for i in range(s.frames)]
         run_jobs(write_moment, moments, s.workers, len(moments), "frame")
     return [_join_clip(folder, name, s.frames) for folder in folders]
@@ -112,7 +113,7 @@ def write_moment(moment: Moment) -> int:
     weathers = s.all_weathers()
     paths = {w: weather_folder(s.out, w) / f"{moment.name}.{suffix}" for w in weathers}
     extras = [s.out / kind / f"{moment.name}.png" for kind in ("depth", "labels")] if s.depth else []
-    if all(path.exists() for path in (*paths.values(), *extras)):
+    if all(is_written(path) for path in (*paths.values(), *extras)):
         return 1
     width, height = parse_size(s.size)
     frame = render_street(make_street(moment.seed), moment.time, weathers, height, width, s.samples, s.device)
@@ -138,7 +139,7 @@ def _write_map(path: Path, values: NDArray[np.uint8] | NDArray[np.uint16]) -> No
 def _join_clip(folder: Path, name: str, count: int) -> Path:
     """Encode the frames `folder`/`name`/*.png as `folder`/`name`.mp4, and remove them."""
     path, frames = folder / f"{name}.mp4", [folder / name / f"{i:05d}.png" for i in range(count)]
-    if not path.exists():
+    if not is_written(path):
         pictures = (decode_still(frame).rgb for frame in frames)
         write_clip(path, pictures, FRAME_RATE)
     shutil.rmtree(folder / name, ignore_errors=True)

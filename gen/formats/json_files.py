@@ -1,0 +1,53 @@
+"""Read JSON that other people made: bounded in size, and one kind of error for all that can be wrong with it."""
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gen.errors import BadInput
+
+LARGEST = 16_000_000
+"""Bytes of a JSON file."""
+
+LARGEST_CONFIG = 1_000_000
+"""Bytes of a JSON file that describes a model."""
+
+
+def parse_json(content: bytes | str, name: str) -> Any:
+    """The value that a text holds. Raises `BadInput`, which calls the text `name`.
+
+    NaN and Infinity are refused: they are no JSON, and pass every comparison that should stop them.
+    """
+    try:
+        return json.loads(content, parse_constant=_refuse)
+    except RecursionError as error:
+        raise BadInput(f"{name}: this is no valid JSON (nested too deeply).") from error
+    except ValueError as error:  # malformed, not UTF-8, or an integer of thousands of digits
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"{name}: this is no valid JSON ({reason}).") from error
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON number")
+
+
+def read_json(path: Path, largest: int = LARGEST) -> dict[str, Any]:
+    """The object in a JSON file. Raises `BadInput` if there is none, or it is longer than `largest` bytes."""
+    content = parse_json(read_bytes(path, largest), str(path))
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: expected a JSON object with names and values, not {type(content).__name__}.")
+    return content
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
+    """The content of a file. Raises `BadInput` if it cannot be read, or is longer than `largest` bytes."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file.") from error
+    except OSError as error:
+        raise BadInput(f"{path}: this file cannot be read ({error.strerror or error}).") from error
+    if len(content) > largest:
+        raise BadInput(f"{path}: this file is larger than {largest / 1e6:g} MB; it cannot be what is expected here.")
+    return content

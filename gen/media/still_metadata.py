@@ -1,0 +1,176 @@
+"""What the files of pictures say besides the pixels: read it from every format, and name what is not kept."""
+
+import re
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from gen.media import ifd, jpeg
+from gen.media.boxes import read_boxes
+from gen.media.png import read_chunks
+from gen.media.still import Metadata
+
+PREVIEW = "embedded preview"
+XMP_ORIENTATION = re.compile(rb'\s*tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>')
+RAW_IPTC, RAW_EXIF = "Raw profile type iptc", ("Raw profile type exif", "Raw profile type APP1")
+"""Text chunks in which ImageMagick and ExifTool store what PNG has no place for."""
+
+
+@dataclass
+class Found:
+    """What is found in a file, before and while its pixels are decoded."""
+
+    metadata: Metadata = field(default_factory=Metadata)
+    exif: bytes | None = None
+    icc: bytes | None = None
+    """Colour profile of a TIFF."""
+    cicp: tuple[int, int] | None = None
+    """Colour primaries and transfer function by their numbers in ITU-T H.273."""
+    depth: int = 8
+    """Bits of a sample."""
+    left_out: list[str] = field(default_factory=list[str])
+
+
+def read_before(format: str, file: BinaryIO) -> Found:
+    """Read what Pillow does not tell, before it opens the file. Raises ValueError if this is not such a file."""
+    found = Found()
+    if format == "JPEG":
+        segments = jpeg.read_segments(file)
+        found.metadata = Metadata(segments.xmp, segments.xmp_extension, segments.iptc, segments.comment)
+        found.left_out += segments.left_out
+    elif format == "PNG":
+        chunks = read_chunks(file)
+        found.depth, found.cicp = chunks.depth, chunks.cicp
+        found.metadata = Metadata(png_colour=chunks.colour)
+        found.left_out += chunks.left_out
+    elif format in ("AVIF", "HEIF"):
+        found.cicp, found.depth = read_boxes(file)
+    return found
+
+
+def read_after(found: Found, image: Image.Image, file: BinaryIO) -> None:
+    """Add to `found` what is known once `image` is loaded."""
+    info: dict[Any, Any] = image.info
+    kept = found.metadata
+    text = _png_text(image) if image.format == "PNG" else ()
+    comment = kept.comment or _as_text(info.get("comment")) or None
+    iptc = kept.iptc or _raw_iptc(dict(text).get(RAW_IPTC, ""))
+    directory, damaged = _exif_of(image, file)
+    xmp = kept.xmp or info.get("xmp")
+    if directory:  # in a TIFF these are tags as well
+        in_resources, names = jpeg.read_resources(_take(directory, ifd.PHOTOSHOP) or b"")
+        iptc = iptc or _take(directory, ifd.IPTC) or in_resources
+        xmp = xmp or _take(directory, ifd.XMP)
+        found.icc = _take(directory, ifd.ICC)
+        damaged += names
+        for tag in (ifd.IPTC, ifd.XMP):
+            directory.fields.pop(tag, None)
+    measured = info.get("jfif_unit") or image.format not in ("JPEG", "MPO", "TIFF")  # else Pillow makes one up
+    dpi = info.get("dpi") if measured or (directory and ifd.X_RESOLUTION in directory.fields) else None
+    found.metadata = replace(
+        kept,
+        xmp=XMP_ORIENTATION.sub(b"", xmp) if isinstance(xmp, bytes) else None,
+        iptc=iptc or None,
+        comment=comment,
+        text=tuple((key, value) for key, value in text if key not in (RAW_IPTC, *RAW_EXIF, "XML:com.adobe.xmp")),
+        dpi=_dpi(dpi),
+    )
+    found.left_out += damaged + _hidden_parts(found.metadata.xmp or b"")
+    found.exif = ifd.write_exif(directory) if directory else None
+
+
+def _png_text(image: Image.Image) -> tuple[tuple[str, str], ...]:
+    return tuple((str(key), str(value)) for key, value in getattr(image, "text", {}).items())
+
+
+def _as_text(value: object) -> str:
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return text.strip("\0 \n") if isinstance(text, str) else ""
+
+
+def _raw_iptc(text: str) -> bytes | None:
+    """The IPTC records of a "Raw profile": a name, a length, and hexadecimal digits, each in lines of their own."""
+    try:
+        data = bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return None
+    return (jpeg.read_resources(data)[0] or data) or None
+
+
+def _exif_of(image: Image.Image, file: BinaryIO) -> tuple[ifd.Directory | None, list[str]]:
+    """The EXIF directories, or the tags of a TIFF, without its structure; and what is not kept of them."""
+    block = image.info.get("exif")
+    if block is None and "Raw profile type exif" in image.info:
+        block = _raw_exif(image.info["Raw profile type exif"])
+    if image.format != "TIFF" and not block:
+        return None, []
+    try:
+        directory = ifd.read_directory(file) if image.format == "TIFF" else ifd.read_exif(block or b"")
+    except ValueError:
+        return None, ["EXIF (damaged)"]
+    names = ["EXIF tags (damaged)"] if directory.damaged else []
+    if image.format != "TIFF" and directory.pages > 1:
+        names.append(PREVIEW)
+    return directory, names
+
+
+def _raw_exif(text: str) -> bytes:
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return b"damaged"
+
+
+def _take(directory: ifd.Directory, tag: int) -> bytes | None:
+    """Remove a tag from the directory, and return its bytes."""
+    found = directory.fields.pop(tag, None)
+    return found.data if found else None
+
+
+def _dpi(value: object) -> tuple[float, float] | None:
+    try:
+        across, down = (float(v) for v in value)  # pyright: ignore[reportGeneralTypeIssues]  # checked by trying
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (across, down) if all(isfinite(v) and 0.1 < v < 1e5 for v in (across, down)) else None
+
+
+def _hidden_parts(xmp: bytes) -> list[str]:
+    """Parts of the file that its XMP packet speaks of, and that no reader of stills sees."""
+    names = {b"MotionPhoto": "clip of a motion photo", b"MicroVideo": "clip of a motion photo"}
+    names |= {b"hdrgm:Version": "HDR gain map"}
+    return list(dict.fromkeys(name for word, name in names.items() if word in xmp))
+
+
+def further_frames(image: Image.Image, pages: int) -> list[str]:
+    """The frames or pages after the first one, as an entry of `left_out`. `pages`: of a TIFF."""
+    if image.format == "TIFF":
+        return _further(pages - 1, "page")
+    try:
+        count = int(getattr(image, "n_frames", 1)) - 1
+    except Exception:  # decoders of damaged files raise anything; the first frame is fine
+        return ["further frames (damaged)"]
+    return _further(count, "picture" if image.format in ("MPO", "HEIF") else "frame")
+
+
+def _further(count: int, kind: str) -> list[str]:
+    return [f"{count} further {kind}{'s' if count > 1 else ''}"] if count > 0 else []
+
+
+def drop_largest(directory: ifd.Directory, most: int) -> list[str]:
+    """Remove the longest values of EXIF directories until they have at most `most` bytes; returns their names."""
+    names: list[str] = []
+    while len(ifd.write_exif(directory)) > most and (found := ifd.largest_field(directory)):
+        where, tag = found
+        del where.fields[tag]
+        names.append(EXIF_NAMES.get(tag, f"EXIF tag {tag}"))
+    return names
+
+
+EXIF_NAMES = {
+    37500: "EXIF maker note",
+    ifd.USER_COMMENT: "EXIF user comment",
+    ifd.IMAGE_DESCRIPTION: "EXIF description",
+}

@@ -1,0 +1,158 @@
+"""Colour of clips: what the tags mean, 8-bit RGB of a frame, and high dynamic range made standard.
+
+Codes are those of ITU-T H.273, which ffmpeg uses too.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+
+BT709, BT470BG, SMPTE170M, SMPTE240M, BT2020 = 1, 5, 6, 7, 9
+P3_D65 = 12
+PQ, HLG = 16, 18
+HDR = {PQ: "PQ", HLG: "HLG"}
+
+FILTER_MATRICES = {
+    BT709: "bt709",
+    4: "fcc",
+    BT470BG: "bt470",
+    SMPTE170M: "smpte170m",
+    SMPTE240M: "smpte240m",
+    BT2020: "bt2020",
+}
+"""Matrices that libswscale knows, by their code in H.273, with libavfilter's names."""
+
+DEFAULTS = {BT709: (1, 1), 4: (4, 4), BT470BG: (5, 6), SMPTE170M: (6, 6), SMPTE240M: (7, 7), BT2020: (9, 14)}
+"""Primaries and transfer curve that belong to each matrix."""
+
+ACCURATE = (
+    Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.FULL_CHR_H_INT
+)
+"""Without these, libswscale's fast paths darken every conversion by more than one grey level."""
+
+HD_WIDTH, HD_HEIGHT = 1280, 577
+"""Players assume BT.709 for an untagged clip of at least either size, else BT.601."""
+
+SDR_WHITE = 203.0
+"""Luminance in cd/m2 of SDR white (diffuse white) in HDR: ITU-R BT.2408."""
+HLG_PEAK, HLG_GAMMA = 1000.0, 1.2
+"""Nominal peak luminance in cd/m2 and system gamma of the reference display of HLG: ITU-R BT.2100, table 5."""
+ROWS = 128
+"""Rows that are tone-mapped at a time: float arrays of a whole 4K frame would take 300 MB."""
+
+CHROMATICITIES = {
+    BT709: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
+    BT2020: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
+    P3_D65: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
+}
+"""x and y of red, green and blue. All have the white point D65."""
+D65 = (0.3127, 0.3290)
+
+
+class Colour(NamedTuple):
+    """How a clip's numbers stand for colours."""
+
+    matrix: int
+    primaries: int
+    transfer: int
+
+
+SDR = Colour(BT709, BT709, BT709)
+"""What gen's own pictures and tone-mapped clips are in."""
+
+
+def colour_of(frame: av.VideoFrame) -> Colour:
+    """The frame's tags, with what players assume where a tag is missing or unknown to libswscale."""
+    matrix = int(frame.colorspace)
+    if frame.format.is_rgb or frame.format.has_palette:
+        matrix = BT709  # the pixels need none; the output does
+    elif matrix not in FILTER_MATRICES:
+        large = frame.width >= HD_WIDTH or frame.height >= HD_HEIGHT
+        matrix = BT2020 if frame.color_trc in HDR else BT709 if large else SMPTE170M
+    primaries, transfer = DEFAULTS[matrix]
+    return Colour(matrix, _tag(frame.color_primaries, primaries), _tag(frame.color_trc, transfer))
+
+
+def _tag(code: int, default: int) -> int:
+    """A code, or the default where it is unspecified or reserved (0, 2, 3)."""
+    return int(code) if code == BT709 or code > 3 else default
+
+
+def to_rgb(frame: av.VideoFrame, colour: Colour) -> Pixels:
+    """8-bit sRGB-like RGB (H, W, 3) of a decoded frame. PQ and HLG become standard dynamic range."""
+    if not frame.format.is_rgb:
+        frame.colorspace = colour.matrix
+    if colour.transfer in HDR:
+        # libswscale gets rgb48le wrong with full chroma interpolation.
+        deep: Any = frame.reformat(format="gbrp16le", interpolation=ACCURATE).to_ndarray()
+        return to_sdr(deep, colour)
+    rgb: Any = frame.to_ndarray(format="rgb24", interpolation=ACCURATE)
+    return rgb
+
+
+def rgb_filters(pixel_format: str, colour: Colour) -> tuple[tuple[str, str], ...]:
+    """libavfilter's filters from RGB to an encoder's pixel format.
+
+    Chroma samples lie where decoders of MPEG codecs expect them, at the left; libswscale's default shifts them by half
+    a pixel. The range is limited, because libswscale rounds full-range chroma down. Fields stay apart.
+    """
+    matrix = FILTER_MATRICES[colour.matrix]
+    flags = "bilinear+accurate_rnd+full_chroma_int+full_chroma_inp"
+    options = f"out_color_matrix={matrix}:out_range=limited:out_chroma_loc=left:interl=-1:flags={flags}"
+    return ("scale", options), ("format", f"pix_fmts={pixel_format}")
+
+
+def to_sdr(rgb: NDArray[np.uint16], colour: Colour) -> Pixels:
+    """PQ or HLG signal (H, W, 3), full range of 16 bits -> BT.709 with sRGB's curve, 8 bits.
+
+    Colours up to SDR white keep their luminance; what is brighter is scaled down to it, with its hue.
+    """
+    out = np.empty(rgb.shape, np.uint8)
+    linear_of, code_of = _linear_table(colour.transfer), _srgb_table()
+    primaries = colour.primaries if colour.primaries in CHROMATICITIES else BT2020
+    to_xyz = _to_xyz(primaries)
+    to_709 = (np.linalg.inv(_to_xyz(BT709)) @ to_xyz).astype(np.float32)
+    for top in range(0, len(rgb), ROWS):
+        light = linear_of[rgb[top : top + ROWS]]
+        if colour.transfer == HLG:  # the opto-optical transfer function: BT.2100, table 5
+            luminance = light @ to_xyz[1].astype(np.float32)
+            light *= (HLG_PEAK / SDR_WHITE * luminance ** (HLG_GAMMA - 1))[..., None]
+        light = light @ to_709.T
+        light /= np.maximum(light.max(-1, keepdims=True), 1)
+        out[top : top + ROWS] = code_of[np.round(np.maximum(light, 0) * 65535).astype(np.uint16)]
+    return out
+
+
+@cache
+def _linear_table(transfer: int) -> NDArray[np.float32]:
+    """16-bit signal -> light. PQ: of the display, 1 is SDR white. HLG: of the scene, 0..1. BT.2100, tables 4 and 5."""
+    signal = np.arange(65536) / 65535
+    if transfer == PQ:
+        m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
+        root = signal ** (1 / m2)
+        return (10000 / SDR_WHITE * (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1)).astype(np.float32)
+    a = 0.17883277
+    b, c = 1 - 4 * a, 0.5 - a * np.log(4 * a)
+    return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12).astype(np.float32)
+
+
+@cache
+def _srgb_table() -> Pixels:
+    """16-bit linear light -> 8-bit sRGB code (IEC 61966-2-1)."""
+    light = np.arange(65536) / 65535
+    code = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.round(255 * code).astype(np.uint8)
+
+
+@cache
+def _to_xyz(primaries: int) -> NDArray[np.float64]:
+    """Linear RGB of these primaries -> CIE XYZ, white at Y = 1 (SMPTE RP 177)."""
+    columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in (*CHROMATICITIES[primaries], D65)]).T
+    rgb, white = columns[:, :3], columns[:, 3]
+    return rgb * np.linalg.solve(rgb, white)

@@ -1,0 +1,247 @@
+"""Read a clip in bounded memory: upright RGB frames and their times, and what is wrong with the file."""
+
+import os
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import av
+from av.container import InputContainer
+from av.format import Flags
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from gen.errors import BadInput
+from gen.media.video.colour import Pixels
+from gen.media.video.decoder import VideoDecoder
+from gen.media.video.ending import early_end, end_of_picture
+from gen.media.video.libav import open_input, reason
+from gen.media.video.limits import UNLIMITED, WHOLE, ClipLimits, Part
+from gen.media.video.notes import Notes
+from gen.media.video.picture import PictureFormat, deinterlaced, lost_with
+
+Timed = tuple[av.VideoFrame, int]
+
+MAX_LEAD = Fraction(60)
+"""Seconds before the first frame that are kept. A later start is the time of a recorder that was on before."""
+
+
+class ClipFrame(NamedTuple):
+    """One upright frame and its timestamp."""
+
+    rgb: Pixels
+    """(H, W, 3)."""
+    pts: int
+    """Presentation time, in units of the clip's time base."""
+
+
+class ClipReader:
+    """An open clip; iterate over it once for its frames.
+
+    Times rise from frame to frame; where a clock steps back, time goes on by one frame. They count from the clip's
+    zero, or from its first packet in formats whose clock starts anywhere (MPEG-TS).
+    """
+
+    def __init__(
+        self, path: Path, part: Part = WHOLE, limits: ClipLimits = UNLIMITED, keep_fields: bool = True
+    ) -> None:
+        """`keep_fields`: whether interlaced frames stay so; else they are deinterlaced.
+
+        Raises `BadInput` if the file is not a clip, has no picture that can be decoded, or exceeds `limits`.
+        """
+        self.path, self.part, self.limits = path, part, limits
+        self.notes = Notes()
+        try:
+            self._before = os.stat(path)
+            self._first, self._rest = self._begin()
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise BadInput(f"{path}: the clip cannot be read ({reason(error)}).") from error
+        self.format = PictureFormat(self._first[0], self.stream.codec_context.field_order, keep_fields)
+        self.height, self.width = self.format.height, self.format.width
+        self.origin = self._origin()
+        shape = self.stream.sample_aspect_ratio or Fraction(1)
+        # Width over height of a pixel, as shown.
+        self.pixel_shape: Fraction = 1 / shape if self.format.orientation.transposed else shape
+        self._last = self._first[1]
+        self.end: int | None = None
+        """When the last frame ends, in units of the time base; known when all frames have been read."""
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the output will lack of this clip, in a few words each; complete when the output is written."""
+        return self.notes.left_out
+
+    @property
+    def warnings(self) -> list[str]:
+        """Faults that were worked around, a sentence each; complete when the output is written."""
+        return self.notes.warnings
+
+    @property
+    def rate(self) -> Fraction:
+        """Mean frames per second, as far as the container says."""
+        return self.decoder.rate
+
+    @property
+    def time_base(self) -> Fraction:
+        """Seconds per unit of the frames' times."""
+        return self.decoder.time_base
+
+    @property
+    def declared_frames(self) -> int:
+        """Frame count in the header; 0 if it gives none."""
+        return max(0, self.stream.frames)
+
+    @property
+    def expected_frames(self) -> int:
+        """Frame count for a progress bar: declared, or estimated from duration and frame rate; 0 if unknown."""
+        length = Fraction(self.container.duration or 0, av.time_base)
+        if self.part == WHOLE and self.declared_frames:
+            return self.declared_frames
+        length = max(Fraction(0), length - self.part.start)
+        if self.part.duration is not None:
+            length = min(length, self.part.duration) if length else self.part.duration
+        return round(length * self.rate)
+
+    def _begin(self) -> tuple[Timed, Iterator[Timed]]:
+        """Open the file. Returns the first frame of the part and an iterator over the others."""
+        self._open()
+        if self.part.start:
+            self.container.seek(int(self._start * av.time_base))
+        frames = iter(self.decoder)
+        first = next(frames, None)
+        late = self._start + 1 / self.rate
+        if self.part.start and (first is None or first[1] * self.time_base > late):
+            self.container.close()  # containers without an index cannot find it: read all from the beginning
+            self._open()
+            frames = iter(self.decoder)
+            first = next(frames, None)
+        if first is None:
+            raise BadInput(f"{self.path}: no frame can be decoded ({self.decoder.reason or 'there is none'}).")
+        for frame in chain([first], frames):
+            if not self.part.start or frame[1] * self.time_base >= self._start:
+                return frame, frames
+        raise BadInput(f"{self.path}: the clip is over before {float(self.part.start):g} s, where its part starts.")
+
+    def _open(self) -> None:
+        """Open the file and its picture track."""
+        pixels = self.limits.pixels
+        # With the limit, decoders refuse larger frames before they take memory for them.
+        options = {} if pixels is None else {"max_pixels": str(pixels)}
+        self.container = open_input(self.path, options)
+        self.stream = picture_track(self.container, self.path)
+        self.stream.codec_context.options = options
+        self.limits.check_size(self.path, self.stream.codec_context.width, self.stream.codec_context.height)
+        too_large = None if pixels is None else f"{self.path}: frames of more than {pixels / 1e6:g} megapixels."
+        self.decoder = VideoDecoder(self.container, self.stream, too_large)
+
+    @property
+    def _zero(self) -> Fraction:
+        """When the container's first packet is shown, in seconds of its clock."""
+        return Fraction(self.container.start_time or 0, av.time_base)
+
+    @property
+    def _start(self) -> Fraction:
+        """When the part starts, in seconds of the container's clock."""
+        return self._zero + self.part.start
+
+    def _origin(self) -> Fraction:
+        """The time that becomes zero, in seconds of the container's clock."""
+        if self.part.start:
+            return self._start
+        anywhere = self.container.format.flags & Flags.ts_discont.value or self._zero > MAX_LEAD
+        return min(self._zero if anywhere else Fraction(0), self._first[1] * self.time_base)
+
+    def __iter__(self) -> Iterator[ClipFrame]:
+        """All frames of the part in order. Raises `BadInput` where they exceed the limits."""
+        frames = self._checked(chain([self._first], self._rest))
+        if self.format.deinterlaced:
+            frames = deinterlaced(frames)
+        shift = round(self.origin / self.time_base)
+        for frame, time in frames:
+            yield ClipFrame(self.format.upright(frame), time - shift)
+        self._conclude(shift)
+
+    def _checked(self, frames: Iterable[Timed]) -> Iterator[Timed]:
+        """The frames up to the part's end, at one size."""
+        end = None if self.part.duration is None else (self._start + self.part.duration) / self.time_base
+        for count, (frame, time) in enumerate(frames, 1):
+            if end is not None and time >= end:
+                break
+            self._last = time
+            self.limits.check_size(self.path, frame.width, frame.height)
+            self.limits.check_length(self.path, count, (time - self._first[1]) * self.time_base)
+            if (frame.height, frame.width) != self.format.stored:
+                size = f"{self.format.stored[1]}x{self.format.stored[0]}"
+                self.notes.warn(f"The size changes within the clip; all frames are scaled to the first, {size}.")
+            for words in lost_with(frame):
+                self.notes.lack(words)
+            yield self.format.resized(frame), time
+
+    def _conclude(self, shift: int) -> None:
+        """Set `end`, and say what was wrong with the clip."""
+        decoder, part_end = self.decoder, None
+        if self.part.duration is not None:
+            part_end = int((self._start + self.part.duration) / self.time_base)
+        part_start = int(self._start / self.time_base) if self.part.start else None
+        self.end = end_of_picture(decoder, self._last, part_end) - shift
+        back, lost, corrupt = len(decoder.clock.steps), decoder.lost_between(part_start, part_end), decoder.corrupt
+        gaps = 0.0 if lost else float(decoder.frame_clock.gaps * self.time_base)
+        for wrong, words in (
+            (back, f"The clip's clock steps back {_times(back)}; time goes on there by one frame."),
+            (lost, f"{_frames(lost)} could not be decoded; the frame before is shown in their place."),
+            (gaps, f"Frames are missing for {gaps:.1f} s in all; the frame before is shown in their place."),
+            (corrupt, f"{_frames(corrupt)} could be decoded only in part."),
+            (self.format.deinterlaced, "The clip is interlaced; the output is deinterlaced."),
+            (self.format.hdr, f"The clip is HDR ({self.format.hdr}); the output is SDR, with white at 203 cd/m2."),
+            (self._changed(), "The file changed while it was read; the output may lack its end."),
+        ):
+            if wrong:
+                self.notes.warn(words)
+        early = early_end(self.container, decoder) if self.part == WHOLE else None
+        if early:
+            self.notes.warn(early)
+
+    def _changed(self) -> bool:
+        """Whether somebody wrote to the file since it was opened."""
+        try:
+            now = os.stat(self.path)
+        except OSError:
+            return True
+        return (now.st_size, now.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def picture_track(container: InputContainer, path: Path) -> VideoStream:
+    """The track that players show: the default one, of several the largest, never a cover picture.
+
+    Raises `BadInput` if there is none.
+    """
+    covers = Disposition.attached_pic | Disposition.timed_thumbnails
+    tracks = [s for s in container.streams.video if not s.disposition & covers]
+    known = [s for s in tracks if getattr(s, "codec_context", None) is not None]
+    if not known:
+        have = "a picture track of unknown codec" if tracks else "no picture track"
+        raise BadInput(f"{path}: the clip has {have}.")
+    return max(
+        known,
+        key=lambda s: (bool(s.disposition & Disposition.default), s.codec_context.width * s.codec_context.height),
+    )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _frames(count: int) -> str:
+    return f"{count} frame{'s' * (count != 1)}"

@@ -1,0 +1,36 @@
+"""Write a model folder so that a killed export never leaves one that mixes old and new weights."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from gen.media.files import make_out_folder
+
+TEMPORARY = ".gen-model"
+"""Folder inside the model's folder in which a new version is written."""
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+
+
+def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None:
+    """Call `save` with a temporary folder, then move its files to `folder`; other files there stay.
+
+    `index`: the file without which a folder is no model, model_index.json or config.json. It is removed first and moved
+    last, so that the folder is the old model, the new one, or none. Old weights are removed: loading would prefer
+    float32 files of an earlier export to new ones in float16.
+    """
+    make_out_folder(folder)
+    temporary = folder / TEMPORARY
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed export
+    try:
+        save(temporary)
+        files = [path.relative_to(temporary) for path in sorted(temporary.rglob("*")) if path.is_file()]
+        (folder / index).unlink(missing_ok=True)
+        for parent in {path.parent for path in files if path.suffix == ".safetensors"}:
+            for old in (old for pattern in WEIGHTS for old in (folder / parent).glob(pattern)):
+                old.unlink()
+        for path in sorted(files, key=lambda path: path == Path(index)):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary / path, folder / path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,37 @@
+"""Names of files that visitors send."""
+
+import re
+import unicodedata
+from pathlib import Path
+
+MAX_NAME = 180
+"""Most bytes of a file name. Systems allow 255, and results append to it."""
+DEVICES = re.compile(r"(?i:con|prn|aux|nul|com\d|lpt\d)")
+"""Names that Windows keeps for devices, whatever their suffix."""
+
+
+def safe_name(name: str) -> str:
+    """A file name that every system can store: letters, digits, spaces and ._-+, others become "_".
+
+    It does not start with a dot, is no longer than `MAX_NAME` bytes, of which the last are kept, and is no name of a
+    device of Windows, where results may be unpacked.
+    """
+    kept = "".join(c if c.isalnum() or c in "._- +" else "_" for c in unicodedata.normalize("NFC", name))
+    kept = kept.encode()[-MAX_NAME:].decode(errors="ignore").lstrip(". ").rstrip(". ")
+    return f"_{kept}" if DEVICES.fullmatch(kept.partition(".")[0].strip()) else kept or "unnamed"
+
+
+class Unused:
+    """Finds file names that are free: uploads of equal names must not meet."""
+
+    def __init__(self) -> None:
+        self._last: dict[Path, int] = {}
+        """The number that was given to a name last: looking at each again would take a time with the square."""
+
+    def __call__(self, path: Path) -> Path:
+        """`path`, or the first of NAME-2, NAME-3, ... that does not exist."""
+        unused = path
+        while unused.exists():
+            self._last[path] = self._last.get(path, 1) + 1
+            unused = path.with_name(f"{path.stem}-{self._last[path]}{path.suffix}")
+        return unused

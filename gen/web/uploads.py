@@ -1,0 +1,57 @@
+"""Take over what visitors upload: copy it to the folder of a job, and unpack zips."""
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from gen.errors import BadInput
+from gen.web.archives import unpack
+from gen.web.limits import check_file
+from gen.web.names import Unused, safe_name
+from gen.web.settings import WebSettings
+
+
+def gather(files: Iterable[str], into: Path, settings: WebSettings, clips: bool = True) -> tuple[list[Path], list[str]]:
+    """Copy uploads to the new folder `into` and unpack zips. Returns the accepted files and a reason for each rejected.
+
+    Raises `BadInput` if no file is accepted, or if there are too many; `into` is then removed.
+    """
+    try:
+        return _gather(files, into, settings, clips)
+    except BaseException:
+        shutil.rmtree(into, ignore_errors=True)
+        raise
+
+
+def _gather(files: Iterable[str], into: Path, settings: WebSettings, clips: bool) -> tuple[list[Path], list[str]]:
+    into.mkdir(parents=True)
+    taken: list[Path] = []
+    refused: list[str] = []
+    unused = Unused()
+    for file in map(Path, files):
+        left = replace(
+            settings, files=settings.files - len(taken), unpacked_mb=settings.unpacked_mb - _megabytes(taken)
+        )
+        if file.suffix.lower() == ".zip":
+            found, reasons = unpack(file, unused(into / safe_name(file.stem)), left, clips)
+            taken, refused = taken + found, refused + reasons
+        else:
+            try:
+                check_file(file, file.name, settings, clips)
+                if file.stat().st_size > left.unpacked_mb * 1_000_000:
+                    raise BadInput(f"{file.name}: the files are larger than {settings.unpacked_mb} MB together.")
+                target = unused(into / safe_name(file.name))
+                shutil.copyfile(file, target)
+                taken.append(target)
+            except BadInput as error:
+                refused.append(str(error))
+        if len(taken) > settings.files:
+            raise BadInput(f"{len(taken)} files; at most {settings.files} are allowed at once.")
+    if not taken:
+        raise BadInput(refused[0] if refused else "Choose images, clips or a zip of them first.")
+    return taken, refused
+
+
+def _megabytes(files: Iterable[Path]) -> int:
+    return sum(file.stat().st_size for file in files) // 1_000_000
