@@ -213,6 +213,8 @@ class Tracks:
             kept = self._copy(track) or (self._reencode(track) if track.stream.type == "audio" else None)
             if kept is None:
                 self._notes.lack(f"{describe(track.stream)}: {self._suffix} cannot hold it")
+        elif track.stream.frames and track.window.start is None and track.window.end is None:
+            self._notes.lack(f"{describe(track.stream)}: no packet of it can be read")
         if kept is None:
             track.close()
         else:
