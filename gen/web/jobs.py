@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
@@ -365,23 +365,6 @@ def _stored(root: Path) -> list[Job]:
         except (GenError, ValueError):
             log.warning("%s cannot be read; the job is skipped", file)
     return jobs
-
-
-def _read(file: Path) -> Job:
-    """The job of a record. Raises ValueError, TypeError or OSError for a damaged one."""
-    names = {f.name for f in dataclasses.fields(Job)}
-    values = json.loads(file.read_text(encoding="utf-8"))
-    job = Job(**{k: v for k, v in values.items() if k in names})
-    sample = Job("", "", {})
-    for name in names:
-        wanted, found = getattr(sample, name), getattr(job, name)
-        numbers = isinstance(wanted, float) and isinstance(found, int | float) and not isinstance(found, bool)
-        if type(found) is not type(wanted) and not numbers:
-            raise TypeError(f"{name} is {found!r}")
-    if job.id != file.parent.name or job.state not in get_args(State):
-        raise ValueError(f"id is {job.id!r}, state is {job.state!r}")
-    "".join(job.problems)  # raises TypeError unless all are texts
-    return job
 
 
 def _requeue(job: Job) -> None:
