@@ -20,7 +20,8 @@ from gen.media.video.encoders import H264, Encoding, PictureStream, check_encodi
 from gen.media.video.libav import reason, url
 from gen.media.video.metadata import chapters_within, lost_metadata, muxer_options, with_mark
 from gen.media.video.reader import ClipReader
-from gen.media.video.tracks import Track, Tracks, Window, describe
+from gen.media.video.track import Track, Window
+from gen.media.video.tracks import Tracks, describe
 
 
 class ClipWriter:
