@@ -18,7 +18,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from gen.errors import BadInput, BadSetting, GenError
+from gen.formats.json_files import read_json
 from gen.locks import locked
 from gen.media.files import make_out_folder, writing
 
@@ -349,12 +352,17 @@ class Jobs:
 
 
 def _stored(root: Path) -> list[Job]:
+    """The records below `root`. One that is damaged, or of another folder than it says, is left alone."""
     names = {f.name for f in dataclasses.fields(Job)}
     jobs: list[Job] = []
     for file in sorted(root.glob(f"*/{RECORD}")):
         try:
-            jobs.append(Job(**{k: v for k, v in json.loads(file.read_text()).items() if k in names}))
-        except (OSError, ValueError, TypeError):
+            record = {name: value for name, value in read_json(file).items() if name in names}
+            job = TypeAdapter(Job).validate_python(record)
+            if job.id != file.parent.name:
+                raise ValueError(job.id)
+            jobs.append(job)
+        except (GenError, ValueError):
             log.warning("%s cannot be read; the job is skipped", file)
     return jobs
 
