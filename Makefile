@@ -8,7 +8,7 @@ INPUT ?= samples/adverse
 OUTPUT ?= out
 MODEL ?= augan-night2day
 
-.PHONY: demo test test-slow fuzz check audit samples docs docs-augan docs-hda docs-smos docs-web app clean
+.PHONY: demo test test-slow test-faults fuzz check audit samples docs docs-augan docs-hda docs-smos docs-web app clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,11 @@ test: $(VENV)/ready
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow
+
+# Every long command killed 50 times, on full and read-only disks, with damaged inputs, checkpoints and weights; KILLS=N.
+KILLS ?= 50
+test-faults: $(VENV)/ready
+	GEN_FAULTS=long GEN_FAULTS_KILLS=$(KILLS) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q tests/faults
 
 check: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -122,12 +122,22 @@ def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
     }
     for part in ("hold", "train"):
         (out / part / domain).mkdir(parents=True, exist_ok=True)
-        for link in (out / part / domain).iterdir():
-            if links.get(link) != link.resolve():
-                raise BadInput(f"{link}: this folder has another split of the frames; choose another output folder.")
+    made = {link: link.resolve() for part in ("hold", "train") for link in (out / part / domain).iterdir()}
+    if _without_vanished(made, frames, out / "hold" / domain, hold_out):
+        return
+    for link, frame in made.items():
+        if links.get(link) != frame:
+            raise BadInput(f"{link}: this folder has another split of the frames; choose another output folder.")
     for link, frame in links.items():
         with contextlib.suppress(FileExistsError):  # made by an earlier or a parallel process
             link.symlink_to(frame)
+
+
+def _without_vanished(made: Mapping[Path, Path], frames: Sequence[Path], hold: Path, hold_out: int) -> bool:
+    """Whether the links were made for these frames and for some that have vanished since: the split then stays."""
+    there = {frame for frame in made.values() if frame.is_file()}
+    held = sum(link.parent == hold for link in made)
+    return len(there) < len(made) and held == hold_out and there == {frame.resolve() for frame in frames}
 
 
 def prepare(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> Recipe:

@@ -43,10 +43,20 @@ def sweep(folder: Path, below: bool = False) -> None:
 
     Those of another machine, which may still be at work on a shared disk, are removed when they are a day old.
     """
-    for partial in folder.glob(f"{'**/' if below else ''}.gen-*.partial*"):
-        with suppress(OSError):  # another process may have removed it
-            if _left_behind(partial):
-                partial.unlink()
+    folders = [folder]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if below and entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                elif entry.name.startswith(".gen-") and ".partial" in entry.name:
+                    _remove_left(Path(entry.path))
+
+
+def _remove_left(partial: Path) -> None:
+    with suppress(OSError):  # another process may have removed it
+        if _left_behind(partial):
+            partial.unlink()
 
 
 def _left_behind(partial: Path) -> bool:

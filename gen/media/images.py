@@ -180,7 +180,7 @@ def _decode(path: Path, file: BinaryIO, format: str, found: Found, max_pixels: i
         return _from_samples(odd, layout, found, file)
     with image:
         _check_size(path, image.size, max_pixels)
-        frames = further_frames(image, layout.tags.pages if layout else 1)
+        frames = further_frames(image, layout.tags.pages if layout else found.frames)
         image.seek(0)
         image.load()
         return _from_loaded(image, layout, found, file, frames)

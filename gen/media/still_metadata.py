@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from gen.media import ifd, jpeg
+from gen.media import gif, ifd, jpeg
 from gen.media.boxes import read_boxes
 from gen.media.png import read_chunks
 from gen.media.still import Metadata
@@ -16,6 +16,10 @@ PREVIEW = "embedded preview"
 XMP_ORIENTATION = re.compile(rb'\s*tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>')
 RAW_IPTC, RAW_EXIF = "Raw profile type iptc", ("Raw profile type exif", "Raw profile type APP1")
 """Text chunks in which ImageMagick and ExifTool store what PNG has no place for."""
+
+MAX_PPM_HEADER = 1 << 16
+PPM_HEADER = re.compile(rb"P[1-6f](?:(?:\s|#[^\r\n]*[\r\n])+[^\s#]{1,20}){2,3}")
+"""Width, height and, but in bitmaps, the largest value, with comments between them."""
 
 
 @dataclass
@@ -30,6 +34,8 @@ class Found:
     """Colour primaries and transfer function by their numbers in ITU-T H.273."""
     depth: int = 8
     """Bits of a sample."""
+    frames: int | None = None
+    """Number of frames or pages; None if Pillow is to count them."""
     left_out: list[str] = field(default_factory=list[str])
 
 
@@ -45,6 +51,10 @@ def read_before(format: str, file: BinaryIO) -> Found:
         found.depth, found.cicp = chunks.depth, chunks.cicp
         found.metadata = Metadata(png_colour=chunks.colour)
         found.left_out += chunks.left_out
+    elif format == "GIF":
+        found.frames = gif.count_frames(file)
+    elif format == "PPM" and not PPM_HEADER.match(file.read(MAX_PPM_HEADER)):
+        raise ValueError("no size in its first lines")
     elif format in ("AVIF", "HEIF"):
         found.cicp, found.depth = read_boxes(file)
     return found
@@ -144,10 +154,10 @@ def _hidden_parts(xmp: bytes) -> list[str]:
     return list(dict.fromkeys(name for word, name in names.items() if word in xmp))
 
 
-def further_frames(image: Image.Image, pages: int) -> list[str]:
-    """The frames or pages after the first one, as an entry of `left_out`. `pages`: of a TIFF."""
-    if image.format == "TIFF":
-        return _further(pages - 1, "page")
+def further_frames(image: Image.Image, count: int | None) -> list[str]:
+    """The frames or pages after the first one, as an entry of `left_out`. `count`: of all, None to count them."""
+    if count is not None:
+        return _further(count - 1, "page" if image.format == "TIFF" else "frame")
     try:
         count = int(getattr(image, "n_frames", 1)) - 1
     except Exception:  # decoders of damaged files raise anything; the first frame is fine

@@ -25,6 +25,8 @@ UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 ASSOCIATED = 1
 """Kind of extra sample: alpha by which the colours are multiplied."""
 FORMATS = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "float"}
+MOST_BESIDE = 64 << 20
+"""Bytes beside the pixels of a file that is read whole."""
 MAX_BYTES = (1 << 32) - (1 << 20)
 """Of a classic TIFF, whose offsets have 32 bits."""
 
@@ -142,7 +144,7 @@ def read_odd_layout(file: BinaryIO, layout: Layout) -> Samples | None:
         if layout.big_endian_big and (found := read_without_tags(file, layout)):
             return found
         if not layout.planes and kind in _DEEP:
-            return Samples(_by_opencv(file), 1)  # OpenCV applies the orientation
+            return Samples(_by_opencv(_whole(file, layout)), 1)  # OpenCV applies the orientation
     raise BadInput(f"a TIFF of {layout.describe} is not supported; save it with 8 or 16 unsigned bits.")
 
 
@@ -172,12 +174,11 @@ def _float_order_is_safe(layout: Layout) -> bool:
     return layout.format != FLOAT or layout.tags.order == "<" or layout.compression == 1
 
 
-def _by_opencv(file: BinaryIO) -> NDArray[Any]:
+def _by_opencv(data: bytes) -> NDArray[Any]:
     import cv2
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is damaged is said below
-    file.seek(0)
-    found = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None:  # pyright: ignore[reportUnnecessaryComparison]  # so it is if the file is damaged
         raise BadInput("the TIFF is damaged, or compressed in a way that is not supported.")
     return found if found.ndim == 2 else found[..., [2, 1, 0, 3][: found.shape[2]]]
@@ -185,7 +186,7 @@ def _by_opencv(file: BinaryIO) -> NDArray[Any]:
 
 def _planes(file: BinaryIO, layout: Layout) -> NDArray[Any]:
     """Each plane as a grey TIFF of its own."""
-    data = _whole(file)
+    data = _whole(file, layout)
     strips = [_strips(layout, slice(number, number + 1)) for number in range(layout.samples)]
     return np.stack([_rewritten(data, layout, tags, 1) for tags in strips], axis=-1)
 
@@ -202,12 +203,17 @@ def read_without_tags(file: BinaryIO, layout: Layout) -> Samples | None:
     if not plain or layout.planes:
         return None
     strips = _strips(layout, slice(None))
-    return Samples(_rewritten(_whole(file), layout, strips, layout.samples), layout.orientation)
+    return Samples(_rewritten(_whole(file, layout), layout, strips, layout.samples), layout.orientation)
 
 
-def _whole(file: BinaryIO) -> bytes:
+def _whole(file: BinaryIO, layout: Layout) -> bytes:
+    """The whole file, padded to an even length. Raises `BadInput` if it is far larger than its picture."""
+    width, height = layout.size
+    most = MOST_BESIDE + 8 * layout.samples * width * height
     file.seek(0)
-    data = file.read()
+    data = file.read(most + 1)
+    if len(data) > most:
+        raise BadInput("the TIFF is far larger than its first picture; save that one alone.")
     return data + b"\0" * (len(data) % 2)
 
 

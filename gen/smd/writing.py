@@ -14,7 +14,6 @@ from gen.about import VERSION
 from gen.bars import progress_bar
 from gen.errors import BadSetting
 from gen.media.files import make_out_folder, write_atomically
-from gen.media.folders import find_stills
 from gen.output import output_folder
 
 J = TypeVar("J")
@@ -41,6 +40,8 @@ def begin(out: Path, record: Mapping[str, Any], folders: Sequence[Path] = ()) ->
     `folders`: those that the pictures go to. Raises `BadSetting` if `out` holds pictures that were made with other
     settings, or with unknown ones.
     """
+    from gen.media.folders import find_stills  # it needs Pillow, which help texts must not wait for
+
     make_out_folder(out)
     path, record = out / RECORD, dict(record) | {"version": VERSION}
     old = _read_record(path)

@@ -20,7 +20,7 @@ def load_last_state(run: Path) -> dict[str, Any]:
     """The state in the last good checkpoint of a run directory. Raises `BadInput` if it has none."""
     found = load_last_good(run / "checkpoints")
     if found is None:
-        raise BadInput(f"{run}: no usable checkpoint here; give the output folder of a training run.")
+        raise BadInput(f"{run}: no checkpoint here that can be loaded; give the output folder of a training run.")
     return found.state
 
 

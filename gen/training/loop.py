@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gen.about import VERSION
+from gen.devices import is_out_of_memory
 from gen.errors import BadSetting, TrainingDiverged
 from gen.loading import loading
 from gen.locks import locked
@@ -260,12 +261,15 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
 
     def diverged(self, name: str, value: float, images: int) -> TrainingDiverged:
         """The error for loss `name` of the step that began at `images`."""
-        last = self.checkpoint
-        kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
         step = images // self.settings.batch
         return TrainingDiverged(
-            f"loss {name} became {value} at step {step} ({images} images); {kept}. A smaller lr often helps."
+            f"loss {name} became {value} at step {step} ({images} images); {self._kept()}. A smaller lr often helps."
         )
+
+    def _kept(self) -> str:
+        """What is on the disk, for the end of an error message."""
+        last = self.checkpoint
+        return f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
 
     # The loop.
 
@@ -287,15 +291,34 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
                     self._sample()
                 # The last save is inside: a first signal must not interrupt it.
                 with on_stop_signals(self._stop_on_signal):
-                    while not self.finished and not self._told_to_stop():
-                        self.train_one_step()
-                        self.watch()
+                    with self._readable_memory_errors():
+                        while not self.finished and not self._told_to_stop():
+                            self.train_one_step()
+                            self.watch()
                     self._flush()
                     self.save()
             finally:
                 if self.log:
                     self.log.close()
                 self.log = None
+
+    @contextmanager
+    def _readable_memory_errors(self) -> Generator[None]:
+        """Turn a step that does not fit into memory into `BadSetting`.
+
+        The step is not tried again in smaller parts: one of its networks may have been updated already.
+        """
+        try:
+            yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            parts = 2 * self.settings.accumulate
+            raise BadSetting(
+                f"batch: the memory is too small for {self.settings.batch} images in {self.settings.accumulate} parts; "
+                f"set accumulate={parts} for the same result in smaller parts, or choose a smaller batch or crop. "
+                f"{self._kept()}."
+            ) from error
 
     def _run_folder(self) -> AbstractContextManager[None]:
         """The run directory, for the main process alone, with room for the checkpoints to come."""

@@ -204,6 +204,12 @@ def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[s
     defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
     ignored = ONCE_EVERYWHERE - {f.name for f in fields}
     recorded = {name: value for name, value in old.items() if name not in ignored}
+    for name in sorted(recorded.keys() - {f.name for f in fields} - may_change):
+        if recorded[name] is not None:
+            raise BadSetting(
+                f"{name}: this run was begun by another version of gen, which had this setting ({recorded[name]!r}); "
+                f"continue it with that version, or choose another output folder."
+            )
     check_same_run({**_jsonable(defaults), **recorded}, as_record(settings), may_change)
 
 

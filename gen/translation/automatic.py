@@ -31,7 +31,7 @@ from gen.translation.record import Known
 from gen.translation.registry import translators
 from gen.translation.report import Entry, Report
 from gen.translation.run import Network, Run, Watch, reason
-from gen.translation.settings import TranslateSettings, check_settings
+from gen.translation.settings import TranslateSettings, check_settings, clip_options
 from gen.translation.weather import CLEAR_DAY, WeatherClassifier
 from gen.translation.weathers import directions_of, weathers_of
 
@@ -126,7 +126,7 @@ class Automatic:
             elif sight.weather in self.models:
                 groups.setdefault(self.models[sight.weather], []).append(job)
             else:
-                for begun in self.run.begun([job], self.settings, left_with(self.settings)):
+                for begun in self.run.begun([job], self.settings, left_with(self.settings, job.kind)):
                     self._leave(begun, sight)
         for model, group in groups.items():
             translate_jobs(group, self._network(model), self.run)
@@ -137,7 +137,7 @@ class Automatic:
         try:
             return see(self.classifier, job, self.settings, self.run.watch.limits)
         except Exception as error:  # whatever is wrong with this file, the rest go on
-            self.run.fail(job, error)
+            self.run.fail_untouched(job, error)
             return None
 
     def _finished_before(self, job: Job, sight: Sight) -> Entry | None:
@@ -166,8 +166,8 @@ class Automatic:
             return left_entry(replace(job, stamp=stamp_of(job.source)), sight, self.settings)
         if known is None:
             raise unknown_maker(job.target)
-        if known.finished and known.made_with != left_with(self.settings):
-            raise other_maker(job.target, known.made_with, left_with(self.settings))
+        if known.finished and known.made_with != left_with(self.settings, job.kind):
+            raise other_maker(job.target, known.made_with, left_with(self.settings, job.kind))
         return None
 
     def _is_copy(self, job: Job, known: Known | None) -> bool:
@@ -175,8 +175,8 @@ class Automatic:
         if not has_content(job.target):
             return False
         if known is not None and known.finished:
-            return known.made_with == left_with(self.settings) and known.stamp in (None, stamp_of(job.source))
-        return left_with(self.settings) == LEFT and filecmp.cmp(job.source, job.target, shallow=False)
+            return known.made_with == left_with(self.settings, job.kind) and known.stamp in (None, stamp_of(job.source))
+        return left_with(self.settings, job.kind) == LEFT and filecmp.cmp(job.source, job.target, shallow=False)
 
     def _leave(self, job: Job, sight: Sight) -> None:
         entry = left_entry(job, sight, self.settings)
@@ -206,9 +206,11 @@ def see(classifier: WeatherClassifier, job: Job, settings: TranslateSettings, li
         return Sight(*classifier.of_clip(torch.from_numpy(frame.rgb) for frame in reader))
 
 
-def left_with(settings: TranslateSettings) -> str:
-    """What a copied file was made with."""
-    return LEFT + metadata_removed(settings)
+def left_with(settings: TranslateSettings, kind: str) -> str:
+    """What a copied file was made with. A clip that is cut or loses its metadata is encoded anew."""
+    part = settings.start is not None or settings.duration is not None
+    anew = kind == "clip" and (part or settings.strip_metadata)
+    return LEFT + metadata_removed(settings) + (clip_options(settings) if anew else "")
 
 
 def left_entry(job: Job, sight: Sight, settings: TranslateSettings) -> Entry:
@@ -216,7 +218,12 @@ def left_entry(job: Job, sight: Sight, settings: TranslateSettings) -> Entry:
     clear = sight.weather == CLEAR_DAY
     why = "a clear day" if clear else f"{sight.weather}, for which no model is available"
     entry = entry_of(
-        job, "left", settings, made_with=left_with(settings), note=f"copied unchanged: {why}", **sight._asdict()
+        job,
+        "left",
+        settings,
+        made_with=left_with(settings, job.kind),
+        note=f"copied unchanged: {why}",
+        **sight._asdict(),
     )
     entry.sides = []
     return entry

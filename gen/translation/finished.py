@@ -15,6 +15,9 @@ from gen.translation.record import Known, Record
 from gen.translation.report import Entry
 from gen.translation.settings import TranslateSettings
 
+UNKNOWN = "something unknown"
+"""`made_with` of a file under an output's name that no run has made, as far as is known."""
+
 
 def finished_before(job: Job, settings: TranslateSettings, record: Record) -> bool:
     """Whether the job needs no work.

@@ -5,7 +5,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from gen.media.folders import Job, stamp_of
 from gen.media.images import Pixels
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
-from gen.translation.finished import hash_of
+from gen.translation.finished import UNKNOWN, has_content, hash_of
 from gen.translation.maps import COUNTED_AS, SCALES, colour_uncertainty
 from gen.translation.memory import MemoryLimits, Plan
 from gen.translation.norm import StatisticsSmoother
@@ -139,7 +139,7 @@ class Run:
                 job.target.parent.mkdir(exist_ok=True, parents=True)
                 self.record.begin(entry_of(job, "failed", settings, made_with=made_with))
             except Exception as error:  # a name too long, a folder too deep: of this file alone
-                self.fail(job, error, settings)
+                self.fail_untouched(job, error, settings)
             else:
                 yield job
 
@@ -160,7 +160,8 @@ class Run:
         source = Path(entry.input)
         now = stamp_of(source)
         if now is not None and entry.stamp is not None and now != entry.stamp:
-            Path(entry.output).unlink(missing_ok=True)
+            with suppress(OSError):
+                Path(entry.output).unlink()
             entry.status, entry.note = "failed", None
             entry.error = plain(f"{source}: the file changed while it was read; run the command again.")
         else:
@@ -202,7 +203,18 @@ class Run:
         """End the run with an error that one output causes, or report it if new files come one by one."""
         if not self.watching:
             raise error
-        self.fail(job, error)
+        self.fail_untouched(job, error)
+
+    def fail_untouched(self, job: Job, error: Exception, settings: TranslateSettings | None = None) -> None:
+        """Record a file that failed before its output was touched: what the record says of its maker stays true."""
+        self._check_output(error)
+        known, entry = self.record.of(job.target), entry_of(job, "failed", settings or self.settings)
+        entry.error = reason(job, error)
+        if known is not None:
+            entry.made_with = known.made_with
+        elif has_content(job.target):
+            entry.made_with = UNKNOWN
+        self.finish(entry)
 
     def _check_output(self, error: Exception | None = None) -> None:
         """Set `lost` if `error`, or the output folder itself, shows that no other file can be written either."""
@@ -352,7 +364,8 @@ def _reason(job: Job, error: Exception) -> str:
         text = str(error)
         return text if job.source.name in text or job.target.name in text else f"{job.source}: {text}"
     if is_out_of_memory(error):
-        return f"{job.source}: there is too little memory for it, even frame by frame in strips; lower the resolution."
+        too_large = "there is too little memory for it, one frame at a time and in strips; use a lower resolution"
+        return f"{job.source}: {too_large}."
     text = (str(error).splitlines() or [""])[0] or type(error).__name__
     return f"{job.source}: {text}."
 

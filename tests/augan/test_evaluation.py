@@ -21,6 +21,7 @@ from gen.augan.verdict import verdict
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
+from gen.media.left_out import LeftOut
 from gen.media.video import write_clip
 from gen.metrics.features import EfficientNetLite0Features
 from gen.weights import SHIPPED
@@ -263,7 +264,7 @@ class TestErrors:
         wanted = dataclasses.replace(settings, direction="normal_to_adverse")
         measures = Measures([EfficientNetLite0Features()])
         with pytest.raises(BadSetting, match="normal_to_adverse"):
-            DirectionEvaluation("normal_to_adverse", {"model": one}, measures, wanted, [])
+            DirectionEvaluation("normal_to_adverse", {"model": one}, measures, wanted, [], LeftOut())
 
     @pytest.mark.parametrize(
         ("rival", "message"),

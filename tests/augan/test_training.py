@@ -184,7 +184,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(two_domains, tmp_path):
 def test_new_frames_make_it_another_run(two_domains, tmp_path):
     AUGANTrainer(tiny_settings(two_domains, tmp_path, images=4)).fit()
     Image.new("RGB", (128, 80)).save(two_domains[0] / "new.png")
-    with pytest.raises(BadSetting, match="adverse was "):
+    with pytest.raises(BadSetting, match=r"adverse\.count was 12 when this run began and is 13 now"):
         AUGANTrainer(tiny_settings(two_domains, tmp_path, images=4)).fit()
 
 

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import street
-from tests.faults.conftest import COUNTS
+from tests.faults.cases import Case
+from tests.faults.conftest import COUNTS, cases
 from tests.faults.process import ForkServer
 
 MORE = 600 << 20
@@ -42,3 +43,15 @@ def address_space(server: ForkServer) -> int:
 def print_address_space(words: list[str]) -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     print(pages * 4096)
+
+
+@pytest.mark.parametrize("case", cases("train-augan", "train-stylegan2"))
+def test_training_with_too_little_memory_ends_in_a_sentence(
+    case: Case, inputs: Path, server: ForkServer, folder: Path
+) -> None:
+    """It names a setting that gives the same result in less memory; the checkpoints stay."""
+    words = [*case.words(inputs, folder / "out"), "--set=batch=64", "--set=images=640"]
+    done = server.run(*words, limits={"RLIMIT_AS": address_space(server) + (300 << 20)})
+    assert done.status == 1, done.errors
+    assert "memory" in done.sentence
+    COUNTS["runs with too little memory"] += 1

@@ -16,9 +16,8 @@ from tests.faults.whole import content, first_difference
 @pytest.mark.skipif(not LONG, reason="importing the page takes long; make test-faults")
 @pytest.mark.timeout(3600)
 def test_kills_of_a_page_job(root: Path, inputs: Path, folder: Path) -> None:
-    server = ForkServer(
-        root / "page", {"GEN_WEIGHTS": str(inputs / "models"), "GEN_FAULTS_PRELOAD": "tests.faults.page_job"}
-    )
+    environment = {"GEN_WEIGHTS": str(inputs / "models"), "GEN_FAULTS_PRELOAD": "tests.faults.page_job"}
+    server = ForkServer(root / "page", environment)
     try:
         unbroken = server.run(folder / "unbroken", inputs / "night", function="tests.faults.page_job:main")
         assert unbroken.status == 0, unbroken.errors + unbroken.output

@@ -17,7 +17,9 @@ from gen.training.model_folder import TEMPORARY
 
 PICTURES = (".jpg", ".png", ".webp")
 CLIPS = (".mp4", ".mkv", ".mov")
-PASSING = re.compile(r"second|time|hardware|machine|date|version|_per_|flicker_ms|began|created|started|ended|mtime")
+PASSING = re.compile(
+    r"^out$|^cache$|second|time|hardware|machine|date|version|_per_|flicker_ms|began|created|started|ended|mtime"
+)
 """Names of numbers that differ between two runs: how long they took, when, and where."""
 
 

@@ -161,6 +161,25 @@ def test_heic_without_the_optional_package_names_it(tmp_path, monkeypatch):
         decode_still(tmp_path / "x.heic")
 
 
+STARTS = [
+    b"",
+    b"\xff\xd8\xff",
+    b"\xff\xd8\xff\xe0\0\4ab",
+    b"RIFF\0\0\0\0WEBPVP8 ",
+    b"II*\0",
+    b"MM\0*\0\0\0\x08\xff\xff",
+]
+STARTS += [
+    b"GIF89a",
+    b"P5 #",
+    b"P2 9 9 255 ",
+    b"BM",
+    b"\x89PNG\r\n\x1a\n",
+    b"\0\0\0\x18ftypavif",
+    b"\0\0\0\x18ftypheic",
+]
+
+
 class TestLimits:
     def test_more_than_max_megapixels_names_the_setting(self, tmp_path):
         Image.new("1", (4000, 3000)).save(tmp_path / "x.png")
@@ -186,9 +205,7 @@ class TestLimits:
         with pytest.raises(BadInput, match=r"max_megapixels = 0\.0008"):
             decode_still(tmp_path / f"x{suffix}", max_pixels=800)
 
-    @pytest.mark.parametrize(
-        "start", [b"", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\4ab", b"RIFF\0\0\0\0WEBPVP8 ", b"II*\0"]
-    )
+    @pytest.mark.parametrize("start", STARTS)
     def test_a_huge_file_that_is_no_picture_is_not_read_whole(self, tmp_path, start):
         with (tmp_path / "x.jpg").open("wb") as file:
             file.write(start)

@@ -116,7 +116,7 @@ def test_time_goes_on_where_the_clock_steps_back(tmp_path, codec, sound):
     np.testing.assert_allclose(times, np.arange(60) / 30, atol=0.04)
     with ClipReader(tmp_path / "back.mkv") as reader:
         list(reader)
-    assert reader.warnings == ["The clip's clock steps back once; time goes on there by one frame."]
+    assert reader.warnings == ["The clip's clock jumps once; time goes on there by one frame."]
     if sound:
         with av.open(str(tmp_path / "out.mkv")) as out:
             ends = [f.time + f.samples / 8000 for f in out.decode(audio=0)]
@@ -181,9 +181,11 @@ class TestClocks:
                 clock.fix(p)
             return [p.dts for p in packets]
 
-        picture = PacketClock(40, 60)
+        picture = PacketClock(40, 60, 10_000)
         assert run(picture, [0, 40, 80, 0, 40, 80, 120, 0]) == [0, 40, 80, 120, 160, 200, 240, 280]
-        sound = PacketClock(40, 60, picture)
+        assert run(PacketClock(40, 60, 10_000), [0, 40, 50_000, 120]) == [0, 40, 80, 120]  # one time was damaged
+        assert run(PacketClock(40, 60, None), [0, 40, 50_000]) == [0, 40, 50_000]
+        sound = PacketClock(40, 60, 10_000, picture)
         assert run(sound, [0, 40, 79, 1, 41]) == [0, 40, 79, 121, 161]
 
 

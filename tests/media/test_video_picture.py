@@ -173,6 +173,17 @@ def test_other_codecs(tmp_path, codec, depth):
         assert out.streams.video[0].codec_context.codec.canonical_name == codec
 
 
+def test_times_in_nanoseconds_fit_into_an_mp4(tmp_path):
+    """Matroska may have them; mp4 has 32 bits for the time between two frames."""
+    source = make_odd(tmp_path / "in.mkv", Odd(".mkv"))
+    with ClipReader(source) as reader:
+        reader.decoder.time_base = Fraction(1, 10**9)
+        with ClipWriter(tmp_path / "out.mp4", reader, (48, 64)) as writer:
+            for index, frame in enumerate(reader):
+                writer.write(frame.rgb, 10 * 10**9 * index)
+    assert shown(tmp_path / "out.mp4").times == pytest.approx([0, 10, 20, 30, 40, 50])
+
+
 def test_quality(tmp_path):
     source = make_odd(tmp_path / "in.mp4", Odd(size=(144, 256)))
     copied(source, tmp_path / "good.mp4", Encoding(crf=10))

@@ -158,6 +158,21 @@ def test_outputs_of_another_direction(tmp_path):
     assert statuses(watching.report) == {"a.jpg": "done", "b.jpg": "failed", "c.jpg": "done"}
 
 
+def test_a_refused_output_stays_what_it_was(tmp_path):
+    """It has no mark: were the refusal recorded as made with the new settings, the next run would replace it."""
+    source, out = tmp_path / "in", tmp_path / "o"
+    picture(source / "a.jpg")
+    with Watching(source, out) as watching:
+        wait_for((out / "a.jpg").exists)
+        own = picture(out / "b.bmp", 7).read_bytes()
+        picture(source / "b.bmp")
+        wait_for(lambda: '"failed"' in record(out))
+    assert statuses(watching.report)["b.bmp"] == "failed"
+    with pytest.raises(BadSetting, match="something unknown"):
+        run(source, out)
+    assert (out / "b.bmp").read_bytes() == own
+
+
 def test_one_file_cannot_be_watched(tmp_path):
     with pytest.raises(BadSetting, match="must be a folder"):
         run(picture(tmp_path / "a.jpg"), tmp_path / "o", watch=True)

@@ -1,11 +1,14 @@
 """The job table: order, cancelling, errors, restarts, old results."""
 
+import dataclasses
 import json
 import os
 import threading
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gen.errors import BadInput, BadSetting
 from gen.web.jobs import Job, JobContext, Jobs, duration
@@ -17,6 +20,9 @@ def wait(jobs: Jobs, ident: str, *states: str) -> str:
             return jobs.get(ident).state
         time.sleep(0.01)
     raise AssertionError(jobs.get(ident))
+
+
+GOOD = {"id": "x" * 20, "kind": "work", "inputs": {}, "state": "running", "attempts": 1, "created": 1.0, "started": 1.0}
 
 
 class Bench:
@@ -221,6 +227,36 @@ def test_a_job_that_takes_the_server_down_is_given_up(tmp_path):
     jobs = Jobs(tmp_path, {"work": ("a", lambda context: None)}, 1, 9)
     assert "3 times" in jobs.describe(jobs.get("x" * 20))
     jobs.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.builds(
+            lambda name, value: json.dumps(GOOD | {name: value}).encode(),
+            st.sampled_from([*(f.name for f in dataclasses.fields(Job)), "other"]),
+            st.recursive(
+                st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+                lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+                max_leaves=4,
+            ),
+        ),
+        st.just(b"[" * 100_000),
+    )
+)
+def test_a_damaged_record_does_not_keep_the_server_from_starting(tmp_path, data):
+    folder = tmp_path / GOOD["id"]
+    folder.mkdir(exist_ok=True)
+    (folder / "job.json").write_bytes(data)
+    jobs = Jobs(tmp_path, {"work": ("a", lambda context: None)}, 1e9, 9)
+    try:
+        for job in list(jobs._table.values()):
+            assert job.id == GOOD["id"]
+            jobs.describe(job)
+            jobs.queue_position(job)
+    finally:
+        jobs.close()
 
 
 def test_a_lane_survives_a_record_that_cannot_be_written(jobs, bench, tmp_path):

@@ -114,7 +114,8 @@ def _changed_since(day: Day, path: Path) -> bool:
 
 def _simulated(frame: NDArray[np.uint8], weather: Weather, day: Day, number: int) -> NDArray[np.uint8]:
     """The adverse frame (H, W, 3) of one round."""
-    return simulate_frame(frame, weather, seed=zlib.crc32(f"{day.settings.seed} {number} {day.name}".encode()))
+    name = day.name.encode(errors="surrogateescape")  # a name need not be UTF-8
+    return simulate_frame(frame, weather, seed=zlib.crc32(f"{day.settings.seed} {number} ".encode() + name))
 
 
 def simulate_frame(frame: NDArray[np.uint8], weather: Weather, seed: int) -> NDArray[np.uint8]:

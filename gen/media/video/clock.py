@@ -5,6 +5,9 @@ from typing import Any
 
 import av
 
+MAX_REORDERING = 10
+"""Seconds between the decode time and the display time of a packet, beyond which one of them is wrong."""
+
 GAP = 3.5
 """Frames; a longer time without a new one is a gap."""
 STEADY = 0.8
@@ -12,20 +15,21 @@ STEADY = 0.8
 
 
 class PacketClock:
-    """Continues the time of a track where its clock steps back: by one packet after the last one.
+    """Continues the time of a track where its clock jumps: by one packet after the last one.
 
-    Cameras set their clock while they record, and recorders join parts that each start at zero. Packets are fixed in
-    the order of the file, before they are decoded, because decoders reorder frames.
+    Cameras set their clock while they record, recorders join parts that each start at zero, and damage makes any time.
+    Packets are fixed in the order of the file, before they are decoded, because decoders reorder frames.
     """
 
-    def __init__(self, step: int, tolerance: int, leader: "PacketClock | None" = None) -> None:
-        """`step`: ticks of a packet that declares no duration; `tolerance`: fewer ticks back are jitter, not a step.
+    def __init__(self, step: int, tolerance: int, longest: int | None, leader: "PacketClock | None" = None) -> None:
+        """In ticks. `step`: of a packet that declares no duration; `tolerance`: fewer ticks back are jitter, no jump.
 
-        `leader`: the picture's clock. A track moves as far as the picture at the same step, to stay with it.
+        `longest`: gap that is believed; None: any. `leader`: the picture's clock. A track moves as far as the picture
+        at the same jump, to stay with it.
         """
-        self.step, self.tolerance, self.leader = step, tolerance, leader
-        self.steps: list[Fraction] = []
-        """After each step back: seconds added to the times of the packets that follow."""
+        self.step, self.tolerance, self.longest, self.leader = step, tolerance, longest, leader
+        self.jumps: list[Fraction] = []
+        """After each jump: seconds added to the times of the packets that follow."""
         self._offset = 0
         self._last: int | None = None
         self._decoded = self._shown = 0
@@ -33,12 +37,15 @@ class PacketClock:
 
     def fix(self, packet: "av.Packet[Any]") -> None:
         """Change the packet's times in place."""
+        pts, dts = packet.pts, packet.dts
+        if pts is not None and dts is not None and abs(pts - dts) * packet.time_base > MAX_REORDERING:
+            packet.pts = None  # one of them is damaged
         raw = packet.dts if packet.dts is not None else packet.pts
         if raw is None:
             return
-        if self._last is not None and raw + self._offset < self._last - self.tolerance:
+        if self._jumps(raw + self._offset):
             self._offset = self._moved(packet, raw)
-            self.steps.append(self._offset * packet.time_base)
+            self.jumps.append(self._offset * packet.time_base)
         if self._offset:
             packet.pts = None if packet.pts is None else packet.pts + self._offset
             packet.dts = None if packet.dts is None else packet.dts + self._offset
@@ -47,14 +54,19 @@ class PacketClock:
         self._decoded = max(self._decoded, self._last + length)
         self._shown = max(self._shown, (packet.pts if packet.pts is not None else self._last) + length)
 
+    def _jumps(self, time: int) -> bool:
+        if self._last is None:
+            return False
+        return time < self._last - self.tolerance or (self.longest is not None and time > self._last + self.longest)
+
     def _moved(self, packet: "av.Packet[Any]", raw: int) -> int:
-        """The new offset, for the first packet after a step back."""
-        index = len(self.steps)
-        if self.leader is not None and index < len(self.leader.steps):
-            offset = round(self.leader.steps[index] / packet.time_base)
-            if self._last is not None and raw + offset >= self._last:
+        """The new offset, for the first packet after a jump."""
+        index = len(self.jumps)
+        if self.leader is not None and index < len(self.leader.jumps):
+            offset = round(self.leader.jumps[index] / packet.time_base)
+            if self._last is not None and not self._jumps(raw + offset):
                 return offset
-        # Decode times are guessed where a container has none, and wrong after a step. Nothing before a key packet is
+        # Decode times are guessed where a container has none, and wrong after a jump. Nothing before a key packet is
         # shown after it.
         if packet.is_keyframe and packet.pts is not None:
             return self._shown - packet.pts

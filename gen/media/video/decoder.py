@@ -9,6 +9,7 @@ from typing import Any
 
 import av
 from av.container import InputContainer
+from av.format import Flags
 from av.video.stream import VideoStream
 
 from gen.errors import BadInput
@@ -36,6 +37,11 @@ def frame_rate(stream: VideoStream) -> Fraction:
     return Fraction(30)
 
 
+def longest_gap(container: InputContainer) -> int:
+    """Seconds without a packet that are believed. Clocks of broadcasts and of damaged streams jump (as in ffmpeg)."""
+    return 10 if container.format.flags & Flags.ts_discont.value else 3600
+
+
 class VideoDecoder:
     """Iterate once over the frames of a stream; each comes with its time in units of `time_base`."""
 
@@ -51,7 +57,7 @@ class VideoDecoder:
         self._finer = finer
         step = max(1, round(1 / self.rate / base))
         depth = stream.codec_context.reorder_depth
-        self.clock = PacketClock(step, step * (2 + 4 * depth))
+        self.clock = PacketClock(step, step * (2 + 4 * depth), round(longest_gap(container) / base))
         self.frame_clock = FrameClock(max(2, step * finer))
         # AVI has no display times. Those that libavformat makes up are in the wrong order.
         self._decode_times: deque[int] | None = deque() if container.format.name == "avi" else None

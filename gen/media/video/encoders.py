@@ -94,6 +94,9 @@ H264 = Encoding()
 X265_WIDTH = 64
 """x265 4.1 corrupts its memory at some widths below its largest block (40 and 48, for example)."""
 
+FINEST = Fraction(1, 90_000)
+"""Seconds; the finest time base of an output."""
+
 TRIAL_ERRORS = (av.FFmpegError, ValueError, OSError, NotImplementedError)
 """What encoders and containers raise where they do not work."""
 
@@ -147,7 +150,8 @@ class PictureStream:
         fields = {"x264-params": f"{field_order}=1"} if field_order else {}
         self.stream.options = encoding.options | fields
         context = self.stream.codec_context
-        context.time_base = self._time_base = time_base
+        # Finer ones would overflow the 32 bits that mp4 has for a duration.
+        context.time_base = self.time_base = max(time_base, FINEST)
         context.colorspace, context.color_primaries, context.color_trc = colour
         context.color_range = 1  # limited, as `rgb_filters` make it
         if "hevc" in encoding.name or encoding.name == "libx265":
@@ -157,9 +161,9 @@ class PictureStream:
         self._graph: Graph | None = None
 
     def encode(self, rgb: Pixels, pts: int) -> list[Any]:
-        """The packets that are complete with this frame (H, W, 3)."""
+        """The packets that are complete with this frame (H, W, 3), shown at `pts` in units of `time_base`."""
         frame = av.VideoFrame.from_ndarray(rgb, format="rgb24")
-        frame.pts, frame.time_base = pts, self._time_base
+        frame.pts, frame.time_base = pts, self.time_base
         self._graph = self._graph or filter_graph(frame, *self._filters)
         self._graph.push(frame)
         return self.stream.encode(self._graph.vpull())

@@ -40,7 +40,9 @@ def early_end(container: InputContainer, decoder: VideoDecoder) -> str | None:
         have = f"{declared} frames, and {decoder.packets} are there"
     else:
         length = Fraction(container.duration or 0, av.time_base)
-        early = length - max(end, decoder.others_end) > UNDECLARED_LOSS
+        # Durations count from zero, or from the start of a clock that was set back below zero (MPEG-TS).
+        zero = min(Fraction(container.start_time or 0, av.time_base), Fraction(0))
+        early = length - (max(end, decoder.others_end) - zero) > UNDECLARED_LOSS
         have = f"{float(length):.1f} s, and {float(end):.1f} s are there"
     if early:
         return f"The file ends early: its header declares {have}."

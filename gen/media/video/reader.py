@@ -40,7 +40,7 @@ class ClipFrame(NamedTuple):
 class ClipReader:
     """An open clip; iterate over it once for its frames.
 
-    Times rise from frame to frame; where a clock steps back, time goes on by one frame. They count from the clip's
+    Times rise from frame to frame; where a clock jumps, time goes on by one frame. They count from the clip's
     zero, or from its first packet in formats whose clock starts anywhere (MPEG-TS).
     """
 
@@ -186,10 +186,10 @@ class ClipReader:
             part_end = int((self._start + self.part.duration) / self.time_base)
         part_start = int(self._start / self.time_base) if self.part.start else None
         self.end = end_of_picture(decoder, self._last, part_end) - shift
-        back, lost, corrupt = len(decoder.clock.steps), decoder.lost_between(part_start, part_end), decoder.corrupt
+        jumps, lost, corrupt = len(decoder.clock.jumps), decoder.lost_between(part_start, part_end), decoder.corrupt
         gaps = 0.0 if lost else float(decoder.frame_clock.gaps * self.time_base)
         for wrong, words in (
-            (back, f"The clip's clock steps back {_times(back)}; time goes on there by one frame."),
+            (jumps, f"The clip's clock jumps {_times(jumps)}; time goes on there by one frame."),
             (lost, f"{_frames(lost)} could not be decoded; the frame before is shown in their place."),
             (gaps, f"Frames are missing for {gaps:.1f} s in all; the frame before is shown in their place."),
             (corrupt, f"{_frames(corrupt)} could be decoded only in part."),

@@ -16,7 +16,8 @@ from av.error import ArgumentError, InvalidDataError, PatchWelcomeError
 from av.stream import Discard, Disposition, Stream
 
 from gen.media.video.clock import PacketClock
-from gen.media.video.libav import FORMATS, is_last, open_input, read_packets, reason
+from gen.media.video.decoder import longest_gap
+from gen.media.video.libav import FORMATS, open_input, read_packets, reason
 from gen.media.video.notes import Notes
 
 Packet: TypeAlias = "av.Packet[Any]"
@@ -45,10 +46,13 @@ class Window(NamedTuple):
     start: Fraction | None
     """None: from the first packet, even if it is before the origin, as sound that only fills a decoder is."""
     end: Fraction | None
+    hidden: bool = True
+    """Whether packets are copied that are decoded and not heard, as mp4 has them before sound. Matroska would not hide
+    them."""
 
 
 class Track:
-    """One track of the source. `write_next` moves it on by one packet."""
+    """One track of the source, packet by packet: `next` until `advance`."""
 
     def __init__(self, source: Path, index: int, window: Window, leader: PacketClock) -> None:
         self.input: InputContainer = open_input(source)
@@ -57,8 +61,9 @@ class Track:
             other.discard = Discard.default if other.index == index else Discard.all
         self.window = window
         base = self.stream.time_base or Fraction(1, 1000)
-        # Tenths of a second back are the jitter of interleaved or rounded packets.
-        self._clock = PacketClock(1, round(Fraction(1, 4) / base), leader)
+        # Tenths of a second back are the jitter of interleaved or rounded packets. Subtitles may be far apart.
+        longest = round(longest_gap(self.input) / base) if self.stream.type in ("audio", "video") else None
+        self._clock = PacketClock(1, round(Fraction(1, 4) / base), longest, leader)
         self._last: int | None = None
         self._packets = self._in_window()
         self.next: Packet | None = next(self._packets, None)
@@ -82,7 +87,7 @@ class Track:
             self.input.seek(max(0, int(self.window.start * av.time_base)))
         begun = self.window.start is None or self.stream.type != "video"
         for packet in read_packets(self.input, self.stream):
-            if packet.size == 0 or is_last(packet):
+            if packet.size == 0 or (packet.is_discard and not self.window.hidden):
                 continue
             self._clock.fix(packet)
             time, end = self._span(packet)

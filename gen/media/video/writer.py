@@ -15,6 +15,7 @@ from gen.errors import BadInput
 from gen.media.files import writing
 from gen.media.video.boxes import copy_xmp
 from gen.media.video.colour import Pixels
+from gen.media.video.durations import PictureTrack
 from gen.media.video.encoders import H264, Encoding, PictureStream, check_encoding
 from gen.media.video.libav import reason, url
 from gen.media.video.metadata import chapters_within, lost_metadata, muxer_options, with_mark
@@ -45,9 +46,7 @@ class ClipWriter:
         self.path, self.source, self.size = path, source, size
         self.encoding, self._strip = encoding, strip_metadata
         self.metadata = with_mark({} if strip_metadata else source.container.metadata, mark)
-        self._waiting: tuple[Pixels, int] | None = None
-        self._durations: dict[int, int] = {}
-        self._first: tuple[int, int] | None = None  # display and decode time of the first packet
+        self._last = 0
 
     def __enter__(self) -> Self:
         suffix = self.path.suffix.lower()
@@ -60,7 +59,7 @@ class ClipWriter:
             options = muxer_options(suffix, self.metadata)
             self.container: OutputContainer = stack.enter_context(av.open(url(partial), "w", options=options))
             self.container.metadata.update(self.metadata)
-            self._add_picture()
+            self._picture = PictureTrack(self._picture_stream(), self.container, suffix != ".mkv")
             self._tracks = Tracks(self.container, suffix, self.source.notes)
             stack.callback(self._tracks.close)
             self._add_tracks(suffix)
@@ -74,9 +73,9 @@ class ClipWriter:
         except av.FFmpegError as error:
             raise BadInput(f"{self.path}: the clip cannot be written ({reason(error)}).") from error
 
-    def _add_picture(self) -> None:
+    def _picture_stream(self) -> PictureStream:
         source, picture = self.source, self.source.format
-        self.picture = PictureStream(
+        made = PictureStream(
             self.container,
             self.encoding,
             self.size,
@@ -86,12 +85,12 @@ class ClipWriter:
             picture.output_colour,
             picture.field_order,
         )
-        stream = self.picture.stream
-        stream.codec_context.sample_aspect_ratio = source.pixel_shape
+        made.stream.codec_context.sample_aspect_ratio = source.pixel_shape
         if not self._strip:
-            stream.metadata.update(_kept(source.stream.metadata))
-        stream.disposition = source.stream.disposition
-        self._note_losses(self.picture.chroma)
+            made.stream.metadata.update(_kept(source.stream.metadata))
+        made.stream.disposition = source.stream.disposition
+        self._note_losses(made.chroma)
+        return made
 
     def _note_losses(self, chroma: str) -> None:
         """What the picture itself loses."""
@@ -111,7 +110,7 @@ class ClipWriter:
         source = self.source
         origin = source.origin
         end = None if source.part.duration is None else origin + source.part.duration
-        window = Window(origin, origin if source.part.start else None, end)
+        window = Window(origin, origin if source.part.start else None, end, suffix != ".mkv")
         chapters = source.container.chapters()
         for stream in source.container.streams:
             if stream.index == source.stream.index or _is_written_anew(stream, len(chapters)):
@@ -145,48 +144,18 @@ class ClipWriter:
 
     def write(self, rgb: Pixels, pts: int) -> None:
         """Append a frame (H, W, 3), shown at `pts` in the source's time base, and the other tracks up to it."""
-        if self._waiting is not None:  # only now is it known how long the frame before is shown
-            pts = max(pts, self._waiting[1] + 1)  # encoders refuse times that do not rise
-            self._encode(*self._waiting, pts - self._waiting[1])
-        self._waiting = rgb, pts
+        self._last = self._picture.write(rgb, self._ticks(pts * self.source.time_base))
+        self._tracks.copy_until(self._last * self._picture.stream.time_base)
 
-    def _encode(self, rgb: Pixels, pts: int, duration: int) -> None:
-        self._durations[pts] = duration
-        self._mux(self.picture.encode(rgb, pts))
-        self._tracks.copy_until(pts * self.source.time_base)
-
-    def _mux(self, packets: Iterable[Any]) -> None:
-        for packet in packets:
-            if packet.dts is None or packet.dts > packet.pts:  # x265 invents decode times of a clip of two frames
-                packet.dts = packet.pts
-            if self._first is None:
-                self._first = packet.pts, packet.dts
-            duration = self._durations.pop(self._ticks(packet, packet.pts), None)
-            if duration is not None:
-                packet.duration = round(duration * self.source.time_base / packet.time_base)
-            self.container.mux(packet)
-
-    def _ticks(self, packet: Any, time: int) -> int:
-        """A packet's time in the source's time base."""
-        return round(time * packet.time_base / self.source.time_base)
+    def _ticks(self, seconds: Fraction) -> int:
+        """A time in units of the output's picture stream."""
+        return round(seconds / self._picture.stream.time_base)
 
     def _finish(self) -> None:
         """Write what is still waiting."""
-        end = 0
-        if self._waiting is not None:
-            rgb, pts = self._waiting
-            step = max(1, round(1 / self.source.rate / self.source.time_base))
-            end = max(pts + 1, self.source.end if self.source.end is not None else pts + step)
-            self._encode(rgb, pts, end - pts)
-        packets = self.picture.rest()
-        self._mux(packets[:-1])
-        for last in packets[-1:]:
-            if self.path.suffix.lower() != ".mkv" and self._first is not None:
-                # mp4 has durations of decoding, and a track is as long as their sum.
-                shown, decoded = end - self._ticks(last, self._first[0]), self._ticks(last, last.dts - self._first[1])
-                at = self._ticks(last, last.pts)
-                self._durations[at] = max(self._durations.get(at, 1), shown - decoded)
-            self._mux([last])
+        source, last = self.source, self._last * self._picture.stream.time_base
+        end = last + 1 / source.rate if source.end is None else source.end * source.time_base
+        self._picture.finish(self._ticks(end))
         self._tracks.copy_until(None)
 
     @contextmanager
@@ -236,11 +205,13 @@ def write_clip(path: Path, frames: Iterable[Pixels], rate: int | Fraction) -> No
     Atomic. Raises `BadInput` if `path` cannot be written.
     """
     with writing(path) as partial, av.open(url(partial), "w") as container:
-        stream: PictureStream | None = None
-        for index, rgb in enumerate(frames):
-            if stream is None:
-                size, rate = (rgb.shape[0], rgb.shape[1]), Fraction(rate)
-                stream = PictureStream(container, OWN, size, rate, 1 / rate)
-            container.mux(stream.encode(rgb, index))
-        if stream is not None:
-            container.mux(stream.rest())
+        track: PictureTrack | None = None
+        count, rate = 0, Fraction(rate)
+        for rgb in frames:
+            if track is None:
+                stream = PictureStream(container, OWN, (rgb.shape[0], rgb.shape[1]), rate, 1 / rate)
+                track = PictureTrack(stream, container, path.suffix.lower() != ".mkv")
+            track.write(rgb, count)
+            count += 1
+        if track is not None:
+            track.finish(count)
