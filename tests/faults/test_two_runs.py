@@ -27,7 +27,7 @@ def test_the_second_run_is_refused(
         """Stop it, so that it holds the lock for as long as the second one takes; it may only have tried the lock."""
         assert not first.ended(0.001), "it ended before it could be stopped"
         first.signal(signal.SIGSTOP)
-        if (folder / LOCK).exists():
+        if (folder / LOCK).exists() and (folder / LOCK).read_text():  # it is written once the lock is held
             return True
         first.signal(signal.SIGCONT)
         return False
