@@ -8,7 +8,7 @@ INPUT ?= samples/adverse
 OUTPUT ?= out
 MODEL ?= augan-night2day
 
-.PHONY: demo test test-slow test-faults check audit samples docs docs-augan docs-hda docs-smos docs-web app clean
+.PHONY: demo test test-slow test-faults fuzz check audit samples docs docs-augan docs-hda docs-smos docs-web app clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,13 @@ check: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+# 100,000 damaged and hostile inputs, in two processes: an hour or two. CASES=N: fewer; SEED=N: others; KEEP=DIR: the
+# cases of findings as files.
+CASES ?= 100000
+SEED ?= 1
+fuzz: $(VENV)/ready
+	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED) $(if $(KEEP),--keep "$(KEEP)")
 
 # Known vulnerabilities of the packages in constraints.txt, and risky code in gen/. SECURITY.md says what is defended.
 audit: $(VENV)/ready

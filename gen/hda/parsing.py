@@ -1,6 +1,7 @@
 """Seeds, strengths and adaptations as text, the way people type them. Free of torch."""
 
 import math
+import os
 from pathlib import Path
 
 from gen.errors import BadInput, BadSetting, short
@@ -53,11 +54,11 @@ def _finite(text: str) -> float:
 def parse_adaptation(text: str) -> tuple[Path, float]:
     """`FILE[:strength]` -> the file and its strength, by default 1. Raises `BadInput`."""
     file, colon, strength = text.rpartition(":")
-    if not colon or Path(text).exists():  # a file name may contain a colon
+    if not colon or os.path.exists(text):  # a file name may contain a colon
         return Path(text), 1.0
     try:
         return Path(file), _finite(strength)
     except ValueError as error:
         raise BadInput(
-            f"{text}: no such file, and no valid strength after the colon; write, for example, FILE:0.5."
+            f"{short(text)}: no such file, and no valid strength after the colon; write, for example, FILE:0.5."
         ) from error

@@ -8,7 +8,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from PIL import Image
 
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, short
 from gen.media.images import STILL_SUFFIXES
 from gen.media.video import VIDEO_SUFFIXES
 from gen.web.settings import WebSettings
@@ -125,7 +125,14 @@ def inside(root: Path | None, text: str) -> Path:
     if root is None:
         raise BadInput("This server shares no folders; upload files instead.")
     base = root.resolve()  # resolved, as the path is below: a link in `root` must not lead out of it
-    path = (base / text.strip().lstrip("/")).resolve()
-    if not path.is_relative_to(base) or not path.is_dir():
-        raise BadInput(f"{text}: no such folder on this server.")
-    return path
+    try:
+        path = (base / text.strip().lstrip("/")).resolve()
+        if path.is_relative_to(base) and path.is_dir():
+            return path
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ):  # a name that no folder can have: too long, a zero byte, links in a ring
+        pass
+    raise BadInput(f"{short(text)}: no such folder on this server.")

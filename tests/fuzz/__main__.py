@@ -1,8 +1,8 @@
 """The long form: `python -m tests.fuzz --cases 100000 --seed 1`, for `make fuzz`.
 
 Two processes share the cases, in blocks. A block that hangs or dies is ended; its last case, written down before it
-ran, is the finding. Findings are counted by where they happen, and printed with a case that Hypothesis made as small as it
-could. The exit status is 1 if there are any.
+ran, is the finding. Findings are counted by where they happen, and printed with a case that Hypothesis made as small
+as it could. The exit status is 1 if there are any.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 BLOCK = 4000
 """Cases of one block."""
@@ -54,7 +54,8 @@ def work(name: str, cases: int, number: int, record: Path) -> None:
 
         @seed(number * 1000 + salt)
         @settings(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck),
-                  phases=[Phase.generate, Phase.shrink], report_multiple_bugs=False)  # fmt: skip
+                  phases=[Phase.generate, Phase.shrink], report_multiple_bugs=False,
+                  verbosity=Verbosity.quiet)  # fmt: skip
         @given(target.cases)
         def check(case: Any) -> None:
             nonlocal done, smallest

@@ -20,17 +20,18 @@ MEGABYTES = 500
 """By which the peak of the process's memory may lie above that before the first case."""
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-CHANGES = (
-    "os.mkdir",
-    "os.rename",
-    "os.remove",
-    "os.rmdir",
-    "os.symlink",
-    "os.link",
-    "os.truncate",
-    "os.chmod",
-    "os.utime",
-)
+CHANGES = {
+    "os.mkdir": [(0, 2)],
+    "os.rename": [(0, 2), (1, 3)],
+    "os.remove": [(0, 1)],
+    "os.rmdir": [(0, 1)],
+    "os.symlink": [(1, 2)],
+    "os.link": [(1, 3)],
+    "os.truncate": [(0, 9)],
+    "os.chmod": [(0, 2)],
+    "os.utime": [(0, 3)],
+}
+"""Audit events that change a path, with the arguments that hold the path and the descriptor of its folder."""
 FORBIDDEN = (
     "subprocess.Popen",
     "os.system",
@@ -44,6 +45,12 @@ FORBIDDEN = (
 _folder: Path | None = None
 """The folder of the case that runs; None: no case runs, and everything is allowed."""
 _offences: list[str] = []
+_allowed: list[Path] = []
+
+
+def allow(folder: Path) -> None:
+    """Let all further cases write into this folder too."""
+    _allowed.append(folder)
 
 
 class Offence(AssertionError):
@@ -116,15 +123,18 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING:
         _must_be_inside(event, arguments[0])
     elif event in CHANGES:
-        for path in arguments[: 2 if event in ("os.rename", "os.symlink", "os.link") else 1]:
-            _must_be_inside(event, path)
+        for index, folder in CHANGES[event]:
+            _must_be_inside(event, arguments[index], arguments[folder] if folder < len(arguments) else -1)
     elif event in FORBIDDEN:
         _offences.append(f"{event} {arguments!r:.200}")
 
 
-def _must_be_inside(event: str, path: Any) -> None:
+def _must_be_inside(event: str, path: Any, folder: int = -1) -> None:
+    """`folder`: descriptor of the folder that a relative path starts from; -1: the current one."""
     if isinstance(path, int) or _folder is None:  # an open file
         return
-    found = Path(os.path.abspath(os.fsdecode(path)))
-    if not found.is_relative_to(_folder) and found != Path("/dev/null") and "__pycache__" not in found.parts:
+    base = os.readlink(f"/proc/self/fd/{folder}") if folder >= 0 else os.getcwd()
+    found = Path(os.path.abspath(os.path.join(base, os.fsdecode(path))))
+    inside = any(found.is_relative_to(folder) for folder in (_folder, *_allowed))
+    if not inside and found != Path("/dev/null") and "__pycache__" not in found.parts:
         _offences.append(f"{event} {found}")
