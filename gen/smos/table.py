@@ -134,7 +134,10 @@ def finished(own: SMOSSettings) -> dict[str, Any] | None:
     if own.precursor is not None:  # the name may stand for newly trained weights
         now = {PRECURSOR_WEIGHTS: fingerprint(load_classifier(own.precursor))}
         check_same_run({PRECURSOR_WEIGHTS: record.get("data", {}).get(PRECURSOR_WEIGHTS)}, now)
-    return json.loads((own.out / RESULTS).read_text())
+    try:
+        return json.loads((own.out / RESULTS).read_text())
+    except ValueError:  # a damaged file: the cell is run again
+        return None
 
 
 def train_cell(own: SMOSSettings) -> dict[str, Any] | None:
@@ -159,8 +162,13 @@ def train_cell(own: SMOSSettings) -> dict[str, Any] | None:
     results = trainer.report()  # after the model is saved: results.json says that the cell is done
     trainer.accelerator.wait_for_everyone()
     if main:
-        shutil.rmtree(own.out / "checkpoints", ignore_errors=True)  # ten times the model, and no longer needed
+        remove_checkpoints(own)
     return results
+
+
+def remove_checkpoints(own: SMOSSettings) -> None:
+    """Remove the checkpoints of a finished cell: they are ten times the model, and no longer needed."""
+    shutil.rmtree(own.out / "checkpoints", ignore_errors=True)
 
 
 def experiment(settings: SMOSSettings, cells: Sequence[Cell]) -> Experiment[Cell, dict[str, Any]]:
@@ -177,6 +185,9 @@ def run_cells(settings: SMOSSettings, cells: Sequence[Cell], engine: Engine, gpu
             print(f"{number} of {len(cells)}: {_line(cell, results)}", flush=True)
 
     runs = experiment(settings, cells)
+    for cell, results in runs.done().items():
+        if "diverged" not in results:  # a run that was killed between its results and this removal
+            remove_checkpoints(cell_settings(settings, cell))
     if engine == "ray":
         return runs.run_with_ray(settings.out.resolve() / "ray", gpus, _accuracies)
     return runs.run_in_order(tell)

@@ -96,8 +96,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"{count:6} {what}")
 
 
-SHORT = ("translate", "train-augan", "render-smd", "adapt")
-"""Cases of the short form: one of each engine."""
+SHORT = ("translate", "train-stylegan2", "render-smd")
+"""Cases of the short form: a folder tool, a trainer and a renderer."""
+
+long_only = pytest.mark.skipif(not LONG, reason="belongs to make test-faults")
 
 
 def cases(*names: str) -> list[pytest.ParameterSet]:

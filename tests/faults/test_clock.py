@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.cases import Case
-from tests.faults.conftest import COUNTS, Reference, cases, target
+from tests.faults.conftest import COUNTS, Reference, cases, long_only, target
 from tests.faults.process import ForkServer
 from tests.faults.whole import check_same
+
+pytestmark = long_only  # a second server takes ten seconds to start
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.cases import Case
-from tests.faults.conftest import COUNTS, LONG, Reference, cases, target
+from tests.faults.conftest import COUNTS, LONG, Reference, cases, long_only, target
 from tests.faults.disks import enlarge, read_only, small_disk
 from tests.faults.process import ForkServer, Process
 from tests.faults.whole import check_same, check_whole
@@ -86,6 +86,7 @@ def test_a_read_only_folder(case: Case, inputs: Path, server: ForkServer, folder
             COUNTS["read-only folders"] += 1
 
 
+@long_only
 @pytest.mark.parametrize("case", cases("train-augan", "train-cyclegan", "train-stylegan2", "train-smos", "adapt"))
 def test_a_run_that_became_read_only_keeps_its_checkpoint(
     case: Case, inputs: Path, server: ForkServer, reference: Reference, folder: Path

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.conftest import street
 from tests.faults.cases import CASES, Case
-from tests.faults.conftest import COUNTS, cases, target
+from tests.faults.conftest import COUNTS, LONG, cases, target
 from tests.faults.process import ForkServer
 from tests.faults.whole import check_whole, files
 
@@ -39,7 +39,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("how", [how for how in DAMAGES if LONG or how == "truncated"])
 @pytest.mark.parametrize("case", cases(*READERS))
 def test_one_broken_picture_is_named_and_the_others_are_used(
     case: Case, how: str, inputs: Path, server: ForkServer, folder: Path

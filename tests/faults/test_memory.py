@@ -8,13 +8,14 @@ from PIL import Image
 
 from tests.conftest import REPOSITORY, street
 from tests.faults.cases import Case
-from tests.faults.conftest import COUNTS, LONG, cases
+from tests.faults.conftest import COUNTS, cases, long_only
 from tests.faults.process import ForkServer
 
-MORE = (1000, 600, 500, 450, 400, 300, 200) if LONG else (300,)
+MORE = (1000, 600, 500, 450, 400, 300, 200)
 """MiB beyond what the program maps before any work."""
 
 
+@long_only
 def test_too_little_memory_takes_smaller_pieces_and_says_so(server: ForkServer, folder: Path) -> None:
     """Less and less memory: whole frames, then strips, then a failure that names the memory; never a crash."""
     (folder / "in").mkdir()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import COUNTS, KILLS, LONG
+from tests.faults.conftest import COUNTS, KILLS, long_only
 from tests.faults.process import ForkServer
 from tests.faults.whole import content, first_difference
 
 
-@pytest.mark.skipif(not LONG, reason="importing the page takes long; make test-faults")
+@long_only
 @pytest.mark.timeout(3600)
 def test_kills_of_a_page_job(root: Path, inputs: Path, folder: Path) -> None:
     environment = {"GEN_WEIGHTS": str(inputs / "models"), "GEN_FAULTS_PRELOAD": "tests.faults.page_job"}

@@ -80,7 +80,7 @@ def test_hostile_weights_end_in_a_sentence(
 
 @pytest.mark.parametrize("how", [how for how in HOSTILE if LONG or how in SHORT])
 def test_hostile_checkpoints_are_set_aside(how: str, inputs: Path, server: ForkServer, folder: Path) -> None:
-    case = CASES["train-stylegan2" if LONG else "adapt"]
+    case = CASES["train-stylegan2"]
     words = case.words(inputs, folder / "out")
     killed = server.run(*words, kill_at=80)
     assert killed.status
