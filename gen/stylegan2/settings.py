@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gen.metrics.names import FeatureName
-from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, TrainerSettings
+from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, PositiveFloat, TrainerSettings
 
 
 @dataclass(frozen=True, kw_only=True)
