@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 
 from gen.about import VERSION
+from gen.devices import is_out_of_memory
 from gen.disk import why_not_written
 from gen.errors import GenError
 from gen.plugins import load_plugins
@@ -119,10 +120,13 @@ def run(arguments: Sequence[str]) -> int:
         print(f"\ngen {arguments[0]}: stopped.", file=sys.stderr)
         return 130
     except Exception as error:
-        reason = why_not_written(error)
-        if reason is None:
+        if reason := why_not_written(error):
+            message = f"the output cannot be written, because {reason}."
+        elif is_out_of_memory(error):
+            message = "there is too little memory; choose smaller frames or a smaller batch, or end other programs."
+        else:
             raise
-        print(f"gen {arguments[0]}: the output cannot be written, because {reason}.", file=sys.stderr)
+        print(f"gen {arguments[0]}: {message}", file=sys.stderr)
         return 1
 
 

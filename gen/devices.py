@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 OUT_OF_MEMORY = (
     *("not enough memory", "out of memory", "defaultcpuallocator", "bad_alloc", "unable to allocate"),
     "could not create a primitive",  # oneDNN's convolutions
+    "can't start new thread",  # Python's, for want of room for its stack
 )
 """What allocators say; torch raises a plain RuntimeError on the CPU."""
 

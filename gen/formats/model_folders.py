@@ -150,7 +150,8 @@ def builder(kind: type[Network], file: Path, config: Mapping[str, Any]) -> Calla
     _check_types(file, kind, values)
 
     def build() -> Network:
-        with _readable(file), _Budget():
+        # The budget may end the constructor within a `no_grad` block, which then cannot turn gradients on again.
+        with torch.set_grad_enabled(torch.is_grad_enabled()), _readable(file), _Budget():
             return kind(**values)
 
     return build

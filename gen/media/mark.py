@@ -3,7 +3,6 @@
 import hashlib
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -58,11 +57,10 @@ def read_header(path: Path) -> Header:
             return Header(False, None)
         if suffix_of(path) == ".zip":
             return Header(zipfile.is_zipfile(path), None)
-        texts = list(_clip_texts(path) if suffix_of(path) in VIDEO_SUFFIXES else _still_texts(path))
+        text = _clip_text(path) if suffix_of(path) in VIDEO_SUFFIXES else _still_text(path)
     except Exception:  # decoders of damaged files raise anything
         return Header(False, None)
-    marks = [mark for text in texts if (mark := Mark.parse(text))]
-    return Header(True, marks[0] if marks else None)
+    return Header(True, Mark.parse(text))
 
 
 def read_mark(path: Path) -> str | None:
@@ -71,31 +69,28 @@ def read_mark(path: Path) -> str | None:
     return mark.text() if mark else None
 
 
-def _still_texts(path: Path) -> Iterator[str]:
-    """The texts in a picture's metadata. Raises if it is not a picture."""
+def _still_text(path: Path) -> str:
+    """The text at the mark's place in a picture's metadata. Raises if it is not a picture.
+
+    Only there: a translation of a translation keeps the first one's mark at another place.
+    """
     try:
         opened = Image.open(path, formats=READ_FORMATS)
     except Image.UnidentifiedImageError:
         decode_still(path)  # a copied TIFF of 16 bits, which Pillow does not open
-        return
+        return ""
     with opened:
-        for value in opened.info.values():
-            if isinstance(value, str | bytes):
-                yield _text(value)
-        if opened.format != "PNG" or "exif" in opened.info:  # else Pillow would decode the PNG to look for more
-            yield _text(opened.getexif().get(ExifTags.Base.ImageDescription, ""))
+        if opened.format == "PNG":  # its EXIF may lie behind the pixels
+            return str(opened.info.get("Description", ""))
+        return str(opened.getexif().get(ExifTags.Base.ImageDescription, ""))
 
 
-def _clip_texts(path: Path) -> Iterator[str]:
-    """The texts in a container's metadata. Raises if it is not a clip."""
+def _clip_text(path: Path) -> str:
+    """The comment of a clip. Raises if it is not a clip."""
     with av.open(f"file:{path}") as container:
         if not container.streams.video:
             raise BadInput(f"{path}: no video stream.")
-        yield from container.metadata.values()
-
-
-def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        return next((text for key, text in container.metadata.items() if key.lower() == "comment"), "")
 
 
 def check_whole(path: Path) -> None:

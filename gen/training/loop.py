@@ -287,16 +287,14 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
                 self.log.settings(record)
             self._start_clocks()
             try:
-                if self.images_shown == 0:
-                    self._sample()
-                # The last save is inside: a first signal must not interrupt it.
-                with on_stop_signals(self._stop_on_signal):
-                    with self._readable_memory_errors():
-                        while not self.finished and not self._told_to_stop():
-                            self.train_one_step()
-                            self.watch()
+                with self._readable_memory_errors(), on_stop_signals(self._stop_on_signal):
+                    if self.images_shown == 0:
+                        self._sample()
+                    while not self.finished and not self._told_to_stop():
+                        self.train_one_step()
+                        self.watch()
                     self._flush()
-                    self.save()
+                    self.save()  # inside, so that a first signal does not interrupt it
             finally:
                 if self.log:
                     self.log.close()

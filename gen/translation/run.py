@@ -364,8 +364,7 @@ def _reason(job: Job, error: Exception) -> str:
         text = str(error)
         return text if job.source.name in text or job.target.name in text else f"{job.source}: {text}"
     if is_out_of_memory(error):
-        too_large = "there is too little memory for it, one frame at a time and in strips; use a lower resolution"
-        return f"{job.source}: {too_large}."
+        return f"{job.source}: there is too little memory for it, even frame by frame in strips; lower the resolution."
     text = (str(error).splitlines() or [""])[0] or type(error).__name__
     return f"{job.source}: {text}."
 

@@ -58,7 +58,7 @@ class TranslateSettings:
     quality: int = 95
     """Quality of JPEG, WebP and AVIF, 1 to 100."""
     max_megapixels: float = 200.0
-    """Pictures with more than this many million pixels are refused. Each million needs about 30 MB of memory."""
+    """Pictures with more than this many million pixels are refused. Each million needs up to 40 MB of memory."""
     strip_metadata: bool = False
     """Remove EXIF (camera, location), XMP, IPTC, comments, file times, colour profiles and clip tags. The note that gen
     made the picture is kept."""

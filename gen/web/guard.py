@@ -96,6 +96,8 @@ class Guard:
 
         try:
             await self.app(scope, receive, watched)
+        except HTTPException:  # of `_counting`
+            raise
         except ClientDisconnect:
             log.info("%s: the visitor left", scope["path"])
         except Exception:

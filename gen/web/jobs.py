@@ -16,9 +16,12 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from gen.errors import BadInput, BadSetting, GenError
+from gen.formats.json_files import read_json
 from gen.locks import locked
 from gen.media.files import make_out_folder, writing
 
@@ -349,30 +352,19 @@ class Jobs:
 
 
 def _stored(root: Path) -> list[Job]:
+    """The records below `root`. One that is damaged, or of another folder than it says, is left alone."""
+    names = {f.name for f in dataclasses.fields(Job)}
     jobs: list[Job] = []
     for file in sorted(root.glob(f"*/{RECORD}")):
         try:
-            jobs.append(_read(file))
-        except Exception as error:  # whatever is wrong with this record, the server must start
-            log.warning("%s cannot be read; the job is skipped (%s)", file, error)
+            record = {name: value for name, value in read_json(file).items() if name in names}
+            job = TypeAdapter(Job).validate_python(record)
+            if job.id != file.parent.name:
+                raise ValueError(job.id)
+            jobs.append(job)
+        except (GenError, ValueError):
+            log.warning("%s cannot be read; the job is skipped", file)
     return jobs
-
-
-def _read(file: Path) -> Job:
-    """The job of a record. Raises ValueError, TypeError or OSError for a damaged one."""
-    names = {f.name for f in dataclasses.fields(Job)}
-    values = json.loads(file.read_text(encoding="utf-8"))
-    job = Job(**{k: v for k, v in values.items() if k in names})
-    sample = Job("", "", {})
-    for name in names:
-        wanted, found = getattr(sample, name), getattr(job, name)
-        numbers = isinstance(wanted, float) and isinstance(found, int | float) and not isinstance(found, bool)
-        if type(found) is not type(wanted) and not numbers:
-            raise TypeError(f"{name} is {found!r}")
-    if job.id != file.parent.name or job.state not in get_args(State):
-        raise ValueError(f"id is {job.id!r}, state is {job.state!r}")
-    "".join(job.problems)  # raises TypeError unless all are texts
-    return job
 
 
 def _requeue(job: Job) -> None:

@@ -39,6 +39,7 @@ PRELOADED = (
     "gen.translation.batch",
     "gen.translation.commands",
     "gen.translation.weather_training",
+    "matplotlib.pyplot",
     "PIL.JpegImagePlugin",
     "PIL.PngImagePlugin",
     "torch.utils.tensorboard",
@@ -97,6 +98,9 @@ def _run(request: dict[str, Any], connection: socket.socket) -> None:
     errors = os.open(request["errors"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for wanted, descriptor in enumerate((null, output, errors)):
         os.dup2(descriptor, wanted)
+    # New streams: the old ones remember what kind of file the server's own were.
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
     for name, limit in request["limits"].items():

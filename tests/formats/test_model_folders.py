@@ -80,6 +80,7 @@ class TestConfiguration:
     def test_impossible_values(self, model: Path, values: dict[str, Any], message: str) -> None:
         edit(model / NETWORK / "config.json", **values)
         refused(model, rf"{NETWORK}.*({message})")
+        assert torch.is_grad_enabled()
 
     @pytest.mark.parametrize(
         "text", ["", "{", "[]", "3", "[" * 100_000, '{"width": NaN}', '{"width": 1' + "0" * 5000 + "}", "\x00", "{" * 9]

@@ -2,6 +2,7 @@
 
 import os
 import resource
+from base64 import b64decode
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def pictures(draw: st.DrawFn) -> tuple[str, Image.Image, dict]:
         options["compression"] = draw(st.sampled_from(["raw", "tiff_lzw", "tiff_adobe_deflate"]))
     if mode == "P" and format in ("PNG", "GIF") and draw(st.booleans()):
         options["transparency"] = draw(st.integers(0, 255))
-    if format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and mode == "RGB" and draw(st.booleans()):
+    if format in ("GIF", "PNG", "WEBP", "TIFF") and mode == "RGB" and draw(st.booleans()):
         further = [Image.new(mode, picture.size, (40 * i, 0, 200)) for i in range(1, draw(st.integers(2, 4)))]
         options |= {"save_all": True, "append_images": further}
     return suffix, picture, options
@@ -263,10 +264,36 @@ class TestLimits:
 
 def test_animations_and_pages_are_named_by_number(tmp_path):
     first, others = Image.fromarray(gradient()), [Image.new("RGB", (40, 24), shade) for shade in ("red", "blue")]
-    for suffix in (".gif", ".png", ".webp", ".tif", ".avif"):
+    for suffix in (".gif", ".png", ".webp", ".tif"):
         first.save(tmp_path / f"x{suffix}", save_all=True, append_images=others)
         still = decode_still(tmp_path / f"x{suffix}")
         assert still.left_out == (f"2 further {'pages' if suffix == '.tif' else 'frames'}",)
         assert np.abs(still.rgb.astype(int) - gradient()).mean() < 12
     first.save(tmp_path / "x.jpg", format="MPO", save_all=True, append_images=others)
     assert "2 further pictures" in decode_still(tmp_path / "x.jpg").left_out
+
+
+ANIMATED_AVIF = (
+    "AAAAKGZ0eXBhdmlzAAAAAGF2aWZhdmlzbXNmMWlzbzhtaWYxbWlhZgAAAOltZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAA"
+    "AAAAAAAA5waXRtAAAAAAABAAAAHmlsb2MAAAAARAAAAQABAAAAAQAAA+MAAAAfAAAAKGlpbmYAAAAAAAEAAAAaaW5mZQIAAAAAAQAAYXYwMUNv"
+    "bG9yAAAAAGhpcHJwAAAASWlwY28AAAAUaXNwZQAAAAAAAAAIAAAACAAAAA5waXhpAAAAAAEIAAAADGF2MUOBABwAAAAAE2NvbHJuY2x4AAEADQ"
+    "AGgAAAABdpcG1hAAAAAAAAAAEAAQQBAoMEAAACym1vb3YAAAB4bXZoZAEAAAAAAAAA5y5KvwAAAADnLkq/AAAD6P//////////AAEAAAEAAAAA"
+    "AAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAEAAAJKdHJhawAAAG"
+    "h0a2hkAQAAAQAAAADnLkq/AAAAAOcuSr8AAAABAAAAAP//////////AAAAAAAAAAAAAAAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAQAAAAAAAAAA"
+    "AAAAAAAAQAAAAAAIAAAACAAAAAAALGVkdHMAAAAkZWxzdAEAAAEAAAABAAAAAAAAAAMAAAAAAAAAAAABAAAAAAGubWRpYQAAACxtZGhkAQAAAA"
+    "AAAADnLkq/AAAAAOcuSr8AAAPoAAAAAAAAAANVxAAAAAAAIWhkbHIAAAAAAAAAAHBpY3QAAAAAAAAAAAAAAAAAAAABWW1pbmYAAAAUdm1oZAAA"
+    "AAEAAAAAAAAAAAAAACRkaW5mAAAAHGRyZWYAAAAAAAAAAQAAAAx1cmwgAAAAAQAAARlzdGJsAAAAlXN0c2QAAAAAAAAAAQAAAIVhdjAxAAAAAA"
+    "AAAAEAAAAAAAAAAAAAAAAAAAAAAAgACABIAAAASAAAAAAAAAABCkFPTSBDb2RpbmcAAAAAAAAAAAAAAAAAAAAAAAAAAAAAGP//AAAADGF2MUOB"
+    "ABwAAAAAE2NvbHJuY2x4AAEADQAGgAAAABBjY3N0AAAAAHwAAAAAAAAYc3R0cwAAAAAAAAABAAAAAwAAAAEAAAAcc3RzYwAAAAAAAAABAAAAAQ"
+    "AAAAMAAAABAAAAIHN0c3oAAAAAAAAAAAAAAAMAAAAfAAAAFwAAABcAAAAUc3RjbwAAAAAAAAABAAAD4wAAABRzdHNzAAAAAAAAAAEAAAABAAAA"
+    "VW1kYXQSAAoMAAAAARfm182AhoNQMg0QALIAAAkAACVoVBh4EgAyEzADwIAAAHrIAAAkAKAAAFmlG3ASADITMAXBBAAARrIAAAkACAAe5f10GA"
+    "=="
+)
+"""Three frames of 8x8 pixels, of greys 200, 90 and 20. Pillow 12 crashes now and then when it writes such files."""
+
+
+def test_an_animated_avif(tmp_path):
+    (tmp_path / "x.avif").write_bytes(b64decode(ANIMATED_AVIF))
+    still = decode_still(tmp_path / "x.avif")
+    assert still.left_out == ("2 further frames",)
+    np.testing.assert_allclose(still.rgb, 200, atol=3)

@@ -296,6 +296,17 @@ def test_a_cut_recording_is_told_in_any_container(tmp_path, codec, suffix):
     assert any(re.search(r"ends early: its header declares (60|2\.4) .*, and .* are", w) for w in reader.warnings)
 
 
+def test_a_cut_wmv_is_told(tmp_path):
+    clip = make_clip(tmp_path / "broken.wmv", moving_bars(60), codec="wmv2")
+    with ClipReader(clip) as reader:
+        assert len(list(reader)) == 60
+    assert not reader.warnings
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
+    with ClipReader(clip) as reader:
+        assert len(list(reader)) < 60
+    assert "The file is not as long as its header declares; it may be cut or damaged." in reader.warnings
+
+
 def test_a_trimmed_clip_is_whole(tmp_path):
     """Cut without encoding anew, as phones do it: frames before the cut are in the file and not shown."""
     make_clip(tmp_path / "in.mp4", moving_bars(60))

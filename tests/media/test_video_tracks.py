@@ -226,6 +226,45 @@ def test_what_the_container_cannot_hold_is_named(tmp_path):
         assert out.streams.audio[0].codec_context.name == "opus"
 
 
+def data_track(path: Path, kind: bytes) -> Path:
+    """An mp4 with a track of a camera's own data: a subtitle track with other names in its header."""
+    with av.open(str(path), "w") as out:
+        stream = add_picture(out)
+        track = out.add_mux_stream("mov_text", time_base=MS)
+        mux(out, *pictures(stream, 50), *(text(track, 500 * i, 500, movtext(f"N48 {i}")) for i in range(4)))
+    path.write_bytes(path.read_bytes().replace(b"tx3g", kind).replace(b"sbtl", b"meta"))
+    return path
+
+
+def test_data_tracks_are_kept_or_named(tmp_path):
+    """GoPro's (gpmd) has a place in mp4 by ffmpeg; Apple's and Sony's have none."""
+    assert copied(data_track(tmp_path / "gopro.mp4", b"gpmd"), tmp_path / "out.mp4").left_out == []
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        stream = out.streams[1]
+        assert stream.type == "data"
+        found = [(p.pts * p.time_base, bytes(p)) for p in out.demux(stream) if p.size > 2]
+    assert found == [(Fraction(i, 2), movtext(f"N48 {i}")) for i in range(4)]
+    for kind in (b"mebx", b"rtmd"):
+        reader = copied(data_track(tmp_path / "other.mp4", kind), tmp_path / "out.mp4")
+        assert reader.left_out == ["data track 1 (unknown codec): .mp4 cannot hold it"]
+
+
+def test_data_inside_the_picture_is_named(tmp_path):
+    """As cars note their speed: SEI messages of unregistered user data (ITU-T H.264, D.1.7)."""
+    clip = make_clip(tmp_path / "plain.mp4", moving_bars(5))
+    assert copied(clip, tmp_path / "out.mp4").left_out == []  # x264's own message is nothing that is missed
+    message = bytes([6, 5, 20]) + bytes(range(16)) + b"88.0" + b"\x80"
+    with av.open(str(clip)) as read, av.open(str(tmp_path / "in.mp4"), "w") as out:
+        stream = out.add_stream_from_template(read.streams.video[0])
+        for packet in read.demux(video=0):
+            if packet.dts is not None:
+                new = av.Packet(len(message).to_bytes(4, "big") + message + bytes(packet))
+                new.pts, new.dts, new.time_base = packet.pts, packet.dts, packet.time_base
+                new.is_keyframe, new.stream = packet.is_keyframe, stream
+                out.mux(new)
+    assert copied(tmp_path / "in.mp4", tmp_path / "out.mp4").left_out == ["data inside the picture track (SEI)"]
+
+
 def test_sound_that_cannot_be_decoded_costs_the_sound(tmp_path):
     clip = make_clip(tmp_path / "in.mov", moving_bars(10), sound="aac")
     data = bytearray(clip.read_bytes())

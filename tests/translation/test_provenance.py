@@ -190,6 +190,20 @@ def test_a_mark_is_read_back(tmp_path, name):
     assert statuses(run(source.parent, out, which_map="cycle")) == {name: "skipped"}
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tiff", "a.mp4", "a.mkv"])
+def test_the_mark_is_of_the_last_translation(tmp_path, name):
+    (tmp_path / "in").mkdir()
+    if name.startswith("a.m"):
+        make_clip(tmp_path / "in" / name, moving_bars(3))
+    else:
+        picture(tmp_path / "in" / name)
+    run(tmp_path / "in", tmp_path / "o")
+    run(tmp_path / "o", tmp_path / "back", **OTHER)
+    assert "normal_to_adverse" in str(read_mark(tmp_path / "back" / name))
+    (tmp_path / "back" / "report.json").unlink()
+    assert statuses(run(tmp_path / "o", tmp_path / "back", **OTHER)) == {name: "skipped"}
+
+
 def test_what_is_no_file_of_its_kind_has_no_mark(tmp_path):
     for name in ("a.jpg", "b.mp4", "c.zip"):
         (tmp_path / name).write_text("Translated by gen (same, adverse_to_normal): not a photograph")

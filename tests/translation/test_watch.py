@@ -55,7 +55,7 @@ class Watching:
         return self.found[0]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -193,7 +193,7 @@ def test_ctrl_c_ends_with_status_0_and_a_summary(tmp_path, number):
         env=os.environ,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
-    wait_for(lambda: '"done"' in record(tmp_path / "o"), 60)
+    wait_for(lambda: '"done"' in record(tmp_path / "o"), 250)
     process.send_signal(number)
     printed, errors = process.communicate()
     assert process.returncode == 0, errors

@@ -44,6 +44,8 @@ def early_end(container: InputContainer, decoder: VideoDecoder) -> str | None:
         zero = min(Fraction(container.start_time or 0, av.time_base), Fraction(0))
         early = length - (max(end, decoder.others_end) - zero) > UNDECLARED_LOSS
         have = f"{float(length):.1f} s, and {float(end):.1f} s are there"
+    if container.format.name == "asf" and not container.duration:  # ffmpeg believes it only if the file's size agrees
+        return "The file is not as long as its header declares; it may be cut or damaged."
     if early:
         return f"The file ends early: its header declares {have}."
     if container.size - decoder.bytes > max(UNREAD, container.size / 2):

@@ -6,11 +6,15 @@ from typing import Any
 
 import av
 from av.container import InputContainer
+from av.error import ArgumentError, InvalidDataError, PatchWelcomeError
 from av.filter import Graph
 from av.stream import Stream
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """Containers that are written, with ffmpeg's names."""
+
+REFUSALS = (InvalidDataError, ArgumentError, PatchWelcomeError, ValueError)
+"""What a container answers to a packet or a track that it cannot hold. A full disk is none of these."""
 
 DEMUXERS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,asf,flv,ogg,mxf,dv,nut"
 """Containers that are read, whatever their file is called. Others, such as playlists, would open further files."""

@@ -1,137 +1,24 @@
-"""The tracks of a clip besides the translated picture: sound, subtitles, data and further pictures are copied.
-
-Each track has its own demuxer, because files hold them interleaved and the output needs them in step with its picture.
-"""
+"""The tracks that go with the picture into an output: sound, subtitles, data and further pictures."""
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import av
-from av.audio.resampler import AudioResampler
-from av.container import InputContainer, OutputContainer
-from av.error import ArgumentError, InvalidDataError, PatchWelcomeError
-from av.stream import Discard, Disposition, Stream
+from av.container import OutputContainer
+from av.stream import Disposition, Stream
 
-from gen.media.video.clock import PacketClock
-from gen.media.video.decoder import longest_gap
-from gen.media.video.libav import FORMATS, open_input, read_packets, reason
+from gen.media.video.libav import FORMATS, REFUSALS, reason
 from gen.media.video.notes import Notes
-
-Packet: TypeAlias = "av.Packet[Any]"
+from gen.media.video.sound import Reencode
+from gen.media.video.track import Packet, Track
 
 COPIED_SOUND = {
     ".mp4": ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"),
     ".mov": ("aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s16be", "pcm_s24le"),
 }
 """Audio codecs that players expect in these containers (ffmpeg would allow more); mkv takes any. Others become AAC."""
-
-AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
-FALLBACK_RATE = 48000
-"""Samples per second of sound whose rate AAC does not know."""
-AAC_FRAME = 1024
-"""Samples in a packet of AAC."""
-
-REFUSALS = (InvalidDataError, ArgumentError, PatchWelcomeError, ValueError)
-"""What a container answers to a packet or a track that it cannot hold. A full disk is none of these."""
-
-
-class Window(NamedTuple):
-    """The part of the source's time that is copied, in seconds of the source's clock."""
-
-    origin: Fraction
-    """Becomes zero."""
-    start: Fraction | None
-    """None: from the first packet, even if it is before the origin, as sound that only fills a decoder is."""
-    end: Fraction | None
-    hidden: bool = True
-    """Whether packets are copied that are decoded and not heard, as mp4 has them before sound. Matroska would not hide
-    them."""
-
-
-class Track:
-    """One track of the source, packet by packet: `next` until `advance`."""
-
-    def __init__(self, source: Path, index: int, window: Window, leader: PacketClock) -> None:
-        self.input: InputContainer = open_input(source)
-        self.stream: Stream = self.input.streams[index]
-        for other in self.input.streams:  # the demuxer need not read them
-            other.discard = Discard.default if other.index == index else Discard.all
-        self.window = window
-        base = self.stream.time_base or Fraction(1, 1000)
-        # Tenths of a second back are the jitter of interleaved or rounded packets. Subtitles may be far apart.
-        longest = round(longest_gap(self.input) / base) if self.stream.type in ("audio", "video") else None
-        self._clock = PacketClock(1, round(Fraction(1, 4) / base), longest, leader)
-        self._last: int | None = None
-        self._packets = self._in_window()
-        self.next: Packet | None = next(self._packets, None)
-        self.first = self.next
-
-    @property
-    def time(self) -> Fraction:
-        """When the next packet is to be written, in seconds."""
-        packet = self.next
-        if packet is None or (packet.dts is None and packet.pts is None):
-            return Fraction(0)
-        return (packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base
-
-    def advance(self) -> None:
-        """Go to the next packet."""
-        self.next = next(self._packets, None)
-
-    def _in_window(self) -> Iterator[Packet]:
-        """Packets of the window, with times that count from its origin and do not fall."""
-        if self.window.start is not None and self.stream.type in ("audio", "video"):  # subtitles may have begun before
-            self.input.seek(max(0, int(self.window.start * av.time_base)))
-        begun = self.window.start is None or self.stream.type != "video"
-        for packet in read_packets(self.input, self.stream):
-            if packet.size == 0 or (packet.is_discard and not self.window.hidden):
-                continue
-            self._clock.fix(packet)
-            time, end = self._span(packet)
-            begun = begun or (packet.is_keyframe and time >= self.window.origin)
-            if not begun or (self.window.start is not None and end <= self.window.start and time < self.window.start):
-                continue
-            if self.window.end is not None and time >= self.window.end:
-                return
-            self._shift(packet)
-            yield packet
-
-    def _span(self, packet: Packet) -> tuple[Fraction, Fraction]:
-        """When a packet is shown, and to when."""
-        at = packet.pts if packet.pts is not None else packet.dts
-        time = (at or 0) * packet.time_base
-        return time, time + (packet.duration or 0) * packet.time_base
-
-    def _shift(self, packet: Packet) -> None:
-        """Count the packet's times from the origin. Decode times that do not rise are moved: containers refuse them."""
-        origin = round(self.window.origin / packet.time_base)
-        dts = packet.dts if packet.dts is not None else packet.pts
-        dts = self._last if dts is None else dts - origin
-        if dts is not None and self._last is not None:
-            dts = max(dts, self._last + (self.stream.type in ("audio", "video")))
-        pts = dts if packet.pts is None else packet.pts - origin
-        packet.pts = pts if pts is None or dts is None else max(pts, dts)
-        packet.dts, self._last = dts, dts
-        if self.stream.type == "subtitle":
-            self._cut(packet)
-
-    def _cut(self, packet: Packet) -> None:
-        """Show a subtitle within the window alone."""
-        start, end = packet.pts or 0, (packet.pts or 0) + (packet.duration or 0)
-        if self.window.start is not None:
-            start = max(start, 0)
-        if self.window.end is not None:
-            end = min(end, round((self.window.end - self.window.origin) / packet.time_base))
-        if end > start:
-            packet.pts = packet.dts = start
-            packet.duration = end - start
-
-    def close(self) -> None:
-        """Close the source."""
-        self.input.close()
 
 
 class Copy:
@@ -153,51 +40,6 @@ class Copy:
         return []
 
 
-class Reencode:
-    """Writes a sound track as AAC. Gaps in its times become silence, because AAC has none."""
-
-    def __init__(self, track: Track, output: OutputContainer) -> None:
-        self.track = track
-        source: Any = track.stream.codec_context
-        self.rate = source.sample_rate if source.sample_rate in AAC_RATES else FALLBACK_RATE
-        self.stream: Any = output.add_stream("aac", rate=self.rate)
-        # Old containers give a channel count without a layout, but the encoder needs a layout.
-        count = source.layout.nb_channels
-        self._layout = {1: "mono", 2: "stereo"}.get(count, source.layout.name if count <= 8 else "stereo")
-        self.stream.layout, self.stream.format = self._layout, "fltp"
-        self.stream.metadata.update({k: v for k, v in track.stream.metadata.items() if k.lower() != "encoder"})
-        self.stream.disposition = track.stream.disposition
-        self._resampler = self._new_resampler()
-        self.damaged = 0
-        """Packets that could not be decoded."""
-
-    def _new_resampler(self) -> AudioResampler:
-        return AudioResampler("fltp", self._layout, self.rate, AAC_FRAME, {"async": "1"})
-
-    def packets(self, packet: Packet) -> list[Packet]:
-        """What is to be written for a packet of the source."""
-        try:
-            frames: Any = packet.decode()
-            return [out for frame in frames for out in self._encoded(frame)]
-        except REFUSALS:
-            self.damaged += 1
-            return []
-
-    def _encoded(self, frame: Any) -> list[Packet]:
-        try:
-            parts = self._resampler.resample(frame)
-        except ValueError:  # the sound's format changed
-            parts = self._resampler.resample(None)
-            self._resampler = self._new_resampler()
-            parts = parts + self._resampler.resample(frame)
-        return [packet for part in parts for packet in self.stream.encode(part)]
-
-    def rest(self) -> list[Packet]:
-        """What is to be written at the end."""
-        parts = self._resampler.resample(None)
-        return [packet for part in parts for packet in self.stream.encode(part)] + self.stream.encode(None)
-
-
 class Tracks:
     """All tracks that go with the picture into an output."""
 
@@ -213,6 +55,8 @@ class Tracks:
             kept = self._copy(track) or (self._reencode(track) if track.stream.type == "audio" else None)
             if kept is None:
                 self._notes.lack(f"{describe(track.stream)}: {self._suffix} cannot hold it")
+        elif track.stream.frames and track.window.start is None and track.window.end is None:
+            self._notes.lack(f"{describe(track.stream)}: no packet of it can be read")
         if kept is None:
             track.close()
         else:

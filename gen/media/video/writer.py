@@ -20,7 +20,8 @@ from gen.media.video.encoders import H264, Encoding, PictureStream, check_encodi
 from gen.media.video.libav import reason, url
 from gen.media.video.metadata import chapters_within, lost_metadata, muxer_options, with_mark
 from gen.media.video.reader import ClipReader
-from gen.media.video.tracks import Track, Tracks, Window, describe
+from gen.media.video.track import Track, Window
+from gen.media.video.tracks import Tracks, describe
 
 
 class ClipWriter:
@@ -190,7 +191,8 @@ def _kept(metadata: dict[str, str]) -> dict[str, str]:
 def _is_written_anew(stream: Stream, chapters: int) -> bool:
     """Whether the output gets such a track from the metadata: a time code, or the titles of chapters."""
     if stream.type == "data":
-        return "timecode" in stream.metadata or (chapters > 0 and stream.discard == Discard.all)
+        timecode = "timecode" in stream.metadata and stream.frames <= 1  # Sony's own data begin with one too
+        return timecode or (chapters > 0 and stream.discard == Discard.all)
     context: Any = stream.codec_context
     return stream.type == "subtitle" and context.codec_tag == "text" and stream.frames == chapters
 
