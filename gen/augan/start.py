@@ -65,9 +65,8 @@ def size_settings(start: Path) -> dict[str, Any]:
     sizes = {name: settings[name] for name in SIZES if name in settings}
     crop = sizes.get("crop")
     if isinstance(crop, list) and all(isinstance(side, int) for side in crop):  # others are refused as a setting
-        sizes["crop"] = [
-            side // STRIDE * STRIDE for side in crop
-        ]  # rounded down to suit any discriminators of this run
+        # Rounded down to suit any discriminators of this run.
+        sizes["crop"] = [side // STRIDE * STRIDE for side in crop]
     return sizes
 
 
