@@ -40,6 +40,7 @@ from gen.metrics.flicker import FlickerMeter
 from gen.metrics.paired import PairedScores, load_perceptual
 from gen.output import output_folder
 from gen.provenance import fingerprint, machine, portable, versions
+from gen.seeds import check_seed
 from gen.translation import registry
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.pipeline import TranslationPipeline
@@ -68,6 +69,7 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     Raises `BadInput` for a folder without images, and `BadSetting` for an invalid resolution, device, rival or feature
     space.
     """
+    check_seed(settings.seed)
     folder = model_folder(settings)
     device = pick_device(settings.device)
     out = settings.out or folder

@@ -32,6 +32,7 @@ from gen.metrics.detection import FOUND_SCORE, Detector, invented
 from gen.metrics.distances import list_images, read_batches
 from gen.output import output_folder
 from gen.provenance import machine, portable
+from gen.seeds import check_seed
 from gen.translation.pipeline import Maps
 
 FILE_NAME = "evaluation.json"
@@ -47,6 +48,7 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
     Raises `BadSetting` for a model without an invention map and for a detector without real frames, `BadInput` for
     folders that lack frames and for an invalid detector file.
     """
+    check_seed(settings.seed)
     if settings.detector is not None and settings.real is None:
         raise BadSetting("detector: needs real frames; set real to a folder of them.")
     detector = Detector(settings.detector) if settings.detector is not None else None

@@ -1,7 +1,6 @@
 """Start a run from the networks of another run, or from the generators of a model folder or shipped weights."""
 
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import torch
 from gen import weights
 from gen.augan.networks import AUGANGenerator
 from gen.augan.settings import AUGANSettings
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, short
+from gen.formats.json_files import read_json
 from gen.formats.model_folders import builder, load_network, read_config
 from gen.loading import loading
 from gen.provenance import portable_value
@@ -61,11 +61,12 @@ def network_settings(start: Path) -> dict[str, Any]:
 
 def size_settings(start: Path) -> dict[str, Any]:
     """The model's training sizes; empty if it has no training.json."""
-    record = Path(find_model(start)) / "training.json"
-    settings = json.loads(record.read_text())["settings"] if record.is_file() else {}
+    settings = _record(Path(find_model(start)) / "training.json").get("settings", {})
     sizes = {name: settings[name] for name in SIZES if name in settings}
-    if "crop" in sizes:  # rounded down to suit any discriminators of this run
-        sizes["crop"] = [side // STRIDE * STRIDE for side in sizes["crop"]]
+    crop = sizes.get("crop")
+    if isinstance(crop, list) and all(isinstance(side, int) for side in crop):  # others are refused as a setting
+        # Rounded down to suit any discriminators of this run.
+        sizes["crop"] = [side // STRIDE * STRIDE for side in crop]
     return sizes
 
 
@@ -84,7 +85,7 @@ def inherited(start: Path) -> dict[str, Any]:
         said = extra.get("inherited", {}) | {"feature_networks": extra.get("feature_networks", [])}
     else:
         folder = Path(find_model(start))
-        record, index = _json(folder / "training.json"), _json(folder / "model_index.json")
+        record, index = _record(folder / "training.json"), weights.read_index(folder)
         said = {name: index.get(name) for name in ("weathers", "auto_height")}
         said |= {name: record.get(name, []) for name in ("history", "feature_networks")}
     return said | {"history": [*said.get("history", []), *([summary(record)] if record else [])]}
@@ -93,12 +94,18 @@ def inherited(start: Path) -> dict[str, Any]:
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of the history, from a run's checkpoint or from the training.json of its model."""
     hidden = ("adverse", "normal", "out")
-    settings = {name: portable_value(value) for name, value in record["settings"].items() if name not in hidden}
+    settings = {name: portable_value(value) for name, value in record.get("settings", {}).items() if name not in hidden}
     return {"settings": settings, **{name: record.get(name) or 0 for name in LENGTHS}}
 
 
-def _json(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+def _record(file: Path) -> dict[str, Any]:
+    """The training.json of a model, which may come from elsewhere; {} if there is none. Raises `BadInput`."""
+    record = read_json(file) if file.is_file() else {}
+    wanted = {"settings": dict, "history": list, "feature_networks": list, **dict.fromkeys(LENGTHS, int | float | None)}
+    for name in record.keys() & wanted.keys():
+        if not isinstance(record[name], wanted[name]):
+            raise BadInput(f"{file}: {name} is {short(repr(record[name]))}, which gen did not write.")
+    return record
 
 
 @loading

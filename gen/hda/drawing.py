@@ -26,6 +26,7 @@ from gen.media.resize import to_chw, to_picture, to_uint8
 from gen.media.video import write_clip
 from gen.metrics.paired import load_perceptual
 from gen.output import output_folder
+from gen.seeds import check_seed
 from gen.stylegan2.photos import read_square
 from gen.stylegan2.projector import project
 
@@ -156,6 +157,7 @@ def invert_all(settings: InvertSettings) -> int:
     Returns 1 if a photo could not be read, else 0.
     """
     s = settings
+    check_seed(s.seed)
     pipe = load_blended(s.model, s.adaptation, s.device)
     given = dict(pipe.strengths)
     photos, failed = _read_photos(s.photos, pipe.generator.size)

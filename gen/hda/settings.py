@@ -58,7 +58,7 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """Samples to draw; training may stop earlier."""
     batch: Positive = 8
     """Samples per step."""
-    lr: float = 0.0016
+    lr: PositiveFloat = 0.0016
     """Adam's learning rate after the warm-up."""
     decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Last share of `images` in which the learning rate falls linearly to zero."""

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, short
 from gen.media.files import check_out_folder
 from gen.output import output_folder
+from gen.seeds import SEEDS
 from gen.smos.arguments import AnalyseArguments, PrecursorArguments, TableArguments
 from gen.smos.methods import Method, parse_method
 from gen.smos.settings import SMOSSettings
@@ -58,12 +59,12 @@ def _methods(args: TableArguments) -> list[Method]:
 def _seeds(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",")]
-        if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        if min(seeds) < 0 or max(seeds) >= SEEDS or len(set(seeds)) < len(seeds):
             raise ValueError(text)
         return seeds
     except ValueError as error:
         raise BadSetting(
-            f"--seeds {text}: give different whole numbers separated by commas, for example 0,1,2."
+            f"--seeds {short(text)}: give different whole numbers below 2^32 separated by commas, for example 0,1,2."
         ) from error
 
 

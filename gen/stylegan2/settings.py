@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gen.metrics.names import FeatureName
-from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, TrainerSettings
+from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, PositiveFloat, TrainerSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class StyleGAN2Settings(ImagesOrEpochs, EMASettings, TrainerSettings):
 
     size: Annotated[int, Field(ge=32, le=1024)] = 256
     """Side of the images in pixels; a power of two."""
-    channel_multiplier: float = 2.0
+    channel_multiplier: PositiveFloat = 2.0
     """Channels at r pixels: 16384 times this, divided by r, at most `channel_max`."""
     channel_max: Positive = 512
     """Channels of the coarse layers, which is the largest number of channels."""
@@ -35,7 +35,7 @@ class StyleGAN2Settings(ImagesOrEpochs, EMASettings, TrainerSettings):
 
     batch: Positive = 16
     """Images per optimiser step, over all devices and accumulation steps."""
-    lr: float = 0.002
+    lr: PositiveFloat = 0.002
     """Adam's learning rate."""
     decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Last share of the run in which the learning rate falls linearly to zero; the paper keeps it constant (0)."""

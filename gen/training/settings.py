@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from gen.errors import BadInput, BadSetting, short
 from gen.formats.yaml_files import read_yaml
+from gen.seeds import SEEDS
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ class TrainerSettings:
     """Name of the preset that the settings are based on."""
     out: Path
     """Run directory: settings, metrics, samples, checkpoints."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
     """Random seed."""
     batch: Positive = 8
     """Images of each domain in one optimiser step, over all devices and accumulation steps."""

@@ -9,7 +9,7 @@ import stat
 import zipfile
 from pathlib import Path, PurePosixPath
 
-from gen.errors import BadInput
+from gen.errors import BadInput, short
 from gen.web.limits import check_file
 from gen.web.names import Unused, safe_name
 from gen.web.settings import WebSettings
@@ -61,19 +61,25 @@ def _unpack_entry(
         target.parent.mkdir(parents=True, exist_ok=True)
         with opened.open(entry) as packed, target.open("xb") as file:
             shutil.copyfileobj(packed, file)  # zipfile stops at the size that `check_entries` checked
-        return check_file(target, entry.filename, settings, clips)
+        return check_file(target, _shown(entry), settings, clips)
     except (FileExistsError, NotADirectoryError):
-        raise BadInput(f"{entry.filename}: the zip has a file of the name of this file's folder.") from None
+        raise BadInput(f"{_shown(entry)}: the zip has a file of the name of this file's folder.") from None
     except Exception as error:
         target.unlink(missing_ok=True)
         if isinstance(error, BadInput) or (isinstance(error, OSError) and error.errno in FULL):
             raise
-        raise BadInput(f"{entry.filename}: damaged in the zip ({_reason(error)}).") from error
+        raise BadInput(f"{_shown(entry)}: damaged in the zip ({_reason(error)}).") from error
 
 
 def _reason(error: Exception) -> str:
     """What went wrong, without the path that an OSError carries."""
-    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+    text = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
+    return short(text, 200)  # zipfile quotes bytes of the file
+
+
+def _shown(entry: zipfile.ZipInfo) -> str:
+    """The name of an entry, as messages show it; a zip may hold names of 65,535 characters."""
+    return short(entry.filename, 200)
 
 
 class _Bounded(io.FileIO):
@@ -96,15 +102,15 @@ def check_entries(name: str, entries: list[zipfile.ZipInfo], settings: WebSettin
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or re.fullmatch("[A-Za-z]:", "".join(path.parts[:1])):
-            raise BadInput(f"{name}: the path {entry.filename!r} leads out of the zip; the zip was rejected.")
+            raise BadInput(f"{name}: the path {_shown(entry)!r} leads out of the zip; the zip was rejected.")
         if stat.S_ISLNK(entry.external_attr >> 16):
-            raise BadInput(f"{name}: {entry.filename!r} is a symbolic link; the zip was rejected.")
+            raise BadInput(f"{name}: {_shown(entry)!r} is a symbolic link; the zip was rejected.")
         if entry.flag_bits & ENCRYPTED:
             raise BadInput(f"{name}: the zip is encrypted; upload one without a password.")
         if len(path.parts) > MAX_DEPTH:
             raise BadInput(f"{name}: its folders are nested more than {MAX_DEPTH} deep; the zip was rejected.")
         if entry.file_size > 1_000_000 and entry.file_size > MAX_RATIO * max(1, entry.compress_size):
-            raise BadInput(f"{name}: {entry.filename!r} unpacks to over {MAX_RATIO} times its size (zip bomb).")
+            raise BadInput(f"{name}: {_shown(entry)!r} unpacks to over {MAX_RATIO} times its size (zip bomb).")
 
 
 def _is_hidden(name: str) -> bool:

@@ -1,6 +1,7 @@
 """The endpoints of the page, called with any JSON as arguments, as a script could send it."""
 
 import asyncio
+import os
 import tempfile
 import traceback
 from functools import cache
@@ -33,19 +34,24 @@ class Page:
 
         self.folder = Path(tempfile.mkdtemp(prefix="gen-fuzz-page-")).resolve()
         guard.allow(self.folder)
+        os.environ.setdefault("MPLCONFIGDIR", str(self.folder))  # matplotlib makes its folder when it is first needed
         self.blocks, service = build_app(WebSettings(results=self.folder / "web", device="cpu"))
         service.jobs.kinds = {name: (lane, lambda context: None) for name, (lane, _) in service.jobs.kinds.items()}
         self.named = {f.api_name: f for f in self.blocks.fns.values() if isinstance(f.api_name, str)}
         self.state = SessionState(self.blocks)
         self.loop = asyncio.new_event_loop()
+        # As after its launch: paths that nobody uploaded are then refused.
+        self.blocks.has_launched, self.blocks.allowed_paths, self.blocks.blocked_paths = True, [], []
 
     def call(self, name: str, arguments: list[Any]) -> None:
         """Raises what comes out of an endpoint, unless it is a sentence for the visitor or gradio's own refusal."""
         import gradio as gr
+        from gradio.context import LocalContext
 
         function = self.named[name]
         wanted = len(function.inputs)
         padded = (arguments + [None] * wanted)[:wanted]
+        LocalContext.blocks.set(self.blocks)
         try:
             self.loop.run_until_complete(
                 self.blocks.process_api(function, padded, state=self.state, in_event_listener=False)
@@ -81,8 +87,8 @@ def cases() -> Any:
 
 
 def _files() -> Any:
-    """What gradio calls a file; the path may lead anywhere but to a host, which gradio itself would ask."""
-    path = st.sampled_from(["/etc/passwd", "x.jpg", "../../a.png", "", "file:///etc/passwd", "/dev/zero"])
+    """What gradio calls a file; the path may lead anywhere."""
+    path = st.sampled_from(["/etc/passwd", "x.jpg", "../../a.png", "", "https://example.org/a.jpg", "/dev/zero"])
     return st.fixed_dictionaries({"path": path, "meta": st.just({"_type": "gradio.FileData"})})
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.fuzz import seeds
 from tests.fuzz.guard import Offence, Target, run_case
 from tests.fuzz.targets import TARGETS
 
@@ -64,7 +65,22 @@ def test_the_long_form_counts_and_reports(tmp_path: Path) -> None:
     assert "all" in ended.stdout
 
 
+def quoted_by_zipfile() -> bytes:
+    """The name in the first file's own header is longer than the file says, and zipfile's message quotes it."""
+    content = bytearray(seeds.uploads()[0])
+    content[26:28] = (4000).to_bytes(2, "little")
+    return bytes(content)
+
+
+def file_data(path: str) -> dict[str, object]:
+    """A file as gradio's clients name it."""
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
 FOUND: list[tuple[str, object]] = [
+    ("zip", quoted_by_zipfile()),
+    ("endpoint", ("translate", [file_data("https://example.org/a.jpg")])),
+    ("endpoint", ("stop_1", [file_data("/dev/zero")])),
     ("set", ['{"' + "x" * 300 + '": 1:2']),
     ("name", "\0"),
     ("job", b'{"id": "abcdefghijklmnop", "kind": "translate", "inputs": {}, "state": "running", "attempts": null}'),
