@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # As Ctrl-C, so that temporary files are removed and records written.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):  # a file name that is no UTF-8 must not end a run when it is printed
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
             stream.reconfigure(errors="backslashreplace")
     try:
         try:

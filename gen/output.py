@@ -10,7 +10,7 @@ from pathlib import Path
 from gen.disk import why_not_written
 from gen.errors import BadSetting, GenError
 from gen.locks import locked
-from gen.media.files import make_out_folder
+from gen.media.files import make_out_folder, sweep
 
 LEAST = 1 << 20
 """Bytes that must be free before any command begins."""
@@ -26,6 +26,7 @@ def output_folder(out: Path, largest: int = 0, total: int = 0) -> Generator[None
     """
     make_out_folder(out)
     with locked(out), readable_write_errors(out):
+        sweep(out, below=True)  # under the lock, so that all temporary files are of killed runs
         check_room(out, max(largest, LEAST), total)
         yield
 

@@ -39,7 +39,7 @@ LARGEST_NUMBER = 1_000_000
 
 LONGEST_LIST = 10_000
 
-MOST_CALLS = 50_000
+MOST_CALLS = 20_000
 """Calls of torch that may build one network; a ResNet-101 needs 2,000."""
 
 FILLING = {"normal_", "uniform_", "trunc_normal_", "constant_", "zero_", "fill_", "kaiming_uniform_"}

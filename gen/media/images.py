@@ -17,7 +17,8 @@ from gen.media.still_metadata import Found, further_frames, read_after, read_bef
 from gen.media.still_writing import STILL_FORMATS, encode_still
 
 __all__ = ["MAX_PIXELS", "NOT_READ", "READ_FORMATS", "STILL_FORMATS", "STILL_SUFFIXES", "WRITTEN_AS", "Metadata"]
-__all__ += ["Pixels", "Still", "at_rows", "decode_still", "encode_still", "from_pil", "middle_square", "still_size"]
+__all__ += ["Pixels", "Still", "at_rows", "decode_still", "encode_still", "from_pil", "middle_square", "read_size"]
+__all__ += ["still_size"]
 
 HEIC = find_spec("pillow_heif") is not None
 """Whether the optional package that reads HEIC is installed."""
@@ -104,12 +105,19 @@ def decode_still(path: Path, max_pixels: int = MAX_PIXELS) -> Still:
 def still_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """(height, width) as stored, read from the header; (0, 0) if it cannot be read."""
     try:
-        with _open(path) as file:
-            format, _ = _check_start(path, file, max_pixels)
-            with Image.open(file, formats=(format,)) as image:
-                return image.height, image.width
+        return read_size(path, max_pixels)
     except Exception:  # whatever it is, `decode_still` says it
         return 0, 0
+
+
+def read_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """As `still_size`, but it raises `BadInput`, or whatever the format's reader does, if the header is damaged."""
+    with _open(path) as file:
+        format, _ = _check_start(path, file, max_pixels)
+        if format == "TIFF" and (layout := tiff.read_layout(file)):  # Pillow does not open all layouts that are read
+            return layout.size[1], layout.size[0]
+        with Image.open(file, formats=(format,)) as image:
+            return image.height, image.width
 
 
 def _check_start(path: Path, file: BinaryIO, max_pixels: int) -> tuple[str, Found]:

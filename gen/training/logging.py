@@ -13,7 +13,7 @@ from PIL import Image
 
 from gen.bars import progress_bar
 from gen.disk import why_not_written
-from gen.media.files import sweep, write_atomically
+from gen.media.files import write_atomically
 from gen.training.settings import RECORD
 
 METRICS = "metrics.jsonl"
@@ -31,8 +31,6 @@ class RunLog:
 
         self.folder = folder
         (folder / "samples").mkdir(parents=True, exist_ok=True)
-        for written in (folder, folder / "samples", folder / "cache"):
-            sweep(written)
         self._drop_lines_after(images_shown)
         self._hook = threading.excepthook
         threading.excepthook = self._on_thread_error

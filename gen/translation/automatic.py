@@ -200,7 +200,7 @@ class Automatic:
 def see(classifier: WeatherClassifier, job: Job, settings: TranslateSettings, limits: ClipLimits = UNLIMITED) -> Sight:
     """The weather of a picture, or the most frequent one among some frames of a clip. Raises `BadInput`."""
     if job.kind == "still":
-        still = torch.from_numpy(decode_still(job.source).rgb)
+        still = torch.from_numpy(decode_still(job.source, settings.max_pixels).rgb)
         return Sight(*classifier.name(classifier.predict(still[None])[0]))
     with open_clip(job.source, settings, limits) as reader:
         return Sight(*classifier.of_clip(torch.from_numpy(frame.rgb) for frame in reader))
@@ -241,6 +241,6 @@ def copy(job: Job, settings: TranslateSettings) -> dict[str, list[str]]:
         return {}
     if job.kind == "clip":
         return copy_clip(job, settings)
-    still = decode_still(job.source)
-    encode_still(job.target, still, quality=settings.quality, strip_metadata=settings.strip_metadata)
-    return {"left_out": list(still.left_out), "warnings": list(still.warnings)}
+    still = decode_still(job.source, settings.max_pixels)
+    lost = encode_still(job.target, still, quality=settings.quality, strip_metadata=settings.strip_metadata)
+    return {"left_out": list(dict.fromkeys([*still.left_out, *lost])), "warnings": list(still.warnings)}

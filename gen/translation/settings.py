@@ -98,6 +98,11 @@ class TranslateSettings:
     workers: int = 4
     """Threads that decode, and as many that encode."""
 
+    @property
+    def max_pixels(self) -> int:
+        """`max_megapixels` in pixels."""
+        return round(self.max_megapixels * 1e6)
+
 
 def check_settings(settings: TranslateSettings) -> None:
     """Raises `BadSetting` for values that cannot work, before any file is opened."""

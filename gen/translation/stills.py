@@ -43,7 +43,7 @@ def translate_stills(jobs: Iterable[Job], network: Network, run: Run) -> None:
     """Translate these pictures, in bounded memory. What fails is reported, and the rest go on."""
     workers = network.settings.workers
     window = 2 * (workers + network.batch_size)
-    max_pixels = round(network.settings.max_megapixels * 1e6)
+    max_pixels = network.settings.max_pixels
     measure, decode = partial(_measure, max_pixels=max_pixels), partial(_decode, max_pixels=max_pixels)
     with ThreadPoolExecutor(workers) as readers, ThreadPoolExecutor(workers) as writers:
         measured = map_ahead(readers, measure, jobs, window)

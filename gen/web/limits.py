@@ -9,14 +9,10 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from gen.errors import BadInput, BadSetting, short
-from gen.media.images import STILL_SUFFIXES
+from gen.media.images import STILL_SUFFIXES, read_size
 from gen.media.video import VIDEO_SUFFIXES
+from gen.media.video.libav import open_input
 from gen.web.settings import WebSettings
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-"""Pillow formats that are opened. Others are not even tried: some, such as EPS, run programs."""
-CONTAINERS = "mov,matroska,avi,mpegts,asf,flv,mpeg,ogg,gif"
-"""Containers that ffmpeg may open. Others are not even tried: playlists name further files."""
 
 
 def check_still(path: Path, settings: WebSettings, name: str | None = None) -> Path:
@@ -24,11 +20,10 @@ def check_still(path: Path, settings: WebSettings, name: str | None = None) -> P
     name = name or path.name
     _check_not_empty(path, name)
     try:
-        with Image.open(path, formats=FORMATS) as image:  # reads the header only; pixels are decoded on access
-            width, height = image.size
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        height, width = read_size(path, settings.pixels)
+    except Image.DecompressionBombError:
         raise BadInput(f"{name}: larger than {settings.megapixels:g} megapixels; reduce its size.") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # readers of damaged files raise anything
         raise BadInput(f"{name}: not a readable image; use JPEG, PNG, WebP, BMP or TIFF.") from error
     _check_size(name, width, height, settings)
     return path
@@ -42,7 +37,7 @@ def check_clip(path: Path, settings: WebSettings, name: str | None = None) -> Pa
     name = name or path.name
     _check_not_empty(path, name)
     try:
-        with av.open(f"file:{path}", options={"format_whitelist": CONTAINERS}) as container:
+        with open_input(path) as container:
             if not container.streams.video:
                 raise BadInput(f"{name}: contains no video track.")
             track = container.streams.video[0]
@@ -90,11 +85,6 @@ def _check_length(name: str, seconds: float, frames: int, settings: WebSettings)
         raise BadInput(f"{name}: {seconds:.0f} s long; at most {settings.clip_seconds:g} s are allowed.")
     if frames > settings.clip_frames:
         raise BadInput(f"{name}: more than {settings.clip_frames} frames; cut the clip into shorter ones.")
-
-
-def check_progress(frames: int, settings: WebSettings) -> None:
-    """Raises `BadInput` if more frames of a clip were decoded than are allowed: its container promised fewer."""
-    _check_length("the clip", 0.0, frames, settings)
 
 
 def check_number(name: str, value: float | None, low: float, high: float) -> float:

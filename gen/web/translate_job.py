@@ -5,9 +5,9 @@ from pathlib import Path
 from gen.errors import BadInput
 from gen.media.files import writing
 from gen.media.folders import plan_jobs
+from gen.media.video import ClipLimits
 from gen.translation.report import REPORT, Report
 from gen.web.jobs import JobContext
-from gen.web.limits import check_progress
 from gen.web.messages import hide_folders
 from gen.web.results import RESULTS, pack
 from gen.web.service import JobKind, Service
@@ -21,15 +21,18 @@ def run(service: Service, context: JobContext) -> None:
     """
     context.report(0, 0, "loading the model")
     inputs, out = context.job.inputs, context.folder / "output"
-    settings = TranslateSettings(input=Path(inputs["source"]), output=out, **inputs["settings"])
+    limits = service.settings
+    settings = TranslateSettings(
+        input=Path(inputs["source"]), output=out, max_megapixels=limits.megapixels, **inputs["settings"]
+    )
     hidden = [settings.input if settings.input.is_dir() else settings.input.parent, context.folder]
     total = len(plan_jobs(settings.input, settings.output, settings.format))
 
     def tell(progress: Progress) -> None:
-        check_progress(progress.frames, service.settings)
         _report(context, progress, total, hidden)
 
-    watch = Watch(tell, lambda: context.cancelled)
+    clip_limits = ClipLimits(limits.pixels, limits.clip_frames, limits.clip_seconds)
+    watch = Watch(tell, lambda: context.cancelled, clip_limits)
     try:
         report = translate(settings, lambda s: service.translator(s.model), watch)
     finally:

@@ -99,7 +99,7 @@ def _run(request: dict[str, Any], connection: socket.socket) -> None:
     for wanted, descriptor in enumerate((null, output, errors)):
         os.dup2(descriptor, wanted)
     # New streams: the old ones remember what kind of file the server's own were.
-    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stdout = open(1, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.chdir(request["folder"])
     os.environ.update(request["environment"])

@@ -54,8 +54,7 @@ def test_a_damaged_packet_costs_its_frame(tmp_path, bad):
         frames = list(reader)
     assert 56 <= len(frames) <= 59
     assert reader.warnings == [
-        f"{60 - len(frames)} frame{'s' * (len(frames) < 59)} could not be decoded; "
-        "the frame before is shown in their place."
+        f"{60 - len(frames)} frame{'s' * (len(frames) < 59)} could not be decoded; the frame before is shown instead."
     ]
     copy_clip(clip, tmp_path / "out.mp4")
     times = show_times(tmp_path / "out.mp4")

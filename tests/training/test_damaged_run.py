@@ -134,8 +134,10 @@ def test_left_overs_of_killed_processes_are_swept(half):
     import gen.media.files
 
     prefix = gen.media.files._prefix()
-    left = [half / folder / f"{prefix}999999999-0123456789ab.partial.x" for folder in ("", "samples", "checkpoints")]
+    folders = ("", "samples", "checkpoints", "deep/er")
+    left = [half / folder / f"{prefix}999999999-0123456789ab.partial.x" for folder in folders]
     for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
     run(half)
     assert not any(path.exists() for path in left)

@@ -190,8 +190,8 @@ class ClipReader:
         gaps = 0.0 if lost else float(decoder.frame_clock.gaps * self.time_base)
         for wrong, words in (
             (jumps, f"The clip's clock jumps {_times(jumps)}; time goes on there by one frame."),
-            (lost, f"{_frames(lost)} could not be decoded; the frame before is shown in their place."),
-            (gaps, f"Frames are missing for {gaps:.1f} s in all; the frame before is shown in their place."),
+            (lost, f"{_frames(lost)} could not be decoded; the frame before is shown instead."),
+            (gaps, f"Frames are missing for {gaps:.1f} s in all; the frame before is shown instead."),
             (corrupt, f"{_frames(corrupt)} could be decoded only in part."),
             (self.format.deinterlaced, "The clip is interlaced; the output is deinterlaced."),
             (self.format.hdr, f"The clip is HDR ({self.format.hdr}); the output is SDR, with white at 203 cd/m2."),
