@@ -137,12 +137,12 @@ def read_odd_layout(file: BinaryIO, layout: Layout) -> Samples | None:
     """
     if _pillow_reads(layout):
         return None
+    if layout.big_endian_big and (found := read_without_tags(file, layout)):
+        return found
     kind = (layout.format, layout.bits)
     if ASSOCIATED not in layout.extra and (layout.is_colour or layout.is_grey):
         if layout.planes and kind in _PLANES and _float_order_is_safe(layout):
             return Samples(_planes(file, layout), layout.orientation)
-        if layout.big_endian_big and (found := read_without_tags(file, layout)):
-            return found
         if not layout.planes and kind in _DEEP:
             return Samples(_by_opencv(_whole(file, layout)), 1)  # OpenCV applies the orientation
     raise BadInput(f"a TIFF of {layout.describe} is not supported; save it with 8 or 16 unsigned bits.")
@@ -196,14 +196,12 @@ def read_without_tags(file: BinaryIO, layout: Layout) -> Samples | None:
 
     None for layouts that are not plain.
     """
-    plain = (layout.photometric == RGB and layout.samples in (3, 4)) or (
-        layout.photometric == GREY and layout.samples == 1
-    )
-    plain = plain and layout.format == UNSIGNED and layout.bits in (8, 16) and ASSOCIATED not in layout.extra
-    if not plain or layout.planes:
+    negative = layout.photometric == GREY_INVERTED and layout.samples == 1
+    plain = layout.format == UNSIGNED and layout.bits in (8, 16) and ASSOCIATED not in layout.extra
+    if not (layout.is_colour or layout.is_grey or negative) or not plain or layout.planes:
         return None
-    strips = _strips(layout, slice(None))
-    return Samples(_rewritten(_whole(file, layout), layout, strips, layout.samples), layout.orientation)
+    values = _rewritten(_whole(file, layout), layout, _strips(layout, slice(None)), layout.samples)
+    return Samples(np.iinfo(values.dtype).max - values if negative else values, layout.orientation)
 
 
 def _whole(file: BinaryIO, layout: Layout) -> bytes:
