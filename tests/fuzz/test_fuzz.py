@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.fuzz import seeds
+from tests.fuzz import endpoints, seeds
 from tests.fuzz.guard import Offence, Target, run_case
 from tests.fuzz.targets import TARGETS
 
@@ -93,4 +93,5 @@ FOUND: list[tuple[str, object]] = [
 @pytest.mark.parametrize("index", range(len(FOUND)))
 def test_found(index: int) -> None:
     name, case = FOUND[index]
+    endpoints.page()  # it makes its folder before a case is watched
     run_case(TARGETS[name], case)

@@ -158,8 +158,8 @@ class TestWhatIsWrongIsNamed:
             (["--method", "erm", "--method", "erm"], "methods: names must be different"),
             (["--method", "erm,jsweight=2"], "jsweight: neither a setting nor an option of erm; its options: none"),
             (["--method", "erm", "--precursor", "x"], "--precursor belongs to --algorithm"),
-            (["--seeds", "0;1", "--method", "erm"], "give different whole numbers separated by commas"),
-            (["--seeds=-1", "--method", "erm"], "give different whole numbers separated by commas"),
+            (["--seeds", "0;1", "--method", "erm"], "give different whole numbers below 2^32 separated by commas"),
+            (["--seeds=-1", "--method", "erm"], "give different whole numbers below 2^32 separated by commas"),
             (["--target", "ink,sea", "--method", "erm"], "unknown domain 'sea'; available: art, flat, ink"),
             (["--method", "erm", "--set", "images=5"], "unknown setting images;"),
             (
