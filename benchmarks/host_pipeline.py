@@ -20,7 +20,8 @@ from gen.augan.pipeline import AUGANPipeline
 from gen.media.folders import find_stills, plan_jobs
 from gen.provenance import machine
 from gen.translation.batch import load_model, translate_jobs
-from gen.translation.run import Network, Run
+from gen.translation.network import Network
+from gen.translation.run import Run
 from gen.translation.settings import TranslateSettings
 
 

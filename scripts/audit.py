@@ -23,9 +23,7 @@ def main() -> int:
     skipped = sum("skip_reason" in p for p in packages)
     print(f"pip-audit: {len(packages) - skipped} packages looked up, {len(found)} known vulnerabilities.")
     if skipped:  # it says nothing of these and exits with 0, as if they were well
-        print(
-            f"pip-audit: {skipped} packages could not be looked up; run it where the network reaches the index."
-        )
+        print(f"pip-audit: {skipped} packages could not be looked up; run it where the network reaches the index.")
     return 1 if code or found else 0
 
 

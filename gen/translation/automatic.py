@@ -26,11 +26,12 @@ from gen.translation.finished import (
     unknown_maker,
 )
 from gen.translation.made_with import metadata_removed
+from gen.translation.network import Network
 from gen.translation.outputs import entry_of
 from gen.translation.record import Known
 from gen.translation.registry import translators
 from gen.translation.report import Entry, Report
-from gen.translation.run import Network, Run, Watch, reason
+from gen.translation.run import Run, Watch, reason
 from gen.translation.settings import TranslateSettings, check_settings, clip_options
 from gen.translation.weather import CLEAR_DAY, WeatherClassifier
 from gen.translation.weathers import directions_of, weathers_of

@@ -9,9 +9,10 @@ from gen.translation import registry
 from gen.translation.clips import translate_clips
 from gen.translation.engine import run_engine
 from gen.translation.finished import finished_before, skipped_entry
+from gen.translation.network import Network, dtype_of
 from gen.translation.protocol import Translator
 from gen.translation.report import Report
-from gen.translation.run import Network, Run, Watch, dtype_of
+from gen.translation.run import Run, Watch
 from gen.translation.settings import TranslateSettings, check_settings
 from gen.translation.stills import translate_stills
 

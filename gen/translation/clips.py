@@ -23,10 +23,11 @@ from gen.media.video import UNLIMITED, ClipFrame, ClipLimits, ClipReader, ClipWr
 from gen.metrics.flicker import FlickerMeter
 from gen.translation.made_with import mark_of
 from gen.translation.maps import RawMaps, colour_uncertainty, overlay_uncertainty
+from gen.translation.network import MapValues, Network
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.outputs import entry_of
 from gen.translation.report import Entry
-from gen.translation.run import MapValues, Network, Run
+from gen.translation.run import Run
 from gen.translation.settings import TranslateSettings, parse_time
 
 CUT_CORRELATION = 0.2

@@ -13,9 +13,10 @@ from gen.media.folders import Job
 from gen.media.images import Pixels, Still, decode_still, encode_still, still_size
 from gen.translation.made_with import mark_of
 from gen.translation.maps import colour_uncertainty, encode_uncertainty_raw, overlay_uncertainty
+from gen.translation.network import MapValues, Network
 from gen.translation.outputs import entry_of
 from gen.translation.report import Entry
-from gen.translation.run import MapValues, Network, Run, reason
+from gen.translation.run import Run, reason
 
 MAX_PIXELS_AHEAD = 100_000_000
 """Pixels of pictures that wait for the network, and as many that wait to be written. A larger one waits alone."""

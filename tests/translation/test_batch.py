@@ -22,7 +22,7 @@ from gen.media.images import decode_still
 from gen.media.video import ClipFrame, ClipReader
 from gen.translation.clips import split_at_cuts
 from gen.translation.maps import decode_uncertainty_raw
-from gen.translation.run import Network
+from gen.translation.network import Network
 from tests.conftest import street
 from tests.media.test_images import write_with_broken_exif
 from tests.media.test_video import make_clip, moving_bars, show_times

@@ -19,9 +19,9 @@ from gen.errors import NotFinite
 from gen.media.images import decode_still
 from gen.translation.batch import translate
 from gen.translation.memory import MemoryLimits, Plan
+from gen.translation.network import Network
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.report import Report
-from gen.translation.run import Network
 from gen.translation.settings import TranslateSettings
 from tests.conftest import street
 from tests.media.test_video import make_clip, moving_bars

@@ -359,7 +359,7 @@ def test_an_input_that_changes_while_it_is_read_is_not_done(night, tmp_path, mon
 
 
 def test_nan_becomes_null(night, tmp_path, monkeypatch):
-    from gen.translation.run import Network
+    from gen.translation.network import Network
 
     monkeypatch.setattr(Network, "statistics", lambda self, values: {"mean_uncertainty": float("nan")})
     run(night, tmp_path / "o")

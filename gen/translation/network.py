@@ -1,0 +1,119 @@
+"""A model with the settings of a run, which takes smaller pieces where the memory is too short."""
+
+import gc
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gen.devices import is_out_of_memory
+from gen.errors import BadInput, BadSetting
+from gen.media.images import Pixels
+from gen.translation.maps import COUNTED_AS, SCALES, colour_uncertainty
+from gen.translation.memory import MemoryLimits, Plan
+from gen.translation.norm import StatisticsSmoother
+from gen.translation.protocol import Translator
+from gen.translation.settings import MapName, Resolution, TranslateSettings, parse_resolution
+
+MapValues = NDArray[np.float32] | None
+"""An uncertainty map (H, W), None if there is none."""
+
+
+class Network:
+    """A model with the settings of a run: frames in, translations and maps out."""
+
+    def __init__(self, model: Translator, settings: TranslateSettings) -> None:
+        """Raises `BadSetting` if the settings ask for what the model cannot do."""
+        self.model, self.settings = model, settings
+        self.map: MapName | None = model.shown_map(settings.direction, settings.which_map)
+        if settings.uncertainty != "none" and self.map is None:
+            raise BadSetting(f"uncertainty: {settings.model} has no uncertainty map for {settings.direction}.")
+        if settings.tile is not None and not model.capabilities.tiles:
+            raise BadSetting(f"tile: {settings.model} cannot work in strips; leave tile out, or lower the resolution.")
+        self.scale = SCALES[self.map]
+        self.resolution: Resolution = parse_resolution(settings.resolution)
+        self.batch_size = settings.batch_size or (1 if model.device.type == "cpu" else 8)
+        self.limits = MemoryLimits(settings.tile, model.capabilities.tiles)
+        self.warning: str | None = None
+        """What the latest call did for lack of memory, as a sentence; None if nothing."""
+
+    def __call__(
+        self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None = None
+    ) -> list[tuple[Pixels, MapValues]]:
+        """Frames of equal size -> their translations and maps.
+
+        Frames that do not fit into memory are done fewer at once, then in strips; later calls begin with what fitted.
+        Raises `BadInput` if width and height are swapped.
+        """
+        height, width = frames[0].shape[:2]
+        check_orientation((height, width), self.resolution)
+        done: list[tuple[Pixels, MapValues]] = []
+        self.warning = None
+        while waiting := frames[len(done) :]:
+            plan = self.limits.plan(len(waiting), (height, width))
+            results = self._try(waiting[: plan.frames], smoother, plan, (height, width))
+            if results is not None:
+                self.warning = self.warning or self.limits.note(plan, len(waiting))
+                done += results
+        return done
+
+    def _try(
+        self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None, plan: Plan, size: tuple[int, int]
+    ) -> list[tuple[Pixels, MapValues]] | None:
+        """The results; None if the memory was too short and there is something smaller to try."""
+        try:
+            with smoother.undone_on_error() if smoother is not None else nullcontext():
+                return self._translate(frames, smoother, plan.tile)
+        except Exception as error:
+            if not is_out_of_memory(error) or not self.limits.shrink(plan, size):
+                raise
+        gc.collect()  # after the handler, which holds the tensors of the failed attempt
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _translate(
+        self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None, tile: int | None
+    ) -> list[tuple[Pixels, MapValues]]:
+        translated, values = self.model.translate_frames(
+            torch.from_numpy(np.stack(frames)),
+            self.settings.direction,
+            resolution=self.resolution,
+            tile=tile,
+            smoother=smoother,
+            which_map=self.map or "auto",
+        )
+        maps: list[MapValues] = list(values.numpy()) if values is not None else [None] * len(frames)
+        return list(zip(translated.numpy(), maps, strict=True))
+
+    def statistics(self, values: MapValues) -> dict[str, float]:
+        """Mean and 95th percentile of a map, under the report's names; {} without a map."""
+        if values is None:
+            return {}
+        name = COUNTED_AS[self.map]
+        return {f"mean_{name}": float(values.mean()), f"p95_{name}": float(np.percentile(values, 95))}
+
+    def side_by_side(self, source: Pixels, translated: Pixels, values: MapValues) -> Pixels:
+        """Input, translation and, if there is one, the map, from left to right."""
+        panels = [source, translated] + ([colour_uncertainty(values, self.scale)] if values is not None else [])
+        return np.concatenate(panels, axis=1)
+
+
+def check_orientation(native: tuple[int, ...], resolution: Resolution) -> None:
+    """Raises `BadInput` where a landscape frame would run at a portrait size, or the other way round.
+
+    Versions before 0.2 took HEIGHTxWIDTH, so that such a size is almost always the old order.
+    """
+    if isinstance(resolution, tuple) and (native[0] - native[1]) * (resolution[0] - resolution[1]) < 0:
+        height, width = resolution
+        raise BadInput(
+            f"resolution {width}x{height} is WIDTHxHEIGHT, but the frames are {native[1]} wide and {native[0]} high; "
+            f"did you mean {height}x{width}?"
+        )
+
+
+def dtype_of(settings: TranslateSettings) -> torch.dtype:
+    """The precision that the networks run in."""
+    return torch.bfloat16 if settings.precision == "bf16" else torch.float32
