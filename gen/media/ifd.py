@@ -16,7 +16,7 @@ CHILDREN = (EXIF, GPS, INTEROP)
 
 IMAGE_DESCRIPTION, ORIENTATION, SOFTWARE = 270, 274, 305
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
-XMP, IPTC, PHOTOSHOP, ICC = 700, 33723, 34377, 34675
+XMP, IPTC, PHOTOSHOP, ICC, C2PA = 700, 33723, 34377, 34675, 52545
 PIXEL_DIMENSIONS = (40962, 40963)
 """In the EXIF directory: width and height."""
 USER_COMMENT = 37510
@@ -91,6 +91,11 @@ class Directory:
     def put_bytes(self, tag: int, data: bytes, kind: int = UNDEFINED) -> None:
         """Set a tag to bytes."""
         self.fields[tag] = Field(kind, len(data), data)
+
+    def swap(self, first: int, second: int) -> None:
+        """Exchange the values of two tags, either of which may be absent."""
+        before = {second: self.fields.pop(first, None), first: self.fields.pop(second, None)}
+        self.fields |= {tag: value for tag, value in before.items() if value}
 
     def __bool__(self) -> bool:
         return bool(self.fields) or any(self.children.values())
@@ -182,8 +187,11 @@ def _count_chain(reader: _Reader, offset: int, seen: set[int]) -> int:
 
 
 def read_exif(block: bytes) -> Directory:
-    """The directories of an EXIF block, with or without its "Exif" header. Raises ValueError if there are none."""
-    return read_directory(BytesIO(block.removeprefix(b"Exif\0\0")))
+    """The directories of an EXIF block, with its "Exif" header, without, or with two: Pillow adds one to that of a PNG.
+
+    Raises ValueError if there are none.
+    """
+    return read_directory(BytesIO(block.removeprefix(b"Exif\0\0").removeprefix(b"Exif\0\0")))
 
 
 def write_exif(directory: Directory) -> bytes:

@@ -6,12 +6,13 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
+from warnings import filterwarnings
 
 import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
 
 from gen.errors import BadInput
-from gen.media import still_colour, tiff
+from gen.media import png, still_colour, tiff
 from gen.media.still import Metadata, Pixels, Still
 from gen.media.still_metadata import Found, further_frames, read_after, read_before
 from gen.media.still_writing import STILL_FORMATS, encode_still
@@ -66,9 +67,14 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF orientation -> the transpose that makes the image upright; 1 is upright already."""
+TURNED = (5, 6, 7, 8)
+"""Orientations that swap width and height."""
 
 # Bytes of a PNG's profile or text when unpacked. Pillow's limit, 1 MB, refuses pictures with a profile of tables.
 PngImagePlugin.MAX_TEXT_CHUNK = 16 << 20
+
+# Damaged metadata is named in `left_out`; Pillow's own words would stand between the lines of a command.
+filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 MAX_PIXELS = 200_000_000
 """Default limit of a picture's size, against files that are small and unpack to anything."""
@@ -176,6 +182,8 @@ def _decode(path: Path, file: BinaryIO, format: str, found: Found, max_pixels: i
     odd = tiff.read_odd_layout(file, layout) if layout else None
     if layout and odd is not None:
         return _from_samples(odd, layout, found, file)
+    if found.damaged:
+        file = png.without_damaged(file, found.damaged)
     file.seek(0)
     try:  # by its file and not by its path, by which Pillow maps it into memory and scrambles turned RGBA TIFFs
         image = Image.open(file, formats=(format,))
@@ -210,7 +218,7 @@ def _from_loaded(
     if found.depth != 8 and isinstance(image.info.get("transparency"), int | tuple):
         _mend_transparency(image, found)
     orientation = _orientation(image)
-    read_after(found, image, file)
+    read_after(found, image, file, turned=(layout.orientation if layout else orientation) in TURNED)
     colours = still_colour.to_8_bit_rgb(image, layout.white if layout else None, layout.inverted if layout else False)
     depth = max(found.depth, layout.bits if layout else 8, 16 if image.mode.startswith(("I", "F")) else 8)
     still = _upright(colours, orientation)
@@ -221,10 +229,14 @@ def _from_loaded(
         warnings.append(sentence)
     if layout and layout.reversed_bits:
         warnings.append("The bits of each byte were reversed, as the tag FillOrder says; some viewers ignore it.")
-    return _with_found(replace(still, warnings=tuple(warnings)), found, frames, depth)
+    return _with_found(replace(still, warnings=tuple(warnings)), found, layout, frames, depth)
 
 
-def _with_found(still: Still, found: Found, frames: list[str], depth: int) -> Still:
+def _with_found(still: Still, found: Found, layout: tiff.Layout | None, frames: list[str], depth: int) -> Still:
+    if layout:
+        frames = frames + layout.unread_channels(still.alpha is not None)
+        reduced = ("The first page is marked as a smaller copy of another one.",) if layout.is_reduced else ()
+        still = replace(still, warnings=(*still.warnings, *reduced))
     bits = [f"{depth}-bit samples (translations have 8 bits)"] if depth > 8 else []
     left_out = tuple(dict.fromkeys([*frames, *bits, *still.left_out, *found.left_out]))
     return replace(still, exif=found.exif, metadata=found.metadata, left_out=left_out)
@@ -235,11 +247,11 @@ def _from_samples(odd: tiff.Samples, layout: tiff.Layout, found: Found, file: Bi
     pixels, warnings = still_colour.deep_to_8_bit(odd.values, white)
     image = Image.fromarray(pixels)
     image.format = "TIFF"  # pyright: ignore[reportAttributeAccessIssue]  # for `read_after`
-    read_after(found, image, file)
+    read_after(found, image, file, turned=layout.orientation in TURNED)
     image.info["icc_profile"] = found.icc
     still = _upright(still_colour.to_8_bit_rgb(image), odd.orientation)
     still = replace(still, warnings=(*warnings, *still.warnings))
-    return _with_found(still, found, further_frames(image, layout.tags.pages), layout.bits)
+    return _with_found(still, found, layout, further_frames(image, layout.tags.pages), layout.bits)
 
 
 def _mend_transparency(image: Image.Image, found: Found) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from struct import pack, unpack
 from typing import BinaryIO
 
+from gen.media.behind import read_behind, skip_past
+
 APP1, APP2, APP11, APP13, APP14, COMMENT = 0xE1, 0xE2, 0xEB, 0xED, 0xEE, 0xFE
 START_OF_SCAN, END = 0xDA, 0xD9
 BARE = (0x01, *range(0xD0, 0xD9))
@@ -29,7 +31,8 @@ NOT_WORTH_NAMING = (0x03ED, 0x0425)
 """Photoshop resources: resolution, which is kept as such, and a checksum of the IPTC records."""
 PREVIEWS = (0x0409, 0x040C)
 
-READ = (EXIF, XMP, XMP_EXTENSION, PHOTOSHOP, b"ICC_PROFILE\0", b"JFIF\0", b"Adobe", b"MPF\0")
+PROFILE, SEVERAL = b"ICC_PROFILE\0", b"MPF\0"
+READ = (EXIF, XMP, XMP_EXTENSION, PHOTOSHOP, PROFILE, b"JFIF\0", b"Adobe", SEVERAL)
 """Segments that are read here or by Pillow, or that describe how the pixels are stored."""
 KNOWN = {
     b"JP": "content credentials (C2PA)",
@@ -60,6 +63,8 @@ def read_segments(file: BinaryIO) -> Segments:
     comments: list[str] = []
     resources = b""
     extensions: dict[bytes, dict[int, bytes]] = {}
+    profile: set[int] | None = None  # the numbers of the parts that are missing
+    several = False
     for marker, data in _segments(file):
         if marker == COMMENT:
             comments.append(data.decode("utf-8", "replace").strip("\0 \n"))
@@ -71,6 +76,11 @@ def read_segments(file: BinaryIO) -> Segments:
             extensions.setdefault(guid, {})[offset] = data[start:]
         elif data.startswith(PHOTOSHOP):
             resources += data.removeprefix(PHOTOSHOP)
+        elif data.startswith(PROFILE) and len(data) > len(PROFILE) + 1:
+            number, count = data[len(PROFILE) : len(PROFILE) + 2]
+            profile = (set(range(1, count + 1)) if profile is None else profile) - {number}
+        elif data.startswith(SEVERAL):
+            several = True  # Pillow counts the pictures
         elif 0xE0 <= marker <= 0xEF and not data.startswith(READ):
             found.left_out.append(_name(marker, data))
     found.comment = "\n".join(filter(None, comments)) or None
@@ -79,6 +89,9 @@ def read_segments(file: BinaryIO) -> Segments:
     named = HAS_EXTENSION.search(found.xmp or b"")
     parts = extensions.get(named[1], {}) if named else {}
     found.xmp_extension = b"".join(parts[offset] for offset in sorted(parts)) or None
+    found.left_out += ["colour profile (incomplete)"] if profile else []
+    if not several and skip_past(file, b"\xff\xd9"):  # the pixels do not hold these bytes
+        found.left_out += read_behind(file, file.tell())
     found.left_out = list(dict.fromkeys(found.left_out))
     return found
 

@@ -63,12 +63,6 @@ def read_header(path: Path) -> Header:
     return Header(True, Mark.parse(text))
 
 
-def read_mark(path: Path) -> str | None:
-    """The sentence that says what made the file; None if it has none or cannot be read."""
-    mark = read_header(path).mark
-    return mark.text() if mark else None
-
-
 def _still_text(path: Path) -> str:
     """The text at the mark's place in a picture's metadata. Raises if it is not a picture.
 

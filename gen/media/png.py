@@ -1,8 +1,12 @@
 """Chunks of PNG files: what Pillow does not tell of them (bit depth, HDR colours), and names for the rest."""
 
+import zlib
 from dataclasses import dataclass, field
+from io import BytesIO
 from struct import error, pack, unpack
 from typing import BinaryIO
+
+from gen.media.behind import read_behind
 
 READ = frozenset(
     {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"pHYs", b"eXIf"}
@@ -16,6 +20,10 @@ OF_SRGB = (
 )
 """What these chunks say of sRGB, which needs no saying. PNG specification, 11.3.2.5."""
 MAX_CHUNKS = 100_000
+MAX_CHECKED = 16 << 20
+"""Bytes of a chunk whose checksum is looked at."""
+ANCILLARY = 0x20
+"""Bit of the first letter of chunks without which a picture can be shown."""
 
 
 @dataclass
@@ -28,6 +36,8 @@ class Chunks:
     """Colour primaries and transfer function by their numbers in ITU-T H.273."""
     colour: tuple[tuple[bytes, bytes], ...] = ()
     """gAMA and cHRM chunks, unless they are those of sRGB, or sRGB, iCCP or cICP stand above them."""
+    damaged: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """Where ancillary chunks with a wrong checksum begin and end. Pillow refuses a picture for one of them."""
     left_out: list[str] = field(default_factory=list[str])
     """Names of what is not read."""
 
@@ -43,7 +53,14 @@ def read_chunks(file: BinaryIO) -> Chunks:
         if len(head) < 8:
             break
         length, kind = unpack(">I4s", head)
-        at += 12 + length
+        start, at = at, at + 12 + length
+        if kind[0] & ANCILLARY and length <= MAX_CHECKED:
+            data = file.read(length + 4)
+            if len(data) == length + 4 and zlib.crc32(kind + data[:-4]) != int.from_bytes(data[-4:]):
+                found.damaged.append((start, at))
+                found.left_out.append(f"PNG chunk {kind.decode('ascii', 'replace')} (damaged)")
+                continue
+            file.seek(start + 8)
         kinds.add(kind)
         try:
             if kind == b"IHDR":
@@ -56,9 +73,20 @@ def read_chunks(file: BinaryIO) -> Chunks:
         except (IndexError, error):
             break
         if kind == b"IEND":
+            found.left_out += read_behind(file, at)
             break
     if kinds & {b"sRGB", b"iCCP", b"cICP"}:
         found.colour = ()
     unread = sorted(kind for kind in kinds - READ if kind.isalpha())
-    found.left_out = [KNOWN.get(kind, f"PNG chunk {kind.decode('ascii')}") for kind in unread]
+    found.left_out += [KNOWN.get(kind, f"PNG chunk {kind.decode('ascii')}") for kind in unread]
     return found
+
+
+def without_damaged(file: BinaryIO, damaged: list[tuple[int, int]]) -> BinaryIO:
+    """The file without the chunks between these offsets, in memory."""
+    file.seek(0)
+    parts, at = list[bytes](), 0
+    for start, end in damaged:
+        parts.append(file.read(start - at))
+        at = file.seek(end)
+    return BytesIO(b"".join(parts) + file.read())

@@ -1,14 +1,15 @@
 """What the files of pictures say besides the pixels: read it from every format, and name what is not kept."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any, BinaryIO
 
 from PIL import Image
 
-from gen.media import gif, ifd, jpeg
-from gen.media.boxes import read_boxes
+from gen.media import gif, ifd, jpeg, webp
+from gen.media.boxes import name_unread, read_boxes
 from gen.media.png import read_chunks
 from gen.media.still import Metadata
 
@@ -34,6 +35,8 @@ class Found:
     """Colour primaries and transfer function by their numbers in ITU-T H.273."""
     depth: int = 8
     """Bits of a sample."""
+    damaged: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    """Parts of a PNG that are not to be read; see `png.Chunks`."""
     frames: int | None = None
     """Number of frames or pages; None if Pillow is to count them."""
     left_out: list[str] = field(default_factory=list[str])
@@ -48,20 +51,34 @@ def read_before(format: str, file: BinaryIO) -> Found:
         found.left_out += segments.left_out
     elif format == "PNG":
         chunks = read_chunks(file)
-        found.depth, found.cicp = chunks.depth, chunks.cicp
+        found.depth, found.cicp, found.damaged = chunks.depth, chunks.cicp, chunks.damaged
         found.metadata = Metadata(png_colour=chunks.colour)
         found.left_out += chunks.left_out
     elif format == "GIF":
-        found.frames = gif.count_frames(file)
+        blocks = gif.read_blocks(file)
+        found.frames, found.metadata = blocks.frames, Metadata(blocks.xmp)
+        found.left_out += blocks.left_out
+    elif format == "WEBP":
+        found.left_out += webp.name_unread(file)
+    elif format == "BMP":
+        found.left_out += ["colour profile"] if _is_profiled_bmp(file) else []
     elif format == "PPM" and not PPM_HEADER.match(file.read(MAX_PPM_HEADER)):
         raise ValueError("no size in its first lines")
     elif format in ("AVIF", "HEIF"):
         found.cicp, found.depth = read_boxes(file)
+        found.left_out += name_unread(file)
     return found
 
 
-def read_after(found: Found, image: Image.Image, file: BinaryIO) -> None:
-    """Add to `found` what is known once `image` is loaded."""
+def _is_profiled_bmp(file: BinaryIO) -> bool:
+    """Whether a BMP holds or names a colour profile, which Pillow does not read."""
+    file.seek(14)
+    header = file.read(60)
+    return header[:1] == b"|" and header[56:60] in (b"DEBM", b"KNIL")  # a header of 124 bytes; MBED and LINK
+
+
+def read_after(found: Found, image: Image.Image, file: BinaryIO, turned: bool) -> None:
+    """Add to `found` what is known once `image` is loaded. `turned`: whether width and height will be swapped."""
     info: dict[Any, Any] = image.info
     kept = found.metadata
     text = _png_text(image) if image.format == "PNG" else ()
@@ -77,6 +94,10 @@ def read_after(found: Found, image: Image.Image, file: BinaryIO) -> None:
         damaged += names
         for tag in (ifd.IPTC, ifd.XMP):
             directory.fields.pop(tag, None)
+        if directory.fields.pop(ifd.C2PA, None):  # true of the source alone
+            damaged.append("content credentials (C2PA)")
+        if turned:
+            directory.swap(ifd.X_RESOLUTION, ifd.Y_RESOLUTION)
     measured = info.get("jfif_unit") or image.format not in ("JPEG", "MPO", "TIFF")  # else Pillow makes one up
     dpi = info.get("dpi") if measured or (directory and ifd.X_RESOLUTION in directory.fields) else None
     found.metadata = replace(
@@ -85,9 +106,9 @@ def read_after(found: Found, image: Image.Image, file: BinaryIO) -> None:
         iptc=iptc or None,
         comment=comment,
         text=tuple((key, value) for key, value in text if key not in (RAW_IPTC, *RAW_EXIF, "XML:com.adobe.xmp")),
-        dpi=_dpi(dpi),
+        dpi=_dpi(dpi, turned),
     )
-    found.left_out += damaged + _hidden_parts(found.metadata.xmp or b"")
+    found.left_out += damaged + _hidden_parts(found.metadata.xmp or b"") + _pixel_shape(info)
     found.exif = ifd.write_exif(directory) if directory else None
 
 
@@ -139,11 +160,18 @@ def _take(directory: ifd.Directory, tag: int) -> bytes | None:
     return found.data if found else None
 
 
-def _dpi(value: object) -> tuple[float, float] | None:
+def _pixel_shape(info: Mapping[Any, Any]) -> list[str]:
+    """Width and height of a pixel without a unit, which a JPEG or PNG may have instead of a resolution."""
+    shape = info.get("aspect") or (info.get("jfif_density") if info.get("jfif_unit") == 0 else None)
+    return [f"shape of the pixels ({shape[0]}:{shape[1]})"] if shape and shape[0] != shape[1] else []
+
+
+def _dpi(value: object, turned: bool) -> tuple[float, float] | None:
     try:
         across, down = (float(v) for v in value)  # pyright: ignore[reportGeneralTypeIssues]  # checked by trying
     except (TypeError, ValueError, ZeroDivisionError):
         return None
+    across, down = (down, across) if turned else (across, down)
     return (across, down) if all(isfinite(v) and 0.1 < v < 1e5 for v in (across, down)) else None
 
 

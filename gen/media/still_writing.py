@@ -34,7 +34,7 @@ MAX_JPEG_EXIF = 65_000
 """Bytes; a JPEG segment holds at most 65,533."""
 MAX_JPEG_XMP = jpeg.MAX_SEGMENT - len(jpeg.XMP)
 AVIF_SPEED = 8
-"""0 slow to 10 fast. At 8 a 720p picture takes 0.1 s."""
+"""0 slow to 10 fast. 8 is three times as fast as the default, 6, and its files are a tenth larger."""
 
 
 class Written(NamedTuple):
@@ -110,6 +110,8 @@ def _prepare(format: str, still: Still, quality: int, mark: str | None) -> Writt
         written.lost.append(f"IPTC ({format} cannot hold it)")
     kinds = {"JPEG": _prepare_jpeg, "PNG": _prepare_png, "TIFF": _prepare_tiff}
     kinds.get(format, _prepare_with_quality)(written, metadata, mark, quality)
+    if format == "AVIF":
+        written.options.update(subsampling="4:4:4", speed=AVIF_SPEED)
     if still.icc:
         written.options["icc_profile"] = still.icc
         tags.put_bytes(ifd.ICC, still.icc) if format == "TIFF" else None

@@ -16,12 +16,15 @@ from gen.media.still import Pixels
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS = 256, 257, 258, 259, 262, 266, 273
 SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANAR, PREDICTOR = 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, EXTRA, FORMAT = 322, 323, 324, 325, 338, 339
+KIND_OF_PAGE = 254
 LAYOUT = frozenset(
     {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ifd.ORIENTATION, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP}
-    | {STRIP_BYTES, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, EXTRA, FORMAT}
+    | {STRIP_BYTES, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, EXTRA, FORMAT, KIND_OF_PAGE}
 )
 GREY_INVERTED, GREY, RGB, CMYK = 0, 1, 2, 5
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
+COLOURS = {GREY_INVERTED: 1, GREY: 1, RGB: 3, 3: 1, CMYK: 4, 6: 3, 8: 3}
+"""Number of samples that are colours, by the photometric interpretation."""
 ASSOCIATED = 1
 """Kind of extra sample: alpha by which the colours are multiplied."""
 FORMATS = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "float"}
@@ -98,6 +101,16 @@ class Layout(NamedTuple):
     def orientation(self) -> int:
         """EXIF orientation, 1 to 8."""
         return next(iter(self.tags.numbers(ifd.ORIENTATION, (1,))), 1)
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether the page is a smaller copy of another one, such as the preview of a raw file."""
+        return bool(sum(self.tags.numbers(KIND_OF_PAGE)) & 1)
+
+    def unread_channels(self, alpha: bool) -> list[str]:
+        """Samples besides colours and alpha, near infrared for example, as an entry of `left_out`."""
+        unread = self.samples - COLOURS.get(self.photometric, self.samples) - alpha
+        return [f"{unread} further channel{'s' * (unread > 1)}"] if unread > 0 else []
 
     @property
     def white(self) -> float | None:

@@ -46,12 +46,13 @@ def test_lossy_formats_are_close(tmp_path, suffix):
     assert np.abs(decode_still(tmp_path / f"x{suffix}").rgb.astype(int) - gradient()).mean() < 3
 
 
-def test_jpeg_keeps_full_chroma(tmp_path):
+@pytest.mark.parametrize("suffix", [".jpg", ".avif"])
+def test_full_chroma_is_kept(tmp_path, suffix):
     """Red and blue columns, one pixel wide, survive 4:4:4 and would not survive 4:2:0."""
     stripes = np.zeros((16, 16, 3), np.uint8)
     stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 255
-    encode_still(tmp_path / "x.jpg", Still(stripes))
-    assert np.abs(decode_still(tmp_path / "x.jpg").rgb.astype(int) - stripes).mean() < 12
+    encode_still(tmp_path / f"x{suffix}", Still(stripes))
+    assert np.abs(decode_still(tmp_path / f"x{suffix}").rgb.astype(int) - stripes).mean() < 12
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

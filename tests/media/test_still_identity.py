@@ -228,10 +228,10 @@ class TestLimits:
             Image.fromarray(gradient()).save(tmp_path / "in" / f"{name}.png")
         load = images.read_after
 
-        def full(found, image, file):
+        def full(found, image, file, turned):
             if file.name.endswith("b.png"):
                 raise MemoryError
-            load(found, image, file)
+            load(found, image, file, turned)
 
         monkeypatch.setattr(images, "read_after", full)
         entries = translate_unchanged(tmp_path / "in", tmp_path / "out")

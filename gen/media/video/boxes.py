@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
+
+from gen.media.boxes import Box, boxes_in
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".3gp")
 
@@ -16,31 +18,6 @@ KNOWN_USER = {b"meta", b"name", b"free", b"skip", b"chpl", b"loci", b"hnti", b"h
 
 XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 """UUID of a box of XMP at the top of an mp4 file (XMP specification, part 3)."""
-
-
-class Box(NamedTuple):
-    """Where a box lies in its file."""
-
-    kind: bytes
-    start: int
-    """Of its header."""
-    content: int
-    end: int
-
-
-def boxes_in(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """The boxes between two offsets, up to the first one that makes no sense."""
-    while start + 8 <= end:
-        file.seek(start)
-        header = file.read(16)
-        size, kind, content = int.from_bytes(header[:4], "big"), header[4:8], start + 8
-        if size == 1:
-            size, content = int.from_bytes(header[8:16], "big"), start + 16
-        last = end if size == 0 else start + size
-        if last < content or last > end:
-            return
-        yield Box(kind, start, content, last)
-        start = last
 
 
 def lost_boxes(path: Path) -> Iterator[str]:
