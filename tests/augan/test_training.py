@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -100,27 +99,6 @@ def test_training_lowers_the_losses_and_leaves_a_full_record(two_domains, tmp_pa
     assert pipe(night).images[0].size == (128, 80)
 
 
-def test_sigkill_and_resume_end_with_the_same_weights_bit_for_bit(two_domains, tmp_path):
-    more = ["--set=images=48", "--set=checkpoint_every=8", "--set=log_every=4", "--set=pool_size=6"]
-    run_training(*train_command(two_domains, tmp_path / "whole", *more))
-    command = [sys.executable, str(REPOSITORY / "scripts" / "train_augan.py")]
-    command += train_command(two_domains, tmp_path / "killed", *more)
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        pointer = tmp_path / "killed" / "checkpoints" / "latest.json"
-        while not pointer.exists() and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    killed_at = json.loads(pointer.read_text())["images_shown"]
-    assert process.returncode == -signal.SIGKILL
-    assert 0 < killed_at < 48
-    run_training(*train_command(two_domains, tmp_path / "killed", *more))
-    assert_same_state(final_state(tmp_path / "whole"), final_state(tmp_path / "killed"), rtol=0, atol=0)
-    whole, killed = ((tmp_path / n / "metrics.jsonl").read_text().splitlines() for n in ("whole", "killed"))
-    for ours, theirs in zip(whole, killed, strict=True):
-        a, b = json.loads(ours), json.loads(theirs)
-        assert {k: v for k, v in a.items() if "second" not in k} == {k: v for k, v in b.items() if "second" not in k}
-
-
 def test_two_processes_train_as_one(two_domains, tmp_path):
     """Without an image pool, which each process has for itself, and up to the rounding of sums."""
     more = ["--set=images=4", "--set=batch=4", "--set=pool_size=0"]
@@ -162,23 +140,6 @@ def test_nan_stops_with_the_loss_and_the_step_and_keeps_the_checkpoint(two_domai
     state = final_state(tmp_path)
     assert state["images_shown"] == 8
     assert all(torch.isfinite(v).all() for v in state["networks"]["generators"].values())
-
-
-def test_ctrl_c_saves_and_the_same_command_goes_on(two_domains, tmp_path):
-    command = [sys.executable, str(REPOSITORY / "scripts" / "train_augan.py")]
-    arguments = train_command(two_domains, tmp_path / "run", "--set=images=60", "--set=log_every=2")
-    with subprocess.Popen(
-        [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        while not (tmp_path / "run" / "metrics.jsonl").exists() and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        out = process.communicate()[0]
-    assert process.returncode == 130
-    assert "run the same command to resume" in out
-    assert 0 < final_state(tmp_path / "run")["images_shown"] < 60
-    run_training(*arguments)
-    assert final_state(tmp_path / "run")["images_shown"] == 60
 
 
 def test_new_frames_make_it_another_run(two_domains, tmp_path):

@@ -96,7 +96,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"{count:6} {what}")
 
 
-SHORT = ("translate", "train-stylegan2", "render-smd")
+SHORT = ("translate", "train-augan", "render-smd")
 """Cases of the short form: a folder tool, a trainer and a renderer."""
 
 long_only = pytest.mark.skipif(not LONG, reason="belongs to make test-faults")
