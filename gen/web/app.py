@@ -50,6 +50,7 @@ def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, 
     prepare(settings)
     import gradio as gr
 
+    from gen.web import multipart
     from gen.web.choices import introduction
     from gen.web.endpoints import JobEndpoints
     from gen.web.page import Page
@@ -57,6 +58,7 @@ def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, 
     from gen.web.service import Service
     from gen.web.tab import job_kinds
 
+    multipart.install()
     classes = [find_tab(tab) for tab in (*tabs, *settings.tabs)]
     service = Service(settings, job_kinds(classes))
     gr.set_static_paths([service.jobs.root])  # else gradio would copy each result before it serves it

@@ -1,9 +1,10 @@
 """What every request passes before gradio sees it: the checks of Host, Origin and size, and the brake on logins."""
 
 import logging
+import re
 from urllib.parse import urlsplit
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -19,6 +20,10 @@ MAX_BODY = 8_000_000
 """Bytes of a request that is not an upload. The largest proper one names the uploads of a job."""
 HEADERS = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN", "Referrer-Policy": "same-origin"}
 LOGIN = ("/login", "/login/")
+UPLOAD = ("/gradio_api/upload", "/gradio_api/upload/")
+POSTS = re.compile(r"/gradio_api/((run|api|call|call/v2)/[^/]+|queue/join|cancel|reset)/?")
+"""What the page and scripts send besides uploads and logins. Gradio has more routes, for features that this page does
+not use; one of them runs ffmpeg on any upload, without the checks of `gen.web.limits`."""
 TOO_LARGE = "The request is too large; upload files instead of sending them in it."
 log = logging.getLogger(__name__)
 
@@ -53,9 +58,13 @@ class Guard:
     def refusal(self, headers: Headers) -> str | None:
         """Why a request of another site is refused; None for a proper one."""
         host, origin = headers.get("host", ""), headers.get("origin")
+        # Browsers send no Origin for pictures and links. A link may lead here; a picture on another page may not.
+        foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
         name = hostname(f"//{host}")
         if not self.any_host and name not in self.hosts:
             return f"Host {name or '(none)'} is not allowed; the operator can add it with --allowed-host."
+        if foreign and origin is None and headers.get("sec-fetch-dest") != "document":
+            return "Requests from other pages are not allowed; open the page itself."
         # A page that a proxy serves under an allowed name has that name as its origin, whatever Host the proxy sends.
         if origin is None or origin.partition("://")[2].lower() == host.lower() or hostname(origin) in self.trusted:
             return None
@@ -64,26 +73,31 @@ class Guard:
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in LOGIN:
             await self._log_in(scope, receive, send)
+        elif scope["path"] in UPLOAD:
+            await self._upload(scope, receive, send)
+        elif POSTS.fullmatch(scope["path"]) is None:
+            await _refuse("There is no such address.", 404)(scope, receive, send)
+        elif _length(scope) > MAX_BODY:
+            await _refuse(TOO_LARGE, 413)(scope, receive, send)
+        else:
+            await self._pass_on(scope, _limited(receive), send)
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        length = _length(scope)
+        if length == 0:  # chunked: nobody knows whether the disk has room for it
+            await _refuse("Uploads need a Content-Length.", 411)(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        upload = headers.get("content-type", "").startswith("multipart/form-data")
-        length = headers.get("content-length", "")
-        announced = int(length) if length.isdigit() else 0
         try:
-            if upload:
-                await to_thread.run_sync(self.storage.check, announced)
-            elif announced > MAX_BODY:
-                raise BadInput(TOO_LARGE)
+            await to_thread.run_sync(self.storage.check, length)
         except BadInput as error:
-            await _refuse(str(error), 507 if upload else 413)(scope, receive, send)
+            await _refuse(str(error), 507)(scope, receive, send)
             return
-        if upload:
-            self.storage.begin(announced)
+        self.storage.begin(length)
         try:
-            await self._pass_on(scope, self._counting(receive, upload, announced), send)
+            await self._pass_on(scope, receive, send)
         finally:
-            if upload:
-                self.storage.end(announced)
+            with CancelScope(shield=True):  # also if the visitor has left
+                await to_thread.run_sync(self.storage.end, length)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let gradio answer. It does not expect unknown endpoints, or parts of an upload without a file."""
@@ -96,7 +110,7 @@ class Guard:
 
         try:
             await self.app(scope, receive, watched)
-        except HTTPException:  # of `_counting`
+        except HTTPException:  # of `_limited`
             raise
         except ClientDisconnect:
             log.info("%s: the visitor left", scope["path"])
@@ -105,26 +119,6 @@ class Guard:
                 raise
             log.exception("%s failed", scope["path"])
             await _refuse("The request is malformed.", 400)(scope, receive, send)
-
-    def _counting(self, receive: Receive, upload: bool, announced: int) -> Receive:
-        """`receive`, with a limit on what arrives: the length may be missing, as in chunked requests."""
-        came = checked = 0
-
-        async def counted() -> Message:
-            nonlocal came, checked
-            message = await receive()
-            came += len(message.get("body", b""))
-            if not upload and came > MAX_BODY:
-                raise HTTPException(413, TOO_LARGE)
-            if upload and came - max(announced, checked) > MAX_BODY:  # the disk is looked at every few megabytes
-                checked = came
-                try:
-                    await to_thread.run_sync(self.storage.check, MAX_BODY)
-                except BadInput as error:
-                    raise HTTPException(507, str(error)) from None
-            return message
-
-        return counted
 
     async def _log_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         address = (scope.get("client") or ("unknown",))[0]
@@ -139,7 +133,28 @@ class Guard:
                 self.brake.succeeded(address)
             await send(message)
 
-        await self.app(scope, self._counting(receive, False, 0), watched)
+        await self.app(scope, _limited(receive), watched)
+
+
+def _length(scope: Scope) -> int:
+    """The length that a request announces; 0: none."""
+    text = Headers(scope=scope).get("content-length", "")
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
+def _limited(receive: Receive) -> Receive:
+    """`receive`, for at most `MAX_BODY` bytes: the length may be missing, as in chunked requests."""
+    came = 0
+
+    async def counted() -> Message:
+        nonlocal came
+        message = await receive()
+        came += len(message.get("body", b""))
+        if came > MAX_BODY:
+            raise HTTPException(413, TOO_LARGE)
+        return message
+
+    return counted
 
 
 def _refuse(why: str, status: int) -> JSONResponse:

@@ -201,8 +201,8 @@ class Jobs:
             self._reserved.discard(job_id)
             self._check_waiting()
             job = Job(job_id, kind, inputs, refused=refused or [], created=time.time())
+            self.save(job)  # first: on a full disk it fails, and then there is no job
             self._table[job_id] = job
-            self.save(job)
             self._changed.notify_all()
         self.delete_old()
         return job
@@ -237,7 +237,7 @@ class Jobs:
                 job.ended, job.state = time.time(), "cancelled"
             elif job.state == "running":
                 job.cancel, job.note = True, "stopping"
-            self.save(job)
+            self._try_to_save(job)
         return job
 
     def describe(self, job: Job) -> str:
@@ -330,13 +330,23 @@ class Jobs:
         """Delete the folders of jobs that ended more than `keep_hours` ago, and loose folders of that age."""
         oldest = time.time() - self.keep_seconds
         with self._deleting:
-            for folder in (f for f in self.root.iterdir() if f.is_dir()):
-                job = self._table.get(folder.name)
-                last = (job.ended if job.over else time.time()) if job else folder.stat().st_mtime
-                if last < oldest:
-                    self._table.pop(folder.name, None)
-                    shutil.rmtree(folder, ignore_errors=True)
-            self.clean(self.keep_seconds)
+            try:
+                for folder in self.root.glob("*/"):
+                    if self._last_used(folder) < oldest:
+                        self._table.pop(folder.name, None)
+                        shutil.rmtree(folder, ignore_errors=True)
+                self.clean(self.keep_seconds)
+            except OSError:  # for example too many open files; the lanes must go on, and it is tried again
+                log.exception("old results cannot be deleted")
+
+    def _last_used(self, folder: Path) -> float:
+        job = self._table.get(folder.name)
+        if job is not None:
+            return job.ended if job.over else time.time()
+        try:
+            return folder.stat().st_mtime
+        except FileNotFoundError:  # deleted meanwhile: see `preparing`
+            return time.time()
 
     def close(self) -> None:
         """Stop all lanes. Running jobs are stored as waiting and continue after the next start."""

@@ -11,6 +11,8 @@ from gen.errors import BadInput
 
 RESERVE = 500_000_000
 """Bytes that stay free on the disk, so that running jobs can finish."""
+BLOCK = 4096
+"""Bytes that an empty file or folder takes: a million of them must not pass for nothing."""
 ABANDONED_SECONDS = 600.0
 """Age at which a file that an interrupted upload left is deleted."""
 
@@ -21,20 +23,25 @@ class Storage:
     def __init__(self, folder: Path, limit_gb: float) -> None:
         """`limit_gb`: most gigabytes (10^9 bytes) in the folder."""
         self.folder, self.limit = folder.resolve(), round(limit_gb * 1e9)
-        self._lock = threading.Lock()
+        self._looking = threading.Lock()
         self._used, self._until = 0, 0.0
+        self._lock = threading.Lock()
         self._coming = self._arriving = 0
         """Bytes and number of the uploads that are arriving now."""
+        self._arrived = 0
+        """Bytes of the uploads that have arrived since the folder was looked at."""
 
     def used(self) -> int:
         """Bytes in the folder; looked up again after a while that grows with the number of files."""
-        with self._lock:
+        with self._looking:
             if time.monotonic() >= self._until:
-                began = time.monotonic()
+                began, arrived = time.monotonic(), self._arrived
                 self._used = _size(self.folder)
                 took = time.monotonic() - began
                 self._until = time.monotonic() + max(1.0, 20 * took)
-            return self._used
+                with self._lock:
+                    self._arrived -= arrived
+            return self._used + self._arrived
 
     def left(self) -> int:
         """Bytes that may still be written: under the limit, and with `RESERVE` left on the disk."""
@@ -52,9 +59,9 @@ class Storage:
             self._coming, self._arriving = self._coming + size, self._arriving + 1
 
     def end(self, size: int) -> None:
-        """No longer count it: it has arrived, or never will."""
+        """It has arrived, or never will; it counts until the folder is looked at again."""
         with self._lock:
-            self._coming, self._arriving, self._until = self._coming - size, self._arriving - 1, 0.0
+            self._coming, self._arriving, self._arrived = self._coming - size, self._arriving - 1, self._arrived + size
             if self._arriving == 0:  # gradio leaves what an interrupted upload has brought
                 self._delete_loose(0.0)
 
@@ -76,7 +83,7 @@ class Storage:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files below a folder; what vanishes meanwhile counts as nothing."""
+    """Bytes that all below a folder takes, at least `BLOCK` each; what vanishes meanwhile counts as nothing."""
     total = 0
     todo = [str(folder)]
     while todo:
@@ -85,8 +92,9 @@ def _size(folder: Path) -> int:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         todo.append(entry.path)
+                        total += BLOCK
                     else:
-                        total += entry.stat(follow_symlinks=False).st_size
+                        total += max(BLOCK, entry.stat(follow_symlinks=False).st_size)
         except OSError:
             continue
     return total

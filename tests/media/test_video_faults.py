@@ -259,3 +259,16 @@ def test_clips_without_a_picture_are_one_sentence(tmp_path):
             ClipReader(tmp_path / name)
     with pytest.raises(BadInput, match=r"none\.mp4: the clip cannot be read \(No such file"):
         ClipReader(tmp_path / "none.mp4")
+
+
+def test_pixels_that_change_their_shape_are_told(tmp_path):
+    """Broadcasts change between 4:3 and 16:9."""
+    parts = [
+        make_odd(tmp_path / f"{i}.ts", Odd(".ts", times=tuple(range(200 * i, 200 * i + 200, 40)), pixel_shape=shape))
+        for i, shape in enumerate((Fraction(16, 15), Fraction(64, 45)))
+    ]
+    (tmp_path / "in.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    with ClipReader(tmp_path / "in.ts") as reader:
+        assert len(list(reader)) == 10
+        assert reader.pixel_shape == Fraction(16, 15)
+        assert "The shape of the pixels changes within the clip" in "".join(reader.warnings)

@@ -113,6 +113,12 @@ def test_a_start_after_the_end(tmp_path):
     assert "in.mp4: the clip is over before 7 s, where its part starts" in str(report.entries[0].error)
 
 
+def test_a_part_in_which_no_frame_starts(tmp_path):
+    source = make_odd(tmp_path / "in.mp4", Odd(times=(0, 1000, 2000)))
+    report = translated(source, tmp_path / "out.mp4", start="0.2", duration="0.5")
+    assert "in.mp4: no frame starts between 0.2 and 0.7 s" in str(report.entries[0].error)
+
+
 def test_what_is_left_out_and_wrong_is_in_the_report(tmp_path):
     (tmp_path / "in").mkdir()
     clip = make_clip(tmp_path / "in" / "cut.mkv", moving_bars(60))

@@ -18,6 +18,9 @@ async def inner(scope, receive, send):
     await PlainTextResponse(f"{len(body)} bytes")(scope, receive, send)
 
 
+RUN, UPLOAD = "/gradio_api/run/job", "/gradio_api/upload"
+
+
 def guard(tmp_path, login=False, **settings) -> Guard:
     (tmp_path / "uploads").mkdir(exist_ok=True)
     return Guard(inner, WebSettings(results=tmp_path, **settings), Storage(tmp_path, 1.0), login)
@@ -88,6 +91,11 @@ class TestOrigins:
         for path in ("/", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/run/draw", "/login"):
             assert ask(guard(tmp_path, login=True), path, method, origin=origin)[0] == 403
 
+    @pytest.mark.parametrize("site", ["cross-site", "same-site"])
+    def test_pictures_on_another_page(self, tmp_path, site):
+        assert ask(guard(tmp_path), sec_fetch_site=site, sec_fetch_dest="image")[0] == 403
+        assert ask(guard(tmp_path), sec_fetch_site=site, sec_fetch_dest="document")[0] == 200  # a link
+
     def test_of_the_page_itself(self, tmp_path):
         assert ask(guard(tmp_path), "/gradio_api/queue/join", "POST", origin="http://localhost:7860")[0] == 200
 
@@ -111,19 +119,40 @@ class TestSizes:
     @pytest.mark.parametrize("length", [str(MAX_BODY + 1), None])
     def test_a_large_request_that_is_no_upload(self, tmp_path, length):
         headers = {"content_length": length} if length else {}
-        status, text, _ = ask(guard(tmp_path), method="POST", body=[b"x" * 1_000_000] * 9, **headers)
+        status, text, _ = ask(guard(tmp_path), path=RUN, method="POST", body=[b"x" * 1_000_000] * 9, **headers)
         assert status == 413
         assert "too large" in text
 
-    @pytest.mark.parametrize("length", ["2000000000", None])
-    def test_uploads_when_the_disk_is_used_up(self, tmp_path, length):
+    def test_a_request_that_pretends_to_be_an_upload(self, tmp_path):
+        headers = {"content_type": "multipart/form-data; boundary=x"}
+        assert ask(guard(tmp_path), path=RUN, method="POST", body=[b"x" * 1_000_000] * 9, **headers)[0] == 413
+
+    def test_uploads_when_the_disk_is_used_up(self, tmp_path):
         full = guard(tmp_path)
         full.storage = Storage(tmp_path, 0.005)
-        headers = {"content_type": "multipart/form-data; boundary=x"} | ({"content_length": length} if length else {})
-        status, text, _ = ask(full, method="POST", body=[b"x" * 1_000_000] * 20, **headers)
+        status, text, _ = ask(full, path=UPLOAD, method="POST", content_length="2000000000")
         assert status == 507
         assert "no room" in text
         assert full.storage._coming == 0
+
+    def test_uploads_of_unknown_length(self, tmp_path):
+        assert ask(guard(tmp_path), path=UPLOAD, method="POST", body=[b"x" * 10])[0] == 411
+
+    def test_uploads_count_while_they_arrive(self, tmp_path):
+        seen = []
+
+        async def looking(scope, receive, send):
+            seen.append(asked.storage._coming)
+            await PlainTextResponse("")(scope, receive, send)
+
+        asked = guard(tmp_path)
+        asked.app = looking
+        assert ask(asked, path=UPLOAD, method="POST", content_length="7")[0] == 200
+        assert (seen, asked.storage._coming) == ([7], 0)
+
+    @pytest.mark.parametrize("route", ["process_recording", "component_server", "vibe-edit", "stream/x", "run/a/b"])
+    def test_routes_that_the_page_does_not_use(self, tmp_path, route):
+        assert ask(guard(tmp_path), path=f"/gradio_api/{route}", method="POST")[0] == 404
 
     def test_what_gradio_does_not_expect(self, tmp_path):
         async def failing(scope, receive, send):
@@ -131,13 +160,13 @@ class TestSizes:
 
         failed = guard(tmp_path)
         failed.app = failing
-        assert ask(failed, method="POST")[:2] == (
+        assert ask(failed, path=RUN, method="POST")[:2] == (
             400,
             '{"detail":"The request is malformed.","error":"The request is malformed."}',
         )
 
     def test_proper_ones_pass(self, tmp_path):
-        assert ask(guard(tmp_path), method="POST", body=[b"x" * 10] * 3)[1] == "30 bytes"
+        assert ask(guard(tmp_path), path=RUN, method="POST", body=[b"x" * 10] * 3)[1] == "30 bytes"
 
 
 class TestBrake:

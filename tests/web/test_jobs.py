@@ -295,3 +295,31 @@ def test_records_keep_their_keys(jobs, bench, tmp_path):
         *("id", "kind", "inputs", "state", "done", "of", "unit", "note", "refused", "failures", "cancel"),
         *("attempts", "begun", "error", "created", "started", "ended"),
     ]
+
+
+def test_a_job_whose_record_cannot_be_written_is_none(jobs, monkeypatch):
+    def full(job):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, jobs.preparing() as ident:
+        patch.setattr(jobs, "save", full)
+        with pytest.raises(OSError, match="No space"):
+            jobs.submit("work", ident, {"name": "x"})
+    with pytest.raises(BadInput):
+        jobs.get(ident)
+
+
+def test_a_folder_that_vanishes_does_not_end_the_deletion(jobs, tmp_path, monkeypatch):
+    (tmp_path / "loose").mkdir()
+    monkeypatch.setattr(type(tmp_path), "glob", lambda self, pattern: [tmp_path / "gone", tmp_path / "loose"])
+    jobs.keep_seconds = -1
+    jobs.delete_old()
+    assert not (tmp_path / "loose").exists()
+
+
+def test_a_deletion_that_fails_does_not_end_a_lane(jobs, monkeypatch):
+    def many(seconds):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(jobs, "clean", many)
+    jobs.delete_old()

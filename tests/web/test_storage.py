@@ -8,7 +8,7 @@ from collections import namedtuple
 import pytest
 
 from gen.errors import BadInput
-from gen.web.storage import RESERVE, Storage
+from gen.web.storage import BLOCK, RESERVE, Storage
 
 
 def write(path, size: int, age: float = 0.0):
@@ -22,18 +22,36 @@ def test_the_limit_counts_everything_below_the_folder(tmp_path):
     write(tmp_path / "uploads" / "a" / "1.png", 600_000)
     write(tmp_path / "jobs" / "b" / "output" / "1.png", 300_000)
     storage = Storage(tmp_path, 0.001)
-    assert (storage.used(), storage.left()) == (900_000, 100_000)
-    storage.check(100_000)
+    folders = 5 * BLOCK
+    assert (storage.used(), storage.left()) == (900_000 + folders, 100_000 - folders)
+    storage.check(100_000 - folders)
     with pytest.raises(BadInput, match="no room for more files"):
-        storage.check(100_001)
+        storage.check(100_001 - folders)
 
 
-def test_uploads_that_arrive_count(tmp_path):
+def test_uploads_that_arrive_count(tmp_path, monkeypatch):
     storage = Storage(tmp_path, 0.001)
     storage.begin(700_000)
     assert storage.left() == 300_000
     storage.end(700_000)
+    assert storage.left() == 300_000  # until the folder is looked at again
+    later = time.monotonic() + 3600
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     assert storage.left() == 1_000_000
+    assert storage.left() == 1_000_000
+
+
+def test_uploads_begin_and_end_while_the_folder_is_looked_at(tmp_path):
+    storage = Storage(tmp_path, 0.001)
+    with storage._looking:  # it takes seconds with a million files, and the event loop must not wait
+        storage.begin(5)
+        storage.end(5)
+
+
+def test_empty_files_count(tmp_path):
+    for name in "abc":
+        write(tmp_path / name, 0)
+    assert Storage(tmp_path, 1).used() == 3 * BLOCK
 
 
 def test_what_an_interrupted_upload_left_goes_when_no_other_arrives(tmp_path):

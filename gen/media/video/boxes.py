@@ -21,9 +21,7 @@ XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
 def lost_boxes(path: Path) -> Iterator[str]:
-    """Boxes of metadata that no output has, in words; none for other kinds of file."""
-    if path.suffix.lower() not in SUFFIXES:
-        return
+    """Boxes of metadata of an mp4 or mov file that no output has, in words."""
     with path.open("rb") as file:
         for box in boxes_in(file, 0, path.stat().st_size):
             if box.kind == b"uuid" and not _is_xmp(file, box):

@@ -1,6 +1,6 @@
 """Write frames with the times for which they are shown, which containers need and encoders do not pass on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from av.container import OutputContainer
@@ -34,6 +34,8 @@ class PictureTrack:
             end = max(end, self._waiting[1] + 1)
             self._encode(end)
         packets = self.stream.rest()
+        if self._first is None:
+            set_decode_times(packets)
         self._mux(packets[:-1])
         for last in packets[-1:]:
             if self._sums and self._first is not None:  # durations of decoding: those of the others are differences
@@ -50,8 +52,14 @@ class PictureTrack:
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
-            if packet.dts is None or packet.dts > packet.pts:  # x265 invents decode times of a clip of two frames
-                packet.dts = packet.pts
             self._first = self._first or (packet.pts, packet.dts)
             packet.duration = self._durations.pop(packet.pts, packet.duration)
             self._container.mux(packet)
+
+
+def set_decode_times(packets: Sequence[Any]) -> None:
+    """Set the decode times of all packets of a clip. x265 invents some where it has fewer frames than it reorders."""
+    shown = sorted(packet.pts for packet in packets)
+    late = max((time - packet.pts for time, packet in zip(shown, packets, strict=True)), default=0)
+    for time, packet in zip(shown, packets, strict=True):
+        packet.dts = time - late

@@ -65,7 +65,8 @@ def lost_metadata(source: InputContainer, source_path: Path, output: Path, chapt
             yield f"metadata: {', '.join(lost)}"
         if len(written.chapters()) < chapters:
             yield "chapters"
-    yield from lost_boxes(source_path)
+    if "mp4" in source.format.name:
+        yield from lost_boxes(source_path)
 
 
 def _keys(metadata: Mapping[str, str]) -> set[str]:

@@ -64,6 +64,7 @@ class ClipReader:
         shape = self.stream.sample_aspect_ratio or Fraction(1)
         # Width over height of a pixel, as shown.
         self.pixel_shape: Fraction = 1 / shape if self.format.orientation.transposed else shape
+        self._coded_shape = self.stream.codec_context.sample_aspect_ratio
         self._last = self._first[1]
         self.end: int | None = None
         """When the last frame ends, in units of the time base; known when all frames have been read."""
@@ -120,7 +121,11 @@ class ClipReader:
         if first is None:
             raise BadInput(f"{self.path}: no frame can be decoded ({self.decoder.reason or 'there is none'}).")
         for frame in chain([first], frames):
-            if not self.part.start or frame[1] * self.time_base >= self._start:
+            time = frame[1] * self.time_base
+            if self.part.duration is not None and time >= self._start + self.part.duration:
+                end = float(self.part.start + self.part.duration)
+                raise BadInput(f"{self.path}: no frame starts between {float(self.part.start):g} and {end:g} s.")
+            if not self.part.start or time >= self._start:
                 return frame, frames
         raise BadInput(f"{self.path}: the clip is over before {float(self.part.start):g} s, where its part starts.")
 
@@ -175,6 +180,8 @@ class ClipReader:
             if (frame.height, frame.width) != self.format.stored:
                 size = f"{self.format.stored[1]}x{self.format.stored[0]}"
                 self.notes.warn(f"The size changes within the clip; all frames are scaled to the first, {size}.")
+            if self.stream.codec_context.sample_aspect_ratio != self._coded_shape:
+                self.notes.warn("The shape of the pixels changes within the clip; the output has that of the first.")
             for words in lost_with(frame):
                 self.notes.lack(words)
             yield self.format.resized(frame), time

@@ -100,7 +100,8 @@ class ClipWriter:
         for lost, words in (
             (picture.depth > bits, f"bit depth: {picture.depth} bits in the source, {bits} in the output"),
             (picture.depth > 8 and bits > 8, "precision beyond 8 bits: models work in 8 bits"),
-            (picture.alpha, "transparency"),
+            # VP8 and VP9 have it beside the picture, which decoders leave out
+            (picture.alpha or self.source.stream.metadata.get("alpha_mode") == "1", "transparency"),
             (chroma < picture.chroma, f"colour resolution: {picture.chroma} in the source, {chroma} in the output"),
         ):
             if lost:
