@@ -112,7 +112,7 @@ class Service:
         return [str(folder / name) for name in self.kinds[job.kind].results if (folder / name).exists()]
 
 
-def check_offered(name: str, offered: list[str]) -> None:
+def check_offered(name: object, offered: list[str]) -> None:
     """Raises `BadInput` if `name` is not in the list: a visitor must not name a path or start a download."""
     if name not in offered:
         raise BadInput(f"{name}: unknown name; available: {', '.join(offered) or 'none'}.")

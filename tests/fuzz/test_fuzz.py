@@ -81,6 +81,7 @@ FOUND: list[tuple[str, object]] = [
     ("zip", quoted_by_zipfile()),
     ("endpoint", ("translate", [file_data("https://example.org/a.jpg")])),
     ("endpoint", ("stop_1", [file_data("/dev/zero")])),
+    ("endpoint", ("model_card", [[]])),
     ("set", ['{"' + "x" * 300 + '": 1:2']),
     ("name", "\0"),
     ("job", b'{"id": "abcdefghijklmnop", "kind": "translate", "inputs": {}, "state": "running", "attempts": null}'),
