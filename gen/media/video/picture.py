@@ -9,7 +9,7 @@ import numpy as np
 from av.filter import Graph
 from av.sidedata.sidedata import Type
 
-from gen.media.video.colour import HDR, SDR, Colour, Pixels, colour_of, to_rgb
+from gen.media.video.colour import HDR, SDR, UNKNOWN_MATRICES, Colour, Pixels, colour_of, to_rgb
 from gen.media.video.libav import filter_graph
 
 FIELD_ORDERS = {"tff": "TOPFIRST", "bff": "BOTTOMFIRST"}
@@ -86,6 +86,7 @@ class PictureFormat:
         self.height, self.width = self.stored[::-1] if self.orientation.transposed else self.stored
         self.colour = colour_of(frame)
         self.hdr = HDR.get(self.colour.transfer)
+        self.unknown_matrix = None if frame.format.is_rgb else UNKNOWN_MATRICES.get(int(frame.colorspace))
         order = field_order(frame) if frame.interlaced_frame else STREAM_ORDERS.get(stream_order)
         kept = keep_fields and self.orientation == Orientation()
         self.field_order = order if kept else None
