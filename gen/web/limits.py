@@ -21,7 +21,7 @@ def check_still(path: Path, settings: WebSettings, name: str | None = None) -> P
     _check_not_empty(path, name)
     try:
         height, width = read_size(path, settings.pixels)
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadInput(f"{name}: larger than {settings.megapixels:g} megapixels; reduce its size.") from None
     except Exception as error:  # readers of damaged files raise anything
         raise BadInput(f"{name}: not a readable image; use JPEG, PNG, WebP, BMP or TIFF.") from error

@@ -7,9 +7,8 @@ from typing import Any
 import gradio as gr
 
 from gen import weights
-from gen.errors import BadInput
 from gen.web.events import STATUS, event
-from gen.web.service import generators
+from gen.web.service import check_offered, generators
 from gen.web.tab import Tab
 from gen.web.translation import WEATHER_CLASSIFIER, translators
 
@@ -61,10 +60,9 @@ class ModelsTab(Tab):
 
 def card_of(name: str) -> str:
     """The card of a model, without what only model hubs need. Raises `BadInput` for an unknown name."""
-    folder = weights.model_folders().get(name)
-    if folder is None:
-        raise BadInput(f"{name}: unknown model.")
-    text = weights.read_card(folder) or "This model has no card."
+    folders = weights.model_folders()
+    check_offered(name, list(folders))
+    text = weights.read_card(folders[name]) or "This model has no card."
     text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.S)  # front matter for model hubs
     # Its images are files beside the card, which the page does not serve.
     return re.sub(r"!\[[^\]]*\]\((?!http)[^)]*\)", "", text)
