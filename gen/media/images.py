@@ -100,7 +100,7 @@ def decode_still(path: Path, max_pixels: int = MAX_PIXELS) -> Still:
         if str(path) in str(error):
             raise
         raise BadInput(f"{path}: {error}") from error
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadInput(_too_large(path, max_pixels)) from error
     except MemoryError as error:
         raise BadInput(f"{path}: not enough memory to decode this picture.") from error

@@ -1,5 +1,6 @@
 """Clips in and out: times, rotation, sound, colour, odd sizes, and clips that break off."""
 
+import gc
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -345,3 +346,18 @@ def test_an_error_leaves_no_clip(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fail()
     assert [p.name for p in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_frames_leave_the_memory_as_they_are_read(tmp_path):
+    """Without waiting for the search for cycles, which comes after hundreds of frames."""
+    make_clip(tmp_path / "a.mp4", moving_bars(20))
+    gc.collect()
+    gc.disable()
+    try:
+        with ClipReader(tmp_path / "a.mp4") as reader:
+            count = sum(1 for _ in reader)
+            kept = sum(type(thing) is av.VideoFrame for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert count == 20
+    assert kept < 5

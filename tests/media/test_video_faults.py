@@ -261,6 +261,22 @@ def test_clips_without_a_picture_are_one_sentence(tmp_path):
         ClipReader(tmp_path / "none.mp4")
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".flv", ".mkv"])
+def test_times_of_a_time_lapse_are_not_taken_for_damage(tmp_path, suffix):
+    """With reordered frames, the display time is minutes after the decode time."""
+    source = make_odd(tmp_path / f"in{suffix}", Odd(suffix, times=tuple(range(0, 480_000, 20_000))))
+    with ClipReader(source) as reader:
+        times = [float(frame.pts * reader.time_base) for frame in reader]
+    assert np.diff(times) == pytest.approx(np.full(23, 20))
+
+
+def test_a_colour_matrix_that_is_not_known_is_told(tmp_path):
+    source = make_odd(tmp_path / "in.mp4", Odd(frame_options=(("x264-params", "colormatrix=ycgco"),)))
+    with ClipReader(source) as reader:
+        assert len(list(reader)) == 6
+    assert reader.warnings == ["The clip's colours are stored as YCgCo, which is not known here; they will be wrong."]
+
+
 def test_pixels_that_change_their_shape_are_told(tmp_path):
     """Broadcasts change between 4:3 and 16:9."""
     parts = [

@@ -278,6 +278,32 @@ def test_sound_that_cannot_be_decoded_costs_the_sound(tmp_path):
         assert [s.type for s in out.streams] == ["video"]
 
 
+@pytest.mark.parametrize(
+    ("format", "channels", "rate", "why"),
+    [
+        (0x2001, 1, 48_000, "sound track 1 (dts): it cannot be decoded"),
+        (1, 60, 48_000, "sound track 1 (pcm_s16le): it cannot be decoded"),
+        (1, 1, 1, "sound track 1 (pcm_s16le): .mp4 cannot hold it"),  # it would become hours
+    ],
+)
+def test_damaged_headers_of_sound_cost_the_sound(tmp_path, format, channels, rate, why):
+    clip = make_clip(tmp_path / "in.avi", moving_bars(10), sound="pcm_s16le")
+    data = bytearray(clip.read_bytes())
+    struct.pack_into("<HHI", data, data.index(b"strf", data.index(b"auds")) + 8, format, channels, rate)
+    clip.write_bytes(data)
+    reader = copied(clip, tmp_path / "out.mp4")
+    assert reader.left_out == [why]
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert [(s.type, s.frames) for s in out.streams] == [("video", 10)]
+
+
+def test_a_track_without_a_readable_packet_is_named(tmp_path):
+    clip = make_clip(tmp_path / "in.mkv", moving_bars(10), sound="libopus")
+    data = clip.read_bytes()
+    clip.write_bytes(data.replace(b"OpusHead\1" + data.partition(b"OpusHead\1")[2][:1], b"OpusHead\1\xff"))
+    assert copied(clip, tmp_path / "out.mkv").left_out == ["sound track 1 (opus): no packet of it can be read"]
+
+
 def test_sound_of_a_rate_that_aac_lacks_is_resampled(tmp_path):
     with av.open(str(tmp_path / "in.avi"), "w") as out:
         stream = add_picture(out, "mpeg4")

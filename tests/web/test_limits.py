@@ -170,6 +170,16 @@ def test_numbers_out_of_range(value):
         check_number("share", value, 0, 1)
 
 
+def shared(path: Path, count: int, size: int) -> Path:
+    """A zip whose list names one packed file many times."""
+    data = zipped(path, {"a.png": bytes(size)}).read_bytes()
+    start, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    entry = data[start:end]
+    ending = pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, len(entry) * count, start, 0)
+    path.write_bytes(data[:start] + entry * count + ending)
+    return path
+
+
 class TestZips:
     def test_pictures_come_out_and_the_rest_is_told(self, tmp_path):
         archive = zipped(tmp_path / "a.zip", {"x/1.png": picture(), "x/read.txt": b"no", "__MACOSX/x/1.png": b"no"})
@@ -199,6 +209,8 @@ class TestZips:
     def test_bombs(self, tmp_path):
         with pytest.raises(BadInput, match="bomb"):
             unpack(zipped(tmp_path / "a.zip", {"a.png": bytes(4_000_000)}), tmp_path / "out", SETTINGS)
+        with pytest.raises(BadInput, match="bomb"):
+            unpack(shared(tmp_path / "c.zip", 5, 600_000), tmp_path / "out", SETTINGS)
         with pytest.raises(BadInput, match="larger than 5 MB"):
             unpack(zipped(tmp_path / "b.zip", {"a.png": bytes(6_000_000)}), tmp_path / "out", SETTINGS)
 

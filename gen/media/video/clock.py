@@ -6,7 +6,11 @@ from typing import Any
 import av
 
 MAX_REORDERING = 10
-"""Seconds between the decode time and the display time of a packet, beyond which one of them is wrong."""
+"""Seconds between the decode time and the display time of a packet, beyond which one of them is wrong. A frame that is
+shown after a longer gap may also be decoded that much earlier."""
+
+MAX_REORDERED = 16
+"""Frames between decoding and display in any codec."""
 
 GAP = 3.5
 """Frames; a longer time without a new one is a gap."""
@@ -30,7 +34,7 @@ class PacketClock:
         self.step, self.tolerance, self.longest, self.leader = step, tolerance, longest, leader
         self.jumps: list[Fraction] = []
         """After each jump: seconds added to the times of the packets that follow."""
-        self._offset = 0
+        self._offset = self._undated = 0
         self._last: int | None = None
         self._decoded = self._shown = 0
         """When the last packet so far ends, by decode and by display times."""
@@ -38,10 +42,16 @@ class PacketClock:
     def fix(self, packet: "av.Packet[Any]") -> None:
         """Change the packet's times in place."""
         pts, dts = packet.pts, packet.dts
-        if pts is not None and dts is not None and abs(pts - dts) * packet.time_base > MAX_REORDERING:
-            packet.pts = None  # one of them is damaged
-        raw = packet.dts if packet.dts is not None else packet.pts
+        if pts is not None and dts is not None:
+            most = MAX_REORDERING / packet.time_base
+            if dts - pts > most or pts - dts > max(most, self.longest or 0):
+                packet.pts = None  # one of them is damaged
+        self._undated = 0 if dts is not None else self._undated + 1
+        raw = dts if dts is not None else pts
         if raw is None:
+            return
+        if self._undated and self._undated <= MAX_REORDERED:  # Matroska: display times alone go back and forth
+            packet.pts = raw + self._offset
             return
         if self._jumps(raw + self._offset):
             self._offset = self._moved(packet, raw)

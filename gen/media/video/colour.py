@@ -28,6 +28,10 @@ FILTER_MATRICES = {
 }
 """Matrices that libswscale knows, by their code in H.273, with libavfilter's names."""
 
+UNKNOWN_MATRICES = {8: "YCgCo", 10: "BT.2020 constant luminance", 11: "SMPTE 2085", 12: "chromaticity-derived",
+                    13: "chromaticity-derived constant luminance", 14: "ICtCp"}  # fmt: skip
+"""Matrices that libswscale does not know."""
+
 DEFAULTS = {BT709: (1, 1), 4: (4, 4), BT470BG: (5, 6), SMPTE170M: (6, 6), SMPTE240M: (7, 7), BT2020: (9, 14)}
 """Primaries and transfer curve that belong to each matrix."""
 

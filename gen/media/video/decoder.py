@@ -13,7 +13,7 @@ from av.format import Flags
 from av.video.stream import VideoStream
 
 from gen.errors import BadInput
-from gen.media.video.clock import FrameClock, PacketClock
+from gen.media.video.clock import MAX_REORDERED, FrameClock, PacketClock
 from gen.media.video.libav import is_last, read_packets, reason
 
 REORDERED = 4
@@ -57,7 +57,8 @@ class VideoDecoder:
         self._finer = finer
         step = max(1, round(1 / self.rate / base))
         depth = stream.codec_context.reorder_depth
-        self.clock = PacketClock(step, step * (2 + 4 * depth), round(longest_gap(container) / base))
+        longest = max(round(longest_gap(container) / base), MAX_REORDERED * step)
+        self.clock = PacketClock(step, step * (2 + 4 * depth), longest)
         self.frame_clock = FrameClock(max(2, step * finer))
         # AVI has no display times. Those that libavformat makes up are in the wrong order.
         self._decode_times: deque[int] | None = deque() if container.format.name == "avi" else None

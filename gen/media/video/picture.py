@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
-from gen.media.video.colour import HDR, SDR, Colour, Pixels, colour_of, to_rgb
+from gen.media.video.colour import HDR, SDR, UNKNOWN_MATRICES, Colour, Pixels, colour_of, to_rgb
 from gen.media.video.libav import filter_graph
 
 FIELD_ORDERS = {"tff": "TOPFIRST", "bff": "BOTTOMFIRST"}
@@ -50,10 +50,17 @@ class Orientation(NamedTuple):
         return np.ascontiguousarray(rgb[:: -1 if self.flipped else 1, :: -1 if self.mirrored else 1])
 
 
+def side_data(frame: av.VideoFrame) -> Any:
+    """What is stored beside the frame's pixels."""
+    # Not `frame.side_data`: by that, frame and data hold each other. The memory of a hundred frames is then only freed
+    # when Python looks for such cycles.
+    container: Any = SideDataContainer  # its type stub lacks the constructor
+    return container(frame)
+
+
 def orientation_of(frame: av.VideoFrame) -> Orientation:
     """From the display matrix (ISO 14496-12, 8.3.2), which maps (x, y) to (a x + c y, b x + d y)."""
-    sides: Any = frame.side_data
-    data = sides.get(Type.DISPLAYMATRIX)
+    data = side_data(frame).get(Type.DISPLAYMATRIX)
     if data is None:
         return Orientation()
     a, b, _, c, d, *_ = np.frombuffer(bytes(data), np.int32)
@@ -86,6 +93,7 @@ class PictureFormat:
         self.height, self.width = self.stored[::-1] if self.orientation.transposed else self.stored
         self.colour = colour_of(frame)
         self.hdr = HDR.get(self.colour.transfer)
+        self.unknown_matrix = None if frame.format.is_rgb else UNKNOWN_MATRICES.get(int(frame.colorspace))
         order = field_order(frame) if frame.interlaced_frame else STREAM_ORDERS.get(stream_order)
         kept = keep_fields and self.orientation == Orientation()
         self.field_order = order if kept else None
@@ -125,8 +133,7 @@ def chroma_of(pixel_format: av.VideoFormat, transposed: bool) -> str:
 
 def lost_with(frame: av.VideoFrame) -> Iterator[str]:
     """What is stored beside the frame's pixels and is not kept, in words."""
-    sides: Any = frame.side_data
-    for data in sides:
+    for data in side_data(frame):
         if data.type in NOT_KEPT and not (data.type == Type.SEI_UNREGISTERED and bytes(data)[:8] in ENCODER_NOTES):
             yield NOT_KEPT[data.type]
 

@@ -193,6 +193,7 @@ class ClipReader:
             part_end = int((self._start + self.part.duration) / self.time_base)
         part_start = int(self._start / self.time_base) if self.part.start else None
         self.end = end_of_picture(decoder, self._last, part_end) - shift
+        matrix = self.format.unknown_matrix
         jumps, lost, corrupt = len(decoder.clock.jumps), decoder.lost_between(part_start, part_end), decoder.corrupt
         gaps = 0.0 if lost else float(decoder.frame_clock.gaps * self.time_base)
         for wrong, words in (
@@ -202,6 +203,7 @@ class ClipReader:
             (corrupt, f"{_frames(corrupt)} could be decoded only in part."),
             (self.format.deinterlaced, "The clip is interlaced; the output is deinterlaced."),
             (self.format.hdr, f"The clip is HDR ({self.format.hdr}); the output is SDR, with white at 203 cd/m2."),
+            (matrix, f"The clip's colours are stored as {matrix}, which is not known here; they will be wrong."),
             (self._changed(), "The file changed while it was read; the output may lack its end."),
         ):
             if wrong:

@@ -1,16 +1,19 @@
 """Sound that the output's container cannot hold becomes AAC."""
 
+from collections.abc import Callable
 from typing import Any
 
+import av
 from av.audio.resampler import AudioResampler
 from av.container import OutputContainer
 
-from gen.media.video.libav import REFUSALS
 from gen.media.video.track import Packet, Track
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
 FALLBACK_RATE = 48000
 """Samples per second of sound whose rate AAC does not know."""
+LOWEST_RATE = 1000
+"""Samples per second; fewer are damage, and would become hours of sound."""
 AAC_FRAME = 1024
 """Samples in a packet of AAC."""
 
@@ -30,22 +33,32 @@ class Reencode:
         self.stream.metadata.update({k: v for k, v in track.stream.metadata.items() if k.lower() != "encoder"})
         self.stream.disposition = track.stream.disposition
         self._resampler = self._new_resampler()
-        self.damaged = 0
-        """Packets that could not be decoded."""
+        self.damaged = self.written = 0
+        """Packets that could not be decoded, and packets that were made."""
 
     def _new_resampler(self) -> AudioResampler:
         return AudioResampler("fltp", self._layout, self.rate, AAC_FRAME, {"async": "1"})
 
     def packets(self, packet: Packet) -> list[Packet]:
         """What is to be written for a packet of the source."""
-        try:
+
+        def make() -> list[Packet]:
             frames: Any = packet.decode()
             return [out for frame in frames for out in self._encoded(frame)]
-        except REFUSALS:
+
+        return self._counted(make)
+
+    def _counted(self, make: Callable[[], list[Packet]]) -> list[Packet]:
+        try:
+            made = make()
+        except (av.FFmpegError, ValueError):  # whatever is wrong with the sound, the clip goes on
             self.damaged += 1
             return []
+        self.written += len(made)
+        return made
 
     def _encoded(self, frame: Any) -> list[Packet]:
+        """`frame`: None at the end."""
         try:
             parts = self._resampler.resample(frame)
         except ValueError:  # the sound's format changed
@@ -56,5 +69,4 @@ class Reencode:
 
     def rest(self) -> list[Packet]:
         """What is to be written at the end."""
-        parts = self._resampler.resample(None)
-        return [packet for part in parts for packet in self.stream.encode(part)] + self.stream.encode(None)
+        return self._counted(lambda: self._encoded(None) + self.stream.encode(None))

@@ -11,7 +11,7 @@ from av.stream import Disposition, Stream
 
 from gen.media.video.libav import FORMATS, REFUSALS, reason
 from gen.media.video.notes import Notes
-from gen.media.video.sound import Reencode
+from gen.media.video.sound import LOWEST_RATE, Reencode
 from gen.media.video.track import Packet, Track
 
 COPIED_SOUND = {
@@ -55,7 +55,7 @@ class Tracks:
             kept = self._copy(track) or (self._reencode(track) if track.stream.type == "audio" else None)
             if kept is None:
                 self._notes.lack(f"{describe(track.stream)}: {self._suffix} cannot hold it")
-        elif track.stream.frames and track.window.start is None and track.window.end is None:
+        elif track.window.start is None and track.window.end is None:
             self._notes.lack(f"{describe(track.stream)}: no packet of it can be read")
         if kept is None:
             track.close()
@@ -74,7 +74,7 @@ class Tracks:
 
     def _reencode(self, track: Track) -> Reencode | None:
         context: Any = track.stream.codec_context
-        if context is None or not context.sample_rate or not context.layout.nb_channels:
+        if context is None or context.sample_rate < LOWEST_RATE or not context.layout.nb_channels:
             self._notes.warn(f"{describe(track.stream)} cannot be decoded; the output is without it.")
             return None
         kept = Reencode(track, self._output)
@@ -100,8 +100,11 @@ class Tracks:
         self._mux(kept, lambda: kept.packets(packet))
         if kept.track.next is None:
             self._mux(kept, kept.rest)
-            if isinstance(kept, Reencode) and kept.damaged:
-                self._notes.warn(f"{kept.damaged} packets of {describe(kept.track.stream)} could not be decoded.")
+            if isinstance(kept, Reencode) and not kept.written:
+                self._notes.lack(f"{describe(kept.track.stream)}: it cannot be decoded")
+            elif isinstance(kept, Reencode) and kept.damaged:
+                packets = f"{kept.damaged} packet{'s' * (kept.damaged > 1)}"
+                self._notes.warn(f"{packets} of {describe(kept.track.stream)} could not be decoded.")
 
     def _mux(self, kept: Copy | Reencode, packets: Callable[[], list[Packet]]) -> None:
         for packet in packets():
