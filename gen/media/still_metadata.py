@@ -109,6 +109,7 @@ def read_after(found: Found, image: Image.Image, file: BinaryIO, turned: bool) -
         dpi=_dpi(dpi, turned),
     )
     found.left_out += damaged + _hidden_parts(found.metadata.xmp or b"") + _pixel_shape(info)
+    found.left_out += auxiliary(info)
     found.exif = ifd.write_exif(directory) if directory else None
 
 
@@ -158,6 +159,12 @@ def _take(directory: ifd.Directory, tag: int) -> bytes | None:
     """Remove a tag from the directory, and return its bytes."""
     found = directory.fields.pop(tag, None)
     return found.data if found else None
+
+
+def auxiliary(info: Mapping[Any, Any]) -> list[str]:
+    """Pictures that a HEIC holds beside its main one, as pillow-heif tells them; previews are not worth naming."""
+    maps = ["HDR gain map" if "gainmap" in kind else f"auxiliary picture ({kind})" for kind in info.get("aux") or ()]
+    return (["depth map"] if info.get("depth_images") else []) + maps
 
 
 def _pixel_shape(info: Mapping[Any, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 from gen.media import ifd
 from gen.media.gif import XMP_END
 from gen.media.images import decode_still, encode_still
+from gen.media.still_metadata import auxiliary
 from gen.media.tiff import write_tiff
 from tests.media.test_images import gradient
 
@@ -77,6 +78,12 @@ def test_what_is_not_read_is_named(tmp_path, suffix, data, names):
     still = decode_still(path)
     assert list(still.left_out) == names
     assert np.abs(still.rgb.astype(int) - gradient()).mean() < 8
+
+
+def test_what_phones_put_beside_a_heic():
+    found = {"depth_images": [object()], "aux": {"urn:com:apple:photo:2020:aux:hdrgainmap": [5], "urn:x": [6]}}
+    assert auxiliary(found) == ["depth map", "HDR gain map", "auxiliary picture (urn:x)"]
+    assert auxiliary({"depth_images": [], "aux": {}}) == []
 
 
 def test_the_xmp_of_a_gif(tmp_path):
