@@ -354,6 +354,17 @@ def test_boxes_that_ffmpeg_does_not_know_are_named_and_xmp_is_kept(tmp_path):
     assert xmp not in (tmp_path / "bare.mp4").read_bytes()
 
 
+def test_what_dash_cams_hide_in_free_space_and_behind_the_clip_is_named(tmp_path):
+    clip = make_clip(tmp_path / "in.mp4", moving_bars(5))
+    data = clip.read_bytes()
+    clip.write_bytes(data + struct.pack(">I4s", 1008, b"skip") + bytes(1000) + bytes(50))
+    assert copied(clip, tmp_path / "out.mp4").left_out == []
+    gps = b"[1520000000000]$GPRMC,174829.00,A,3359.1,N,".ljust(1000)
+    clip.write_bytes(data + struct.pack(">I4s", 1008, b"free") + gps + b"\xff\xff\xff\xfftrailer of the maker")
+    names = ["data in a box that is marked as free", "data behind the clip"]
+    assert copied(clip, tmp_path / "out.mp4").left_out == names
+
+
 def test_lost_metadata_is_named(tmp_path):
     with av.open(str(tmp_path / "in.mkv"), "w") as out:
         out.metadata.update(title="drive", dashcam_serial="0815")
