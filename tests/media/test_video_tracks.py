@@ -168,6 +168,19 @@ def test_stripped_clips_keep_their_sound_alone(full, tmp_path):
     assert "subtitle track 4 (mov_text, fra): metadata is stripped" in reader.left_out
 
 
+@pytest.mark.parametrize(("codec", "suffix"), [("aac", ".mkv"), ("aac", ".mp4"), ("pcm_s16le", ".mp4")])
+def test_stripped_sound_keeps_its_language_alone(tmp_path, codec, suffix):
+    with av.open(str(tmp_path / "in.mkv"), "w") as out:
+        stream = add_picture(out)
+        sound = out.add_stream(codec, rate=8000, layout="mono")
+        sound.metadata.update(language="fra", title="secret interview", location="secret place", handler_name="secret")
+        mux(out, *pictures(stream, 25), *sounds(sound, 1))
+    copied(tmp_path / "in.mkv", tmp_path / f"out{suffix}", strip=True)
+    assert b"secret" not in (tmp_path / f"out{suffix}").read_bytes()
+    with av.open(str(tmp_path / f"out{suffix}")) as out:
+        assert out.streams.audio[0].language == "fra"
+
+
 def test_matroska_keeps_subtitles_attachments_and_covers(tmp_path):
     with av.open(str(tmp_path / "in.mkv"), "w") as out:
         stream = add_picture(out)
