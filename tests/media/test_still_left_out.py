@@ -7,6 +7,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 
 from gen.media import ifd
 from gen.media.gif import XMP_END
@@ -99,6 +100,27 @@ def test_exif_of_a_png_with_the_header_that_jpeg_has(tmp_path):
     still = decode_still(tmp_path / "a.png")
     assert ifd.read_exif(still.exif or b"").text(271) == "Cam"
     assert still.rgb.shape[:2] == gradient().shape[1::-1]
+
+
+@pytest.mark.parametrize("key", ["exif", "APP1"])
+def test_exif_in_the_text_of_a_png(tmp_path, key):
+    """As ImageMagick and ExifTool wrote it before PNG had a chunk for it."""
+    exif, text = Image.Exif(), PngInfo()
+    exif[ExifTags.Base.Make] = "Cam"
+    data = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+    text.add_text(f"Raw profile type {key}", f"\n{key}\n{len(data):8d}\n{data.hex()}\n", zip=True)
+    text.add_text("Title", "kept")
+    Image.fromarray(gradient()).save(tmp_path / "a.png", pnginfo=text)
+    still = decode_still(tmp_path / "a.png")
+    assert ifd.read_exif(still.exif or b"").text(271) == "Cam"
+    assert still.metadata.text == (("Title", "kept"),)
+
+
+def test_xmp_in_the_text_of_a_png_stays_text(tmp_path):
+    text = PngInfo()
+    text.add_text("Raw profile type APP1", f"\nAPP1\n       4\n{b'<x/>'.hex()}\n")
+    Image.fromarray(gradient()).save(tmp_path / "a.png", pnginfo=text)
+    assert [key for key, _ in decode_still(tmp_path / "a.png").metadata.text] == ["Raw profile type APP1"]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
