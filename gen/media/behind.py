@@ -9,17 +9,17 @@ BLOCK = 1 << 20
 """Bytes that are read at once."""
 
 
-def read_behind(file: BinaryIO, end: int) -> list[str]:
-    """An entry for `left_out` if anything but padding lies from offset `end` on."""
+def read_behind(file: BinaryIO, end: int, last: int | None = None) -> list[str]:
+    """An entry for `left_out` if anything but padding lies from offset `end` on, or from there to `last`."""
     file.seek(end)
-    while block := file.read(BLOCK):
+    while block := file.read(BLOCK if last is None else min(BLOCK, last - file.tell())):
         if block.strip(PADDING):
             return [BEHIND]
     return []
 
 
 def skip_past(file: BinaryIO, mark: bytes) -> bool:
-    """Move behind the next `mark`; False, at the end of the file, if there is none."""
+    """Move behind the next `mark` of at least 2 bytes; False, at the end of the file, if there is none."""
     last = b""
     while block := last + file.read(BLOCK):
         if (at := block.find(mark)) >= 0:
@@ -27,5 +27,5 @@ def skip_past(file: BinaryIO, mark: bytes) -> bool:
             return True
         if len(block) == len(last):
             break
-        last = block[1 - len(mark) :] if len(mark) > 1 else b""
+        last = block[1 - len(mark) :]
     return False

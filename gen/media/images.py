@@ -189,7 +189,7 @@ def _decode(path: Path, file: BinaryIO, format: str, found: Found, max_pixels: i
         image = Image.open(file, formats=(format,))
     except UnidentifiedImageError as error:
         if layout is None:
-            raise BadInput("not an image in a supported format.") from error
+            raise BadInput(f"this {format} is damaged, or of a rare kind that is not read.") from error
         odd = tiff.read_without_tags(file, layout)  # Pillow reads no tag after a damaged one
         if odd is None:
             raise BadInput(f"a TIFF of {layout.describe} is not supported.") from error

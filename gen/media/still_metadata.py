@@ -105,10 +105,11 @@ def read_after(found: Found, image: Image.Image, file: BinaryIO, turned: bool) -
         xmp=XMP_ORIENTATION.sub(b"", xmp) if isinstance(xmp, bytes) else None,
         iptc=iptc or None,
         comment=comment,
-        text=tuple((key, value) for key, value in text if key not in (RAW_IPTC, *RAW_EXIF, "XML:com.adobe.xmp")),
+        text=tuple((key, value) for key, value in text if not _is_read(key, value)),
         dpi=_dpi(dpi, turned),
     )
     found.left_out += damaged + _hidden_parts(found.metadata.xmp or b"") + _pixel_shape(info)
+    found.left_out += auxiliary(info)
     found.exif = ifd.write_exif(directory) if directory else None
 
 
@@ -122,19 +123,31 @@ def _as_text(value: object) -> str:
 
 
 def _raw_iptc(text: str) -> bytes | None:
-    """The IPTC records of a "Raw profile": a name, a length, and hexadecimal digits, each in lines of their own."""
-    try:
-        data = bytes.fromhex("".join(text.split("\n")[3:]))
-    except ValueError:
-        return None
+    data = _raw_profile(text)
     return (jpeg.read_resources(data)[0] or data) or None
+
+
+def _raw_profile(text: str) -> bytes:
+    """The content of a "Raw profile": a name, a length, and hexadecimal digits, each in lines of their own."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return b""
+
+
+def _is_read(key: str, text: object) -> bool:
+    """Whether a text of a PNG is read as something else. APP1, the segment of a JPEG, holds EXIF or XMP."""
+    if key == RAW_EXIF[1]:
+        return isinstance(text, str) and _raw_profile(text).startswith(jpeg.EXIF)
+    return isinstance(text, str) and key in (RAW_IPTC, RAW_EXIF[0], "XML:com.adobe.xmp")
 
 
 def _exif_of(image: Image.Image, file: BinaryIO) -> tuple[ifd.Directory | None, list[str]]:
     """The EXIF directories, or the tags of a TIFF, without its structure; and what is not kept of them."""
     block = image.info.get("exif")
-    if block is None and "Raw profile type exif" in image.info:
-        block = _raw_exif(image.info["Raw profile type exif"])
+    raw = [image.info[key] for key in RAW_EXIF if _is_read(key, image.info.get(key))]
+    if block is None and raw:
+        block = _raw_profile(raw[0]) or b"damaged"
     if image.format != "TIFF" and not block:
         return None, []
     try:
@@ -147,17 +160,16 @@ def _exif_of(image: Image.Image, file: BinaryIO) -> tuple[ifd.Directory | None, 
     return directory, names
 
 
-def _raw_exif(text: str) -> bytes:
-    try:
-        return bytes.fromhex("".join(text.split("\n")[3:]))
-    except ValueError:
-        return b"damaged"
-
-
 def _take(directory: ifd.Directory, tag: int) -> bytes | None:
     """Remove a tag from the directory, and return its bytes."""
     found = directory.fields.pop(tag, None)
     return found.data if found else None
+
+
+def auxiliary(info: Mapping[Any, Any]) -> list[str]:
+    """Pictures that a HEIC holds beside its main one, as pillow-heif tells them; previews are not worth naming."""
+    maps = ["HDR gain map" if "gainmap" in kind else f"auxiliary picture ({kind})" for kind in info.get("aux") or ()]
+    return (["depth map"] if info.get("depth_images") else []) + maps
 
 
 def _pixel_shape(info: Mapping[Any, Any]) -> list[str]:

@@ -216,9 +216,10 @@ class Pairs:
 def match_pairs(adverse: Frames, normal: Frames, share: float, strict: bool = False) -> Pairs:
     """Pair frames by file name without suffix; several adverse frames may share one normal frame.
 
-    An adverse frame whose normal frame is missing, unusable or of another size is left out with a warning. Raises
-    `BadInput` if no pair is left, and with `strict` if any frame is left out.
+    An adverse frame whose normal frame is missing, unusable, of another size or one of several of its name is left out
+    with a warning. Raises `BadInput` if no pair is left, and with `strict` if any frame is left out.
     """
+    count = Counter(path.stem for path in normal.paths)
     index_of = {path.stem: index for index, path in enumerate(normal.paths)}
     lost = {path.stem: path for path in normal.left_out}
 
@@ -227,6 +228,8 @@ def match_pairs(adverse: Frames, normal: Frames, share: float, strict: bool = Fa
             return f"{path}: the paired frame {lost[path.stem]} cannot be used."
         if path.stem not in index_of:
             return f"{path}: no frame named {path.stem} in {normal.folder} to pair it with."
+        if count[path.stem] > 1:
+            return f"{path}: {count[path.stem]} frames in {normal.folder} are named {path.stem}; rename them."
         if size != normal.sizes[index_of[path.stem]]:
             return f"{path}: the paired frame in {normal.folder} has another shape; render both again."
         return ""

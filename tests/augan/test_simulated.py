@@ -1,6 +1,7 @@
 """Simulated weather: each part does what its equation says, and the command writes pairs that training takes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +251,14 @@ def test_a_broken_day_is_named_and_the_rest_is_made(days, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "3 days and 3 frames" in told
     assert "broken.jpg" in told
+
+
+def test_names_that_are_too_long_or_become_the_same_cost_nothing(days, tmp_path):
+    for name in ("drive__b.png", f"{'n' * 250}.png"):
+        shutil.copy(days / "drive" / "b.png", days / name)
+    assert write_pairs(SimulateSettings(days, tmp_path / "out", rounds=1, rows=72, workers=1)) == (5, [])
+    for folder in ("day", "adverse/0"):
+        assert len(list((tmp_path / "out" / folder).iterdir())) == 5
 
 
 @pytest.mark.parametrize("changes", [{"rounds": 0}, {"rows": 8}, {"seed": -1}])

@@ -7,10 +7,12 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from PIL.PngImagePlugin import PngInfo
 
 from gen.media import ifd
 from gen.media.gif import XMP_END
 from gen.media.images import decode_still, encode_still
+from gen.media.still_metadata import auxiliary
 from gen.media.tiff import write_tiff
 from tests.media.test_images import gradient
 
@@ -79,6 +81,12 @@ def test_what_is_not_read_is_named(tmp_path, suffix, data, names):
     assert np.abs(still.rgb.astype(int) - gradient()).mean() < 8
 
 
+def test_what_phones_put_beside_a_heic():
+    found = {"depth_images": [object()], "aux": {"urn:com:apple:photo:2020:aux:hdrgainmap": [5], "urn:x": [6]}}
+    assert auxiliary(found) == ["depth map", "HDR gain map", "auxiliary picture (urn:x)"]
+    assert auxiliary({"depth_images": [], "aux": {}}) == []
+
+
 def test_the_xmp_of_a_gif(tmp_path):
     (tmp_path / "a.gif").write_bytes(in_gif(b"XMP DataXMP", b"<x:xmpmeta/>" + XMP_END))
     still = decode_still(tmp_path / "a.gif")
@@ -92,6 +100,27 @@ def test_exif_of_a_png_with_the_header_that_jpeg_has(tmp_path):
     still = decode_still(tmp_path / "a.png")
     assert ifd.read_exif(still.exif or b"").text(271) == "Cam"
     assert still.rgb.shape[:2] == gradient().shape[1::-1]
+
+
+@pytest.mark.parametrize("key", ["exif", "APP1"])
+def test_exif_in_the_text_of_a_png(tmp_path, key):
+    """As ImageMagick and ExifTool wrote it before PNG had a chunk for it."""
+    exif, text = Image.Exif(), PngInfo()
+    exif[ExifTags.Base.Make] = "Cam"
+    data = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+    text.add_text(f"Raw profile type {key}", f"\n{key}\n{len(data):8d}\n{data.hex()}\n", zip=True)
+    text.add_text("Title", "kept")
+    Image.fromarray(gradient()).save(tmp_path / "a.png", pnginfo=text)
+    still = decode_still(tmp_path / "a.png")
+    assert ifd.read_exif(still.exif or b"").text(271) == "Cam"
+    assert still.metadata.text == (("Title", "kept"),)
+
+
+def test_xmp_in_the_text_of_a_png_stays_text(tmp_path):
+    text = PngInfo()
+    text.add_text("Raw profile type APP1", f"\nAPP1\n       4\n{b'<x/>'.hex()}\n")
+    Image.fromarray(gradient()).save(tmp_path / "a.png", pnginfo=text)
+    assert [key for key, _ in decode_still(tmp_path / "a.png").metadata.text] == ["Raw profile type APP1"]
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])

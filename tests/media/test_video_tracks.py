@@ -168,6 +168,19 @@ def test_stripped_clips_keep_their_sound_alone(full, tmp_path):
     assert "subtitle track 4 (mov_text, fra): metadata is stripped" in reader.left_out
 
 
+@pytest.mark.parametrize(("codec", "suffix"), [("aac", ".mkv"), ("aac", ".mp4"), ("pcm_s16le", ".mp4")])
+def test_stripped_sound_keeps_its_language_alone(tmp_path, codec, suffix):
+    with av.open(str(tmp_path / "in.mkv"), "w") as out:
+        stream = add_picture(out)
+        sound = out.add_stream(codec, rate=8000, layout="mono")
+        sound.metadata.update(language="fra", title="secret interview", location="secret place", handler_name="secret")
+        mux(out, *pictures(stream, 25), *sounds(sound, 1))
+    copied(tmp_path / "in.mkv", tmp_path / f"out{suffix}", strip=True)
+    assert b"secret" not in (tmp_path / f"out{suffix}").read_bytes()
+    with av.open(str(tmp_path / f"out{suffix}")) as out:
+        assert out.streams.audio[0].language == "fra"
+
+
 def test_matroska_keeps_subtitles_attachments_and_covers(tmp_path):
     with av.open(str(tmp_path / "in.mkv"), "w") as out:
         stream = add_picture(out)
@@ -352,6 +365,17 @@ def test_boxes_that_ffmpeg_does_not_know_are_named_and_xmp_is_kept(tmp_path):
         assert len(list(out)) == 5
     assert copied(clip, tmp_path / "bare.mp4", strip=True).left_out == []
     assert xmp not in (tmp_path / "bare.mp4").read_bytes()
+
+
+def test_what_dash_cams_hide_in_free_space_and_behind_the_clip_is_named(tmp_path):
+    clip = make_clip(tmp_path / "in.mp4", moving_bars(5))
+    data = clip.read_bytes()
+    clip.write_bytes(data + struct.pack(">I4s", 1008, b"skip") + bytes(1000) + bytes(50))
+    assert copied(clip, tmp_path / "out.mp4").left_out == []
+    gps = b"[1520000000000]$GPRMC,174829.00,A,3359.1,N,".ljust(1000)
+    clip.write_bytes(data + struct.pack(">I4s", 1008, b"free") + gps + b"\xff\xff\xff\xfftrailer of the maker")
+    names = ["data in a box that is marked as free", "data behind the clip"]
+    assert copied(clip, tmp_path / "out.mp4").left_out == names
 
 
 def test_lost_metadata_is_named(tmp_path):

@@ -245,6 +245,13 @@ class TestPairs:
         for place in range(2):  # blue is 40 times the number, and by day 7 more
             assert (pairs.normal.frame(place)[2] - pairs.adverse.frame(place)[2] == 7).all()
 
+    def test_two_days_of_one_name_are_not_guessed_between(self, rendered, caplog):
+        """Two drives that number alike."""
+        (rendered / "day" / "drive").mkdir()
+        (rendered / "day" / "2.png").rename(rendered / "day" / "drive" / "1.png")
+        assert {p.name for p in self.pairs(rendered, 0.1).adverse.paths} == {"0.png"}
+        assert f"1.png: 2 frames in {rendered / 'day'} are named 1; rename them." in caplog.text
+
     def test_no_pair_left_is_an_error(self, rendered):
         for name in "012":
             (rendered / "adverse" / "night" / f"{name}.png").unlink()

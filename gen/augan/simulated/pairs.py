@@ -1,7 +1,9 @@
 """Write training pairs made from clear-day frames."""
 
 import dataclasses
+import os
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from gen.augan.simulated.murk import make_fog, make_rain
 from gen.augan.simulated.night import make_night
 from gen.augan.simulated.settings import SimulateSettings, Weather
 from gen.errors import BadInput, BadSetting
-from gen.media.files import make_out_folder
+from gen.media.files import fit_name, make_out_folder
 from gen.media.folders import find_stills
 from gen.media.images import Still, at_rows, decode_still, encode_still
 from gen.media.resize import to_chw, to_float, to_uint8
@@ -31,7 +33,13 @@ class Day:
 
     path: Path
     name: str
+    """Of its files in `out`, without the suffix. It keeps the old one, because a folder may hold a.png and a.jpg."""
     settings: SimulateSettings
+
+    @property
+    def file(self) -> str:
+        """Name of its files in `out`."""
+        return fit_name(self.name, ".jpg")
 
 
 def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
@@ -64,7 +72,11 @@ def find_days(settings: SimulateSettings) -> list[Day]:
     paths = find_stills(settings.days)
     if not paths:
         raise BadInput(f"{settings.days}: no images found; it needs jpg, png, webp, bmp or tiff files.")
-    return [Day(p, p.relative_to(settings.days).as_posix().replace("/", "__"), settings) for p in paths]
+    names = [p.relative_to(settings.days).as_posix() for p in paths]
+    flat = [name.replace("/", "__") for name in names]
+    twice = {name for name, count in Counter(flat).items() if count > 1}  # a/b.jpg and a__b.jpg
+    unique = [f"{f}~{zlib.crc32(os.fsencode(n)):08x}" if f in twice else f for n, f in zip(names, flat, strict=True)]
+    return [Day(path, name, settings) for path, name in zip(paths, unique, strict=True)]
 
 
 def write_preview(settings: SimulateSettings) -> Path:
@@ -88,9 +100,8 @@ def round_folder(settings: SimulateSettings, number: int) -> Path:
 def write_day(day: Day) -> int:
     """Write a day frame and its adverse frames, unless all exist or it is unreadable; returns 1 for `run_jobs`."""
     s = day.settings
-    file = f"{day.name}.jpg"  # keeps the old suffix, because a folder may hold a.png and a.jpg
-    adverse = [round_folder(s, r) / file for r in range(s.rounds)]
-    if all(is_written(path) and not _changed_since(day, path) for path in (s.out / "day" / file, *adverse)):
+    adverse = [round_folder(s, r) / day.file for r in range(s.rounds)]
+    if all(is_written(path) and not _changed_since(day, path) for path in (s.out / "day" / day.file, *adverse)):
         return 1
     try:
         frame = _decoded(day)
@@ -100,7 +111,7 @@ def write_day(day: Day) -> int:
         encode_still(
             path, Still(_simulated(frame, s.weather, day, number)), mark=f"gen: clear day with simulated {s.weather}"
         )
-    encode_still(s.out / "day" / file, Still(frame))  # last, so that its presence means that the pair is complete
+    encode_still(s.out / "day" / day.file, Still(frame))  # last, so that its presence means that the pair is complete
     return 1
 
 
@@ -132,7 +143,7 @@ def _decoded(day: Day) -> NDArray[np.uint8]:
 
 def _why_missing(day: Day) -> str:
     """Why a day frame was not written; empty if it was."""
-    if is_written(day.settings.out / "day" / f"{day.name}.jpg"):
+    if is_written(day.settings.out / "day" / day.file):
         return ""
     try:
         decode_still(day.path)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from gen.media.behind import read_behind
 from gen.media.boxes import Box, boxes_in
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".3gp")
@@ -16,20 +17,37 @@ KNOWN_USER = {b"meta", b"name", b"free", b"skip", b"chpl", b"loci", b"hnti", b"h
               b"kywd", b"date", b"\0\0\0\0"}  # fmt: skip
 """Children of moov/udta that ffmpeg reads, or that only say how a window was placed. Names with (c) are read too."""
 
+FREE = (b"free", b"skip")
+LONGEST_NAME = 100
+"""Bytes; muxers write their names into short boxes of free space."""
+
 XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 """UUID of a box of XMP at the top of an mp4 file (XMP specification, part 3)."""
 
 
 def lost_boxes(path: Path) -> Iterator[str]:
     """Boxes of metadata of an mp4 or mov file that no output has, in words."""
+    end = 0
     with path.open("rb") as file:
         for box in boxes_in(file, 0, path.stat().st_size):
-            if box.kind == b"uuid" and not _is_xmp(file, box):
+            if box.kind == bytes(4):  # zeros, to which some cameras fill up a file
+                break
+            end = box.end
+            if box.kind in FREE and _is_used(file, box):
+                yield f"data in a box that is marked as {box.kind.decode()}"
+            elif box.kind == b"uuid" and not _is_xmp(file, box):
                 yield "metadata box uuid"
             elif box.kind not in KNOWN_TOP | {b"uuid"}:
                 yield f"metadata box {_name(box.kind)}"
             elif box.kind == b"moov":
                 yield from _lost_in_movie(file, box)
+        if read_behind(file, end):
+            yield "data behind the clip"
+
+
+def _is_used(file: BinaryIO, box: Box) -> bool:
+    """Whether a box that is marked as free space holds more than zeros or a muxer's name: dash cams put GPS there."""
+    return box.end - box.content > LONGEST_NAME and bool(read_behind(file, box.content, box.end))
 
 
 def _lost_in_movie(file: BinaryIO, movie: Box) -> Iterator[str]:

@@ -21,7 +21,7 @@ AAC_FRAME = 1024
 class Reencode:
     """Writes a sound track as AAC. Gaps in its times become silence, because AAC has none."""
 
-    def __init__(self, track: Track, output: OutputContainer) -> None:
+    def __init__(self, track: Track, output: OutputContainer, metadata: dict[str, str]) -> None:
         self.track = track
         source: Any = track.stream.codec_context
         self.rate = source.sample_rate if source.sample_rate in AAC_RATES else FALLBACK_RATE
@@ -30,7 +30,7 @@ class Reencode:
         count = source.layout.nb_channels
         self._layout = {1: "mono", 2: "stereo"}.get(count, source.layout.name if count <= 8 else "stereo")
         self.stream.layout, self.stream.format = self._layout, "fltp"
-        self.stream.metadata.update({k: v for k, v in track.stream.metadata.items() if k.lower() != "encoder"})
+        self.stream.metadata.update({k: v for k, v in metadata.items() if k.lower() != "encoder"})
         self.stream.disposition = track.stream.disposition
         self._resampler = self._new_resampler()
         self.damaged = self.written = 0

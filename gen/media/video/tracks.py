@@ -24,10 +24,10 @@ COPIED_SOUND = {
 class Copy:
     """Writes a track's packets as they are."""
 
-    def __init__(self, track: Track, output: OutputContainer) -> None:
+    def __init__(self, track: Track, output: OutputContainer, metadata: dict[str, str]) -> None:
         self.track = track
         self.stream: Any = output.add_stream_from_template(track.stream, opaque=True)
-        self.stream.metadata.update(track.stream.metadata)
+        self.stream.metadata.update(metadata)
         self.stream.disposition = track.stream.disposition
 
     def packets(self, packet: Packet) -> list[Packet]:
@@ -43,9 +43,9 @@ class Copy:
 class Tracks:
     """All tracks that go with the picture into an output."""
 
-    def __init__(self, output: OutputContainer, suffix: str, notes: Notes) -> None:
-        """`suffix`: that of the output, ".mkv"."""
-        self._output, self._suffix, self._notes = output, suffix, notes
+    def __init__(self, output: OutputContainer, suffix: str, notes: Notes, strip: bool = False) -> None:
+        """`suffix`: that of the output, ".mkv"; `strip`: whether the tracks lose their metadata but the language."""
+        self._output, self._suffix, self._notes, self._strip = output, suffix, notes, strip
         self._copied: list[Copy | Reencode] = []
 
     def add(self, track: Track) -> None:
@@ -70,17 +70,21 @@ class Tracks:
             return None
         if stream.type == "video" and not stream.disposition & Disposition.attached_pic:
             self._notes.warn(f"{describe(stream)} is copied as it is, not translated.")
-        return Copy(track, self._output)
+        return Copy(track, self._output, self._metadata(stream))
 
     def _reencode(self, track: Track) -> Reencode | None:
         context: Any = track.stream.codec_context
         if context is None or context.sample_rate < LOWEST_RATE or not context.layout.nb_channels:
             self._notes.warn(f"{describe(track.stream)} cannot be decoded; the output is without it.")
             return None
-        kept = Reencode(track, self._output)
+        kept = Reencode(track, self._output, self._metadata(track.stream))
         if kept.rate != context.sample_rate:
             self._notes.warn(f"Sound of {context.sample_rate} Hz is resampled to {kept.rate} Hz, which AAC can hold.")
         return kept
+
+    def _metadata(self, stream: Stream) -> dict[str, str]:
+        """Title, language and the like of a track."""
+        return {key: text for key, text in stream.metadata.items() if not self._strip or key.lower() == "language"}
 
     def copy_until(self, time: Fraction | None) -> None:
         """Write what is before `time` in seconds, in order of time; None: all that is left."""

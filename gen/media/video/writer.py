@@ -61,7 +61,7 @@ class ClipWriter:
             self.container: OutputContainer = stack.enter_context(av.open(url(partial), "w", options=options))
             self.container.metadata.update(self.metadata)
             self._picture = PictureTrack(self._picture_stream(), self.container, suffix != ".mkv")
-            self._tracks = Tracks(self.container, suffix, self.source.notes)
+            self._tracks = Tracks(self.container, suffix, self.source.notes, self._strip)
             stack.callback(self._tracks.close)
             self._add_tracks(suffix)
             self._stack = stack.pop_all()
