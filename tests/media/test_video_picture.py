@@ -1,5 +1,7 @@
 """The picture of a copied clip is what ffmpeg shows of the source: one property over many kinds of clip, and HDR."""
 
+import os
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -224,3 +226,11 @@ def test_encoders_are_checked_before_the_work():
         check_encoding(Encoding("av1"), ".mov")
     with pytest.raises(BadSetting, match="bit_depth: mpeg4 cannot write 10 bits"):
         check_encoding(Encoding(encoder="mpeg4", bit_depth=10))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at Linux's list of threads")
+def test_encoders_leave_no_real_time_threads(tmp_path):
+    """As root, libsvtav1 makes the thread that opens it one, and the machine then does nothing else."""
+    check_encoding(Encoding("av1"))
+    threads = map(int, os.listdir("/proc/self/task"))
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_OTHER}

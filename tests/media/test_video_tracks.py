@@ -317,6 +317,28 @@ def test_a_track_without_a_readable_packet_is_named(tmp_path):
     assert copied(clip, tmp_path / "out.mkv").left_out == ["sound track 1 (opus): no packet of it can be read"]
 
 
+def test_sound_that_begins_late_in_a_broadcast_is_kept(tmp_path):
+    """Its rate is not known when the file is opened."""
+    parts = []
+    for start, with_sound in ((0, False), (150, True)):
+        with av.open(str(tmp_path / f"{start}.ts"), "w") as out:
+            stream = add_picture(out)
+            sound = out.add_stream("mp2", rate=48_000, layout="mono") if with_sound else None
+            packets = pictures(stream, 150 if start == 0 else 25)
+            for packet in packets:
+                packet.pts, packet.dts = packet.pts + start, packet.dts + start
+            others = sounds(sound, 1) if sound else []
+            for packet in others:
+                packet.pts = packet.dts = packet.pts + 6 * 48_000
+            mux(out, *packets, *others)
+        parts.append((tmp_path / f"{start}.ts").read_bytes())
+    (tmp_path / "in.ts").write_bytes(b"".join(parts))
+    reader = copied(tmp_path / "in.ts", tmp_path / "out.mp4")
+    assert reader.left_out == []
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert next(out.decode(audio=0)).time == pytest.approx(6, abs=0.2)
+
+
 def test_sound_of_a_rate_that_aac_lacks_is_resampled(tmp_path):
     with av.open(str(tmp_path / "in.avi"), "w") as out:
         stream = add_picture(out, "mpeg4")

@@ -2,6 +2,8 @@
 
 import io
 import os
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
@@ -166,11 +168,29 @@ class PictureStream:
         frame.pts, frame.time_base = pts, self.time_base
         self._graph = self._graph or filter_graph(frame, *self._filters)
         self._graph.push(frame)
-        return self.stream.encode(self._graph.vpull())
+        opens = not self.stream.codec_context.is_open
+        try:
+            return self.stream.encode(self._graph.vpull())
+        finally:
+            if opens:
+                end_real_time()
 
     def rest(self) -> list[Any]:
         """The packets that are left."""
         return self.stream.encode()
+
+
+def end_real_time() -> None:
+    """Give all threads of this process the usual priority.
+
+    Where it may (as root), libsvtav1 makes its threads, and the one that opens it, real-time threads. All threads that
+    these start later inherit it, those of torch too, and other programs then get a twentieth of the processor.
+    """
+    if sys.platform == "linux":
+        for thread in map(int, os.listdir("/proc/self/task")):
+            with suppress(OSError):  # it has just ended
+                if os.sched_getscheduler(thread) in (os.SCHED_FIFO, os.SCHED_RR):
+                    os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
 def check_encoding(encoding: Encoding, suffix: str = ".mkv") -> None:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -74,6 +75,9 @@ class Tracks:
 
     def _reencode(self, track: Track) -> Reencode | None:
         context: Any = track.stream.codec_context
+        if context is not None and not context.sample_rate and track.first is not None:
+            with suppress(av.FFmpegError):  # sound that begins late: its packets tell what it is
+                track.first.decode()
         if context is None or context.sample_rate < LOWEST_RATE or not context.layout.nb_channels:
             self._notes.warn(f"{describe(track.stream)} cannot be decoded; the output is without it.")
             return None
