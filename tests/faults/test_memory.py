@@ -16,6 +16,7 @@ MORE = (1000, 600, 500, 450, 400, 300, 200)
 
 
 @long_only
+@pytest.mark.timeout(3600)
 def test_too_little_memory_takes_smaller_pieces_and_says_so(server: ForkServer, folder: Path) -> None:
     """Less and less memory: whole frames, then strips, then a failure that names the memory; never a crash."""
     (folder / "in").mkdir()
