@@ -99,6 +99,8 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     """
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not look at the checksums that it writes
+            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+                raise ValueError("its content is compressed, or shared by several names, which torch never does")
             if wrong := archive.testzip():
                 raise ValueError(f"wrong checksum of {wrong}")
         # weights_only: unpickling a file from elsewhere could run any code.

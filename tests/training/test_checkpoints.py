@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 from dataclasses import dataclass, replace
 
 import pytest
@@ -67,6 +68,17 @@ def test_the_last_good_checkpoint_is_found_and_the_damaged_one_is_kept(tmp_path,
     caplog.clear()
     assert load_last_good(tmp_path, set_aside=True).state["images_shown"] == 10
     assert not caplog.text
+
+
+def test_a_checkpoint_that_unpacks_to_far_more_is_not_unpacked(tmp_path):
+    path = save_checkpoint(tmp_path, 10, {"x": torch.zeros(30_000_000)})
+    packed = tmp_path / "packed.pt"
+    with zipfile.ZipFile(path) as stored, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry in stored.infolist():
+            archive.writestr(entry.filename, stored.read(entry))
+    assert packed.stat().st_size < 500_000
+    with pytest.raises(DamagedCheckpoint, match="damaged"):
+        load_checkpoint(packed)
 
 
 @pytest.mark.parametrize("pointer", [None, "", "{", "[]", '{"file": "state-000000030.pt"}', '{"file": "../../x.pt"}'])
