@@ -7,8 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from numpy.typing import NDArray
 from PIL import Image
+
+# A time limit for each example fails by chance where the processor is shared; pytest-timeout limits whole tests.
+settings.register_profile("gen", deadline=None)
+settings.load_profile("gen")
 
 REPOSITORY = Path(__file__).parent.parent
 DATA = Path(os.environ.get("GEN_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
