@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from gen.errors import BadInput
+from gen.formats.json_files import json_if_whole
 from gen.media.files import sweep, write_atomically
 
 POINTER = "latest.json"
@@ -74,17 +75,15 @@ def _flush_names(folder: Path) -> None:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in the order in which they are tried: the one that the pointer names, then the newest first."""
-    found = sorted(folder.glob("state-*.pt"), reverse=True)
+    # A pipe of this name would never end.
+    found = sorted((path for path in folder.glob("state-*.pt") if not path.is_fifo()), reverse=True)
     named = folder / pointed(folder)
     return [named, *(path for path in found if path != named)] if named in found else found
 
 
 def pointed(folder: Path) -> str:
     """The file name in the pointer; empty if there is no pointer, or it is damaged."""
-    try:
-        return str(json.loads((folder / POINTER).read_text())["file"])
-    except (OSError, ValueError, TypeError, LookupError):
-        return ""
+    return str(json_if_whole(folder / POINTER).get("file", ""))
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

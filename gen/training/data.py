@@ -138,7 +138,7 @@ def _read_cache(index_file: Path, pixel_file: Path, count: int) -> list[Entry] |
         entries: list[Entry] = json.loads(index_file.read_text())
         pixels = sum(entry[0] * entry[1] * 3 for entry in entries if not isinstance(entry, str))
         return entries if len(entries) == count and pixel_file.stat().st_size == pixels else None
-    except (OSError, ValueError, TypeError, LookupError):
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None
 
 
