@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gen import BadInput, BadSetting
+from gen.training.averaged import load_last_state
 from gen.training.checkpoints import (
     DamagedCheckpoint,
     latest_checkpoint,
@@ -102,6 +103,35 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path):
         os.mkfifo(tmp_path / name)
     assert load_last_good(tmp_path).state["images_shown"] == 10
     assert read_record(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"images_shown": -8},
+        {"images_shown": "8"},
+        {"images_shown": 8.5},
+        {"images_shown": True},
+        {"seconds": float("nan")},
+        {"settings": 5},
+        {"networks": [1]},
+        {"networks": {"generator": 5}},
+        {"optimizers": 5},
+        {"ema": 5},
+        {"extra": 5},
+        {"hardware": 5},
+    ],
+)
+def test_entries_of_another_kind_are_damage(tmp_path, wrong):
+    save_checkpoint(tmp_path, 10, {"images_shown": 10})
+    save_checkpoint(tmp_path, 20, {"images_shown": 20, **wrong})
+    assert load_last_good(tmp_path).state["images_shown"] == 10
+
+
+def test_a_state_that_lacks_an_entry_is_not_exported(tmp_path):
+    save_checkpoint(tmp_path / "checkpoints", 10, {"images_shown": 10})
+    with pytest.raises(BadInput, match="no checkpoint here that can be loaded"):
+        load_last_state(tmp_path)
 
 
 def test_a_person_may_point_to_the_checkpoint_before(tmp_path):
