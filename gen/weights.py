@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.errors import BadInput, short
-from gen.formats.json_files import LARGEST_CONFIG, read_json
+from gen.formats.json_files import LARGEST_CONFIG, json_if_whole
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 INDEX = "model_index.json"
@@ -101,7 +101,7 @@ def fetch(name_or_path: str | os.PathLike[str], index: str = INDEX, **options: A
 
 def read_index(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a folder's model_index.json; {} where there is none or it is not a JSON object."""
-    return _read_json(Path(folder) / INDEX)
+    return json_if_whole(Path(folder) / INDEX, LARGEST_CONFIG)
 
 
 def kind(folder: str | os.PathLike[str]) -> str | None:
@@ -110,7 +110,7 @@ def kind(folder: str | os.PathLike[str]) -> str | None:
     None for a folder that holds weights alone, and for a hub id, which is unknown before its download.
     """
     # A pipeline's folder may also hold the config.json of a part, so the index comes first.
-    name = (read_index(folder) or _read_json(Path(folder) / CONFIG)).get("_class_name")
+    name = (read_index(folder) or json_if_whole(Path(folder) / CONFIG, LARGEST_CONFIG)).get("_class_name")
     return name if isinstance(name, str) else None
 
 
@@ -145,7 +145,7 @@ class ModelEntry:
 def describe(folder: str | os.PathLike[str]) -> ModelEntry:
     """The entry of one model folder."""
     folder = Path(folder)
-    config = read_index(folder) or _read_json(folder / CONFIG)
+    config = read_index(folder) or json_if_whole(folder / CONFIG, LARGEST_CONFIG)
     card = read_card(folder) or ""
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     weathers = tuple(texts(config.get("weathers")))
@@ -180,11 +180,3 @@ def _licence(card: str) -> str:
         return "research use only; see its card"
     match = re.search(r"[Ll]icen[cs]e of the weights: (.+)", card) or re.search(r"^license: (.+)", card, re.M)
     return match[1].strip() if match else "see the package that it comes from"
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    """For lists of models, which a damaged folder must not end. Loading a model says what is wrong with its files."""
-    try:
-        return read_json(file, LARGEST_CONFIG)
-    except BadInput:
-        return {}

@@ -1,6 +1,5 @@
 """Writes MODEL_CARD.md from the records in the model folder and, verbatim, its notes.md."""
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from gen.augan.invention_evaluation import table as invention_table
 from gen.augan.invention_settings import InventionEvaluation
 from gen.augan.verdict import verdict
 from gen.errors import BadInput
+from gen.formats.json_files import read_json
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.translation.settings import Direction
@@ -332,9 +332,9 @@ def command_line(command: str, kind: type[EvaluateSettings | InventionEvaluation
 
 def _read(path: Path) -> Record:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: the model card needs this file, but it cannot be read ({error})") from error
+        return read_json(path)
+    except BadInput as error:
+        raise BadInput(f"{error} The model card needs this file.") from error
 
 
 def _number(value: float | None, form: str) -> str:

@@ -1,7 +1,6 @@
 """Compare AU-GAN recipes at equal cost: the same frames, seed and CPU time, and one evaluation table."""
 
 import contextlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from gen.augan.simulated.pairs import write_pairs
 from gen.augan.simulated.settings import SimulateSettings
 from gen.augan.start import PRESETS
 from gen.errors import BadInput, BadSetting, short
+from gen.formats.json_files import read_json
 from gen.formats.yaml_files import read_yaml
 from gen.markdown import markdown_table
 from gen.media.files import make_out_folder
@@ -198,7 +198,7 @@ def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -
     """A table of each recipe's changes, and how much it trained in its time."""
     rows: list[tuple[object, ...]] = []
     for name, recipe in recipes.items():
-        record = json.loads((settings.out / "models" / name / "training.json").read_text())
+        record = read_json(settings.out / "models" / name / "training.json")
         changes = ", ".join(f"{key}={value}" for key, value in recipe.items()) or "none"
         rows.append(
             (name, changes, record["images_shown"], f"{record['core_seconds'] / 60:.0f}",

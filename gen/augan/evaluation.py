@@ -27,6 +27,7 @@ from gen.augan.simulated.settings import Weather
 from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
+from gen.formats.json_files import read_json
 from gen.media.files import write_atomically
 from gen.media.left_out import LeftOut
 from gen.media.motion import FlickerFilter, MotionFinder, farneback
@@ -100,7 +101,7 @@ def identity(model: Path, exclude: str | None = None) -> str:
 
     `exclude`: name of a sub-folder that does not count.
     """
-    config = json.loads((model / "model_index.json").read_text(encoding="utf-8"))
+    config = read_json(model / "model_index.json")
     return f"{fingerprint(model, exclude)} at {config.get('auto_height') or config.get('trained_height')} rows"
 
 

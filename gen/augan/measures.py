@@ -1,6 +1,5 @@
 """The networks that measure, and the measurements of one table row, a `FrameSet`."""
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from gen import weights
 from gen.augan.arguments import SPACES, Space
 from gen.errors import BadSetting
+from gen.formats.json_files import read_json
 from gen.metrics.detection import Boxes, DetectionScores, Detector
 from gen.metrics.distances import Population
 from gen.metrics.features import Features, load_features
@@ -98,7 +99,7 @@ def feature_networks(model: Path) -> list[str]:
     record = model / "training.json"
     if not record.is_file():
         return []
-    return list(json.loads(record.read_text(encoding="utf-8")).get("feature_networks", []))
+    return weights.texts(read_json(record).get("feature_networks"))
 
 
 def mean(values: list[float]) -> float:

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gen.formats.json_files import read_json
 from gen.media.files import write_atomically
 from gen.translation.weathers import directions_of, sentence, weathers_of
 
 
 def write_card(folder: Path) -> Path:
     """Write `folder`/MODEL_CARD.md from its training.json, of a run or of a conversion. Returns its path."""
-    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    record = read_json(folder / "training.json")
     lines = [sentence(d, weathers_of(folder)) for d in directions_of(folder)]
     text = f"""---
 library_name: gen

@@ -133,6 +133,7 @@ def load_network(
     tensors: dict[str, Tensor] = {}
     for file in files:
         tensors |= read_safetensors(file)[0]
+    check_kinds(folder, network.state_dict(), tensors)
     tensors = {name: x.to(dtype) if x.is_floating_point() else x for name, x in tensors.items()}
     network.load_state_dict(tensors, assign=True)
     if _incomplete(network):  # constants that no file holds, such as the mean of ImageNet
@@ -277,3 +278,16 @@ def check_shapes(config: Path, wanted: Mapping[str, tuple[int, ...]], files: lis
             )
     if missing := sorted(wanted.keys() - found.keys()):
         raise BadInput(f"{files[0]}: {len(missing)} tensors are missing, for example {missing[0]}.")
+
+
+def check_kinds(folder: Path, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Raises `BadInput` for integers where the network has fractions, or fractions where it has integers.
+
+    The precision may differ. Integers cannot be trained, and a network cannot calculate with them.
+    """
+    for name, tensor in found.items():
+        if tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise BadInput(
+                f"{folder}: {name} is of the type {str(tensor.dtype).removeprefix('torch.')}, but the network needs "
+                f"{str(wanted[name].dtype).removeprefix('torch.')}."
+            )

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from gen.errors import BadInput
+from gen.errors import BadInput, short
 from gen.formats.json_files import parse_json
 
 LARGEST_HEADER = 4_000_000
@@ -68,11 +68,11 @@ def _shapes(path: Path, entries: dict[str, Any], size: int) -> dict[str, tuple[i
         begin, after = _offsets(path, name, entry)
         dtype, shape = entry.get("dtype"), entry.get("shape")
         if not isinstance(dtype, str) or dtype not in DTYPES:
-            raise _refused(path, f"{name} has the unknown type {str(dtype)[:20]}")
+            raise _refused(path, f"{short(name)} has the unknown type {str(dtype)[:20]}")
         if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape) or len(shape) > 8:
-            raise _refused(path, f"{name} has an impossible shape")
+            raise _refused(path, f"{short(name)} has an impossible shape")
         if begin != end or after - begin != math.prod(shape) * DTYPES[dtype].itemsize:
-            raise _refused(path, f"{name} does not lie where its shape says")
+            raise _refused(path, f"{short(name)} does not lie where its shape says")
         end, shapes[name] = after, tuple(shape)
     if end != size:
         raise _refused(path, f"its tensors take {end} bytes, but {size} follow the header; it may be cut off")
@@ -82,7 +82,7 @@ def _shapes(path: Path, entries: dict[str, Any], size: int) -> dict[str, tuple[i
 def _offsets(path: Path, name: str, entry: Any) -> tuple[int, int]:
     offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(n) is int and n >= 0 for n in offsets):
-        raise _refused(path, f"{name} has no place in the file")
+        raise _refused(path, f"{short(name)} has no place in the file")
     return offsets[0], offsets[1]
 
 
@@ -106,8 +106,8 @@ def check_finite(path: Path, name: str, tensor: Tensor) -> None:
     # NumPy has no bfloat16. It is used for the rest because torch wakes all its threads for each small tensor.
     finite = tensor.isfinite().all() if tensor.dtype == torch.bfloat16 else np.isfinite(tensor.numpy()).all()
     if not finite:
-        raise BadInput(f"{path}: {name} holds NaN or infinite numbers, as after a training that diverged.")
+        raise BadInput(f"{path}: {short(name)} holds NaN or infinite numbers, as after a training that diverged.")
 
 
 def _refused(path: Path, reason: str) -> BadInput:
-    return BadInput(f"{path}: this file is damaged, or no safetensors ({reason}).")
+    return BadInput(f"{path}: this file is damaged, or no safetensors ({short(reason, 200)}).")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gen.errors import BadInput
+from gen.errors import BadInput, short
 from gen.formats.json_files import parse_json
 from gen.formats.safetensors_files import read_safetensors
 from gen.media.files import write_atomically
@@ -82,6 +82,8 @@ def blend(generator: nn.Module, source: dict[str, Tensor], parts: Sequence[tuple
             continue
         for key, change in adaptation.difference.items():
             if key not in weights or weights[key].shape != change.shape:
-                raise BadInput(f"adaptation {adaptation.name}: made for a generator of another shape ({key}).")
+                raise BadInput(
+                    f"adaptation {adaptation.name[:80]}: made for a generator of another shape ({short(key)})."
+                )
             weights[key] += strength * change.to(weights[key])
     generator.load_state_dict(weights)

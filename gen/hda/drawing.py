@@ -16,7 +16,7 @@ from torchvision.utils import make_grid
 
 from gen.bars import progress_bar
 from gen.devices import pick_device
-from gen.errors import BadInput
+from gen.errors import BadInput, short
 from gen.formats.safetensors_files import read_safetensors
 from gen.hda.parsing import parse_adaptation, parse_seeds, parse_strengths
 from gen.hda.pipeline import HDAPipeline
@@ -31,6 +31,9 @@ from gen.stylegan2.photos import read_square
 from gen.stylegan2.projector import project
 
 Pixels = NDArray[np.uint8]
+
+LONGEST_NAME = 200
+"""Bytes; file systems take 255, with the suffix and what a partial file adds."""
 
 CLIP_SIDE = 256
 """Smaller frames are enlarged to at least this side in a clip."""
@@ -94,11 +97,20 @@ def _latents(pipe: HDAPipeline, settings: GenerateSettings) -> tuple[list[str], 
 
 
 def load_latents(path: Path) -> dict[str, Tensor]:
-    """Read what `gen invert` wrote: w by the name of the photo. Raises `BadInput`."""
+    """Read what `gen invert` wrote: w by the name of the photo. Raises `BadInput`.
+
+    The names become names of pictures, so one with folders in it would be written somewhere else.
+    """
     try:
-        return read_safetensors(path)[0]
+        named = read_safetensors(path)[0]
+        if not named:
+            raise BadInput(f"{path}: there are no latents in this file.")
+        for name in named:
+            if not name or Path(name).name != name or "\0" in name or len(name.encode()) > LONGEST_NAME:
+                raise BadInput(f"{path}: {short(name)!r} cannot be the name of a picture.")
     except BadInput as error:
         raise BadInput(f"{error} Give the latents.safetensors that `gen invert` writes.") from error
+    return {name: w.float() for name, w in named.items()}
 
 
 def strength_grid(pipe: HDAPipeline, latents: Tensor, factors: Sequence[float]) -> Pixels:

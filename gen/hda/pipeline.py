@@ -106,7 +106,7 @@ class HDAPipeline(DiffusionPipeline):
         adaptation = Adaptation.load(Path(path))
         if adaptation.source != self.fingerprint:
             raise BadInput(
-                f"{path}: this adaptation belongs to the generator {adaptation.source}, but this one is "
+                f"{path}: this adaptation belongs to the generator {short(adaptation.source)}, but this one is "
                 f"{self.fingerprint}; load the source generator of the adaptation."
             )
         try:

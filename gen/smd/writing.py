@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from gen.about import VERSION
 from gen.bars import progress_bar
 from gen.errors import BadSetting
+from gen.formats.json_files import json_if_whole
 from gen.media.files import make_out_folder, write_atomically
 from gen.output import output_folder
 
@@ -44,7 +45,7 @@ def begin(out: Path, record: Mapping[str, Any], folders: Sequence[Path] = ()) ->
 
     make_out_folder(out)
     path, record = out / RECORD, dict(record) | {"version": VERSION}
-    old = _read_record(path)
+    old = json_if_whole(path)
     if not old and any(folder.is_dir() and find_stills(folder) for folder in folders):
         raise BadSetting(
             f"{out}: this folder holds images, but no {RECORD} says how they were rendered; choose another output "
@@ -58,15 +59,6 @@ def begin(out: Path, record: Mapping[str, Any], folders: Sequence[Path] = ()) ->
             )
     with write_atomically(path) as partial:
         partial.write_text(json.dumps(old | record, indent=2) + "\n")
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    """The record of a folder; empty if there is none, or it is damaged."""
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def is_written(path: Path) -> bool:

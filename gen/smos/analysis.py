@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
+from gen.formats.json_files import read_json
 from gen.markdown import markdown_table
 from gen.output import output_folder
 from gen.shift.measures import jsd
@@ -131,7 +132,7 @@ class Analysis:
 
     def measure(self, folder: Path) -> dict[str, Any]:
         """Distances in the features of the network of one cell; draws the embedding if its seed is the first."""
-        results = json.loads((folder / RESULTS).read_text())
+        results = read_json(folder / RESULTS)
         method, target, seed = folder.parent.name, results["target"], int(results["seed"])
         if target not in self.domains.names:
             raise BadInput(f"{folder}: its target {target} is not a domain of the data set {self.domains.name}.")
@@ -164,7 +165,7 @@ def analyse(
     """
     if count < FEWEST:
         raise BadSetting(f"images must be at least {FEWEST} per domain, not {count}.")
-    record = json.loads((table / RESULTS).read_text()) if (table / RESULTS).is_file() else {}
+    record = read_json(table / RESULTS) if (table / RESULTS).is_file() else {}
     if "settings" not in record:
         raise BadInput(f"{table}: no results.json in this folder; give the output folder of gen train-smos.")
     s = record["settings"]

@@ -15,6 +15,7 @@ from accelerate import PartialState
 
 from gen.devices import pick_device
 from gen.errors import BadSetting, TrainingDiverged
+from gen.formats.json_files import json_if_whole
 from gen.metrics.encoder_names import full_name
 from gen.provenance import machine
 from gen.smos.algorithms import registry
@@ -134,10 +135,7 @@ def finished(own: SMOSSettings) -> dict[str, Any] | None:
     if own.precursor is not None:  # the name may stand for newly trained weights
         now = {PRECURSOR_WEIGHTS: fingerprint(load_classifier(own.precursor))}
         check_same_run({PRECURSOR_WEIGHTS: record.get("data", {}).get(PRECURSOR_WEIGHTS)}, now)
-    try:
-        return json.loads((own.out / RESULTS).read_text())
-    except ValueError:  # a damaged file: the cell is run again
-        return None
+    return json_if_whole(own.out / RESULTS) or None  # a damaged file: the cell is run again
 
 
 def train_cell(own: SMOSSettings) -> dict[str, Any] | None:

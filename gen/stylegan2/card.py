@@ -1,16 +1,16 @@
 """The model card of a StyleGAN2 generator, generated from the training record."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from gen.formats.json_files import read_json
 from gen.markdown import markdown_table
 from gen.training.experiment import write_text
 
 
 def write_card(folder: Path) -> Path:
     """MODEL_CARD.md in `folder`, from its training.json."""
-    record = json.loads((folder / "training.json").read_text())
+    record = read_json(folder / "training.json")
     path = folder / "MODEL_CARD.md"
     write_text(path, card(folder.name, record))
     return path

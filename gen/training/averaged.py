@@ -9,7 +9,7 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 
 from gen.errors import BadInput
-from gen.training.checkpoints import load_last_good
+from gen.training.checkpoints import DamagedCheckpoint, load_last_good
 from gen.training.model_folder import save_model
 
 SHARD = "15MB"
@@ -18,14 +18,26 @@ SHARD = "15MB"
 
 def load_last_state(run: Path) -> dict[str, Any]:
     """The state in the last good checkpoint of a run directory. Raises `BadInput` if it has none."""
-    found = load_last_good(run / "checkpoints")
+    found = load_last_good(run / "checkpoints", check=_check_exportable)
     if found is None:
         raise BadInput(f"{run}: no checkpoint here that can be loaded; give the output folder of a training run.")
     return found.state
 
 
+def _check_exportable(path: Path, state: Mapping[str, Any]) -> None:
+    """Raises `DamagedCheckpoint` for a state that lacks what an exported model or its record needs."""
+    needed = {"data", "settings", "hardware", "images_shown", "seconds", "networks"}
+    if missing := sorted(name for name in needed if state.get(name) is None):
+        raise DamagedCheckpoint(f"{path}: this is not a checkpoint of gen, or it is damaged (no {missing[0]}).")
+
+
 def load_averaged(network: nn.Module, state: Mapping[str, Any]) -> None:
-    """Give `network`, built as for training, the averaged (EMA) weights of a checkpoint's `state`."""
+    """Give `network`, built as for training, the averaged (EMA) weights of a checkpoint's `state`.
+
+    Raises `BadInput` if there are none.
+    """
+    if not state.get("ema"):
+        raise BadInput("the checkpoint is damaged, or of another kind of training: it has no averaged weights.")
     averaged = EMAModel(network.parameters())
     averaged.load_state_dict(state["ema"])
     averaged.copy_to(network.parameters())

@@ -2,16 +2,18 @@
 
 import json
 import logging
+import math
 import os
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from gen.errors import BadInput
+from gen.errors import BadInput, short
+from gen.formats.json_files import json_if_whole
 from gen.media.files import sweep, write_atomically
 
 POINTER = "latest.json"
@@ -19,6 +21,10 @@ KEPT = 2
 """Checkpoints to keep: the last one, and the one before in case the last one is damaged."""
 DAMAGED = ".damaged"
 """Appended to the name of a checkpoint that cannot be loaded, so that it is not tried again."""
+COUNTS = {"images_shown", "seconds", "core_seconds"}
+"""Entries of a state that are numbers of at least 0, where they are there."""
+GROUPS = {"data", "settings", "hardware", "networks", "optimizers", "ema", "extra"}
+"""Entries of a state that hold values by name."""
 
 log = logging.getLogger(__name__)
 
@@ -74,17 +80,15 @@ def _flush_names(folder: Path) -> None:
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in the order in which they are tried: the one that the pointer names, then the newest first."""
-    found = sorted(folder.glob("state-*.pt"), reverse=True)
+    # A pipe of this name would never end.
+    found = sorted((path for path in folder.glob("state-*.pt") if not path.is_fifo()), reverse=True)
     named = folder / pointed(folder)
     return [named, *(path for path in found if path != named)] if named in found else found
 
 
 def pointed(folder: Path) -> str:
     """The file name in the pointer; empty if there is no pointer, or it is damaged."""
-    try:
-        return str(json.loads((folder / POINTER).read_text())["file"])
-    except (OSError, ValueError, TypeError, LookupError):
-        return ""
+    return str(json_if_whole(folder / POINTER).get("file", ""))
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
@@ -113,7 +117,23 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         raise DamagedCheckpoint(f"{path}: the checkpoint is damaged ({type(error).__name__}).") from error
     if not isinstance(state, dict):
         raise DamagedCheckpoint(f"{path}: this file is not a checkpoint of gen.")
+    _check_form(path, state)
     return state
+
+
+def _check_form(path: Path, state: Mapping[str, Any]) -> None:
+    """Raises `DamagedCheckpoint` for entries that are not of the kind that every trainer writes."""
+    for name in COUNTS & state.keys():
+        value = state[name]
+        whole = type(value) is int if name == "images_shown" else type(value) in (int, float)
+        if not whole or not 0 <= value < math.inf:
+            raise DamagedCheckpoint(f"{path}: the checkpoint is damaged ({name} is {short(repr(value))}).")
+    for name in GROUPS & state.keys():
+        if not isinstance(state[name], dict | None):
+            raise DamagedCheckpoint(f"{path}: the checkpoint is damaged ({name} is no group of values).")
+    for name in ("networks", "optimizers"):
+        if not all(isinstance(part, dict) for part in (state.get(name) or {}).values()):
+            raise DamagedCheckpoint(f"{path}: the checkpoint is damaged (a part of {name} is no group of values).")
 
 
 def load_last_good(

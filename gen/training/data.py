@@ -22,7 +22,7 @@ from torch import Tensor
 from gen.bars import progress_bar
 from gen.errors import BadInput
 from gen.media.ahead import map_ahead
-from gen.media.files import sweep, write_atomically
+from gen.media.files import make_out_folder, sweep, write_atomically
 from gen.media.folders import find_stills
 from gen.media.images import at_rows, decode_still, middle_square
 from gen.media.left_out import LeftOut
@@ -105,7 +105,7 @@ def load_frames(
     index_file, pixel_file = cache / f"{name}-{key}.json", cache / f"{name}-{key}.u8"
     entries = _read_cache(index_file, pixel_file, len(paths))
     if entries is None:
-        cache.mkdir(parents=True, exist_ok=True)
+        make_out_folder(cache)
         decode = partial(_decode_resized, height=height, width=width, square=square)
         entries = _write_cache(paths, pixel_file, index_file, decode)
     reasons = [_reason_unusable(path, entry, crop) for path, entry in zip(paths, entries, strict=True)]
@@ -134,11 +134,13 @@ def _stamp(path: Path) -> tuple[str, int, int]:
 
 def _read_cache(index_file: Path, pixel_file: Path, count: int) -> list[Entry] | None:
     """The entries of a cache of `count` images; None if there is none or it is damaged."""
+    if not index_file.is_file():  # none, or a pipe, which would never end
+        return None
     try:
         entries: list[Entry] = json.loads(index_file.read_text())
         pixels = sum(entry[0] * entry[1] * 3 for entry in entries if not isinstance(entry, str))
         return entries if len(entries) == count and pixel_file.stat().st_size == pixels else None
-    except (OSError, ValueError, TypeError, LookupError):
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None
 
 

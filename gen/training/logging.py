@@ -99,5 +99,5 @@ def _images(line: str) -> int:
     """
     try:
         return int(json.loads(line)["images"])
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return -1

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gen.errors import BadInput, BadSetting, short
+from gen.formats.json_files import json_if_whole
 from gen.formats.yaml_files import read_yaml
 from gen.seeds import SEEDS
 
@@ -188,11 +189,8 @@ def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_record(out: Path) -> dict[str, Any] | None:
     """The record settings.json of the run in `out`; None if there is none, or it is damaged."""
-    try:
-        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("settings"), dict) else None
+    record = json_if_whole(out / RECORD)
+    return record if isinstance(record.get("settings"), dict) else None
 
 
 def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[str]) -> None:

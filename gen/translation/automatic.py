@@ -13,6 +13,7 @@ from gen.errors import BadSetting
 from gen.media.files import writing
 from gen.media.folders import Job, stamp_of
 from gen.media.images import decode_still, encode_still
+from gen.media.mark import read_header
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.translation.batch import Load, load_model, translate_jobs
 from gen.translation.clips import copy_clip, open_clip
@@ -21,7 +22,9 @@ from gen.translation.finished import (
     check_input,
     finished_before,
     has_content,
+    is_whole,
     other_maker,
+    same_input,
     skipped_entry,
     unknown_maker,
 )
@@ -127,7 +130,7 @@ class Automatic:
             elif sight.weather in self.models:
                 groups.setdefault(self.models[sight.weather], []).append(job)
             else:
-                for begun in self.run.begun([job], self.settings, left_with(self.settings, job.kind)):
+                for begun in self.run.begun([job], self.settings, left_with(self.settings, job)):
                     self._leave(begun, sight)
         for model, group in groups.items():
             translate_jobs(group, self._network(model), self.run)
@@ -147,6 +150,8 @@ class Automatic:
         Raises `BadSetting` if the output was made by another model than the one chosen now.
         """
         model, known = self.models.get(sight.weather), self.run.record.of(job.target)
+        if known is not None and has_content(job.target) and not self.settings.overwrite:
+            check_input(job, known)
         if model is None:
             return self._copied_before(job, sight, known)
         if self._is_copy(job, known) or (known is not None and known.made_with.startswith(LEFT)):
@@ -161,23 +166,28 @@ class Automatic:
         """The entry of a file that is copied already; None if it is to be copied. Raises `BadSetting` as above."""
         if self.settings.overwrite or not has_content(job.target):
             return None
-        if known is not None:
-            check_input(job, known)
         if self._is_copy(job, known):
-            return left_entry(replace(job, stamp=stamp_of(job.source)), sight, self.settings)
+            job = replace(job, stamp=stamp_of(job.source), sha256=known.sha256 if known else None)
+            return left_entry(job, sight, self.settings)
         if known is None:
             raise unknown_maker(job.target)
-        if known.finished and known.made_with != left_with(self.settings, job.kind):
-            raise other_maker(job.target, known.made_with, left_with(self.settings, job.kind))
+        if known.finished and known.made_with != left_with(self.settings, job):
+            raise other_maker(job.target, known.made_with, left_with(self.settings, job))
         return None
 
     def _is_copy(self, job: Job, known: Known | None) -> bool:
-        """Whether the output is a copy of the input as it is now: by the record, or by its bytes if it has no entry."""
+        """Whether the output is a whole copy of the input as it is now: by its bytes, or by the record if made anew."""
+        settings = self.settings
         if not has_content(job.target):
             return False
-        if known is not None and known.finished:
-            return known.made_with == left_with(self.settings, job.kind) and known.stamp in (None, stamp_of(job.source))
-        return left_with(self.settings, job.kind) == LEFT and filecmp.cmp(job.source, job.target, shallow=False)
+        recorded = known is not None and known.finished and known.made_with == left_with(settings, job)
+        if copies_bytes(job, settings):
+            # A copy has the size and time of its input, but so may a translation have.
+            return filecmp.cmp(job.source, job.target, shallow=recorded and not (settings.verify or settings.hash))
+        if known is None or not recorded:
+            return False
+        readable = is_whole(job.target) if settings.verify else read_header(job.target).readable
+        return readable and same_input(job, known, settings)
 
     def _leave(self, job: Job, sight: Sight) -> None:
         entry = left_entry(job, sight, self.settings)
@@ -207,10 +217,15 @@ def see(classifier: WeatherClassifier, job: Job, settings: TranslateSettings, li
         return Sight(*classifier.of_clip(torch.from_numpy(frame.rgb) for frame in reader))
 
 
-def left_with(settings: TranslateSettings, kind: str) -> str:
-    """What a copied file was made with. A clip that is cut or loses its metadata is encoded anew."""
-    part = settings.start is not None or settings.duration is not None
-    anew = kind == "clip" and (part or settings.strip_metadata)
+def copies_bytes(job: Job, settings: TranslateSettings) -> bool:
+    """Whether a file that no model fits is copied byte by byte: its format, length and metadata stay."""
+    part = job.kind == "clip" and (settings.start is not None or settings.duration is not None)
+    return job.source.suffix.lower() == job.target.suffix.lower() and not settings.strip_metadata and not part
+
+
+def left_with(settings: TranslateSettings, job: Job) -> str:
+    """What a copied file was made with. A clip may have to be encoded anew, see `copies_bytes`."""
+    anew = job.kind == "clip" and not copies_bytes(job, settings)
     return LEFT + metadata_removed(settings) + (clip_options(settings) if anew else "")
 
 
@@ -222,7 +237,7 @@ def left_entry(job: Job, sight: Sight, settings: TranslateSettings) -> Entry:
         job,
         "left",
         settings,
-        made_with=left_with(settings, job.kind),
+        made_with=left_with(settings, job),
         note=f"copied unchanged: {why}",
         **sight._asdict(),
     )
@@ -235,8 +250,7 @@ def copy(job: Job, settings: TranslateSettings) -> dict[str, list[str]]:
 
     Returns what the copy lacks and what was wrong, for the report's entry.
     """
-    part = job.kind == "clip" and (settings.start is not None or settings.duration is not None)
-    if job.source.suffix.lower() == job.target.suffix.lower() and not settings.strip_metadata and not part:
+    if copies_bytes(job, settings):
         with writing(job.target) as partial:
             shutil.copyfile(job.source, partial)
         return {}

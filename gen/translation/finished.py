@@ -121,17 +121,22 @@ def other_maker(path: Path, made: str, wanted: str) -> BadSetting:
 def _same_source(job: Job, target: Header, known: Known | None, settings: TranslateSettings) -> bool:
     """Whether the output was made of the input as it is now. The record is exact, the mark has 8 digits of it."""
     stamp = stamp_of(job.source)
-    if settings.hash:
-        return known is not None and known.sha256 is not None and known.sha256 == hash_of(job.source)
     if stamp is None:
         return False
-    if target.mark is not None and target.mark.source is not None:
+    if target.mark is not None and target.mark.source is not None and not settings.hash:
         return target.mark.source == source_id(stamp)
-    if known is not None and known.stamp is not None:
-        return known.stamp == stamp
+    if known is not None and (known.stamp is not None or settings.hash):
+        return same_input(job, known, settings)
     # Version 0.1 recorded no inputs, and gave its outputs the time of writing.
     output = stamp_of(job.target)
     return known is not None and output is not None and stamp.mtime_ns <= output.mtime_ns
+
+
+def same_input(job: Job, known: Known, settings: TranslateSettings) -> bool:
+    """Whether the record's input is the input as it is now."""
+    if settings.hash:
+        return known.sha256 is not None and known.sha256 == hash_of(job.source)
+    return known.stamp is not None and known.stamp == stamp_of(job.source)
 
 
 def _same_sides(known: Known | None, settings: TranslateSettings) -> bool:

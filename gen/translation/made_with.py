@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gen import weights
 from gen.errors import BadInput
+from gen.formats.json_files import json_if_whole
 from gen.media.folders import Job
 from gen.media.mark import Mark, source_id
 from gen.provenance import fingerprint
@@ -79,9 +80,9 @@ def _weights_id(folder: Path, stats: object) -> str:
     """Reads the folder again only if `stats`, the sizes and times of its files, has changed."""
     digest = hashlib.sha256(fingerprint(folder).encode())
     for file in sorted(folder.rglob("*.json")):
-        config = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(config, dict):  # without the notes of libraries: their version, where the model was loaded from
-            config = {key: value for key, value in config.items() if not key.startswith("_")}
+        # Without the notes of libraries: their version, where the model was loaded from. Damaged files that nothing
+        # reads, such as the `._config.json` of macOS, are left out.
+        config = {key: value for key, value in json_if_whole(file).items() if not key.startswith("_")}
         digest.update(json.dumps([file.name, config], sort_keys=True).encode())
     return digest.hexdigest()[:16]
 

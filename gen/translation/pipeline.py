@@ -271,7 +271,7 @@ class TranslationPipeline(DiffusionPipeline):
         networks = {d: getattr(self, d, None) for d in DIRECTIONS}
         found = networks.get(direction)
         if found is None:
-            have = " and ".join(d for d, network in networks.items() if network is not None)
+            have = " and ".join(d for d, network in networks.items() if network is not None) or "nothing"
             raise BadSetting(f"direction: this model does not translate {direction}; it translates {have}.")
         return found
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gen import weights
 from gen.errors import BadInput, BadSetting, short
+from gen.formats.json_files import read_json
 from gen.translation.weathers import directions_of, sentence, weathers_of
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def method_of(model: str | os.PathLike[str]) -> Method:
     name = weights.kind(folder)
     if name is None and not os.path.isdir(folder):
         return _METHODS["AUGANPipeline"]
+    if name is None:
+        read_json(Path(folder) / weights.INDEX)  # says what is wrong, if the file is damaged
     if name is None or name not in _METHODS:
         known = ", ".join(translators()) or "none"
         raise BadInput(

@@ -132,8 +132,9 @@ def _check_clip_settings(settings: TranslateSettings) -> None:
     parse_time("start", settings.start)
     if parse_time("duration", settings.duration) == 0:
         raise BadSetting("duration must be above 0 seconds; leave it out to translate the clip to its end.")
-    if settings.crf is not None and not 0 <= settings.crf <= 63:
-        raise BadSetting(f"crf must be from 0 (best) to 51, for av1 to 63, not {settings.crf}; try 18.")
+    most = 63 if "av1" in (settings.encoder or settings.codec) else 51
+    if settings.crf is not None and not 0 <= settings.crf <= most:
+        raise BadSetting(f"crf must be from 0 (best) to {most} for this codec, not {settings.crf}; try 18.")
     if settings.encoder is not None:
         from gen.media.video import Encoding, check_encoding  # not needed by others, and heavy
 
@@ -144,8 +145,9 @@ def parse_time(name: str, text: str | None) -> Fraction | None:
     """Seconds, MM:SS or HH:MM:SS -> seconds; None stays None. Raises `BadSetting`, which calls the setting `name`."""
     if text is None:
         return None
-    if not re.fullmatch(r"((\d+:)?\d+:)?\d+(\.\d+)?", text):
-        raise BadSetting(f"{name} must be seconds or HH:MM:SS, for example 90 or 0:01:30, not {text!r}.")
+    # So few digits that the time fits into the 64-bit integers of containers, whose units go down to nanoseconds.
+    if not re.fullmatch(r"((\d{1,6}:)?\d{1,6}:)?\d{1,9}(\.\d{1,30})?", text):
+        raise BadSetting(f"{name} must be seconds or HH:MM:SS, for example 90 or 0:01:30, not {text[:40]!r}.")
     seconds = Fraction(0)
     for part in text.split(":"):
         seconds = seconds * 60 + Fraction(part)

@@ -54,11 +54,17 @@ def translate_stills(jobs: Iterable[Job], network: Network, run: Run) -> None:
             for batch in batches(_readable(decoded, run), network.batch_size, _batch_key):
                 pixels = batch[0].still.rgb.size // 3
                 waiting.extend((entry, pixels) for entry in _translate_batch(batch, network, run, writers))
-                while len(waiting) > window or sum(pixels for _, pixels in waiting) > MAX_PIXELS_AHEAD:
+                while waiting and (waiting[0][0].done() or _too_many(waiting, window)):
                     run.finish(waiting.popleft()[0].result())
         finally:  # after Ctrl-C too, what is being written is finished and reported
             for entry, _ in waiting:
                 run.finish(entry.result())
+
+
+def _too_many(waiting: Iterable[tuple[Future[Entry], int]], window: int) -> bool:
+    """Whether the network has to wait for the writers."""
+    pixels = [pixels for _, pixels in waiting]
+    return len(pixels) > window or sum(pixels) > MAX_PIXELS_AHEAD
 
 
 def _batch_key(item: Decoded) -> object:

@@ -1,10 +1,10 @@
 """Writes the weather classifier's MODEL_CARD.md from its training.json."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gen.formats.json_files import read_json
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.translation.weathers import CLEAR
@@ -14,7 +14,7 @@ Confusion = Mapping[str, Mapping[str, int]]
 
 def write_card(folder: Path) -> Path:
     """Write `folder`/MODEL_CARD.md from training.json and, where there is one, notes.md. Returns its path."""
-    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    record = read_json(folder / "training.json")
     notes = folder / "notes.md"
     sections = [
         head(folder.name, record["weathers"]),

@@ -208,6 +208,9 @@ WEIGHTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "another shape": (replaced("model.1.weight", torch.zeros(3)), r"model\.1\.weight has the shape \[3\]"),
     "NaN": (replaced("model.1.bias", torch.full((4,), float("nan"))), r"model\.1\.bias holds NaN"),
     "infinite": (replaced("model.1.bias", torch.full((4,), float("inf"))), r"model\.1\.bias holds NaN or infinite"),
+    "integers": (replaced("model.1.bias", torch.zeros(4, dtype=torch.int32)), "is of the type int32, but the network"),
+    "a name that moves the cursor": (header(**{"\x1b[2J\n": entry(0, 90, [25])}), r"\(\?\[2J\? does not lie where"),
+    "a name of a megabyte": (header(**{"a" * 1_000_000: entry(0, 90, [25])}), r"a\.\.\. does not lie where"),
     "cut off": (lambda file: file.write_bytes(file.read_bytes()[:-10]), "it may be cut off"),
     "cut off in the header": (lambda file: file.write_bytes(file.read_bytes()[:50]), "cut off"),
     "empty": (lambda file: file.write_bytes(b""), "impossible length"),
@@ -353,7 +356,7 @@ class TestGenerators:
         with pytest.raises(BadInput, match="this is not a StyleGAN2 model"):
             HDAPipeline.from_pretrained(model)
 
-    @pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": "x"}', "[]", "{", '{"a": [1]}'])
+    @pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": "x"}', "[]", "{", '{"a": [1]}', '{"a": 1%s}' % ("0" * 400)])
     def test_strengths(self, generator: Path, text: str) -> None:
         (generator / "adaptations").mkdir()
         (generator / "adaptations" / "strengths.json").write_text(text)

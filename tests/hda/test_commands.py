@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from gen.cli import main
-from gen.errors import BadSetting
+from gen.errors import BadInput, BadSetting
 from gen.hda.adaptation import Adaptation
-from gen.hda.drawing import morph
+from gen.hda.drawing import load_latents, morph
 from gen.hda.evaluation import evaluate_table
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import EvaluateSettings
@@ -170,6 +171,19 @@ class TestInvert:
         assert again.returncode == 0, again.stderr
         drawn = np.asarray(Image.open(tmp_path / "b" / "1.png"))
         np.testing.assert_array_equal(drawn, np.asarray(Image.open(out / "1.png"))[2:34, 36:68])
+
+
+class TestLatents:
+    @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", "", "x\0y", "x" * 201])
+    def test_a_name_that_leads_elsewhere(self, tmp_path: Path, name: str) -> None:
+        save_file({name: torch.zeros(16)}, tmp_path / "latents.safetensors")
+        with pytest.raises(BadInput, match="cannot be the name of a picture"):
+            load_latents(tmp_path / "latents.safetensors")
+
+    def test_a_file_of_nothing(self, tmp_path: Path) -> None:
+        save_file({}, tmp_path / "latents.safetensors")
+        with pytest.raises(BadInput, match="there are no latents"):
+            load_latents(tmp_path / "latents.safetensors")
 
 
 class TestEvaluate:

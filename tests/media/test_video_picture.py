@@ -202,10 +202,17 @@ def test_decode_times_of_a_clip_shorter_than_what_hevc_reorders(tmp_path, count)
         assert shown(tmp_path / f"{attempt}.mp4").times == pytest.approx(shown(source).times)
 
 
-def test_hevc_refuses_narrow_frames(tmp_path):
-    source = make_odd(tmp_path / "in.mp4", Odd(size=(64, 48)))
-    with pytest.raises(BadSetting, match="codec: hevc needs frames that are at least 64 pixels wide; use h264"):
-        copied(source, tmp_path / "out.mp4", Encoding("hevc"))
+@pytest.mark.parametrize(
+    ("codec", "size", "message"),
+    [
+        ("hevc", (64, 48), "libx265 needs frames that are at least 64 pixels wide and 1 high; use h264"),
+        ("av1", (2, 64), "libsvtav1 needs frames that are at least 4 pixels wide and 4 high; use h264"),
+    ],
+)
+def test_an_encoder_refuses_frames_that_are_too_small(tmp_path, codec, size, message):
+    source = make_odd(tmp_path / "in.mp4", Odd(size=size))
+    with pytest.raises(BadSetting, match=f"codec: {message}"):
+        copied(source, tmp_path / "out.mp4", Encoding(codec))
 
 
 def test_ten_bits_in_and_out(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gen import BadInput, BadSetting
+from gen.training.averaged import load_last_state
 from gen.training.checkpoints import (
     DamagedCheckpoint,
     latest_checkpoint,
@@ -26,6 +27,7 @@ from gen.training.settings import (
     check_same_settings,
     make_settings,
     parse_overrides,
+    read_record,
 )
 
 
@@ -81,7 +83,9 @@ def test_a_checkpoint_that_unpacks_to_far_more_is_not_unpacked(tmp_path):
         load_checkpoint(packed)
 
 
-@pytest.mark.parametrize("pointer", [None, "", "{", "[]", '{"file": "state-000000030.pt"}', '{"file": "../../x.pt"}'])
+@pytest.mark.parametrize(
+    "pointer", [None, "", "{", "[]", "[" * 100_000, '{"file": "state-000000030.pt"}', '{"file": "../../x.pt"}']
+)
 def test_a_damaged_pointer_loses_nothing(tmp_path, pointer):
     for images in (10, 20):
         save_checkpoint(tmp_path, images, {"images_shown": images})
@@ -89,6 +93,45 @@ def test_a_damaged_pointer_loses_nothing(tmp_path, pointer):
     if pointer is not None:
         (tmp_path / "latest.json").write_text(pointer)
     assert load_last_good(tmp_path).state["images_shown"] == 20
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path):
+    save_checkpoint(tmp_path, 10, {"images_shown": 10})
+    (tmp_path / "latest.json").unlink()
+    for name in ("latest.json", "settings.json", "state-000000020.pt"):
+        os.mkfifo(tmp_path / name)
+    assert load_last_good(tmp_path).state["images_shown"] == 10
+    assert read_record(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"images_shown": -8},
+        {"images_shown": "8"},
+        {"images_shown": 8.5},
+        {"images_shown": True},
+        {"seconds": float("nan")},
+        {"settings": 5},
+        {"networks": [1]},
+        {"networks": {"generator": 5}},
+        {"optimizers": 5},
+        {"ema": 5},
+        {"extra": 5},
+        {"hardware": 5},
+    ],
+)
+def test_entries_of_another_kind_are_damage(tmp_path, wrong):
+    save_checkpoint(tmp_path, 10, {"images_shown": 10})
+    save_checkpoint(tmp_path, 20, {"images_shown": 20, **wrong})
+    assert load_last_good(tmp_path).state["images_shown"] == 10
+
+
+def test_a_state_that_lacks_an_entry_is_not_exported(tmp_path):
+    save_checkpoint(tmp_path / "checkpoints", 10, {"images_shown": 10})
+    with pytest.raises(BadInput, match="no checkpoint here that can be loaded"):
+        load_last_state(tmp_path)
 
 
 def test_a_person_may_point_to_the_checkpoint_before(tmp_path):

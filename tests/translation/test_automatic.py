@@ -1,6 +1,7 @@
 """`--model auto` on a folder of all weathers: what is translated by which model, what is left, a second run."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,11 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gen import weights
+from gen import BadSetting, weights
 from gen.cli import main
 from gen.media.video import ClipReader, write_clip
+from gen.translation import automatic
 from gen.translation.automatic import LEFT
+from gen.translation.settings import TranslateSettings
 from gen.translation.weather import WeatherClassifier
+from tests.media.test_video import make_clip, moving_bars
+from tests.translation.identity import Identity, picture
 from tests.translation.test_weathers import save_tiny
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -190,3 +195,73 @@ def test_wrong_settings_are_told_before_any_work(models, tree, tmp_path, capsys,
     assert main(["translate", str(tree), str(tmp_path / "out"), "--model", "auto", *more]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def seen(monkeypatch) -> dict[str, str]:
+    """Weather by file name, instead of a classifier; the network of the one model, for night, changes nothing."""
+    weathers: dict[str, str] = {}
+
+    class Nothing:
+        weathers = ("day", "night")
+
+        def to(self, device):
+            return self
+
+    monkeypatch.setattr(automatic.WeatherClassifier, "from_pretrained", lambda: Nothing())
+    monkeypatch.setattr(automatic, "see", lambda _, job, *more: automatic.Sight(weathers[job.source.name], 1.0))
+    monkeypatch.setattr(automatic, "models_by_weather", lambda weathers: {"night": "same"})
+    return weathers
+
+
+def run_auto(source: Path, out: Path, **settings) -> dict[str, str]:
+    report = automatic.translate(TranslateSettings(source, out, model="auto", **settings), lambda settings: Identity())
+    return {Path(entry.input).name: entry.status for entry in report.entries}
+
+
+def test_copies_count_as_finished_only_if_they_are_whole(seen, tmp_path):
+    """Cut by a full disk, or made of an input of which size and time are still the same."""
+    source, out = picture(tmp_path / "in" / "a.bmp"), tmp_path / "out"
+    seen["a.bmp"] = "day"
+    run_auto(source.parent, out, hash=True)
+    (out / "a.bmp").write_bytes(source.read_bytes()[:999])
+    assert run_auto(source.parent, out) == {"a.bmp": "left"}
+    assert (out / "a.bmp").read_bytes() == source.read_bytes()
+    times = source.stat()
+    picture(source, 1)
+    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
+    run_auto(source.parent, out, hash=True)
+    assert (out / "a.bmp").read_bytes() == source.read_bytes()
+
+
+def test_a_translation_of_the_size_and_time_of_its_input_is_no_copy(seen, tmp_path):
+    source, out = picture(tmp_path / "in" / "a.bmp"), tmp_path / "out"
+    (tmp_path / "out").mkdir()
+    seen["a.bmp"] = "day"
+    made = picture(out / "a.bmp", 1)
+    os.utime(made, ns=(source.stat().st_atime_ns, source.stat().st_mtime_ns))
+    with pytest.raises(BadSetting, match="not known to be a translation"):
+        run_auto(source.parent, out)
+
+
+def test_a_clip_copied_into_another_format_has_the_codec_of_the_settings(seen, tmp_path):
+    source, out = tmp_path / "in" / "a.ts", tmp_path / "out"
+    source.parent.mkdir()
+    make_clip(source, moving_bars(3))
+    seen["a.ts"] = "day"
+    assert run_auto(source.parent, out) == run_auto(source.parent, out) == {"a.ts": "left"}
+    with pytest.raises(BadSetting, match=r"was made with .*, codec hevc"):
+        run_auto(source.parent, out, codec="hevc")
+    (out / "a.mp4").write_bytes((out / "a.mp4").read_bytes()[:99])
+    assert run_auto(source.parent, out) == {"a.ts": "left"}
+    assert len(list(ClipReader(out / "a.mp4"))) == 3
+
+
+def test_a_copy_of_another_camera_is_not_overwritten_when_a_model_comes(seen, tmp_path, monkeypatch):
+    seen["1.png"] = "fog"
+    front, rear = picture(tmp_path / "front" / "1.png"), picture(tmp_path / "rear" / "1.png", 1)
+    run_auto(front.parent, tmp_path / "out")
+    monkeypatch.setattr(automatic, "models_by_weather", lambda weathers: {"fog": "same"})
+    with pytest.raises(BadSetting, match="was made of"):
+        run_auto(rear.parent, tmp_path / "out")
+    assert (tmp_path / "out" / "1.png").read_bytes() == front.read_bytes()

@@ -16,7 +16,9 @@ from gen import BadSetting
 from gen.cli import main
 from gen.locks import locked
 from gen.media.mark import Mark, read_header
+from gen.translation import batch
 from gen.translation.record import record_path
+from gen.translation.settings import TranslateSettings
 from tests.media.test_video import make_clip, moving_bars
 from tests.translation.identity import Identity, picture, report_of, run, statuses
 from tests.translation.test_weathers import save_tiny
@@ -404,6 +406,22 @@ def test_after_a_kill_before_the_first_report_another_direction_is_refused(many,
     assert report.count("skipped") > 0
     assert not record_path(out / "report.json").exists()
     assert {p.name for p in out.iterdir()} == {p.name for p in many.iterdir()} | {"report.json"}
+
+
+def test_pictures_are_recorded_as_soon_as_they_are_written(tmp_path):
+    """A kill costs the pictures that are at work, not those that wait behind them to be recorded."""
+    for number in range(6):
+        picture(tmp_path / "in" / f"{number}.jpg", number)
+    out, recorded = tmp_path / "o", []
+
+    class Slow(Identity):
+        def translate_frames(self, frames, direction, **options):
+            time.sleep(0.2)
+            recorded.append(record_path(out / "report.json").read_text().count('"done"'))
+            return frames, None
+
+    batch.translate(TranslateSettings(tmp_path / "in", out, model="same"), lambda settings: Slow())
+    assert recorded[-1] >= 3, recorded
 
 
 def test_a_cut_off_line_of_the_record_costs_its_file_alone(night, tmp_path):

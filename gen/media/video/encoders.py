@@ -93,8 +93,9 @@ class Encoding:
 
 H264 = Encoding()
 
-X265_WIDTH = 64
-"""x265 4.1 corrupts its memory at some widths below its largest block (40 and 48, for example)."""
+LEAST_SIZES = {"libx265": (1, 64), "libsvtav1": (4, 4)}
+"""Smallest (H, W) of encoders that cannot write every frame. x265 4.1 corrupts its memory at some widths below its
+largest block (40 and 48, for example)."""
 
 FINEST = Fraction(1, 90_000)
 """Seconds; the finest time base of an output."""
@@ -139,8 +140,12 @@ class PictureStream:
         `chroma`: 420, 422 or 444, if the encoder has it; `field_order`: tff or bff, which only libx264 has. Raises
         `BadSetting` if the encoder lacks the depth or the size.
         """
-        if encoding.name == "libx265" and size[1] < X265_WIDTH:
-            raise BadSetting(f"codec: hevc needs frames that are at least {X265_WIDTH} pixels wide; use h264.")
+        height, width = LEAST_SIZES.get(encoding.name, (1, 1))
+        if size[0] < height or size[1] < width:
+            raise BadSetting(
+                f"codec: {encoding.name} needs frames that are at least {width} pixels wide and {height} high; "
+                "use h264."
+            )
         if encoding.name == SOFTWARE["av1"].name:
             os.environ.setdefault("SVT_LOG", "1")  # errors alone; the library prints its settings otherwise
         fmt, self.chroma = pixel_format(encoding, chroma, size)
