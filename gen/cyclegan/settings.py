@@ -8,7 +8,7 @@ import tyro
 from pydantic import Field
 
 from gen.errors import BadSetting
-from gen.training.settings import Positive, PositiveFloat
+from gen.training.settings import Batch, Positive, PositiveFloat
 from gen.translation.settings import Direction
 from gen.translation.training_settings import UnpairedSettings
 
@@ -31,7 +31,7 @@ class CycleGANSettings(UnpairedSettings):
     discriminator_width: Positive = 64
     """Channels of a discriminator's first layer."""
 
-    batch: Positive = 1
+    batch: Batch = 1
     """Images of each domain in one optimiser step."""
     load_height: Positive = 286
     """Height in pixels that frames are resized to when cached, at their own aspect ratio."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from pydantic import Field
 
-from gen.training.settings import EMASettings, Positive, PositiveFloat, TimeLimit, TrainerSettings
+from gen.training.settings import Batch, EMASettings, Positive, PositiveFloat, TimeLimit, TrainerSettings
 
 Anchor = Literal["target", "source"]
 Layers = Literal["nada", "all", "affine", "shape", "texture"]
@@ -56,7 +56,7 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
 
     images: Positive | None = 3200
     """Samples to draw; training may stop earlier."""
-    batch: Positive = 8
+    batch: Batch = 8
     """Samples per step."""
     lr: PositiveFloat = 0.0016
     """Adam's learning rate after the warm-up."""

@@ -223,6 +223,8 @@ def _from_loaded(
     depth = max(found.depth, layout.bits if layout else 8, 16 if image.mode.startswith(("I", "F")) else 8)
     still = _upright(colours, orientation)
     warnings = list(still.warnings)
+    if found.depth == 16 and image.mode in ("RGB", "RGBA"):
+        warnings += still_colour.reduced_warnings(still.rgb, found.depth)
     if still_colour.needs_conversion(found.cicp) and (still.icc is None or image.format == "PNG") and found.cicp:
         rgb, sentence = still_colour.cicp_to_srgb(still.rgb, found.cicp)
         still = replace(still, rgb=rgb, icc=None)

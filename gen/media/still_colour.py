@@ -97,6 +97,14 @@ def deep_to_8_bit(values: NDArray[Any], white: float, invert: bool = False) -> t
     return out, _range_warnings(top, white, is_float)
 
 
+def reduced_warnings(rgb: Pixels, depth: int) -> list[str]:
+    """Warnings for a picture (H, W, 3) of `depth` bits of which the decoder has kept the upper 8."""
+    bits = int(rgb.max(initial=0)).bit_length() + depth - 8
+    if depth != 16 or bits > 12:
+        return []
+    return [f"The samples use at most {bits} of their {depth} bits and were not stretched: the picture is dark."]
+
+
 def _range_warnings(top: float, white: float, is_float: bool) -> list[str]:
     if is_float and not top <= white:
         return [f"Float values above 1 were cut off at white (the largest is {top:.4g})."]

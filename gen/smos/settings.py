@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gen.training.settings import Positive, PositiveFloat, TrainerSettings
+from gen.training.settings import Batch, Positive, PositiveFloat, TrainerSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class SMOSSettings(TrainerSettings):
     size: Annotated[int, Field(ge=32, le=1024)] = 224
     """Image side in pixels."""
 
-    batch: Positive = 16
+    batch: Batch = 16
     """Images of each domain per step."""
     steps: Positive = 5001
     """Optimiser steps."""

@@ -27,7 +27,7 @@ SQRT2 = math.sqrt(2.0)
 def config_f_channels(size: int, multiplier: float = 2.0, maximum: int = 512) -> tuple[int, ...]:
     """Channels at 4, 8, ..., `size` pixels: min(maximum, 16384 multiplier / r). Configuration F has multiplier 2."""
     resolutions = [2**k for k in range(2, size.bit_length())]
-    return tuple(min(maximum, round(16384 * multiplier / r)) for r in resolutions)
+    return tuple(round(min(maximum, 16384 * multiplier / r)) for r in resolutions)
 
 
 def full(x: Tensor) -> Tensor:

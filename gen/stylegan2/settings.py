@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from gen.metrics.names import FeatureName
-from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, PositiveFloat, TrainerSettings
+from gen.training.settings import Batch, EMASettings, ImagesOrEpochs, Positive, PositiveFloat, TrainerSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class StyleGAN2Settings(ImagesOrEpochs, EMASettings, TrainerSettings):
     flip: bool = True
     """Mirror half of the training images."""
 
-    batch: Positive = 16
+    batch: Batch = 16
     """Images per optimiser step, over all devices and accumulation steps."""
     lr: PositiveFloat = 0.002
     """Adam's learning rate."""

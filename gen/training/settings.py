@@ -24,6 +24,8 @@ RECORD = "settings.json"
 
 Positive = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Batch = Annotated[int, Field(ge=1, le=100_000)]
+"""Bounded, because a list of a step's samples takes memory before the first picture does."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class TrainerSettings:
     """Run directory: settings, metrics, samples, checkpoints."""
     seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
     """Random seed."""
-    batch: Positive = 8
+    batch: Batch = 8
     """Images of each domain in one optimiser step, over all devices and accumulation steps."""
     accumulate: Positive = 1
     """Gradient accumulation: split each step into this many parts to save memory."""

@@ -178,3 +178,15 @@ def test_transparency_that_a_format_cannot_hold_is_named(tmp_path):
     still = Still(gradient(), gradient()[..., 0])
     assert encode_still(tmp_path / "x.jpg", still) == ("transparency (JPEG cannot hold it)",)
     assert encode_still(tmp_path / "x.webp", still) == ()
+
+
+@pytest.mark.parametrize(("top", "bits"), [(0xFFFF, None), (0x0FFF, 12), (0x03FF, 10), (0x00FF, 8)])
+def test_colour_samples_that_use_few_of_their_bits_are_told(tmp_path, top, bits):
+    """Pillow keeps the upper 8 of 16 bits, which are nearly black then; see the grey ones in test_tiff."""
+    png(tmp_path / "a.png", 16, 2, struct.pack(">6H", 0, top, 0, top, 0, 0), bytes(6), 2)
+    warnings = decode_still(tmp_path / "a.png").warnings
+    assert warnings == (
+        (f"The samples use at most {bits} of their 16 bits and were not stretched: the picture is dark.",)
+        if bits
+        else ()
+    )

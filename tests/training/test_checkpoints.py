@@ -134,6 +134,12 @@ def test_a_state_that_lacks_an_entry_is_not_exported(tmp_path):
         load_last_state(tmp_path)
 
 
+@pytest.mark.parametrize("batch", ["0", "1e9", "9" * 20])
+def test_a_batch_that_no_memory_holds(tmp_path, batch):
+    with pytest.raises(BadSetting, match="batch: Input should be"):
+        make_settings(ByImages, {"out": tmp_path}, parse_overrides([f"batch={batch}"]))
+
+
 def test_a_person_may_point_to_the_checkpoint_before(tmp_path):
     for images in (10, 20):
         save_checkpoint(tmp_path, images, {"images_shown": images})
