@@ -140,7 +140,7 @@ class PictureStream:
         `chroma`: 420, 422 or 444, if the encoder has it; `field_order`: tff or bff, which only libx264 has. Raises
         `BadSetting` if the encoder lacks the depth or the size.
         """
-        height, width = LEAST_SIZES.get(encoding.name, (1, 1))
+        height, width = LEAST_SIZES.get(encoding.name, (0, 0))
         if size[0] < height or size[1] < width:
             raise BadSetting(
                 f"codec: {encoding.name} needs frames that are at least {width} pixels wide and {height} high; "
