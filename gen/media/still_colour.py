@@ -8,21 +8,22 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from gen.errors import BadInput
+from gen.media.colorimetry import (
+    BT2020,
+    HLG,
+    P3_D65,
+    PQ,
+    hlg_display,
+    hlg_scene,
+    pq_light,
+    srgb_light,
+    srgb_signal,
+    to_bt709,
+)
 from gen.media.still import Pixels
 
-SDR_WHITE = 203.0
-"""cd/m2 of diffuse white in PQ and HLG, ITU-R BT.2408."""
-HLG_PEAK = 1000.0
-"""cd/m2 of the display that HLG is shown on, ITU-R BT.2100."""
-PQ, HLG, LINEAR = 16, 18, 8
-"""Transfer functions by their numbers in ITU-T H.273."""
-BT2020, P3 = 9, 12
-"""Colour primaries by their numbers in ITU-T H.273."""
-TO_BT709 = {
-    BT2020: np.array([[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]], np.float32),
-    P3: np.array([[1.2249, -0.2247, 0.0], [-0.0420, 1.0419, 0.0], [-0.0197, -0.0786, 1.0979]], np.float32),
-}
-"""Linear light of other primaries -> linear light of BT.709, which sRGB shares. ITU-R BT.2087; SMPTE EG 432."""
+LINEAR = 8
+"""Number of linear light as a transfer function in ITU-T H.273."""
 BLOCK_ROWS = 256
 """Rows that are converted at once, which bounds the memory of float copies."""
 
@@ -145,7 +146,7 @@ def to_srgb(rgb: Pixels, icc: bytes) -> Pixels | None:
 
 def needs_conversion(cicp: tuple[int, int] | None) -> bool:
     """Whether pixels of these colour primaries and this transfer function (H.273) differ much from sRGB."""
-    return cicp is not None and (cicp[1] in (PQ, HLG, LINEAR) or cicp[0] in TO_BT709)
+    return cicp is not None and (cicp[1] in (PQ, HLG, LINEAR) or cicp[0] in (BT2020, P3_D65))
 
 
 def cicp_to_srgb(rgb: Pixels, cicp: tuple[int, int]) -> tuple[Pixels, str]:
@@ -155,15 +156,15 @@ def cicp_to_srgb(rgb: Pixels, cicp: tuple[int, int]) -> tuple[Pixels, str]:
     """
     primaries, transfer = cicp
     light = _light_of(transfer)
-    matrix = TO_BT709.get(primaries)
+    matrix = to_bt709(primaries) if primaries in (BT2020, P3_D65) else None
     out = np.empty_like(rgb)
     for start in range(0, len(rgb), BLOCK_ROWS):
         linear = light[rgb[start : start + BLOCK_ROWS]]
         if transfer == HLG:
-            linear = _hlg_display(linear)
+            linear = hlg_display(linear)
         if matrix is not None:
             linear = linear @ matrix.T
-        out[start : start + BLOCK_ROWS] = np.round(255 * _srgb_signal(np.clip(linear, 0, 1)))
+        out[start : start + BLOCK_ROWS] = np.round(255 * srgb_signal(np.clip(linear, 0, 1)))
     name = {PQ: "HDR (PQ)", HLG: "HDR (HLG)"}.get(transfer)
     if name:
         return out, f"{name} colours were converted to SDR: white is 203 cd/m2, and what is brighter is cut off."
@@ -173,26 +174,9 @@ def cicp_to_srgb(rgb: Pixels, cicp: tuple[int, int]) -> tuple[Pixels, str]:
 def _light_of(transfer: int) -> NDArray[np.float32]:
     """Table of 256: linear light of each 8-bit value, 1 = white; for HLG the light of the scene, 0..1."""
     signal = np.arange(256) / 255
-    if transfer == PQ:  # SMPTE ST 2084
-        m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
-        power = signal ** (1 / m2)
-        light = 10000 / SDR_WHITE * (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
-    elif transfer == HLG:  # ITU-R BT.2100, inverse OETF
-        a, b, c = 0.17883277, 0.28466892, 0.55991073
-        light = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12)
-    elif transfer == LINEAR:
-        light = signal
-    else:  # sRGB, and BT.709, which is shown on the same displays
-        light = np.where(signal <= 0.04045, signal / 12.92, ((signal + 0.055) / 1.055) ** 2.4)
-    return light.astype(np.float32)
-
-
-def _hlg_display(scene: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Light of the scene -> light of the display, 1 = SDR white. ITU-R BT.2100, OOTF with gamma 1.2."""
-    luminance = scene @ np.array([0.2627, 0.6780, 0.0593], np.float32)
-    return HLG_PEAK / SDR_WHITE * scene * np.maximum(luminance, 1e-6)[..., None] ** np.float32(0.2)
-
-
-def _srgb_signal(light: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Linear light 0..1 -> sRGB signal 0..1. IEC 61966-2-1."""
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    if transfer == PQ:
+        return pq_light(signal)
+    if transfer == HLG:
+        return hlg_scene(signal)
+    # Others: sRGB's, and BT.709, which is shown on the same displays.
+    return signal.astype(np.float32) if transfer == LINEAR else srgb_light(signal)

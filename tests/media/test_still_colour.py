@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
+from gen.media.colorimetry import HLG, PQ
 from gen.media.images import Still, decode_still, encode_still
-from gen.media.still_colour import HLG, PQ
 from tests.media.test_images import gradient
 
 BARS = np.repeat(np.array([[64, 64, 64], [128, 128, 128], [255, 48, 32], [240, 240, 240]], np.uint8)[None], 8, 0)

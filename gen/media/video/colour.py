@@ -11,11 +11,22 @@ import numpy as np
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
+from gen.media.colorimetry import (
+    BT709,
+    BT2020,
+    CHROMATICITIES,
+    HLG,
+    PQ,
+    hlg_display,
+    hlg_scene,
+    pq_light,
+    srgb_signal,
+    to_bt709,
+)
+
 Pixels = NDArray[np.uint8]
 
-BT709, BT470BG, SMPTE170M, SMPTE240M, BT2020 = 1, 5, 6, 7, 9
-P3_D65 = 12
-PQ, HLG = 16, 18
+BT470BG, SMPTE170M, SMPTE240M = 5, 6, 7
 HDR = {PQ: "PQ", HLG: "HLG"}
 
 FILTER_MATRICES = {
@@ -43,20 +54,8 @@ ACCURATE = (
 HD_WIDTH, HD_HEIGHT = 1280, 577
 """Players assume BT.709 for an untagged clip of at least either size, else BT.601."""
 
-SDR_WHITE = 203.0
-"""Luminance in cd/m2 of SDR white (diffuse white) in HDR: ITU-R BT.2408."""
-HLG_PEAK, HLG_GAMMA = 1000.0, 1.2
-"""Nominal peak luminance in cd/m2 and system gamma of the reference display of HLG: ITU-R BT.2100, table 5."""
 ROWS = 128
 """Rows that are tone-mapped at a time: float arrays of a whole 4K frame would take 300 MB."""
-
-CHROMATICITIES = {
-    BT709: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)),
-    BT2020: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046)),
-    P3_D65: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),
-}
-"""x and y of red, green and blue. All have the white point D65."""
-D65 = (0.3127, 0.3290)
 
 
 class Colour(NamedTuple):
@@ -120,14 +119,11 @@ def to_sdr(rgb: NDArray[np.uint16], colour: Colour) -> Pixels:
     out = np.empty(rgb.shape, np.uint8)
     linear_of, code_of = _linear_table(colour.transfer), _srgb_table()
     primaries = colour.primaries if colour.primaries in CHROMATICITIES else BT2020
-    to_xyz = _to_xyz(primaries)
-    to_709 = (np.linalg.inv(_to_xyz(BT709)) @ to_xyz).astype(np.float32)
     for top in range(0, len(rgb), ROWS):
         light = linear_of[rgb[top : top + ROWS]]
-        if colour.transfer == HLG:  # the opto-optical transfer function: BT.2100, table 5
-            luminance = light @ to_xyz[1].astype(np.float32)
-            light *= (HLG_PEAK / SDR_WHITE * luminance ** (HLG_GAMMA - 1))[..., None]
-        light = light @ to_709.T
+        if colour.transfer == HLG:
+            light = hlg_display(light, primaries)
+        light = light @ to_bt709(primaries).T
         light /= np.maximum(light.max(-1, keepdims=True), 1)
         out[top : top + ROWS] = code_of[np.round(np.maximum(light, 0) * 65535).astype(np.uint16)]
     return out
@@ -135,28 +131,12 @@ def to_sdr(rgb: NDArray[np.uint16], colour: Colour) -> Pixels:
 
 @cache
 def _linear_table(transfer: int) -> NDArray[np.float32]:
-    """16-bit signal -> light. PQ: of the display, 1 is SDR white. HLG: of the scene, 0..1. BT.2100, tables 4 and 5."""
+    """16-bit signal -> light. PQ: of the display, 1 is SDR white. HLG: of the scene, 0..1."""
     signal = np.arange(65536) / 65535
-    if transfer == PQ:
-        m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
-        root = signal ** (1 / m2)
-        return (10000 / SDR_WHITE * (np.maximum(root - c1, 0) / (c2 - c3 * root)) ** (1 / m1)).astype(np.float32)
-    a = 0.17883277
-    b, c = 1 - 4 * a, 0.5 - a * np.log(4 * a)
-    return np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - c) / a) + b) / 12).astype(np.float32)
+    return pq_light(signal) if transfer == PQ else hlg_scene(signal)
 
 
 @cache
 def _srgb_table() -> Pixels:
     """16-bit linear light -> 8-bit sRGB code (IEC 61966-2-1)."""
-    light = np.arange(65536) / 65535
-    code = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return np.round(255 * code).astype(np.uint8)
-
-
-@cache
-def _to_xyz(primaries: int) -> NDArray[np.float64]:
-    """Linear RGB of these primaries -> CIE XYZ, white at Y = 1 (SMPTE RP 177)."""
-    columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in (*CHROMATICITIES[primaries], D65)]).T
-    rgb, white = columns[:, :3], columns[:, 3]
-    return rgb * np.linalg.solve(rgb, white)
+    return np.round(255 * srgb_signal(np.arange(65536) / 65535)).astype(np.uint8)
