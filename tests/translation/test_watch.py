@@ -88,12 +88,13 @@ def test_files_are_translated_as_they_come(tmp_path):
 def test_a_folder_may_be_empty_at_first_or_go_away(tmp_path):
     source, out = tmp_path / "in", tmp_path / "o"
     source.mkdir()
-    with Watching(source, out):
+    with Watching(source, out) as watching:
         time.sleep(0.1)
         source.rmdir()
         time.sleep(0.1)
         picture(source / "a.jpg")
         wait_for((out / "a.jpg").exists)
+    assert statuses(watching.report) == {"a.jpg": "done"}
 
 
 def test_a_file_that_still_grows_is_not_read(tmp_path):

@@ -317,9 +317,10 @@ def test_a_folder_that_vanishes_does_not_end_the_deletion(jobs, tmp_path, monkey
     assert not (tmp_path / "loose").exists()
 
 
-def test_a_deletion_that_fails_does_not_end_a_lane(jobs, monkeypatch):
+def test_a_deletion_that_fails_does_not_end_a_lane(jobs, monkeypatch, caplog):
     def many(seconds):
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(jobs, "clean", many)
     jobs.delete_old()
+    assert "old results cannot be deleted" in caplog.text

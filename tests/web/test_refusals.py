@@ -1,6 +1,7 @@
 """Bad uploads to a real server: each answer is one sentence without a path of the server, and nothing stays behind."""
 
 import json
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -40,8 +41,8 @@ def call(client, endpoint: str, *data) -> httpx.Response:
 
 
 def check_sentence(text: str, service) -> None:
-    for secret in (str(service.settings.results), "/tmp/", "/work/", "/root/", str(Path.cwd())):
-        assert secret not in text
+    for secret in (service.settings.results, tempfile.gettempdir(), Path.home(), Path.cwd()):
+        assert str(secret) not in text
     assert "Traceback" not in text
     assert "Unexpected error" not in text
 

@@ -46,6 +46,7 @@ def test_uploads_begin_and_end_while_the_folder_is_looked_at(tmp_path):
     with storage._looking:  # it takes seconds with a million files, and the event loop must not wait
         storage.begin(5)
         storage.end(5)
+    assert storage.used() == 0  # looked at again: nothing has come
 
 
 def test_empty_files_count(tmp_path):
