@@ -114,7 +114,7 @@ def simulate(arguments: Sequence[str]) -> int:
     settings = tyro.cli(SimulateSettings, args=list(arguments), prog="gen simulate-weather")
     from gen.augan.simulated.pairs import find_days, write_pairs, write_preview
 
-    find_days(settings)  # reports mistakes before the output folder is made
+    find_days(settings, quiet=True)  # reports mistakes before the output folder is made
     with output_folder(settings.out):
         if settings.preview:
             print(write_preview(settings))

@@ -85,6 +85,10 @@ MAX_BYTES_PER_PIXEL = 4
 """Of a file that is read whole, against `max_pixels`."""
 
 
+class TooLarge(BadInput):
+    """A picture that `max_megapixels` does not allow."""
+
+
 def decode_still(path: Path, max_pixels: int = MAX_PIXELS) -> Still:
     """Read a picture: upright, converted to 8-bit sRGB or to the RGB of its profile. Of several frames, the first.
 
@@ -101,7 +105,7 @@ def decode_still(path: Path, max_pixels: int = MAX_PIXELS) -> Still:
             raise
         raise BadInput(f"{path}: {error}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadInput(_too_large(path, max_pixels)) from error
+        raise TooLarge(_too_large(path, max_pixels)) from error
     except MemoryError as error:
         raise BadInput(f"{path}: not enough memory to decode this picture.") from error
     except Exception as error:  # decoders of damaged files raise anything: struct.error, EOFError, ...
@@ -135,7 +139,7 @@ def _check_start(path: Path, file: BinaryIO, max_pixels: int) -> tuple[str, Foun
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
     format = _sniff(path, file)
     if format in READ_WHOLE and path.stat().st_size > MAX_BYTES_PER_PIXEL * max_pixels:
-        raise BadInput(_too_large(path, max_pixels))
+        raise TooLarge(_too_large(path, max_pixels))
     found = read_before(format, file)
     file.seek(0)
     return format, found

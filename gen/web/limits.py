@@ -9,7 +9,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from gen.errors import BadInput, BadSetting, short
-from gen.media.images import STILL_SUFFIXES, read_size
+from gen.media.images import STILL_SUFFIXES, TooLarge, read_size
 from gen.media.video import VIDEO_SUFFIXES
 from gen.media.video.libav import open_input
 from gen.web.settings import WebSettings
@@ -21,7 +21,7 @@ def check_still(path: Path, settings: WebSettings, name: str | None = None) -> P
     _check_not_empty(path, name)
     try:
         height, width = read_size(path, settings.pixels)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except (TooLarge, Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadInput(f"{name}: larger than {settings.megapixels:g} megapixels; reduce its size.") from None
     except Exception as error:  # readers of damaged files raise anything
         raise BadInput(f"{name}: not a readable image; use JPEG, PNG, WebP, BMP or TIFF.") from error

@@ -85,6 +85,14 @@ class TestStills:
         assert [p.name for p in taken] == ["ok.png"]
         assert "large.png: larger than 1 megapixels" in refused[0]
 
+    def test_a_file_with_too_many_bytes_is_called_too_large(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.webp"
+        Image.new("RGB", (32, 24), "navy").save(path)
+        with path.open("ab") as file:
+            file.truncate(5_000_000)
+        with pytest.raises(BadInput, match=r"a\.webp: larger than 1 megapixels"):
+            check_still(path, SETTINGS)
+
     def test_formats_that_run_programs_are_not_opened(self, tmp_path):
         (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
         with pytest.raises(BadInput, match="not a readable image"):

@@ -58,8 +58,11 @@ def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
     return len(days) - len(broken), broken
 
 
-def find_days(settings: SimulateSettings) -> list[Day]:
-    """The day frames, each with its name in `out`. Raises as `write_pairs` does."""
+def find_days(settings: SimulateSettings, quiet: bool = False) -> list[Day]:
+    """The day frames, each with its name in `out`; `quiet`: without a warning about other files.
+
+    Raises as `write_pairs` does.
+    """
     if settings.rounds < 1 or settings.rows < 64:
         raise BadSetting(f"rounds must be at least 1 and rows at least 64, not {settings.rounds} and {settings.rows}.")
     check_seed(settings.seed)
@@ -69,7 +72,7 @@ def find_days(settings: SimulateSettings) -> list[Day]:
         raise BadSetting(
             f"out: {settings.out} is inside {settings.days}, so its frames would be read as days; choose another one."
         )
-    paths = find_stills(settings.days)
+    paths = find_stills(settings.days, quiet)
     if not paths:
         raise BadInput(f"{settings.days}: no images found; it needs jpg, png, webp, bmp or tiff files.")
     names = [p.relative_to(settings.days).as_posix() for p in paths]
