@@ -7,7 +7,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, get_args
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ from gen.training.settings import (
     TrainerSettings,
     as_record,
     check_same_settings,
+    read_record,
 )
 from gen.training.stopping import on_stop_signals
 
@@ -284,7 +285,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             if self.accelerator.is_main_process:
                 self.log = RunLog(self.settings.out, self.total_images, self.images_shown)
                 record = {"version": VERSION, "settings": as_record(self.settings), "data": self.data_record()}
-                self.log.settings(record)
+                self.log.settings(record | {"hardware": self._hardware()})
             self._start_clocks()
             try:
                 with self._readable_memory_errors(), on_stop_signals(self._stop_on_signal):
@@ -475,8 +476,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             "images_shown": self.images_shown,
             "seconds": self.seconds,
             "core_seconds": self.core_seconds,
-            "hardware": machine(self.device)
-            | {"processes": self.accelerator.num_processes, "precision": self.precision},
+            "hardware": self._hardware(),
             "networks": networks,
             "optimizers": {k: v.state_dict() for k, v in self.optimizers.items()},
             **({"ema": self.ema.state_dict()} if self.ema else {}),
@@ -485,6 +485,9 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         if self.log:
             self.log.sync()
         save_checkpoint(self.settings.out / "checkpoints", self.images_shown, state)
+
+    def _hardware(self) -> dict[str, Any]:
+        return machine(self.device) | {"processes": self.accelerator.num_processes, "precision": self.precision}
 
     @property
     def checkpoint(self) -> Path | None:
@@ -583,10 +586,21 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
 
 
 def _choose_precision(settings: TrainerSettings) -> Precision:
+    """The precision of the settings; for `auto`, that of the run so far if it was trained on such a machine.
+
+    A measurement that came out the other way would change the arithmetic in the middle of a run.
+    """
     if settings.precision != "auto":
         return settings.precision
-    on_cpu = settings.device == "cpu" or not torch.cuda.is_available()
-    return fastest_precision(torch.device("cpu" if on_cpu else "cuda"))
+    device = torch.device("cpu" if settings.device == "cpu" or not torch.cuda.is_available() else "cuda")
+    before, here = (read_record(settings.out) or {}).get("hardware"), machine(device)
+    if isinstance(before, Mapping) and all(before.get(name) == here[name] for name in ("cpu", "gpu")):
+        precision = before.get("precision")
+        if precision in get_args(Precision):
+            return cast(Precision, precision)
+    if device.type == "cpu" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return "fp32"  # each process would measure for itself, and one beside others
+    return fastest_precision(device)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

@@ -53,7 +53,8 @@ class TrainerSettings:
     fixed end."""
     precision: Literal["auto", "fp32", "bf16"] = "fp32"
     """bf16: mixed precision, with weights, losses and norm statistics in float32; auto: bf16 if a short measurement at
-    the start finds it faster. On a processor without bf16 instructions, bf16 is many times slower."""
+    the start finds it faster; a run that is resumed on such a machine keeps what it had. On a processor without bf16
+    instructions, bf16 is many times slower."""
     channels_last: bool = True
     """Store weights and activations channels-last, which is faster on GPUs."""
     compile: bool = False

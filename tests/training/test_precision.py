@@ -27,9 +27,14 @@ def test_a_small_gain_is_not_worth_the_rounding(monkeypatch: pytest.MonkeyPatch,
     assert precision.fastest_precision(CPU) == chosen
 
 
-def test_a_run_says_what_it_took_and_goes_on_in_another(two_domains, tmp_path, monkeypatch) -> None:
-    for took, images in (("bf16", 4), ("fp32", 8)):
-        monkeypatch.setattr("gen.training.loop.fastest_precision", lambda device, took=took: took)
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_run_says_what_it_took_and_keeps_it_on_such_a_machine(two_domains, tmp_path, monkeypatch, moved) -> None:
+    """A measurement that comes out the other way does not change the arithmetic in the middle of a run."""
+    for measured, images in (("bf16", 4), ("fp32", 8)):
+        took = measured if moved else "bf16"
+        monkeypatch.setattr("gen.training.loop.fastest_precision", lambda device, measured=measured: measured)
+        if moved:
+            monkeypatch.setattr("gen.provenance._cpu_model", lambda measured=measured: f"processor with {measured}")
         trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=images, precision="auto", log_every=4))
         assert trainer.accelerator.mixed_precision == ("bf16" if took == "bf16" else "no")
         trainer.fit()
