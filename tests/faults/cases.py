@@ -156,9 +156,7 @@ def _render_street(inputs: Path) -> list[str]:
 
 
 def _render_clip(inputs: Path) -> list[str]:
-    # At some heights, 36 and 180 for example, x264 165 with AVX-512 reads memory that nobody has written, so that two
-    # clips of the same frames differ a little.
-    size = ["--size", "64x48", "--samples", "1", "--workers", "1", "--no-depth"]
+    size = ["--size", "64x36", "--samples", "1", "--workers", "1", "--no-depth"]
     return ["render-street", "OUT", "--clip", "--frames", "6", *size]
 
 

@@ -17,6 +17,8 @@ from gen.training.model_folder import TEMPORARY
 
 PICTURES = (".jpg", ".png", ".webp")
 CLIPS = (".mp4", ".mkv", ".mov")
+CODING_NOISE = 1.0
+"""Grey levels, a mean over all frames, by which two encodings of the same frames may differ."""
 PASSING = re.compile(
     r"^out$|^cache$|second|time|hardware|machine|date|version|_per_|flicker_ms|began|created|started|ended|mtime"
 )
@@ -114,5 +116,10 @@ def first_difference(a: Any, b: Any, name: str) -> str | None:
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
         return None if torch.equal(a, b) else f"{name}: tensors differ"
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return None if np.array_equal(a, b) else f"{name}: pictures differ"
+        if name.endswith(CLIPS) and a.shape == b.shape:
+            # x264 165 with AVX-512 reads memory that nobody has written, so two clips of the same frames may differ.
+            same = np.abs(a.astype(int) - b).mean() < CODING_NOISE
+        else:
+            same = np.array_equal(a, b)
+        return None if same else f"{name}: pictures differ"
     return None if a == b else f"{name}: {str(a)[:200]!r} and {str(b)[:200]!r}"
