@@ -362,6 +362,14 @@ def test_metadata_that_is_to_be_removed_is_not_left_by_an_earlier_run(night, tmp
         run(night, tmp_path / "o", strip_metadata=True)
 
 
+def test_pictures_of_another_quality_are_not_left_by_an_earlier_run(night, tmp_path):
+    run(night, tmp_path / "out", quality=10)
+    assert set(statuses(run(night, tmp_path / "out", quality=10)).values()) == {"skipped"}
+    for quality in (95, 30):
+        with pytest.raises(BadSetting, match="quality 10"):
+            run(night, tmp_path / "out", quality=quality)
+
+
 def test_files_keep_their_times(night, tmp_path):
     os.utime(night / "a.jpg", ns=(10**18 + 1, 10**18 + 123_456_789))
     make_clip(night / "c.mp4", moving_bars(3))
