@@ -19,7 +19,6 @@ from gen.provenance import portable
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.experiment import write_text
 from gen.training.settings import make_settings
-from gen.weights import CARD
 
 
 def export_model(
@@ -50,8 +49,6 @@ def export_model(
         weathers=list(weathers) or start.get("weathers"),
     )
     with output_folder(out):
-        for name in (CARD, "training.json"):  # written last: with training.json, the export is complete
-            (out / name).unlink(missing_ok=True)
         shutil.rmtree(out / INVENTION, ignore_errors=True)
         save_variants(pipeline, generators, out, half)
         write_text(out / "training.json", json.dumps(record(state, settings, generators), indent=2))
