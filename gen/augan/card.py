@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.translation.settings import Direction
 from gen.translation.weathers import sentence, weathers_of
+from gen.weights import CARD
 
 Record = Mapping[str, Any]
 
@@ -77,7 +79,7 @@ def write_card(model_dir: Path) -> Path:
             trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
             numbers(evaluation, command, weathers),
             *([rendered(evaluation)] if "rendered" in evaluation else []),
-            *sheets(model_dir),
+            *sheets(model_dir, evaluation),
             uncertainty(evaluation.get("uncertainty")),
             *invention(model_dir),
             LIMITS.format(NO_MAP_BACK if evaluation.get("uncertainty") else ""),
@@ -85,10 +87,18 @@ def write_card(model_dir: Path) -> Path:
         ]
     except KeyError as error:
         raise BadInput(f"{model_dir}: training.json or {FILE_NAME} lacks the entry {error}") from error
-    card = model_dir / "MODEL_CARD.md"
+    card = model_dir / CARD
     with write_atomically(card) as path:
         path.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     return card
+
+
+def refresh_card(model_dir: Path) -> None:
+    """After an export: write the card anew, or remove it if nothing was measured with the present weights."""
+    (model_dir / CARD).unlink(missing_ok=True)
+    if (model_dir / FILE_NAME).is_file():
+        with suppress(BadInput):
+            write_card(model_dir)
 
 
 def head(name: str, weathers: Sequence[str], training: Record, evaluation: Record) -> str:
@@ -251,13 +261,13 @@ def _used(spaces: Record, model: str) -> str:
     )
 
 
-def sheets(model_dir: Path) -> list[str]:
-    """Links to the contact sheets beside the card."""
+def sheets(model_dir: Path, evaluation: Record) -> list[str]:
+    """Links to the contact sheets beside the card, without those that an earlier measurement left."""
     shown = {
-        SHEET: "Rendered frames and their translations",
-        BACK_SHEET_NAME: "Photographs of clear days and their translations",
+        SHEET: ("Rendered frames and their translations", "rendered" in evaluation),
+        BACK_SHEET_NAME: ("Photographs of clear days and their translations", evaluation["settings"].get("shown")),
     }
-    return [f"![{what}]({name})" for name, what in shown.items() if (model_dir / name).is_file()]
+    return [f"![{what}]({name})" for name, (what, made) in shown.items() if made and (model_dir / name).is_file()]
 
 
 def rendered(evaluation: Record) -> str:

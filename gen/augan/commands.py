@@ -87,9 +87,11 @@ def train_invention(arguments: Sequence[str]) -> int:
 def export_invention(arguments: Sequence[str]) -> int:
     """`gen export-invention`."""
     args = tyro.cli(ExportInventionArguments, args=list(arguments), prog="gen export-invention")
+    from gen.augan.card import refresh_card
     from gen.augan.invention_training import export_invention
 
     folder = export_invention(args.run, args.model, args.default, args.calibrate)
+    refresh_card(folder)
     print(f"{folder} now has an invention map; measure it with: gen evaluate-invention --model {folder} --rendered DIR")
     return 0
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gen.augan.card import refresh_card
 from gen.augan.cost import count_parameters, training_macs, translation_macs
 from gen.augan.invention import FOLDER as INVENTION
 from gen.augan.networks import AUGANGenerator
@@ -28,8 +29,8 @@ def export_model(
     In float32, and in float16 as `variant="fp16"`; with `half`, in float16 only. The reconstruction decoders are left
     out, because only training needs them. `weathers`: what the adverse frames show, for example ["night", "rainy
     night"]. The default of `weathers` and `auto_height` is that of the model from which the run started. An invention
-    map in `out` is deleted, because it was trained for other weights. The uncertainty head is left out if the run has
-    trained on pairs only, because only cycles train it.
+    map in `out` is deleted, because it was trained for other weights, and so is a model card that tells of them. The
+    uncertainty head is left out if the run has trained on pairs only, because only cycles train it.
     Raises `BadInput` if `run` has no checkpoint.
     """
     state = load_last_state(run)
@@ -48,10 +49,10 @@ def export_model(
         weathers=list(weathers) or start.get("weathers"),
     )
     with output_folder(out):
-        (out / "training.json").unlink(missing_ok=True)  # written last: with it, the export is complete
         shutil.rmtree(out / INVENTION, ignore_errors=True)
         save_variants(pipeline, generators, out, half)
         write_text(out / "training.json", json.dumps(record(state, settings, generators), indent=2))
+        refresh_card(out)
 
 
 @loading

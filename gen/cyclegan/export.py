@@ -37,7 +37,6 @@ def export_model(run: Path, out: Path, half: bool = False, weathers: Sequence[st
         **{name: state[name] for name in ("images_shown", "seconds", "core_seconds", "hardware", "data")},
     }
     with output_folder(out):
-        (out / "training.json").unlink(missing_ok=True)  # written last: with it, the export is complete
         save_variants(pipeline, filter(None, networks), out, half)
         write_text(out / "training.json", json.dumps(record, indent=2))
         write_card(out)

@@ -122,7 +122,21 @@ def plan_jobs(
     jobs = [_job(s, t, still_format, single) for s, t in zip(inputs, targets, strict=True)]
     jobs = _without_collisions(jobs)
     check_not_inputs(jobs, [job.target for job in jobs])
+    if source.is_dir():
+        _check_not_among_inputs(jobs, source.resolve(), target.resolve())
     return jobs
+
+
+def _check_not_among_inputs(jobs: Sequence[Job], source: Path, target: Path) -> None:
+    """Raises `BadInput` if an output would lie in the input folder, where the next run would read it as an input.
+
+    The output folder itself may lie there: it is not read. Both are given as resolved paths.
+    """
+    unread = target if target.is_relative_to(source) else None
+    for output in {job.target.parent: job.target for job in jobs}.values():
+        folder = output.parent.resolve()
+        if folder.is_relative_to(source) and not (unread and folder.is_relative_to(unread)):
+            raise BadInput(f"{output}: the output would lie among the inputs; choose another output folder.")
 
 
 def _inputs_below(source: Path, target: Path, left_out: dict[str, str]) -> list[Path]:

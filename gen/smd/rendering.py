@@ -13,7 +13,7 @@ from gen.media.files import make_out_folder
 from gen.media.images import Still, encode_still
 from gen.smd.dataset import DRAWING, Levels, Pixels, level_seed
 from gen.smd.settings import RenderSettings
-from gen.smd.styles import Style, find_style, render
+from gen.smd.styles import STYLES, Style, find_style, render
 from gen.smd.world import make_world
 from gen.smd.writing import begin, is_written, run_jobs
 
@@ -47,7 +47,7 @@ def render_smd(settings: RenderSettings) -> Path:
         return path
     own = {name: getattr(s, name) for name in ("seed", "split", "size", "noise", "quality")}
     folders = [s.out / style / scene for style in s.styles for scene in s.scenes]
-    begin(s.out, own | {"drawing": DRAWING}, folders)
+    begin(s.out, own | {"drawing": DRAWING}, [s.out / style for style in STYLES])  # those not asked for now, too
     for folder in folders:
         make_out_folder(folder)
     total = len(s.styles) * len(s.scenes) * s.per_class

@@ -25,6 +25,7 @@ from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import batched, latents, make_generator
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.experiment import write_text
+from gen.training.model_folder import forget_records
 from gen.training.settings import make_settings
 
 AVERAGED = 10_000
@@ -76,6 +77,7 @@ def export_model(
 def save_generator(generator: StyleGAN2Generator, out: Path, half: bool) -> None:
     """Write a model folder that `HDAPipeline.from_pretrained` loads; afterwards `generator` is rounded to float16."""
     (out / "model_index.json").unlink(missing_ok=True)  # written last: without it, the folder is no model
+    forget_records(out)
     save_variants(generator, [generator], out / "generator", half)
     nn.Module.float(generator)  # so the samples and distances below are those of the stored float16 weights
     # Written by hand, because the pipeline that reads it belongs to gen.hda, which lies above this package.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gen.media.files import make_out_folder
+from gen.weights import CARD
 
 TEMPORARY = ".gen-model"
 """Folder inside the model's folder in which a new version is written."""
@@ -14,6 +15,8 @@ WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 
 def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None:
     """Call `save` with a temporary folder, then move its files to `folder`; other files there stay.
+
+    What the folder says of the old weights, training.json and the model card, is removed with them.
 
     `index`: the file without which a folder is no model, model_index.json or config.json. It is removed first and moved
     last, so that the folder is the old model, the new one, or none. Old weights are removed: loading would prefer
@@ -26,6 +29,7 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
         save(temporary)
         files = [path.relative_to(temporary) for path in sorted(temporary.rglob("*")) if path.is_file()]
         (folder / index).unlink(missing_ok=True)
+        forget_records(folder)
         for parent in {path.parent for path in files if path.suffix == ".safetensors"}:
             for old in (old for pattern in WEIGHTS for old in (folder / parent).glob(pattern)):
                 old.unlink()
@@ -34,3 +38,9 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
             os.replace(temporary / path, folder / path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def forget_records(folder: Path) -> None:
+    """Remove what a model folder says of its weights, which are about to be replaced."""
+    for name in (CARD, "training.json"):
+        (folder / name).unlink(missing_ok=True)

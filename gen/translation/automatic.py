@@ -35,7 +35,7 @@ from gen.translation.record import Known
 from gen.translation.registry import translators
 from gen.translation.report import Entry, Report
 from gen.translation.run import Run, Watch, reason
-from gen.translation.settings import TranslateSettings, check_settings, clip_options
+from gen.translation.settings import TranslateSettings, check_settings, encoding_options
 from gen.translation.weather import CLEAR_DAY, WeatherClassifier
 from gen.translation.weathers import directions_of, weathers_of
 
@@ -224,9 +224,9 @@ def copies_bytes(job: Job, settings: TranslateSettings) -> bool:
 
 
 def left_with(settings: TranslateSettings, job: Job) -> str:
-    """What a copied file was made with. A clip may have to be encoded anew, see `copies_bytes`."""
-    anew = job.kind == "clip" and not copies_bytes(job, settings)
-    return LEFT + metadata_removed(settings) + (clip_options(settings) if anew else "")
+    """What a copied file was made with. It may have to be encoded anew, see `copies_bytes`."""
+    encoding = "" if copies_bytes(job, settings) else encoding_options(settings, job.kind)
+    return LEFT + metadata_removed(settings) + encoding
 
 
 def left_entry(job: Job, sight: Sight, settings: TranslateSettings) -> Entry:

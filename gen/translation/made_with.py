@@ -13,7 +13,7 @@ from gen.formats.json_files import json_if_whole
 from gen.media.folders import Job
 from gen.media.mark import Mark, source_id
 from gen.provenance import fingerprint
-from gen.translation.settings import TranslateSettings, clip_options, parse_resolution
+from gen.translation.settings import TranslateSettings, encoding_options, parse_resolution
 
 
 def made_with(settings: TranslateSettings, kind: str) -> str:
@@ -50,8 +50,8 @@ def _height_by_width(settings: TranslateSettings) -> str:
 def _made_with(settings: TranslateSettings, kind: str, resolution: str) -> str:
     which = "" if settings.which_map == "auto" else f", map {settings.which_map}"
     clip = f", smooth {settings.smooth:g}, steady {settings.steady:g}" if kind == "clip" else ""
-    clip += clip_options(settings) if kind == "clip" else ""
-    return f"{settings.model}, {settings.direction}, resolution {resolution}{which}{clip}"
+    more = clip + encoding_options(settings, kind)
+    return f"{settings.model}, {settings.direction}, resolution {resolution}{which}{more}"
 
 
 @functools.cache

@@ -5,17 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gen.media.files import fit_name
 from gen.media.folders import Job, check_not_inputs
 from gen.translation.made_with import made_with
+from gen.translation.record import Record, single_report
 from gen.translation.report import REPORT, Entry, Status
 from gen.translation.settings import TranslateSettings
 
 
 def report_path(settings: TranslateSettings) -> Path:
-    """In the output folder, or beside a single output file."""
+    """In the output folder, or beside a single output file; a file that a folder's report lists stays in that one."""
     out = settings.output
-    return out.with_name(fit_name(out.stem, f".{REPORT}")) if is_single(settings) else out / REPORT
+    if not is_single(settings):
+        return out / REPORT
+    reports = (folder / REPORT for folder in Path(os.path.abspath(out)).parents)
+    return next((path for path in reports if Record(path).lists(out)), single_report(out))
 
 
 def is_single(settings: TranslateSettings) -> bool:

@@ -14,10 +14,25 @@ from typing import Any, Self
 
 from gen.media.files import fit_name, write_atomically
 from gen.media.folders import Stamp
-from gen.translation.report import Entry, dump, earlier_entries, entries_by_path, entry_json, inside, name_in, path_of
+from gen.translation.report import (
+    REPORT,
+    Entry,
+    dump,
+    earlier_entries,
+    entries_by_path,
+    entry_json,
+    inside,
+    name_in,
+    path_of,
+)
 
 BEGUN = "begun"
 """Status of a file whose job has begun: what lies under its name may be old, new, or lack its side files."""
+
+
+def single_report(output: Path) -> Path:
+    """The report of a single output file, beside it."""
+    return output.with_name(fit_name(output.stem, f".{REPORT}"))
 
 
 def record_path(report: Path) -> Path:
@@ -80,7 +95,13 @@ class Record:
     def of(self, target: Path) -> Known | None:
         """What is known of an output; None if it has no entry."""
         entry = self._entries.get(inside(target, self.report.parent))
+        if entry is None and self.report.name == REPORT:  # a run of this file alone may have put it there
+            entry = earlier_entries(single_report(target)).get(target.name)
         return Known.parse(entry) if entry is not None else None
+
+    def lists(self, target: Path) -> bool:
+        """Whether this record itself has an entry for an output."""
+        return inside(target, self.report.parent) in self._entries
 
     def begin(self, entry: Entry) -> None:
         """Note that the outputs of this entry are about to be written. Raises OSError if it cannot be written."""

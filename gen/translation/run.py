@@ -20,9 +20,9 @@ from gen.media.folders import Job, stamp_of
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
 from gen.translation.finished import UNKNOWN, has_content, hash_of
-from gen.translation.outputs import entry_of, is_single, report_path
+from gen.translation.outputs import entry_of, report_path
 from gen.translation.record import Record
-from gen.translation.report import Entry, Report, plain
+from gen.translation.report import REPORT, Entry, Report, plain
 from gen.translation.settings import TranslateSettings
 
 SAVE_SECONDS = 60.0
@@ -75,7 +75,8 @@ class Run:
     @contextmanager
     def output(self) -> Generator[None]:
         """Make the output folder, and keep other runs out of it. Raises `BadSetting`."""
-        path, single = self.record.report, is_single(self.settings)
+        path = self.record.report
+        single = path.name != REPORT
         make_out_folder(path.parent)
         if path.is_dir():
             raise BadSetting(f"{path} is a folder, but the report must be written there; choose another output folder.")

@@ -169,3 +169,10 @@ def clip_options(settings: TranslateSettings) -> str:
     default = {"codec": "h264", "crf": None, "bit_depth": 8, "encoder": None, "start": None, "duration": None}
     chosen = {name: getattr(settings, name) for name in default}
     return "".join(f", {name.replace('_', ' ')} {value}" for name, value in chosen.items() if value != default[name])
+
+
+def encoding_options(settings: TranslateSettings, kind: str) -> str:
+    """`clip_options` for clips, and for pictures the quality, unless it is the default one."""
+    if kind == "clip":
+        return clip_options(settings)
+    return f", quality {settings.quality}" if settings.quality != TranslateSettings.quality else ""

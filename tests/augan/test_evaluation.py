@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from gen.augan.arguments import EvaluateSettings
-from gen.augan.card import evaluation_command, results, write_card
+from gen.augan.card import evaluation_command, refresh_card, results, write_card
 from gen.augan.evaluation import DirectionEvaluation, calibration, evaluate, parse_resolution, simulations
 from gen.augan.measures import Measures
 from gen.augan.networks import AUGANGenerator
@@ -352,6 +352,23 @@ class TestCard:
         card = write_card(trained).read_text(encoding="utf-8")
         assert "gen simulate-weather" in card
         assert "of a synthetic street in" not in card
+
+    def test_links_no_sheet_of_an_earlier_measurement(self, trained: Path, result: dict[str, Any]) -> None:
+        (trained / "rendered.jpg").touch()
+        assert "](rendered.jpg)" in write_card(trained).read_text(encoding="utf-8")
+        record = {name: part for name, part in result.items() if name != "rendered"}
+        (trained / "evaluation.json").write_text(json.dumps(record))
+        assert "](rendered.jpg)" not in write_card(trained).read_text(encoding="utf-8")
+
+    def test_an_export_writes_it_anew_or_removes_it(self, trained: Path) -> None:
+        card = write_card(trained)
+        written = card.read_text(encoding="utf-8")
+        card.write_text("old")
+        refresh_card(trained)
+        assert card.read_text(encoding="utf-8") == written
+        save_model(trained, seed=5)
+        refresh_card(trained)
+        assert not card.exists()
 
     def test_refuses_numbers_of_other_weights(self, trained: Path) -> None:
         save_model(trained, seed=5)

@@ -1,6 +1,7 @@
 """Simulated weather: each part does what its equation says, and the command writes pairs that training takes."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -259,6 +260,22 @@ def test_names_that_are_too_long_or_become_the_same_cost_nothing(days, tmp_path)
     assert write_pairs(SimulateSettings(days, tmp_path / "out", rounds=1, rows=72, workers=1)) == (5, [])
     for folder in ("day", "adverse/0"):
         assert len(list((tmp_path / "out" / folder).iterdir())) == 5
+
+
+def test_a_frame_of_the_same_name_is_not_taken_for_the_one_that_was_there(days, tmp_path):
+    """Of another drive, or put in its place; its time may be older than the pair's."""
+    settings = SimulateSettings(days, tmp_path / "out", rounds=1, rows=72, workers=1)
+    assert write_pairs(settings) == (3, [])
+    before = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*.jpg")}
+    Image.fromarray(street(np.random.default_rng(9), night=False, height=96, width=160)).save(days / "a.png")
+    (days / "a.jpg").write_bytes(b"no picture")
+    for name in ("a.png", "a.jpg"):
+        os.utime(days / name, (1e9, 1e9))
+    made, broken = write_pairs(settings)
+    assert (made, len(broken)) == (2, 1)
+    assert "a.jpg" in broken[0]
+    changed = {p.relative_to(tmp_path / "out").as_posix() for p, content in before.items() if p.read_bytes() != content}
+    assert changed == {"day/a.png.jpg", "adverse/0/a.png.jpg"}
 
 
 @pytest.mark.parametrize("changes", [{"rounds": 0}, {"rows": 8}, {"seed": -1}])

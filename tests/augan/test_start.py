@@ -281,6 +281,18 @@ def test_an_export_keeps_what_the_model_said_and_how_it_came_to_be(two_domains, 
     assert (config["weathers"], config["auto_height"]) == (["rain"], 64)
 
 
+def test_an_export_drops_a_card_that_tells_of_other_weights(two_domains, tmp_path, model):
+    run, mine = tmp_path / "run", tmp_path / "mine"
+    AUGANTrainer(fine_tuning(two_domains, run, model, images=2)).fit()
+    shutil.copytree(model, mine)
+    measured = {"weights": "of before", "settings": {}}
+    (mine / "evaluation.json").write_text(json.dumps(measured))
+    (mine / "MODEL_CARD.md").write_text("These weights beat all others.")
+    export_model(run, mine)
+    assert not (mine / "MODEL_CARD.md").exists()
+    assert json.loads((mine / "evaluation.json").read_text()) == measured
+
+
 def test_an_export_drops_a_map_that_other_weights_had(two_domains, tmp_path, model):
     run = tmp_path / "run"
     AUGANTrainer(fine_tuning(two_domains, run, model, images=2)).fit()

@@ -102,6 +102,16 @@ def test_an_input_is_never_written_over(tmp_path, target):
         plan_jobs(tmp_path / "in", tmp_path / target)
 
 
+def test_no_output_lies_among_the_inputs(tmp_path):
+    make_tree(tmp_path / "in", [(["in"], "a", ".jpg"), (["sub"], "b", ".jpg")])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "sub").symlink_to(tmp_path / "in" / "sub")
+    for target, format in ((tmp_path, "keep"), (tmp_path / "out", "png")):
+        with pytest.raises(BadInput, match="would lie among the inputs"):
+            plan_jobs(tmp_path / "in", target, format)
+    assert len(plan_jobs(tmp_path / "in", tmp_path / "in" / "out")) == 2
+
+
 def test_single_files(tmp_path):
     make_tree(tmp_path, [([], "a", ".jpg"), ([], "c", ".avi"), ([], "x", ".xcf")])
     a, c = tmp_path / "a.jpg", tmp_path / "c.avi"

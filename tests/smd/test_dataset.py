@@ -108,6 +108,12 @@ class TestWriting:
         one, two = ({p.name: p.read_bytes() for p in (tmp_path / n / "8bit/sky").iterdir()} for n in ("1", "2"))
         assert one == two
 
+    def test_pictures_of_unknown_settings_are_refused_in_any_style(self, tmp_path):
+        render_smd(settings(tmp_path, styles=("8bit",)))
+        (tmp_path / "render.json").unlink()
+        with pytest.raises(BadSetting, match=r"no render\.json says how"):
+            render_smd(settings(tmp_path, styles=("hd",), split="val"))
+
     def test_preview(self, tmp_path):
         path = render_smd(settings(tmp_path, preview=True))
         with Image.open(path) as sheet:

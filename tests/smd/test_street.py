@@ -193,6 +193,15 @@ class TestWriting:
         assert frames[0].shape == (64, 96, 3)
         assert not (tmp_path / "day" / "000000").exists()  # the frames that it was encoded from
 
+    def test_a_finished_clip_gets_the_depth_that_a_later_run_asks_for(self, tmp_path):
+        clips = render_drives(settings(tmp_path, clip=True, frames=2, weather=("night",), depth=False))
+        before = [clip.read_bytes() for clip in clips]
+        assert render_drives(settings(tmp_path, clip=True, frames=2, weather=("night",))) == clips
+        for kind in ("depth", "labels"):
+            assert [p.name for p in sorted((tmp_path / kind / "000000").iterdir())] == ["00000.png", "00001.png"]
+        assert [clip.read_bytes() for clip in clips] == before
+        assert not (tmp_path / "day" / "000000").exists()
+
     def test_preview(self, tmp_path):
         (path,) = render_drives(settings(tmp_path, preview=True))
         with Image.open(path) as sheet:

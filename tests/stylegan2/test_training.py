@@ -195,6 +195,23 @@ class TestExport:
         half = HDAPipeline.from_pretrained(out, variant="fp16")
         assert half.fingerprint == pipe.fingerprint
 
+    def test_an_export_that_is_cut_off_leaves_no_card_of_the_old_weights(
+        self, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        StyleGAN2Trainer(settings(pictures, tmp_path / "run")).fit()
+        again = (tmp_path / "run", tmp_path / "model", False, pictures, 8, ["efficientnet-lite0"], "research only")
+        export_model(*again)
+        assert (tmp_path / "model" / "MODEL_CARD.md").is_file()
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("gen.stylegan2.export.measure", stop)
+        with pytest.raises(KeyboardInterrupt):
+            export_model(*again)
+        assert not (tmp_path / "model" / "MODEL_CARD.md").exists()
+        assert not (tmp_path / "model" / "training.json").exists()
+
     def test_no_run(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="no checkpoint here"):
             export_model(tmp_path, tmp_path / "out", False, None, 0, [], "")

@@ -276,6 +276,35 @@ def test_two_cameras_that_number_alike_do_not_overwrite_each_other(tmp_path, mon
     assert set(statuses(run(tmp_path / "rear", out, overwrite=True)).values()) == {"done"}
 
 
+@pytest.mark.parametrize("place", [".", "sub"])
+def test_a_single_file_of_a_folder_is_recorded_in_the_folders_report(tmp_path, monkeypatch, place):
+    source, out, name = tmp_path / "in", tmp_path / "out", (Path(place) / "a.jpg").as_posix()
+    picture(source / place / "a.jpg")
+    picture(source / "b.jpg", 1)
+    run(source, out)
+    monkeypatch.chdir(out / place)
+    run(source / name, Path("a.jpg"), overwrite=True, **OTHER)
+    assert [p.name for p in out.rglob("*.json")] == ["report.json"]
+    made = {path: entry["made_with"] for path, entry in report_of(out).items()}
+    assert made.keys() == {name, "b.jpg"}
+    assert "normal_to_adverse" in made[name]
+    assert "adverse_to_normal" in made["b.jpg"]
+
+
+@pytest.mark.parametrize("first", ["folder", "file"])
+def test_a_single_file_and_a_folder_do_not_overwrite_each_other(tmp_path, first):
+    picture(tmp_path / "in" / "a.jpg")
+    commands = {
+        "folder": (tmp_path / "in", tmp_path / "out"),
+        "file": (picture(tmp_path / "other.jpg", 1), tmp_path / "out" / "a.jpg"),
+    }
+    run(*commands.pop(first))
+    before = (tmp_path / "out" / "a.jpg").read_bytes()
+    with pytest.raises(BadSetting, match=r"was made of .*, not .*"):
+        run(*commands.popitem()[1])
+    assert (tmp_path / "out" / "a.jpg").read_bytes() == before
+
+
 def test_by_hash_the_content_decides(night, tmp_path):
     out = tmp_path / "o"
     run(night, out)
@@ -331,6 +360,14 @@ def test_metadata_that_is_to_be_removed_is_not_left_by_an_earlier_run(night, tmp
     run(night, tmp_path / "o")
     with pytest.raises(BadSetting, match="metadata removed"):
         run(night, tmp_path / "o", strip_metadata=True)
+
+
+def test_pictures_of_another_quality_are_not_left_by_an_earlier_run(night, tmp_path):
+    run(night, tmp_path / "out", quality=10)
+    assert set(statuses(run(night, tmp_path / "out", quality=10)).values()) == {"skipped"}
+    for quality in (95, 30):
+        with pytest.raises(BadSetting, match="quality 10"):
+            run(night, tmp_path / "out", quality=quality)
 
 
 def test_files_keep_their_times(night, tmp_path):

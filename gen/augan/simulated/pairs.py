@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from gen.augan.simulated.murk import make_fog, make_rain
@@ -16,8 +18,9 @@ from gen.augan.simulated.night import make_night
 from gen.augan.simulated.settings import SimulateSettings, Weather
 from gen.errors import BadInput, BadSetting
 from gen.media.files import fit_name, make_out_folder
-from gen.media.folders import find_stills
+from gen.media.folders import find_stills, stamp_of
 from gen.media.images import Still, at_rows, decode_still, encode_still
+from gen.media.mark import source_id
 from gen.media.resize import to_chw, to_float, to_uint8
 from gen.smd.writing import begin, check_seed, is_written, run_jobs
 
@@ -104,26 +107,37 @@ def write_day(day: Day) -> int:
     """Write a day frame and its adverse frames, unless all exist or it is unreadable; returns 1 for `run_jobs`."""
     s = day.settings
     adverse = [round_folder(s, r) / day.file for r in range(s.rounds)]
-    if all(is_written(path) and not _changed_since(day, path) for path in (s.out / "day" / day.file, *adverse)):
+    if all(_is_made(day, path) for path in (s.out / "day" / day.file, *adverse)):
         return 1
+    stamp = stamp_of(day.path)
+    source = f"; source {source_id(stamp)}" if stamp else ""
     try:
         frame = _decoded(day)
     except BadInput:
         return 1  # `write_pairs` reports it after all others are written
     for number, path in enumerate(adverse):
-        encode_still(
-            path, Still(_simulated(frame, s.weather, day, number)), mark=f"gen: clear day with simulated {s.weather}"
-        )
-    encode_still(s.out / "day" / day.file, Still(frame))  # last, so that its presence means that the pair is complete
+        mark = f"gen: clear day with simulated {s.weather}{source}"
+        encode_still(path, Still(_simulated(frame, s.weather, day, number)), mark=mark)
+    # Last, so that its presence means that the pair is complete.
+    encode_still(s.out / "day" / day.file, Still(frame), mark=f"gen: clear day{source}")
     return 1
 
 
-def _changed_since(day: Day, path: Path) -> bool:
-    """Whether the day frame was replaced after the file at `path` was written."""
+def _is_made(day: Day, path: Path) -> bool:
+    """Whether the file at `path` was made of the day frame as it is now, and not of another one of the same name."""
+    if not is_written(path):
+        return False
+    stamp = stamp_of(day.path)
+    if stamp is None:
+        return True  # it has vanished; what was made of it is kept
     try:
-        return day.path.stat().st_mtime_ns > path.stat().st_mtime_ns
+        with Image.open(path) as image:
+            text = str(image.getexif().get(ExifTags.Base.ImageDescription, ""))
     except OSError:
-        return False  # it has vanished; what was made of it is kept
+        return False
+    if found := re.search("; source ([0-9a-f]{8})$", text):
+        return found[1] == source_id(stamp)
+    return stamp.mtime_ns <= path.stat().st_mtime_ns  # of version 0.1, whose marks name no source
 
 
 def _simulated(frame: NDArray[np.uint8], weather: Weather, day: Day, number: int) -> NDArray[np.uint8]:
@@ -146,7 +160,7 @@ def _decoded(day: Day) -> NDArray[np.uint8]:
 
 def _why_missing(day: Day) -> str:
     """Why a day frame was not written; empty if it was."""
-    if is_written(day.settings.out / "day" / day.file):
+    if _is_made(day, day.settings.out / "day" / day.file):
         return ""
     try:
         decode_still(day.path)

@@ -69,8 +69,9 @@ def _render_clips(settings: StreetSettings) -> list[Path]:
     """A drive along one street, one clip a weather; returns the clips."""
     s, name = settings, f"{settings.seed:06d}"
     folders = _make_folders(s, name)
-    if not all(is_written(folder / f"{name}.mp4") for folder in folders):
-        moments = [Moment(s.seed, i / FRAME_RATE, f"{name}/{i:05d}", s) for i in range(s.frames)]
+    moments = [Moment(s.seed, i / FRAME_RATE, f"{name}/{i:05d}", s) for i in range(s.frames)]
+    maps = [path for moment in moments for path in _maps_of(moment)]  # which an earlier run may not have been asked for
+    if not all(is_written(path) for path in (*(folder / f"{name}.mp4" for folder in folders), *maps)):
         run_jobs(write_moment, moments, s.workers, len(moments), "frame")
     return [_join_clip(folder, name, s.frames) for folder in folders]
 
@@ -112,7 +113,7 @@ def write_moment(moment: Moment) -> int:
     suffix = "png" if s.clip else "jpg"  # PNG has no loss: a clip is compressed only once, as video
     weathers = s.all_weathers()
     paths = {w: weather_folder(s.out, w) / f"{moment.name}.{suffix}" for w in weathers}
-    extras = [s.out / kind / f"{moment.name}.png" for kind in ("depth", "labels")] if s.depth else []
+    extras = _maps_of(moment)
     if all(is_written(path) for path in (*paths.values(), *extras)):
         return 1
     width, height = parse_size(s.size)
@@ -124,6 +125,12 @@ def write_moment(moment: Moment) -> int:
         _write_map(extras[0], to_centimetres(frame.depth.cpu().numpy()))
         _write_map(extras[1], frame.labels.cpu().numpy())
     return 1
+
+
+def _maps_of(moment: Moment) -> list[Path]:
+    """The files of a moment's depth and labels, if the settings ask for them."""
+    s = moment.settings
+    return [s.out / kind / f"{moment.name}.png" for kind in ("depth", "labels")] if s.depth else []
 
 
 def to_centimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:
