@@ -14,7 +14,7 @@ from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.errors import BadInput, BadSetting
 from gen.formats.state_dicts import read_state_dict
 from gen.loading import loading
-from gen.media.files import make_out_folder
+from gen.output import output_folder
 from gen.provenance import fingerprint_file
 from gen.training.experiment import write_text
 from gen.training.model_folder import save_model
@@ -49,11 +49,11 @@ def convert(
     pipeline = CycleGANPipeline(
         networks.get("adverse_to_normal"), networks.get("normal_to_adverse"), *size, weathers=list(weathers)
     )
-    make_out_folder(out)
-    save_model(out, pipeline.save_pretrained, "model_index.json")
-    names = {d: f"{path.name} (SHA-256 {fingerprint_file(path)})" for d, path in files.items()}
-    write_text(out / "training.json", json.dumps({"converted": names}, indent=2))
-    write_card(out)
+    with output_folder(out):
+        save_model(out, pipeline.save_pretrained, "model_index.json")
+        names = {d: f"{path.name} (SHA-256 {fingerprint_file(path)})" for d, path in files.items()}
+        write_text(out / "training.json", json.dumps({"converted": names}, indent=2))
+        write_card(out)
 
 
 @loading
