@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from PIL import Image
+from PIL import Image, ImageCms
 
 from gen import AUGANPipeline
 from gen.translation.maps import SHARE_SCALE, decode_uncertainty_raw
@@ -99,6 +99,18 @@ class TestTranslate:
         assert [Path(f).name.split("-")[-1] for f in files] == ["translated.png", "uncertainty.png"]
         assert np.asarray(Image.open(files[1])).dtype == np.uint16
         assert "not a photograph" in note
+
+    def test_colours_and_transparency_are_kept_and_what_is_lost_is_named(self, client, tmp_path):
+        """The source has more pages, and a profile without which its red and blue would change places."""
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        profile = srgb.replace(b"rXYZ", b"\0tmp").replace(b"bXYZ", b"rXYZ").replace(b"\0tmp", b"bXYZ")
+        page = Image.open(NIGHT).resize((64, 40)).convert("RGBA")
+        page.save(tmp_path / "x.tif", save_all=True, append_images=[page], icc_profile=profile)
+        (before, after), _, files, note = translate(client, tmp_path / "x.tif")
+        for path in (before, after, files[0]):
+            image = Image.open(path)
+            assert (image.mode, image.info["icc_profile"]) == ("RGBA", profile)
+        assert "Left out: 1 further" in note
 
     def test_the_map_is_the_models_own(self, client):
         *_, files, _ = translate(client, NIGHT)
