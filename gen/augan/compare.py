@@ -177,7 +177,15 @@ def train(name: str, recipe: Recipe, model: Path) -> Path | None:
 def evaluate_recipes(
     settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]], missing: Sequence[str]
 ) -> None:
-    """Evaluate with one row per recipe, and write README.md with the table and the names of missing recipes."""
+    """Evaluate with one row per recipe, and write README.md with the table and the names of missing recipes.
+
+    Raises `BadSetting` for a recipe that has changed since it was trained: its row would not be what it says.
+    """
+    for name, recipe in recipes.items():
+        try:
+            prepare(settings, name, recipe).check()
+        except BadSetting as error:
+            raise BadSetting(f"recipe {name} is not evaluated, because it is not as it was trained: {error}") from error
     first, *others = recipes
     models, hold = settings.out / "models", settings.out / "frames" / "hold"
     measured = evaluate(

@@ -13,7 +13,7 @@ from gen.provenance import portable
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.experiment import write_text
 from gen.training.settings import make_settings
-from gen.translation.registry import Recipe, recipe
+from gen.translation.registry import Recipe
 from gen.translation.settings import DIRECTIONS
 
 
@@ -47,4 +47,4 @@ def make_recipe(given: Mapping[str, Any]) -> Recipe:
     one, whatever AU-GAN's is. Raises `BadSetting` for wrong ones."""
     settings = make_settings(CycleGANSettings, {**given, "preset": "cyclegan"})
     check_settings(settings)
-    return recipe(lambda: CycleGANTrainer(settings), lambda model: export_model(settings.out, model))
+    return Recipe(settings, lambda: CycleGANTrainer(settings), lambda model: export_model(settings.out, model))

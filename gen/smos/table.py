@@ -16,6 +16,7 @@ from accelerate import PartialState
 from gen.devices import pick_device
 from gen.errors import BadSetting, TrainingDiverged
 from gen.formats.json_files import json_if_whole
+from gen.media.folders import find_stills
 from gen.metrics.encoder_names import full_name
 from gen.provenance import machine
 from gen.smos.algorithms import registry
@@ -28,7 +29,7 @@ from gen.smos.methods import Method
 from gen.smos.settings import SMOSSettings
 from gen.smos.training import RESULTS, SMOSTrainer
 from gen.training.experiment import Experiment, read_run, write_results, write_text
-from gen.training.settings import check_same_run, make_settings
+from gen.training.settings import check_same_run, make_settings, read_record
 
 TABLE_WIDE = ("backbone", "size")
 """Settings that no row may change: the rows would not be comparable."""
@@ -71,8 +72,22 @@ def plan(settings: SMOSSettings, methods: Sequence[Method], targets: str, seeds:
     known = list(folders)
     asked = known if targets == "all" else [usual_name(dataset, known, t.strip()) for t in targets.split(",")]
     cells = [Cell(m, t, seed) for seed in seeds for t in dict.fromkeys(asked) for m in methods]
-    experiment(settings, cells).check()
+    check_data(folders, {cell: own for cell in cells if finished(own := cell_settings(settings, cell)) is not None})
     return cells
+
+
+def check_data(folders: Mapping[str, Path], done: Mapping[Cell, SMOSSettings]) -> None:
+    """Raises `BadSetting` if a cell that is done was trained on more or fewer images than the domains have now."""
+    count = {name: len(find_stills(folder, quiet=True)) for name, folder in folders.items() if done}
+    for cell, own in done.items():
+        data = (read_record(own.out) or {}).get("data", {})
+        for name, had in data.get("domains", {}).items():
+            now = count.get(name, 0)
+            if not had <= now <= had + data.get("left_out", {}).get(name, 0):
+                raise BadSetting(
+                    f"{name} had {had} images when {cell.title} was trained and has {now} now; change it back, or "
+                    "choose another output folder, because the rows of a table must have the same data."
+                )
 
 
 def check_method(method: Method, settings: SMOSSettings) -> None:

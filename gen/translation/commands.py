@@ -1,6 +1,5 @@
 """The command lines of translation: `gen translate`, `gen train-weather`."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from gen.translation.report import Report
     from gen.translation.run import Watch
 
-MAX_KINDS = 10
-"""Kinds of warning that the summary prints; the report has all."""
 COUNTS = {"done": "done", "skipped": "finished before", "left": "copied unchanged", "failed": "failed"}
 """What the last line calls each status."""
 
@@ -45,27 +42,12 @@ def run(settings: TranslateSettings) -> int:
             print(f"{entry.output}: {entry.frames} frames, {numbers} grey levels")
     for note, count in report.notes().items():
         print(f"{count} {note}")
-    print_left_out(report)
+    for line in report.remarks():
+        print(line)
     counts = {status: report.count(status) for status in COUNTS}
     words = [f"{count} {COUNTS[status]}" for status, count in counts.items() if count or status != "left"]
     print(f"{', '.join(words)}; see {report_path(settings)}")
     return 1 if counts["failed"] else 0
-
-
-def print_left_out(report: "Report") -> None:
-    """Print what the outputs lack and what went wrong on the way, each kind once with its number of files."""
-    from gen.media.walk import describe_left_out
-
-    for line in describe_left_out(report.left_out):
-        print(line)
-    for title, found in (
-        ("left out", [words for entry in report.entries for words in entry.left_out]),
-        ("warning", [words for entry in report.entries for words in entry.warnings]),
-    ):
-        for words, count in Counter(found).most_common(MAX_KINDS):
-            print(f"{title}: {words} ({count} files)" if count > 1 else f"{title}: {words}")
-        if len(set(found)) > MAX_KINDS:
-            print(f"{title}: {len(set(found)) - MAX_KINDS} more kinds, see the report")
 
 
 def train_weather(arguments: Sequence[str]) -> int:

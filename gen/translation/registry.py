@@ -16,11 +16,32 @@ if TYPE_CHECKING:
     import torch
 
     from gen.training.loop import Trainer
+    from gen.training.settings import TrainerSettings
     from gen.translation.pipeline import TranslationPipeline
 
 
-Recipe = Callable[[Path], bool]
-"""Trains, or resumes, and exports the model to a folder; False if Ctrl-C stopped it first."""
+@dataclass(frozen=True)
+class Recipe:
+    """A training run that ends in a model folder."""
+
+    settings: "TrainerSettings"
+    make_trainer: "Callable[[], Trainer[Any]]"
+    export: Callable[[Path], None]
+    """Writes the model folder."""
+
+    def __call__(self, model: Path) -> bool:
+        """Train, or resume, and export to `model`; False if Ctrl-C stopped it first."""
+        trainer = self.make_trainer()
+        trainer.fit()
+        if trainer.finished:
+            self.export(model)
+        return trainer.finished
+
+    def check(self) -> None:
+        """Raises `BadSetting` if the run was begun with other settings."""
+        from gen.training.experiment import read_run
+
+        read_run(self.settings, self.settings.may_change - {"decay"})
 
 
 @dataclass(frozen=True)
@@ -51,19 +72,6 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {}
-
-
-def recipe(make_trainer: "Callable[[], Trainer[Any]]", export: Callable[[Path], None]) -> Recipe:
-    """Train with the trainer that `make_trainer` makes; `export` then writes the model folder."""
-
-    def train(model: Path) -> bool:
-        trainer = make_trainer()
-        trainer.fit()
-        if trainer.finished:
-            export(model)
-        return trainer.finished
-
-    return train
 
 
 def register(method: Method) -> None:

@@ -4,18 +4,21 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gen.media.files import writing
 from gen.media.folders import Kind, Stamp
+from gen.media.walk import describe_left_out
 
 Status = Literal["done", "skipped", "left", "failed"]
 """Translated now; translated by an earlier run; copied unchanged, because no model fits; failed."""
 
 REPORT = "report.json"
+MAX_KINDS = 10
+"""Kinds of warning that a summary names; the report has all."""
 
 MEASURED = (
     "seconds",
@@ -110,6 +113,18 @@ class Report:
     def notes(self) -> dict[str, int]:
         """Number of files for each note."""
         return dict(Counter(entry.note for entry in self.entries if entry.note))
+
+    def remarks(self) -> Iterator[str]:
+        """What the outputs lack and what went wrong on the way, each kind once with its number of files."""
+        yield from describe_left_out(self.left_out)
+        for title, found in (
+            ("left out", [words for entry in self.entries for words in entry.left_out]),
+            ("warning", [words for entry in self.entries for words in entry.warnings]),
+        ):
+            for words, count in Counter(found).most_common(MAX_KINDS):
+                yield f"{title}: {words} ({count} files)" if count > 1 else f"{title}: {words}"
+            if len(set(found)) > MAX_KINDS:
+                yield f"{title}: {len(set(found)) - MAX_KINDS} more kinds, see the report"
 
     def write(self, path: Path, earlier: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """Write as JSON, with the entries of earlier runs whose files are still there.

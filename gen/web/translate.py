@@ -1,13 +1,15 @@
 """The tab that translates one image or clip, and shows a per-pixel uncertainty map."""
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import gradio as gr
 
 from gen.errors import BadInput, BadSetting
-from gen.media.images import Still, decode_still, encode_still
+from gen.media.images import decode_still, encode_still
 from gen.media.video import VIDEO_SUFFIXES, ClipReader
 from gen.translation.maps import colour_uncertainty, decode_uncertainty_raw, encode_uncertainty_raw, overlay_uncertainty
 from gen.web import translate_job
@@ -161,8 +163,9 @@ class TranslateTab(Tab):
         stem, mark = safe_name(Path(picture).stem), f"Translated by gen ({model}, {direction}): not a photograph"
         with self.service.new_folder() as folder:
             before, after = folder / f"{stem}-before.png", folder / f"{stem}-translated.png"
-            encode_still(before, Still(source.rgb))
-            encode_still(after, Still(out.images[0]), mark=mark)
+            encode_still(before, source)
+            lost = encode_still(after, replace(source, rgb=out.images[0]), mark=mark)
+            note += _remarks([*source.left_out, *lost], source.warnings)
             found = uncertainty_map(pipe, out, direction)
             if found is None:
                 note += " There is no uncertainty map in this direction."
@@ -227,6 +230,12 @@ class TranslateTab(Tab):
     def _show_clip(self, job: Job | None) -> list[Any]:
         files = sorted((self.service.jobs.folder(job.id) / "output").glob("*.*")) if job and job.state == "done" else []
         return [next((str(f) for f in files if f.suffix.lower() in VIDEO_SUFFIXES), None)]
+
+
+def _remarks(left_out: Sequence[str], warnings: Sequence[str]) -> str:
+    """What a translation lacks of its source, and what was wrong with that, as sentences after others."""
+    lacks = [f"Left out: {'; '.join(dict.fromkeys(left_out))}."] if left_out else []
+    return "".join(f" {sentence}" for sentence in (*lacks, *warnings))
 
 
 def _samples(files: list[str], into: Any, label: str) -> Any:

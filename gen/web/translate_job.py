@@ -41,7 +41,7 @@ def run(service: Service, context: JobContext) -> None:
             with writing(out / REPORT) as partial:
                 partial.write_text(hide_folders((out / REPORT).read_text("utf-8"), hidden), "utf-8")
             pack(context.folder / RESULTS, out)
-    _summarise(context, report)
+    _summarise(context, report, hidden)
 
 
 def _report(context: JobContext, progress: Progress, total: int, hidden: list[Path]) -> None:
@@ -62,13 +62,14 @@ def _report(context: JobContext, progress: Progress, total: int, hidden: list[Pa
         context.report(before + progress.files, total, note, unit="files")
 
 
-def _summarise(context: JobContext, report: Report) -> None:
+def _summarise(context: JobContext, report: Report, hidden: list[Path]) -> None:
     failed = report.count("failed")
     if failed and failed == len(report.entries):
         problems = context.job.problems
         raise BadInput(problems[-1] if problems else "None of the files could be translated.")
     notes = [f"{count} {note}" for note, count in report.notes().items()]
-    context.job.note = "; ".join([*notes, *([f"{failed} failed"] if failed else [])])
+    remarks = [hide_folders(line.rstrip("."), hidden) for line in report.remarks()]
+    context.job.note = "; ".join([*notes, *([f"{failed} failed"] if failed else []), *remarks])
 
 
 JOBS = {"translate": JobKind("device", run, (RESULTS, f"output/{REPORT}"))}

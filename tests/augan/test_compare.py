@@ -52,6 +52,16 @@ def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_p
     assert (out / "sheet.jpg").is_file()
 
 
+def test_a_recipe_that_has_changed_since_is_not_judged(recipes, two_domains, tmp_path, capsys):
+    out = tmp_path / "out"
+    judge = command(recipes, two_domains, out, "--hold-out", "4")
+    assert gen.cli.main([*judge, "--only", "wide"]) == 0
+    recipes.write_text(TINY.replace("width: 8", "width: 16"))
+    assert gen.cli.main([*judge, "--judge-now"]) == 1
+    assert "recipe wide is not evaluated" in capsys.readouterr().err
+    assert not (out / "README.md").exists()
+
+
 PEER = """
 plain:
 peer:

@@ -124,12 +124,14 @@ def test_all_tracks_are_kept(full, tmp_path):
 
 def test_a_part_of_a_clip(full, tmp_path):
     """Times, sound and all other tracks are cut to it."""
-    copied(full, tmp_path / "out.mp4", Part(Fraction(3, 4), Fraction(1)))
+    reader = copied(full, tmp_path / "out.mp4", Part(Fraction(3, 4), Fraction(1)))
+    assert "time code, which is that of the clip's beginning" in reader.left_out
     with av.open(str(tmp_path / "out.mp4")) as out:
         times = [f.time for f in out.decode(video=0)]
         assert times == pytest.approx([i / 25 + 0.01 for i in range(25)], abs=2e-3)
         chapters = [(c["start"] * c["time_base"], c["end"] * c["time_base"]) for c in out.chapters()]
         assert chapters == [(0, Fraction(1, 4)), (Fraction(1, 4), 1)]
+        assert not any("timecode" in stream.metadata for stream in out.streams)
         assert out.duration / 1e6 == pytest.approx(1, abs=0.1)
     for index in (0, 1):
         with av.open(str(tmp_path / "out.mp4")) as out:
@@ -155,6 +157,19 @@ def test_a_part_begins_at_its_frame_in_any_container(tmp_path, suffix):
         part = list(reader)
     np.testing.assert_array_equal([f.rgb for f in part], whole[30:35])
     assert [float(f.pts * reader.time_base) for f in part] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16], abs=2e-3)
+
+
+def test_a_part_that_begins_before_the_first_packet_of_a_track(tmp_path):
+    """FLV refuses to seek there."""
+    with av.open(str(tmp_path / "in.flv"), "w") as out:
+        picture, sound = add_picture(out), out.add_stream("mp3", rate=44100, layout="mono", format="s16p")
+        late = sounds(sound, 1)
+        for packet in late:
+            packet.pts, packet.dts = packet.pts + 44100, packet.dts + 44100
+        mux(out, *pictures(picture, 50), *late)
+    copied(tmp_path / "in.flv", tmp_path / "out.mp4", Part(Fraction(1, 2)))
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert next(out.decode(audio=0)).time == pytest.approx(0.5, abs=0.06)
 
 
 def test_stripped_clips_keep_their_sound_alone(full, tmp_path):

@@ -92,6 +92,24 @@ def test_table_goes_on_where_it_stopped(
     assert "no results.json in this folder" in capsys.readouterr().err
 
 
+def test_all_rows_of_a_table_have_the_same_data(
+    domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Pictures that could not be read are no data, and may be removed."""
+    data = shutil.copytree(domains, tmp_path / "data")
+    (data / "art" / "disc" / "broken.png").write_bytes(b"no")
+    command = ["train-smos", "--data", str(data), "--out", str(tmp_path / "t"), "--seeds", "0", "--method", "erm",
+               *TINY]  # fmt: skip
+    assert main([*command, "--target", "art"]) == 0
+    picture = next((data / "art" / "disc").glob("0*.png"))
+    shutil.copy(picture, picture.with_name("more.png"))
+    assert main([*command, "--target", "art,ink"]) == 1
+    assert "art had" in capsys.readouterr().err
+    picture.with_name("more.png").unlink()
+    picture.with_name("broken.png").unlink()
+    assert main([*command, "--target", "art"]) == 0
+
+
 def test_a_cell_that_diverges_ends_alone(
     domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from PIL import Image
+from PIL import Image, ImageCms
 
 from gen import AUGANPipeline
 from gen.translation.maps import SHARE_SCALE, decode_uncertainty_raw
@@ -100,6 +100,18 @@ class TestTranslate:
         assert np.asarray(Image.open(files[1])).dtype == np.uint16
         assert "not a photograph" in note
 
+    def test_colours_and_transparency_are_kept_and_what_is_lost_is_named(self, client, tmp_path):
+        """The source has more pages, and a profile without which its red and blue would change places."""
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        profile = srgb.replace(b"rXYZ", b"\0tmp").replace(b"bXYZ", b"rXYZ").replace(b"\0tmp", b"bXYZ")
+        page = Image.open(NIGHT).resize((64, 40)).convert("RGBA")
+        page.save(tmp_path / "x.tif", save_all=True, append_images=[page], icc_profile=profile)
+        (before, after), _, files, note = translate(client, tmp_path / "x.tif")
+        for path in (before, after, files[0]):
+            image = Image.open(path)
+            assert (image.mode, image.info["icc_profile"]) == ("RGBA", profile)
+        assert "Left out: 1 further" in note
+
     def test_the_map_is_the_models_own(self, client):
         *_, files, _ = translate(client, NIGHT)
         pipe = AUGANPipeline.from_pretrained("augan-night2day")
@@ -154,17 +166,19 @@ class TestFolder:
         with zipfile.ZipFile(archive, "w") as file:
             file.write(NIGHT, "drive/one.jpg")
         (tmp_path / "broken.jpg").write_text("no")
-        given = [handle_file(p) for p in (NIGHT, archive, tmp_path / "broken.jpg")]
+        Image.new("RGB", (64, 40)).save(tmp_path / "plain.bmp")
+        given = [handle_file(p) for p in (NIGHT, archive, tmp_path / "broken.jpg", tmp_path / "plain.bmp")]
         number = client.predict(given, "adverse_to_normal", "augan-night2day", "overlay", "", api_name="/start_folder")
         job = finish(client, number)
-        assert (job["state"], job["done"]) == ("done", 2)
+        assert (job["state"], job["done"]) == ("done", 3)
+        assert "left out: the note that gen made it" in job["said"]
         assert len(job["problems"]) == 1
         assert "broken.jpg" in job["problems"][0]
         results = client.predict(number, api_name="/job_results")
         with zipfile.ZipFile(results[0]) as file:
             names = file.namelist()
         assert {"000010.jpg", "000010.jpg.overlay.jpg", "more/drive/one.jpg", "report.json"} <= set(names)
-        assert json.loads(Path(results[1]).read_text())["totals"]["done"] == 2
+        assert json.loads(Path(results[1]).read_text())["totals"]["done"] == 3
 
     def test_auto_leaves_a_day_as_it_is(self, client):
         given = [handle_file(NIGHT), handle_file("samples/day_real/000000.jpg")]

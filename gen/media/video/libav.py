@@ -1,6 +1,7 @@
 """Small helpers around PyAV."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,18 @@ def open_input(path: Path, options: dict[str, str] | None = None) -> InputContai
 def reason(error: Exception) -> str:
     """What ffmpeg says of an error, without the file name."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def seek(container: InputContainer, time: Fraction) -> bool:
+    """Go to the last key packet before a time, in seconds of the container's clock.
+
+    False if there is none and the format refuses (FLV, before the first packet of its track); packets are lost then.
+    """
+    try:
+        container.seek(int(time * av.time_base))
+    except av.FFmpegError:
+        return False
+    return True
 
 
 def read_packets(container: InputContainer, *streams: Stream) -> Iterator["av.Packet[Any]"]:

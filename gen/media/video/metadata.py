@@ -37,6 +37,11 @@ def with_mark(metadata: Mapping[str, str], mark: str | None) -> dict[str, str]:
     return kept | {"comment": f"{mark} | {comment}" if comment and comment != mark else mark}
 
 
+def within(metadata: Mapping[str, str], cut: bool) -> dict[str, str]:
+    """The metadata of a part; `cut`: whether it begins later than the clip, whose time code would be wrong there."""
+    return {key: value for key, value in metadata.items() if not (cut and key.lower() == "timecode")}
+
+
 def muxer_options(suffix: str, metadata: Mapping[str, str]) -> dict[str, str]:
     """Options with which the container takes all keys."""
     special = {key.lower().partition("-")[0] for key in metadata} - ITUNES - TECHNICAL

@@ -17,7 +17,7 @@ from gen.errors import BadInput
 from gen.media.video.colour import Pixels
 from gen.media.video.decoder import VideoDecoder
 from gen.media.video.ending import early_end, end_of_picture
-from gen.media.video.libav import open_input, reason
+from gen.media.video.libav import open_input, reason, seek
 from gen.media.video.limits import UNLIMITED, WHOLE, ClipLimits, Part
 from gen.media.video.notes import Notes
 from gen.media.video.picture import PictureFormat, deinterlaced, lost_with
@@ -108,12 +108,11 @@ class ClipReader:
     def _begin(self) -> tuple[Timed, Iterator[Timed]]:
         """Open the file. Returns the first frame of the part and an iterator over the others."""
         self._open()
-        if self.part.start:
-            self.container.seek(int(self._start * av.time_base))
+        found = not self.part.start or seek(self.container, self._start)
         frames = iter(self.decoder)
         first = next(frames, None)
         late = self._start + 1 / self.rate
-        if self.part.start and (first is None or first[1] * self.time_base > late):
+        if not found or (self.part.start and (first is None or first[1] * self.time_base > late)):
             self.container.close()  # containers without an index cannot find it: read all from the beginning
             self._open()
             frames = iter(self.decoder)

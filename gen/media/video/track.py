@@ -14,7 +14,7 @@ from av.stream import Discard, Stream
 
 from gen.media.video.clock import PacketClock
 from gen.media.video.decoder import longest_gap
-from gen.media.video.libav import open_input, read_packets
+from gen.media.video.libav import open_input, read_packets, seek
 
 Packet: TypeAlias = "av.Packet[Any]"
 
@@ -36,11 +36,12 @@ class Track:
     """One track of the source, packet by packet: `next` until `advance`."""
 
     def __init__(self, source: Path, index: int, window: Window, leader: PacketClock) -> None:
-        self.input: InputContainer = open_input(source)
-        self.stream: Stream = self.input.streams[index]
-        for other in self.input.streams:  # the demuxer need not read them
-            other.discard = Discard.default if other.index == index else Discard.all
         self.window = window
+        self._open(source, index)
+        # Subtitles may have begun before.
+        if window.start is not None and self.stream.type in ("audio", "video") and not seek(self.input, window.start):
+            self.input.close()
+            self._open(source, index)
         base = self.stream.time_base or Fraction(1, 1000)
         # Tenths of a second back are the jitter of interleaved or rounded packets. Subtitles may be far apart.
         longest = round(longest_gap(self.input) / base) if self.stream.type in ("audio", "video") else None
@@ -49,6 +50,12 @@ class Track:
         self._packets = self._in_window()
         self.next: Packet | None = next(self._packets, None)
         self.first = self.next
+
+    def _open(self, source: Path, index: int) -> None:
+        self.input: InputContainer = open_input(source)
+        self.stream: Stream = self.input.streams[index]
+        for other in self.input.streams:  # the demuxer need not read them
+            other.discard = Discard.default if other.index == index else Discard.all
 
     @property
     def time(self) -> Fraction:
@@ -64,8 +71,6 @@ class Track:
 
     def _in_window(self) -> Iterator[Packet]:
         """Packets of the window, with times that count from its origin and do not fall."""
-        if self.window.start is not None and self.stream.type in ("audio", "video"):  # subtitles may have begun before
-            self.input.seek(max(0, int(self.window.start * av.time_base)))
         begun = self.window.start is None or self.stream.type != "video"
         for packet in read_packets(self.input, self.stream):
             if packet.size == 0 or (packet.is_discard and not self.window.hidden):

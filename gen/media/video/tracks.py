@@ -11,6 +11,7 @@ from av.container import OutputContainer
 from av.stream import Disposition, Stream
 
 from gen.media.video.libav import FORMATS, REFUSALS, reason
+from gen.media.video.metadata import within
 from gen.media.video.notes import Notes
 from gen.media.video.sound import LOWEST_RATE, Reencode
 from gen.media.video.track import Packet, Track
@@ -71,7 +72,7 @@ class Tracks:
             return None
         if stream.type == "video" and not stream.disposition & Disposition.attached_pic:
             self._notes.warn(f"{describe(stream)} is copied as it is, not translated.")
-        return Copy(track, self._output, self._metadata(stream))
+        return Copy(track, self._output, self._metadata(track))
 
     def _reencode(self, track: Track) -> Reencode | None:
         context: Any = track.stream.codec_context
@@ -81,14 +82,15 @@ class Tracks:
         if context is None or context.sample_rate < LOWEST_RATE or not context.layout.nb_channels:
             self._notes.warn(f"{describe(track.stream)} cannot be decoded; the output is without it.")
             return None
-        kept = Reencode(track, self._output, self._metadata(track.stream))
+        kept = Reencode(track, self._output, self._metadata(track))
         if kept.rate != context.sample_rate:
             self._notes.warn(f"Sound of {context.sample_rate} Hz is resampled to {kept.rate} Hz, which AAC can hold.")
         return kept
 
-    def _metadata(self, stream: Stream) -> dict[str, str]:
+    def _metadata(self, track: Track) -> dict[str, str]:
         """Title, language and the like of a track."""
-        return {key: text for key, text in stream.metadata.items() if not self._strip or key.lower() == "language"}
+        metadata = within(track.stream.metadata, track.window.start is not None)
+        return {key: text for key, text in metadata.items() if not self._strip or key.lower() == "language"}
 
     def copy_until(self, time: Fraction | None) -> None:
         """Write what is before `time` in seconds, in order of time; None: all that is left."""

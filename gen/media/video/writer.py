@@ -18,7 +18,7 @@ from gen.media.video.colour import Pixels
 from gen.media.video.durations import PictureTrack
 from gen.media.video.encoders import H264, Encoding, PictureStream, check_encoding
 from gen.media.video.libav import reason, url
-from gen.media.video.metadata import chapters_within, lost_metadata, muxer_options, with_mark
+from gen.media.video.metadata import chapters_within, lost_metadata, muxer_options, with_mark, within
 from gen.media.video.reader import ClipReader
 from gen.media.video.track import Track, Window
 from gen.media.video.tracks import Tracks, describe
@@ -46,7 +46,8 @@ class ClipWriter:
         """
         self.path, self.source, self.size = path, source, size
         self.encoding, self._strip = encoding, strip_metadata
-        self.metadata = with_mark({} if strip_metadata else source.container.metadata, mark)
+        self._cut = source.part.start > 0
+        self.metadata = with_mark({} if strip_metadata else within(source.container.metadata, self._cut), mark)
         self._last = 0
 
     def __enter__(self) -> Self:
@@ -88,24 +89,25 @@ class ClipWriter:
         )
         made.stream.codec_context.sample_aspect_ratio = source.pixel_shape
         if not self._strip:
-            made.stream.metadata.update(_kept(source.stream.metadata))
+            made.stream.metadata.update(within(_kept(source.stream.metadata), self._cut))
         made.stream.disposition = source.stream.disposition
         self._note_losses(made.chroma)
         return made
 
     def _note_losses(self, chroma: str) -> None:
         """What the picture itself loses."""
-        picture = self.source.format
-        bits = self.encoding.bit_depth
+        source, picture = self.source, self.source.format
+        bits, tags = self.encoding.bit_depth, {} if self._strip else source.stream.metadata
         for lost, words in (
             (picture.depth > bits, f"bit depth: {picture.depth} bits in the source, {bits} in the output"),
             (picture.depth > 8 and bits > 8, "precision beyond 8 bits: models work in 8 bits"),
             # VP8 and VP9 have it beside the picture, which decoders leave out
-            (picture.alpha or self.source.stream.metadata.get("alpha_mode") == "1", "transparency"),
+            (picture.alpha or source.stream.metadata.get("alpha_mode") == "1", "transparency"),
+            (within(tags, self._cut) != tags, "time code, which is that of the clip's beginning"),
             (chroma < picture.chroma, f"colour resolution: {picture.chroma} in the source, {chroma} in the output"),
         ):
             if lost:
-                self.source.notes.lack(words)
+                source.notes.lack(words)
 
     def _add_tracks(self, suffix: str) -> None:
         """Add all other tracks of the source, and its chapters."""
