@@ -156,7 +156,8 @@ class _Reader(NamedTuple):
         data = self.file.read(size)
         if len(data) < size:
             raise ValueError("the file ends before the value does")
-        found.fields[tag] = Field(kind, count, data, pointer if tag == MAKER_NOTE and not inside and pointer >= 8 else 0)
+        fixed = tag == MAKER_NOTE and not inside and pointer >= 8
+        found.fields[tag] = Field(kind, count, data, pointer if fixed else 0)
 
 
 def read_directory(file: BinaryIO, wanted: Container[int] | None = None) -> Directory:
