@@ -46,6 +46,14 @@ STRUCTURE = frozenset(
 """Tags that describe how the pixels of their own file are stored. They would be false in a file of other pixels."""
 
 
+def read_text(data: bytes) -> str:
+    """Bytes as text: UTF-8, or the Latin-1 of older programs, in which every byte is a letter."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 class Field(NamedTuple):
     """One value or list of values."""
 
@@ -81,7 +89,7 @@ class Directory:
     def text(self, tag: int) -> str:
         """The value of a tag as text, "" if it is absent."""
         found = self.fields.get(tag)
-        return found.data.rstrip(b"\0").decode("utf-8", "replace").strip() if found and found.type == ASCII else ""
+        return read_text(found.data.rstrip(b"\0")).strip() if found and found.type == ASCII else ""
 
     def put(self, tag: int, kind: int, *values: int) -> None:
         """Set a tag to whole numbers of type SHORT, LONG or RATIONAL; a rational takes two."""

@@ -118,7 +118,7 @@ def _png_text(image: Image.Image) -> tuple[tuple[str, str], ...]:
 
 
 def _as_text(value: object) -> str:
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    text = ifd.read_text(value) if isinstance(value, bytes) else value
     return text.strip("\0 \n") if isinstance(text, str) else ""
 
 

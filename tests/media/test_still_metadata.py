@@ -184,6 +184,18 @@ def test_a_maker_note_that_cannot_stay_is_named(tmp_path):
     assert ifd.MAKER_NOTE not in ifd.read_exif(found.exif or b"").children[ifd.EXIF].fields
 
 
+def test_texts_of_older_programs_keep_their_letters(tmp_path):
+    exif = ifd.Directory()
+    exif.put_bytes(ifd.IMAGE_DESCRIPTION, "Straße bei Nacht".encode("latin-1"), ifd.ASCII)
+    options = {"comment": "Fußgänger".encode("latin-1"), "exif": ifd.write_exif(exif)}
+    Image.fromarray(gradient()).save(tmp_path / "a.jpg", **options)
+    encode_still(tmp_path / "b.jpg", decode_still(tmp_path / "a.jpg"), mark="made")
+    found = decode_still(tmp_path / "b.jpg")
+    assert found.metadata.comment == "Fußgänger"
+    details = ifd.read_exif(found.exif or b"").children[ifd.EXIF]
+    assert "Straße bei Nacht".encode("utf-16-le") in details.fields[ifd.USER_COMMENT].data
+
+
 def test_what_is_too_long_for_a_jpeg_is_named_and_the_rest_kept(tmp_path):
     still = with_everything()
     exif = ifd.read_exif(still.exif or b"")
