@@ -17,6 +17,9 @@ from gen.hda.settings import EvaluateSettings, GenerateSettings, HDASettings, In
 from gen.media.files import check_out_folder
 from gen.training.settings import make_settings, parse_overrides
 
+MOST_SECONDS, MOST_RATE = 3600, 240
+"""Of the clips of `gen generate`."""
+
 
 @dataclasses.dataclass(frozen=True)
 class AdaptArguments:
@@ -98,6 +101,8 @@ def generate(arguments: Sequence[str]) -> int:
     check_out_folder(settings.out)
     if settings.morph and not settings.adaptation:
         raise BadSetting("--morph needs --adaptation FILE: it goes from the source to the adapted domain.")
+    if not (0 < settings.seconds <= MOST_SECONDS and 0 < settings.rate <= MOST_RATE):
+        raise BadSetting(f"--seconds must be above 0 and at most {MOST_SECONDS}, and --rate from 1 to {MOST_RATE}.")
     parse_seeds(settings.seeds)
     parse_strengths(settings.strengths)
     _check_adaptations(settings.adaptation)

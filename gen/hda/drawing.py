@@ -47,7 +47,7 @@ def draw_all(settings: GenerateSettings) -> int:
     # A PNG takes at least a byte per pixel; a command of hours should not end without its files.
     with output_folder(s.out, total=pipe.generator.size**2 * len(names)):
         _draw_all(pipe, names, latents, s)
-    print(f"wrote {len(names)} images to {s.out}")
+    print(f"wrote {len(set(names))} images to {s.out}")  # a seed that is given twice is one picture
     return 0
 
 

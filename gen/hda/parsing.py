@@ -25,9 +25,9 @@ def parse_seeds(text: str) -> list[int]:
         chosen = range(int(first), int(last or first) + 1)
         if chosen.stop - chosen.start > MOST_SEEDS - len(seeds):
             raise BadSetting(f"seeds {short(text)}: at most {MOST_SEEDS} seeds at once.")
+        if not chosen:
+            raise BadSetting(f"seeds {short(text)}: the range is empty; give the smaller number first.")
         seeds += chosen
-    if not seeds:
-        raise BadSetting(f"seeds {short(text)}: the range is empty; give the smaller number first.")
     return seeds
 
 

@@ -21,6 +21,10 @@ PIXEL_DIMENSIONS = (40962, 40963)
 """In the EXIF directory: width and height."""
 USER_COMMENT = 37510
 """In the EXIF directory: an 8-byte name of the encoding, then the text."""
+MAKER_NOTE = 37500
+"""In the EXIF directory: what a camera's maker adds. Many makers count its offsets from the start of the block."""
+MAX_GAP = 1 << 15
+"""Bytes before a maker note that is written where it was. That of a camera begins at about 1,000."""
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -42,6 +46,14 @@ STRUCTURE = frozenset(
 """Tags that describe how the pixels of their own file are stored. They would be false in a file of other pixels."""
 
 
+def read_text(data: bytes) -> str:
+    """Bytes as text: UTF-8, or the Latin-1 of older programs, in which every byte is a letter."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 class Field(NamedTuple):
     """One value or list of values."""
 
@@ -49,6 +61,8 @@ class Field(NamedTuple):
     number: int
     """Of values."""
     data: bytes
+    place: int = 0
+    """Offset of a maker note, which must not move; 0: any, as of all others."""
 
 
 @dataclass
@@ -75,7 +89,7 @@ class Directory:
     def text(self, tag: int) -> str:
         """The value of a tag as text, "" if it is absent."""
         found = self.fields.get(tag)
-        return found.data.rstrip(b"\0").decode("utf-8", "replace").strip() if found and found.type == ASCII else ""
+        return read_text(found.data.rstrip(b"\0")).strip() if found and found.type == ASCII else ""
 
     def put(self, tag: int, kind: int, *values: int) -> None:
         """Set a tag to whole numbers of type SHORT, LONG or RATIONAL; a rational takes two."""
@@ -145,11 +159,13 @@ class _Reader(NamedTuple):
             return
         if size > MAX_FIELD_BYTES or (kind > 12 and self.wanted is None):
             raise ValueError("too large, or a type that a classic TIFF cannot hold")
-        self.file.seek(value if size <= (8 if self.big else 4) else pointer)
+        inside = size <= (8 if self.big else 4)
+        self.file.seek(value if inside else pointer)
         data = self.file.read(size)
         if len(data) < size:
             raise ValueError("the file ends before the value does")
-        found.fields[tag] = Field(kind, count, data)
+        fixed = tag == MAKER_NOTE and not inside and pointer >= 8
+        found.fields[tag] = Field(kind, count, data, pointer if fixed else 0)
 
 
 def read_directory(file: BinaryIO, wanted: Container[int] | None = None) -> Directory:
@@ -196,12 +212,20 @@ def read_exif(block: bytes) -> Directory:
 
 def write_exif(directory: Directory) -> bytes:
     """The inverse of `read_exif`: an EXIF block with its "Exif" header."""
-    return b"Exif\0\0" + header(directory) + write_directory(directory, 8)
+    return b"Exif\0\0" + write_tags(directory)
 
 
-def header(directory: Directory) -> bytes:
-    """The first 8 bytes of a TIFF whose directory follows at once."""
-    return (b"II" if directory.order == "<" else b"MM") + pack(directory.order + "HI", 42, 8)
+def write_tags(directory: Directory) -> bytes:
+    """The start of a TIFF: its header, a maker note where it was, and the directory with all else."""
+    note = directory.children.get(EXIF, Directory()).fields.get(MAKER_NOTE)
+    front = bytes(note.place - 8) + note.data if note and note.place else b""
+    front += bytes(len(front) % 2)
+    return header(directory, 8 + len(front)) + front + write_directory(directory, 8 + len(front))
+
+
+def header(directory: Directory, start: int = 8) -> bytes:
+    """The first 8 bytes of a TIFF whose directory is at `start`."""
+    return (b"II" if directory.order == "<" else b"MM") + pack(directory.order + "HI", 42, start)
 
 
 def write_directory(directory: Directory, start: int) -> bytes:
@@ -216,8 +240,10 @@ def write_directory(directory: Directory, start: int) -> bytes:
             entries.append(pack(order + "HHII", tag, LONG, 1, free + len(values)))
             values += written + b"\0" * (len(written) % 2)
             continue
-        kind, count, data = directory.fields[tag]
-        if len(data) <= 4:
+        kind, count, data, place = directory.fields[tag]
+        if place:  # written by `write_tags`
+            entries.append(pack(order + "HHII", tag, kind, count, place))
+        elif len(data) <= 4:
             entries.append(pack(order + "HHI", tag, kind, count) + data.ljust(4, b"\0"))
         else:
             entries.append(pack(order + "HHII", tag, kind, count, free + len(values)))

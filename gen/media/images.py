@@ -266,7 +266,7 @@ def _mend_transparency(image: Image.Image, found: Found) -> None:
     if isinstance(key, tuple):  # 16-bit colour, which has lost its lower bytes
         del image.info["transparency"]
         found.left_out.append("transparency of a single 16-bit colour")
-    elif found.depth in (2, 4):
+    elif found.depth in (2, 4) and image.mode != "P":  # of a palette it is an index
         image.info["transparency"] = key * 255 // (2**found.depth - 1)
 
 

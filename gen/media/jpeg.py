@@ -7,6 +7,7 @@ from struct import pack, unpack
 from typing import BinaryIO
 
 from gen.media.behind import read_behind, skip_past
+from gen.media.ifd import read_text
 
 APP1, APP2, APP11, APP13, APP14, COMMENT = 0xE1, 0xE2, 0xEB, 0xED, 0xEE, 0xFE
 START_OF_SCAN, END = 0xDA, 0xD9
@@ -67,7 +68,7 @@ def read_segments(file: BinaryIO) -> Segments:
     several = False
     for marker, data in _segments(file):
         if marker == COMMENT:
-            comments.append(data.decode("utf-8", "replace").strip("\0 \n"))
+            comments.append(read_text(data).strip("\0 \n"))
         elif data.startswith(XMP):
             found.xmp = data.removeprefix(XMP)
         elif data.startswith(XMP_EXTENSION):

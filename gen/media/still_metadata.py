@@ -118,7 +118,7 @@ def _png_text(image: Image.Image) -> tuple[tuple[str, str], ...]:
 
 
 def _as_text(value: object) -> str:
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    text = ifd.read_text(value) if isinstance(value, bytes) else value
     return text.strip("\0 \n") if isinstance(text, str) else ""
 
 
@@ -157,6 +157,10 @@ def _exif_of(image: Image.Image, file: BinaryIO) -> tuple[ifd.Directory | None, 
     names = ["EXIF tags (damaged)"] if directory.damaged else []
     if image.format != "TIFF" and directory.pages > 1:
         names.append(PREVIEW)
+    details = directory.children.get(ifd.EXIF, ifd.Directory())
+    if ifd.MAKER_NOTE in details.fields and details.fields[ifd.MAKER_NOTE].place > ifd.MAX_GAP:
+        del details.fields[ifd.MAKER_NOTE]
+        names.append(f"{EXIF_NAMES[ifd.MAKER_NOTE]} (it stands too far behind for its offsets to stay true)")
     return directory, names
 
 
@@ -220,7 +224,7 @@ def drop_largest(directory: ifd.Directory, most: int) -> list[str]:
 
 
 EXIF_NAMES = {
-    37500: "EXIF maker note",
+    ifd.MAKER_NOTE: "EXIF maker note",
     ifd.USER_COMMENT: "EXIF user comment",
     ifd.IMAGE_DESCRIPTION: "EXIF description",
 }

@@ -275,8 +275,7 @@ def write_tiff(path: Path, rgb: Pixels, alpha: Pixels | None, described: Directo
     if alpha is not None:
         tags.put(EXTRA, ifd.SHORT, 2)  # alpha by which the colours are not multiplied
     tags.put(STRIP_OFFSETS, ifd.LONG, 0)  # for the length, which the next line needs
-    end = 8 + len(ifd.write_directory(tags, 8))
-    tags.put(STRIP_OFFSETS, ifd.LONG, end)
+    tags.put(STRIP_OFFSETS, ifd.LONG, len(ifd.write_tags(tags)))
     with path.open("wb") as file:
-        file.write(ifd.header(tags) + ifd.write_directory(tags, 8))
+        file.write(ifd.write_tags(tags))
         file.write(np.ascontiguousarray(pixels).data)

@@ -168,7 +168,10 @@ class Automatic:
             return None
         if self._is_copy(job, known):
             job = replace(job, stamp=stamp_of(job.source), sha256=known.sha256 if known else None)
-            return left_entry(job, sight, self.settings)
+            entry = left_entry(job, sight, self.settings)
+            if known and not copies_bytes(job, self.settings):
+                entry.left_out, entry.warnings = known.left_out, known.warnings
+            return entry
         if known is None:
             raise unknown_maker(job.target)
         if known.finished and known.made_with != left_with(self.settings, job):
@@ -258,4 +261,5 @@ def copy(job: Job, settings: TranslateSettings) -> dict[str, list[str]]:
         return copy_clip(job, settings)
     still = decode_still(job.source, settings.max_pixels)
     lost = encode_still(job.target, still, quality=settings.quality, strip_metadata=settings.strip_metadata)
-    return {"left_out": list(dict.fromkeys([*still.left_out, *lost])), "warnings": list(still.warnings)}
+    anew = "The picture is encoded anew, because its format or its metadata changes."
+    return {"left_out": list(dict.fromkeys([*still.left_out, *lost])), "warnings": [*still.warnings, anew]}

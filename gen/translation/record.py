@@ -56,6 +56,8 @@ class Known:
     """As in `Entry`; None in reports of version 0.1."""
     weather: str | None
     probability: float
+    left_out: list[str]
+    warnings: list[str]
 
     @classmethod
     def parse(cls, entry: Mapping[str, Any]) -> Self:
@@ -71,6 +73,8 @@ class Known:
             sides=frozenset(map(str, sides)) if isinstance(sides, list) else None,
             weather=entry.get("weather"),
             probability=float(probability) if isinstance(probability, int | float) else 0.0,
+            left_out=_texts(entry.get("left_out")),
+            warnings=_texts(entry.get("warnings")),
         )
 
 
@@ -136,6 +140,10 @@ class Record:
             return
         with write_atomically(self._path) as partial:
             partial.write_text("\n".join(dump(self._entries[name]) for name in sorted(self._begun)), encoding="utf-8")
+
+
+def _texts(value: object) -> list[str]:
+    return [str(text) for text in value] if isinstance(value, list) else []
 
 
 def _parse(line: str) -> object:

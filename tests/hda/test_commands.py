@@ -131,6 +131,16 @@ class TestGenerate:
         assert "--morph needs --adaptation" in done.stderr
         assert not list(tmp_path.iterdir())  # said before anything was drawn
 
+    def test_a_clip_needs_a_length_and_a_rate(self, model: Path, tmp_path: Path) -> None:
+        for wrong in (["--rate", "0"], ["--rate", "-3"], ["--seconds", "nan"], ["--seconds", "0"]):
+            done = run("generate", "--model", model, "--seeds", "0", "--out", tmp_path, "--walk", *wrong)
+            assert done.returncode == 1
+            assert "--rate from 1" in done.stderr
+        assert not list(tmp_path.iterdir())
+
+    def test_a_seed_that_is_given_twice_is_one_picture(self, model: Path, tmp_path: Path) -> None:
+        assert "wrote 2 images" in run("generate", "--model", model, "--seeds", "0,1,0", "--out", tmp_path).stdout
+
     def test_the_folder_must_not_be_a_file(self, model: Path, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"x")
         for command in (["generate"], ["invert", tmp_path / "a.jpg"]):

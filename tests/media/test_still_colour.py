@@ -163,6 +163,16 @@ def test_palettes_with_transparency(tmp_path):
     np.testing.assert_array_equal(still.alpha, np.asarray(picture))
 
 
+@pytest.mark.parametrize("colours", [2, 4, 16, 256])
+def test_one_transparent_colour_of_a_palette(tmp_path, colours):
+    """Few colours are stored in fewer bits, and the transparent one is an index all the same."""
+    indices = np.arange(colours, dtype=np.uint8)[None]
+    picture = Image.fromarray(indices, "L")
+    picture.putpalette(bytes(np.repeat(indices[0], 3)))
+    picture.save(tmp_path / "x.png", transparency=1)
+    np.testing.assert_array_equal(decode_still(tmp_path / "x.png").alpha, np.where(indices == 1, 0, 255))
+
+
 def test_gamma_goes_with_the_pixels_or_is_named(tmp_path):
     info = PngInfo()
     info.add(b"gAMA", struct.pack(">I", 100000))

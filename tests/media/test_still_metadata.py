@@ -159,6 +159,43 @@ def test_extended_xmp_in_several_segments(tmp_path):
     assert encode_still(tmp_path / "b.webp", found) == ("extended XMP (only JPEG holds it)",)
 
 
+@pytest.mark.parametrize("suffix", WRITTEN[:-1])
+def test_a_maker_note_stays_where_its_offsets_point(tmp_path, suffix):
+    """Canon and others count the offsets inside their note from the start of the block."""
+    exif = ifd.read_exif(with_everything().exif or b"")
+    exif.children[ifd.EXIF].fields[ifd.MAKER_NOTE] = ifd.Field(ifd.UNDEFINED, 9, b"EF24-70mm", place=901)
+    still = replace(with_everything(), exif=ifd.write_exif(exif))
+    assert encode_still(tmp_path / f"a{suffix}", replace(still, metadata=Metadata()), mark="made") == ()
+    found = decode_still(tmp_path / f"a{suffix}")
+    assert found.left_out == ()
+    assert (found.exif or b"")[6:][901:910] == b"EF24-70mm"
+    tags = ifd.read_exif(found.exif or b"")
+    assert (tags.text(271), tags.text(ifd.IMAGE_DESCRIPTION)) == ("Kamera Müller", "made")
+    with Image.open(tmp_path / f"a{suffix}") as image:
+        assert image.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.MakerNote] == b"EF24-70mm"
+
+
+def test_a_maker_note_that_cannot_stay_is_named(tmp_path):
+    exif = ifd.read_exif(with_everything().exif or b"")
+    exif.children[ifd.EXIF].fields[ifd.MAKER_NOTE] = ifd.Field(ifd.UNDEFINED, 9, b"EF24-70mm", place=40_000)
+    encode_still(tmp_path / "a.tif", replace(with_everything(), exif=ifd.write_exif(exif)))
+    found = decode_still(tmp_path / "a.tif")
+    assert any(name.startswith("EXIF maker note") for name in found.left_out)
+    assert ifd.MAKER_NOTE not in ifd.read_exif(found.exif or b"").children[ifd.EXIF].fields
+
+
+def test_texts_of_older_programs_keep_their_letters(tmp_path):
+    exif = ifd.Directory()
+    exif.put_bytes(ifd.IMAGE_DESCRIPTION, "Straße bei Nacht".encode("latin-1"), ifd.ASCII)
+    options = {"comment": "Fußgänger".encode("latin-1"), "exif": ifd.write_exif(exif)}
+    Image.fromarray(gradient()).save(tmp_path / "a.jpg", **options)
+    encode_still(tmp_path / "b.jpg", decode_still(tmp_path / "a.jpg"), mark="made")
+    found = decode_still(tmp_path / "b.jpg")
+    assert found.metadata.comment == "Fußgänger"
+    details = ifd.read_exif(found.exif or b"").children[ifd.EXIF]
+    assert "Straße bei Nacht".encode("utf-16-le") in details.fields[ifd.USER_COMMENT].data
+
+
 def test_what_is_too_long_for_a_jpeg_is_named_and_the_rest_kept(tmp_path):
     still = with_everything()
     exif = ifd.read_exif(still.exif or b"")

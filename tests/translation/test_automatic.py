@@ -234,6 +234,17 @@ def test_copies_count_as_finished_only_if_they_are_whole(seen, tmp_path):
     assert (out / "a.bmp").read_bytes() == source.read_bytes()
 
 
+def test_what_a_copy_in_another_format_lacks_is_still_told_after_a_second_run(seen, tmp_path):
+    source, out = picture(tmp_path / "in" / "a.gif"), tmp_path / "out"
+    frames = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (0, 99)]
+    frames[0].save(source, save_all=True, append_images=frames[1:])
+    seen["a.gif"] = "day"
+    for _ in range(2):
+        assert run_auto(source.parent, out) == {"a.gif": "left"}
+        assert report_of(out)["a.gif"]["left_out"] == ["1 further frame"]
+        assert any("encoded anew" in sentence for sentence in report_of(out)["a.gif"]["warnings"])
+
+
 def test_a_translation_of_the_size_and_time_of_its_input_is_no_copy(seen, tmp_path):
     source, out = picture(tmp_path / "in" / "a.bmp"), tmp_path / "out"
     (tmp_path / "out").mkdir()
