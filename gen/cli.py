@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from gen.about import VERSION
 from gen.devices import is_out_of_memory
 from gen.disk import why_not_written
-from gen.errors import GenError
+from gen.errors import GenError, unknown
 from gen.plugins import load_plugins
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -107,7 +107,7 @@ def run(arguments: Sequence[str]) -> int:
         print(VERSION)
         return 0
     if arguments[0] not in COMMANDS:
-        print(f"gen: unknown command {arguments[0]!r}.\n\n{usage()}", file=sys.stderr)
+        print(f"gen: {unknown('command', arguments[0], COMMANDS)}", file=sys.stderr)
         return 2
     module, function = COMMANDS[arguments[0]][0].split(":")
     try:

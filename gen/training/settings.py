@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from gen.errors import BadInput, BadSetting, short
+from gen.errors import BadInput, BadSetting, short, unknown
 from gen.formats.json_files import json_if_whole
 from gen.formats.yaml_files import read_yaml
 from gen.seeds import SEEDS
@@ -133,7 +133,7 @@ def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
     merged = {key: value for layer in layers for key, value in layer.items()}
     known = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     for name in sorted(merged.keys() - known):
-        raise BadSetting(f"unknown setting {short(str(name))}; available: {', '.join(sorted(known))}.")
+        raise BadSetting(unknown("setting", name, sorted(known)))
     try:
         return _finite(TypeAdapter(kind).validate_python(merged))
     except ValidationError as error:
