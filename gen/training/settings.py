@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -137,11 +137,29 @@ def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
     try:
         return _finite(TypeAdapter(kind).validate_python(merged))
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing":
-            raise BadSetting(f"{name}: this setting is required.") from error
-        raise BadSetting(f"{name}: {first['msg']}, but it is {short(repr(first['input']))}.") from error
+        raise _readable(error) from error
+
+
+def check_overrides(kind: type, overrides: Mapping[str, Any]) -> None:
+    """Raises `BadSetting` for an override that is no setting of `kind` or has a wrong value, whatever else is given."""
+    types = get_type_hints(kind, include_extras=True)
+    known = sorted(field.name for field in dataclasses.fields(kind))
+    for name, value in overrides.items():
+        if name not in known:
+            raise BadSetting(unknown("setting", name, known))
+        try:
+            TypeAdapter(types[name]).validate_python(value)
+        except ValidationError as error:
+            raise _readable(error, name) from error
+
+
+def _readable(error: ValidationError, *within: str) -> BadSetting:
+    """The first mistake in words; `within`: names that lead to the value that was checked."""
+    first = error.errors()[0]
+    name = ".".join(map(str, (*within, *first["loc"])))
+    if first["type"] == "missing":
+        return BadSetting(f"{name}: this setting is required.")
+    return BadSetting(f"{name}: {first['msg']}, but it is {short(repr(first['input']))}.")
 
 
 def _finite(settings: T) -> T:
