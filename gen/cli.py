@@ -56,8 +56,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "analyse-smos": ("gen.smos.commands:analyse_smos", "measure how far apart domains are in trained networks"),
     "app": ("gen.web.commands:main", "translate, adapt, render and measure in a browser"),
     "measure-shift": ("gen.shift.commands:measure_shift", "measure how far apart image domains are"),
-    "models": ("gen.overview:models", "list the models that are here"),
-    "doctor": ("gen.overview:doctor", "check versions, devices, encoders, weights and disks"),
+    "models": ("gen.overview.commands:models", "list the models that are here"),
+    "doctor": ("gen.overview.commands:doctor", "check versions, devices, encoders, weights and disks"),
 }
 
 

@@ -48,6 +48,6 @@ def test_an_encoder_that_does_not_work_is_a_problem(
 
 
 def test_a_full_disk_is_a_problem(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("gen.overview.LEAST_FREE", 1e9)
+    monkeypatch.setattr("gen.overview.checks.LEAST_FREE", 1e9)
     assert main(["doctor"]) == 1
     assert "PROBLEM: this folder" in capsys.readouterr().out
