@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from gen.about import VERSION
 from gen.devices import is_out_of_memory
 from gen.disk import why_not_written
-from gen.errors import GenError
+from gen.errors import GenError, unknown
 from gen.plugins import load_plugins
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -56,6 +56,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "analyse-smos": ("gen.smos.commands:analyse_smos", "measure how far apart domains are in trained networks"),
     "app": ("gen.web.commands:main", "translate, adapt, render and measure in a browser"),
     "measure-shift": ("gen.shift.commands:measure_shift", "measure how far apart image domains are"),
+    "models": ("gen.overview.commands:models", "list the models that are here"),
+    "doctor": ("gen.overview.commands:doctor", "check versions, devices, encoders, weights and disks"),
 }
 
 
@@ -107,7 +109,7 @@ def run(arguments: Sequence[str]) -> int:
         print(VERSION)
         return 0
     if arguments[0] not in COMMANDS:
-        print(f"gen: unknown command {arguments[0]!r}.\n\n{usage()}", file=sys.stderr)
+        print(f"gen: {unknown('command', arguments[0], COMMANDS)}", file=sys.stderr)
         return 2
     module, function = COMMANDS[arguments[0]][0].split(":")
     try:

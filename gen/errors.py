@@ -4,6 +4,9 @@ A message is one or two sentences: the file or setting, what is wrong, and what 
 web page print only the message; users of the library catch `GenError`.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class GenError(Exception):
     """Base of every error that gen raises on purpose."""
@@ -23,6 +26,18 @@ class TrainingDiverged(GenError):
 
 class NotFinite(GenError):
     """A network's output that holds NaN or infinite numbers; a picture of it would be black."""
+
+
+def unknown(kind: str, name: object, offered: Iterable[str], more: str = "") -> str:
+    """ "unknown scene 'dessert'; did you mean desert? Available: ...", with at most three of the names offered.
+
+    `more`: what else is available, in words that follow the names.
+    """
+    names, text = list(offered), short(str(name))
+    lower = {offer.lower(): offer for offer in names}
+    near = [lower[match] for match in difflib.get_close_matches(text.lower(), lower, n=3, cutoff=0.7)]
+    guess = f"did you mean {' or '.join(near)}? Available" if near else "available"
+    return f"unknown {kind} {text!r}; {guess}: {', '.join(names) or 'none'}{more}."
 
 
 def short(text: str, most: int = 80) -> str:

@@ -4,14 +4,13 @@ A model folder holds `model_index.json` (a pipeline), `config.json` (a single ne
 `MODEL_CARD.md`. No other module reads a folder's kind or licence: ask `kind` or `describe`.
 """
 
-import difflib
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gen.errors import BadInput, short
+from gen.errors import BadInput, short, unknown
 from gen.formats.json_files import LARGEST_CONFIG, json_if_whole
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
@@ -54,12 +53,9 @@ def resolve(name_or_path: str | os.PathLike[str], index: str = INDEX) -> str:
             return str(folder)
     if _is_hub_id(name):
         return name
-    names = available(index)
-    near = " or ".join(difflib.get_close_matches(Path(name).name, names, n=3))
-    guess = f"did you mean {near}? Available" if near else "available"
     raise BadInput(
-        f"unknown model {short(name)!r}, and no folder with a {index}; {guess}: {', '.join(names) or 'none'}. "
-        "Set $GEN_WEIGHTS to a folder that holds more models."
+        f"{unknown('model', name, available(index))} A model is a folder with a {index}; set $GEN_WEIGHTS to a folder "
+        "that holds more models."
     )
 
 

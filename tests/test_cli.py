@@ -36,7 +36,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(gen_command, arguments):
 
 def test_an_unknown_command_is_told(capsys):
     assert main(["trasnlate"]) == 2
-    assert "unknown command 'trasnlate'" in capsys.readouterr().err
+    assert "unknown command 'trasnlate'; did you mean translate?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -11,17 +11,17 @@ from gen.augan.invention_settings import (
     InventionSettings,
     TrainInventionArguments,
 )
+from gen.augan.settings import AUGANSettings
 from gen.augan.simulated.settings import SimulateSettings
 from gen.output import output_folder
-from gen.training.command import run_to_end
+from gen.training.command import parse_arguments, run_to_end
 from gen.training.experiment import write_text
-from gen.training.settings import make_settings, parse_overrides, read_preset
+from gen.training.settings import make_settings, read_preset
 
 
 def train(arguments: Sequence[str]) -> int:
     """`gen train-augan`."""
-    args = tyro.cli(TrainArguments, args=list(arguments), prog="gen train-augan")
-    overrides = parse_overrides(args.set)
+    args, overrides = parse_arguments(TrainArguments, AUGANSettings, arguments, "gen train-augan")
     from gen.augan.start import PRESETS, choose_settings
 
     given = {"preset": args.preset, "adverse": args.adverse, "normal": args.normal, "out": args.out}
@@ -75,9 +75,9 @@ def compare(arguments: Sequence[str]) -> int:
 
 def train_invention(arguments: Sequence[str]) -> int:
     """`gen train-invention`."""
-    args = tyro.cli(TrainInventionArguments, args=list(arguments), prog="gen train-invention")
+    args, overrides = parse_arguments(TrainInventionArguments, InventionSettings, arguments, "gen train-invention")
     named = {"model": args.model, "rendered": args.rendered, "out": args.out}
-    settings = make_settings(InventionSettings, named, parse_overrides(args.set))
+    settings = make_settings(InventionSettings, named, overrides)
     from gen.augan.invention_training import InventionTrainer
 
     trainer = InventionTrainer(settings)

@@ -15,7 +15,7 @@ from gen.augan.evaluation import evaluate
 from gen.augan.simulated.pairs import write_pairs
 from gen.augan.simulated.settings import SimulateSettings
 from gen.augan.start import PRESETS
-from gen.errors import BadInput, BadSetting, short
+from gen.errors import BadInput, BadSetting, short, unknown
 from gen.formats.json_files import read_json
 from gen.formats.yaml_files import read_yaml
 from gen.markdown import markdown_table
@@ -43,7 +43,7 @@ def compare(settings: CompareSettings) -> int:
         )
     for name in settings.only:
         if name not in recipes:
-            raise BadSetting(f"{settings.recipes}: unknown recipe {name!r}; available: {', '.join(recipes)}.")
+            raise BadSetting(f"{settings.recipes}: {unknown('recipe', name, recipes)}")
     make_out_folder(settings.out)  # not locked: several processes may train recipes, and each of them has its own lock
     for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
         split_frames(folder, settings.out / "frames", domain, settings.hold_out)

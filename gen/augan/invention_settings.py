@@ -53,7 +53,7 @@ class TrainInventionArguments:
     out: Path
     """Run directory, for example runs/invention."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A field of InventionSettings as field=value, for example --set images=5000; may be repeated."""
+    """A setting as field=value, for example --set images=5000; may be repeated. `--set help` lists all settings."""
 
 
 @dataclasses.dataclass(frozen=True)

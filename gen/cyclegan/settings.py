@@ -75,7 +75,7 @@ class TrainArguments:
     preset: Literal["cyclegan", "cut", "tiny"] = "cyclegan"
     """cyclegan, cut: the published settings; tiny: a quick test on a CPU."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A field of CycleGANSettings as field=value, for example --set lr=1e-4; may be repeated."""
+    """A setting as field=value, for example --set lr=1e-4; may be repeated. `--set help` lists all settings."""
 
 
 @dataclass(frozen=True)

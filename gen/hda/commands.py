@@ -15,7 +15,8 @@ from gen.hda.domains import parse_domains
 from gen.hda.parsing import parse_adaptation, parse_seeds, parse_strengths
 from gen.hda.settings import EvaluateSettings, GenerateSettings, HDASettings, InvertSettings
 from gen.media.files import check_out_folder
-from gen.training.settings import make_settings, parse_overrides
+from gen.training.command import parse_arguments
+from gen.training.settings import make_settings
 
 MOST_SECONDS, MOST_RATE = 3600, 240
 """Of the clips of `gen generate`."""
@@ -37,7 +38,7 @@ class AdaptArguments:
     efficientnet-lite0-grid, squeezenet, vit-s16, dinov2-vit-s14 (short: dinov2), clip-vit-b32 (short: clip),
     clip-vit-b16, clip:MODEL, dinov2:MODEL, timm:MODEL. May be repeated for an ensemble."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A field of HDASettings as field=value, for example --set direction_weight=0.5; may be repeated."""
+    """A setting as field=value, for example --set direction_weight=0.5; may be repeated. `--set help` lists all."""
     full: bool = False
     """Also write OUT/model, a model folder with source and adaptation, and OUT/model.pt, the adapted generator in
     rosinality's format for other tools."""
@@ -47,8 +48,8 @@ class AdaptArguments:
 
 def adapt(arguments: Sequence[str]) -> int:
     """`gen adapt`."""
-    args = tyro.cli(AdaptArguments, args=list(arguments), prog="gen adapt")
-    settings = _adapt_settings(args)
+    args, overrides = parse_arguments(AdaptArguments, HDASettings, arguments, "gen adapt")
+    settings = _adapt_settings(args, overrides)
     from gen.hda.check import report
     from gen.hda.export import save_adaptation
     from gen.hda.pipeline import HDAPipeline
@@ -85,11 +86,11 @@ def adapt(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _adapt_settings(args: AdaptArguments) -> HDASettings:
+def _adapt_settings(args: AdaptArguments, overrides: dict[str, Any]) -> HDASettings:
     given: dict[str, Any] = {"source": args.source, "domains": args.domain, "out": args.out}
     if args.encoder:
         given["encoders"] = args.encoder
-    settings = make_settings(HDASettings, given, parse_overrides(args.set))
+    settings = make_settings(HDASettings, given, overrides)
     check_out_folder(settings.out)
     parse_domains(settings.domains)  # the trainer parses them again; here a mistake is reported before torch loads
     return settings

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, unknown
 from gen.loading import loading
 from gen.metrics.encoder_names import full_name, loader_of, names_of
 from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD, SqueezeNetFeatures
@@ -238,10 +238,8 @@ def load_encoder(name: str) -> Encoder:
         return SqueezeEncoder(size or 224)
     if family in FAMILIES and model:
         return FAMILIES[family](model, size)
-    raise BadSetting(
-        f"unknown encoder {name!r}; available: {names_of('hda')}, {LITE}-grid, {LITE}-style, "
-        f"{', '.join(f'{family}:MODEL' for family in FAMILIES)}, each optionally with @pixels."
-    )
+    offered = (*names_of("hda"), f"{LITE}-grid", f"{LITE}-style", *(f"{family}:MODEL" for family in FAMILIES))
+    raise BadSetting(unknown("encoder", name, offered, ", each optionally with @pixels"))
 
 
 def network_of(name: str) -> str:

@@ -16,7 +16,7 @@ from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, unknown
 from gen.hda.attributes import ATTRIBUTES, attribute_progress
 from gen.hda.domains import parse_domains
 from gen.hda.encoders import network_of
@@ -96,7 +96,7 @@ def check_settings(s: EvaluateSettings) -> list[str]:
     methods = [name.strip() for name in s.methods.split(",")]
     for name in methods:
         if name not in METHODS:
-            raise BadSetting(f"unknown method {name!r}; available: {', '.join(METHODS)}.")
+            raise BadSetting(unknown("method", name, METHODS))
     titles = [_names(h) for h in s.hybrid]
     if len(set(titles)) < len(titles):
         raise BadSetting(f"hybrid: the names of the hybrids must be different, not {', '.join(titles)}.")

@@ -95,8 +95,6 @@ def full_name(use: Use, name: str) -> str:
     return next((full for full, spelling in rows if spelling == spelled), spelled)
 
 
-def names_of(use: Use) -> str:
-    """The names that a use offers, for its help and errors, with short names in brackets."""
-    short = {full: alias for alias, full in ALIASES[use].items()}
-    full = [name for name, network in NETWORKS.items() if use in network.loaders]
-    return ", ".join(f"{name} ({short[name]})" if name in short else name for name in full)
+def names_of(use: Use) -> list[str]:
+    """The names that a use offers, the short ones last."""
+    return [*(name for name, network in NETWORKS.items() if use in network.loaders), *ALIASES[use]]

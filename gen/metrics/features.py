@@ -11,12 +11,13 @@ import os
 import shutil
 import urllib.request
 from pathlib import Path
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, unknown
 from gen.formats.state_dicts import read_state_dict
 from gen.loading import loading
 from gen.metrics.names import FeatureName
@@ -166,7 +167,7 @@ def load_features(name: FeatureName = "auto") -> Features:
     if name == "squeezenet":
         return SqueezeNetFeatures()
     if name not in ("auto", "inception"):
-        raise BadSetting(f"features: unknown name {name!r}; use auto, inception, efficientnet-lite0 or squeezenet.")
+        raise BadSetting(f"features: {unknown('name', name, get_args(FeatureName))}")
     try:
         return InceptionFeatures(inception_weights())
     except BadSetting as error:

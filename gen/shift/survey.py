@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, unknown
 from gen.media.files import make_out_folder, writing
 from gen.output import output_folder
 from gen.provenance import machine, portable, versions
@@ -104,7 +104,7 @@ def check_anchor(settings: MeasureShiftSettings, folders: Sequence[DomainFolder]
     """Raises `BadSetting` if `relative_to` is not the name of a domain."""
     names = [folder.name for folder in folders]
     if settings.relative_to is not None and settings.relative_to not in names:
-        raise BadSetting(f"relative_to: unknown domain {settings.relative_to!r}; available: {', '.join(names)}.")
+        raise BadSetting(f"relative_to: {unknown('domain', settings.relative_to, names)}")
 
 
 def make_folders(settings: MeasureShiftSettings) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, unknown
 from gen.smd.names import SCENES, SceneName, Split
 from gen.smd.styles import STYLES, find_style
 from gen.smd.writing import check_seed
@@ -59,5 +59,5 @@ class RenderSettings:
             find_style(style)
         for scene in self.scenes:
             if scene not in SCENES:
-                raise BadSetting(f"unknown scene {scene!r}; available: {', '.join(SCENES)}.")
+                raise BadSetting(unknown("scene", scene, SCENES))
         check_seed(self.seed)

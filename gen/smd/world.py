@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, unknown
 from gen.smd.names import SCENES
 
 WIDTH = 48
@@ -178,7 +178,7 @@ RECIPES: dict[str, Recipe] = {
 def make_world(scene: str, seed: int) -> World:
     """The level of a class and a seed. Raises `BadSetting` for an unknown class."""
     if scene not in RECIPES:
-        raise BadSetting(f"unknown scene {scene!r}; available: {', '.join(SCENES)}.")
+        raise BadSetting(unknown("scene", scene, SCENES))
     # Order matters: each draw moves the random stream, so a new one must come last or levels of old seeds change.
     recipe, rng = RECIPES[scene], np.random.default_rng([seed, SCENES.index(scene)])
     ground = _ground(rng, recipe)

@@ -41,7 +41,7 @@ class TableArguments:
     preset: Literal["published", "cpu"] = "published"
     """published: ResNet-50 at 224 pixels, for a GPU; cpu: EfficientNet-Lite0 at 96 pixels, a few minutes per run."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A field of SMOSSettings as field=value, for example --set js_weight=5; may be repeated."""
+    """A setting as field=value, for example --set js_weight=5; may be repeated. `--set help` lists all settings."""
     engine: Engine = "order"
     """order: one run after another; ray: as Ray Tune trials, on all machines of its cluster."""
     gpus: float | None = None
@@ -65,7 +65,7 @@ class PrecursorArguments:
     preset: Literal["precursor", "precursor-cpu"] = "precursor"
     """precursor: ResNet-50 at 224 pixels, for a GPU; precursor-cpu: EfficientNet-Lite0 at 96 pixels."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A field of SMOSSettings as field=value; may be repeated."""
+    """A setting as field=value; may be repeated. `--set help` lists all settings."""
     export: Path | None = None
     """Write the classifier and its model card to this folder."""
     weights_license: str = "research use only"

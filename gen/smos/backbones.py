@@ -11,7 +11,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, unknown
 from gen.formats.state_dicts import read_state_dict
 from gen.loading import loading
 from gen.metrics.encoder_names import loader_of, names_of
@@ -202,7 +202,7 @@ def make_backbone(name: str) -> Backbone:
         return LiteBackbone()
     if family in ("resnet18", "resnet34", "resnet50", "resnet101"):
         return ResNetBackbone(int(family.removeprefix("resnet")))
-    raise BadSetting(f"unknown backbone {name!r}; available: {names_of('smos')} and timm:MODEL.")
+    raise BadSetting(unknown("backbone", name, names_of("smos"), " and timm:MODEL"))
 
 
 @loading

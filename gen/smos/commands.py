@@ -17,7 +17,8 @@ from gen.seeds import SEEDS
 from gen.smos.arguments import AnalyseArguments, PrecursorArguments, TableArguments
 from gen.smos.methods import Method, parse_method
 from gen.smos.settings import SMOSSettings
-from gen.training.settings import make_settings, parse_overrides, read_preset
+from gen.training.command import parse_arguments
+from gen.training.settings import make_settings, read_preset
 
 if TYPE_CHECKING:
     from gen.smos.training import SMOSTrainer
@@ -29,13 +30,13 @@ STOPPED = 130
 
 def train_smos(arguments: Sequence[str]) -> int:
     """`gen train-smos`: 0 the table is complete, 130 stopped by Ctrl-C."""
-    args = tyro.cli(TableArguments, args=list(arguments), prog="gen train-smos")
+    args, overrides = parse_arguments(TableArguments, SMOSSettings, arguments, "gen train-smos")
     methods, seeds = _methods(args), _seeds(args.seeds)
     from accelerate import PartialState
 
     from gen.smos.table import collect, plan, run_cells
 
-    settings = _settings(args.preset, {"data": args.data, "out": args.out}, args.set)
+    settings = _settings(args.preset, {"data": args.data, "out": args.out}, overrides)
     cells = plan(settings, methods, args.target, seeds)
     main = PartialState().is_main_process
     with output_folder(settings.out) if main else nullcontext():
@@ -68,10 +69,9 @@ def _seeds(text: str) -> list[int]:
         ) from error
 
 
-def _settings(preset: str, given: dict[str, Any], pairs: Sequence[str]) -> SMOSSettings:
-    """Settings from, in order of precedence, `pairs`, `given`, the data set's protocol, and the preset."""
+def _settings(preset: str, given: dict[str, Any], overrides: dict[str, Any]) -> SMOSSettings:
+    """Settings from, in order of precedence, `overrides`, `given`, the data set's protocol, and the preset."""
     layers = [read_preset(PRESETS / f"{preset}.yaml")]
-    overrides = parse_overrides(pairs)
     if preset == "published":
         from gen.smos.datasets import find_benchmark
 
@@ -82,7 +82,7 @@ def _settings(preset: str, given: dict[str, Any], pairs: Sequence[str]) -> SMOSS
 
 def train_precursor(arguments: Sequence[str]) -> int:
     """`gen train-precursor`: 0 done, 130 stopped by Ctrl-C."""
-    args = tyro.cli(PrecursorArguments, args=list(arguments), prog="gen train-precursor")
+    args, overrides = parse_arguments(PrecursorArguments, SMOSSettings, arguments, "gen train-precursor")
     check_out_folder(args.out)
     if args.leave_out and (args.data == "scenes" or args.val is None):
         raise BadSetting(
@@ -97,14 +97,14 @@ def train_precursor(arguments: Sequence[str]) -> int:
     styles = list(find_benchmark(Path(args.data), "any")[1]) if each else [args.leave_out]
     accuracy: dict[str, float] = {}
     for style in filter(None, styles):
-        trainer = _train(args, args.out / f"without-{style}", style)
+        trainer = _train(args, overrides, args.out / f"without-{style}", style)
         if not trainer.finished:
             return STOPPED
         accuracy[style] = float(trainer.report()["rules"][trainer.rule]["accuracy"] or 0)
         print(f"{style} left out: {accuracy[style]:.1%} accuracy on its unseen levels")
     if args.leave_out and not each:
         return 0
-    trainer = _train(args, args.out)
+    trainer = _train(args, overrides, args.out)
     if not trainer.finished:
         return STOPPED
     trainer.report()
@@ -115,7 +115,7 @@ def train_precursor(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _train(args: PrecursorArguments, out: Path, target: str | None = None) -> "SMOSTrainer":
+def _train(args: PrecursorArguments, overrides: dict[str, Any], out: Path, target: str | None = None) -> "SMOSTrainer":
     """Train one network in `out`, without the style `target`."""
     from gen.smos.training import SMOSTrainer
 
@@ -129,7 +129,7 @@ def _train(args: PrecursorArguments, out: Path, target: str | None = None) -> "S
         "cache": args.out / "cache",
     }
     scratch = {"weights": "none", "frozen_norms": False} if args.scratch else {}
-    trainer = SMOSTrainer(_settings(args.preset, given | scratch, args.set))
+    trainer = SMOSTrainer(_settings(args.preset, given | scratch, overrides))
     trainer.fit()
     return trainer
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, unknown
 from gen.training.data import Frames, load_frames
 
 OFFICE_HOME = (
@@ -107,7 +107,7 @@ def usual_name(dataset: str, names: Sequence[str], given: str) -> str:
         if own in names:
             known |= {_plain(other): own for other in others}
     if _plain(given) not in known:
-        raise BadSetting(f"target: unknown domain {given!r}; available: {', '.join(names)}, or all.")
+        raise BadSetting(f"target: {unknown('domain', given, names, ', or all')}")
     return known[_plain(given)]
 
 
@@ -143,7 +143,7 @@ def find_benchmark(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]
         own = root.resolve().name
         return f"{own} (own)" if own in BENCHMARKS else own, dict(sorted(folders.items()))
     if name not in BENCHMARKS:
-        raise BadSetting(f"unknown dataset {name!r}; available: auto, any, {', '.join(BENCHMARKS)}.")
+        raise BadSetting(unknown("dataset", name, ("auto", "any", *BENCHMARKS)))
     found, missing = _match(BENCHMARKS[name], folders)
     if missing:
         raise BadInput(f"{root}: the domain {missing[0]} of {name} is missing; add a folder of this name.")

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import tyro
 
 from gen.stylegan2.settings import StyleGAN2Settings
-from gen.training.command import run_to_end
-from gen.training.settings import make_settings, parse_overrides, read_preset
+from gen.training.command import parse_arguments, run_to_end
+from gen.training.settings import make_settings, read_preset
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -25,18 +25,18 @@ class TrainArguments:
     preset: Literal["config-f", "faces64"] = "config-f"
     """config-f: the published size at 256 pixels, for a GPU; faces64: small, a few hours on two CPU cores."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A field of StyleGAN2Settings as field=value, for example --set size=128; may be repeated."""
+    """A setting as field=value, for example --set size=128; may be repeated. `--set help` lists all settings."""
     strict: bool = False
     """Stop with an error if an image cannot be used, instead of leaving it out."""
 
 
 def train_stylegan2(arguments: Sequence[str]) -> int:
     """`gen train-stylegan2`."""
-    args = tyro.cli(TrainArguments, args=list(arguments), prog="gen train-stylegan2")
+    args, overrides = parse_arguments(TrainArguments, StyleGAN2Settings, arguments, "gen train-stylegan2")
     given = {"preset": args.preset, "data": args.data, "out": args.out}
     given |= {"strict": True} if args.strict else {}
     preset = read_preset(PRESETS / f"{args.preset}.yaml")
-    settings = make_settings(StyleGAN2Settings, preset, given, parse_overrides(args.set))
+    settings = make_settings(StyleGAN2Settings, preset, given, overrides)
     from gen.stylegan2.training import StyleGAN2Trainer  # only now: torch takes seconds to import
 
     trainer = StyleGAN2Trainer(settings)

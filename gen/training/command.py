@@ -1,9 +1,33 @@
-"""What every training command does once its trainer is made."""
+"""What every training command does: read its arguments, and run its trainer to the end."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import tyro
+
+from gen.training.settings import check_overrides, parse_overrides
+from gen.training.settings_help import settings_help
 
 if TYPE_CHECKING:
     from gen.training.loop import Trainer
+
+T = TypeVar("T")
+
+
+def parse_arguments(form: type[T], settings: type, arguments: Sequence[str], prog: str) -> tuple[T, dict[str, Any]]:
+    """The command line as a `form`, and its `--set` values, checked against the fields of `settings`.
+
+    All this happens before torch is imported, so that a mistake is reported at once. With `--set help`, print the
+    settings and exit. Raises `BadSetting`.
+    """
+    if ("--set", "help") in pairwise(arguments) or "--set=help" in arguments:
+        print(settings_help(settings))
+        raise SystemExit(0)
+    args = tyro.cli(form, args=list(arguments), prog=prog)
+    overrides = parse_overrides(args.set)  # pyright: ignore[reportAttributeAccessIssue]
+    check_overrides(settings, overrides)
+    return args, overrides
 
 
 def run_to_end(trainer: "Trainer[Any]", next_step: str) -> int:

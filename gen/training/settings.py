@@ -8,11 +8,11 @@ import json
 import math
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from gen.errors import BadInput, BadSetting, short
+from gen.errors import BadInput, BadSetting, short, unknown
 from gen.formats.json_files import json_if_whole
 from gen.formats.yaml_files import read_yaml
 from gen.seeds import SEEDS
@@ -133,15 +133,33 @@ def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
     merged = {key: value for layer in layers for key, value in layer.items()}
     known = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     for name in sorted(merged.keys() - known):
-        raise BadSetting(f"unknown setting {short(str(name))}; available: {', '.join(sorted(known))}.")
+        raise BadSetting(unknown("setting", name, sorted(known)))
     try:
         return _finite(TypeAdapter(kind).validate_python(merged))
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing":
-            raise BadSetting(f"{name}: this setting is required.") from error
-        raise BadSetting(f"{name}: {first['msg']}, but it is {short(repr(first['input']))}.") from error
+        raise _readable(error) from error
+
+
+def check_overrides(kind: type, overrides: Mapping[str, Any]) -> None:
+    """Raises `BadSetting` for an override that is no setting of `kind` or has a wrong value, whatever else is given."""
+    types = get_type_hints(kind, include_extras=True)
+    known = sorted(field.name for field in dataclasses.fields(kind))
+    for name, value in overrides.items():
+        if name not in known:
+            raise BadSetting(unknown("setting", name, known))
+        try:
+            TypeAdapter(types[name]).validate_python(value)
+        except ValidationError as error:
+            raise _readable(error, name) from error
+
+
+def _readable(error: ValidationError, *within: str) -> BadSetting:
+    """The first mistake in words; `within`: names that lead to the value that was checked."""
+    first = error.errors()[0]
+    name = ".".join(map(str, (*within, *first["loc"])))
+    if first["type"] == "missing":
+        return BadSetting(f"{name}: this setting is required.")
+    return BadSetting(f"{name}: {first['msg']}, but it is {short(repr(first['input']))}.")
 
 
 def _finite(settings: T) -> T:

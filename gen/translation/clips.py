@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
+from gen.bars import progress_bar
 from gen.media.ahead import batches, iterate_ahead
 from gen.media.folders import Job
 from gen.media.images import Pixels
@@ -92,7 +92,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
         ThreadPoolExecutor(1) as decoder,
         ThreadPoolExecutor(1) as encoder,
         ThreadPoolExecutor(1) as observer,
-        tqdm(total=reader.expected_frames or None, unit="frame", desc=job.source.name, leave=False) as bar,
+        progress_bar(total=reader.expected_frames or None, unit="frame", desc=job.source.name, leave=False) as bar,
     ):
         sink = ClipSink(stack, job, reader, network)
         ahead = iterate_ahead(decoder, split_at_cuts(reader), 2 * network.batch_size)

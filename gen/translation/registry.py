@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from gen import weights
-from gen.errors import BadInput, BadSetting, short
+from gen.errors import BadInput, BadSetting, short, unknown
 from gen.formats.json_files import read_json
 from gen.translation.weathers import directions_of, sentence, weathers_of
 
@@ -87,7 +87,7 @@ def find_method(name: str) -> Method:
     """The method of this name. Raises `BadSetting` for an unknown one."""
     found = {method.name: method for method in _METHODS.values()}
     if name not in found:
-        raise BadSetting(f"method {name}: unknown name; available: {', '.join(found)}.")
+        raise BadSetting(unknown("method", name, found))
     return found[name]
 
 

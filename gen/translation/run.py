@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from gen.bars import progress_bar
 from gen.devices import is_out_of_memory
 from gen.disk import REASONS, why_not_written
 from gen.errors import BadInput, BadSetting, GenError
@@ -92,7 +93,7 @@ class Run:
         Ctrl-C is how a run that watches its input ends; from any other run it is raised again. Raises `BadSetting` if
         the output could not be written to the end.
         """
-        with tqdm(total=files, unit="file", dynamic_ncols=True) as self.bar:
+        with progress_bar(total=files, unit="file", dynamic_ncols=True) as self.bar:
             try:
                 yield
                 self._check_lost()

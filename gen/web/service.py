@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gen import weights
 from gen.devices import pick_device
-from gen.errors import BadInput
+from gen.errors import BadInput, unknown
 from gen.web import translation
 from gen.web.jobs import Job, JobContext, Jobs
 from gen.web.lanes import Lanes
@@ -115,7 +115,7 @@ class Service:
 def check_offered(name: object, offered: list[str]) -> None:
     """Raises `BadInput` if `name` is not in the list: a visitor must not name a path or start a download."""
     if name not in offered:
-        raise BadInput(f"{name}: unknown name; available: {', '.join(offered) or 'none'}.")
+        raise BadInput(unknown("name", name, offered))
 
 
 def generators() -> list[str]:

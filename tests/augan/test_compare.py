@@ -87,7 +87,7 @@ def test_another_method_is_a_row_at_equal_cost(two_domains, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ("method: none", "method none: unknown name; available: augan, cyclegan"),
+        ("method: none", "unknown method 'none'; available: augan, cyclegan"),
         ("{method: cyclegan, cycle_weight: 0}", "recipe odd: cycle_weight, nce_weight"),
     ],
 )

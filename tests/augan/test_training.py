@@ -462,7 +462,7 @@ def test_dry_run_tells_and_leaves_nothing_to_resume(two_domains, tmp_path, capsy
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("wdith=3", "unknown setting wdith; available: "),
+        ("wdith=3", "unknown setting 'wdith'; did you mean width"),
         ("lr=fast", "lr: "),
         ("upsampling=cubic", "upsampling: "),
         ("batch", "batch: write a setting as name=value"),

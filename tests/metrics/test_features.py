@@ -145,7 +145,7 @@ class TestLoadFeatures:
         assert not list(tmp_path.rglob("*.p*"))
 
     def test_unknown_name(self) -> None:
-        with pytest.raises(BadSetting, match="use auto, inception, efficientnet-lite0 or squeezenet"):
+        with pytest.raises(BadSetting, match="unknown name 'vgg'; available: auto, inception"):
             load_features("vgg")  # pyright: ignore[reportArgumentType]
 
 

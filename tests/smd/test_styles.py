@@ -221,5 +221,5 @@ def test_every_pattern_is_around_one():
 
 
 def test_an_unknown_style_is_told():
-    with pytest.raises(BadSetting, match="unknown style '4bit'; available: 8bit, 16bit, lowpoly, hd"):
+    with pytest.raises(BadSetting, match="unknown style '4bit'; did you mean 8bit"):
         render([make_world("cave", 0)], "4bit")

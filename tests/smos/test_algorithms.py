@@ -229,7 +229,7 @@ class TestOutsideThePackage:
     def test_names_are_unique_and_known(self) -> None:
         with pytest.raises(BadSetting, match="algorithm 'erm' is registered already"):
             registry.register("erm", GroupDRO)
-        with pytest.raises(BadSetting, match="unknown algorithm 'ERM'; available: erm, miro"):
+        with pytest.raises(BadSetting, match="unknown algorithm 'ERM'; did you mean erm"):
             registry.find("ERM")
 
     def test_every_row_has_a_class_with_default_options(self) -> None:

@@ -127,7 +127,7 @@ class TestWhatIsWrongIsNamed:
             find_benchmark(tmp_path / "nowhere")
         with pytest.raises(BadInput, match="at least two domains"):
             find_benchmark(tmp_path)
-        with pytest.raises(BadSetting, match="unknown dataset 'Pacs'; available: auto, any, PACS"):
+        with pytest.raises(BadSetting, match=r"unknown dataset 'Pacs'; did you mean PACS\? Available: auto, any, PACS"):
             find_benchmark(tmp_path, "Pacs")
 
     def test_an_unknown_target(self, tmp_path: Path, domains: Path) -> None:

@@ -171,7 +171,7 @@ class TestWhatIsWrongIsNamed:
         [
             (["--method", "smos"], "smos needs a precursor, as in NAME=smos:PRECURSOR"),
             (["--method", "erm:x"], "erm uses no precursor"),
-            (["--method", "ERM"], "unknown algorithm 'ERM'; available: erm"),
+            (["--method", "ERM"], "unknown algorithm 'ERM'; did you mean erm"),
             (["--method", "a/b=erm"], "letters, digits"),
             (["--method", "erm", "--method", "erm"], "methods: names must be different"),
             (["--method", "erm,jsweight=2"], "jsweight: neither a setting nor an option of erm; its options: none"),
@@ -179,7 +179,7 @@ class TestWhatIsWrongIsNamed:
             (["--seeds", "0;1", "--method", "erm"], "give different whole numbers below 2^32 separated by commas"),
             (["--seeds=-1", "--method", "erm"], "give different whole numbers below 2^32 separated by commas"),
             (["--target", "ink,sea", "--method", "erm"], "unknown domain 'sea'; available: art, flat, ink"),
-            (["--method", "erm", "--set", "images=5"], "unknown setting images;"),
+            (["--method", "erm", "--set", "images=5"], "unknown setting 'images';"),
             (
                 ["--method", "erm", "--set", "frozen_norms=false"],
                 "batch norms are trained; set swad=false",
@@ -187,7 +187,7 @@ class TestWhatIsWrongIsNamed:
             (["--method", "erm", "--set", "backbone=dinov2"], "use 28 instead of 32"),
             (["--target", "sea", "--method", "erm"], "unknown domain 'sea'; available: art, flat, ink"),
             (["--algorithm", "smos", "--precursor", "nowhere"], "unknown model 'nowhere'"),
-            (["--method", "erm", "--set", "step=3"], "unknown setting step;"),
+            (["--method", "erm", "--set", "step=3"], "unknown setting 'step';"),
         ],
     )
     def test_train_smos(

@@ -200,7 +200,7 @@ def test_settings_from_layers_and_strings():
     assert (s.lr, s.images, s.seed) == (2e-4, None, 3)
     with pytest.raises(BadSetting, match=r"precision: .*'fp8'"):
         make_settings(TrainerSettings, {"out": "a", "precision": "fp8"})
-    with pytest.raises(BadSetting, match=r"unknown setting images; available: accumulate, batch.*strict\.$"):
+    with pytest.raises(BadSetting, match=r"unknown setting 'images'; available: accumulate, batch.*strict\.$"):
         make_settings(TrainerSettings, {"out": "a", "images": 7})
     with pytest.raises(BadSetting, match="out: this setting is required"):
         make_settings(TrainerSettings, {})

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, unknown
 from gen.smd.raycast import Camera, Hits, Rays, Scene, blocked, cast, collate, image, rotation, surface
 from gen.smd.shading import Lamps, Pixels, Sunlight, dot, highlight, lamplit, material_rows, noise, sunlit, unit
 from gen.smd.street.dashcam import photograph
@@ -68,7 +68,7 @@ def render_street(
     """
     for name in weathers:
         if name not in WEATHERS:
-            raise BadSetting(f"unknown weather {name!r}; available: {', '.join(WEATHERS)}.")
+            raise BadSetting(unknown("weather", name, WEATHERS))
     h, w = height * samples, width * samples
     view = _look(street, time, h, w, torch.device(device))
     forward = rotation(view.camera.turn)[0, :, 2]

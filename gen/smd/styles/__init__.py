@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,7 @@ def register(style: Style) -> None:
 def find_style(name: str) -> Style:
     """The row of a style. Raises `BadSetting` for an unknown name."""
     if name not in STYLES:
-        raise BadSetting(f"unknown style {name!r}; available: {', '.join(STYLES)}.")
+        raise BadSetting(unknown("style", name, STYLES))
     return STYLES[name]
 
 

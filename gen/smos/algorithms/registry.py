@@ -6,7 +6,7 @@ This module imports no torch, so that the command line can list the names at onc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, unknown
 
 if TYPE_CHECKING:
     from gen.smos.algorithms.base import Algorithm
@@ -48,7 +48,7 @@ def register(name: str, algorithm: "str | type[Algorithm[Any]]", summary: str = 
 def check_name(name: str) -> None:
     """Raises `BadSetting` for a name that is not registered."""
     if name not in ALGORITHMS:
-        raise BadSetting(f"unknown algorithm {name!r}; available: {', '.join(ALGORITHMS)}.")
+        raise BadSetting(unknown("algorithm", name, ALGORITHMS))
 
 
 def find(name: str) -> "type[Algorithm[Any]]":

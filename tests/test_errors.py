@@ -1,0 +1,20 @@
+"""What messages are made of."""
+
+from gen.errors import unknown
+
+
+def test_the_nearest_names_come_first() -> None:
+    assert unknown("scene", "dessert", ["snow", "desert"]) == (
+        "unknown scene 'dessert'; did you mean desert? Available: snow, desert."
+    )
+
+
+def test_no_guess_for_a_name_that_is_near_to_none() -> None:
+    assert unknown("scene", "q", ["snow"], " or all") == "unknown scene 'q'; available: snow or all."
+    assert unknown("model", "q", []) == "unknown model 'q'; available: none."
+
+
+def test_a_foreign_name_is_one_short_line() -> None:
+    text = unknown("name", "a\nb" + "x" * 500, ["ab"])
+    assert "\n" not in text
+    assert len(text) < 130
