@@ -17,6 +17,7 @@ from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.devices import is_out_of_memory
 from gen.errors import NotFinite
 from gen.media.images import decode_still
+from gen.media.video import ClipReader
 from gen.translation.batch import translate
 from gen.translation.memory import MemoryLimits, Plan
 from gen.translation.network import Network
@@ -146,12 +147,17 @@ def test_a_clip_is_the_same_and_says_so_once(pipeline: Cramped, tmp_path: Path) 
     (entry,) = run(pipeline, clip, tmp_path / "out.mp4", 2 * frame, batch_size=4).entries
     assert entry.status == "done"
     assert entry.warnings == ["there was too little memory for 4 frames at once, so they were done 2 at a time"]
-    assert (tmp_path / "whole.mp4").read_bytes() == (tmp_path / "out.mp4").read_bytes()
+    whole, out = (frames_of(tmp_path / name) for name in ("whole.mp4", "out.mp4"))
+    assert whole.shape == out.shape
+    assert np.abs(whole - out).mean() < 1  # not 0: x264 with AVX-512 may encode the same frames a little differently
+
+
+def frames_of(clip: Path) -> np.ndarray:
+    with ClipReader(clip) as reader:
+        return np.stack([frame.rgb.astype(int) for frame in reader])
 
 
 def decode_size(clip: Path) -> int:
-    from gen.media.video import ClipReader
-
     with ClipReader(clip) as reader:
         return reader.width * reader.height
 
