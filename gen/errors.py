@@ -29,13 +29,15 @@ class NotFinite(GenError):
 
 
 def unknown(kind: str, name: object, offered: Iterable[str], more: str = "") -> str:
-    """ "unknown scene 'dessert'; did you mean desert? Available: ...", with at most three of the names offered.
+    """A message such as "unknown scene 'dessert'; did you mean desert? Available: snow, desert."
 
-    `more`: what else is available, in words that follow the names.
+    It suggests at most three of the names offered. Of a path, the last part is compared. `more`: what else is
+    available, in words that follow the names.
     """
     names, text = list(offered), short(str(name))
     lower = {offer.lower(): offer for offer in names}
-    near = [lower[match] for match in difflib.get_close_matches(text.lower(), lower, n=3, cutoff=0.7)]
+    wanted = text.lower().rpartition("/")[2]
+    near = [lower[match] for match in difflib.get_close_matches(wanted, lower, n=3, cutoff=0.7)]
     guess = f"did you mean {' or '.join(near)}? Available" if near else "available"
     return f"unknown {kind} {text!r}; {guess}: {', '.join(names) or 'none'}{more}."
 

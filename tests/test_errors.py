@@ -9,6 +9,10 @@ def test_the_nearest_names_come_first() -> None:
     )
 
 
+def test_a_path_is_compared_by_its_last_part() -> None:
+    assert "did you mean augan-night2day?" in unknown("model", "weights/augan-nigth2day", ["augan-night2day"])
+
+
 def test_no_guess_for_a_name_that_is_near_to_none() -> None:
     assert unknown("scene", "q", ["snow"], " or all") == "unknown scene 'q'; available: snow or all."
     assert unknown("model", "q", []) == "unknown model 'q'; available: none."

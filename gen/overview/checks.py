@@ -13,7 +13,6 @@ from gen.errors import BadSetting
 from gen.weights import model_folders, weight_folders
 
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "kornia", "av", "pillow", "gradio", "onnxruntime")
-ENCODERS = ("nvenc", "qsv", "vaapi", "videotoolbox", "amf")
 LEAST_FREE = 2.0
 """GB of a disk; less is a problem for weights, caches and results."""
 
@@ -53,7 +52,7 @@ def devices() -> Iterator[Finding]:
 
 def encoders() -> Iterator[Finding]:
     """The software encoders, each tried on a few frames, and hardware encoders that work."""
-    from gen.media.video.encoders import SOFTWARE, CodecName, Encoding, check_encoding
+    from gen.media.video.encoders import HARDWARE, SOFTWARE, CodecName, Encoding, check_encoding
 
     for codec in get_args(CodecName):
         try:
@@ -61,7 +60,7 @@ def encoders() -> Iterator[Finding]:
             yield True, f"{codec}: {SOFTWARE[codec].name}"
         except BadSetting as error:
             yield False, f"{codec}: {error}"
-    working = [name for name in (f"{codec}_{kind}" for codec in SOFTWARE for kind in ENCODERS) if _works(name)]
+    working = [name for name in (f"{codec}_{kind}" for codec in SOFTWARE for kind in HARDWARE) if _works(name)]
     yield True, f"hardware: {', '.join(working) or 'none'}"
 
 
