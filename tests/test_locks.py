@@ -17,9 +17,8 @@ import os, sys, time
 from pathlib import Path
 from gen.locks import locked
 with locked(Path(sys.argv[1])):
-    if len(sys.argv) > 2 and os.fork() == 0:
-        time.sleep(30)
-    print("held", flush=True)
+    if len(sys.argv) == 2 or os.fork() == 0:
+        print("held", flush=True)  # after a fork the child says it: only then has it closed its copy of the lock
     time.sleep(30)
 """
 
