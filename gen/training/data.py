@@ -28,6 +28,7 @@ from gen.media.images import at_rows, decode_still, middle_square
 from gen.media.left_out import LeftOut
 from gen.media.resize import to_float
 from gen.provenance import fingerprint_bytes
+from gen.training.data_record import BYTES
 
 DEVICE_SHARE = 0.25
 """Share of the free device memory that cached frames may take; the rest is for networks and activations."""
@@ -50,6 +51,8 @@ class Frames:
     """Height and width of each frame, in pixels, as cached."""
     left_out: Mapping[Path, str] = field(default_factory=LeftOut)
     """Unusable images of the folder, with the reason: a sentence that names the file."""
+    file_bytes: tuple[int, ...] = ()
+    """Size of each frame's file."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -62,17 +65,19 @@ class Frames:
 
     def take(self, indices: Sequence[int]) -> "Frames":
         """The frames at these indices, in this order."""
-        paths, starts, sizes = (tuple(v[i] for i in indices) for v in (self.paths, self.starts, self.sizes))
-        return replace(self, paths=paths, starts=starts, sizes=sizes)
+        lists = (self.paths, self.starts, self.sizes, self.file_bytes)
+        paths, starts, sizes, file_bytes = (tuple(v[i] for i in indices) for v in lists)
+        return replace(self, paths=paths, starts=starts, sizes=sizes, file_bytes=file_bytes)
 
     def summary(self) -> dict[str, Any]:
-        """For the record: the folder's name, the count, the most common size (height, width) as cached.
+        """For the record: the folder's name, count, file bytes, and the most common size (height, width) as cached.
 
         Also the number of unusable images if there are any, so that records without them compare equal to older ones.
         """
         record: dict[str, Any] = {
             "folder": "/".join(self.folder.resolve().parts[-3:]),
             "count": len(self),
+            BYTES: sum(self.file_bytes),
             "cached_size": list(Counter(self.sizes).most_common(1)[0][0]),
         }
         return record | ({"left_out": len(self.left_out)} if self.left_out else {})
@@ -101,7 +106,8 @@ def load_frames(
     if not paths:
         raise BadInput(f"{folder}: no images for the {name} domain; it needs jpg, png, webp, bmp or tiff files.")
     size = (height, "square") if square else (height,) if width is None else (height, width)
-    key = fingerprint_bytes(json.dumps([[*_stamp(p), *size] for p in paths]).encode())
+    stamps = [_stamp(path) for path in paths]
+    key = fingerprint_bytes(json.dumps([[*stamp, *size] for stamp in stamps]).encode())
     index_file, pixel_file = cache / f"{name}-{key}.json", cache / f"{name}-{key}.u8"
     entries = _read_cache(index_file, pixel_file, len(paths))
     if entries is None:
@@ -115,7 +121,7 @@ def load_frames(
     starts = np.concatenate([[0], np.cumsum([h * w * 3 for h, w in sizes])]).tolist()
     # Copy-on-write: torch wants a writable array, and the file must not change.
     pixels = torch.from_numpy(np.memmap(pixel_file, dtype=np.uint8, mode="c"))
-    every = Frames(name, folder, tuple(paths), pixels, tuple(starts[:-1]), sizes, left_out)
+    every = Frames(name, folder, tuple(paths), pixels, tuple(starts[:-1]), sizes, left_out, tuple(s[1] for s in stamps))
     return every.take([index for index, why in enumerate(reasons) if not why])
 
 

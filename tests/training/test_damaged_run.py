@@ -219,6 +219,17 @@ class TestData:
     def test_broken_files_that_were_never_used_do_not_matter(self):
         assert check_same_data(self.OLD, self.changed(left_out=3), strict=True) == []
 
+    def test_replaced_images_are_told(self):
+        old, new = ({"adverse": self.OLD["adverse"] | {"bytes": size}} for size in (1000, 1001))
+        (note,) = check_same_data(old, new)
+        assert note == "adverse: images were replaced since this run began; it goes on with the new ones."
+        with pytest.raises(BadSetting, match=r"adverse: images were replaced .* put the old ones back"):
+            check_same_data(old, new, strict=True)
+        assert check_same_data(old, old, strict=True) == []
+        assert check_same_data(self.OLD, new, strict=True) == []  # a record of an earlier version
+        (note,) = check_same_data(old, self.changed(count=19, bytes=900))
+        assert "1 of 20 images vanished" in note
+
     def test_records_of_other_kinds_must_be_the_same(self):
         """The splits of SMOS and the references of HDA depend on each image."""
         old = {"domains": {"art": 20, "ink": 20}, "left_out": {"art": 1}}

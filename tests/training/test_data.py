@@ -27,6 +27,7 @@ def test_frames_keep_their_pixels_and_their_aspect(tmp_path):
     for index, name in enumerate("ab"):
         np.testing.assert_array_equal(frames.frame(index).permute(1, 2, 0).numpy(), pictures[name])
     assert frames.summary()["cached_size"] == [40, 60]
+    assert frames.summary()["bytes"] == sum(path.stat().st_size for path in frames.paths)
 
 
 def test_the_cache_is_used_again_until_a_file_changes(two_domains, tmp_path):
