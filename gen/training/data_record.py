@@ -1,7 +1,7 @@
 """Compare the data of a resumed run with the record of its beginning."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from gen.errors import BadSetting
 from gen.training.settings import check_same_run
@@ -51,7 +51,7 @@ def _without_counts(record: Any) -> Any:
     return {name: _without_counts(value) for name, value in record.items() if name not in (LEFT_OUT, BYTES)}
 
 
-def _is_folder(entry: Any) -> bool:
+def _is_folder(entry: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether the entry is made by `Frames.summary`."""
     return isinstance(entry, Mapping) and {"folder", "count", "cached_size"} <= entry.keys()
 

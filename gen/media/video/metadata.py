@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from av.container import InputContainer
 
 from gen.media.video.boxes import lost_boxes
+from gen.media.video.cropping import is_cropped
 from gen.media.video.libav import open_input
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def lost_metadata(source: InputContainer, source_path: Path, output: Path, chapt
             yield f"metadata: {', '.join(lost)}"
         if len(written.chapters()) < chapters:
             yield "chapters"
+    if is_cropped(source_path, source.format.name):
+        yield "the container's crop: the whole frames are there"
     if "mp4" in source.format.name:
         yield from lost_boxes(source_path)
 
