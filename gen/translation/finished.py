@@ -74,17 +74,23 @@ def has_content(path: Path) -> bool:
 def check_maker(path: Path, job: Job, header: Header, known: Known | None, settings: TranslateSettings) -> None:
     """Raises `BadSetting` if a file under an output's name is not made with `settings`, as far as is known.
 
-    A full mark counts more than the record, because it cannot be separated from its file.
+    A full mark counts more than the record, because it cannot be separated from its file. The record counts only for a
+    file of the size that it names: another file may have been copied over the output.
     """
     old = False
     if header.mark is not None and (header.mark.source is not None or known is None):
         made = header.mark.made_with
-    elif known is not None:
+    elif known is not None and not (path == job.target and header.readable and _is_another(path, known)):
         made, old = known.made_with, known.sides is None
     else:
         raise unknown_maker(path)
     if not same_made_with(made, settings, job.kind, old):
         raise other_maker(path, made, made_with(settings, job.kind))
+
+
+def _is_another(path: Path, known: Known) -> bool:
+    """Whether a file has another size than the output that the record knows."""
+    return known.output_bytes is not None and known.output_bytes != path.stat().st_size
 
 
 def check_input(job: Job, known: Known) -> None:

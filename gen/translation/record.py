@@ -52,6 +52,8 @@ class Known:
     stamp: Stamp | None
     """The input's; None in reports of version 0.1."""
     sha256: str | None
+    output_bytes: int | None
+    """Size of the finished output; None in reports of earlier versions, and if the job was not finished."""
     sides: frozenset[str] | None
     """As in `Entry`; None in reports of version 0.1."""
     weather: str | None
@@ -63,6 +65,7 @@ class Known:
     def parse(cls, entry: Mapping[str, Any]) -> Self:
         """From a report's entry, in which anything may be missing."""
         size, time, sides = entry.get("input_bytes"), entry.get("input_mtime_ns"), entry.get("sides")
+        written = entry.get("output_bytes")
         probability, source = entry.get("probability"), name_in(entry, "input_path")
         return cls(
             made_with=str(entry.get("made_with")),
@@ -70,6 +73,7 @@ class Known:
             input=Path(source) if source else None,
             stamp=Stamp(size, time) if isinstance(size, int) and isinstance(time, int) else None,
             sha256=entry.get("input_sha256"),
+            output_bytes=written if isinstance(written, int) else None,
             sides=frozenset(map(str, sides)) if isinstance(sides, list) else None,
             weather=entry.get("weather"),
             probability=float(probability) if isinstance(probability, int | float) else 0.0,

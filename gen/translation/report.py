@@ -80,6 +80,8 @@ class Entry:
     """Modification time of the input when it was read, in nanoseconds since 1970."""
     input_sha256: str | None = None
     """Hash of the input's content, if the settings ask for it."""
+    output_bytes: int | None = None
+    """Size of the finished output, by which a later run sees that another file lies under its name."""
 
     @property
     def stamp(self) -> Stamp | None:

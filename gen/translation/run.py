@@ -136,6 +136,7 @@ class Run:
     def skip(self, entry: Entry) -> None:
         """Report a file that an earlier run has finished, before the work begins."""
         self._recover(entry)
+        entry.output_bytes = size_of(Path(entry.output))
         self.report.add(entry)
 
     def _recover(self, entry: Entry) -> None:
@@ -170,6 +171,8 @@ class Run:
             self._settle(entry)
         elif entry.status == "skipped":
             self._recover(entry)
+        if entry.status != "failed":
+            entry.output_bytes = size_of(Path(entry.output))
         self.report.add(entry)
         try:
             self.record.finish(entry)
@@ -249,6 +252,13 @@ class Run:
         """Raises KeyboardInterrupt if the watcher wants to stop."""
         if self.watch.stop():
             raise KeyboardInterrupt
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a file; None if it cannot be looked at."""
+    with suppress(OSError):
+        return path.stat().st_size
+    return None
 
 
 def reason(job: Job, error: Exception) -> str:

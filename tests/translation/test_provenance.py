@@ -105,6 +105,18 @@ def test_an_unknown_file_is_refused_and_stays(night, tmp_path):
     assert statuses(run(night, tmp_path / "o", overwrite=True))["a.jpg"] == "done"
 
 
+def test_a_file_copied_over_an_output_without_a_mark_is_refused_and_stays(night, tmp_path):
+    run(night, tmp_path / "o")
+    run(night, tmp_path / "o")  # a run that skips the file keeps its size in the record
+    other = tmp_path / "o" / "sub" / "b.bmp"
+    Image.new("RGB", (50, 50)).save(other)
+    before = other.read_bytes()
+    with pytest.raises(BadSetting, match=r"b\.bmp is not known to be a translation of gen"):
+        run(night, tmp_path / "o")
+    assert other.read_bytes() == before
+    assert set(statuses(run(night, tmp_path / "o", overwrite=True)).values()) == {"done"}
+
+
 def test_originals_are_not_taken_for_translations(tmp_path):
     """`gen translate x x/out` and then `gen translate x/out x`."""
     picture(tmp_path / "x" / "a.jpg")
