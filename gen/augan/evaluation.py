@@ -27,7 +27,7 @@ from gen.augan.simulated.settings import Weather
 from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
-from gen.formats.json_files import read_json
+from gen.formats.json_files import json_if_whole, read_json
 from gen.media.files import write_atomically
 from gen.media.left_out import LeftOut
 from gen.media.motion import FlickerFilter, MotionFinder, farneback
@@ -103,6 +103,12 @@ def identity(model: Path, exclude: str | None = None) -> str:
     """
     config = read_json(model / "model_index.json")
     return f"{fingerprint(model, exclude)} at {config.get('auto_height') or config.get('trained_height')} rows"
+
+
+def read_evaluation(model: Path) -> dict[str, Any] | None:
+    """The evaluation of a model folder's present weights; None if they have not been measured."""
+    evaluation = json_if_whole(model / FILE_NAME)
+    return evaluation if evaluation and evaluation.get("weights") == identity(model, exclude=FOLDER) else None
 
 
 def model_folder(settings: EvaluateSettings) -> Path:

@@ -28,6 +28,32 @@ def verdict(evaluation: Record, direction: str = "adverse_to_normal") -> str:
     return " ".join(sentences)
 
 
+def in_short(evaluation: Record, direction: str = "adverse_to_normal") -> str:
+    """The verdict for people who choose a model: the first fair feature space and the detector, with all numbers."""
+    rows, spaces = evaluation[direction], unused_spaces(evaluation)
+    if not spaces:
+        return _summary(evaluation, rows)
+    space = spaces[0]
+    ours, outcomes = rows["model"], compare(rows, space)
+    ratios = {name: f"{rows[name]['distances'][space]['kernel_ratio']:.2f}" for name in (*outcomes, "model")}
+    others = ", ".join(f"{NAMES[name]} {ratios[name]}" for name in outcomes if name != "untouched")
+    target = "real clear days" if direction == "adverse_to_normal" else "real frames of that weather"
+    words = {-1: "larger than that of", 0: "about that of", 1: "smaller than that of"}
+    parts = [
+        f"{words[value]} {_and([NAMES[name] for name, outcome in outcomes.items() if outcome == value])}"
+        for value in words
+        if value in outcomes.values()
+    ]
+    text = (
+        f"**The translations' distance to {target} is {_and(parts)}.** On {ours['images']} held-out frames it is "
+        f"{ratios['model']} of the untouched frames' (kernel distance; {others})."
+    )
+    if "vehicles" in ours:
+        text += f" A detector finds {ours['vehicles']:.1f} vehicles per frame in them"
+        text += f" and {rows['untouched']['vehicles']:.1f} in the untouched frames."
+    return text
+
+
 def unused_spaces(evaluation: Record) -> list[str]:
     """The feature spaces that no row's training used, in order of preference; only these are fair measures."""
     return [name for name, space in evaluation["spaces"].items() if not space["used_by"]]

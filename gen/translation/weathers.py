@@ -1,4 +1,4 @@
-"""The weathers and directions that models name in their model_index.json, as data and in words."""
+"""The weathers, directions and working size that models name in their model_index.json, as data and in words."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -24,6 +24,13 @@ def directions_of(model: str | os.PathLike[str]) -> list[Direction]:
     """The directions that a model folder has a generator for; both for a hub id that is not downloaded yet."""
     index = _index(model)
     return [d for d in DIRECTIONS if not index or index.get(d) not in (None, [None, None])]
+
+
+def rows_of(model: str | os.PathLike[str]) -> int | None:
+    """Rows of the frames that a model was made for, which resolution "auto" takes; None if it names none."""
+    index = _index(model)
+    rows = index.get("auto_height") or index.get("trained_height")
+    return rows if isinstance(rows, int) else None
 
 
 def _index(model: str | os.PathLike[str]) -> dict[str, Any]:

@@ -27,18 +27,10 @@ TABS = (
 )
 """The tabs, from left to right, as MODULE:CLASS. They bring their kinds of job and their result files with them."""
 
-CSS = """
-.legend {display: flex; align-items: center; gap: .6em; font-size: .85em; flex-wrap: wrap}
-.legend i {flex: 1; min-width: 6em; height: .9em; border-radius: .3em;
-  background: linear-gradient(90deg, #2a0593, #8f0da4, #cc4778, #f89540, #f0f921)}
-.job-status {min-height: 2.2em}
-.downloads .empty {min-height: 4em !important}
-footer {opacity: .7}
-@media (max-width: 480px) {.gradio-container {padding: .4em !important} .legend b {flex-basis: 100%}}
-"""
-INTRO = """# gen
-{translate}. Adapt a generator to a few sketches.
-Render scenes. Measure domain shift. All data stays on this machine."""
+ATTEMPTS = 5
+"""How often another port is tried where a server that starts at the same time was quicker."""
+
+INTRO = """{translate}. Adapt a generator to a few sketches. Render scenes. Measure domain shift."""
 
 
 def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, Service]":
@@ -50,7 +42,7 @@ def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, 
     prepare(settings)
     import gradio as gr
 
-    from gen.web import multipart
+    from gen.web import multipart, theme
     from gen.web.choices import introduction
     from gen.web.endpoints import JobEndpoints
     from gen.web.page import Page
@@ -63,8 +55,10 @@ def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, 
     service = Service(settings, job_kinds(classes))
     gr.set_static_paths([service.jobs.root])  # else gradio would copy each result before it serves it
     keep = round(settings.keep_hours * 3600)
-    with Page(service.messages, title="gen", analytics_enabled=False, delete_cache=(min(keep, 3600), keep)) as page:
-        gr.Markdown(INTRO.format(translate=introduction()))
+    about = INTRO.format(translate=introduction())
+    options = {"title": theme.TITLE, "analytics_enabled": False, "delete_cache": (min(keep, 3600), keep)}
+    with Page(service.messages, about, **options) as page:
+        gr.Markdown(f"# gen\n{about} All data stays on this machine.")
         with gr.Tabs():
             for tab in classes:
                 with gr.Tab(tab.TITLE):
@@ -107,38 +101,43 @@ def launch(page: Any, settings: WebSettings, **options: Any) -> Any:
 
     Raises `BadSetting` if a login is needed and missing, or if the address cannot be listened on.
     """
-    import gradio as gr
     from fastapi.middleware import Middleware
 
+    from gen.web import theme
     from gen.web.guard import Guard
     from gen.web.storage import Storage
 
     users = logins(settings)
-    port = choose_port(settings)
     host = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
     guard = Middleware(
         Guard, settings=settings, storage=Storage(settings.results, settings.disk_gb), login=users is not None
     )
-    try:
-        with without_proxy(settings.host):
-            return page.launch(
-                server_name=host,
-                server_port=port,
-                share=settings.share,
-                auth=checker(users) if users else None,
-                max_file_size=f"{settings.upload_mb}mb",
-                allowed_paths=[str(settings.results.resolve() / "jobs")],
-                blocked_paths=[str(settings.results.resolve() / "jobs" / LOCK)],
-                app_kwargs={"middleware": [guard]},
-                # What the environment could switch on: servers and pages that nobody asked for.
-                mcp_server=False,
-                ssr_mode=False,
-                enable_monitoring=False,
-                run_history=False,
-                theme=gr.themes.Soft(primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["monospace"]),
-                css=CSS,
-                footer_links=["api", "settings"],
-                **{"prevent_thread_lock": True} | options,
-            )
-    except OSError as error:  # for example a port that was taken a moment ago
-        raise BadSetting(f"host={settings.host}, port={port}: cannot be listened on ({error}).") from error
+    for attempts_left in reversed(range(ATTEMPTS)):
+        port = choose_port(settings)
+        try:
+            with without_proxy(settings.host):
+                return page.launch(
+                    server_name=host,
+                    server_port=port,
+                    share=settings.share,
+                    auth=checker(users) if users else None,
+                    max_file_size=f"{settings.upload_mb}mb",
+                    allowed_paths=[str(settings.results.resolve() / "jobs")],
+                    blocked_paths=[str(settings.results.resolve() / "jobs" / LOCK)],
+                    app_kwargs={"middleware": [guard]},
+                    # What the environment could switch on: servers and pages that nobody asked for.
+                    mcp_server=False,
+                    ssr_mode=False,
+                    enable_monitoring=False,
+                    run_history=False,
+                    theme=theme.make_theme(),
+                    css=theme.STYLE.read_text("utf-8"),
+                    head=theme.head(page.description),
+                    favicon_path=str(theme.FAVICON),
+                    footer_links=["api", "settings"],
+                    **{"prevent_thread_lock": True} | options,
+                )
+        except OSError as error:  # a port that another server has taken a moment ago
+            if settings.port is not None or not attempts_left:
+                raise BadSetting(f"host={settings.host}, port={port}: cannot be listened on ({error}).") from error
+    raise AssertionError("unreachable")

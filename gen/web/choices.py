@@ -1,10 +1,24 @@
 """The inputs that choose a translation model and a direction, labelled with the model's weathers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from gen.web.translation import AUTO, TranslateSettings, any_of, directions_of, sentence, translators, weathers_of
+from gen.web.sizes import INFO, SIZES, size_choices
+from gen.web.translation import (
+    AUTO,
+    TranslateSettings,
+    any_of,
+    directions_of,
+    measured,
+    sentence,
+    translators,
+    weathers_of,
+)
+
+HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""For events that only update the page."""
 
 
 def model_dropdown(auto: bool = False) -> gr.Dropdown:
@@ -21,13 +35,39 @@ def direction_radio(model: gr.Dropdown) -> gr.Radio:
     return gr.Radio(**_options(model.value), label="Direction", min_width=300)
 
 
-def follow(model: gr.Dropdown, direction: gr.Radio) -> None:
-    """Update the directions when another model is selected."""
+def size_radio(model: gr.Dropdown, sizes: Sequence[str] = SIZES) -> gr.Radio:
+    """The sizes at which the model that is selected may run."""
+    size = gr.Radio(size_choices(model.value, sizes), value="fast", label="Working size", info=INFO, min_width=300)
 
     def update(name: str | None) -> gr.Radio:
-        return gr.Radio(**_options(name))
+        return gr.Radio(size_choices(name, sizes))
 
-    model.change(update, [model], [direction], api_visibility="private", show_progress="hidden")
+    model.change(update, [model], [size], **HIDDEN)
+    return size
+
+
+def measured_note(model: gr.Dropdown, direction: gr.Radio) -> gr.Markdown:
+    """How well the model that is selected translates in this direction."""
+    return gr.Markdown(_measured(model.value, direction.value), elem_classes="measured")
+
+
+def follow(model: gr.Dropdown, direction: gr.Radio, measured: gr.Markdown) -> None:
+    """Update the directions and the note when another model is selected."""
+
+    def update(name: str | None) -> list[Any]:
+        options = _options(name)
+        return [gr.Radio(**options), _measured(name, options["value"])]
+
+    model.change(update, [model], [direction, measured], **HIDDEN)
+    direction.input(_measured, [model, direction], [measured], **HIDDEN)
+
+
+def _measured(model: str | None, direction: str | None) -> str:
+    if model == AUTO:
+        return "Each image is translated by the model for its weather; the Models tab says how good each is."
+    if model not in translators() or direction not in directions_of(model):
+        return ""
+    return measured(model, direction)
 
 
 def _options(model: str | None) -> dict[str, Any]:

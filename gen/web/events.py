@@ -36,6 +36,11 @@ def image_input(label: str) -> gr.Image:
     return image
 
 
+def image_output(label: str, value: str | None = None, **options: Any) -> gr.Image:
+    """A picture to look at. Without gradio's button to share it, which works only on its makers' servers."""
+    return gr.Image(value, label=label, format="png", interactive=False, buttons=["download", "fullscreen"], **options)
+
+
 def clip_output(label: str, **options: Any) -> gr.Video:
     """A clip to look at, as it is. Gradio would convert some, and answer nobody meanwhile."""
     clip = gr.Video(label=label, interactive=False, **options)
@@ -58,7 +63,7 @@ def event(lane: Lane) -> Callable[[Callable[..., Any]], Any]:
                 return await service.lanes.run(lane, lambda: _filed(service, function(self, *args, **kwargs)))
             except Exception as error:
                 raise gr.Error(
-                    service.messages.plain(sentence(error, function.__name__)), print_exception=False
+                    service.messages.plain(sentence(error, function.__name__)), duration=None, print_exception=False
                 ) from None
 
         return run

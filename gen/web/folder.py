@@ -4,22 +4,31 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import gradio as gr
+from PIL import Image
 
 from gen.errors import BadInput
 from gen.media.folders import find_stills
+from gen.media.images import decode_still
 from gen.web import translate_job
-from gen.web.choices import direction_radio, follow, model_dropdown
+from gen.web.choices import direction_radio, follow, measured_note, model_dropdown, size_radio
 from gen.web.events import readable_errors
 from gen.web.jobs import Job
 from gen.web.limits import inside
 from gen.web.panel import JobPanel
 from gen.web.service import check_offered
+from gen.web.sizes import FOLDER_SIZES, folder_size
 from gen.web.tab import Tab
 from gen.web.translation import AUTO, check_translation, translators
 from gen.web.uploads import gather
 
 SHOWN = 12
 """Most images in the gallery."""
+MAPS = [
+    ("No map", "none"),
+    ("In colour", "map"),
+    ("Laid over the translation", "overlay"),
+    ("As numbers (16-bit PNG)", "raw"),
+]
 
 
 class FolderTab(Tab):
@@ -33,6 +42,7 @@ class FolderTab(Tab):
         with gr.Row():
             with gr.Column(min_width=300):
                 files = gr.File(label="Images, clips, or zips of them", file_count="multiple", height=180)
+                folder = gr.File(label="Or a folder; sub-folders are kept", file_count="directory", height=180)
                 server = gr.Textbox(
                     label="Or a folder on the server",
                     value="",
@@ -42,22 +52,35 @@ class FolderTab(Tab):
             with gr.Column(min_width=300):
                 model = model_dropdown(auto=True)
                 direction = direction_radio(model)
-                follow(model, direction)
-                uncertainty = gr.Radio(
-                    ["none", "map", "overlay", "raw"], value="none", label="Also save uncertainty maps as"
-                )
+                size = size_radio(model, FOLDER_SIZES)
+                follow(model, direction, measured_note(model, direction))
+                uncertainty = gr.Radio(MAPS, value="none", label="Also save the map of each image")
                 button = gr.Button("Translate all", variant="primary")
         panel = JobPanel(self.service, "folder")
-        gallery = gr.Gallery(label="Latest results", columns=4, format="jpeg", height="auto", interactive=False)
+        gallery = gr.Gallery(
+            label="Latest results; click one to compare it with its source",
+            columns=4,
+            format="jpeg",
+            height="auto",
+            interactive=False,
+            object_fit="contain",
+            fit_columns=False,
+            allow_preview=False,
+            buttons=[],
+            elem_classes="results",
+        )
+        slider = gr.ImageSlider(format="jpeg", label="Before and after", interactive=False, visible=False)
+        listed = gr.State([])
         downloads = gr.File(
             label="Downloads: all results in a zip, report",
             file_count="multiple",
             interactive=False,
             elem_classes="downloads",
         )
-        inputs = [files, direction, model, uncertainty, server]
+        inputs = [files, direction, model, uncertainty, server, folder, size]
         button.click(self.start, inputs, [panel.number], api_name="start_folder")
-        panel.connect(page, [gallery, downloads], self._show)
+        gallery.select(self.compare, [panel.number, listed], [slider], api_visibility="private")
+        panel.connect(page, [gallery, listed, downloads], self._show)
 
     @readable_errors
     def start(
@@ -67,6 +90,8 @@ class FolderTab(Tab):
         model: str = "augan-night2day",
         uncertainty: str = "none",
         server_folder: str = "",
+        folder: list[str] | None = None,
+        resolution: str = "fast",
     ) -> str:
         """Start to translate many files. Follow the job with /job.
 
@@ -76,13 +101,15 @@ class FolderTab(Tab):
             model: name of a model in weights/, or auto: picks a model for each image by its weather
             uncertainty: save an uncertainty map beside each image: none, map (in colour), overlay or raw (16 bits)
             server_folder: a folder on the server instead of files, if the server shares one
+            folder: more files, as the page sends those of a folder
+            resolution: size at which the network runs: fast (as trained) or native
 
         Returns:
             the number of the job
         """
         check_offered(model, [*translators(), AUTO])
         server_folder = server_folder or ""  # a script may leave it out
-        jobs = self.service.jobs
+        jobs, files = self.service.jobs, [*(files or []), *(folder or [])]
         if not files and not server_folder.strip():
             raise BadInput("Choose images, clips or a zip of them first.")
         source = inside(self.service.settings.root, server_folder) if server_folder.strip() else None
@@ -91,23 +118,39 @@ class FolderTab(Tab):
             "model": model,
             "uncertainty": uncertainty,
             "device": self.service.device(),
+            "resolution": folder_size(resolution),
         }
         check_translation(settings)
         with self.service.new_job() as job_id:
             problems: list[str] = []
             if source is None:
                 source = jobs.folder(job_id) / "input"
-                _, problems = gather(files or [], source, self.service.limits())
+                _, problems = gather(files, source, self.service.limits())
             jobs.submit("translate", job_id, {"source": str(source), "settings": settings}, problems)
             return job_id
 
     def _show(self, job: Job | None) -> list[Any]:
         if job is None:
-            return [None, None]
-        folder = self.service.jobs.folder(job.id)
-        images = sorted(find_stills(folder / "output", quiet=True), key=_modified)
-        shown: Any = [(str(p), p.name) for p in images[-SHOWN:]] if images else gr.skip()
-        return [shown, self.service.result_files(job) if job.over else None]
+            return [None, [], None]
+        out = self.service.jobs.folder(job.id) / "output"
+        images = sorted(find_stills(out, quiet=True), key=_modified)[-SHOWN:]
+        shown: Any = [(str(path), path.name) for path in images] if images else gr.skip()
+        names = [str(path.relative_to(out)) for path in images]
+        return [shown, names, self.service.result_files(job) if job.over else None]
+
+    @readable_errors
+    def compare(self, number: str, listed: list[str], chosen: gr.SelectData) -> Any:
+        """The source and the translation of the picture that was clicked; hidden where there is no such source."""
+        job = self.service.jobs.get(number)
+        name = Path(listed[chosen.index])
+        out, source = self.service.jobs.folder(job.id) / "output", Path(job.inputs["source"])
+        if not (source / name).is_file():  # a map
+            return gr.ImageSlider(visible=False)
+        with self.service.new_folder() as folder:
+            pair = (folder / "before.jpg", folder / "after.jpg")
+            for path, root in zip(pair, (source, out), strict=True):
+                Image.fromarray(decode_still(root / name).rgb).save(path, quality=92)
+        return gr.ImageSlider((str(pair[0]), str(pair[1])), visible=True)
 
 
 def _modified(path: Path) -> float:

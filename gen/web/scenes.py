@@ -10,7 +10,7 @@ from gen.smd import styles as console
 from gen.smd.names import SCENES as CLASSES
 from gen.smd.rendering import contact_sheet
 from gen.smd.street.settings import WeatherName
-from gen.web.events import RENDER, event, readable_errors
+from gen.web.events import RENDER, event, image_output, readable_errors
 from gen.web.jobs import Job, JobContext
 from gen.web.panel import JobPanel
 from gen.web.results import RESULTS, pack
@@ -63,8 +63,8 @@ class ScenesTab(Tab):
             button = gr.Button("Render in all styles", variant="primary")
             sheet = gr.Button("Contact sheet of all classes")
         with gr.Row():
-            images = [gr.Image(label=style, format="png", interactive=False, min_width=240) for style in STYLES]
-        contact = gr.Image(label="Contact sheet", format="jpeg", interactive=False)
+            images = [image_output(style, min_width=240) for style in STYLES]
+        contact = image_output("Contact sheet")
         button.click(self.render, [scene, seed], images, api_name="render_level", **RENDER)
         sheet.click(self.sheet, [seed], [contact], api_name="contact_sheet", **RENDER)
         gr.Markdown("### Data set\nA zip of STYLE/CLASS/NUMBER.jpg.")
@@ -87,7 +87,7 @@ class ScenesTab(Tab):
             button = gr.Button("Render the street", variant="primary")
         with gr.Row():
             names = ["Chosen weather", "Clear day", "Depth (black 0 m, white 100 m or more)", "Labels"]
-            outputs = [gr.Image(label=name, format="png", interactive=False, min_width=280) for name in names]
+            outputs = [image_output(name, min_width=280) for name in names]
         button.click(self.street, [weather, seed], outputs, api_name="render_street", **RENDER)
 
     @event("render")

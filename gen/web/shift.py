@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from gen.errors import BadInput
-from gen.web.events import RENDER, event
+from gen.web.events import RENDER, event, image_output
 from gen.web.names import safe_name
 from gen.web.tab import Tab
 from gen.web.uploads import gather
@@ -40,8 +40,8 @@ class ShiftTab(Tab):
         table = gr.Dataframe(headers=HEAD, label="Domain shift", interactive=False, wrap=True)
         notes = gr.Markdown()
         with gr.Row():
-            scatter = gr.Image(label="ICV and IDD", format="png", interactive=False)
-            pairs = gr.Image(label="IDD of all pairs", format="png", interactive=False)
+            scatter = image_output("ICV and IDD")
+            pairs = image_output("IDD of all pairs")
         file = gr.File(label="Download: table.csv", interactive=False, elem_classes="downloads")
         outputs = [table, notes, scatter, pairs, file]
         button.click(self.measure, fields, outputs, api_name="measure_shift", **RENDER)

@@ -4,72 +4,56 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import gradio as gr
 
 from gen.errors import BadInput, BadSetting
 from gen.media.images import decode_still, encode_still
-from gen.media.video import VIDEO_SUFFIXES, ClipReader
+from gen.media.video import VIDEO_SUFFIXES
 from gen.translation.maps import colour_uncertainty, decode_uncertainty_raw, encode_uncertainty_raw, overlay_uncertainty
 from gen.web import translate_job
-from gen.web.choices import direction_radio, follow, model_dropdown
-from gen.web.events import DEVICE, clip_output, event, image_input, readable_errors
+from gen.web.choices import direction_radio, follow, measured_note, model_dropdown, size_radio
+from gen.web.events import DEVICE, clip_output, event, image_input, image_output, readable_errors
+from gen.web.example import EXAMPLE, MAP, NOTE, OPACITY
 from gen.web.jobs import Job
 from gen.web.limits import check_clip, check_number, check_still
 from gen.web.names import safe_name
 from gen.web.panel import JobPanel
 from gen.web.service import check_offered
+from gen.web.sizes import clip_size, network_size, strip_rows
 from gen.web.tab import Tab
 from gen.web.translation import (
     DIRECTIONS,
     LEGENDS,
     MapName,
     check_translation,
+    has_map,
     map_scale,
-    size_setting,
     translators,
     uncertainty_map,
 )
 
 SAMPLES = Path("samples/adverse")
-RESOLUTIONS = [("Fast", "fast"), ("720p", "720p"), ("Native", "native")]
-WHOLE_FRAME_PIXELS = 4_000_000
-"""A larger image passes through the network in strips, because memory grows with the size of the frame."""
-STRIP_ROWS = 256
-
 MAX_RESULT = 20
 """About how many times larger than the JPEG that was uploaded its results as PNG are."""
+
+PLAY_BOTH = """start => {
+  const [before, after] = ['clip-before', 'clip-after'].map(id => document.querySelector(`#${id} video`));
+  const clips = [before, after].filter(Boolean);
+  const seconds = (start || '0').split(':').reduce((sum, part) => 60 * sum + Number(part), 0);
+  clips.forEach(clip => { clip.pause(); clip.currentTime = clip === before ? seconds : 0; });
+  clips.forEach(clip => clip.play());
+}"""
+"""Plays source and translation side by side; the translation may begin at a later time of the source."""
 
 Files = tuple[str, str, MapName]
 """Paths of the translation and of its raw map, and which map it is."""
 
 
-def network_size(name: str, height: int, width: int) -> tuple[int, int] | Literal["auto"] | None:
-    """The pipeline's `resolution` for "fast", "720p" or "native". Raises `BadSetting` for other names."""
-    if name not in ("fast", "720p", "native"):
-        raise BadSetting(f"resolution must be fast, 720p or native, not {name!r}.")
-    if name == "720p" and height > 720:
-        return 720, round(width * 720 / height)
-    return "auto" if name == "fast" else None
-
-
-def clip_size(name: str, clip: Path) -> dict[str, Any]:
-    """The settings of `gen translate` for "fast", "720p" or "native" and this clip."""
-    with ClipReader(clip) as reader:
-        height, width = reader.height, reader.width
-    size = network_size(name, height, width)
-    if isinstance(size, tuple):
-        return {"resolution": size_setting(*size)}
-    strips = {"tile": STRIP_ROWS} if size is None and height * width > WHOLE_FRAME_PIXELS else {}
-    return {"resolution": size or "native", **strips}
-
-
-def legend(files: Files | None) -> str:
-    """The colour scale of a map as HTML; "" for none."""
-    if not files:
-        return ""
-    what, low, high = LEGENDS[files[2]]
+def legend(name: MapName) -> str:
+    """What a map shows, with its colour scale, as HTML."""
+    what, low, high = LEGENDS[name]
     return (
         f'<div class="legend" role="img" aria-label="{what}, from {low} to {high}">'
         f"<b>{what}</b><span>{low}</span><i></i><span>{high}</span></div>"
@@ -87,14 +71,8 @@ class TranslateTab(Tab):
         with gr.Row():
             self.model = model_dropdown()
             self.direction = direction_radio(self.model)
-            self.resolution = gr.Radio(
-                RESOLUTIONS,
-                value="fast",
-                label="Working resolution",
-                info="Size at which the network runs",
-                min_width=260,
-            )
-        follow(self.model, self.direction)
+            self.resolution = size_radio(self.model)
+        follow(self.model, self.direction, measured_note(self.model, self.direction))
         with gr.Tabs():
             with gr.Tab("Image"):
                 self._image()
@@ -109,25 +87,27 @@ class TranslateTab(Tab):
                 samples = sorted(str(p) for p in SAMPLES.rglob("*.jpg"))[::4]
                 examples = _samples(samples, picture, "Samples (click to translate)")
             with gr.Column(scale=3, min_width=300):
-                slider = gr.ImageSlider(format="png", type="filepath", label="Before and after", interactive=False)
-                note = gr.Markdown()
-        state = gr.State()
-        with gr.Row():
-            with gr.Column(scale=3, min_width=300):
-                overlay = gr.Image(label="Uncertainty map", format="png", interactive=False)
-            with gr.Column(scale=2, min_width=300):
-                scale = gr.HTML()
-                opacity = gr.Slider(0, 1, 0.8, step=0.05, label="Opacity of the map")
+                shown = (str(EXAMPLE.before), str(EXAMPLE.after))
+                slider = gr.ImageSlider(
+                    shown, format="png", type="filepath", label="Before and after", interactive=False
+                )
+                note = gr.Markdown(NOTE, elem_classes="note")
+                state = gr.State((str(EXAMPLE.after), str(EXAMPLE.raw), MAP))
+                with gr.Column() as panel:
+                    overlay = image_output("Map laid over the translation", str(EXAMPLE.overlay))
+                    scale = gr.HTML(legend(MAP))
+                    opacity = gr.Slider(0, 1, OPACITY, step=0.05, label="Opacity of the map")
                 files = gr.File(label="Downloads: translation, raw map", interactive=False, elem_classes="downloads")
         outputs = [slider, overlay, files, note, state]
         inputs = [picture, self.direction, self.model, self.resolution, opacity]
+        hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         clicked = button.click(self.translate, inputs, outputs, api_name="translate", **DEVICE)
-        clicked.then(legend, [state], [scale], api_visibility="private", show_progress="hidden")
-        opacity.release(self.redraw, [opacity, state], [overlay], api_visibility="private", show_progress="hidden")
+        clicked.then(_map_panel, [state], [panel, scale], **hidden)
+        opacity.release(self.redraw, [opacity, state], [overlay], **hidden)
         if examples:
             loaded = examples.load_input_event
-            shown = loaded.then(self.translate, inputs, outputs, api_visibility="private", **DEVICE)
-            shown.then(legend, [state], [scale], api_visibility="private", show_progress="hidden")
+            done = loaded.then(self.translate, inputs, outputs, api_visibility="private", **DEVICE)
+            done.then(_map_panel, [state], [panel, scale], **hidden)
 
     @event("device")
     def translate(
@@ -156,7 +136,7 @@ class TranslateTab(Tab):
         height, width = source.rgb.shape[:2]
         size = network_size(resolution, height, width)
         pipe = self.service.translator(model)
-        tile = STRIP_ROWS if size is None and height * width > WHOLE_FRAME_PIXELS else None
+        tile = strip_rows(size, height, width)
         out = pipe(source.rgb, direction, resolution=size, output_type="np", tile=tile)
         seen = size if isinstance(size, tuple) else pipe.network_size((height, width), size)
         note = f"Generated image, not a photograph. {width}x{height} pixels, processed at {seen[1]}x{seen[0]}."
@@ -168,7 +148,7 @@ class TranslateTab(Tab):
             note += _remarks([*source.left_out, *lost], source.warnings)
             found = uncertainty_map(pipe, out, direction)
             if found is None:
-                note += " There is no uncertainty map in this direction."
+                note += " This model has no map in this direction."
                 return (str(before), str(after)), None, [str(after)], note, None
             name, values = found
             raw = folder / f"{stem}-uncertainty.png"
@@ -189,17 +169,35 @@ class TranslateTab(Tab):
 
     def _clip(self, page: gr.Blocks) -> None:
         with gr.Row():
-            clip = gr.Video(label="Clip", sources=["upload"])
-            result = clip_output("Translation")
-        button = gr.Button("Translate the clip", variant="primary")
+            with gr.Column(min_width=300):
+                clip = gr.Video(label="Clip", sources=["upload"], elem_id="clip-before")
+                with gr.Row():
+                    start = gr.Textbox("", label="From", info="Seconds or minutes:seconds; empty: the beginning")
+                    length = gr.Textbox("", label="Length", info="Seconds or minutes:seconds; empty: to the end")
+                with_map = gr.Checkbox(False, label="Also make a clip with the map laid over it")
+                button = gr.Button("Translate the clip", variant="primary")
+                _samples(sorted(str(p) for p in SAMPLES.rglob("*.mp4")), clip, "Sample")
+            with gr.Column(min_width=300):
+                result = clip_output("Translation", elem_id="clip-after")
+                both = gr.Button("Play both from the beginning", visible=False)
+                mapped = clip_output("Map laid over the translation", visible=False)
         panel = JobPanel(self.service, "clip")
-        inputs = [clip, self.direction, self.model, self.resolution]
+        inputs = [clip, self.direction, self.model, self.resolution, with_map, start, length]
         button.click(self.start_clip, inputs, [panel.number], api_name="start_clip")
-        _samples(sorted(str(p) for p in SAMPLES.rglob("*.mp4")), clip, "Sample")
-        panel.connect(page, [result], self._show_clip)
+        both.click(None, [start], None, js=PLAY_BOTH)
+        panel.connect(page, [result, mapped, both], self._show_clip)
 
     @readable_errors
-    def start_clip(self, clip: str, direction: str, model: str, resolution: str = "fast") -> str:
+    def start_clip(
+        self,
+        clip: str,
+        direction: str,
+        model: str,
+        resolution: str = "fast",
+        with_map: bool = False,
+        start: str = "",
+        length: str = "",
+    ) -> str:
         """Start to translate a clip. Follow the job with /job.
 
         Args:
@@ -207,6 +205,9 @@ class TranslateTab(Tab):
             direction: adverse_to_normal (to clear day) or normal_to_adverse (from clear day to the model's weather)
             model: name of a model in weights/
             resolution: size at which the network runs: fast, 720p or native
+            with_map: also make a clip with the model's map laid over the translation
+            start: where the part to translate begins, in seconds or as minutes:seconds; empty: at the beginning
+            length: how long the part is, in seconds or as minutes:seconds; empty: to the end
 
         Returns:
             the number of the job
@@ -217,7 +218,15 @@ class TranslateTab(Tab):
         source = check_clip(Path(clip), self.service.settings)
         size = clip_size(resolution, source)
         self.service.storage.check(source.stat().st_size)
-        settings = {"direction": direction, "model": model, "device": self.service.device(), **size}
+        part = {"start": (start or "").strip() or None, "duration": (length or "").strip() or None}
+        settings = {
+            "direction": direction,
+            "model": model,
+            "device": self.service.device(),
+            "uncertainty": "overlay" if with_map and has_map(model, direction) else "none",
+            **size,
+            **part,
+        }
         check_translation(settings)
         with self.service.new_job() as job_id:
             folder = self.service.jobs.folder(job_id) / "input"
@@ -229,7 +238,20 @@ class TranslateTab(Tab):
 
     def _show_clip(self, job: Job | None) -> list[Any]:
         files = sorted((self.service.jobs.folder(job.id) / "output").glob("*.*")) if job and job.state == "done" else []
-        return [next((str(f) for f in files if f.suffix.lower() in VIDEO_SUFFIXES), None)]
+        clips = {f.name: str(f) for f in files if f.suffix.lower() in VIDEO_SUFFIXES}
+        maps = [name for name in clips if name.removesuffix(f".overlay{Path(name).suffix}") in clips.keys() - {name}]
+        result = next((path for name, path in clips.items() if name not in maps), None)
+        return [result, _shown_clip(clips[maps[0]] if maps else None), gr.Button(visible=result is not None)]
+
+
+def _shown_clip(path: str | None) -> Any:
+    """An update of a clip that is hidden where there is none."""
+    return gr.update(value=path, visible=path is not None)
+
+
+def _map_panel(files: Files | None) -> tuple[gr.Column, str]:
+    """The part of the tab for the map, which is hidden where there is none; and the map's legend."""
+    return gr.Column(visible=files is not None), legend(files[2]) if files else ""
 
 
 def _remarks(left_out: Sequence[str], warnings: Sequence[str]) -> str:

@@ -1,9 +1,13 @@
 """The only module of gen.web that imports translation methods; the others import these names from here."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from gen import weights
+from gen.augan.evaluation import read_evaluation
+from gen.augan.verdict import in_short
 from gen.errors import BadSetting
 from gen.translation import registry
 from gen.translation.commands import translate_files as translate
@@ -12,7 +16,7 @@ from gen.translation.pipeline import TranslationPipeline
 from gen.translation.registry import translators
 from gen.translation.run import Progress, Watch
 from gen.translation.settings import AUTO, DIRECTIONS, Direction, MapName, TranslateSettings, check_settings
-from gen.translation.weathers import any_of, directions_of, sentence, weathers_of
+from gen.translation.weathers import any_of, directions_of, rows_of, sentence, weathers_of
 
 __all__ = [
     "AUTO",
@@ -28,8 +32,11 @@ __all__ = [
     "any_of",
     "check_translation",
     "directions_of",
+    "has_map",
     "load",
     "map_scale",
+    "measured",
+    "rows_of",
     "sentence",
     "size_setting",
     "translate",
@@ -43,8 +50,8 @@ Pipeline = TranslationPipeline
 WEATHER_CLASSIFIER = "WeatherHead"
 """The kind of the model that `AUTO` looks at the weather with, as `weights.kind` returns it."""
 LEGENDS: dict[MapName, tuple[str, str, str]] = {
-    "invention": ("Invented content", "0 %", "100 %"),
-    "cycle": ("Expected cycle error, grey levels", "13 or less", "128"),
+    "invention": ("How much of each pixel is invented", "0 %", "100 %"),
+    "cycle": ("Expected error of translating there and back, in grey levels", "13 or less", "128"),
 }
 """For each map: what it shows, and the ends of its colour scale."""
 
@@ -52,6 +59,15 @@ LEGENDS: dict[MapName, tuple[str, str, str]] = {
 def load(name: str, device: str) -> Pipeline:
     """The model of this name, ready to translate on `device`."""
     return registry.load(name, device)
+
+
+@functools.cache
+def measured(name: str, direction: str) -> str:
+    """How well a model translates in a direction, as its evaluation says, in a few sentences."""
+    evaluation = read_evaluation(Path(weights.resolve(name)))
+    if evaluation is None or direction not in evaluation:
+        return "This model has not been measured: look at its translations before you use them."
+    return in_short(evaluation, direction)
 
 
 def check_translation(settings: Mapping[str, Any]) -> None:
@@ -64,6 +80,11 @@ def check_translation(settings: Mapping[str, Any]) -> None:
     if direction not in known:
         raise BadSetting(f"direction: {model} translates {' and '.join(known)}, not {direction!r}.")
     check_settings(TranslateSettings(input=Path(), output=Path(), **settings))
+
+
+def has_map(name: str, direction: str) -> bool:
+    """Whether a model's translations in this direction come with a map, as its index says."""
+    return direction == "adverse_to_normal" and "default_map" in weights.read_index(weights.resolve(name))
 
 
 def uncertainty_map(pipe: Pipeline, output: Any, direction: Direction) -> tuple[MapName, Any] | None:

@@ -11,6 +11,8 @@ from gen.web.limits import check_file
 from gen.web.names import Unused, safe_name
 from gen.web.settings import WebSettings
 
+SLASH = "\N{DIVISION SLASH}"
+
 
 def gather(files: Iterable[str], into: Path, settings: WebSettings, clips: bool = True) -> tuple[list[Path], list[str]]:
     """Copy uploads to the new folder `into` and unpack zips. Returns the accepted files and a reason for each rejected.
@@ -41,7 +43,8 @@ def _gather(files: Iterable[str], into: Path, settings: WebSettings, clips: bool
                 check_file(file, file.name, settings, clips)
                 if file.stat().st_size > left.unpacked_mb * 1_000_000:
                     raise BadInput(f"{file.name}: the files are larger than {settings.unpacked_mb} MB together.")
-                target = unused(into / safe_name(file.name))
+                target = unused(into / _path_in(file.name))
+                target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
                 taken.append(target)
             except BadInput as error:
@@ -51,6 +54,11 @@ def _gather(files: Iterable[str], into: Path, settings: WebSettings, clips: bool
     if not taken:
         raise BadInput(refused[0] if refused else "Choose images, clips or a zip of them first.")
     return taken, refused
+
+
+def _path_in(name: str) -> Path:
+    """Where a file of a folder that was uploaded lies in it: gen/web/static/page.js puts the path into the name."""
+    return Path(*(safe_name(part) for part in name.split(SLASH)))
 
 
 def _megabytes(files: Iterable[Path]) -> int:

@@ -1,5 +1,6 @@
 """The page in Debian's Chromium, used as a person would use it."""
 
+import json
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gen.augan.verdict import in_short
 from gen.media.video import write_clip
 from gen.web.app import build_app, launch
 from gen.web.settings import WebSettings
@@ -77,10 +79,48 @@ def test_translate_upload_compare_download(page):
         assert np.asarray(picture).std() > 10
 
 
+def test_the_page_opens_with_an_example_and_with_what_was_measured(page):
+    assert page.get_by_text("An example: a street at night").is_visible()
+    for picture in page.locator(".slider-wrap img").all():
+        assert picture.evaluate(WIDTH) == 640
+    evaluation = json.loads(Path("weights/augan-night2day/evaluation.json").read_text())
+    assert in_short(evaluation).replace("**", "") in page.locator(".measured:visible").first.inner_text()
+    page.get_by_label("Clear day to night or rainy night").first.click()
+    text = in_short(evaluation, "normal_to_adverse").replace("**", "")
+    page.get_by_text(text[:60]).first.wait_for(timeout=WAIT)
+    page.get_by_label("Model", exact=True).first.click()
+    page.get_by_role("option", name="augan-fog2clear").click()
+    page.get_by_text("On 50 held-out frames").first.wait_for(timeout=WAIT)
+    rows = json.loads(Path("weights/augan-fog2clear/model_index.json").read_text())["trained_height"]
+    assert page.get_by_label(f"{rows} rows, as trained").first.is_visible()
+
+
+def test_the_map_is_hidden_in_the_direction_that_has_none(page):
+    shown = page.get_by_label("Opacity of the map").locator("visible=true")
+    shown.first.wait_for(timeout=WAIT)
+    page.get_by_label("Clear day to night or rainy night").first.click()
+    page.locator("button.gallery-item:visible").first.click()
+    page.get_by_text("This model has no map in this direction").wait_for(timeout=WAIT)
+    page.wait_for_timeout(1000)
+    assert not shown.count()
+
+
+def test_the_border_between_before_and_after_moves_by_keyboard(page):
+    border = page.get_by_role("slider", name="Border between before and after").first
+    border.focus()
+    before = border.bounding_box()["x"]
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+    picture = page.locator(".slider-wrap").first.bounding_box()["width"]
+    assert border.bounding_box()["x"] == pytest.approx(before - 0.1 * picture, abs=0.02 * picture)
+    outline = border.evaluate("e => getComputedStyle(e).outlineStyle")
+    assert outline == "solid"
+
+
 def test_a_sample_needs_one_click(page):
     page.locator("button.gallery-item:visible").first.click()
     page.get_by_text("Generated image, not a photograph").wait_for(timeout=WAIT)
-    page.get_by_text("Invented content").wait_for(timeout=WAIT)
+    page.get_by_text("How much of each pixel is invented").wait_for(timeout=WAIT)
     assert page.get_by_text("100 %", exact=True).is_visible()
 
 
@@ -90,6 +130,10 @@ def test_a_wrong_file_is_one_plain_sentence(page, tmp_path):
     page.get_by_role("button", name="Translate", exact=True).click()
     page.get_by_text("night.png: not a readable image").first.wait_for(timeout=WAIT)
     assert "Traceback" not in page.content()
+    page.wait_for_timeout(12_000)  # gradio's own errors are gone by then
+    assert page.get_by_text("night.png: not a readable image").first.is_visible()
+    assert not page.locator("[data-testid=status-tracker] span.error:visible").count()
+    assert page.locator(".slider-wrap img").first.evaluate(WIDTH) == 640  # what was there stays
 
 
 def test_a_folder_is_a_job_that_outlives_the_tab(page, server):
@@ -105,6 +149,46 @@ def test_a_folder_is_a_job_that_outlives_the_tab(page, server):
     again.goto(server[0])
     tab(again, "Folder")
     again.get_by_text("Done: 3 of 3 files").wait_for(timeout=WAIT)
+
+
+def test_a_folder_keeps_its_tree_and_a_result_is_compared_by_a_click(page, tmp_path):
+    for number, night in enumerate(NIGHTS[:2]):
+        target = tmp_path / "drive" / f"camera {number}" / "same.jpg"
+        target.parent.mkdir(parents=True)
+        shutil.copyfile(night, target)
+    tab(page, "Folder")
+    page.locator("[role=tabpanel]:visible input[webkitdirectory]").set_input_files(str(tmp_path / "drive"))
+    page.wait_for_timeout(1500)
+    page.get_by_role("button", name="Translate all").click()
+    page.get_by_text("Done: 2 of 2 files").wait_for(timeout=WAIT)
+    with page.expect_download() as download:
+        page.locator("a[download='results.zip']:visible").first.click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        names = {name for name in archive.namelist() if name.endswith(".jpg")}
+    assert names == {"drive/camera 0/same.jpg", "drive/camera 1/same.jpg"}
+    page.locator(".results:visible .gallery-item button").first.click()
+    pair = page.locator(".slider-wrap:visible img")
+    pair.first.wait_for(timeout=WAIT)
+    assert [picture.evaluate(WIDTH) for picture in pair.all()] == [640, 640]
+
+
+def test_earlier_jobs_are_listed_with_a_picture_and_found_again_by_a_click(page):
+    tab(page, "Folder")
+    for count in (1, 2):
+        choose(page, NIGHTS[:count])
+        page.get_by_role("button", name="Translate all").click()
+        page.get_by_text(f"Done: {count} of {count} files").wait_for(timeout=WAIT)
+        page.get_by_role("button", name="Clear").locator("visible=true").first.click()
+    page.reload()
+    tab(page, "Folder")
+    page.get_by_text("Done: 2 of 2 files").wait_for(timeout=WAIT)
+    page.get_by_role("button", name="Your earlier jobs").locator("visible=true").click()
+    jobs = page.locator(".results:visible .gallery-item button", has_text="ago")
+    jobs.nth(1).wait_for(timeout=WAIT)
+    assert jobs.count() == 2
+    assert jobs.nth(1).locator("img").evaluate(WIDTH) == 240
+    jobs.nth(1).click()
+    page.get_by_text("Done: 1 of 1 files").wait_for(timeout=WAIT)
 
 
 def test_cancel_keeps_what_is_done(page):
@@ -214,7 +298,9 @@ def test_two_visitors_do_not_see_each_other(page, server, browser):
     tab(other, "Folder")
     other.wait_for_timeout(3000)
     assert other.get_by_text("Done: 1 of 1").count() == 0
-    assert other.locator("#folder-job textarea, #folder-job input").input_value() == ""
+    other.get_by_role("button", name="Your earlier jobs").locator("visible=true").click()
+    assert other.get_by_label("Job number").locator("visible=true").input_value() == ""
+    assert other.locator(".results:visible img").count() == 0
     other.context.close()
 
 

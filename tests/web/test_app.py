@@ -25,8 +25,8 @@ NIGHT = Path("samples/adverse/night/000010.jpg")
 
 ENDPOINTS = {
     "/translate": ["picture", "direction", "model", "resolution", "opacity"],
-    "/start_clip": ["clip", "direction", "model", "resolution"],
-    "/start_folder": ["files", "direction", "model", "uncertainty", "server_folder"],
+    "/start_clip": ["clip", "direction", "model", "resolution", "with_map", "start", "length"],
+    "/start_folder": ["files", "direction", "model", "uncertainty", "server_folder", "folder", "resolution"],
     "/render_level": ["scene", "seed"],
     "/contact_sheet": ["seed"],
     "/render_street": ["weather", "seed"],
@@ -120,15 +120,14 @@ class TestTranslate:
         np.testing.assert_allclose(shown, pipe(NIGHT).invented[0], atol=1e-3)
 
     def test_the_legend_names_the_map(self):
-        assert "Invented content" in legend(("a.png", "b.png", "invention"))
-        assert "128" in legend(("a.png", "b.png", "cycle"))
-        assert legend(None) == ""
+        assert "How much of each pixel is invented" in legend("invention")
+        assert "128" in legend("cycle")
 
     def test_day_to_night_has_no_map(self, client):
         _, overlay, files, note = translate(client, "samples/day/000010.jpg", "normal_to_adverse")
         assert overlay is None
         assert len(files) == 1
-        assert "no uncertainty map" in note
+        assert "no map in this direction" in note
 
     @pytest.mark.parametrize(
         ("change", "words"),

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import socket
 import time
 from pathlib import Path
 
 import httpx
 
+from gen.web import app
+from gen.web.settings import WebSettings
 from tests.web.process import Process
 
 NIGHT = Path("samples/adverse/night/000010.jpg")
@@ -79,3 +82,26 @@ def test_a_proxy_that_does_not_answer_a_second_server_and_a_foreign_page(tmp_pat
         assert refused.process.returncode == 1
         assert "another run is writing to this folder" in said
         assert "Traceback" not in said
+
+
+def test_a_port_that_another_server_was_quicker_to_take_is_left_for_the_next(tmp_path, monkeypatch):
+    choose = app.choose_port
+    with socket.socket() as other:
+
+        def slow(settings):
+            port = choose(settings)
+            if not other.getsockname()[1]:
+                other.bind(("127.0.0.1", port))
+                other.listen()
+            return port
+
+        monkeypatch.setattr(app, "choose_port", slow)
+        settings = WebSettings(results=tmp_path)
+        page, service = app.build_app(settings, [])
+        try:
+            _, url, _ = app.launch(page, settings, quiet=True)
+            assert httpx.get(url).status_code == 200
+            assert not url.endswith(f":{other.getsockname()[1]}/")
+        finally:
+            service.jobs.close()
+            page.close(verbose=False)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gen.web import translate
-from gen.web.translate import clip_size
+from gen.web import sizes
+from gen.web.sizes import clip_size
 from tests.media.test_video import make_clip
 
 
@@ -19,6 +19,6 @@ from tests.media.test_video import make_clip
     ],
 )
 def test_a_clip_is_worked_at_the_size_that_was_chosen(tmp_path, monkeypatch, name, size, wanted):
-    monkeypatch.setattr(translate, "WHOLE_FRAME_PIXELS", 1_000_000)
+    monkeypatch.setattr(sizes, "WHOLE_FRAME_PIXELS", 1_000_000)
     clip = make_clip(tmp_path / "clip.mp4", [np.zeros((*size, 3), np.uint8)] * 2)
     assert clip_size(name, clip) == wanted
