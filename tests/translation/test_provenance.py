@@ -173,6 +173,15 @@ def test_models_are_told_apart_by_their_weights(night, tmp_path, monkeypatch):
     assert str(tmp_path) not in read_header(tmp_path / "o" / "a.jpg").mark.text()
 
 
+def test_a_model_stays_the_same_when_it_is_measured(night, tmp_path):
+    model = Path(save_tiny(tmp_path / "mine", ["night"]))
+    command = ["translate", str(night), str(tmp_path / "o"), "--model", str(model)]
+    assert main(command) == 0
+    (model / "evaluation.json").write_text('{"date": "2026-11-27"}')  # as gen evaluate-augan leaves it
+    assert main(command) == 0
+    assert {f["status"] for f in report_of(tmp_path / "o").values()} == {"skipped"}
+
+
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tiff", "a.mp4", "a.mkv", "a.mov"])
 def test_a_mark_is_read_back(tmp_path, name):
     source, out = tmp_path / "in" / name, tmp_path / "o"
