@@ -104,8 +104,9 @@ class Record:
         return Known.parse(entry) if entry is not None else None
 
     def lists(self, target: Path) -> bool:
-        """Whether this record itself has an entry for an output."""
-        return inside(target, self.report.parent) in self._entries
+        """Whether this record itself has an entry for an output, or for outputs in a folder of its own folder."""
+        name = inside(target, self.report.parent)
+        return name in self._entries or any(path.startswith(f"{name}/") for path in self._entries)
 
     def begin(self, entry: Entry) -> None:
         """Note that the outputs of this entry are about to be written. Raises OSError if it cannot be written."""

@@ -300,6 +300,26 @@ def test_a_single_file_of_a_folder_is_recorded_in_the_folders_report(tmp_path, m
     assert "adverse_to_normal" in made["b.jpg"]
 
 
+def test_a_sub_folder_is_recorded_in_the_folders_report(night, tmp_path):
+    out = tmp_path / "out"
+    run(night, out)
+    run(night / "sub", out / "sub", overwrite=True, **OTHER)  # a BMP, which has no mark
+    assert [p.name for p in out.rglob("*.json")] == ["report.json"]
+    assert "normal_to_adverse" in report_of(out)["sub/b.bmp"]["made_with"]
+    with pytest.raises(BadSetting, match="was made with"):
+        run(night, out)
+
+
+def test_a_failed_file_stays_in_the_report_while_its_input_is_there(tmp_path, monkeypatch):
+    picture(tmp_path / "in" / "a.jpg").with_name("b.jpg").write_bytes(b"no picture")
+    picture(tmp_path / "more" / "c.jpg")
+    monkeypatch.chdir(tmp_path)
+    run(Path("in"), Path("o"))
+    monkeypatch.chdir(tmp_path / "more")
+    run(Path("."), tmp_path / "o")
+    assert report_of(tmp_path / "o").keys() == {"a.jpg", "b.jpg", "c.jpg"}
+
+
 @pytest.mark.parametrize("first", ["folder", "file"])
 def test_a_single_file_and_a_folder_do_not_overwrite_each_other(tmp_path, first):
     picture(tmp_path / "in" / "a.jpg")
@@ -348,6 +368,23 @@ def test_side_files_count_by_their_kind(night, tmp_path):
     (out / "a.jpg.compare.jpg").write_bytes(b"")
     assert statuses(run(night, out, compare=True)) == {"a.jpg": "done", "b.bmp": "skipped"}
     assert set(statuses(run(night, out)).values()) == {"skipped"}
+
+
+def test_files_beside_a_translation_go_when_it_is_replaced(tmp_path):
+    """They show another translation, of another model or of another input."""
+    source, out = picture(tmp_path / "in" / "a.png"), tmp_path / "o"
+    clip = make_clip(tmp_path / "in" / "b.mp4", list(moving_bars(3)))
+    sides = {"a.png.compare.png", "b.mp4.compare.mp4"}
+    run(source.parent, out, compare=True)
+    assert sides < {p.name for p in out.iterdir()}
+    picture(source, 1)
+    source.write_bytes(source.read_bytes()[:-60])
+    assert statuses(run(source.parent, out))["a.png"] == "failed"
+    picture(source, 2)
+    run(source.parent, out)
+    assert {p.name for p in out.iterdir()} == {"a.png", "b.mp4", "b.mp4.compare.mp4", "report.json"}
+    run(clip.parent, out, overwrite=True)
+    assert {p.name for p in out.iterdir()} == {"a.png", "b.mp4", "report.json"}
 
 
 def test_a_map_is_not_taken_for_its_raw_values(tmp_path):
