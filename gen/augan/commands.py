@@ -52,14 +52,15 @@ def evaluate(arguments: Sequence[str]) -> int:
     """`gen evaluate-augan`."""
     settings = tyro.cli(EvaluateSettings, args=list(arguments), prog="gen evaluate-augan")
     from gen.augan.card import results, write_card
-    from gen.augan.evaluation import FILE_NAME, model_folder
+    from gen.augan.evaluation import FILE_NAME, model_folder, sheets_of
     from gen.augan.evaluation import evaluate as measure
 
-    table = results(measure(settings))
+    result = measure(settings)
+    table = results(result)
     print(table)
     if settings.out is not None:
         write_text(settings.out / "table.md", table + "\n")
-        print(f"\nwrote {FILE_NAME}, table.md and sheet.jpg (24 of the frames) to {settings.out}")
+        print(f"\nwrote {', '.join([FILE_NAME, 'table.md', *sheets_of(settings, result)])} to {settings.out}")
     elif (model_folder(settings) / "training.json").exists():
         print(f"\nwrote {write_card(model_folder(settings))}")
     return 0
