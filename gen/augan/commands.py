@@ -115,7 +115,7 @@ def evaluate_invention(arguments: Sequence[str]) -> int:
 def simulate(arguments: Sequence[str]) -> int:
     """`gen simulate-weather`."""
     settings = tyro.cli(SimulateSettings, args=list(arguments), prog="gen simulate-weather")
-    from gen.augan.simulated.pairs import find_days, write_pairs, write_preview
+    from gen.augan.simulated.pairs import count_pairs, find_days, write_pairs, write_preview
 
     find_days(settings, quiet=True)  # reports mistakes before the output folder is made
     with output_folder(settings.out):
@@ -123,7 +123,10 @@ def simulate(arguments: Sequence[str]) -> int:
             print(write_preview(settings))
             return 0
         made, broken = write_pairs(settings)
-    print(f"{settings.out}: {made} days and {made * settings.rounds} frames of {settings.weather}.")
+    days, frames = count_pairs(settings)
+    print(f"{settings.out}: {days} days and {frames} frames of {settings.weather}.")
+    if days > made:
+        print(f"{days - made} of the days are not made of the present frames of {settings.days}; they stay.")
     for reason in broken:
         print(f"left out: {reason}")
     return 1 if broken else 0
