@@ -59,10 +59,14 @@ def _made_with(settings: TranslateSettings, kind: str, resolution: str) -> str:
 
 @functools.cache
 def weights_id(model: str) -> str | None:
+    """`present_weights_id` as this run has first seen it: a run loads a model once too. See `forget_weights`."""
+    return present_weights_id(model)
+
+
+def present_weights_id(model: str) -> str | None:
     """16 hex digits for a model's weights and configuration, wherever its folder lies; None for a hub id.
 
-    Also None for a model that cannot be found, or that has no weights of its own. It is looked up once a run, which
-    loads the model once too: see `forget_weights`.
+    Also None for a model that cannot be found, or that has no weights of its own.
     """
     try:
         folder = Path(weights.resolve(model))

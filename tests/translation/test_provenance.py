@@ -173,6 +173,21 @@ def test_models_are_told_apart_by_their_weights(night, tmp_path, monkeypatch):
     assert str(tmp_path) not in read_header(tmp_path / "o" / "a.jpg").mark.text()
 
 
+def test_a_model_that_changes_before_it_is_loaded_is_refused(night, tmp_path):
+    """Finished files may take hours to look at; the mark would name other weights than those that were loaded."""
+    model = save_tiny(tmp_path / "mine", ["night"])
+    run(night, tmp_path / "o", model=model)
+    picture(night / "new.jpg", 1)
+
+    def load(settings: TranslateSettings) -> Identity:
+        save_tiny(tmp_path / "mine", ["night"], seed=1)  # exported again
+        return Identity()
+
+    with pytest.raises(BadSetting, match="has changed since the run began"):
+        batch.translate(TranslateSettings(night, tmp_path / "o", model=model), load)
+    assert not (tmp_path / "o" / "new.jpg").exists()
+
+
 def test_a_model_stays_the_same_when_it_is_measured(night, tmp_path):
     model = Path(save_tiny(tmp_path / "mine", ["night"]))
     command = ["translate", str(night), str(tmp_path / "o"), "--model", str(model)]
