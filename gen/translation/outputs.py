@@ -16,9 +16,9 @@ DRAWN = ("overlay", "compare")
 
 
 def report_path(settings: TranslateSettings) -> Path:
-    """In the output folder, or beside a single output file; what a report further up lists stays in that one."""
+    """In the output folder, or beside a single output file; what reports further up list stays in the topmost."""
     out = settings.output
-    reports = (folder / REPORT for folder in Path(os.path.abspath(out)).parents)
+    reports = (folder / REPORT for folder in reversed(Path(os.path.abspath(out)).parents))
     own = single_report(out) if is_single(settings) else out / REPORT
     return next((path for path in reports if Record(path).lists(out)), own)
 

@@ -18,6 +18,7 @@ from gen.locks import locked
 from gen.media.mark import Mark, read_header
 from gen.translation import batch
 from gen.translation.record import record_path
+from gen.translation.run import Watch
 from gen.translation.settings import TranslateSettings
 from tests.media.test_video import make_clip, moving_bars
 from tests.translation.identity import Identity, picture, report_of, run, statuses
@@ -325,6 +326,15 @@ def test_a_sub_folder_is_recorded_in_the_folders_report(night, tmp_path):
         run(night, out)
 
 
+def test_a_folder_knows_what_runs_of_its_sub_folders_made(night, tmp_path):
+    out = tmp_path / "out"
+    run(night / "sub", out / "sub")  # a BMP, which has no mark
+    assert statuses(run(night, out)) == {"a.jpg": "done", "b.bmp": "skipped"}
+    run(night, out, overwrite=True, **OTHER)
+    with pytest.raises(BadSetting, match="was made with"):  # the sub-folder's own report is older
+        run(night / "sub" / "b.bmp", out / "sub" / "b.bmp")
+
+
 def test_a_failed_file_stays_in_the_report_while_its_input_is_there(tmp_path, monkeypatch):
     picture(tmp_path / "in" / "a.jpg").with_name("b.jpg").write_bytes(b"no picture")
     picture(tmp_path / "more" / "c.jpg")
@@ -361,6 +371,15 @@ def test_by_hash_the_content_decides(night, tmp_path):
     os.utime(night / "sub" / "b.bmp", ns=(times.st_atime_ns, times.st_mtime_ns))
     assert statuses(run(night, out)) == {"a.jpg": "done", "b.bmp": "skipped"}
     assert statuses(run(night, out, hash=True))["b.bmp"] == "done"
+
+
+def test_by_hash_a_run_that_was_stopped_has_not_finished_what_it_began(night, tmp_path):
+    """The record of a job that has begun has the new input's hash, and the output is still that of the old one."""
+    run(night, tmp_path / "o", hash=True)
+    picture(night / "a.jpg", 3)
+    with pytest.raises(KeyboardInterrupt):
+        run(night, tmp_path / "o", Watch(stop=lambda: True), hash=True)
+    assert statuses(run(night, tmp_path / "o", hash=True))["a.jpg"] == "done"
 
 
 def test_verify_finds_what_the_header_does_not_show(night, tmp_path):
