@@ -99,7 +99,9 @@ def sheets_of(settings: EvaluateSettings, result: Mapping[str, Any]) -> list[str
 
 def remove_old_sheets(settings: EvaluateSettings, result: Mapping[str, Any]) -> None:
     """Remove the sheets of an earlier measurement from `out`, perhaps of another model; a card leaves them alone."""
-    for name in set(SHEETS) - set(sheets_of(settings, result)) if settings.out is not None else ():
+    if settings.out is None:
+        return
+    for name in set(SHEETS) - set(sheets_of(settings, result)):
         (settings.out / name).unlink(missing_ok=True)
 
 
@@ -412,7 +414,9 @@ class DirectionEvaluation:
             for frames in read_batches(images, self.settings.batch, self.left_out):
                 floor.add(frames)
         size, seed = self.settings.subset_size, self.settings.seed
-        rows = {n: row.numbers() | {"distances": row.distances(target, size, seed)} for n, row in sets.items()}
+        rows: dict[str, dict[str, Any]] = {
+            n: row.numbers() | {"distances": row.distances(target, size, seed)} for n, row in sets.items()
+        }
         untouched = rows["untouched"]["distances"]
         for row in rows.values():
             for space, distance in row["distances"].items():
