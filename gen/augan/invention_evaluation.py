@@ -53,6 +53,7 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
         raise BadSetting("detector: needs real frames; set real to a folder of them.")
     detector = Detector(settings.detector) if settings.detector is not None else None
     folder = model_folder(settings.model)
+    weights = identity(folder)  # before hours in which the model may be exported again
     pipeline = AUGANPipeline.from_pretrained(folder)
     if pipeline.invention is None:
         raise BadSetting(
@@ -61,11 +62,11 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
     pipeline.to(pick_device())
     out = settings.out or folder / FOLDER
     with output_folder(out):
-        return _measured(pipeline, settings, folder, out, detector)
+        return _measured(pipeline, settings, weights, out, detector)
 
 
 def _measured(
-    pipeline: AUGANPipeline, settings: InventionEvaluation, folder: Path, out: Path, detector: Detector | None
+    pipeline: AUGANPipeline, settings: InventionEvaluation, weights: str, out: Path, detector: Detector | None
 ) -> dict[str, Any]:
     result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings)}
     if settings.real is not None:
@@ -74,7 +75,7 @@ def _measured(
             result["objects"] = on_objects(pipeline, settings.real, detector, settings.limit)
     result |= {
         "settings": portable(settings),
-        "weights": identity(folder),
+        "weights": weights,
         "machine": machine(pipeline.device),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }

@@ -93,16 +93,18 @@ def _and(words: list[str]) -> str:
 def _space(evaluation: Record, rows: Record, space: str) -> str:
     outcomes = compare(rows, space)
     ratios = {name: rows[name]["distances"][space]["kernel_ratio"] for name in (*outcomes, "model")}
-    others = ", ".join(f"{NAMES[name]} {ratios[name]:.2f}" for name in outcomes if name != "untouched")
     parts = [
         f"{words} {_and([NAMES[name] for name, outcome in outcomes.items() if outcome == value])}"
         for value, words in ((-1, "it loses to"), (0, "it ties with"), (1, "it beats"))
         if value in outcomes.values()
     ]
-    return (
-        f"In the features of {evaluation['spaces'][space]['title']}, which no training used, the translation's kernel "
-        f"distance is {ratios['model']:.2f} of that of the untouched frames ({others}): {_and(parts)}."
-    )
+    if ratios["model"] is None:
+        share = "the untouched frames are as near to the target as its own, so there is no ratio to them"
+    else:
+        others = ", ".join(f"{NAMES[name]} {ratios[name]:.2f}" for name in outcomes if name != "untouched")
+        share = f"the translation's kernel distance is {ratios['model']:.2f} of that of the untouched frames ({others})"
+    title = evaluation["spaces"][space]["title"]
+    return f"In the features of {title}, which no training used, {share}: {_and(parts)}."
 
 
 def _vehicles(rows: Record) -> str:

@@ -15,7 +15,7 @@ from gen.media.folders import Job, stamp_of
 from gen.media.images import decode_still, encode_still
 from gen.media.mark import read_header
 from gen.media.video import UNLIMITED, ClipLimits
-from gen.translation.batch import Load, load_model, translate_jobs
+from gen.translation.batch import Load, load_model, load_network, translate_jobs
 from gen.translation.clips import copy_clip, open_clip
 from gen.translation.engine import run_engine
 from gen.translation.finished import (
@@ -207,7 +207,7 @@ class Automatic:
     def _network(self, model: str) -> Network:
         if model not in self._networks:
             settings = self._settings(model)
-            self._networks[model] = Network(self.load(settings), settings)
+            self._networks[model] = load_network(self.load, settings)
         return self._networks[model]
 
 

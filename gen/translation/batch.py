@@ -9,6 +9,7 @@ from gen.translation import registry
 from gen.translation.clips import translate_clips
 from gen.translation.engine import run_engine
 from gen.translation.finished import finished_before, skipped_entry
+from gen.translation.made_with import present_weights_id, weights_id
 from gen.translation.network import Network, dtype_of
 from gen.translation.protocol import Translator
 from gen.translation.report import Report
@@ -34,6 +35,17 @@ def translate(settings: TranslateSettings, load: Load = load_model, watch: Watch
     return run_engine(OneModel(settings, load, watch))
 
 
+def load_network(load: Load, settings: TranslateSettings) -> Network:
+    """The model with the settings of a run.
+
+    Raises `BadSetting` if it is no longer what the run has compared finished files with: it may load hours later.
+    """
+    network = Network(load(settings), settings)
+    if weights_id(settings.model) != present_weights_id(settings.model):
+        raise BadSetting(f"model: {settings.model} has changed since the run began; run the command again.")
+    return network
+
+
 class OneModel:
     """One run with one model, which is loaded when there is something to do."""
 
@@ -54,7 +66,7 @@ class OneModel:
             except BadSetting as error:
                 self.run.refuse(job, error)
         if self._network is None and (todo or self.settings.watch):
-            self._network = Network(self.load(self.settings), self.settings)
+            self._network = load_network(self.load, self.settings)
         return todo
 
     def process(self, jobs: Sequence[Job]) -> None:

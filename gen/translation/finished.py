@@ -37,7 +37,7 @@ def finished_before(job: Job, settings: TranslateSettings, record: Record) -> bo
     target = headers.get(job.target)
     if target is None or len(headers) < len(outputs_of(job, settings)):
         return False
-    if known is not None and not known.finished and not _is_marked(target, job, settings):
+    if known is not None and not known.finished and not _is_marked(target, job, known, settings):
         return False
     return (
         all(header.readable for header in headers.values())
@@ -56,14 +56,16 @@ def skipped_entry(job: Job, settings: TranslateSettings, known: Known | None) ->
     return entry
 
 
-def _is_marked(target: Header, job: Job, settings: TranslateSettings) -> bool:
+def _is_marked(target: Header, job: Job, known: Known, settings: TranslateSettings) -> bool:
     """Whether the mark alone says that the job was finished, though killed before it was recorded.
 
-    The translation is written last. Files beside it may be older, so that nothing is known of them.
+    The record of a job that has begun tells of the input that it read; what lies there may be of an earlier one. The
+    translation is written last. Files beside it may be older, so that nothing is known of them.
     """
     mark = target.mark
-    complete = mark is not None and mark.source is not None and same_made_with(mark.made_with, settings, job.kind)
-    return complete and not sides_of(settings)
+    if mark is None or known.stamp is None or mark.source != source_id(known.stamp):
+        return False
+    return same_made_with(mark.made_with, settings, job.kind) and not sides_of(settings)
 
 
 def has_content(path: Path) -> bool:

@@ -15,6 +15,9 @@ from gen.media.mark import Mark, source_id
 from gen.provenance import fingerprint
 from gen.translation.settings import TranslateSettings, encoding_options, parse_resolution
 
+RECORDS = ("training.json", "evaluation.json")
+"""JSON files of a model folder that tell of the model. They change when it is measured, and it stays the same."""
+
 
 def made_with(settings: TranslateSettings, kind: str) -> str:
     """What the translation of a file of this kind depends on."""
@@ -56,16 +59,20 @@ def _made_with(settings: TranslateSettings, kind: str, resolution: str) -> str:
 
 @functools.cache
 def weights_id(model: str) -> str | None:
+    """`present_weights_id` as this run has first seen it: a run loads a model once too. See `forget_weights`."""
+    return present_weights_id(model)
+
+
+def present_weights_id(model: str) -> str | None:
     """16 hex digits for a model's weights and configuration, wherever its folder lies; None for a hub id.
 
-    Also None for a model that cannot be found, or that has no weights of its own. It is looked up once a run, which
-    loads the model once too: see `forget_weights`.
+    Also None for a model that cannot be found, or that has no weights of its own.
     """
     try:
         folder = Path(weights.resolve(model))
     except BadInput:
         return None
-    files = [*folder.rglob("*.safetensors"), *folder.rglob("*.json")] if folder.is_dir() else []
+    files = [*folder.rglob("*.safetensors"), *_configurations(folder)] if folder.is_dir() else []
     stats = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files))
     return _weights_id(folder, stats) if any(file.suffix == ".safetensors" for file in files) else None
 
@@ -79,12 +86,17 @@ def forget_weights() -> None:
 def _weights_id(folder: Path, stats: object) -> str:
     """Reads the folder again only if `stats`, the sizes and times of its files, has changed."""
     digest = hashlib.sha256(fingerprint(folder).encode())
-    for file in sorted(folder.rglob("*.json")):
+    for file in _configurations(folder):
         # Without the notes of libraries: their version, where the model was loaded from. Damaged files that nothing
         # reads, such as the `._config.json` of macOS, are left out.
         config = {key: value for key, value in json_if_whole(file).items() if not key.startswith("_")}
         digest.update(json.dumps([file.name, config], sort_keys=True).encode())
     return digest.hexdigest()[:16]
+
+
+def _configurations(folder: Path) -> list[Path]:
+    """The JSON files that a model is loaded by."""
+    return sorted(file for file in folder.rglob("*.json") if file.name not in RECORDS)
 
 
 _PARTS = re.compile(

@@ -1,7 +1,7 @@
 """The files that a run leaves for each input, and the report's entry of them."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,16 @@ from gen.translation.record import Record, single_report
 from gen.translation.report import REPORT, Entry, Status
 from gen.translation.settings import TranslateSettings
 
+DRAWN = ("overlay", "compare")
+"""Kinds of files beside a translation that have its format."""
+
 
 def report_path(settings: TranslateSettings) -> Path:
-    """In the output folder, or beside a single output file; a file that a folder's report lists stays in that one."""
+    """In the output folder, or beside a single output file; what reports further up list stays in the topmost."""
     out = settings.output
-    if not is_single(settings):
-        return out / REPORT
-    reports = (folder / REPORT for folder in Path(os.path.abspath(out)).parents)
-    return next((path for path in reports if Record(path).lists(out)), single_report(out))
+    reports = (folder / REPORT for folder in reversed(Path(os.path.abspath(out)).parents))
+    own = single_report(out) if is_single(settings) else out / REPORT
+    return next((path for path in reports if Record(path).lists(out)), own)
 
 
 def is_single(settings: TranslateSettings) -> bool:
@@ -29,21 +31,20 @@ def is_single(settings: TranslateSettings) -> bool:
 
 def outputs_of(job: Job, settings: TranslateSettings) -> list[Path]:
     """All files that the job leaves, the translation first. It is finished only when all of them exist."""
-    outputs = [job.target]
-    if settings.uncertainty == "overlay":
-        outputs.append(job.beside(".overlay"))
-    elif settings.uncertainty != "none":
-        clip_suffix = {"map": job.target.suffix, "raw": ".zip"}[settings.uncertainty]
-        outputs.append(job.beside(".uncertainty", ".png" if job.kind == "still" else clip_suffix))
-    if settings.compare:
-        outputs.append(job.beside(".compare"))
-    return outputs
+    return [job.target, *side_files(job, sides_of(settings))]
 
 
 def sides_of(settings: TranslateSettings) -> list[str]:
     """Kinds of the files beside the translation, as the report names them."""
     uncertainty = [] if settings.uncertainty == "none" else [settings.uncertainty]
     return [*uncertainty, *(["compare"] if settings.compare else [])]
+
+
+def side_files(job: Job, sides: Iterable[str]) -> list[Path]:
+    """The files of these kinds beside the job's translation; a map of a picture and its raw values share one."""
+    suffix = {"map": job.target.suffix, "raw": ".zip"} if job.kind == "clip" else {"map": ".png", "raw": ".png"}
+    names = {kind: (".uncertainty", suffix[kind]) for kind in suffix} | {k: (f".{k}", None) for k in DRAWN}
+    return [job.beside(*names[kind]) for kind in sides if kind in names]
 
 
 def entry_of(job: Job, status: Status, settings: TranslateSettings, **values: Any) -> Entry:

@@ -92,6 +92,7 @@ class Record:
         self._entries = earlier_entries(report) | self._read_lines()
         self._begun = {name for name, entry in self._entries.items() if entry.get("status") == BEGUN}
         self._descriptor: int | None = None
+        self._below: dict[Path, Record] = {}
 
     def _read_lines(self) -> dict[str, dict[str, Any]]:
         try:
@@ -103,13 +104,25 @@ class Record:
     def of(self, target: Path) -> Known | None:
         """What is known of an output; None if it has no entry."""
         entry = self._entries.get(inside(target, self.report.parent))
-        if entry is None and self.report.name == REPORT:  # a run of this file alone may have put it there
-            entry = earlier_entries(single_report(target)).get(target.name)
+        if entry is None and self.report.name == REPORT:
+            entry = self._of_smaller_run(target)
         return Known.parse(entry) if entry is not None else None
 
+    def _of_smaller_run(self, target: Path) -> dict[str, Any] | None:
+        """The entry by a run of this file alone, or of a sub-folder."""
+        found = Record(single_report(target))._entries.get(target.name)
+        name = Path(inside(target, self.report.parent))
+        for folder in () if found or name.is_absolute() else list(name.parents)[:-1]:
+            path = self.report.parent / folder / REPORT
+            if path not in self._below:
+                self._below[path] = Record(path)
+            found = found or self._below[path]._entries.get(name.relative_to(folder).as_posix())
+        return found
+
     def lists(self, target: Path) -> bool:
-        """Whether this record itself has an entry for an output."""
-        return inside(target, self.report.parent) in self._entries
+        """Whether this record itself has an entry for an output, or for outputs in a folder of its own folder."""
+        name = inside(target, self.report.parent)
+        return name in self._entries or any(path.startswith(f"{name}/") for path in self._entries)
 
     def begin(self, entry: Entry) -> None:
         """Note that the outputs of this entry are about to be written. Raises OSError if it cannot be written."""

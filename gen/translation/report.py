@@ -165,7 +165,8 @@ class Report:
 def _still_there(name: str, old: Mapping[str, Any], folder: Path) -> bool:
     """Whether an earlier entry still says something: its output exists or, if it failed, its input does."""
     failed = old.get("status") == "failed"
-    return (folder / name).is_file() or (failed and Path(str(old.get("input"))).exists())
+    source = name_in(old, "input_path") or str(old.get("input"))  # the latter may be relative to another folder
+    return (folder / name).is_file() or (failed and Path(source).exists())
 
 
 def inside(output: str | Path, folder: Path) -> str:

@@ -21,7 +21,7 @@ from gen.media.folders import Job, stamp_of
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
 from gen.translation.finished import UNKNOWN, has_content, hash_of
-from gen.translation.outputs import entry_of, report_path
+from gen.translation.outputs import entry_of, report_path, side_files
 from gen.translation.record import Record
 from gen.translation.report import REPORT, Entry, Report, plain
 from gen.translation.settings import TranslateSettings
@@ -127,7 +127,10 @@ class Run:
                 if job.target.is_dir():
                     raise BadInput(f"{job.target} is a folder; rename it, or choose another output folder.")
                 job.target.parent.mkdir(exist_ok=True, parents=True)
-                self.record.begin(entry_of(job, "failed", settings, made_with=made_with))
+                entry = entry_of(job, "failed", settings, made_with=made_with)
+                # Those of an earlier translation stay known until this one is there, see `_remove_old_sides`.
+                entry.sides = sorted({*entry.sides, *self._known_sides(job.target)})
+                self.record.begin(entry)
             except Exception as error:  # a name too long, a folder too deep: of this file alone
                 self.fail_untouched(job, error, settings)
             else:
@@ -145,6 +148,20 @@ class Run:
         if known is not None and not known.finished:
             self._keep_times(entry)
             self.record.finish(entry)
+
+    def _remove_old_sides(self, entry: Entry) -> None:
+        """Remove the files beside the translation that are not of it, but of the one that it replaces."""
+        job = Job(Path(entry.input), Path(entry.output), entry.kind)
+        old = set(side_files(job, self._known_sides(job.target))) - set(side_files(job, entry.sides))
+        for path in old:
+            if self.record.of(path) is None:  # else it is the translation of an input with such a name
+                with suppress(OSError):
+                    path.unlink()
+
+    def _known_sides(self, target: Path) -> frozenset[str]:
+        """Kinds of the files that earlier runs have left beside an output."""
+        known = self.record.of(target)
+        return (known and known.sides) or frozenset()
 
     def _settle(self, entry: Entry) -> None:
         """Check that a finished file is made of the input as it still is, and give it the input's times."""
@@ -168,9 +185,12 @@ class Run:
         for name, value in self.notes.get(entry.input, {}).items():
             setattr(entry, name, value)
         if entry.status in ("done", "left"):
+            self._remove_old_sides(entry)
             self._settle(entry)
         elif entry.status == "skipped":
             self._recover(entry)
+        else:
+            entry.sides = sorted({*entry.sides, *self._known_sides(Path(entry.output))})
         if entry.status != "failed":
             entry.output_bytes = size_of(Path(entry.output))
         self.report.add(entry)

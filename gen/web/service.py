@@ -45,7 +45,7 @@ class Service:
         self.messages = Messages(settings.results, settings.root)
         self.storage = Storage(settings.results, settings.disk_gb)
         self._lock = threading.Lock()
-        self._translators: dict[str, translation.Pipeline] = {}
+        self._translators: dict[str, tuple[str | None, translation.Pipeline]] = {}
         self._generators: dict[str, HDAPipeline] = {}
         work = {name: (kind.lane, functools.partial(kind.run, self)) for name, kind in self.kinds.items()}
         folder = settings.results.resolve() / "jobs"
@@ -58,12 +58,18 @@ class Service:
         return str(pick_device(self.settings.device))
 
     def translator(self, name: str) -> translation.Pipeline:
-        """The translation model of this name, loaded once. Raises `BadInput` for a name that is not available."""
+        """The translation model of this name, loaded once, and again when its weights have changed.
+
+        Raises `BadInput` for a name that is not available.
+        """
         check_offered(name, translation.translators())
         with self._lock:  # two visitors must not load the same model twice
-            if name not in self._translators:
-                self._translators[name] = translation.load(name, self.device())
-        return self._translators[name]
+            present = translation.present_weights_id(name)  # what the marks of its translations will say
+            seen, pipe = self._translators.get(name, (None, None))
+            if pipe is None or seen != present:
+                pipe = translation.load(name, self.device())
+                self._translators[name] = present, pipe
+        return pipe
 
     def generator(self, name: str) -> "HDAPipeline":
         """The StyleGAN2 generator of this name, loaded once. Raises `BadInput` for a name that is not available.

@@ -11,6 +11,7 @@ from gen.augan.verdict import in_short
 from gen.errors import BadSetting
 from gen.translation import registry
 from gen.translation.commands import translate_files as translate
+from gen.translation.made_with import present_weights_id
 from gen.translation.maps import SCALES, MapScale
 from gen.translation.pipeline import TranslationPipeline
 from gen.translation.registry import translators
@@ -37,6 +38,7 @@ __all__ = [
     "map_scale",
     "measured",
     "rows_of",
+    "present_weights_id",
     "sentence",
     "size_setting",
     "translate",

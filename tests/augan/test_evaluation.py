@@ -13,11 +13,20 @@ from PIL import Image
 
 from gen.augan.arguments import EvaluateSettings
 from gen.augan.card import evaluation_command, refresh_card, results, write_card
-from gen.augan.evaluation import DirectionEvaluation, calibration, evaluate, parse_resolution, simulations
+from gen.augan.evaluation import (
+    DirectionEvaluation,
+    calibration,
+    evaluate,
+    identity,
+    parse_resolution,
+    ratio,
+    simulations,
+)
 from gen.augan.measures import Measures
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.verdict import verdict
+from gen.cli import main
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
@@ -238,8 +247,43 @@ class TestEvaluate:
         assert result["normal_to_adverse"]["model"]["images"] == 2
         assert "floor" not in result["adverse_to_normal"]
 
+    def test_a_model_that_is_exported_again_meanwhile(
+        self, settings: EvaluateSettings, place: Path, tmp_path: Path, monkeypatch
+    ) -> None:
+        """The record names the weights that were measured."""
+        model = save_model(tmp_path / "model")
+        before = identity(model)
+
+        def measured(*_: Any) -> dict[str, Any]:
+            save_model(model, seed=3)
+            return {"spaces": {}}
+
+        monkeypatch.setattr("gen.augan.evaluation.measure_all", measured)
+        again = evaluate(dataclasses.replace(settings, model=str(model), out=tmp_path / "judged"))
+        assert again["weights"] == before != identity(model)
+
+    def test_out_names_and_holds_the_sheets_of_this_measurement_alone(
+        self, settings: EvaluateSettings, place: Path, tmp_path: Path, capsys
+    ) -> None:
+        (tmp_path / "sheet.jpg").write_bytes(b"of another model")
+        command = ["evaluate-augan", "--model", settings.model, "--out", str(tmp_path), "--features", "squeezenet"]
+        command += ["--adverse", str(settings.adverse), "--normal", str(settings.normal)]
+        for direction, made in (("normal_to_adverse", []), ("adverse_to_normal", ["sheet.jpg"])):
+            assert main([*command, "--limit", "2", "--direction", direction]) == 0
+            assert [p.name for p in tmp_path.glob("*.jpg")] == made
+            assert capsys.readouterr().out.count("sheet.jpg") == len(made)
+
+    def test_sets_of_one_domain_have_no_ratio(self) -> None:
+        assert ratio(3.0, 2.0) == 1.5
+        assert ratio(3.0, -2.0) is None  # by chance; -1.5 would look far better than the untouched frames
+        assert ratio(3.0, 0.0) is None
+
 
 class TestErrors:
+    def test_one_folder_for_both_domains(self, settings: EvaluateSettings) -> None:
+        with pytest.raises(BadSetting, match="the same frames"):
+            evaluate(dataclasses.replace(settings, normal=settings.adverse))
+
     def test_folder_without_images(self, settings: EvaluateSettings, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="no images"):
             evaluate(dataclasses.replace(settings, adverse=tmp_path))
@@ -407,7 +451,7 @@ def table_of(untouched: float, gamma: float, histogram: float, model: float, spr
     """A record with these kernel distances in one clean space."""
     kernels = {"untouched": untouched, "gamma": gamma, "histogram": histogram, "model": model}
     rows = {
-        name: {"distances": {"squeezenet": {"kernel": k, "kernel_std": spread, "kernel_ratio": k / untouched}}}
+        name: {"distances": {"squeezenet": {"kernel": k, "kernel_std": spread, "kernel_ratio": ratio(k, untouched)}}}
         for name, k in kernels.items()
     }
     return {"spaces": {"squeezenet": {"title": "SqueezeNet 1.1", "used_by": []}}, "adverse_to_normal": rows}
@@ -426,6 +470,9 @@ class TestVerdict:
     def test_a_model_that_wins(self) -> None:
         said = verdict(table_of(1.0, 0.8, 0.9, 0.4))
         assert said.endswith(": it beats the untouched frames, gamma correction and histogram matching.")
+
+    def test_without_a_ratio(self) -> None:
+        assert "as near to the target as its own" in verdict(table_of(-0.1, 0.1, 0.2, 0.3))
 
     def test_a_used_space_does_not_decide(self) -> None:
         record = table_of(1.0, 0.8, 0.9, 0.4)

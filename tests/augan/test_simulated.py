@@ -278,6 +278,19 @@ def test_a_frame_of_the_same_name_is_not_taken_for_the_one_that_was_there(days, 
     assert changed == {"day/a.png.jpg", "adverse/0/a.png.jpg"}
 
 
+def test_fewer_rounds_leave_no_frame_of_a_day_that_was_replaced(days, tmp_path, capsys):
+    """Training pairs by name whatever lies in the folder, and the summary counts it."""
+    out = tmp_path / "out"
+    command = ["simulate-weather", str(days), str(out), "--rows", "72", "--workers", "1", "--rounds"]
+    assert gen.cli.main([*command, "2"]) == 0
+    Image.fromarray(street(np.random.default_rng(9), night=False, height=96, width=160)).save(days / "a.png")
+    (days / "a.jpg").unlink()
+    assert gen.cli.main([*command, "1"]) == 0
+    assert {p.name for p in (out / "adverse" / "1").iterdir()} == {"a.jpg.jpg", "drive__b.png.jpg"}
+    told = capsys.readouterr().out
+    assert "3 days and 5 frames of night.\n1 of the days" in told
+
+
 @pytest.mark.parametrize("changes", [{"rounds": 0}, {"rows": 8}, {"seed": -1}])
 def test_settings_that_make_no_sense(days, tmp_path, changes):
     with pytest.raises(BadSetting):

@@ -18,6 +18,7 @@ from gen.locks import locked
 from gen.media.mark import Mark, read_header
 from gen.translation import batch
 from gen.translation.record import record_path
+from gen.translation.run import Watch
 from gen.translation.settings import TranslateSettings
 from tests.media.test_video import make_clip, moving_bars
 from tests.translation.identity import Identity, picture, report_of, run, statuses
@@ -185,6 +186,30 @@ def test_models_are_told_apart_by_their_weights(night, tmp_path, monkeypatch):
     assert str(tmp_path) not in read_header(tmp_path / "o" / "a.jpg").mark.text()
 
 
+def test_a_model_that_changes_before_it_is_loaded_is_refused(night, tmp_path):
+    """Finished files may take hours to look at; the mark would name other weights than those that were loaded."""
+    model = save_tiny(tmp_path / "mine", ["night"])
+    run(night, tmp_path / "o", model=model)
+    picture(night / "new.jpg", 1)
+
+    def load(settings: TranslateSettings) -> Identity:
+        save_tiny(tmp_path / "mine", ["night"], seed=1)  # exported again
+        return Identity()
+
+    with pytest.raises(BadSetting, match="has changed since the run began"):
+        batch.translate(TranslateSettings(night, tmp_path / "o", model=model), load)
+    assert not (tmp_path / "o" / "new.jpg").exists()
+
+
+def test_a_model_stays_the_same_when_it_is_measured(night, tmp_path):
+    model = Path(save_tiny(tmp_path / "mine", ["night"]))
+    command = ["translate", str(night), str(tmp_path / "o"), "--model", str(model)]
+    assert main(command) == 0
+    (model / "evaluation.json").write_text('{"date": "2026-11-27"}')  # as gen evaluate-augan leaves it
+    assert main(command) == 0
+    assert {f["status"] for f in report_of(tmp_path / "o").values()} == {"skipped"}
+
+
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tiff", "a.mp4", "a.mkv", "a.mov"])
 def test_a_mark_is_read_back(tmp_path, name):
     source, out = tmp_path / "in" / name, tmp_path / "o"
@@ -303,6 +328,35 @@ def test_a_single_file_of_a_folder_is_recorded_in_the_folders_report(tmp_path, m
     assert "adverse_to_normal" in made["b.jpg"]
 
 
+def test_a_sub_folder_is_recorded_in_the_folders_report(night, tmp_path):
+    out = tmp_path / "out"
+    run(night, out)
+    run(night / "sub", out / "sub", overwrite=True, **OTHER)  # a BMP, which has no mark
+    assert [p.name for p in out.rglob("*.json")] == ["report.json"]
+    assert "normal_to_adverse" in report_of(out)["sub/b.bmp"]["made_with"]
+    with pytest.raises(BadSetting, match="was made with"):
+        run(night, out)
+
+
+def test_a_folder_knows_what_runs_of_its_sub_folders_made(night, tmp_path):
+    out = tmp_path / "out"
+    run(night / "sub", out / "sub")  # a BMP, which has no mark
+    assert statuses(run(night, out)) == {"a.jpg": "done", "b.bmp": "skipped"}
+    run(night, out, overwrite=True, **OTHER)
+    with pytest.raises(BadSetting, match="was made with"):  # the sub-folder's own report is older
+        run(night / "sub" / "b.bmp", out / "sub" / "b.bmp")
+
+
+def test_a_failed_file_stays_in_the_report_while_its_input_is_there(tmp_path, monkeypatch):
+    picture(tmp_path / "in" / "a.jpg").with_name("b.jpg").write_bytes(b"no picture")
+    picture(tmp_path / "more" / "c.jpg")
+    monkeypatch.chdir(tmp_path)
+    run(Path("in"), Path("o"))
+    monkeypatch.chdir(tmp_path / "more")
+    run(Path("."), tmp_path / "o")
+    assert report_of(tmp_path / "o").keys() == {"a.jpg", "b.jpg", "c.jpg"}
+
+
 @pytest.mark.parametrize("first", ["folder", "file"])
 def test_a_single_file_and_a_folder_do_not_overwrite_each_other(tmp_path, first):
     picture(tmp_path / "in" / "a.jpg")
@@ -331,6 +385,15 @@ def test_by_hash_the_content_decides(night, tmp_path):
     assert statuses(run(night, out, hash=True))["b.bmp"] == "done"
 
 
+def test_by_hash_a_run_that_was_stopped_has_not_finished_what_it_began(night, tmp_path):
+    """The record of a job that has begun has the new input's hash, and the output is still that of the old one."""
+    run(night, tmp_path / "o", hash=True)
+    picture(night / "a.jpg", 3)
+    with pytest.raises(KeyboardInterrupt):
+        run(night, tmp_path / "o", Watch(stop=lambda: True), hash=True)
+    assert statuses(run(night, tmp_path / "o", hash=True))["a.jpg"] == "done"
+
+
 def test_verify_finds_what_the_header_does_not_show(night, tmp_path):
     out = tmp_path / "o"
     make_clip(night / "c.mp4", moving_bars(10))
@@ -351,6 +414,23 @@ def test_side_files_count_by_their_kind(night, tmp_path):
     (out / "a.jpg.compare.jpg").write_bytes(b"")
     assert statuses(run(night, out, compare=True)) == {"a.jpg": "done", "b.bmp": "skipped"}
     assert set(statuses(run(night, out)).values()) == {"skipped"}
+
+
+def test_files_beside_a_translation_go_when_it_is_replaced(tmp_path):
+    """They show another translation, of another model or of another input."""
+    source, out = picture(tmp_path / "in" / "a.png"), tmp_path / "o"
+    clip = make_clip(tmp_path / "in" / "b.mp4", list(moving_bars(3)))
+    sides = {"a.png.compare.png", "b.mp4.compare.mp4"}
+    run(source.parent, out, compare=True)
+    assert sides < {p.name for p in out.iterdir()}
+    picture(source, 1)
+    source.write_bytes(source.read_bytes()[:-60])
+    assert statuses(run(source.parent, out))["a.png"] == "failed"
+    picture(source, 2)
+    run(source.parent, out)
+    assert {p.name for p in out.iterdir()} == {"a.png", "b.mp4", "b.mp4.compare.mp4", "report.json"}
+    run(clip.parent, out, overwrite=True)
+    assert {p.name for p in out.iterdir()} == {"a.png", "b.mp4", "report.json"}
 
 
 def test_a_map_is_not_taken_for_its_raw_values(tmp_path):

@@ -20,6 +20,7 @@ from gen.web.adapt import AdaptTab
 from gen.web.app import build_app, launch
 from gen.web.lanes import Lanes
 from gen.web.settings import WebSettings
+from tests.translation.test_weathers import save_tiny
 
 SOURCE = "stylegan2-faces64"
 
@@ -83,6 +84,16 @@ def test_draws_at_once_equal_those_one_by_one(server):
             together = list(pool.map(way, wanted))
         assert [np.array_equal(a, b) for a, b in zip(alone, together, strict=True)] == [True] * 14
     assert not np.array_equal(alone[1], alone[4])
+
+
+def test_weights_that_were_exported_again_are_loaded_again(server, tmp_path, monkeypatch):
+    """Marks name the weights that lie in the folder."""
+    monkeypatch.setenv("GEN_WEIGHTS", str(tmp_path))
+    service, model = server[1], save_tiny(tmp_path / "mine", ["night"])
+    first = service.translator("mine")
+    assert service.translator("mine") is first
+    save_tiny(Path(model), ["night"], seed=1)
+    assert service.translator("mine") is not first
 
 
 def test_a_translator_keeps_threads_apart(server):

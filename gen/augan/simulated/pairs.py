@@ -61,6 +61,12 @@ def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
     return len(days) - len(broken), broken
 
 
+def count_pairs(settings: SimulateSettings) -> tuple[int, int]:
+    """Days and adverse frames that `out` holds, those of earlier runs included, as training reads them."""
+    days, frames = (len(find_stills(settings.out / name, quiet=True)) for name in ("day", "adverse"))
+    return days, frames
+
+
 def find_days(settings: SimulateSettings, quiet: bool = False) -> list[Day]:
     """The day frames, each with its name in `out`; `quiet`: without a warning about other files.
 
@@ -115,6 +121,9 @@ def write_day(day: Day) -> int:
         frame = _decoded(day)
     except BadInput:
         return 1  # `write_pairs` reports it after all others are written
+    for path in (s.out / "adverse").glob("*/"):  # a run with more rounds left frames of the day that was there
+        if path / day.file not in adverse and not _is_made(day, path / day.file):
+            (path / day.file).unlink(missing_ok=True)
     for number, path in enumerate(adverse):
         mark = f"gen: clear day with simulated {s.weather}{source}"
         encode_still(path, Still(_simulated(frame, s.weather, day, number)), mark=mark)
