@@ -12,6 +12,7 @@ from gen.web.choices import direction_radio, follow, model_dropdown
 from gen.web.events import readable_errors
 from gen.web.jobs import Job
 from gen.web.limits import inside
+from gen.web.names import utf8
 from gen.web.panel import JobPanel
 from gen.web.service import check_offered
 from gen.web.tab import Tab
@@ -105,7 +106,8 @@ class FolderTab(Tab):
         if job is None:
             return [None, None]
         folder = self.service.jobs.folder(job.id)
-        images = sorted(find_stills(folder / "output", quiet=True), key=_modified)
+        stills = find_stills(folder / "output", quiet=True)
+        images = sorted((p for p in stills if utf8(str(p)) == str(p)), key=_modified)  # the browser asks by name
         shown: Any = [(str(p), p.name) for p in images[-SHOWN:]] if images else gr.skip()
         return [shown, self.service.result_files(job) if job.over else None]
 

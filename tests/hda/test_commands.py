@@ -231,12 +231,16 @@ class TestEvaluate:
         assert not list(tmp_path.rglob("adaptation.safetensors"))
         assert not (tmp_path / "out" / "results.json").exists()
 
-    def test_table_of_a_hybrid(self, model: Path, tmp_path: Path, red: Path, blue: Path) -> None:
+    def test_table_of_a_hybrid(
+        self, model: Path, tmp_path: Path, red: Path, blue: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (red / "broken.png").write_bytes(b"x")
         settings = EvaluateSettings(
             hybrid=(f"red={red},blue={blue}",), out=tmp_path, source=str(model), methods="mean point,HDA λ=0.5",
             seeds=2, target_progress=(0.001, 0.9), images=40, encoder=("efficientnet-lite0@64",), samples=6,
         )  # fmt: skip
         results = evaluate_table(settings)
+        assert "broken.png" in caplog.text
         rows = results["hybrids"]["red + blue"]["0.9"]
         assert {k: len(v) for k, v in rows.items()} == {"source": 1, "mean point": 2, "HDA λ=0.5": 2}
         assert rows["source"][0]["structure"] == pytest.approx(1)
