@@ -75,7 +75,8 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     device = pick_device(settings.device)
     out = settings.out or folder
     with output_folder(out):
-        result = measure_all(settings, folder, device, out) | _record(settings, folder, device)
+        record = _record(settings, folder, device)  # first: a long measurement may outlive the model's weights
+        result = measure_all(settings, folder, device, out) | record
         # The features actually used, so that the recorded command line uses the same ones on any machine.
         result["settings"]["features"] = list(result["spaces"])
         with write_atomically(out / FILE_NAME) as path:

@@ -32,6 +32,7 @@ from gen.smos.classifiers import load_classifier
 from gen.smos.datasets import DomainSet, load_domains, split_domain
 from gen.smos.training import RESULTS
 from gen.training.experiment import write_text
+from gen.training.settings import read_record
 
 FEWEST = 20
 """Images per domain below which the measures are noise."""
@@ -136,6 +137,10 @@ class Analysis:
         method, target, seed = folder.parent.name, results["target"], int(results["seed"])
         if target not in self.domains.names:
             raise BadInput(f"{folder}: its target {target} is not a domain of the data set {self.domains.name}.")
+        had = (read_record(folder) or {}).get("data", {}).get("domains")
+        now = {domain.name: len(domain) for domain in self.domains.domains}
+        if had and had != now:  # another split: images would be measured that were trained on
+            raise BadInput(f"{folder}: it was trained on other images ({had}) than this data set has ({now}).")
         if seed not in self.before:
             self.features[seed] = extract_features(self.untrained, self.domains, self.count, seed)
             self.before[seed] = distances(self.features[seed])
@@ -170,7 +175,10 @@ def analyse(
         raise BadInput(f"{table}: no results.json in this folder; give the output folder of gen train-smos.")
     s = record["settings"]
     domains = load_domains(data, int(s["size"]), cache or table / "cache", s["dataset"])
-    models = sorted(table.glob("*/*/model/config.json"))
+    # Only those of the table: the folder may also hold cells of an earlier one, trained with other settings.
+    listed = {(m, t, s) for rows in record["accuracy"].values() for m, row in rows.items() for t in row for s in row[t]}
+    folders = [table / method / f"{target}-{seed}" for method, target, seed in sorted(listed)]
+    models = [model for folder in folders if (model := folder / "model" / "config.json").is_file()]
     if not models:
         raise BadInput(f"{table}: no cell has a model yet; finish at least one with gen train-smos.")
     with output_folder(out):

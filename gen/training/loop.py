@@ -536,16 +536,22 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             )
         check_same_settings(state["settings"], self.settings, self.settings.may_change)
         check_same_data(state["data"], self.data_record(), self.settings.strict)
-        self._check_length(state["images_shown"])
+        self._check_length(state)
         for name, network in self.raw.items():
             shapes = {key: value.shape for key, value in network.state_dict().items()}
             if shapes != {key: value.shape for key, value in state["networks"][name].items()}:
                 raise DamagedCheckpoint(f"{path}: the weights of its network {name} do not fit these settings.")
 
-    def _check_length(self, shown: int) -> None:
+    def _check_length(self, state: Mapping[str, Any]) -> None:
         """The last batch may reach beyond the end, so the end may lie up to a batch before what was shown."""
-        s = self.settings
+        s, shown = self.settings, state["images_shown"]
         if isinstance(s, TimeLimit) and s.core_minutes is not None:
+            trained = state.get("core_seconds", 0.0) / 60
+            if s.core_minutes != state["settings"].get("core_minutes") and trained > s.core_minutes:
+                raise BadSetting(
+                    f"core_minutes: this run has already been trained for {trained:.3g} core-minutes, more than the "
+                    f"{s.core_minutes:g} in the settings; set a larger number, or choose another output folder."
+                )
             return
         if self.total_images <= shown - s.batch:
             raise BadSetting(

@@ -79,7 +79,10 @@ def test_table_goes_on_where_it_stopped(
     assert not list((tmp_path / "t").glob("*/*/checkpoints"))
     assert main([*command, "--set", "lr=0.01"]) == 1  # other settings do not stand over old numbers
     assert "lr was 0.0001 when this run began and is 0.01 now" in capsys.readouterr().err
+    assert main([*command, "--set", "decay=0.5"]) == 1
+    assert "decay was 0.0 when this run began and is 0.5 now" in capsys.readouterr().err
 
+    earlier = shutil.copytree(tmp_path / "t" / "erm", tmp_path / "t" / "earlier")  # of another table in this folder
     out = tmp_path / "analysis"
     assert main(["analyse-smos", str(tmp_path / "t"), "--data", str(domains), "--out", str(out), "--images", "20"]) == 0
     results = json.loads((out / "analysis.json").read_text())
@@ -87,6 +90,12 @@ def test_table_goes_on_where_it_stopped(
     assert results["correlation"]["JS"]["cells"] == 6
     assert "| smos+ | ink | 1 |" in (out / "analysis.md").read_text()
     assert len(list(out.glob("embedding-*.png"))) == 6
+    shutil.rmtree(earlier)
+    more = shutil.copytree(domains, tmp_path / "more")
+    shutil.copy(next((more / "art" / "disc").glob("0*.png")), more / "art" / "disc" / "more.png")
+    analysis = ["analyse-smos", str(tmp_path / "t"), "--data", str(more), "--out", str(out), "--images", "20"]
+    assert main(analysis) == 1
+    assert "it was trained on other images" in capsys.readouterr().err
     cell = tmp_path / "t" / "erm" / "ink-1"
     assert main(["analyse-smos", str(cell), "--data", str(domains), "--out", str(out)]) == 1
     assert "no results.json in this folder" in capsys.readouterr().err
