@@ -55,7 +55,7 @@ def card(name: str, record: dict[str, Any]) -> str:
 
 
 def _head(name: str, record: dict[str, Any]) -> list[str]:
-    classes = record["data"]["classes"]
+    classes, styles = record["data"]["classes"], record["data"].get("domains") or record["data"]["styles"]
     return [
         "---",
         "library_name: gen",
@@ -67,7 +67,7 @@ def _head(name: str, record: dict[str, Any]) -> list[str]:
         f"# {name}",
         "",
         f"A {record['settings']['backbone']} classifier of {len(classes)} kinds of game scenes ({', '.join(classes)}) "
-        f"in four styles: a precursor for `gen train-smos --precursor {name}`.",
+        f"in {len(styles)} styles ({', '.join(styles)}): a precursor for `gen train-smos --precursor {name}`.",
         "",
     ]
 

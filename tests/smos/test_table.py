@@ -48,6 +48,7 @@ def test_precursor_is_written_with_its_card(precursor: Path) -> None:
     for style, value in record["leave_one_style_out"].items():
         assert f"| {style} | {value:.1%} |" in card
     assert "ImageNet weights" in card
+    assert "in 3 styles (art, flat, ink)" in card
     assert str(precursor.parent) not in json.dumps(record)  # no home is named
 
 

@@ -216,6 +216,11 @@ class TestScenes:
         assert finish(client, number)["state"] == "done"
         with zipfile.ZipFile(client.predict(number, api_name="/job_results")[0]) as file:
             assert len(file.namelist()) == 12
+            first = file.read("8bit/snow/000000.jpg")
+        number = client.predict(["8bit"], ["snow"], 1, 64, 100_001, api_name="/start_scenes")
+        assert finish(client, number)["state"] == "done"
+        with zipfile.ZipFile(client.predict(number, api_name="/job_results")[0]) as file:
+            assert file.read("8bit/snow/000000.jpg") != first  # another seed is another data set
 
     def test_too_many(self, client):
         with pytest.raises(AppError, match="1 to 40"):
