@@ -55,13 +55,17 @@ def evaluate(arguments: Sequence[str]) -> int:
     from gen.augan.evaluation import FILE_NAME, model_folder
     from gen.augan.evaluation import evaluate as measure
 
+    from gen.weights import kind
+
     table = results(measure(settings))
     print(table)
     if settings.out is not None:
         write_text(settings.out / "table.md", table + "\n")
         print(f"\nwrote {FILE_NAME}, table.md and sheet.jpg (24 of the frames) to {settings.out}")
-    elif (model_folder(settings) / "training.json").exists():
-        print(f"\nwrote {write_card(model_folder(settings))}")
+    elif kind(folder := model_folder(settings)) == "AUGANPipeline" and (folder / "training.json").exists():
+        print(f"\nwrote {write_card(folder)}")
+    else:  # the card is AU-GAN's; other methods have cards of their own
+        print(f"\nwrote {folder / FILE_NAME}")
     return 0
 
 
