@@ -54,7 +54,6 @@ def evaluate(arguments: Sequence[str]) -> int:
     from gen.augan.card import results, write_card
     from gen.augan.evaluation import FILE_NAME, model_folder
     from gen.augan.evaluation import evaluate as measure
-
     from gen.weights import kind
 
     table = results(measure(settings))

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from gen.bars import progress_bar
@@ -24,6 +23,7 @@ from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
 from gen.formats.json_files import read_json
 from gen.markdown import markdown_table
+from gen.metrics.calibration import rank_correlation
 from gen.output import output_folder
 from gen.shift.measures import jsd
 from gen.shift.plots import draw_embedding
@@ -224,8 +224,8 @@ def correlations(cells: Sequence[Mapping[str, Any]], baseline: str = "erm") -> d
     for measure in MEASURES if len(others) >= 3 else ():
         pairs = [(c, base[c["target"], c["seed"]]) for c in others]
         nearer = [c["to target"][measure] - b["to target"][measure] for c, b in pairs]
-        result: Any = spearmanr(nearer, [c["accuracy"] - b["accuracy"] for c, b in pairs])
-        found[measure] = {"rho": float(result.statistic), "cells": len(others)}
+        rho = rank_correlation(np.array(nearer), np.array([c["accuracy"] - b["accuracy"] for c, b in pairs]))
+        found[measure] = {"rho": rho, "cells": len(others)}
     return found
 
 

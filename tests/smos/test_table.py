@@ -17,7 +17,14 @@ from gen.smos import table
 from gen.smos.algorithms import registry
 from gen.smos.algorithms.base import Batch, Terms
 from gen.smos.algorithms.erm import ERM
-from gen.smos.analysis import DomainFeatures, class_js_divergence, correlations, js_divergence, proxy_a_distance
+from gen.smos.analysis import (
+    MEASURES,
+    DomainFeatures,
+    class_js_divergence,
+    correlations,
+    js_divergence,
+    proxy_a_distance,
+)
 from gen.smos.classifiers import load_classifier, save_classifier
 from gen.smos.markdown import as_markdown
 from gen.smos.methods import Method, parse_method
@@ -327,6 +334,13 @@ class TestMeasures:
         b = DomainFeatures(torch.randn(4000, 6, generator=g) + torch.tensor([1.2, 0, 0, 0, 0, 0]), labels)
         error = 0.5 * math.erfc(0.6 / math.sqrt(2))
         assert proxy_a_distance(a, b) == pytest.approx(2 * (1 - 2 * error), abs=0.06)
+
+    def test_equal_accuracies_are_no_correlation(self) -> None:
+        """And not NaN, with which analysis.json would be no JSON."""
+        figures = {"method": "smos+", "target": "art", "accuracy": 0.5}
+        cells = [figures | {"seed": n, "to target": {m: float(n) for m in MEASURES}} for n in range(3)]
+        cells += [cell | {"method": "erm"} for cell in cells]
+        assert correlations(cells)["JS"]["rho"] == 0
 
     def test_correlation_is_against_erm_of_the_same_target_and_seed(self) -> None:
         def cell(method: str, target: str, distance: float, accuracy: float) -> dict[str, object]:
