@@ -56,10 +56,14 @@ def _made_with(settings: TranslateSettings, kind: str, resolution: str) -> str:
 
 @functools.cache
 def weights_id(model: str) -> str | None:
+    """As `present_weights`, but looked up once a run, which loads the model once too: see `forget_weights`."""
+    return present_weights(model)
+
+
+def present_weights(model: str) -> str | None:
     """16 hex digits for a model's weights and configuration, wherever its folder lies; None for a hub id.
 
-    Also None for a model that cannot be found, or that has no weights of its own. It is looked up once a run, which
-    loads the model once too: see `forget_weights`.
+    Also None for a model that cannot be found, or that has no weights of its own.
     """
     try:
         folder = Path(weights.resolve(model))

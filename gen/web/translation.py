@@ -7,6 +7,7 @@ from typing import Any, get_args, get_type_hints
 from gen.errors import BadSetting
 from gen.translation import registry
 from gen.translation.commands import translate_files as translate
+from gen.translation.made_with import present_weights
 from gen.translation.maps import SCALES, MapScale
 from gen.translation.pipeline import TranslationPipeline
 from gen.translation.registry import translators
@@ -30,6 +31,7 @@ __all__ = [
     "directions_of",
     "load",
     "map_scale",
+    "present_weights",
     "sentence",
     "size_setting",
     "translate",
