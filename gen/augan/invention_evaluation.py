@@ -67,6 +67,7 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
 def _measured(
     pipeline: AUGANPipeline, settings: InventionEvaluation, folder: Path, out: Path, detector: Detector | None
 ) -> dict[str, Any]:
+    weights = identity(folder)  # first: a long measurement may outlive the model's weights
     result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings)}
     if settings.real is not None:
         result["real"] = on_real(pipeline, settings.real, settings)
@@ -74,7 +75,7 @@ def _measured(
             result["objects"] = on_objects(pipeline, settings.real, detector, settings.limit)
     result |= {
         "settings": portable(settings),
-        "weights": identity(folder),
+        "weights": weights,
         "machine": machine(pipeline.device),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }

@@ -52,15 +52,18 @@ def card(name: str, record: dict[str, Any]) -> str:
         f"DiffAugment {'on' if s['augment'] else 'off'}, averaged weights (EMA) with a half-life of "
         f"{s['ema_half_life']:,} images.",
         "",
-        *_distance_lines(record["distances"]),
+        *_distance_lines(record["distances"], data["folder"]),
         *(["## Limits", "", *(f"- {note}" for note in record["notes"]), ""] if record["notes"] else []),
     ]
     return "\n".join(lines)
 
 
-def _distance_lines(figures: dict[str, Any]) -> list[str]:
+def _distance_lines(figures: dict[str, Any], trained_on: str) -> list[str]:
+    """`trained_on`: the folder of the training images; others may have been measured. Older records do not say."""
     if not figures:
         return []
+    folder = figures.get("folder", trained_on)
+    what = "training images" if folder == trained_on else f"images of `{folder}`"
     rows = [
         (title, f"{value:.4g}")
         for network in figures.values()
@@ -69,9 +72,9 @@ def _distance_lines(figures: dict[str, Any]) -> list[str]:
         if title != "title"
     ]
     return [
-        "## Distance to the training images",
+        f"## Distance to the {what}",
         "",
-        f"{figures['images']:,} generated images (truncation 1), {figures['reference_images']:,} training images:",
+        f"{figures['images']:,} generated images (truncation 1), {figures['reference_images']:,} {what}:",
         "",
         markdown_table(("measure", "value"), rows),
         "",
