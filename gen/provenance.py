@@ -11,6 +11,9 @@ from typing import Any
 
 import torch
 
+EARLIER = "earlier sittings"
+"""Entry of a run's hardware: what it was trained on before, if that was another machine, torch or precision."""
+
 
 def fingerprint(folder: Path, exclude: str | None = None) -> str:
     """First 16 hex digits of the SHA-256 of the weight files in `folder` and its sub-folders, in order of path.
@@ -67,6 +70,22 @@ def machine(device: torch.device) -> dict[str, str | int | None]:
     """The CPU model, number of cores, torch version, and the GPU's name if `device` is one."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpu": gpu, "torch": str(torch.__version__)}
+
+
+def after(before: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
+    """The hardware of a run that was trained with `before` and then on `here`, with a text that names all before."""
+    last = {name: value for name, value in before.items() if name != EARLIER}
+    same = all(here.get(name) == value for name, value in last.items())
+    text = ", ".join(f"{name}: {value}" for name, value in last.items() if value is not None)
+    earlier = [before.get(EARLIER), None if same else text]
+    return {**here, **({EARLIER: "; ".join(filter(None, earlier))} if any(earlier) else {})}
+
+
+def hardware_sentence(hardware: Mapping[str, Any]) -> str:
+    """What a run was trained on, for a model card."""
+    device = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores"
+    earlier = f" (in earlier sittings on {hardware[EARLIER]})" if EARLIER in hardware else ""
+    return f"{device}, torch {hardware['torch']}{earlier}"
 
 
 def _cpu_model() -> str:

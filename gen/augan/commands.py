@@ -54,6 +54,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     from gen.augan.card import results, write_card
     from gen.augan.evaluation import FILE_NAME, model_folder, sheets_of
     from gen.augan.evaluation import evaluate as measure
+    from gen.weights import kind
 
     result = measure(settings)
     table = results(result)
@@ -61,8 +62,10 @@ def evaluate(arguments: Sequence[str]) -> int:
     if settings.out is not None:
         write_text(settings.out / "table.md", table + "\n")
         print(f"\nwrote {', '.join([FILE_NAME, 'table.md', *sheets_of(settings, result)])} to {settings.out}")
-    elif (model_folder(settings) / "training.json").exists():
-        print(f"\nwrote {write_card(model_folder(settings))}")
+    elif kind(folder := model_folder(settings)) == "AUGANPipeline" and (folder / "training.json").exists():
+        print(f"\nwrote {write_card(folder)}")
+    else:  # the card is AU-GAN's; other methods have cards of their own
+        print(f"\nwrote {folder / FILE_NAME}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -198,8 +198,19 @@ def evaluate_recipes(
             out=settings.out,
         )
     )
-    parts = ["# Recipes at equal cost", costs(settings, recipes), named(missing), results(measured, model=first)]
+    title = "# Recipes at equal cost"
+    parts = [title, costs(settings, recipes), unequal(models, recipes), named(missing), results(measured, model=first)]
     write_text(settings.out / "README.md", "\n\n".join(filter(None, parts)) + "\n")
+
+
+def unequal(models: Path, recipes: Iterable[str]) -> str:
+    """A sentence that names the time of each recipe, if one was trained for longer than another; else empty."""
+    records = {name: read_json(models / name / "training.json")["settings"] for name in recipes}
+    minutes = {name: record.get("core_minutes") for name, record in records.items()}
+    if len(set(minutes.values())) < 2:
+        return ""
+    each = ", ".join(f"{name} {time}" for name, time in minutes.items())
+    return f"The cost was not equal; core-minutes: {each}. Run the command without `--judge-now` and `--only`."
 
 
 def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -> str:

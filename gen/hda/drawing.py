@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gen.hda.parsing import parse_adaptation, parse_seeds, parse_strengths
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import GenerateSettings, InvertSettings
 from gen.media.files import write_atomically
+from gen.media.folders import check_not_inputs
 from gen.media.resize import to_chw, to_picture, to_uint8
 from gen.media.video import write_clip
 from gen.metrics.paired import load_perceptual
@@ -34,6 +36,9 @@ Pixels = NDArray[np.uint8]
 
 LONGEST_NAME = 200
 """Bytes; file systems take 255, with the suffix and what a partial file adds."""
+
+SOURCE = "source"
+"""Entry in the header of a file of latents: the fingerprint of the generator in which they were found."""
 
 CLIP_SIDE = 256
 """Smaller frames are enlarged to at least this side in a clip."""
@@ -86,7 +91,7 @@ def _latents(pipe: HDAPipeline, settings: GenerateSettings) -> tuple[list[str], 
     if settings.latents is None:
         seeds = parse_seeds(settings.seeds)
         return [f"seed{seed:04d}" for seed in seeds], pipe.latents(seeds, settings.truncation)
-    named = load_latents(settings.latents)
+    named = load_latents(settings.latents, pipe.fingerprint)
     layers, width = pipe.generator.layers, pipe.generator.w_dim
     for name, w in named.items():
         if w.shape not in ((width,), (layers, width)):
@@ -96,13 +101,16 @@ def _latents(pipe: HDAPipeline, settings: GenerateSettings) -> tuple[list[str], 
     return list(named), torch.stack([w.expand(layers, -1) for w in named.values()]).to(pipe.device)
 
 
-def load_latents(path: Path) -> dict[str, Tensor]:
+def load_latents(path: Path, source: str) -> dict[str, Tensor]:
     """Read what `gen invert` wrote: w by the name of the photo. Raises `BadInput`.
 
-    The names become names of pictures, so one with folders in it would be written somewhere else.
+    `source`: fingerprint of the generator that is to draw them; in another one they would be other faces. The names
+    become names of pictures, so one with folders in it would be written somewhere else.
     """
     try:
-        named = read_safetensors(path)[0]
+        named, header = read_safetensors(path)
+        if (found := header.get(SOURCE, source)) != source:  # earlier versions wrote none
+            raise BadInput(f"{path}: these latents belong to the generator {short(found)}, but this one is {source}.")
         if not named:
             raise BadInput(f"{path}: there are no latents in this file.")
         for name in named:
@@ -173,6 +181,7 @@ def invert_all(settings: InvertSettings) -> int:
     pipe = load_blended(s.model, s.adaptation, s.device)
     given = dict(pipe.strengths)
     photos, failed = _read_photos(s.photos, pipe.generator.size)
+    check_not_inputs(s.photos, (s.out / f"{name}.png" for name in photos))
     perceptual = load_perceptual().to(pipe.device)
     with output_folder(s.out):
         found = _invert_photos(pipe, photos, perceptual, given, s)
@@ -186,7 +195,8 @@ def _invert_photos(
     pipe: HDAPipeline, photos: dict[str, Tensor], perceptual: nn.Module, given: dict[str, float], s: InvertSettings
 ) -> int:
     """Invert and draw each photo; returns how many."""
-    latents: dict[str, Tensor] = {}
+    file = s.out / "latents.safetensors"
+    latents = _latents_before(file, pipe.fingerprint)
     for name, photo in photos.items():
         pipe.set_strengths(0.0)  # latents are found in the source, on whose images the mapping network was trained
         with progress_bar(total=s.steps, desc=name) as bar:
@@ -199,9 +209,17 @@ def _invert_photos(
             w = project(pipe.generator, image, perceptual, s.steps, s.extended, seed=s.seed, progress=show)
         latents[name] = w[0].cpu().contiguous()
         _save(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given))
-        with write_atomically(s.out / "latents.safetensors") as partial:
-            save_file(latents, partial)
-    return len(latents)
+        with write_atomically(file) as partial:
+            save_file(latents, partial, metadata={SOURCE: pipe.fingerprint})
+    return len(photos)
+
+
+def _latents_before(file: Path, source: str) -> dict[str, Tensor]:
+    """The latents of photos that earlier runs inverted in the same generator; their pictures are still there."""
+    with suppress(BadInput):  # none yet, or damaged: all are found again
+        latents, header = read_safetensors(file)
+        return latents if header.get(SOURCE) == source else {}
+    return {}
 
 
 def invert_photo(pipe: HDAPipeline, photo: Path, steps: int) -> Pixels:

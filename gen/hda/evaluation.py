@@ -4,6 +4,7 @@ Each run ends at the same mean progress. Otherwise a method that adapts less wou
 much of the source is kept.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -37,6 +38,8 @@ from gen.training.experiment import Experiment, mean_and_deviation, read_run, wr
 
 SHOWN = 10
 """Columns of an image grid."""
+
+log = logging.getLogger(__name__)
 
 FIRST_SEED = 1_000_000
 """First seed of the latents for scoring; runs of any practical length draw others in training."""
@@ -117,7 +120,10 @@ def experiment(s: EvaluateSettings, methods: Sequence[str]) -> Experiment[Job, s
     jobs = [Job(h, t, m, n) for n in range(s.seeds) for t in s.target_progress for h in s.hybrid for m in methods]
     size = HDAPipeline.from_pretrained(s.source).generator.size
     folders = {d.folder for h in s.hybrid for d in parse_domains(tuple(h.split(","))) if d.folder is not None}
-    hashes = {folder: load_references(folder, size).hashes for folder in folders}
+    references = {folder: load_references(folder, size) for folder in sorted(folders)}
+    for warning in (warning for found in references.values() for warning in found.warnings):
+        log.warning(warning)
+    hashes = {folder: found.hashes for folder, found in references.items()}
     return Experiment(jobs, partial(train_one, s), partial(finished, s, hashes))
 
 

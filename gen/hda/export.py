@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gen.hda.adaptation import Adaptation, difference, fingerprint
 from gen.hda.training import HDATrainer
-from gen.provenance import machine, portable
+from gen.provenance import portable
 
 
 def save_adaptation(trainer: HDATrainer) -> Path:
@@ -23,7 +23,7 @@ def save_adaptation(trainer: HDATrainer) -> Path:
         "seconds": round(trainer.seconds),
         "progress": trainer.progress,
         "reached": trainer.reached,
-        "hardware": machine(trainer.device),
+        "hardware": trainer.hardware,
     }
     adaptation = Adaptation("+".join(d.name for d in trainer.domains), fingerprint(trainer.source), change, record)
     path = s.out / "adaptation.safetensors"

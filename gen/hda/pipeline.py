@@ -96,10 +96,13 @@ class HDAPipeline(DiffusionPipeline):
             self.set_strengths({name: 0.0 for name in strengths})
             super().save_pretrained(save_directory, **kwargs)
             self.set_strengths(strengths)
+        folder = Path(save_directory)
+        for old in (*(folder / ADAPTATIONS).glob("*.safetensors"), folder / STRENGTHS):  # of what was saved here before
+            old.unlink(missing_ok=True)
         for name, adaptation in self.adaptations.items():
-            adaptation.save(Path(save_directory) / ADAPTATIONS / f"{name}.safetensors")
+            adaptation.save(folder / ADAPTATIONS / f"{name}.safetensors")
         if strengths:
-            (Path(save_directory) / STRENGTHS).write_text(json.dumps(strengths))
+            (folder / STRENGTHS).write_text(json.dumps(strengths))
 
     def load_adaptation(self, path: str | os.PathLike[str], strength: float = 1.0, name: str | None = None) -> str:
         """Load an adaptation and blend it in; returns its name. Raises `BadInput` for that of another generator."""

@@ -121,7 +121,7 @@ def plan_jobs(
     single = source.is_file() and targets[0] == target
     jobs = [_job(s, t, still_format, single) for s, t in zip(inputs, targets, strict=True)]
     jobs = _without_collisions(jobs)
-    check_not_inputs(jobs, [job.target for job in jobs])
+    check_not_inputs([job.source for job in jobs], [job.target for job in jobs])
     if source.is_dir():
         _check_not_among_inputs(jobs, source.resolve(), target.resolve())
     return jobs
@@ -185,9 +185,9 @@ def _with_whole_name(job: Job) -> Job:
     return Job(job.source, job.target.with_name(fit_name(job.source.name, job.target.suffix)), job.kind)
 
 
-def check_not_inputs(jobs: Sequence[Job], outputs: Iterable[Path]) -> None:
-    """Raises `BadInput` if an output would overwrite the input of any job."""
-    inputs = {job.source.resolve() for job in jobs}
+def check_not_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Raises `BadInput` if an output would overwrite an input."""
+    resolved = {path.resolve() for path in inputs}
     for output in outputs:
-        if output.resolve() in inputs:
+        if output.resolve() in resolved:
             raise BadInput(f"{output}: the output would overwrite an input; choose another output folder.")

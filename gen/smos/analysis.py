@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 
 from gen.bars import progress_bar
@@ -24,6 +23,7 @@ from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
 from gen.formats.json_files import read_json
 from gen.markdown import markdown_table
+from gen.metrics.calibration import rank_correlation
 from gen.output import output_folder
 from gen.shift.measures import jsd
 from gen.shift.plots import draw_embedding
@@ -32,6 +32,7 @@ from gen.smos.classifiers import load_classifier
 from gen.smos.datasets import DomainSet, load_domains, split_domain
 from gen.smos.training import RESULTS
 from gen.training.experiment import write_text
+from gen.training.settings import read_record
 
 FEWEST = 20
 """Images per domain below which the measures are noise."""
@@ -136,6 +137,10 @@ class Analysis:
         method, target, seed = folder.parent.name, results["target"], int(results["seed"])
         if target not in self.domains.names:
             raise BadInput(f"{folder}: its target {target} is not a domain of the data set {self.domains.name}.")
+        had = (read_record(folder) or {}).get("data", {}).get("domains")
+        now = {domain.name: len(domain) for domain in self.domains.domains}
+        if had and had != now:  # another split: images would be measured that were trained on
+            raise BadInput(f"{folder}: it was trained on other images ({had}) than this data set has ({now}).")
         if seed not in self.before:
             self.features[seed] = extract_features(self.untrained, self.domains, self.count, seed)
             self.before[seed] = distances(self.features[seed])
@@ -170,7 +175,10 @@ def analyse(
         raise BadInput(f"{table}: no results.json in this folder; give the output folder of gen train-smos.")
     s = record["settings"]
     domains = load_domains(data, int(s["size"]), cache or table / "cache", s["dataset"])
-    models = sorted(table.glob("*/*/model/config.json"))
+    # Only those of the table: the folder may also hold cells of an earlier one, trained with other settings.
+    listed = {(m, t, s) for rows in record["accuracy"].values() for m, row in rows.items() for t in row for s in row[t]}
+    folders = [table / method / f"{target}-{seed}" for method, target, seed in sorted(listed)]
+    models = [model for folder in folders if (model := folder / "model" / "config.json").is_file()]
     if not models:
         raise BadInput(f"{table}: no cell has a model yet; finish at least one with gen train-smos.")
     with output_folder(out):
@@ -216,8 +224,8 @@ def correlations(cells: Sequence[Mapping[str, Any]], baseline: str = "erm") -> d
     for measure in MEASURES if len(others) >= 3 else ():
         pairs = [(c, base[c["target"], c["seed"]]) for c in others]
         nearer = [c["to target"][measure] - b["to target"][measure] for c, b in pairs]
-        result: Any = spearmanr(nearer, [c["accuracy"] - b["accuracy"] for c, b in pairs])
-        found[measure] = {"rho": float(result.statistic), "cells": len(others)}
+        rho = rank_correlation(np.array(nearer), np.array([c["accuracy"] - b["accuracy"] for c, b in pairs]))
+        found[measure] = {"rho": rho, "cells": len(others)}
     return found
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.markdown import markdown_table
-from gen.provenance import machine, portable
+from gen.provenance import hardware_sentence, portable
 from gen.smos.classifiers import save_classifier
 from gen.smos.training import SMOSTrainer
 from gen.training.experiment import write_text
@@ -24,7 +24,7 @@ def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float
         "seconds": trainer.seconds,
         "history": trainer.history,
         "leave_one_style_out": leave_out,
-        "hardware": machine(trainer.device),
+        "hardware": trainer.hardware,
         "license": license_,
     }
     write_text(out / "training.json", json.dumps(record, indent=2) + "\n")
@@ -55,7 +55,7 @@ def card(name: str, record: dict[str, Any]) -> str:
 
 
 def _head(name: str, record: dict[str, Any]) -> list[str]:
-    classes = record["data"]["classes"]
+    classes, styles = record["data"]["classes"], record["data"].get("domains") or record["data"]["styles"]
     return [
         "---",
         "library_name: gen",
@@ -67,14 +67,13 @@ def _head(name: str, record: dict[str, Any]) -> list[str]:
         f"# {name}",
         "",
         f"A {record['settings']['backbone']} classifier of {len(classes)} kinds of game scenes ({', '.join(classes)}) "
-        f"in four styles: a precursor for `gen train-smos --precursor {name}`.",
+        f"in {len(styles)} styles ({', '.join(styles)}): a precursor for `gen train-smos --precursor {name}`.",
         "",
     ]
 
 
 def _training(record: dict[str, Any]) -> list[str]:
     s, hardware, domains = record["settings"], record["hardware"], record["data"].get("domains", {})
-    device = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores"
     start = {"imagenet": "ImageNet weights", "none": "random weights"}.get(s["weights"], "weights from a file")
     counts = ", ".join(f"{k} {v:,}" for k, v in domains.items()) or "rendered during training"
     return [
@@ -83,7 +82,7 @@ def _training(record: dict[str, Any]) -> list[str]:
         f"- Data: scenes drawn by `gen render-smd`, original art, {s['size']} pixels: {counts}.",
         f"- Started from {start}; cross-entropy on all styles, {s['batch']} images of each per step, "
         f"{record['steps']:,} steps, Adam at {s['lr']:g}, batch norms {'frozen' if s['frozen_norms'] else 'trained'}, "
-        f"{record['seconds'] / 60:.0f} minutes on {device}, torch {hardware['torch']}. The last step is kept.",
+        f"{record['seconds'] / 60:.0f} minutes on {hardware_sentence(hardware)}. The last step is kept.",
         f"- Licence of the weights: {record['license']}.",
         "",
     ]

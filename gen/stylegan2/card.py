@@ -5,6 +5,7 @@ from typing import Any
 
 from gen.formats.json_files import read_json
 from gen.markdown import markdown_table
+from gen.provenance import hardware_sentence
 from gen.training.experiment import write_text
 
 
@@ -19,7 +20,6 @@ def write_card(folder: Path) -> Path:
 def card(name: str, record: dict[str, Any]) -> str:
     """The text of the card."""
     s, data, hardware = record["settings"], record["data"]["images"], record["hardware"]
-    device = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores"
     lines = [
         "---",
         "library_name: gen",
@@ -46,21 +46,24 @@ def card(name: str, record: dict[str, Any]) -> str:
         "",
         f"- Data: {data['count']} images of `{data['folder']}`, scaled to {s['size']} pixels. The images are for "
         f"research use, and so are these weights. Licence of the weights: {record['weights_license']}.",
-        f"- {record['images_shown']:,} images shown in {record['seconds'] / 60:.0f} minutes on {device}, "
-        f"torch {hardware['torch']}, {s['precision']}.",
+        f"- {record['images_shown']:,} images shown in {record['seconds'] / 60:.0f} minutes on "
+        f"{hardware_sentence(hardware)}, {hardware.get('precision', s['precision'])}.",
         f"- Batch {s['batch']}, Adam at {s['lr']:g}, R1 {s['r1_gamma']:g}, path length weight {s['path_weight']:g}, "
         f"DiffAugment {'on' if s['augment'] else 'off'}, averaged weights (EMA) with a half-life of "
         f"{s['ema_half_life']:,} images.",
         "",
-        *_distance_lines(record["distances"]),
+        *_distance_lines(record["distances"], data["folder"]),
         *(["## Limits", "", *(f"- {note}" for note in record["notes"]), ""] if record["notes"] else []),
     ]
     return "\n".join(lines)
 
 
-def _distance_lines(figures: dict[str, Any]) -> list[str]:
+def _distance_lines(figures: dict[str, Any], trained_on: str) -> list[str]:
+    """`trained_on`: the folder of the training images; others may have been measured. Older records do not say."""
     if not figures:
         return []
+    folder = figures.get("folder", trained_on)
+    what = "training images" if folder == trained_on else f"images of `{folder}`"
     rows = [
         (title, f"{value:.4g}")
         for network in figures.values()
@@ -69,9 +72,9 @@ def _distance_lines(figures: dict[str, Any]) -> list[str]:
         if title != "title"
     ]
     return [
-        "## Distance to the training images",
+        f"## Distance to the {what}",
         "",
-        f"{figures['images']:,} generated images (truncation 1), {figures['reference_images']:,} training images:",
+        f"{figures['images']:,} generated images (truncation 1), {figures['reference_images']:,} {what}:",
         "",
         markdown_table(("measure", "value"), rows),
         "",

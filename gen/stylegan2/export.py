@@ -24,6 +24,7 @@ from gen.stylegan2.photos import read_square
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import batched, latents, make_generator
 from gen.training.averaged import load_averaged, load_last_state, save_variants
+from gen.training.data import folder_name
 from gen.training.experiment import write_text
 from gen.training.model_folder import forget_records
 from gen.training.settings import make_settings
@@ -106,7 +107,7 @@ def measure(generator: StyleGAN2Generator, data: Path, count: int, features: Seq
     Images that cannot be read are left out with a warning. Raises `BadInput` if all are.
     """
     paths, left_out = list_images(data), LeftOut()
-    figures: dict[str, Any] = {"images": count}
+    figures: dict[str, Any] = {"images": count, "folder": folder_name(data)}
     for network in _networks(features):
         real, generated = Population(network), Population(network)
         for part in batched(paths, BATCH):

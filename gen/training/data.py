@@ -75,12 +75,17 @@ class Frames:
         Also the number of unusable images if there are any, so that records without them compare equal to older ones.
         """
         record: dict[str, Any] = {
-            "folder": "/".join(self.folder.resolve().parts[-3:]),
+            "folder": folder_name(self.folder),
             "count": len(self),
             BYTES: sum(self.file_bytes),
             "cached_size": list(Counter(self.sizes).most_common(1)[0][0]),
         }
         return record | ({"left_out": len(self.left_out)} if self.left_out else {})
+
+
+def folder_name(folder: Path) -> str:
+    """A folder as records name it: by its last three parts, without the path of a home."""
+    return "/".join(folder.resolve().parts[-3:])
 
 
 def load_frames(

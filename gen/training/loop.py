@@ -25,7 +25,7 @@ from gen.loading import loading
 from gen.locks import locked
 from gen.media.files import check_out_folder
 from gen.output import output_folder
-from gen.provenance import machine
+from gen.provenance import after, machine
 from gen.training.checkpoints import (
     KEPT,
     DamagedCheckpoint,
@@ -109,6 +109,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         """Wall-clock time, over all sittings."""
         self.core_seconds = 0.0
         """Processor time of all threads of this process, over all sittings."""
+        self._trained_on: tuple[int, dict[str, Any]] | None = None
+        """Images shown when the run was resumed, and its hardware until then; None for a new run."""
         self._start_clocks()
         self.log: RunLog | None = None
         """Open while `fit` runs, in the main process."""
@@ -476,7 +478,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             "images_shown": self.images_shown,
             "seconds": self.seconds,
             "core_seconds": self.core_seconds,
-            "hardware": self._hardware(),
+            "hardware": self.hardware,
             "networks": networks,
             "optimizers": {k: v.state_dict() for k, v in self.optimizers.items()},
             **({"ema": self.ema.state_dict()} if self.ema else {}),
@@ -485,6 +487,14 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         if self.log:
             self.log.sync()
         save_checkpoint(self.settings.out / "checkpoints", self.images_shown, state)
+
+    @property
+    def hardware(self) -> dict[str, Any]:
+        """What the run was trained on, over all sittings. One in which nothing was trained does not count."""
+        if self._trained_on is None:
+            return self._hardware()
+        shown, before = self._trained_on
+        return before if shown == self.images_shown else after(before, self._hardware())
 
     def _hardware(self) -> dict[str, Any]:
         return machine(self.device) | {"processes": self.accelerator.num_processes, "precision": self.precision}
@@ -515,6 +525,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         if self.ema:  # trainers without EMA wrote one in earlier versions; it is not read
             self.ema.load_state_dict(state["ema"])
         self.images_shown, self.seconds = state["images_shown"], state["seconds"]
+        if state.get("hardware"):  # the first checkpoints had none
+            self._trained_on = (self.images_shown, state["hardware"])
         self.core_seconds = state.get("core_seconds", 0.0)  # the first checkpoints had none
         self.load_extra_state(state["extra"])
         self.accelerator.print(f"resuming {path} at {self.images_shown} of {self.total_images} images")
@@ -536,16 +548,22 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             )
         check_same_settings(state["settings"], self.settings, self.settings.may_change)
         check_same_data(state["data"], self.data_record(), self.settings.strict)
-        self._check_length(state["images_shown"])
+        self._check_length(state)
         for name, network in self.raw.items():
             shapes = {key: value.shape for key, value in network.state_dict().items()}
             if shapes != {key: value.shape for key, value in state["networks"][name].items()}:
                 raise DamagedCheckpoint(f"{path}: the weights of its network {name} do not fit these settings.")
 
-    def _check_length(self, shown: int) -> None:
+    def _check_length(self, state: Mapping[str, Any]) -> None:
         """The last batch may reach beyond the end, so the end may lie up to a batch before what was shown."""
-        s = self.settings
+        s, shown = self.settings, state["images_shown"]
         if isinstance(s, TimeLimit) and s.core_minutes is not None:
+            trained = state.get("core_seconds", 0.0) / 60
+            if s.core_minutes != state["settings"].get("core_minutes") and trained > s.core_minutes:
+                raise BadSetting(
+                    f"core_minutes: this run has already been trained for {trained:.3g} core-minutes, more than the "
+                    f"{s.core_minutes:g} in the settings; set a larger number, or choose another output folder."
+                )
             return
         if self.total_images <= shown - s.batch:
             raise BadSetting(

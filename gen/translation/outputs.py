@@ -59,4 +59,4 @@ def entry_of(job: Job, status: Status, settings: TranslateSettings, **values: An
 
 def check_outputs(jobs: Sequence[Job], settings: TranslateSettings) -> None:
     """Raises `BadInput` if an output would overwrite an input."""
-    check_not_inputs(jobs, (path for job in jobs for path in outputs_of(job, settings)))
+    check_not_inputs([job.source for job in jobs], (path for job in jobs for path in outputs_of(job, settings)))

@@ -326,6 +326,9 @@ def _to_frame(image: Picture) -> Tensor:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise BadInput(f"images must be arrays (H, W, 3) or tensors (3, H, W), not {tuple(pixels.shape)}.")
     if np.issubdtype(pixels.dtype, np.floating):
+        # Filters overshoot a little. Beyond that it is another range, of which clipping would make a white picture.
+        if not (pixels.min() >= -0.5 and pixels.max() <= 1.5):
+            raise BadInput(f"images of floats must be in [0, 1], not from {pixels.min():g} to {pixels.max():g}.")
         pixels = (np.clip(pixels, 0, 1) * 255).round()
     elif pixels.dtype != np.uint8:
         raise BadInput(f"images must be uint8 in 0..255 or float in [0, 1], not {pixels.dtype}.")

@@ -33,6 +33,8 @@ def run_adapt(service: Service, context: JobContext) -> None:
 
     context.report(0, 0, "loading the generator and the references", "samples")
     trainer = make_trainer(service, context.job.inputs, context.folder / "run")
+    skipped = [f"{name}: {why}" for name, references in trainer.references.items() for why in references.warnings]
+    context.job.failures = list(map(service.messages.plain, skipped))
 
     def watch() -> None:
         shown = ", ".join(f"{name} {100 * value:.0f} %" for name, value in trainer.progress.items())

@@ -14,6 +14,7 @@ from gen.web.choices import direction_radio, follow, measured_note, model_dropdo
 from gen.web.events import readable_errors
 from gen.web.jobs import Job
 from gen.web.limits import inside
+from gen.web.names import utf8
 from gen.web.panel import JobPanel
 from gen.web.service import check_offered
 from gen.web.sizes import FOLDER_SIZES, folder_size
@@ -133,7 +134,10 @@ class FolderTab(Tab):
         if job is None:
             return [None, [], None]
         out = self.service.jobs.folder(job.id) / "output"
-        images = sorted(find_stills(out, quiet=True), key=_modified)[-SHOWN:]
+        stills = find_stills(out, quiet=True)
+        images = sorted((p for p in stills if utf8(str(p)) == str(p)), key=_modified)[
+            -SHOWN:
+        ]  # the browser asks by name
         shown: Any = [(str(path), path.name) for path in images] if images else gr.skip()
         names = [str(path.relative_to(out)) for path in images]
         return [shown, names, self.service.result_files(job) if job.over else None]

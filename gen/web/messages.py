@@ -5,6 +5,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from gen.web.names import utf8
+
 ELSEWHERE = re.compile(r"(?<![\w.:/~])(?:/[^\s/:'\"()\[\],;]+)*/([^\s/:'\"()\[\],;]+)")
 """An absolute path without spaces; the group is its last part. Not the path of a URL."""
 
@@ -28,7 +30,7 @@ class Messages:
 
 
 def hide_folders(text: str, folders: Sequence[str | Path]) -> str:
-    """`text` without these folders' paths."""
+    """`text` without these folders' paths, as UTF-8 can carry it: see `utf8`."""
     for folder in folders:
         text = text.replace(f"{str(folder).rstrip('/')}/", "")
-    return text
+    return utf8(text)

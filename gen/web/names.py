@@ -21,6 +21,14 @@ def safe_name(name: str) -> str:
     return f"_{kept}" if DEVICES.fullmatch(kept.partition(".")[0].strip()) else kept or "unnamed"
 
 
+def utf8(name: str) -> str:
+    """A file's name as zips and the page can carry it: a byte that is no UTF-8 becomes %E9 or the like.
+
+    The files of the server's shared folder keep their names, and those may come from an old camera or zip.
+    """
+    return re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", name)
+
+
 class Unused:
     """Finds file names that are free: uploads of equal names must not meet."""
 

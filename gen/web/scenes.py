@@ -171,8 +171,7 @@ class ScenesTab(Tab):
         if not 16 <= (size or 0) <= 1024:
             raise BadSetting(f"size must be from 16 to 1024 pixels, not {size}.")
         settings = {"styles": styles, "scenes": classes, "per_class": int(count), "size": int(size)}
-        # Level seeds are 10^7 times this seed and more, so it has fewer digits than that of a single level.
-        settings |= {"seed": number(seed) % 100_000}
+        settings |= {"seed": number(seed)}
         with self.service.new_job() as job_id:
             self.service.jobs.submit("scenes", job_id, {"settings": settings})
             return job_id

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gen import weights
 from gen.devices import pick_device
@@ -22,6 +22,9 @@ from gen.web.storage import Storage
 
 if TYPE_CHECKING:
     from gen.hda.pipeline import HDAPipeline
+
+
+M = TypeVar("M")
 
 
 class JobKind(NamedTuple):
@@ -45,8 +48,8 @@ class Service:
         self.messages = Messages(settings.results, settings.root)
         self.storage = Storage(settings.results, settings.disk_gb)
         self._lock = threading.Lock()
-        self._translators: dict[str, tuple[str | None, translation.Pipeline]] = {}
-        self._generators: dict[str, HDAPipeline] = {}
+        self._loaded: dict[str, tuple[str | None, Any]] = {}
+        """Models by name, each with the id of the weights that it was loaded from."""
         work = {name: (kind.lane, functools.partial(kind.run, self)) for name, kind in self.kinds.items()}
         folder = settings.results.resolve() / "jobs"
         self.jobs = Jobs(
@@ -63,13 +66,15 @@ class Service:
         Raises `BadInput` for a name that is not available.
         """
         check_offered(name, translation.translators())
+        return self._once(name, lambda: translation.load(name, self.device()))
+
+    def _once(self, name: str, load: Callable[[], M]) -> M:
+        """What `load` gives, kept until the model's folder has other weights: a report names those of the folder."""
+        present = translation.present_weights_id(name)
         with self._lock:  # two visitors must not load the same model twice
-            present = translation.present_weights_id(name)  # what the marks of its translations will say
-            seen, pipe = self._translators.get(name, (None, None))
-            if pipe is None or seen != present:
-                pipe = translation.load(name, self.device())
-                self._translators[name] = present, pipe
-        return pipe
+            if name not in self._loaded or self._loaded[name][0] != present:
+                self._loaded[name] = (present, load())
+            return self._loaded[name][1]
 
     def generator(self, name: str) -> "HDAPipeline":
         """The StyleGAN2 generator of this name, loaded once. Raises `BadInput` for a name that is not available.
@@ -80,14 +85,14 @@ class Service:
 
         from gen.hda.pipeline import HDAPipeline
 
+        def load() -> HDAPipeline:
+            disable_progress_bar()
+            pipe = HDAPipeline.from_pretrained(name).to(self.device())
+            pipe.generator.requires_grad_(False)
+            return pipe
+
         check_offered(name, generators())
-        with self._lock:
-            if name not in self._generators:
-                disable_progress_bar()
-                pipe = HDAPipeline.from_pretrained(name).to(self.device())
-                pipe.generator.requires_grad_(False)
-                self._generators[name] = pipe
-        return self._generators[name]
+        return self._once(name, load)
 
     def new_job(self) -> AbstractContextManager[str]:
         """As `Jobs.preparing`. Raises `BadInput` too, if the disk has no room for results."""

@@ -69,7 +69,8 @@ class ShiftTab(Tab):
                 shutil.rmtree(folder / "input", ignore_errors=True)  # the results need the copies no longer
         record = json.loads((out / "table.json").read_text(encoding="utf-8"))
         rows = [[_cell(domain.get(key)) for key in KEYS] for domain in record["domains"]]
-        notes += [*record["notes"], *record["failed"].values()]
+        failed = [f"{Path(file).resolve()}: {why}" for file, why in record["failed"].items()]
+        notes += [*record["notes"], *map(self.service.messages.plain, failed)]
         text = "\n".join(f"- {note}" for note in notes)
         return rows, text, str(out / "scatter.png"), str(out / "pairwise.png"), str(out / "table.csv")
 

@@ -37,8 +37,8 @@ __all__ = [
     "load",
     "map_scale",
     "measured",
-    "rows_of",
     "present_weights_id",
+    "rows_of",
     "sentence",
     "size_setting",
     "translate",
@@ -63,9 +63,14 @@ def load(name: str, device: str) -> Pipeline:
     return registry.load(name, device)
 
 
-@functools.cache
 def measured(name: str, direction: str) -> str:
     """How well a model translates in a direction, as its evaluation says, in a few sentences."""
+    return _measured(name, direction, present_weights_id(name))
+
+
+@functools.cache
+def _measured(name: str, direction: str, weights_id: str | None) -> str:
+    """Reads all weights to see whether they are those that were measured: only once for each."""
     evaluation = read_evaluation(Path(weights.resolve(name)))
     if evaluation is None or direction not in evaluation:
         return "This model has not been measured: look at its translations before you use them."

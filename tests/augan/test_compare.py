@@ -52,6 +52,15 @@ def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_p
     assert (out / "sheet.jpg").is_file()
 
 
+def test_recipes_of_unequal_cost_are_named(recipes, two_domains, tmp_path):
+    out = tmp_path / "out"
+    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4")) == 0
+    assert "not equal" not in (out / "README.md").read_text()
+    longer = command(recipes, two_domains, out, "--hold-out", "4", "--core-minutes", "0.02")
+    assert gen.cli.main([*longer, "--only", "wide"]) == 0
+    assert "The cost was not equal; core-minutes: plain 0.01, wide 0.02." in (out / "README.md").read_text()
+
+
 def test_a_recipe_that_has_changed_since_is_not_judged(recipes, two_domains, tmp_path, capsys):
     out = tmp_path / "out"
     judge = command(recipes, two_domains, out, "--hold-out", "4")

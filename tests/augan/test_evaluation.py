@@ -279,6 +279,22 @@ class TestEvaluate:
         assert ratio(3.0, 0.0) is None
 
 
+def test_weights_that_are_replaced_meanwhile_are_not_recorded(
+    settings: EvaluateSettings, result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A measurement takes hours, and training goes on."""
+    model = save_model(tmp_path / "model", seed=1)
+    before = identity(model)
+
+    def measured_while_exported(*_: object) -> dict[str, Any]:
+        save_model(model, seed=2)
+        return {"spaces": {}}
+
+    monkeypatch.setattr("gen.augan.evaluation.measure_all", measured_while_exported)
+    found = evaluate(dataclasses.replace(settings, model=str(model), out=tmp_path / "out", rival=(), baseline=None))
+    assert found["weights"] == before != identity(model)
+
+
 class TestErrors:
     def test_one_folder_for_both_domains(self, settings: EvaluateSettings) -> None:
         with pytest.raises(BadSetting, match="the same frames"):

@@ -81,7 +81,17 @@ def test_both_directions(pipe):
         pipe(array, direction="sideways")
 
 
-@pytest.mark.parametrize("bad", [np.zeros((4, 4, 2), np.uint8), np.zeros((4, 4, 3), np.int32), np.zeros((0, 4, 3))])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((4, 4, 3), np.int32),
+        np.zeros((0, 4, 3)),
+        picture(4, 4).astype(np.float32),  # 0 to 255
+        torch.full((3, 4, 4), -1.0),  # -1 to 1
+        np.full((4, 4, 3), np.nan),
+    ],
+)
 def test_bad_pictures_are_refused_in_a_sentence(pipe, bad):
     with pytest.raises(BadInput, match="images"):
         pipe(bad)

@@ -276,6 +276,9 @@ def test_core_minutes_end_a_run(two_domains, tmp_path):
     longer = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=1, core_minutes=0.03))
     longer.fit()
     assert longer.images_shown > trainer.images_shown
+    shorter = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=1, core_minutes=0.01))
+    with pytest.raises(BadSetting, match=r"already been trained for 0\.03.* core-minutes, more than the 0\.01"):
+        shorter.fit()
 
 
 @pytest.mark.parametrize(

@@ -162,3 +162,8 @@ def test_from_the_command_line_to_a_model(two_domains, tmp_path, capsys):
         == 1
     )
     assert "it translates adverse_to_normal" in capsys.readouterr().err
+    card = (model / "MODEL_CARD.md").read_text()
+    assert main(["evaluate-augan", "--model", str(model), "--adverse", str(night), "--normal", str(day)]) == 0
+    assert "**this model**" in (said := capsys.readouterr().out)
+    assert f"wrote {model / 'evaluation.json'}" in said
+    assert (model / "MODEL_CARD.md").read_text() == card  # that of CycleGAN, not AU-GAN's

@@ -172,7 +172,7 @@ def check_checkpoint(case: tuple[str, bytes], folder: Path) -> None:
         assert all(x.isfinite().all() for x in generator.state_dict().values())
     _either(read_generator, path)
     _either(read_state_dict, path)
-    _either(load_latents, path)
+    _either(load_latents, path, "source")
     _either(Adaptation.load, path)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 
 from gen.cli import main
 from gen.errors import BadInput, BadSetting
+from gen.formats.safetensors_files import read_safetensors
 from gen.hda.adaptation import Adaptation
 from gen.hda.drawing import load_latents, morph
 from gen.hda.evaluation import evaluate_table
@@ -182,18 +184,39 @@ class TestInvert:
         drawn = np.asarray(Image.open(tmp_path / "b" / "1.png"))
         np.testing.assert_array_equal(drawn, np.asarray(Image.open(out / "1.png"))[2:34, 36:68])
 
+    def test_photos_are_not_overwritten(self, model: Path, tmp_path: Path, blue: Path) -> None:
+        photo = tmp_path / "me.png"
+        shutil.copy(blue / "0.png", photo)
+        before = photo.read_bytes()
+        done = run("invert", photo, "--model", model, "--out", tmp_path, "--steps", "3")
+        assert done.returncode == 1
+        assert "would overwrite an input" in done.stderr
+        assert photo.read_bytes() == before
+
+    def test_latents_of_an_earlier_run_stay(self, model: Path, tmp_path: Path, blue: Path) -> None:
+        out = tmp_path / "out"
+        for name in ("0", "1"):
+            done = run("invert", blue / f"{name}.png", "--model", model, "--out", out, "--steps", "3")
+            assert "inverted 1 of 1 photos" in done.stdout
+        assert set(read_safetensors(out / "latents.safetensors")[0]) == {"0", "1"}
+
 
 class TestLatents:
     @pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/b", "", "x\0y", "x" * 201])
     def test_a_name_that_leads_elsewhere(self, tmp_path: Path, name: str) -> None:
         save_file({name: torch.zeros(16)}, tmp_path / "latents.safetensors")
         with pytest.raises(BadInput, match="cannot be the name of a picture"):
-            load_latents(tmp_path / "latents.safetensors")
+            load_latents(tmp_path / "latents.safetensors", "source")
 
     def test_a_file_of_nothing(self, tmp_path: Path) -> None:
         save_file({}, tmp_path / "latents.safetensors")
         with pytest.raises(BadInput, match="there are no latents"):
-            load_latents(tmp_path / "latents.safetensors")
+            load_latents(tmp_path / "latents.safetensors", "source")
+
+    def test_latents_of_another_generator(self, tmp_path: Path) -> None:
+        save_file({"me": torch.zeros(16)}, tmp_path / "latents.safetensors", metadata={"source": "other"})
+        with pytest.raises(BadInput, match="belong to the generator other, but this one is source"):
+            load_latents(tmp_path / "latents.safetensors", "source")
 
 
 class TestEvaluate:
@@ -208,12 +231,16 @@ class TestEvaluate:
         assert not list(tmp_path.rglob("adaptation.safetensors"))
         assert not (tmp_path / "out" / "results.json").exists()
 
-    def test_table_of_a_hybrid(self, model: Path, tmp_path: Path, red: Path, blue: Path) -> None:
+    def test_table_of_a_hybrid(
+        self, model: Path, tmp_path: Path, red: Path, blue: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (red / "broken.png").write_bytes(b"x")
         settings = EvaluateSettings(
             hybrid=(f"red={red},blue={blue}",), out=tmp_path, source=str(model), methods="mean point,HDA λ=0.5",
             seeds=2, target_progress=(0.001, 0.9), images=40, encoder=("efficientnet-lite0@64",), samples=6,
         )  # fmt: skip
         results = evaluate_table(settings)
+        assert "broken.png" in caplog.text
         rows = results["hybrids"]["red + blue"]["0.9"]
         assert {k: len(v) for k, v in rows.items()} == {"source": 1, "mean point": 2, "HDA λ=0.5": 2}
         assert rows["source"][0]["structure"] == pytest.approx(1)

@@ -164,6 +164,8 @@ class TestDrawing:
         assert again.fingerprint == pipe.fingerprint
         difference = np.abs(np.asarray(pictures, int) - np.asarray(again(seeds=[0], output_type="np").images, int))
         assert difference.max() <= 1
+        HDAPipeline.from_pretrained(model).save_pretrained(tmp_path / "full")  # over it, without adaptations
+        assert not HDAPipeline.from_pretrained(tmp_path / "full").adaptations
 
     def test_a_model_of_another_kind_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "model_index.json").write_text('{"_class_name": "AUGANPipeline"}')

@@ -17,7 +17,14 @@ from gen.smos import table
 from gen.smos.algorithms import registry
 from gen.smos.algorithms.base import Batch, Terms
 from gen.smos.algorithms.erm import ERM
-from gen.smos.analysis import DomainFeatures, class_js_divergence, correlations, js_divergence, proxy_a_distance
+from gen.smos.analysis import (
+    MEASURES,
+    DomainFeatures,
+    class_js_divergence,
+    correlations,
+    js_divergence,
+    proxy_a_distance,
+)
 from gen.smos.classifiers import load_classifier, save_classifier
 from gen.smos.markdown import as_markdown
 from gen.smos.methods import Method, parse_method
@@ -48,6 +55,7 @@ def test_precursor_is_written_with_its_card(precursor: Path) -> None:
     for style, value in record["leave_one_style_out"].items():
         assert f"| {style} | {value:.1%} |" in card
     assert "ImageNet weights" in card
+    assert "in 3 styles (art, flat, ink)" in card
     assert str(precursor.parent) not in json.dumps(record)  # no home is named
 
 
@@ -79,7 +87,10 @@ def test_table_goes_on_where_it_stopped(
     assert not list((tmp_path / "t").glob("*/*/checkpoints"))
     assert main([*command, "--set", "lr=0.01"]) == 1  # other settings do not stand over old numbers
     assert "lr was 0.0001 when this run began and is 0.01 now" in capsys.readouterr().err
+    assert main([*command, "--set", "decay=0.5"]) == 1
+    assert "decay was 0.0 when this run began and is 0.5 now" in capsys.readouterr().err
 
+    earlier = shutil.copytree(tmp_path / "t" / "erm", tmp_path / "t" / "earlier")  # of another table in this folder
     out = tmp_path / "analysis"
     assert main(["analyse-smos", str(tmp_path / "t"), "--data", str(domains), "--out", str(out), "--images", "20"]) == 0
     results = json.loads((out / "analysis.json").read_text())
@@ -87,6 +98,12 @@ def test_table_goes_on_where_it_stopped(
     assert results["correlation"]["JS"]["cells"] == 6
     assert "| smos+ | ink | 1 |" in (out / "analysis.md").read_text()
     assert len(list(out.glob("embedding-*.png"))) == 6
+    shutil.rmtree(earlier)
+    more = shutil.copytree(domains, tmp_path / "more")
+    shutil.copy(next((more / "art" / "disc").glob("0*.png")), more / "art" / "disc" / "more.png")
+    analysis = ["analyse-smos", str(tmp_path / "t"), "--data", str(more), "--out", str(out), "--images", "20"]
+    assert main(analysis) == 1
+    assert "it was trained on other images" in capsys.readouterr().err
     cell = tmp_path / "t" / "erm" / "ink-1"
     assert main(["analyse-smos", str(cell), "--data", str(domains), "--out", str(out)]) == 1
     assert "no results.json in this folder" in capsys.readouterr().err
@@ -317,6 +334,13 @@ class TestMeasures:
         b = DomainFeatures(torch.randn(4000, 6, generator=g) + torch.tensor([1.2, 0, 0, 0, 0, 0]), labels)
         error = 0.5 * math.erfc(0.6 / math.sqrt(2))
         assert proxy_a_distance(a, b) == pytest.approx(2 * (1 - 2 * error), abs=0.06)
+
+    def test_equal_accuracies_are_no_correlation(self) -> None:
+        """And not NaN, with which analysis.json would be no JSON."""
+        figures = {"method": "smos+", "target": "art", "accuracy": 0.5}
+        cells = [figures | {"seed": n, "to target": {m: float(n) for m in MEASURES}} for n in range(3)]
+        cells += [cell | {"method": "erm"} for cell in cells]
+        assert correlations(cells)["JS"]["rho"] == 0
 
     def test_correlation_is_against_erm_of_the_same_target_and_seed(self) -> None:
         def cell(method: str, target: str, distance: float, accuracy: float) -> dict[str, object]:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,13 @@ class TestExport:
         card = (out / "MODEL_CARD.md").read_text()
         for text in ("12 images of", "32 images shown", "research only", "It is tiny.", "Fréchet distance"):
             assert text in card
+        assert "12 training images:" in card
         assert (out / "samples.jpg").is_file()
+        other = shutil.copytree(pictures, tmp_path / "held-out")
+        export_model(tmp_path / "run", out, False, other, 8, ["efficientnet-lite0"], "research only")
+        card = (out / "MODEL_CARD.md").read_text()
+        assert f"12 images of `{tmp_path.parent.name}/{tmp_path.name}/held-out`:" in card
+        assert "training images" not in card.partition("## Distance")[2]
         half = HDAPipeline.from_pretrained(out, variant="fp16")
         assert half.fingerprint == pipe.fingerprint
 

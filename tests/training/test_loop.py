@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gen.errors import BadSetting, TrainingDiverged
+from gen.provenance import EARLIER
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.loop import Trainer
 from gen.training.settings import EMASettings, ImagesOrEpochs, TrainerSettings
@@ -86,6 +87,19 @@ def test_single_steps_are_those_of_fit(tmp_path: Path) -> None:
         single.train_one_step()
     assert torch.equal(whole.line.weight, single.line.weight)
     assert single.core_seconds > 0
+
+
+def test_the_record_names_all_machines_that_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def on(name: str, images: int) -> dict[str, Any]:
+        monkeypatch.setattr("gen.training.loop.machine", lambda device: {"cpu": name, "cores": 2, "gpu": None})
+        averaging(tmp_path, images=images).fit()
+        return load_checkpoint(latest_checkpoint(tmp_path / "checkpoints"))["hardware"]
+
+    assert EARLIER not in on("A", images=32)
+    assert on("B", images=32)["cpu"] == "A"  # it was finished: nothing was trained on B
+    assert (moved := on("B", images=64))["cpu"] == "B"
+    assert moved[EARLIER].startswith("cpu: A, cores: 2")
+    assert on("B", images=96) == moved
 
 
 def test_an_average_is_kept_where_it_is_asked_for_and_used_within_its_block(tmp_path: Path) -> None:

@@ -215,10 +215,25 @@ class TestScenes:
         assert finish(client, number)["state"] == "done"
         with zipfile.ZipFile(client.predict(number, api_name="/job_results")[0]) as file:
             assert len(file.namelist()) == 12
+            first = file.read("8bit/snow/000000.jpg")
+        number = client.predict(["8bit"], ["snow"], 1, 64, 100_001, api_name="/start_scenes")
+        assert finish(client, number)["state"] == "done"
+        with zipfile.ZipFile(client.predict(number, api_name="/job_results")[0]) as file:
+            assert file.read("8bit/snow/000000.jpg") != first  # another seed is another data set
 
     def test_too_many(self, client):
         with pytest.raises(AppError, match="1 to 40"):
             client.predict(["8bit"], ["snow"], 41, 64, 1, api_name="/start_scenes")
+
+
+def damaged(path: Path) -> Path:
+    """A PNG whose header is right and whose picture is not, as a broken card leaves it."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)).save(path)
+    data = bytearray(path.read_bytes())
+    start = data.index(b"IDAT") + 4
+    data[start : start + 40] = b"x" * 40
+    path.write_bytes(data)
+    return path
 
 
 class TestAdapt:
@@ -257,11 +272,14 @@ class TestAdapt:
                 files.append(handle_file(path))
             fields += [name, files, 1]
         fields += ["", None, 1] * 2
+        fields[1].append(handle_file(damaged(tmp_path / "damaged.png")))
         report = client.predict("stylegan2-faces64", *fields, api_name="/check_domains")
         assert re.search(r"red: 4 images, rank \d", report)
         number = client.predict("stylegan2-faces64", 160, *fields, api_name="/start_adaptation")
         job = finish(client, number, 300)
         assert job["state"] == "done", job
+        (problem,) = job["problems"]
+        assert problem.startswith("red: skipped: 0-red/damaged.png: the image cannot be read")
         drawn = client.predict("stylegan2-faces64", number, 1, "", 0.5, "0-3", 0.7, api_name="/draw")
         grid = np.asarray(Image.open(drawn).convert("RGB")).astype(float)
         third = len(grid) // 3
@@ -278,10 +296,12 @@ class TestShift:
                 Image.fromarray(np.full((32, 32, 3), level + i, np.uint8)).save(path)
                 files.append(handle_file(path))
             fields += [name, files]
-        table, _, scatter, pairs, csv = client.predict(*fields, "", None, "", None, api_name="/measure_shift")
+        fields[1].append(handle_file(damaged(tmp_path / "damaged.png")))
+        table, notes, scatter, pairs, csv = client.predict(*fields, "", None, "", None, api_name="/measure_shift")
         assert [row[0] for row in table["data"]] == ["dark", "light"]
         assert min(size(scatter) + size(pairs)) > 300
         assert "dark" in Path(csv).read_text()
+        assert "- dark/damaged.png: the image cannot be read" in notes
 
     def test_one_is_not_enough(self, client):
         with pytest.raises(AppError, match="at least two"):
