@@ -68,7 +68,6 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
 def _measured(
     pipeline: AUGANPipeline, settings: InventionEvaluation, weights: str, out: Path, detector: Detector | None
 ) -> dict[str, Any]:
-    weights = identity(folder)  # first: a long measurement may outlive the model's weights
     result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings)}
     if settings.real is not None:
         result["real"] = on_real(pipeline, settings.real, settings)
