@@ -18,6 +18,11 @@ INDEX = "model_index.json"
 CONFIG = "config.json"
 CARD = "MODEL_CARD.md"
 
+NONE_FOUND = (
+    "No model found. A package that is installed without the repository has none: get the repository's folder weights, "
+    "and set $GEN_WEIGHTS to it."
+)
+
 HUB_OPTIONS = {"revision", "cache_dir", "token", "local_files_only", "force_download"}
 """Options of `from_pretrained` that concern the download."""
 
@@ -53,6 +58,8 @@ def resolve(name_or_path: str | os.PathLike[str], index: str = INDEX) -> str:
             return str(folder)
     if _is_hub_id(name):
         return name
+    if not available(index):
+        raise BadInput(f"{unknown('model', name, ())} {NONE_FOUND}")
     raise BadInput(
         f"{unknown('model', name, available(index))} A model is a folder with a {index}; set $GEN_WEIGHTS to a folder "
         "that holds more models."

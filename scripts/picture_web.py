@@ -1,4 +1,4 @@
-"""Take the screenshots in docs/web by driving the page in Chromium. Used by `make docs-web`."""
+"""Make the page's example, and the screenshots in docs/web by driving the page in Chromium. Used by `make docs-web`."""
 
 import sys
 import tempfile
@@ -6,10 +6,14 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from gen.translation import registry
+from gen.translation.made_with import weights_id
 from gen.web.app import build_app, launch
+from gen.web.example import MODEL, make_example
 from gen.web.settings import WebSettings
 
 OUT = Path("docs/web")
+NIGHT = Path("samples/adverse/night/000010.jpg")
 CHROMIUM = "/usr/bin/chromium"
 
 
@@ -84,6 +88,7 @@ TABS = {
 def main() -> int:
     """All tabs in the light theme; the first one also in dark, and at the size of a phone."""
     OUT.mkdir(parents=True, exist_ok=True)
+    make_example(NIGHT, registry.load(MODEL, "cpu"), str(weights_id(MODEL)))
     with tempfile.TemporaryDirectory() as results, sync_playwright() as playwright:
         settings = WebSettings(results=Path(results))
         demo, service = build_app(settings)

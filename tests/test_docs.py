@@ -1,6 +1,7 @@
 """The documentation holds: links resolve, named code exists, and the Python files that it shows can be imported."""
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gen.augan.verdict import unused_spaces
 from gen.cli import COMMANDS
+from gen.translation.registry import translators
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -23,6 +26,18 @@ PAGES = [
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^()\s]+)\)")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 TOP = ("gen", "docs", "tests", "scripts", "benchmarks", "weights", "samples")
+
+
+def test_readme_says_how_good_the_shipped_translators_are():
+    """The table on its first screen is that of their evaluations."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for model in translators():
+        evaluation = json.loads((ROOT / "weights" / model / "evaluation.json").read_text(encoding="utf-8"))
+        rows, space = evaluation["adverse_to_normal"], unused_spaces(evaluation)[0]
+        ratios = [rows[name]["distances"][space]["kernel_ratio"] for name in ("model", "gamma", "histogram")]
+        vehicles = [rows[name]["vehicles"] for name in ("model", "untouched")]
+        cells = [model, *(f"{ratio:.2f}" for ratio in ratios), *(f"{count:.1f}" for count in vehicles)]
+        assert f"| {' | '.join(cells)} |\n" in text
 
 
 def name_of(page: Path) -> str:

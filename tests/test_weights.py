@@ -147,3 +147,11 @@ def pipe_input(path) -> np.ndarray:
     from gen.media.images import decode_still
 
     return decode_still(path).rgb
+
+
+def test_without_any_model_the_command_says_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GEN_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path / "weights")
+    with pytest.raises(BadInput, match=r"set \$GEN_WEIGHTS to it"):
+        weights.resolve("augan-night2day")

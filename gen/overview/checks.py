@@ -10,7 +10,7 @@ from typing import get_args
 
 from gen.about import VERSION
 from gen.errors import BadSetting
-from gen.weights import model_folders, weight_folders
+from gen.weights import NONE_FOUND, model_folders, weight_folders
 
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "kornia", "av", "pillow", "gradio", "onnxruntime")
 LEAST_FREE = 2.0
@@ -90,7 +90,7 @@ def weights() -> Iterator[Finding]:
         names = [name for name, path in found.items() if path.resolve().parent == folder]
         yield True, f"{folder}: {', '.join(names) or 'no model'}"
     if not found:
-        yield False, "no model found; set $GEN_WEIGHTS to a folder of model folders."
+        yield False, NONE_FOUND
 
 
 def disks() -> Iterator[Finding]:

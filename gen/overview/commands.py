@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import tyro
 
 from gen.overview import checks
-from gen.weights import describe, model_folders
+from gen.weights import NONE_FOUND, describe, model_folders
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def models(arguments: Sequence[str]) -> int:
     for row in (titles, *rows):
         print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     if not rows:
-        print("no model found; set $GEN_WEIGHTS to a folder of model folders.")
+        print(NONE_FOUND)
     return 0
 
 

@@ -140,4 +140,4 @@ def at_hand() -> str:
         f"  {model}: {'; '.join(sentence(d, weathers_of(model)).lower() for d in directions_of(model))}"
         for model in translators()
     ]
-    return "\n".join(["Available models:", *(lines or ["  none; set $GEN_WEIGHTS to a folder of models"])])
+    return "\n".join(["Available models:", *lines]) if lines else weights.NONE_FOUND

@@ -16,6 +16,7 @@ from gen.web.translation import (
     translators,
     weathers_of,
 )
+from gen.weights import NONE_FOUND
 
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """For events that only update the page."""
@@ -65,6 +66,8 @@ def follow(model: gr.Dropdown, direction: gr.Radio, measured: gr.Markdown) -> No
 def _measured(model: str | None, direction: str | None) -> str:
     if model == AUTO:
         return "Each image is translated by the model for its weather; the Models tab says how good each is."
+    if not translators():
+        return NONE_FOUND
     if model not in translators() or direction not in directions_of(model):
         return ""
     return measured(model, direction)

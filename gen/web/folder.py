@@ -10,7 +10,8 @@ from gen.errors import BadInput
 from gen.media.folders import find_stills
 from gen.media.images import decode_still
 from gen.web import translate_job
-from gen.web.choices import direction_radio, follow, measured_note, model_dropdown, size_radio
+from gen.web.choices import HIDDEN, direction_radio, follow, measured_note, model_dropdown, size_radio
+from gen.web.estimate import count_frames, kind_of
 from gen.web.events import readable_errors
 from gen.web.jobs import Job
 from gen.web.limits import inside
@@ -57,6 +58,7 @@ class FolderTab(Tab):
                 follow(model, direction, measured_note(model, direction))
                 uncertainty = gr.Radio(MAPS, value="none", label="Also save the map of each image")
                 button = gr.Button("Translate all", variant="primary")
+                forecast = gr.Markdown(elem_classes="note")
         panel = JobPanel(self.service, "folder")
         gallery = gr.Gallery(
             label="Latest results; click one to compare it with its source",
@@ -80,6 +82,8 @@ class FolderTab(Tab):
         )
         inputs = [files, direction, model, uncertainty, server, folder, size]
         button.click(self.start, inputs, [panel.number], api_name="start_folder")
+        for changed in (files, folder, model, size):
+            changed.change(self.forecast, [files, folder, model, size], [forecast], **HIDDEN)
         gallery.select(self.compare, [panel.number, listed], [slider], api_visibility="private")
         panel.connect(page, [gallery, listed, downloads], self._show)
 
@@ -129,6 +133,13 @@ class FolderTab(Tab):
                 _, problems = gather(files, source, self.service.limits())
             jobs.submit("translate", job_id, {"source": str(source), "settings": settings}, problems)
             return job_id
+
+    @readable_errors
+    def forecast(self, files: list[str] | None, folder: list[str] | None, model: str, size: str) -> str:
+        """How long the files that are chosen will take."""
+        chosen = [*(files or []), *(folder or [])]
+        frames = count_frames(chosen, self.service.settings)
+        return self.service.pace.forecast(model, folder_size(size), kind_of(chosen), frames)
 
     def _show(self, job: Job | None) -> list[Any]:
         if job is None:

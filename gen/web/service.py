@@ -13,6 +13,7 @@ from gen import weights
 from gen.devices import pick_device
 from gen.errors import BadInput, unknown
 from gen.web import translation
+from gen.web.estimate import Pace
 from gen.web.jobs import Job, JobContext, Jobs
 from gen.web.lanes import Lanes
 from gen.web.messages import Messages
@@ -47,6 +48,7 @@ class Service:
         self.lanes = Lanes(settings.waiting)
         self.messages = Messages(settings.results, settings.root)
         self.storage = Storage(settings.results, settings.disk_gb)
+        self.pace = Pace()
         self._lock = threading.Lock()
         self._loaded: dict[str, tuple[str | None, Any]] = {}
         """Models by name, each with the id of the weights that it was loaded from."""

@@ -13,7 +13,8 @@ from gen.media.images import decode_still, encode_still
 from gen.media.video import VIDEO_SUFFIXES
 from gen.translation.maps import colour_uncertainty, decode_uncertainty_raw, encode_uncertainty_raw, overlay_uncertainty
 from gen.web import translate_job
-from gen.web.choices import direction_radio, follow, measured_note, model_dropdown, size_radio
+from gen.web.choices import HIDDEN, direction_radio, follow, measured_note, model_dropdown, size_radio
+from gen.web.estimate import count_frames
 from gen.web.events import DEVICE, clip_output, event, image_input, image_output, readable_errors
 from gen.web.example import EXAMPLE, MAP, NOTE, OPACITY
 from gen.web.jobs import Job
@@ -100,14 +101,13 @@ class TranslateTab(Tab):
                 files = gr.File(label="Downloads: translation, raw map", interactive=False, elem_classes="downloads")
         outputs = [slider, overlay, files, note, state]
         inputs = [picture, self.direction, self.model, self.resolution, opacity]
-        hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         clicked = button.click(self.translate, inputs, outputs, api_name="translate", **DEVICE)
-        clicked.then(_map_panel, [state], [panel, scale], **hidden)
-        opacity.release(self.redraw, [opacity, state], [overlay], **hidden)
+        clicked.then(_map_panel, [state], [panel, scale], **HIDDEN)
+        opacity.release(self.redraw, [opacity, state], [overlay], **HIDDEN)
         if examples:
             loaded = examples.load_input_event
             done = loaded.then(self.translate, inputs, outputs, api_visibility="private", **DEVICE)
-            done.then(_map_panel, [state], [panel, scale], **hidden)
+            done.then(_map_panel, [state], [panel, scale], **HIDDEN)
 
     @event("device")
     def translate(
@@ -176,6 +176,7 @@ class TranslateTab(Tab):
                     length = gr.Textbox("", label="Length", info="Seconds or minutes:seconds; empty: to the end")
                 with_map = gr.Checkbox(False, label="Also make a clip with the map laid over it")
                 button = gr.Button("Translate the clip", variant="primary")
+                forecast = gr.Markdown(elem_classes="note")
                 _samples(sorted(str(p) for p in SAMPLES.rglob("*.mp4")), clip, "Sample")
             with gr.Column(min_width=300):
                 result = clip_output("Translation", elem_id="clip-after")
@@ -184,6 +185,8 @@ class TranslateTab(Tab):
         panel = JobPanel(self.service, "clip")
         inputs = [clip, self.direction, self.model, self.resolution, with_map, start, length]
         button.click(self.start_clip, inputs, [panel.number], api_name="start_clip")
+        for changed in (clip, self.model, self.resolution):
+            changed.change(self.forecast, [clip, self.model, self.resolution], [forecast], **HIDDEN)
         both.click(None, [start], None, js=PLAY_BOTH)
         panel.connect(page, [result, mapped, both], self._show_clip)
 
@@ -235,6 +238,13 @@ class TranslateTab(Tab):
             shutil.copyfile(source, target)  # a copy, because gradio deletes its uploads after a while
             self.service.jobs.submit("translate", job_id, {"source": str(target), "settings": settings})
             return job_id
+
+    @readable_errors
+    def forecast(self, clip: str | None, model: str, resolution: str) -> str:
+        """How long the clip that is chosen will take."""
+        if not clip or not (frames := count_frames([clip], self.service.settings)):
+            return ""
+        return self.service.pace.forecast(model, clip_size(resolution, Path(clip))["resolution"], "clip", frames)
 
     def _show_clip(self, job: Job | None) -> list[Any]:
         files = sorted((self.service.jobs.folder(job.id) / "output").glob("*.*")) if job and job.state == "done" else []

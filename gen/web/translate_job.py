@@ -1,5 +1,6 @@
 """The job that translates files with the engine of `gen translate`. The tabs Translate (clips) and Folder start it."""
 
+import time
 from pathlib import Path
 
 from gen.errors import BadInput
@@ -11,7 +12,7 @@ from gen.web.jobs import JobContext
 from gen.web.messages import hide_folders
 from gen.web.results import RESULTS, pack
 from gen.web.service import JobKind, Service
-from gen.web.translation import Progress, TranslateSettings, Watch, translate
+from gen.web.translation import Pipeline, Progress, TranslateSettings, Watch, translate
 
 
 def run(service: Service, context: JobContext) -> None:
@@ -33,8 +34,19 @@ def run(service: Service, context: JobContext) -> None:
 
     clip_limits = ClipLimits(limits.pixels, limits.clip_frames, limits.clip_seconds)
     watch = Watch(tell, lambda: context.cancelled, clip_limits)
+    began = time.monotonic()
+
+    def load(chosen: TranslateSettings) -> Pipeline:
+        nonlocal began
+        pipe = service.translator(chosen.model)
+        began = time.monotonic()
+        return pipe
+
     try:
-        report = translate(settings, lambda s: service.translator(s.model), watch)
+        report = translate(settings, load, watch)
+        done = sum(entry.frames for entry in report.entries if entry.status == "done")
+        kind = "clip" if any(entry.kind == "clip" for entry in report.entries) else "still"
+        service.pace.note(settings.model, settings.resolution, kind, done, time.monotonic() - began)
     finally:
         # A cancelled job keeps what is done. One that continues after a restart packs its results then.
         if not context.closing and (out / REPORT).exists():

@@ -176,6 +176,7 @@ def test_earlier_jobs_are_listed_with_a_picture_and_found_again_by_a_click(page)
     tab(page, "Folder")
     for count in (1, 2):
         choose(page, NIGHTS[:count])
+        page.get_by_text(f"{count} frame").locator("visible=true").first.wait_for(timeout=WAIT)  # the forecast
         page.get_by_role("button", name="Translate all").click()
         page.get_by_text(f"Done: {count} of {count} files").wait_for(timeout=WAIT)
         page.get_by_role("button", name="Clear").locator("visible=true").first.click()
