@@ -345,3 +345,27 @@ def test_the_keyboard_reaches_the_button(page):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.innerText"))
     assert "Translate" in reached
+
+
+def test_two_visitors_whose_first_clicks_load_two_models_at_once(browser, tmp_path):
+    """A server of its own, which has loaded nothing."""
+    settings = WebSettings(results=tmp_path)
+    demo, service = build_app(settings)
+    _, url, _ = launch(demo, settings, prevent_thread_lock=True, quiet=True, show_error=True)
+    pages = [browser.new_context().new_page() for _ in range(2)]
+    try:
+        for page, model in zip(pages, ("augan-fog2clear", "augan-rain2clear"), strict=True):
+            page.goto(url)
+            page.get_by_label("Model", exact=True).first.click()
+            page.get_by_role("option", name=model).click()
+            page.wait_for_timeout(1000)
+        for page in pages:
+            page.locator("button.gallery-item:visible").first.click()
+        for page in pages:
+            page.get_by_text("640x360 pixels, processed at").wait_for(timeout=WAIT)
+            assert not page.get_by_text("Error").locator("visible=true").count()
+    finally:
+        for page in pages:
+            page.context.close()
+        service.jobs.close()
+        demo.close()
