@@ -20,7 +20,7 @@ NIGHTS = sorted(Path("samples/adverse/night").glob("*.jpg"))
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium, or set $CHROMIUM")
 WAIT = 120_000
-WIDTH = "image => image.naturalWidth"
+WIDTH = "image => image.decode().then(() => image.naturalWidth)"
 
 
 @pytest.fixture(scope="module")
