@@ -44,7 +44,10 @@ def _gather(files: Iterable[str], into: Path, settings: WebSettings, clips: bool
                 if file.stat().st_size > left.unpacked_mb * 1_000_000:
                     raise BadInput(f"{file.name}: the files are larger than {settings.unpacked_mb} MB together.")
                 target = unused(into / _path_in(file.name))
-                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                except (FileExistsError, NotADirectoryError):
+                    raise BadInput(f"{file.name}: its folder has the name of another file.") from None
                 shutil.copyfile(file, target)
                 taken.append(target)
             except BadInput as error:
