@@ -29,12 +29,13 @@ def train(arguments: Sequence[str]) -> int:
     settings = choose_settings(read_preset(PRESETS / f"{args.preset}.yaml"), given | strict | overrides)
     from gen.augan.training import AUGANTrainer
 
-    trainer = AUGANTrainer(settings)
     if args.dry_run:
         from gen.augan.dry_run import describe
 
-        print(describe(trainer))
+        for line in describe(settings):
+            print(line, flush=True)
         return 0
+    trainer = AUGANTrainer(settings)
     return run_to_end(trainer, f"export the model with: gen export-augan {settings.out} weights/NAME")
 
 
