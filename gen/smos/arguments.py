@@ -33,9 +33,11 @@ class TableArguments:
     """Domains to leave out, separated by commas, or all."""
     algorithm: AlgorithmName = "smos"
     precursor: str | None = None
-    """Frozen classifier for --algorithm: a folder, or the name of a shipped one, for example smd-precursor."""
+    """Frozen classifier for --algorithm: a folder, or the name of a shipped one. Default: with --preset cpu, the
+    shipped smd-precursor, if the algorithm needs one."""
     method: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A row of the table: ALGORITHM, or NAME=ALGORITHM:PRECURSOR,FIELD=VALUE,...; may be repeated."""
+    """A row of the table: ALGORITHM, or NAME=ALGORITHM:PRECURSOR,FIELD=VALUE,...; may be repeated. Without
+    :PRECURSOR, as --precursor."""
     seeds: str = "0,1,2"
     """Seeds, separated by commas."""
     preset: Literal["published", "cpu"] = "published"

@@ -186,7 +186,6 @@ class TestWhatIsWrongIsNamed:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--method", "smos"], "smos needs a precursor, as in NAME=smos:PRECURSOR"),
             (["--method", "erm:x"], "erm uses no precursor"),
             (["--method", "ERM"], "unknown algorithm 'ERM'; did you mean erm"),
             (["--method", "a/b=erm"], "letters, digits"),
@@ -213,6 +212,14 @@ class TestWhatIsWrongIsNamed:
         assert main(["train-smos", "--data", str(domains), "--out", str(tmp_path), *arguments, *TINY]) == 1
         assert message in capsys.readouterr().err
 
+    def test_smos_of_another_network_than_the_shipped_precursors(
+        self, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["train-smos", "--data", str(domains), "--out", str(tmp_path)]) == 1
+        told = capsys.readouterr().err
+        assert "needs a precursor with the backbone resnet50" in told
+        assert "--preset cpu" in told
+
     def test_train_precursor(self, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         command = ["train-precursor", "--data", str(domains), "--out", str(tmp_path), "--leave-out", "each"]
         assert main(command) == 1
@@ -221,6 +228,16 @@ class TestWhatIsWrongIsNamed:
     def test_analyse_smos(self, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["analyse-smos", str(tmp_path), "--data", str(domains), "--out", str(tmp_path / "o")]) == 1
         assert "no results.json in this folder" in capsys.readouterr().err
+
+
+def test_the_preset_for_cpus_alone_is_grounded_in_the_shipped_precursor(
+    domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train-smos", "--data", str(domains), "--out", str(tmp_path), "--preset", "cpu"]
+    assert main([*command, "--target", "ink", "--seeds", "0", "--set", "steps=1", "--set", "swad=false"]) == 0
+    assert "smos" in capsys.readouterr().out
+    record = json.loads((tmp_path / "smos" / "ink-0" / "settings.json").read_text())
+    assert record["settings"]["precursor"] == "smd-precursor"
 
 
 class TestText:
