@@ -13,7 +13,7 @@ import tyro
 from gen.errors import BadSetting, short
 from gen.media.files import check_out_folder
 from gen.output import output_folder
-from gen.seeds import SEEDS
+from gen.seeds import check_seed, parse_seeds
 from gen.smos.arguments import AnalyseArguments, PrecursorArguments, TableArguments
 from gen.smos.benchmarks import find_benchmark, targets_of
 from gen.smos.methods import Method, parse_method
@@ -62,15 +62,12 @@ def _methods(args: TableArguments) -> list[Method]:
 
 
 def _seeds(text: str) -> list[int]:
-    try:
-        seeds = [int(part) for part in text.split(",")]
-        if min(seeds) < 0 or max(seeds) >= SEEDS or len(set(seeds)) < len(seeds):
-            raise ValueError(text)
-        return seeds
-    except ValueError as error:
-        raise BadSetting(
-            f"--seeds {short(text)}: give different whole numbers below 2^32 separated by commas, for example 0,1,2."
-        ) from error
+    seeds = parse_seeds(text)
+    for seed in seeds:
+        check_seed(seed)
+    if len(set(seeds)) < len(seeds):
+        raise BadSetting(f"--seeds {short(text)}: a seed is named twice; leave one out, for example 0-2.")
+    return seeds
 
 
 def _settings(preset: str, given: dict[str, Any], overrides: dict[str, Any]) -> SMOSSettings:

@@ -192,8 +192,10 @@ class TestWhatIsWrongIsNamed:
             (["--method", "erm", "--method", "erm"], "methods: names must be different"),
             (["--method", "erm,jsweight=2"], "jsweight: neither a setting nor an option of erm; its options: none"),
             (["--method", "erm", "--precursor", "x"], "--precursor belongs to --algorithm"),
-            (["--seeds", "0;1", "--method", "erm"], "give different whole numbers below 2^32 separated by commas"),
-            (["--seeds=-1", "--method", "erm"], "give different whole numbers below 2^32 separated by commas"),
+            (["--seeds", "0;1", "--method", "erm"], "expected numbers and ranges, for example 0-15,20"),
+            (["--seeds=-1", "--method", "erm"], "expected numbers and ranges"),
+            (["--seeds", "0-2,1", "--method", "erm"], "a seed is named twice"),
+            (["--seeds", "4294967296", "--method", "erm"], "seed must be a whole number from 0 to 4294967295"),
             (["--target", "ink,sea", "--method", "erm"], "unknown domain 'sea'; available: art, flat, ink"),
             (["--method", "erm", "--set", "images=5"], "unknown setting 'images';"),
             (
