@@ -47,7 +47,8 @@ class Entry:
     made_with: str
     """Model, direction and settings that the result depends on. All files of a folder must agree in it."""
     seconds: float = 0.0
-    """From the start of decoding to the end of encoding."""
+    """Of a picture: decoding, its share of the batch's time in the network, and encoding, without waiting in between.
+    Of a clip: from its opening to its end."""
     width: int = 0
     height: int = 0
     frames: int = 1
