@@ -100,6 +100,8 @@ class Report:
     entries: list[Entry] = field(default_factory=list[Entry])
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     """Files of the input folder that the run does not read, by path inside it, with the reason."""
+    warnings: list[str] = field(default_factory=list[str])
+    """Sentences that concern the run as a whole."""
     stopped: str | None = None
     """Why the run ended before its last file; None if it did not."""
     _positions: dict[str, int] = field(default_factory=dict[str, int])
@@ -120,6 +122,7 @@ class Report:
     def remarks(self) -> Iterator[str]:
         """What the outputs lack and what went wrong on the way, each kind once with its number of files."""
         yield from describe_left_out(self.left_out)
+        yield from (f"warning: {words}" for words in self.warnings)
         for title, found in (
             ("left out", [words for entry in self.entries for words in entry.left_out]),
             ("warning", [words for entry in self.entries for words in entry.warnings]),
@@ -157,6 +160,7 @@ class Report:
             "settings": self.settings,
             "files": everything,
             "left_out": self.left_out,
+            "warnings": self.warnings,
             "stopped": self.stopped,
         }
         with writing(path) as partial:

@@ -448,3 +448,16 @@ def test_seconds_are_the_pictures_own_and_not_its_wait(tmp_path, model, monkeypa
     alone, shared = ([f["seconds"] for f in report_of(tmp_path / name).values()] for name in ("one", "three"))
     assert all(0.3 <= seconds < 1 for seconds in alone)  # the last one waited for 1.5 seconds
     assert all(0.1 <= seconds < 0.3 for seconds in shared)
+
+
+@pytest.mark.parametrize(("resolution", "warned"), [("auto", 0), ("56x32", 0), ("native", 1), ("112x64", 1)])
+def test_sizes_far_beyond_the_trained_rows_draw_one_warning(tmp_path, model, capsys, resolution, warned):
+    source = tmp_path / "in"
+    source.mkdir()
+    for n in range(2):
+        Image.fromarray(street(np.random.default_rng(n), 64, 112, True)).save(source / f"{n}.png")
+    assert main(["translate", str(source), str(tmp_path / "out"), "--model", model, "--resolution", resolution]) == 0
+    assert capsys.readouterr().out.count("was trained at 32 rows and ran at 64 rows") == warned
+    record = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert len(record["warnings"]) == warned
+    assert not any(file["warnings"] for file in record["files"])
