@@ -83,7 +83,7 @@ HYBRIDS = --hybrid "sketch=$(FACES)/sketches,$(SUNGLASSES)" --hybrid "caricature
 docs-hda: $(VENV)/ready
 	@test -n "$(FACES)" || { echo "make docs-hda: FACES=DIR names the folder with sketches, caricatures, sunglasses."; exit 2; }
 	mkdir -p docs/hda
-	$(BIN)/gen adapt --source stylegan2-faces64 --domain sketch=$(FACES)/sketches --domain $(SUNGLASSES) \
+	$(BIN)/gen adapt --model stylegan2-faces64 --domain sketch=$(FACES)/sketches --domain $(SUNGLASSES) \
 	    --out runs/hda-sketch --full
 	$(BIN)/gen generate --adaptation runs/hda-sketch/adaptation.safetensors --seeds 0-11 --strengths 0,0.5,1 \
 	    --out runs/hda-sketch/pictures --morph

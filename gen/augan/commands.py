@@ -29,12 +29,13 @@ def train(arguments: Sequence[str]) -> int:
     settings = choose_settings(read_preset(PRESETS / f"{args.preset}.yaml"), given | strict | overrides)
     from gen.augan.training import AUGANTrainer
 
-    trainer = AUGANTrainer(settings)
     if args.dry_run:
         from gen.augan.dry_run import describe
 
-        print(describe(trainer))
+        for line in describe(settings):
+            print(line, flush=True)
         return 0
+    trainer = AUGANTrainer(settings)
     return run_to_end(trainer, f"export the model with: gen export-augan {settings.out} weights/NAME")
 
 
@@ -61,9 +62,10 @@ def evaluate(arguments: Sequence[str]) -> int:
     print(table)
     if settings.out is not None:
         write_text(settings.out / "table.md", table + "\n")
-        print(f"\nwrote {', '.join([FILE_NAME, 'table.md', *sheets_of(settings, result)])} to {settings.out}")
+        sheets = "".join(f", {name}" for name in sheets_of(settings, result))
+        print(f"\nwrote {settings.out / FILE_NAME}, and table.md{sheets} beside it")
     elif kind(folder := model_folder(settings)) == "AUGANPipeline" and (folder / "training.json").exists():
-        print(f"\nwrote {write_card(folder)}")
+        print(f"\nwrote {folder / FILE_NAME} and {write_card(folder)}")
     else:  # the card is AU-GAN's; other methods have cards of their own
         print(f"\nwrote {folder / FILE_NAME}")
     return 0
@@ -105,11 +107,13 @@ def evaluate_invention(arguments: Sequence[str]) -> int:
     settings = tyro.cli(InventionEvaluation, args=list(arguments), prog="gen evaluate-invention")
     from gen.augan.card import write_card
     from gen.augan.evaluation import FILE_NAME
+    from gen.augan.invention import FOLDER
     from gen.augan.invention_evaluation import evaluate, table
     from gen.augan.invention_training import model_folder
 
     print(table(evaluate(settings)))
     folder = model_folder(settings.model)
+    print(f"wrote {(settings.out or folder / FOLDER) / FILE_NAME}")
     if settings.out is None and (folder / FILE_NAME).is_file():
         print(f"wrote {write_card(folder)}")
     return 0

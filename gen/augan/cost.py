@@ -17,6 +17,18 @@ def count_parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
+def shadows(settings: AUGANSettings) -> dict[str, nn.Module]:
+    """The networks that a run trains, by name, without memory for their weights."""
+    s = settings
+    with torch.device("meta"):
+        networks: dict[str, nn.Module] = {"generators": GeneratorPair(s)}
+        if s.adversary != "none":
+            projected = s.projected_width if s.adversary in ("projected", "both") else 0
+            count = published_discriminators(s)
+            networks["discriminators"] = DiscriminatorSet(s.discriminator_width, count=count, projected_width=projected)
+    return networks
+
+
 def translation_macs(generator: AUGANGenerator, size: tuple[int, int]) -> int:
     """MACs of translating one frame of `size` (H, W), padded as in use; computed from shapes without running it."""
     height, width = (-(-side // generator.multiple) * generator.multiple for side in size)

@@ -1,37 +1,122 @@
-"""Describe a training run without doing it."""
+"""Describe a training run without doing it: nothing is written to its run directory.
+
+On a CPU, a step of a large preset takes minutes. So steps at two small crops are timed, and a straight line through
+both gives the time of a full one: a step has costs of its own (the optimiser's), and costs of each pixel.
+"""
 
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from gen.augan.cost import count_parameters, training_macs
-from gen.augan.training import AUGANTrainer
+import numpy as np
+from PIL import Image
+
+from gen.augan.cost import count_parameters, shadows, training_macs
+from gen.augan.settings import AUGANSettings, check_pairs
+from gen.augan.training import AUGANTrainer, check_crop
+from gen.media.files import check_out_folder
+from gen.training.data import find_frames, reasons_unusable
 from gen.training.settings import as_record
+from gen.translation.training_settings import pair_sources
+
+CROPS = (64, 128)
+"""Sides in pixels of the crops that are timed on a CPU."""
+ROUNDS = 2
+"""Times that steps are timed; the fastest counts, because other programs only make it slower."""
+SAMPLE = 20
+"""Pictures of each folder that are decoded, to see whether they can be used."""
 
 
-def describe(trainer: AUGANTrainer) -> str:
-    """Settings, data, parameters, MACs, and the expected duration, estimated from a few timed steps."""
-    s = trainer.settings
-    lines = [f"{name}: {value}" for name, value in as_record(s).items()]
-    lines += [f"{f.name} frames: {f.summary()}" for f in trainer.frames]
-    lines += [f"parameters of {name}: {count_parameters(net):,}" for name, net in trainer.raw.items()]
-    lines.append(f"MACs of one training image pair, forward: {training_macs(s) / 1e9:.1f} G")
-    trainer.warm_up = 0  # warm-up steps are shorter and would distort the estimate
-    total, pairs = trainer.total_images, min(s.pairs_first, trainer.total_images)
-    phases = ((0, pairs, 1), (pairs, total - pairs, max(s.cycle_every, s.reconstruct_every)))
-    seconds = sum(count * _image_seconds(trainer, first, steps) for first, count, steps in phases if count)
-    lines.append(
-        f"{total} images at {total / seconds:.2f} images/s: about {seconds / 3600:.1f} hours on {trainer.device}"
-    )
-    return "\n".join(lines)
+def describe(settings: AUGANSettings, kind: type[AUGANTrainer] = AUGANTrainer) -> Iterator[str]:
+    """Settings, pictures, parameters and MACs, each line at once; then, within a minute, the expected duration.
+
+    `kind`: the trainer. Raises `GenError` for what the training would refuse.
+    """
+    s = settings
+    check_out_folder(s.out)
+    check_crop(s)
+    check_pairs(s)
+    yield from (f"{name}: {value}" for name, value in as_record(s).items())
+    counts: dict[str, int] = {}
+    for name, folder in _folders(s).items():
+        paths = find_frames(name, folder)
+        counts[name] = len(paths)
+        yield f"{name} frames: {len(paths)} pictures in {folder}"
+        chosen = [paths[int(i)] for i in np.linspace(0, len(paths) - 1, min(SAMPLE, len(paths)))]
+        yield from (f"  cannot be used: {why}" for why in reasons_unusable(chosen, s.load_height, s.crop))
+    yield from (f"parameters of {name}: {count_parameters(net):,}" for name, net in shadows(s).items())
+    yield f"MACs of one training image pair, forward: {training_macs(s) / 1e9:.1f} G"
+    yield duration(s, s.images_to_show(min(counts["adverse"], counts["normal"])), kind)
 
 
-def _image_seconds(trainer: AUGANTrainer, shown: int, steps: int) -> float:
-    """Mean seconds per image over `steps` steps, starting at `shown` images. The steps change the networks."""
-    sample = [[0]] if trainer.device.type == "cpu" else trainer.share_of(0)
-    images = sum(len(part) for part in sample) * trainer.accelerator.num_processes
-    began = time.perf_counter()
-    for step in range(-1, steps):  # the first one is a warm-up (and compiles)
-        if step == 0:
-            began = time.perf_counter()
-        trainer.images_shown = shown + max(step, 0) * trainer.settings.batch
-        sum(trainer.step(sample).values()).item()  # pyright: ignore[reportAttributeAccessIssue]
-    return (time.perf_counter() - began) / (steps * images)
+def _folders(s: AUGANSettings) -> Mapping[str, Path]:
+    """The folders of pictures by the names that the trainer gives them."""
+    folders = {"adverse": s.adverse, "normal": s.normal}
+    for name, (folder, _) in pair_sources(s).items():
+        if folder is not None:
+            folders |= {f"{name} {domain}": folder / domain for domain in ("adverse", "day")}
+    return folders
+
+
+def duration(s: AUGANSettings, total: int, kind: type[AUGANTrainer] = AUGANTrainer) -> str:
+    """One sentence: how long `total` images take, and what that was computed from."""
+    with TemporaryDirectory() as folder:
+        made = _on_noise(s, Path(folder))
+        trainer = kind(made)
+        device, processes = trainer.device, trainer.accelerator.num_processes
+        if device.type == "cuda":  # fast enough to time the real thing, and a small crop would tell nothing of it
+            seconds, basis = _run_seconds(trainer, total), "timed at full size"
+        else:
+            pixels = s.crop[0] * s.crop[1] * s.batch / processes
+            small = [replace(made, crop=(side, side), batch=processes, accumulate=1) for side in CROPS]
+            low, high = (_run_seconds(kind(one), total, s) for one in small)
+            first, second = (side * side for side in CROPS)
+            seconds = max(low, low + (high - low) * (pixels - first) / (second - first))
+            basis = f"extrapolated from steps at crops of {CROPS[0]}x{CROPS[0]} and {CROPS[1]}x{CROPS[1]}"
+    compiled = "; compiled networks are faster" if s.compile else ""
+    return f"{total} images at {total / seconds:.3g} images/s: about {_hours(seconds)} on {device} ({basis}{compiled})"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 360 else f"{seconds / 60:.1f} minutes"
+
+
+def _on_noise(s: AUGANSettings, folder: Path) -> AUGANSettings:
+    """The settings for pictures of noise in `folder`, with random weights and without the warm-up, whose steps are
+    shorter."""
+    height, width = (max(side, CROPS[-1]) for side in s.crop)
+    for name in ("adverse", "day"):
+        (folder / name).mkdir()
+        noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / name / "0.png")
+    pairs = {name: folder for name, (own, _) in pair_sources(s).items() if own is not None}
+    return replace(
+        s, adverse=folder / "adverse", normal=folder / "day", out=folder / "run", load_height=height,
+        start_from=None, warm_up=0, compile=False, **pairs,
+    )  # fmt: skip
+
+
+def _run_seconds(trainer: AUGANTrainer, total: int, run: AUGANSettings | None = None) -> float:
+    """Seconds of a run of `total` images, if its steps took as long as those of this trainer.
+
+    `run`: the settings of that run, if its batch is not the trainer's.
+    """
+    s = run or trainer.settings
+    pairs = min(s.pairs_first, total)
+    phases = ((0, pairs, s.pairs_back_every), (pairs, total - pairs, max(s.cycle_every, s.reconstruct_every)))
+    return sum(count / s.batch * _step_seconds(trainer, first, steps) for first, count, steps in phases if count)
+
+
+def _step_seconds(trainer: AUGANTrainer, shown: int, steps: int) -> float:
+    """Mean seconds of a step over `steps` steps, from `shown` images on. The steps change the networks."""
+    times: list[float] = []
+    for _ in range(1 + ROUNDS):  # the first round is a warm-up
+        began = time.perf_counter()
+        for step in range(steps):
+            trainer.images_shown = shown + step * trainer.settings.batch
+            losses = trainer.step(trainer.share_of(trainer.images_shown))
+            float(sum(losses.values()))  # waits for the device
+        times.append((time.perf_counter() - began) / steps)
+    return min(times[1:])

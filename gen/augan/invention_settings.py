@@ -60,9 +60,9 @@ class TrainInventionArguments:
 class ExportInventionArguments:
     """Add a trained invention map to the folder of its model."""
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run directory of `gen train-invention`."""
-    model: tyro.conf.Positional[str]
+    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Name or folder of the model; the map is written to its sub-folder invention/."""
     default: bool = False
     """Make this map the model's default instead of the cycle uncertainty."""

@@ -82,9 +82,9 @@ class TrainArguments:
 class ExportArguments:
     """Turn the last checkpoint of a run into a model folder."""
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run directory of `gen train-cyclegan`."""
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """Model folder, for example weights/cyclegan-night2day."""
     half: bool = False
     """Store only float16, a third of the size; it is loaded as float32 by default."""
@@ -96,9 +96,9 @@ class ExportArguments:
 class ConvertArguments:
     """Turn a generator (.pth) of pytorch-CycleGAN-and-pix2pix or CUT into a model folder."""
 
-    generator: tyro.conf.Positional[Path]
+    generator: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="GENERATOR")]
     """Generator file, for example checkpoints/night2day/latest_net_G.pth or latest_net_G_A.pth."""
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """Model folder, for example weights/cyclegan-night2day."""
     direction: Direction = "adverse_to_normal"
     """Direction in which the generator translates."""

@@ -12,9 +12,10 @@ import tyro
 
 from gen.errors import BadSetting
 from gen.hda.domains import parse_domains
-from gen.hda.parsing import parse_adaptation, parse_seeds, parse_strengths
+from gen.hda.parsing import parse_adaptation, parse_strengths
 from gen.hda.settings import EvaluateSettings, GenerateSettings, HDASettings, InvertSettings
 from gen.media.files import check_out_folder
+from gen.seeds import parse_seeds
 from gen.training.command import parse_arguments
 from gen.training.settings import make_settings
 
@@ -26,7 +27,7 @@ MOST_SECONDS, MOST_RATE = 3600, 240
 class AdaptArguments:
     """Adapt a generator to a hybrid of domains, each known by a few images. Run the same command again to resume."""
 
-    source: str
+    model: Annotated[str, tyro.conf.arg(aliases=["--source"])]
     """The source generator: a model name or folder, a rosinality .pt or an NVlabs .pkl."""
     domain: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """name=DIR[:alpha], a folder of reference images and its weight; or name=text:WORDS[:alpha] with --encoder clip.
@@ -61,7 +62,7 @@ def adapt(arguments: Sequence[str]) -> int:
     pipe = HDAPipeline.from_pretrained(settings.source)
     if pipe.adaptations:
         raise BadSetting(
-            f"--source {settings.source}: this model is adapted already ({', '.join(pipe.adaptations)}); adapt its "
+            f"--model {settings.source}: this model is adapted already ({', '.join(pipe.adaptations)}); adapt its "
             f"source generator, then blend both with gen generate --adaptation A:0.5 --adaptation B:0.5."
         )
     trainer = HDATrainer(settings, pipe.generator)
@@ -87,7 +88,7 @@ def adapt(arguments: Sequence[str]) -> int:
 
 
 def _adapt_settings(args: AdaptArguments, overrides: dict[str, Any]) -> HDASettings:
-    given: dict[str, Any] = {"source": args.source, "domains": args.domain, "out": args.out}
+    given: dict[str, Any] = {"source": args.model, "domains": args.domain, "out": args.out}
     if args.encoder:
         given["encoders"] = args.encoder
     settings = make_settings(HDASettings, given, overrides)

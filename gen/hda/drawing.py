@@ -19,7 +19,7 @@ from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput, short
 from gen.formats.safetensors_files import read_safetensors
-from gen.hda.parsing import parse_adaptation, parse_seeds, parse_strengths
+from gen.hda.parsing import parse_adaptation, parse_strengths
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import GenerateSettings, InvertSettings
 from gen.media.files import write_atomically
@@ -28,7 +28,7 @@ from gen.media.resize import to_chw, to_picture, to_uint8
 from gen.media.video import write_clip
 from gen.metrics.paired import load_perceptual
 from gen.output import output_folder
-from gen.seeds import check_seed
+from gen.seeds import check_seed, parse_seeds
 from gen.stylegan2.photos import read_square
 from gen.stylegan2.projector import project
 

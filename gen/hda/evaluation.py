@@ -86,7 +86,7 @@ def _evaluate_methods(s: EvaluateSettings, methods: Sequence[str]) -> dict[str, 
     results["hybrids"] = {_names(h): score_hybrid(s, h, methods) for h in s.hybrid}
     text = table(results)
     write_results(s.out, results, text)
-    print(text)
+    print(f"{text}\nwrote {s.out / 'results.json'}")
     return results
 
 
@@ -198,7 +198,7 @@ def measure_attributes(s: EvaluateSettings, adaptation: Path) -> dict[str, Any]:
     text += f"\n\n{s.samples} latents; diversity {spread:.2f} times that of the source.\n"
     with output_folder(s.out):
         write_text(s.out / "attributes.md", text)
-    print(text)
+    print(f"{text}\nwrote {s.out / 'attributes.md'}")
     return results
 
 

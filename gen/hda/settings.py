@@ -117,7 +117,7 @@ class GenerateSettings:
 class InvertSettings:
     """Find the latents of real photos in the source generator, and draw them in the adapted domain."""
 
-    photos: tyro.conf.Positional[tuple[Path, ...]]
+    photos: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO")]
     """Photos of the kind that the generator draws, such as faces. Each is cropped to its middle square, which must be
     aligned like the training images."""
     model: str = "stylegan2-faces64"
@@ -157,11 +157,11 @@ class EvaluateSettings:
     """Domains of a hybrid, separated by commas: sketch=DIR,sunglasses=DIR. May be repeated."""
     out: Path
     """Folder for the runs, table.md, results.json and an image grid per hybrid."""
-    source: str = "stylegan2-faces64"
+    source: Annotated[str, tyro.conf.arg(name="model", aliases=["--source"])] = "stylegan2-faces64"
     """The source generator."""
     methods: str = ",".join(METHODS)
     """Methods to compare, separated by commas."""
-    seeds: int = 3
+    seeds: Annotated[int, tyro.conf.arg(name="runs", aliases=["--seeds"])] = 3
     """Runs per method and hybrid, each with its own seed."""
     target_progress: tuple[float, ...] = (0.1,)
     """Mean progress at which each run ends, one table per value; runs that do not reach it are marked."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -16,7 +16,7 @@ RepresentationName = Literal["luma16", "luma32", "luma256", "hue180", "hsv4", "l
 class MeasureShiftSettings:
     """Measure how far image domains are apart (IDD) and how much each varies within itself (ICV)."""
 
-    roots: tyro.conf.Positional[tuple[Path, ...]]
+    roots: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="ROOTS")]
     """Folders of images: CLASS/IMAGE is one domain, DOMAIN/CLASS/IMAGE several; IMAGE is one domain of one class."""
     out: Path
     """Output folder for table.csv, table.json, scatter.png and pairwise.png."""

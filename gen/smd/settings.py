@@ -23,7 +23,7 @@ STYLES_HELP = f"Console styles: {', '.join(f'{s.name} ({s.label})' for s in STYL
 class RenderSettings:
     """Render game scenes: OUT/STYLE/CLASS/NUMBER.jpg, the same level under the same number in every style."""
 
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """Folder for the data set, in the layout that DomainBed reads."""
     per_class: int = 2500
     """Levels of each class, each rendered in every style."""

@@ -33,11 +33,13 @@ class TableArguments:
     """Domains to leave out, separated by commas, or all."""
     algorithm: AlgorithmName = "smos"
     precursor: str | None = None
-    """Frozen classifier for --algorithm: a folder, or the name of a shipped one, for example smd-precursor."""
+    """Frozen classifier for --algorithm: a folder, or the name of a shipped one. Default: with --preset cpu, the
+    shipped smd-precursor, if the algorithm needs one."""
     method: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A row of the table: ALGORITHM, or NAME=ALGORITHM:PRECURSOR,FIELD=VALUE,...; may be repeated."""
+    """A row of the table: ALGORITHM, or NAME=ALGORITHM:PRECURSOR,FIELD=VALUE,...; may be repeated. Without
+    :PRECURSOR, as --precursor."""
     seeds: str = "0,1,2"
-    """Seeds, separated by commas."""
+    """Seeds: numbers and ranges, for example 0-3,7."""
     preset: Literal["published", "cpu"] = "published"
     """published: ResNet-50 at 224 pixels, for a GPU; cpu: EfficientNet-Lite0 at 96 pixels, a few minutes per run."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -76,7 +78,7 @@ class PrecursorArguments:
 class AnalyseArguments:
     """Measure how far apart domains are in the features of a table's networks, and correlate that with accuracy."""
 
-    table: tyro.conf.Positional[Path]
+    table: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TABLE")]
     """The --out folder of `gen train-smos`."""
     data: Path
     """The data set of the table."""

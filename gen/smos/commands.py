@@ -13,8 +13,9 @@ import tyro
 from gen.errors import BadSetting, short
 from gen.media.files import check_out_folder
 from gen.output import output_folder
-from gen.seeds import SEEDS
+from gen.seeds import check_seed, parse_seeds
 from gen.smos.arguments import AnalyseArguments, PrecursorArguments, TableArguments
+from gen.smos.benchmarks import find_benchmark, targets_of
 from gen.smos.methods import Method, parse_method
 from gen.smos.settings import SMOSSettings
 from gen.training.command import parse_arguments
@@ -31,12 +32,15 @@ STOPPED = 130
 def train_smos(arguments: Sequence[str]) -> int:
     """`gen train-smos`: 0 the table is complete, 130 stopped by Ctrl-C."""
     args, overrides = parse_arguments(TableArguments, SMOSSettings, arguments, "gen train-smos")
+    dataset, folders = find_benchmark(args.data, overrides.get("dataset", "auto"))
+    targets_of(args.target, dataset, list(folders))
     methods, seeds = _methods(args), _seeds(args.seeds)
     from accelerate import PartialState
 
-    from gen.smos.table import collect, plan, run_cells
+    from gen.smos.table import collect, plan, run_cells, with_precursor
 
     settings = _settings(args.preset, {"data": args.data, "out": args.out}, overrides)
+    methods = [with_precursor(method, settings.backbone) for method in methods]
     cells = plan(settings, methods, args.target, seeds)
     main = PartialState().is_main_process
     with output_folder(settings.out) if main else nullcontext():
@@ -58,23 +62,18 @@ def _methods(args: TableArguments) -> list[Method]:
 
 
 def _seeds(text: str) -> list[int]:
-    try:
-        seeds = [int(part) for part in text.split(",")]
-        if min(seeds) < 0 or max(seeds) >= SEEDS or len(set(seeds)) < len(seeds):
-            raise ValueError(text)
-        return seeds
-    except ValueError as error:
-        raise BadSetting(
-            f"--seeds {short(text)}: give different whole numbers below 2^32 separated by commas, for example 0,1,2."
-        ) from error
+    seeds = parse_seeds(text)
+    for seed in seeds:
+        check_seed(seed)
+    if len(set(seeds)) < len(seeds):
+        raise BadSetting(f"--seeds {short(text)}: a seed is named twice; leave one out, for example 0-2.")
+    return seeds
 
 
 def _settings(preset: str, given: dict[str, Any], overrides: dict[str, Any]) -> SMOSSettings:
     """Settings from, in order of precedence, `overrides`, `given`, the data set's protocol, and the preset."""
     layers = [read_preset(PRESETS / f"{preset}.yaml")]
     if preset == "published":
-        from gen.smos.datasets import find_benchmark
-
         dataset = find_benchmark(Path(given["data"]), overrides.get("dataset", "auto"))[0]
         layers.append(read_preset(PRESETS / "protocol.yaml").get(dataset, {}))
     return make_settings(SMOSSettings, *layers, {"preset": preset, **given}, overrides)
@@ -90,7 +89,6 @@ def train_precursor(arguments: Sequence[str]) -> int:
         )
     if args.export and args.data != "scenes" and args.val is None:
         raise BadSetting("--export needs --val: the model card must report held-out accuracy.")
-    from gen.smos.datasets import find_benchmark
     from gen.smos.export import export_precursor
 
     each = args.leave_out == "each"

@@ -21,8 +21,8 @@ from gen.metrics.encoder_names import full_name
 from gen.provenance import machine
 from gen.smos.algorithms import registry
 from gen.smos.arguments import Engine
+from gen.smos.benchmarks import find_benchmark, targets_of
 from gen.smos.classifiers import PRECURSOR_WEIGHTS, fingerprint, load_classifier, save_classifier
-from gen.smos.datasets import find_benchmark, usual_name
 from gen.smos.export import settings_record
 from gen.smos.markdown import as_markdown
 from gen.smos.methods import Method
@@ -33,6 +33,9 @@ from gen.training.settings import check_same_run, make_settings, read_record
 
 TABLE_WIDE = ("backbone", "size")
 """Settings that no row may change: the rows would not be comparable."""
+
+PRECURSOR, PRECURSOR_BACKBONE = "smd-precursor", "efficientnet-lite0"
+"""The shipped precursor, which grounds a method that names none, and its network."""
 
 OF_A_ROW = ("target", "algorithm", "precursor", "seed", "js_weight", "mi_weight", "temperature", "options")
 """Settings that results.json has for each row, and not for the table."""
@@ -63,15 +66,14 @@ def plan(settings: SMOSSettings, methods: Sequence[Method], targets: str, seeds:
     Checks everything that could stop a later cell: targets, precursors, settings, and finished runs with other
     settings. Raises `BadSetting` or `BadInput`.
     """
+    dataset, folders = find_benchmark(settings.data, settings.dataset)
+    asked = targets_of(targets, dataset, list(folders))
     names = [m.name for m in methods]
     if len(set(names)) < len(names):
         raise BadSetting(f"methods: names must be different, not {', '.join(names)}.")
     for method in methods:
         check_method(method, settings)
-    dataset, folders = find_benchmark(settings.data, settings.dataset)
-    known = list(folders)
-    asked = known if targets == "all" else [usual_name(dataset, known, t.strip()) for t in targets.split(",")]
-    cells = [Cell(m, t, seed) for seed in seeds for t in dict.fromkeys(asked) for m in methods]
+    cells = [Cell(m, t, seed) for seed in seeds for t in asked for m in methods]
     check_data(folders, {cell: own for cell in cells if finished(own := cell_settings(settings, cell)) is not None})
     return cells
 
@@ -90,6 +92,15 @@ def check_data(folders: Mapping[str, Path], done: Mapping[Cell, SMOSSettings]) -
                 )
 
 
+def with_precursor(method: Method, backbone: str) -> Method:
+    """The method with the shipped precursor, if it needs one, names none, and the backbone is that precursor's."""
+    if method.precursor or registry.find(method.algorithm).reference != "precursor":
+        return method
+    if full_name("smos", backbone) != PRECURSOR_BACKBONE:
+        return method
+    return dataclasses.replace(method, precursor=PRECURSOR)
+
+
 def check_method(method: Method, settings: SMOSSettings) -> None:
     """Raises `BadSetting` or `BadInput` if this row cannot be trained."""
     if fixed := set(TABLE_WIDE) & method.changes.keys():
@@ -99,7 +110,9 @@ def check_method(method: Method, settings: SMOSSettings) -> None:
     needed = registry.find(method.algorithm).reference == "precursor"
     if needed and not method.precursor:
         raise BadSetting(
-            f"method {method.name}: {method.algorithm} needs a precursor, as in NAME={method.algorithm}:PRECURSOR."
+            f"method {method.name}: {method.algorithm} needs a precursor with the backbone {settings.backbone}, and "
+            f"the shipped {PRECURSOR} has {PRECURSOR_BACKBONE}. Take it with --preset cpu, or train one with gen "
+            f"train-precursor and give it as --method NAME={method.algorithm}:PRECURSOR, or choose --algorithm erm."
         )
     if method.precursor and not needed:
         raise BadSetting(f"method {method.name}: {method.algorithm} uses no precursor; leave it out.")

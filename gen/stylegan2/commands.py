@@ -47,9 +47,9 @@ def train_stylegan2(arguments: Sequence[str]) -> int:
 class ExportArguments:
     """Turn the last checkpoint of a run into a model folder: weights, samples, measured distances, model card."""
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run directory of `gen train-stylegan2`."""
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """Model folder, for example weights/stylegan2-faces64."""
     half: bool = False
     """Store only float16, a third of the size; it is loaded as float32 by default."""

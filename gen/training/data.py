@@ -105,11 +105,7 @@ def load_frames(
     smaller than `crop` (rows, columns), are left out with a warning. Raises `BadInput` for a missing or empty folder,
     if no image is usable, and with `strict` if any is unusable.
     """
-    if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder; the {name} domain must be a folder of images.")
-    paths = find_stills(folder)
-    if not paths:
-        raise BadInput(f"{folder}: no images for the {name} domain; it needs jpg, png, webp, bmp or tiff files.")
+    paths = find_frames(name, folder)
     size = (height, "square") if square else (height,) if width is None else (height, width)
     stamps = [_stamp(path) for path in paths]
     key = fingerprint_bytes(json.dumps([[*stamp, *size] for stamp in stamps]).encode())
@@ -128,6 +124,23 @@ def load_frames(
     pixels = torch.from_numpy(np.memmap(pixel_file, dtype=np.uint8, mode="c"))
     every = Frames(name, folder, tuple(paths), pixels, tuple(starts[:-1]), sizes, left_out, tuple(s[1] for s in stamps))
     return every.take([index for index, why in enumerate(reasons) if not why])
+
+
+def find_frames(name: str, folder: Path) -> list[Path]:
+    """The images of a domain. Raises `BadInput` for a missing or empty folder."""
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; the {name} domain must be a folder of images.")
+    paths = find_stills(folder)
+    if not paths:
+        raise BadInput(f"{folder}: no images for the {name} domain; it needs jpg, png, webp, bmp or tiff files.")
+    return paths
+
+
+def reasons_unusable(paths: Sequence[Path], height: int, crop: tuple[int, int]) -> list[str]:
+    """For each of these images that `load_frames` would leave out, a sentence that says why."""
+    frames = ((path, _decode_resized(path, height)) for path in paths)
+    entries = ((path, frame if isinstance(frame, str) else list(frame.shape[:2])) for path, frame in frames)
+    return [why for path, entry in entries if (why := _reason_unusable(path, entry, crop))]
 
 
 Entry = list[int] | str

@@ -77,5 +77,9 @@ class OneModel:
 
 def translate_jobs(jobs: Sequence[Job], network: Network, run: Run) -> None:
     """Translate pictures, then clips."""
-    for kind, work in (("still", translate_stills), ("clip", translate_clips)):
-        work(run.begun([job for job in jobs if job.kind == kind], network.settings), network, run)
+    try:
+        for kind, work in (("still", translate_stills), ("clip", translate_clips)):
+            work(run.begun([job for job in jobs if job.kind == kind], network.settings), network, run)
+    finally:
+        if network.beyond and network.beyond not in run.report.warnings:
+            run.report.warnings.append(network.beyond)

@@ -20,6 +20,9 @@ from gen.translation.settings import MapName, Resolution, TranslateSettings, par
 MapValues = NDArray[np.float32] | None
 """An uncertainty map (H, W), None if there is none."""
 
+FAR = 1.5
+"""More than this many times the rows that a model was made for draws a warning."""
+
 
 class Network:
     """A model with the settings of a run: frames in, translations and maps out."""
@@ -36,6 +39,8 @@ class Network:
         self.resolution: Resolution = parse_resolution(settings.resolution)
         self.batch_size = settings.batch_size or (1 if model.device.type == "cpu" else 8)
         self.limits = MemoryLimits(settings.tile, model.capabilities.tiles)
+        self.beyond: str | None = None
+        """A sentence, if frames ran at far more rows than the model was made for; None if not."""
         self.warning: str | None = None
         """What the latest call did for lack of memory, as a sentence; None if nothing."""
 
@@ -49,6 +54,7 @@ class Network:
         """
         height, width = frames[0].shape[:2]
         check_orientation((height, width), self.resolution)
+        self.beyond = self.beyond or self._far_beyond(height)
         done: list[tuple[Pixels, MapValues]] = []
         self.warning = None
         while waiting := frames[len(done) :]:
@@ -58,6 +64,18 @@ class Network:
                 self.warning = self.warning or self.limits.note(plan, len(waiting))
                 done += results
         return done
+
+    def _far_beyond(self, native: int) -> str | None:
+        """A warning if frames of so many rows run far above the model's rows."""
+        if self.resolution == "auto":
+            return None
+        rows, trained = self.resolution[0] if self.resolution else native, self.model.capabilities.auto_height
+        if rows <= FAR * trained:
+            return None
+        return (
+            f"{self.settings.model} was trained at {trained} rows and ran at {rows} rows. Such sizes were not "
+            "measured, and often leave patches untranslated; leave out --resolution for the size that suits the model."
+        )
 
     def _try(
         self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None, plan: Plan, size: tuple[int, int]

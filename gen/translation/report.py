@@ -47,7 +47,8 @@ class Entry:
     made_with: str
     """Model, direction and settings that the result depends on. All files of a folder must agree in it."""
     seconds: float = 0.0
-    """From the start of decoding to the end of encoding."""
+    """Of a picture: decoding, its share of the batch's time in the network, and encoding, without waiting in between.
+    Of a clip: from its opening to its end."""
     width: int = 0
     height: int = 0
     frames: int = 1
@@ -99,6 +100,8 @@ class Report:
     entries: list[Entry] = field(default_factory=list[Entry])
     left_out: dict[str, str] = field(default_factory=dict[str, str])
     """Files of the input folder that the run does not read, by path inside it, with the reason."""
+    warnings: list[str] = field(default_factory=list[str])
+    """Sentences that concern the run as a whole."""
     stopped: str | None = None
     """Why the run ended before its last file; None if it did not."""
     _positions: dict[str, int] = field(default_factory=dict[str, int])
@@ -119,6 +122,7 @@ class Report:
     def remarks(self) -> Iterator[str]:
         """What the outputs lack and what went wrong on the way, each kind once with its number of files."""
         yield from describe_left_out(self.left_out)
+        yield from (f"warning: {words}" for words in self.warnings)
         for title, found in (
             ("left out", [words for entry in self.entries for words in entry.left_out]),
             ("warning", [words for entry in self.entries for words in entry.warnings]),
@@ -156,6 +160,7 @@ class Report:
             "settings": self.settings,
             "files": everything,
             "left_out": self.left_out,
+            "warnings": self.warnings,
             "stopped": self.stopped,
         }
         with writing(path) as partial:

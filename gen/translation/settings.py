@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -36,9 +36,9 @@ STEADY = 0.5
 class TranslateSettings:
     """Translate a picture, a clip, or a folder of both. Files that are finished are skipped."""
 
-    input: tyro.conf.Positional[Path]
+    input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IN")]
     """A picture, a clip, or a folder of them."""
-    output: tyro.conf.Positional[Path]
+    output: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """Output: a file if the input is a file; if it is a folder, a folder with the same structure."""
     model: str = "augan-night2day"
     """Name of a model in weights/, a model folder, or a hub id. auto: for each file, the model made for its weather."""

@@ -36,8 +36,8 @@ class Decoded(NamedTuple):
 
     job: Job
     still: Still
-    began: float
-    """When its decoding began, in seconds of the performance counter."""
+    seconds: float
+    """Spent on it so far: decoding, then its share of the network's time."""
 
 
 def translate_stills(jobs: Iterable[Job], network: Network, run: Run) -> None:
@@ -81,7 +81,8 @@ def _measure(job: Job, max_pixels: int) -> Measured:
 def _decode(measured: Measured, max_pixels: int) -> Decoded | tuple[Job, Exception]:
     began = time.perf_counter()
     try:
-        return Decoded(measured.job, decode_still(measured.job.source, max_pixels), began)
+        still = decode_still(measured.job.source, max_pixels)
+        return Decoded(measured.job, still, time.perf_counter() - began)
     except Exception as error:  # whatever is wrong with this file, the rest go on
         return measured.job, error
 
@@ -99,6 +100,7 @@ def _translate_batch(
     batch: Sequence[Decoded], network: Network, run: Run, writers: ThreadPoolExecutor
 ) -> list[Future[Entry]]:
     run.check_stop()
+    began = time.perf_counter()
     try:
         results = network([item.still.rgb for item in batch])
     except Exception as error:  # one by one they may pass, and the rest go on
@@ -106,6 +108,8 @@ def _translate_batch(
             run.fail(batch[0].job, error, network.settings)
             return []
         return [future for item in batch for future in _translate_batch([item], network, run, writers)]
+    share = (time.perf_counter() - began) / len(batch)
+    batch = [item._replace(seconds=item.seconds + share) for item in batch]
     warnings = [network.warning] if network.warning else []
     return [
         writers.submit(_write, item, network, warnings, *result) for item, result in zip(batch, results, strict=True)
@@ -115,6 +119,7 @@ def _translate_batch(
 def _write(item: Decoded, network: Network, warnings: list[str], rgb: Pixels, values: MapValues) -> Entry:
     """Encode all outputs of a picture. The translation comes last: when it exists, its side files do."""
     job, still, settings = item.job, item.still, network.settings
+    began = time.perf_counter()
     try:
         encode = partial(
             encode_still, quality=settings.quality, mark=mark_of(job, settings), strip_metadata=settings.strip_metadata
@@ -133,7 +138,7 @@ def _write(item: Decoded, network: Network, warnings: list[str], rgb: Pixels, va
     except Exception as error:  # whatever is wrong with this file, the rest go on
         return entry_of(job, "failed", settings, error=reason(job, error))
     height, width = rgb.shape[:2]
-    seconds = time.perf_counter() - item.began
+    seconds = item.seconds + time.perf_counter() - began
     measured = {"seconds": seconds, "width": width, "height": height, **network.statistics(values)}
     left_out = list(dict.fromkeys([*still.left_out, *lost]))
     return entry_of(job, "done", settings, **measured, left_out=left_out, warnings=[*still.warnings, *warnings])

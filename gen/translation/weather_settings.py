@@ -13,7 +13,7 @@ Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 class WeatherSettings:
     """Train the weather classifier that `gen translate --model auto` chooses models by."""
 
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """Model folder, for example weights/weather; a notes.md in it is copied into the card."""
     train: Repeated
     """WEATHER=FOLDER of training frames, for example --train night=driving/train/night; may be repeated."""

@@ -308,7 +308,7 @@ class AdaptTab(Tab):
 
 def parse(seeds: str) -> list[int]:
     """1 to `MAX_SEEDS` seeds from text such as "0-7,12". Raises `BadSetting`."""
-    from gen.hda.parsing import parse_seeds
+    from gen.seeds import parse_seeds
 
     # A range is expanded to a list, so one from a visitor must be known to be short before it is parsed.
     short = bool(seeds) and len(seeds) < 500 and not re.search(r"\d{7}", seeds)

@@ -14,6 +14,7 @@ from PIL import Image
 
 import gen.cli
 from gen import AUGANPipeline, BadSetting, TrainingDiverged
+from gen.augan import dry_run
 from gen.augan.export import export_model
 from gen.augan.settings import AUGANSettings
 from gen.augan.start import PRESETS
@@ -446,20 +447,40 @@ def test_bad_data_is_refused_before_training(two_domains, tmp_path, capsys, prob
     assert not (out / "metrics.jsonl").exists()
 
 
-def test_dry_run_tells_and_leaves_nothing_to_resume(two_domains, tmp_path, capsys):
+def test_dry_run_tells_and_leaves_nothing(two_domains, tmp_path, capsys):
+    Image.new("RGB", (60, 80)).save(two_domains[1] / "0-narrow.png")
     assert gen.cli.main(["train-augan", *train_command(two_domains, tmp_path / "run", "--dry-run")]) == 0
     told = capsys.readouterr().out
     for part in (
         "width: 4",
-        "'count': 12",
-        "'count': 10",
+        "adverse frames: 12 pictures",
+        "normal frames: 11 pictures",
+        "cannot be used: ",
         "parameters of generators",
+        "parameters of discriminators",
         "MACs",
         "images/s",
-        "hours",
+        "extrapolated from steps at crops of 64x64 and 128x128",
     ):
         assert part in told
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert "parameters of discriminators: 0" not in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_of_the_largest_preset_takes_no_step_at_full_size(two_domains, tmp_path, monkeypatch):
+    sizes = []
+
+    def step(trainer, parts):
+        sizes.append((trainer.settings.crop, len(parts[0])))
+        return {"loss": torch.zeros(())}
+
+    monkeypatch.setattr(AUGANTrainer, "step", step)
+    monkeypatch.setattr(dry_run, "_step_seconds", lambda t, shown, steps: t.step([[0]]) and 0.1 * t.settings.crop[0])
+    settings = AUGANSettings(adverse=two_domains[0], normal=two_domains[1], out=tmp_path / "run", width=4, batch=8)
+    told = dry_run.duration(settings, 8 * 3600)
+    assert sizes == [((64, 64), 1), ((128, 128), 1)]
+    # 6.4 and 12.8 seconds at 4096 and 16384 pixels make 550 seconds at 8 * 256 * 512.
+    assert "about 550.4 hours on cpu" in told
 
 
 @pytest.mark.parametrize(

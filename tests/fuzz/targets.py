@@ -18,13 +18,14 @@ from gen.formats.state_dicts import read_state_dict
 from gen.hda.adaptation import Adaptation
 from gen.hda.domains import parse_domains
 from gen.hda.drawing import load_latents
-from gen.hda.parsing import parse_adaptation, parse_seeds, parse_strengths
+from gen.hda.parsing import parse_adaptation, parse_strengths
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import HDASettings
 from gen.media.images import decode_still
 from gen.media.still import Still
 from gen.media.still_writing import encode_still
 from gen.media.video.reader import WHOLE, ClipLimits, ClipReader
+from gen.seeds import parse_seeds
 from gen.smos.classifiers import load_classifier
 from gen.smos.settings import SMOSSettings
 from gen.stylegan2.checkpoints import load_stylegan2

@@ -3,9 +3,9 @@
 import pytest
 
 from gen import BadInput, BadSetting
-from gen.hda.parsing import MOST_SEEDS, parse_adaptation, parse_seeds, parse_strengths
+from gen.hda.parsing import parse_adaptation, parse_strengths
 from gen.hda.settings import HDASettings
-from gen.seeds import check_seed
+from gen.seeds import MOST_SEEDS, check_seed, parse_seeds
 from gen.training.settings import make_settings, parse_overrides
 from tests.fuzz.cost import measured
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from gen.errors import BadInput, BadSetting
 from gen.hda.adaptation import Adaptation, blend, difference, fingerprint
-from gen.hda.parsing import parse_seeds
 from gen.hda.pipeline import HDAPipeline
+from gen.seeds import parse_seeds
 from gen.stylegan2.networks import StyleGAN2Generator
 from tests.stylegan2.conftest import tiny_generator
 

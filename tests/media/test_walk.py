@@ -140,7 +140,7 @@ def test_planning_names_what_it_leaves_out(tmp_path):
 @pytest.mark.parametrize("link", ["day", "day/inner"])
 def test_smos_and_shift_follow_links(tmp_path, link):
     from gen.shift.folders import find_images
-    from gen.smos.datasets import find_benchmark
+    from gen.smos.benchmarks import find_benchmark
 
     make(tmp_path, "real/dog/1.jpg", "root/art/dog/1.jpg")
     (tmp_path / "root" / "day").symlink_to("../real") if link == "day" else (tmp_path / "root" / "day").mkdir()

@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gen.errors import BadInput, BadSetting
-from gen.smos.datasets import (
-    BENCHMARKS,
-    Benchmark,
-    check_classes,
-    draw,
-    find_benchmark,
-    load_domains,
-    split_domain,
-)
+from gen.smos.benchmarks import BENCHMARKS, Benchmark, check_classes, find_benchmark
+from gen.smos.datasets import draw, load_domains, split_domain
 
 
 def make_tree(root: Path, domains: list[str], classes: list[str]) -> Path:

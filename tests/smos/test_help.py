@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +24,11 @@ def test_help_and_usage_errors_import_nothing_heavy(name: str) -> None:
     assert not HEAVY & loaded
 
 
-@pytest.mark.parametrize("option", [["--method", "ERM"], ["--method", "erm", "--seeds", "0;1"]])
-def test_wrong_methods_and_seeds_are_named_before_torch_is_imported(option: list[str]) -> None:
-    command = ["train-smos", "--data", "nowhere", *option]
+@pytest.mark.parametrize("option", [["--method", "ERM"], ["--method", "erm", "--seeds", "0;1"],
+                                    ["--method", "ERM", "--target", "inc"],
+                                    ["--method", "ERM", "--data", "nowhere"]])  # fmt: skip
+def test_mistakes_are_named_before_torch_is_imported_and_the_data_first(option: list[str], domains: Path) -> None:
+    command = ["train-smos", "--data", str(domains), *option]
     code = f"import sys, gen.cli; print(gen.cli.main({command!r}), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1 False"

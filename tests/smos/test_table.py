@@ -186,15 +186,16 @@ class TestWhatIsWrongIsNamed:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--method", "smos"], "smos needs a precursor, as in NAME=smos:PRECURSOR"),
             (["--method", "erm:x"], "erm uses no precursor"),
             (["--method", "ERM"], "unknown algorithm 'ERM'; did you mean erm"),
             (["--method", "a/b=erm"], "letters, digits"),
             (["--method", "erm", "--method", "erm"], "methods: names must be different"),
             (["--method", "erm,jsweight=2"], "jsweight: neither a setting nor an option of erm; its options: none"),
             (["--method", "erm", "--precursor", "x"], "--precursor belongs to --algorithm"),
-            (["--seeds", "0;1", "--method", "erm"], "give different whole numbers below 2^32 separated by commas"),
-            (["--seeds=-1", "--method", "erm"], "give different whole numbers below 2^32 separated by commas"),
+            (["--seeds", "0;1", "--method", "erm"], "expected numbers and ranges, for example 0-15,20"),
+            (["--seeds=-1", "--method", "erm"], "expected numbers and ranges"),
+            (["--seeds", "0-2,1", "--method", "erm"], "a seed is named twice"),
+            (["--seeds", "4294967296", "--method", "erm"], "seed must be a whole number from 0 to 4294967295"),
             (["--target", "ink,sea", "--method", "erm"], "unknown domain 'sea'; available: art, flat, ink"),
             (["--method", "erm", "--set", "images=5"], "unknown setting 'images';"),
             (
@@ -213,6 +214,14 @@ class TestWhatIsWrongIsNamed:
         assert main(["train-smos", "--data", str(domains), "--out", str(tmp_path), *arguments, *TINY]) == 1
         assert message in capsys.readouterr().err
 
+    def test_smos_of_another_network_than_the_shipped_precursors(
+        self, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["train-smos", "--data", str(domains), "--out", str(tmp_path)]) == 1
+        told = capsys.readouterr().err
+        assert "needs a precursor with the backbone resnet50" in told
+        assert "--preset cpu" in told
+
     def test_train_precursor(self, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         command = ["train-precursor", "--data", str(domains), "--out", str(tmp_path), "--leave-out", "each"]
         assert main(command) == 1
@@ -221,6 +230,16 @@ class TestWhatIsWrongIsNamed:
     def test_analyse_smos(self, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["analyse-smos", str(tmp_path), "--data", str(domains), "--out", str(tmp_path / "o")]) == 1
         assert "no results.json in this folder" in capsys.readouterr().err
+
+
+def test_the_preset_for_cpus_alone_is_grounded_in_the_shipped_precursor(
+    domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train-smos", "--data", str(domains), "--out", str(tmp_path), "--preset", "cpu"]
+    assert main([*command, "--target", "ink", "--seeds", "0", "--set", "steps=1", "--set", "swad=false"]) == 0
+    assert "smos" in capsys.readouterr().out
+    record = json.loads((tmp_path / "smos" / "ink-0" / "settings.json").read_text())
+    assert record["settings"]["precursor"] == "smd-precursor"
 
 
 class TestText:

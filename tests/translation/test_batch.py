@@ -429,3 +429,35 @@ def test_a_resolution_is_width_by_height_and_the_old_order_is_refused(tmp_path, 
     assert report_of(out)["in.png"]["status"] == "skipped"
     assert main(["translate", str(picture), str(out), "--model", model, "--resolution", "60x30"]) == 1
     assert "60 wide 30 high" in capsys.readouterr().err
+
+
+def test_seconds_are_the_pictures_own_and_not_its_wait(tmp_path, model, monkeypatch):
+    source = tmp_path / "in"
+    source.mkdir()
+    for n in range(6):
+        Image.fromarray(street(np.random.default_rng(n), 32, 56, True)).save(source / f"{n}.png")
+    work = Network.__call__
+
+    def slow(self, frames, smoother=None):
+        time.sleep(0.3)
+        return work(self, frames, smoother)
+
+    monkeypatch.setattr(Network, "__call__", slow)
+    assert main(["translate", str(source), str(tmp_path / "one"), "--model", model]) == 0
+    assert main(["translate", str(source), str(tmp_path / "three"), "--model", model, "--batch-size", "3"]) == 0
+    alone, shared = ([f["seconds"] for f in report_of(tmp_path / name).values()] for name in ("one", "three"))
+    assert all(0.3 <= seconds < 1 for seconds in alone)  # the last one waited for 1.5 seconds
+    assert all(0.1 <= seconds < 0.3 for seconds in shared)
+
+
+@pytest.mark.parametrize(("resolution", "warned"), [("auto", 0), ("56x32", 0), ("native", 1), ("112x64", 1)])
+def test_sizes_far_beyond_the_trained_rows_draw_one_warning(tmp_path, model, capsys, resolution, warned):
+    source = tmp_path / "in"
+    source.mkdir()
+    for n in range(2):
+        Image.fromarray(street(np.random.default_rng(n), 64, 112, True)).save(source / f"{n}.png")
+    assert main(["translate", str(source), str(tmp_path / "out"), "--model", model, "--resolution", resolution]) == 0
+    assert capsys.readouterr().out.count("was trained at 32 rows and ran at 64 rows") == warned
+    record = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert len(record["warnings"]) == warned
+    assert not any(file["warnings"] for file in record["files"])

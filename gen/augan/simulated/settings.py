@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -16,9 +16,9 @@ class SimulateSettings:
     Run the same command again to resume.
     """
 
-    days: tyro.conf.Positional[Path]
+    days: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IN")]
     """Folder of clear-day frames; sub-folders are included."""
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """Output folder: day/ and, for each round, adverse/ROUND/, with equal file names."""
     weather: Weather = "night"
     """Weather to simulate."""

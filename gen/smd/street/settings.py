@@ -19,7 +19,7 @@ FRAME_RATE = 30
 class StreetSettings:
     """Render dash-cam frames or clips of synthetic streets, each in adverse weather and on the same clear day."""
 
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """Output folder: day/, adverse/WEATHER/, depth/ (16-bit PNG, centimetres, 0 = sky) and labels/ (PNG)."""
     weather: tuple[WeatherName, ...] = ("rainy_night",)
     """Weathers to render each frame in, in addition to the day."""
