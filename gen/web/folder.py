@@ -16,7 +16,7 @@ from gen.web.events import readable_errors
 from gen.web.jobs import Job
 from gen.web.limits import inside
 from gen.web.names import utf8
-from gen.web.panel import JobPanel
+from gen.web.panel import JobPanel, chosen
 from gen.web.service import check_offered
 from gen.web.sizes import FOLDER_SIZES, folder_size
 from gen.web.tab import Tab
@@ -154,12 +154,12 @@ class FolderTab(Tab):
         return [shown, names, self.service.result_files(job) if job.over else None]
 
     @readable_errors
-    def compare(self, number: str, listed: list[str], chosen: gr.SelectData) -> Any:
+    def compare(self, number: str, listed: list[str], event: gr.SelectData) -> Any:
         """The source and the translation of the picture that was clicked; hidden where there is no such source."""
         job = self.service.jobs.get(number)
-        name = Path(listed[chosen.index])
+        name = chosen(listed, event)
         out, source = self.service.jobs.folder(job.id) / "output", Path(job.inputs["source"])
-        if not (source / name).is_file():  # a map
+        if not name or not (source / name).is_file():  # nothing was clicked, or a map
             return gr.ImageSlider(visible=False)
         with self.service.new_folder() as folder:
             pair = (folder / "before.jpg", folder / "after.jpg")

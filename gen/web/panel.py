@@ -85,7 +85,7 @@ class JobPanel:
         self.number.change(None, [self.number], [self.mine], js=REMEMBER % (self.name, MAX_JOBS))
         self.mine.change(self.list_jobs, [self.mine], [jobs, self.listed], **private)
         self.state.change(self.list_jobs, [self.mine], [jobs, self.listed], **private)
-        jobs.select(_chosen, [self.listed], [self.number], **private)
+        jobs.select(chosen, [self.listed], [self.number], **private)
         page.load(None, None, [self.number, self.mine], js=RECALL % (self.name, self.name))
 
     @event("status")
@@ -155,9 +155,10 @@ def _numbers(mine: str) -> list[str]:
     return [n for n in numbers if isinstance(n, str)][:MAX_JOBS] if isinstance(numbers, list) else []
 
 
-def _chosen(listed: list[str], event: gr.SelectData) -> str:
-    """The number of the job whose picture was clicked."""
-    return listed[event.index] if isinstance(event.index, int) and event.index < len(listed) else ""
+def chosen(listed: list[str] | None, event: gr.SelectData) -> str:
+    """What belongs to the picture of a gallery that was clicked; "" for none, as a script may send it."""
+    index = getattr(event, "index", None)
+    return listed[index] if listed and isinstance(index, int) and 0 <= index < len(listed) else ""
 
 
 def _kept(service: Service) -> str:
