@@ -4,7 +4,11 @@ import math
 import os
 from pathlib import Path
 
+from gen import weights
 from gen.errors import BadInput, BadSetting, short
+
+ADAPTATION_FILE = "adaptation.safetensors"
+"""What `gen adapt` writes, and a folder of weights/ holds that is an adaptation."""
 
 
 def parse_strengths(text: str) -> list[float]:
@@ -23,13 +27,20 @@ def _finite(text: str) -> float:
     return number
 
 
+def adaptation_file(name_or_path: str) -> Path:
+    """The file of an adaptation in weights/, if this is the name of one; otherwise the path as it is."""
+    if name_or_path in weights.available(ADAPTATION_FILE):
+        return Path(weights.resolve(name_or_path, ADAPTATION_FILE)) / ADAPTATION_FILE
+    return Path(name_or_path)
+
+
 def parse_adaptation(text: str) -> tuple[Path, float]:
-    """`FILE[:strength]` -> the file and its strength, by default 1. Raises `BadInput`."""
+    """`FILE[:strength]` or `NAME[:strength]` -> the file and its strength, by default 1. Raises `BadInput`."""
     file, colon, strength = text.rpartition(":")
     if not colon or os.path.exists(text):  # a file name may contain a colon
-        return Path(text), 1.0
+        return adaptation_file(text), 1.0
     try:
-        return Path(file), _finite(strength)
+        return adaptation_file(file), _finite(strength)
     except ValueError as error:
         raise BadInput(
             f"{short(text)}: no such file, and no valid strength after the colon; write, for example, FILE:0.5."

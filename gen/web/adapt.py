@@ -1,16 +1,18 @@
 """The tab that adapts a generator to domains known from a few images, and draws with it."""
 
+import html
 import re
 import shutil
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import gradio as gr
 
-from gen.errors import BadInput, BadSetting
-from gen.web.events import DEVICE, clip_output, event, image_input, readable_errors
+from gen.errors import BadInput, BadSetting, GenError
+from gen.hda.parsing import ADAPTATION_FILE, adaptation_file
+from gen.web.events import DEVICE, clip_output, event, image_input, image_output, readable_errors
 from gen.web.jobs import Job, JobContext, Stopped
 from gen.web.limits import check_number, check_still
 from gen.web.names import safe_name
@@ -18,13 +20,17 @@ from gen.web.panel import JobPanel
 from gen.web.service import JobKind, Service, check_offered, generators
 from gen.web.tab import Tab
 from gen.web.uploads import gather
+from gen.weights import available, resolve
 
 MAX_DOMAINS = 4
 MAX_SEEDS = 64
 MAX_SAMPLES, MAX_STEPS = 6400, 1000
 MIN_SIDE = 192
 """Pixels to which each drawn image is enlarged at least: those of a small generator would be tiny on the page."""
-ADAPTATION = "run/adaptation.safetensors"
+ADAPTATION = f"run/{ADAPTATION_FILE}"
+EXAMPLES = ("sketch", "sunglasses", "caricature", "oil painting")
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+"""For what only changes the page."""
 
 
 def run_adapt(service: Service, context: JobContext) -> None:
@@ -73,71 +79,105 @@ class AdaptTab(Tab):
     JOBS: ClassVar = {"adapt": JobKind("device", run_adapt, (ADAPTATION,))}
 
     def build(self, page: gr.Blocks) -> None:
-        """Domains and training above, drawing below."""
+        """Five steps. Each can be opened at any time, so that Draw needs no training."""
         gr.Markdown(
-            "Adapt a generator to one to four domains at once, for example sketches and oil paintings. About ten "
-            "images are enough for each."
+            "Teach a generator one to four looks at once, for example sketches and sunglasses, from about ten pictures "
+            "of each. Step 5, Draw, works at once, with what we have taught it."
         )
-        models = generators()
-        source = gr.Dropdown(models, value=models[0] if models else None, label="Source generator")
-        fields: list[Any] = []
-        with gr.Row():
-            for number in range(1, MAX_DOMAINS + 1):
-                with gr.Column(min_width=220):
-                    fields.append(gr.Textbox(label=f"Domain {number}: name", placeholder="sketch"))
-                    fields.append(gr.File(label=f"Domain {number}: images", file_count="multiple", height=140))
-                    fields.append(gr.Slider(0.1, 3, 1, step=0.1, label=f"Domain {number}: weight"))
+        with gr.Tabs(selected=1, elem_classes="steps") as steps:
+            with gr.Tab("1 Source", id=1):
+                source = _source()
+                _go(steps, 2, "Next: add domains")
+            with gr.Tab("2 Domains", id=2):
+                fields = _domain_fields()
+                _go(steps, 3, "Next: check the pictures")
+            with gr.Tab("3 Check", id=3):
+                self._checking(source, fields)
+                _go(steps, 4, "Next: train", "secondary")
+            with gr.Tab("4 Train", id=4):
+                panel = self._training(page, source, fields)
+            with gr.Tab("5 Draw", id=5):
+                self._drawing(page, source, panel)
+
+    def _checking(self, source: Any, fields: list[Any]) -> None:
+        gr.Markdown("The check takes some seconds. It finds pictures that are missing, alike or in each other's way.")
+        check = gr.Button("Check the pictures", variant="primary")
+        said = gr.HTML("", min_height=40, padding=False)
+        with gr.Accordion("Detailed report", open=False, visible=False) as details:
+            report = gr.Textbox(label="Report on the references", lines=12, interactive=False)
+        checked = check.click(
+            self.check, [source, *fields], [report], api_name="check_domains", show_progress_on=said, **DEVICE
+        )
+        checked.success(_in_short, [report], [said, details], **PRIVATE)
+
+    def _training(self, page: gr.Blocks, source: Any, fields: list[Any]) -> JobPanel:
         images = gr.Slider(
             160,
             MAX_SAMPLES,
             1600,
             step=160,
-            label="Maximum training samples (stops early when converged)",
+            label="Training samples at most",
+            info="Training stops earlier when it learns nothing more. 1600 take a few minutes without a GPU.",
         )
-        with gr.Row():
-            check = gr.Button("Check the references")
-            train = gr.Button("Adapt", variant="primary")
-        report = gr.Textbox(label="Report on the references", lines=6, interactive=False)
+        train = gr.Button("Adapt", variant="primary")
         panel = JobPanel(self.service, "adapt")
-        preview = gr.Image(
-            label="Preview: source, adapted, then the references of each domain", format="png", interactive=False
-        )
+        preview = image_output("Preview: source, adapted, then the references of each domain", visible=False)
         file = gr.File(
-            label="Download: adaptation file for `gen generate`", interactive=False, elem_classes="downloads"
+            label="Download: adaptation file for `gen generate`",
+            interactive=False,
+            visible=False,
+            elem_classes="downloads",
         )
-        check.click(self.check, [source, *fields], [report], api_name="check_domains", **DEVICE)
         train.click(self.start, [source, images, *fields], [panel.number], api_name="start_adaptation")
         panel.connect(page, [preview, file], self._show)
-        self._drawing(source, panel)
+        return panel
 
-    def _drawing(self, source: Any, panel: JobPanel) -> None:
-        gr.Markdown("### Draw\nUses the adaptation of the job above. Without a job number, draws the source generator.")
+    def _drawing(self, page: gr.Blocks, source: Any, panel: JobPanel) -> None:
         with gr.Row():
-            seeds = gr.Textbox("0-7", label="Seeds", info="Numbers and ranges, for example 0-7,12")
-            truncation = gr.Slider(0, 1, 0.7, step=0.05, label="Truncation", info="0: average image, 1: full variety")
-            strength = gr.Slider(0, 1.5, 1, step=0.05, label="Strength", info="0: source, 1: adapted")
-        with gr.Row():
-            second = gr.Textbox("", label="Blend with a second adaptation (its job number)")
-            share = gr.Slider(0, 1, 0.5, step=0.05, label="Share of the second adaptation")
-        with gr.Row():
-            draw, walk = gr.Button("Draw a grid", variant="primary"), gr.Button("Make an interpolation clip")
-        with gr.Row():
-            grid = gr.Image(
-                label="Grid: strength grows from the top row (source) to the bottom row",
-                format="png",
-                interactive=False,
-                scale=3,
+            with gr.Column(scale=2, min_width=300):
+                adaptation = _adaptation("Adaptation", "A shipped one, your own, or the number of an Adapt job")
+                strength = gr.Slider(0, 1.5, 1, step=0.05, label="Strength", info="0: source, 1: adapted")
+                seeds = gr.Textbox("0-7", label="Seeds", info="One face for each number, for example 0-7,12")
+                truncation = gr.Slider(0, 1, 0.7, step=0.05, label="Variety", info="0: the average face, 1: all faces")
+                with gr.Accordion("Blend with a second adaptation", open=False):
+                    second = _adaptation("Second adaptation", "A shipped one, or the number of an Adapt job")
+                    share = gr.Slider(0, 1, 0.5, step=0.05, label="Share of the second adaptation")
+            with gr.Column(scale=3, min_width=300):
+                example = _example()
+                label = "Grid: strength grows from the top row (source) to the bottom row"
+                grid = image_output(label, example, visible=example is not None)
+                with gr.Row():
+                    draw, walk = gr.Button("Draw a grid", variant="primary"), gr.Button("Make an interpolation clip")
+                clip = clip_output("Interpolation clip", autoplay=True, loop=True, visible=False)
+        with gr.Accordion("Draw your own photo", open=False), gr.Row():
+            with gr.Column(min_width=300):
+                photo = image_input("Photo to invert")
+                steps = gr.Slider(50, MAX_STEPS, 300, step=50, label="Inversion steps")
+                redraw = gr.Button("Invert and adapt", variant="primary")
+            with gr.Column(min_width=300):
+                inverted = image_output("Photo, inverted, adapted", visible=False)
+        shared = [source, adaptation, strength, second, share]
+        for button, function, inputs, output, waits in (
+            (draw, self.draw, [seeds, truncation], grid, draw),
+            (walk, self.walk, [seeds, truncation], clip, walk),
+            (redraw, self.invert, [photo, steps], inverted, redraw),
+        ):
+            name = function.__name__
+            done = button.click(
+                function, [*shared, *inputs], [output], api_name=name, show_progress_on=[output, waits], **DEVICE
             )
-            clip = clip_output("Interpolation clip", autoplay=True, loop=True)
-        with gr.Row():
-            photo = image_input("Photo to invert")
-            inverted = gr.Image(label="Photo, inverted, adapted", format="png", interactive=False)
-        steps = gr.Slider(50, MAX_STEPS, 300, step=50, label="Inversion steps")
-        redraw = gr.Button("Invert and adapt")
-        shared = [source, panel.number, strength, second, share]
-        draw.click(self.draw, [*shared, seeds, truncation], [grid], api_name="draw", **DEVICE)
-        walk.click(self.walk, [*shared, seeds, truncation], [clip], api_name="walk", **DEVICE)
-        redraw.click(self.invert, [*shared, photo, steps], [inverted], api_name="invert", **DEVICE)
+            done.success(_reveal, None, [output], **PRIVATE)
+        panel.state.change(self.offer, [panel.state], [adaptation], **PRIVATE)
+        page.load(self.offer, [panel.state], [adaptation], **PRIVATE)
+
+    @event("status")
+    def offer(self, state: str) -> Any:
+        """The choices of adaptations, with the job that is shown as the first one if it has an adaptation."""
+        number = (state or "").partition(" ")[0]
+        with suppress(GenError):
+            if number and (self.service.jobs.folder(number) / ADAPTATION).exists():
+                return gr.Dropdown([("The job of step 4", number), *_choices()], value=number)
+        return gr.Dropdown(_choices(), value=_choices()[:2][-1][1])  # the first shipped one, if there is any
 
     def _domains(self, fields: tuple[Any, ...], folder: Path) -> tuple[list[str], list[str]]:
         """Copy the references to `folder`. Returns `NAME=FOLDER:WEIGHT` of each domain, and rejected files."""
@@ -201,14 +241,24 @@ class AdaptTab(Tab):
             return job_id
 
     def _show(self, job: Job | None) -> list[Any]:
-        if job is None:
-            return [None, None]
-        samples = sorted((self.service.jobs.folder(job.id) / "run" / "samples").glob("*.jpg"))
-        return [str(samples[-1]) if samples else None, next(iter(self.service.result_files(job)), None)]
+        """The newest preview and the adaptation file, each hidden until there is one."""
+        samples = sorted((self.service.jobs.folder(job.id) / "run" / "samples").glob("*.jpg")) if job else []
+        files = self.service.result_files(job) if job else []
+        newest = (str(samples[-1]) if samples else None, files[0] if files else None)
+        return [gr.update(value=path, visible=path is not None) for path in newest]
+
+    def _file(self, name: str) -> Path:
+        """The adaptation that a visitor names: a shipped one, or the number of a job. Raises `BadInput`."""
+        if name in available(ADAPTATION_FILE):
+            return adaptation_file(name)
+        path = self.service.jobs.folder(name) / ADAPTATION
+        if not path.exists():
+            raise BadInput("This job has no adaptation yet; wait until it is done.")
+        return path
 
     @contextmanager
     def _loaded(self, source: str, number: str, strength: float, second: str, share: float) -> Generator[Any]:
-        """Within the block, the shared generator has these jobs' adaptations at these strengths, and no others."""
+        """Within the block, the shared generator has these adaptations at these strengths, and no others."""
         number, second = number or "", second or ""  # a script may leave them out
         check_number("strength", strength, 0, 1.5)
         check_number("share", share, 0, 1)
@@ -217,12 +267,9 @@ class AdaptTab(Tab):
         with pipe.lock:
             pipe.adaptations.clear()
             pipe.set_strengths({})
-            for job_id, k in wanted:
-                if job_id.strip():
-                    path = self.service.jobs.folder(job_id.strip()) / ADAPTATION
-                    if not path.exists():
-                        raise BadInput("This job has no adaptation yet; wait until it is done.")
-                    pipe.load_adaptation(path, k, f"job{len(pipe.adaptations)}")
+            for name, k in wanted:
+                if name.strip():
+                    pipe.load_adaptation(self._file(name.strip()), k, f"part{len(pipe.adaptations)}")
             yield pipe
 
     @event("device")
@@ -233,9 +280,9 @@ class AdaptTab(Tab):
 
         Args:
             source: name of a generator in weights/
-            job: number of an Adapt job; empty draws the source generator alone
+            job: number of an Adapt job, or name of a shipped adaptation; empty draws the source generator alone
             strength: strength of the adaptation, 0 (source) to 1.5
-            second: number of a second Adapt job to blend in; may be empty
+            second: a second adaptation to blend in, given in the same way; may be empty
             share: share of the second adaptation, 0 to 1
             seeds: numbers and ranges, for example 0-7,12
             truncation: 0 (average image) to 1 (full variety)
@@ -259,9 +306,9 @@ class AdaptTab(Tab):
 
         Args:
             source: name of a generator in weights/
-            job: number of an Adapt job; empty draws the source generator alone
+            job: number of an Adapt job, or name of a shipped adaptation; empty draws the source generator alone
             strength: strength of the adaptation, 0 (source) to 1.5
-            second: number of a second Adapt job to blend in; may be empty
+            second: a second adaptation to blend in, given in the same way; may be empty
             share: share of the second adaptation, 0 to 1
             seeds: numbers and ranges, for example 0-7,12
             truncation: 0 (average image) to 1 (full variety)
@@ -286,9 +333,9 @@ class AdaptTab(Tab):
 
         Args:
             source: name of a generator in weights/
-            job: number of an Adapt job; empty draws the source generator alone
+            job: number of an Adapt job, or name of a shipped adaptation; empty draws the source generator alone
             strength: strength of the adaptation, 0 (source) to 1.5
-            second: number of a second Adapt job to blend in; may be empty
+            second: a second adaptation to blend in, given in the same way; may be empty
             share: share of the second adaptation, 0 to 1
             photo: an image of what the generator draws; only its central square is used
             steps: steps of the optimiser
@@ -304,6 +351,78 @@ class AdaptTab(Tab):
         steps = check_number("steps", steps, 1, MAX_STEPS)
         with self._loaded(source, job, strength, second, share) as pipe:
             return enlarged(invert_photo(pipe, Path(photo), int(steps)), 3)
+
+
+def _go(steps: Any, number: int, label: str, variant: Any = "primary") -> None:
+    """A button that opens a step."""
+    gr.Button(label, variant=variant).click(lambda: gr.Tabs(selected=number), None, [steps], **PRIVATE)
+
+
+def _source() -> Any:
+    """The choice of a generator, and what the first one draws."""
+    models = generators()
+    source = gr.Dropdown(models, value=models[0] if models else None, label="Source generator")
+    samples = Path(resolve(models[0])) / "samples.jpg" if models else None
+    if samples and samples.is_file():
+        drawn = image_output("What it draws: none of these people exist", str(samples), elem_classes="sheet")
+        source.change(_only_for(models[0]), [source], [drawn], **PRIVATE)
+    return source
+
+
+def _only_for(model: str) -> Callable[[str], Any]:
+    """An update that hides a picture of one generator where another one is chosen."""
+    return lambda name: gr.update(visible=name == model)
+
+
+def _domain_fields() -> list[Any]:
+    """Name, images and weight of each domain. Only the first domain is shown; a button shows the next."""
+    fields: list[Any] = []
+    groups: list[Any] = []
+    for number in range(1, MAX_DOMAINS + 1):
+        with gr.Row(visible=number == 1) as group:
+            example = f"for example {EXAMPLES[number - 1]}"
+            fields.append(gr.Textbox(label=f"Domain {number}: name", placeholder=example, min_width=220))
+            fields.append(
+                gr.File(label=f"Domain {number}: images", file_count="multiple", height=140, scale=2, min_width=220)
+            )
+            fields.append(gr.Slider(0.1, 3, 1, step=0.1, label=f"Domain {number}: weight", min_width=220))
+        groups.append(group)
+    add, shown = gr.Button("Add a domain"), gr.State(1)
+    add.click(_one_more, [shown], [shown, add, *groups], **PRIVATE)
+    return fields
+
+
+def _one_more(shown: int) -> list[Any]:
+    """The number of domains that are shown then; the button, until all are; and the domains."""
+    shown += 1
+    return [shown, gr.Button(visible=shown < MAX_DOMAINS), *(gr.Row(visible=n < shown) for n in range(MAX_DOMAINS))]
+
+
+def _in_short(report: str) -> tuple[str, Any]:
+    """The report's first line as HTML, in bold up to its colon or full stop; and the details, now visible."""
+    verdict, mark, rest = re.split(r"([:.])", report.partition("\n")[0], maxsplit=1)
+    kind = "go" if verdict.startswith("Go ahead") else "wait"
+    text = f"<b>{html.escape(verdict)}{mark}</b>{html.escape(rest)}"
+    return f'<p class="verdict {kind}" role="status">{text}</p>', gr.Accordion(visible=True)
+
+
+def _choices() -> list[tuple[str, str]]:
+    """Label and value of what everybody can draw with."""
+    return [("None: the source generator", ""), *((name, name) for name in available(ADAPTATION_FILE))]
+
+
+def _adaptation(label: str, info: str) -> Any:
+    return gr.Dropdown(_choices(), value="", label=label, info=info, allow_custom_value=True)
+
+
+def _example() -> str | None:
+    """What the first shipped adaptation draws; none where there is none."""
+    pictures = (adaptation_file(name).with_name("grid.jpg") for name in available(ADAPTATION_FILE))
+    return next((str(picture) for picture in pictures if picture.is_file()), None)
+
+
+def _reveal() -> Any:
+    return gr.update(visible=True)
 
 
 def parse(seeds: str) -> list[int]:

@@ -230,13 +230,25 @@ def test_scenes(page):
         assert level.evaluate(WIDTH) > 100, style
 
 
-def test_adapt_draws(page):
+def test_adapt_draws_at_once(page):
+    """With a shipped adaptation, without training."""
     tab(page, "Adapt")
-    page.get_by_role("button", name="Draw a grid").click()
-    grid = page.locator("[role=tabpanel]:visible img").first
+    tab(page, "5 Draw")
+    grid = page.locator("[role=tabpanel]:visible .block:has-text('Grid: strength grows') img").last
     grid.wait_for(timeout=WAIT)
-    assert grid.evaluate(WIDTH) > 100
-    page.get_by_role("button", name="Check the references").click()
+    before = grid.get_attribute("src")
+    page.get_by_role("button", name="Draw a grid").click()
+    page.wait_for_function("([e, src]) => e.src !== src", arg=[grid.element_handle(), before], timeout=WAIT)
+    page.wait_for_timeout(1000)
+    width, height = grid.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+    assert 0.3 < height / width < 0.45  # three rows of eight
+    assert page.locator("[role=tabpanel]:visible video:visible").count() == 0  # no empty boxes
+
+
+def test_a_check_without_pictures_says_what_to_do(page):
+    tab(page, "Adapt")
+    tab(page, "3 Check")
+    page.get_by_role("button", name="Check the pictures").click()
     refusal = page.get_by_text("No images were given").first
     refusal.wait_for(timeout=WAIT)
     assert refusal.is_visible()
@@ -244,6 +256,10 @@ def test_adapt_draws(page):
 
 def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
     tab(page, "Adapt")
+    page.get_by_role("button", name="Next: add domains").click()
+    assert not page.get_by_label("Domain 2: name").is_visible()
+    page.get_by_role("button", name="Add a domain").click()
+    page.get_by_label("Domain 2: name").wait_for(timeout=WAIT)
     rng = np.random.default_rng(0)
     for number, (name, colour) in enumerate({"red": (255, 80, 80), "blue": (80, 80, 255)}.items()):
         files = [tmp_path / f"{name}{i}.png" for i in range(4)]
@@ -252,6 +268,11 @@ def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
             Image.fromarray(noise.clip(0, 255).astype(np.uint8)).save(file)
         page.get_by_label(f"Domain {number + 1}: name").fill(name)
         choose(page, files, number)
+    page.get_by_role("button", name="Next: check the pictures").click()
+    page.get_by_role("button", name="Check the pictures", exact=True).click()
+    page.locator(".verdict:visible").wait_for(timeout=WAIT)
+    assert page.locator(".verdict").inner_text().startswith("Too alike: red and blue")
+    page.get_by_role("button", name="Next: train").click()
     page.get_by_role("button", name="Adapt", exact=True).click()
     page.get_by_text(re.compile(r"Running: [1-9]\d* of 1600 samples")).wait_for(timeout=60_000)
     page.get_by_text(re.compile(r"adapted: red \d+ %, blue \d+ %")).wait_for(timeout=WAIT)
@@ -260,8 +281,11 @@ def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
     with page.expect_download() as download:
         page.locator("a[download='adaptation.safetensors']:visible").first.click()
     assert Path(download.value.path()).stat().st_size > 10_000
+    tab(page, "5 Draw")
+    assert page.get_by_label("Adaptation", exact=True).input_value() == "The job of step 4"
     page.get_by_role("button", name="Draw a grid").click()
-    grid = page.locator("[role=tabpanel]:visible .block:has-text('Grid: strength grows') img")
+    page.wait_for_timeout(8000)
+    grid = page.locator("[role=tabpanel]:visible .block:has-text('Grid: strength grows') img").last
     grid.wait_for(timeout=60_000)
     width, height = grid.evaluate("image => [image.naturalWidth, image.naturalHeight]")
     assert 0.3 < height / width < 0.45  # three rows of eight: the adaptation was there

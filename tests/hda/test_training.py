@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gen.errors import BadSetting
 from gen.hda import losses
-from gen.hda.check import report
+from gen.hda.check import ADD, ALIKE, OPPOSITE, Note, report, verdict
 from gen.hda.export import save_adaptation
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import HDASettings
@@ -232,6 +232,17 @@ class TestReport:
         assert "progress at the point nearest to all domains, with these weights: red" in text
         assert "broken.png" in text
         assert "one: a single image gives a point" in text
+        assert text.startswith("Add pictures: one: a single image")
+
+    def test_the_first_line_is_the_gravest_finding(self) -> None:
+        assert verdict([Note("", "red: skipped: x.png")]).startswith("Go ahead. ")
+        notes = [Note("", "a"), Note(OPPOSITE, "b"), Note(ADD, "c has 2 images."), Note(ALIKE, "d")]
+        assert verdict(notes) == "Add pictures: c has 2 images."
+
+    def test_halves_of_one_set_are_too_alike(self, tmp_path: Path, red: Path) -> None:
+        more = write_pictures(tmp_path / "more", 5, (200, 20, 20))
+        text = report(HDATrainer(settings(tmp_path / "run", [f"red={red}", f"more={more}"]), tiny_generator()))
+        assert text.startswith("Too alike: red and more ask for the same change")
 
     def test_conflict_is_named(self, tmp_path: Path, red: Path, blue: Path) -> None:
         trainer = HDATrainer(settings(tmp_path / "run", [f"red={red}", f"blue={blue}"]), tiny_generator())

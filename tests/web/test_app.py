@@ -245,6 +245,13 @@ class TestAdapt:
         clip = client.predict(*given, api_name="/walk")
         assert Path(clip["video"] if isinstance(clip, dict) else clip).stat().st_size > 10_000
 
+    def test_a_shipped_adaptation_is_drawn_by_its_name(self, client):
+        given = [1, "", 0.5, "0-3", 0.7]
+        drawn = client.predict("stylegan2-faces64", "faces64-sketch-sunglasses", *given, api_name="/draw")
+        grid = np.asarray(Image.open(drawn).convert("RGB")).astype(float)
+        third = len(grid) // 3
+        assert np.abs(grid[:third] - grid[-third:]).mean() > 10
+
     def test_invert_a_drawn_face(self, client, tmp_path):
         source = ["stylegan2-faces64", "", 1, "", 0.5]
         drawn = client.predict(*source, "5", 0.7, api_name="/draw")
@@ -275,6 +282,7 @@ class TestAdapt:
         fields[1].append(handle_file(damaged(tmp_path / "damaged.png")))
         report = client.predict("stylegan2-faces64", *fields, api_name="/check_domains")
         assert re.search(r"red: 4 images, rank \d", report)
+        assert report.startswith("Too alike: red and blue")  # both are noise
         number = client.predict("stylegan2-faces64", 160, *fields, api_name="/start_adaptation")
         job = finish(client, number, 300)
         assert job["state"] == "done", job
