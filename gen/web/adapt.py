@@ -398,11 +398,12 @@ def _one_more(shown: int) -> list[Any]:
     return [shown, gr.Button(visible=shown < MAX_DOMAINS), *(gr.Row(visible=n < shown) for n in range(MAX_DOMAINS))]
 
 
-def _in_short(report: str) -> tuple[str, Any]:
+def _in_short(report: str | None) -> tuple[str, Any]:
     """The report's first line as HTML, in bold up to its colon or full stop; and the details, now visible."""
-    verdict, mark, rest = re.split(r"([:.])", report.partition("\n")[0], maxsplit=1)
-    kind = "go" if verdict.startswith("Go ahead") else "wait"
-    text = f"<b>{html.escape(verdict)}{mark}</b>{html.escape(rest)}"
+    line = (report or "").split("\n")[0]
+    first, mark, rest = re.findall(r"\A([^:.]*)([:.]?)(.*)", line, re.S)[0]
+    kind = "go" if first.startswith("Go ahead") else "wait"
+    text = f"<b>{html.escape(first)}{mark}</b>{html.escape(rest)}"
     return f'<p class="verdict {kind}" role="status">{text}</p>', gr.Accordion(visible=True)
 
 
