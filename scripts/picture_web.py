@@ -53,7 +53,8 @@ def folder(page: Page) -> None:
 
 
 def draw(page: Page) -> None:
-    """Draw a grid with the source generator."""
+    """Draw a grid with the first shipped adaptation."""
+    page.get_by_role("tab", name="5 Draw").click()
     page.get_by_role("button", name="Draw a grid").click()
     page.wait_for_timeout(9000)
 

@@ -12,7 +12,7 @@ import gradio as gr
 
 from gen.errors import BadInput, BadSetting, GenError
 from gen.hda.parsing import ADAPTATION_FILE, adaptation_file
-from gen.web.events import DEVICE, clip_output, event, image_input, image_output, readable_errors
+from gen.web.events import DEVICE, PRIVATE, clip_output, event, image_input, image_output, readable_errors
 from gen.web.jobs import Job, JobContext, Stopped
 from gen.web.limits import check_number, check_still
 from gen.web.names import safe_name
@@ -29,8 +29,6 @@ MIN_SIDE = 192
 """Pixels to which each drawn image is enlarged at least: those of a small generator would be tiny on the page."""
 ADAPTATION = f"run/{ADAPTATION_FILE}"
 EXAMPLES = ("sketch", "sunglasses", "caricature", "oil painting")
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-"""For what only changes the page."""
 
 
 def run_adapt(service: Service, context: JobContext) -> None:

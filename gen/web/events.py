@@ -24,6 +24,9 @@ RENDER: dict[str, Any] = {"concurrency_id": "render", "concurrency_limit": 1}
 STATUS: dict[str, Any] = {"concurrency_id": "status", "concurrency_limit": None}
 """The same for `event("status")`; they never wait in gradio's queue."""
 
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+"""For events that only update the page. Not queued: it must react while the queue is full of long events."""
+
 log = logging.getLogger(__name__)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from gen.errors import GenError
-from gen.web.events import event
+from gen.web.events import PRIVATE, event
 from gen.web.jobs import Job, duration
 from gen.web.service import Service
 from gen.web.thumbnails import thumbnail
@@ -77,15 +77,13 @@ class JobPanel:
             )
             self.number.render()
         everything = [self.status, self.cancel, self.timer, self.state, *outputs]
-        # Not queued: a visitor must see progress while the queue is full of long events.
-        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-        self.timer.tick(self.refresh, [self.number], everything, **private)
-        self.number.change(self.refresh, [self.number], everything, **private)
-        self.cancel.click(self.stop, [self.number], everything, **private)
+        self.timer.tick(self.refresh, [self.number], everything, **PRIVATE)
+        self.number.change(self.refresh, [self.number], everything, **PRIVATE)
+        self.cancel.click(self.stop, [self.number], everything, **PRIVATE)
         self.number.change(None, [self.number], [self.mine], js=REMEMBER % (self.name, MAX_JOBS))
-        self.mine.change(self.list_jobs, [self.mine], [jobs, self.listed], **private)
-        self.state.change(self.list_jobs, [self.mine], [jobs, self.listed], **private)
-        jobs.select(chosen, [self.listed], [self.number], **private)
+        self.mine.change(self.list_jobs, [self.mine], [jobs, self.listed], **PRIVATE)
+        self.state.change(self.list_jobs, [self.mine], [jobs, self.listed], **PRIVATE)
+        jobs.select(chosen, [self.listed], [self.number], **PRIVATE)
         page.load(None, None, [self.number, self.mine], js=RECALL % (self.name, self.name))
 
     @event("status")

@@ -218,6 +218,8 @@ class TranslateTab(Tab):
         if not clip:
             raise BadInput("Choose a clip first.")
         check_offered(model, translators())
+        if with_map and not has_map(model, direction):
+            raise BadSetting(f"{model} has no map in this direction; choose the translation alone.")
         source = check_clip(Path(clip), self.service.settings)
         size = clip_size(resolution, source)
         self.service.storage.check(source.stat().st_size)
@@ -226,7 +228,7 @@ class TranslateTab(Tab):
             "direction": direction,
             "model": model,
             "device": self.service.device(),
-            "uncertainty": "overlay" if with_map and has_map(model, direction) else "none",
+            "uncertainty": "overlay" if with_map else "none",
             **size,
             **part,
         }
