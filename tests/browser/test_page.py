@@ -106,13 +106,20 @@ def test_the_map_is_hidden_in_the_direction_that_has_none(page):
 
 
 def test_the_border_between_before_and_after_moves_by_keyboard(page):
+    for picture in page.locator(".slider-wrap img").all():
+        picture.evaluate(WIDTH)  # until it is there, the border has no place
+    page.wait_for_timeout(500)
     border = page.get_by_role("slider", name="Border between before and after").first
     border.focus()
     before = border.bounding_box()["x"]
-    for _ in range(5):
+    width = page.locator(".slider-wrap").first.bounding_box()["width"]
+    for step in range(1, 6):
         page.keyboard.press("ArrowLeft")
-    picture = page.locator(".slider-wrap").first.bounding_box()["width"]
-    assert border.bounding_box()["x"] == pytest.approx(before - 0.1 * picture, abs=0.02 * picture)
+        page.wait_for_function(
+            "([border, x]) => border.getBoundingClientRect().x < x",
+            arg=[border.element_handle(), before - (0.02 * step - 0.01) * width],
+        )
+    assert border.bounding_box()["x"] == pytest.approx(before - 0.1 * width, abs=0.02 * width)
     outline = border.evaluate("e => getComputedStyle(e).outlineStyle")
     assert outline == "solid"
 
