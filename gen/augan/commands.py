@@ -16,17 +16,15 @@ from gen.augan.simulated.settings import SimulateSettings
 from gen.output import output_folder
 from gen.training.command import parse_arguments, run_to_end
 from gen.training.experiment import write_text
-from gen.training.settings import make_settings, read_preset
+from gen.training.settings import make_settings
 
 
 def train(arguments: Sequence[str]) -> int:
     """`gen train-augan`."""
     args, overrides = parse_arguments(TrainArguments, AUGANSettings, arguments, "gen train-augan")
-    from gen.augan.start import PRESETS, choose_settings
-
-    given = {"preset": args.preset, "adverse": args.adverse, "normal": args.normal, "out": args.out}
+    given = {"adverse": args.adverse, "normal": args.normal, "out": args.out}
     strict = {"strict": True} if args.strict else {}
-    settings = choose_settings(read_preset(PRESETS / f"{args.preset}.yaml"), given | strict | overrides)
+    settings = AUGANSettings.from_preset(args.preset, **given | strict | overrides)
     from gen.augan.training import AUGANTrainer
 
     if args.dry_run:

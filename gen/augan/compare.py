@@ -12,9 +12,9 @@ import torch
 from gen.augan.arguments import CompareSettings, EvaluateSettings
 from gen.augan.card import ROWS, results
 from gen.augan.evaluation import evaluate
+from gen.augan.settings import AUGANSettings
 from gen.augan.simulated.pairs import write_pairs
 from gen.augan.simulated.settings import SimulateSettings
-from gen.augan.start import PRESETS
 from gen.errors import BadInput, BadSetting, short, unknown
 from gen.formats.json_files import read_json
 from gen.formats.yaml_files import read_yaml
@@ -22,7 +22,6 @@ from gen.markdown import markdown_table
 from gen.media.files import make_out_folder
 from gen.media.folders import find_stills
 from gen.training.experiment import Experiment, named, write_text
-from gen.training.settings import read_preset
 from gen.translation import registry
 from gen.translation.registry import Recipe
 
@@ -147,7 +146,7 @@ def prepare(settings: CompareSettings, name: str, recipe: Mapping[str, Any]) -> 
     """
     changes = dict(recipe)
     method = registry.find_method(str(changes.pop("method", "augan")))
-    preset = read_preset(PRESETS / f"{settings.preset}.yaml") if method.name == "augan" else {}
+    preset = AUGANSettings.read_preset(settings.preset) if method.name == "augan" else {}
     uses = settings.simulate and (preset | changes).get("simulated_share", 1) > 0
     given = {
         "preset": settings.preset,

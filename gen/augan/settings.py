@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -19,6 +19,15 @@ FeatureMatching = Literal["channel_mean", "full", "off"]
 @dataclass(frozen=True, kw_only=True)
 class AUGANSettings(UnpairedSettings):
     """Settings of AU-GAN training; the defaults are the published ones (preset bdd)."""
+
+    presets = Path(__file__).parent / "presets"
+
+    @classmethod
+    def from_preset(cls, preset: str, **given: Any) -> Self:
+        """As `TrainerSettings.from_preset`; with `start_from`, architecture and sizes are those of that model."""
+        from gen.augan.start import choose_settings  # only here: it imports torch
+
+        return choose_settings(cls.read_preset(preset), {"preset": preset, **given}, cls)
 
     pairs_first: Annotated[int, Field(ge=0)] = 0
     """For this many images at the start, train on pairs only, rendered or simulated. The generators learn from the true

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,7 +19,7 @@ from gen.training.checkpoints import latest_checkpoint, load_last_good
 from gen.training.projected import STRIDE
 from gen.training.settings import as_record, make_settings, read_record
 
-PRESETS = Path(__file__).parent / "presets"
+S = TypeVar("S", bound=AUGANSettings)
 
 SIZES = ("load_height", "crop")
 """Settings taken from a model's training as defaults, besides the architecture of its networks."""
@@ -129,20 +129,20 @@ def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> No
         own.load_state_dict({**own.state_dict(), **model.state_dict()})
 
 
-def choose_settings(preset: Mapping[str, Any], given: Mapping[str, Any]) -> AUGANSettings:
+def choose_settings(preset: Mapping[str, Any], given: Mapping[str, Any], kind: type[S] = AUGANSettings) -> S:
     """Settings in increasing priority: the preset, those of the model to start from, and `given`.
 
     A resumed run uses its own record instead of the model's, because the model may have been deleted or replaced.
     Raises `BadSetting` for an invalid setting, and if `given` contradicts the architecture of the model.
     """
-    settings = make_settings(AUGANSettings, preset, given)
+    settings = make_settings(kind, preset, given)
     start = settings.start_from
     if start is None or is_run(start):
         return settings
     if recorded := _recorded_networks(settings.out):
-        return make_settings(AUGANSettings, preset, recorded, given)
+        return make_settings(kind, preset, recorded, given)
     networks = network_settings(start)
-    settings = make_settings(AUGANSettings, preset, size_settings(start), networks, given)
+    settings = make_settings(kind, preset, size_settings(start), networks, given)
     for name, value in as_record(settings).items():
         if name in networks and value != networks[name]:
             raise BadSetting(

@@ -4,17 +4,15 @@ from collections.abc import Sequence
 
 import tyro
 
-from gen.cyclegan.settings import PRESETS, ConvertArguments, CycleGANSettings, ExportArguments, TrainArguments
+from gen.cyclegan.settings import ConvertArguments, CycleGANSettings, ExportArguments, TrainArguments
 from gen.training.command import parse_arguments, run_to_end
-from gen.training.settings import make_settings, read_preset
 
 
 def train(arguments: Sequence[str]) -> int:
     """`gen train-cyclegan`."""
     args, overrides = parse_arguments(TrainArguments, CycleGANSettings, arguments, "gen train-cyclegan")
-    given = {"preset": args.preset, "adverse": args.adverse, "normal": args.normal, "out": args.out}
-    preset = read_preset(PRESETS / f"{args.preset}.yaml")
-    settings = make_settings(CycleGANSettings, preset, given, overrides)
+    given = {"adverse": args.adverse, "normal": args.normal, "out": args.out}
+    settings = CycleGANSettings.from_preset(args.preset, **given | overrides)
     from gen.cyclegan.method import CycleGANTrainer
 
     trainer = CycleGANTrainer(settings)

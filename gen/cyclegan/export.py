@@ -45,6 +45,6 @@ def export_model(run: Path, out: Path, half: bool = False, weathers: Sequence[st
 def make_recipe(given: Mapping[str, Any]) -> Recipe:
     """CycleGAN as a recipe of `gen compare-augan`. `given`: settings of `CycleGANSettings`; its preset is the published
     one, whatever AU-GAN's is. Raises `BadSetting` for wrong ones."""
-    settings = make_settings(CycleGANSettings, {**given, "preset": "cyclegan"})
+    settings = CycleGANSettings.from_preset(**{**given, "preset": "cyclegan"})
     check_settings(settings)
     return Recipe(settings, lambda: CycleGANTrainer(settings), lambda model: export_model(settings.out, model))

@@ -12,12 +12,12 @@ from gen.training.settings import Batch, Positive, PositiveFloat
 from gen.translation.settings import Direction
 from gen.translation.training_settings import UnpairedSettings
 
-PRESETS = Path(__file__).parent / "presets"
-
 
 @dataclass(frozen=True, kw_only=True)
 class CycleGANSettings(UnpairedSettings):
     """Settings of CycleGAN training; the defaults are the published ones. Preset cut: CUT's."""
+
+    presets = Path(__file__).parent / "presets"
 
     directions: Literal["both", "adverse_to_normal", "normal_to_adverse"] = "both"
     """Which generators to train; cycles need both."""

@@ -19,12 +19,10 @@ from gen.smos.benchmarks import find_benchmark, targets_of
 from gen.smos.methods import Method, parse_method
 from gen.smos.settings import SMOSSettings
 from gen.training.command import parse_arguments
-from gen.training.settings import make_settings, read_preset
 
 if TYPE_CHECKING:
     from gen.smos.training import SMOSTrainer
 
-PRESETS = Path(__file__).parent / "presets"
 STOPPED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -39,7 +37,7 @@ def train_smos(arguments: Sequence[str]) -> int:
 
     from gen.smos.table import collect, plan, run_cells, with_precursor
 
-    settings = _settings(args.preset, {"data": args.data, "out": args.out}, overrides)
+    settings = SMOSSettings.from_preset(args.preset, **{"data": args.data, "out": args.out} | overrides)
     methods = [with_precursor(method, settings.backbone) for method in methods]
     cells = plan(settings, methods, args.target, seeds)
     main = PartialState().is_main_process
@@ -68,15 +66,6 @@ def _seeds(text: str) -> list[int]:
     if len(set(seeds)) < len(seeds):
         raise BadSetting(f"--seeds {short(text)}: a seed is named twice; leave one out, for example 0-2.")
     return seeds
-
-
-def _settings(preset: str, given: dict[str, Any], overrides: dict[str, Any]) -> SMOSSettings:
-    """Settings from, in order of precedence, `overrides`, `given`, the data set's protocol, and the preset."""
-    layers = [read_preset(PRESETS / f"{preset}.yaml")]
-    if preset == "published":
-        dataset = find_benchmark(Path(given["data"]), overrides.get("dataset", "auto"))[0]
-        layers.append(read_preset(PRESETS / "protocol.yaml").get(dataset, {}))
-    return make_settings(SMOSSettings, *layers, {"preset": preset, **given}, overrides)
 
 
 def train_precursor(arguments: Sequence[str]) -> int:
@@ -127,7 +116,7 @@ def _train(args: PrecursorArguments, overrides: dict[str, Any], out: Path, targe
         "cache": args.out / "cache",
     }
     scratch = {"weights": "none", "frozen_norms": False} if args.scratch else {}
-    trainer = SMOSTrainer(_settings(args.preset, given | scratch, overrides))
+    trainer = SMOSTrainer(SMOSSettings.from_preset(args.preset, **given | scratch | overrides))
     trainer.fit()
     return trainer
 

@@ -2,16 +2,31 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from gen.training.settings import Batch, Positive, PositiveFloat, TrainerSettings
+from gen.smos.benchmarks import find_benchmark
+from gen.training.settings import Batch, Positive, PositiveFloat, TrainerSettings, make_settings, read_preset
+
+PROTOCOL = Path(__file__).parent / "protocol.yaml"
+"""The published hyperparameters of each data set."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SMOSSettings(TrainerSettings):
     """Training on several domains. Lengths are counted in steps, as in DomainBed's protocol."""
+
+    presets = Path(__file__).parent / "presets"
+
+    @classmethod
+    def from_preset(cls, preset: str, **given: Any) -> Self:
+        """As `TrainerSettings.from_preset`; `published` has other hyperparameters for each data set."""
+        values = cls.read_preset(preset)
+        if preset == "published" and "data" in given:
+            dataset = find_benchmark(Path(given["data"]), given.get("dataset", "auto"))[0]
+            values |= read_preset(PROTOCOL).get(dataset, {})
+        return make_settings(cls, values, {"preset": preset, **given})
 
     data: Path
     """Folder ROOT/DOMAIN/CLASS/IMAGE; `scenes`: game scenes in all styles, rendered during training."""

@@ -9,9 +9,6 @@ import tyro
 
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.training.command import parse_arguments, run_to_end
-from gen.training.settings import make_settings, read_preset
-
-PRESETS = Path(__file__).parent / "presets"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,10 +30,9 @@ class TrainArguments:
 def train_stylegan2(arguments: Sequence[str]) -> int:
     """`gen train-stylegan2`."""
     args, overrides = parse_arguments(TrainArguments, StyleGAN2Settings, arguments, "gen train-stylegan2")
-    given = {"preset": args.preset, "data": args.data, "out": args.out}
+    given = {"data": args.data, "out": args.out}
     given |= {"strict": True} if args.strict else {}
-    preset = read_preset(PRESETS / f"{args.preset}.yaml")
-    settings = make_settings(StyleGAN2Settings, preset, given, overrides)
+    settings = StyleGAN2Settings.from_preset(args.preset, **given | overrides)
     from gen.stylegan2.training import StyleGAN2Trainer  # only now: torch takes seconds to import
 
     trainer = StyleGAN2Trainer(settings)

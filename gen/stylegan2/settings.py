@@ -14,6 +14,8 @@ from gen.training.settings import Batch, EMASettings, ImagesOrEpochs, Positive, 
 class StyleGAN2Settings(ImagesOrEpochs, EMASettings, TrainerSettings):
     """Settings of StyleGAN2 training; the defaults are the published configuration F at 256 pixels."""
 
+    presets = Path(__file__).parent / "presets"
+
     data: Path
     """Folder of aligned images of one kind; of an image that is not square, the middle square is used."""
 

@@ -5,13 +5,13 @@ Nothing heavy is imported here, so that commands can read settings before torch 
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from gen.checked import Checked, check_finite, checked, readable
 from gen.errors import BadInput, BadSetting, short, unknown
 from gen.formats.json_files import json_if_whole
 from gen.formats.yaml_files import read_yaml
@@ -28,16 +28,23 @@ Batch = Annotated[int, Field(ge=1, le=100_000)]
 """Bounded, because a list of a step's samples takes memory before the first picture does."""
 
 
+class Preset(str):
+    """Name of a preset whose settings were read; only `make_settings` makes one."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainerSettings:
-    """What every training run has.
+class TrainerSettings(Checked):
+    """What every training run has. In Python, `from_preset` makes one of a preset and of what differs from it.
 
     Progress is counted in images shown and not in steps, so that batch size and number of devices do not change the
     schedule. A trainer's own settings inherit this class after `ImagesOrEpochs` and `EMASettings`, where it uses them.
     """
 
+    presets: ClassVar[Path | None] = None
+    """Folder of this trainer's presets, NAME.yaml; None: it has none."""
+
     preset: str = "none"
-    """Name of the preset that the settings are based on."""
+    """Name of the preset that the settings are based on. It is not read from here: use `from_preset`, or --preset."""
     out: Path
     """Run directory: settings, metrics, samples, checkpoints."""
     seed: Annotated[int, Field(ge=0, lt=SEEDS)] = 0
@@ -87,6 +94,32 @@ class TrainerSettings:
     """Settings that may change when a run is resumed: those that affect the weights by rounding at most, and the length
     of the run with its schedule, so that a finished run can be continued."""
 
+    def __post_init__(self) -> None:
+        preset = self.preset
+        super().__post_init__()
+        if preset != "none" and not isinstance(preset, Preset):
+            kind = type(self).__name__
+            raise BadSetting(
+                f"preset: to use the settings of preset {preset}, write {kind}.from_preset({preset!r}, ...)."
+            )
+        object.__setattr__(self, "preset", preset)  # the check has made plain text of it
+
+    @classmethod
+    def from_preset(cls, preset: str, **given: Any) -> Self:
+        """The settings of a preset, with those `given` in place of its own; strings become paths and numbers.
+
+        Raises `BadSetting` for an unknown preset or setting, and for a wrong value.
+        """
+        return make_settings(cls, cls.read_preset(preset), {"preset": preset, **given})
+
+    @classmethod
+    def read_preset(cls, preset: str) -> dict[str, Any]:
+        """What the preset sets. Raises `BadSetting` if there is no such preset."""
+        files = {file.stem: file for file in sorted(cls.presets.glob("*.yaml"))} if cls.presets else {}
+        if preset not in files:
+            raise BadSetting(unknown("preset", preset, files))
+        return read_preset(files[preset])
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TimeLimit:
@@ -134,41 +167,26 @@ def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
     known = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     for name in sorted(merged.keys() - known):
         raise BadSetting(unknown("setting", name, sorted(known)))
+    preset = merged.pop("preset", None)
     try:
-        return _finite(TypeAdapter(kind).validate_python(merged))
+        settings = TypeAdapter(kind).validate_python(merged)
     except ValidationError as error:
-        raise _readable(error) from error
+        raise readable(error) from error
+    check_finite(vars(settings))
+    if preset is not None:
+        object.__setattr__(settings, "preset", Preset(checked(kind, "preset", preset)))
+    return settings
 
 
 def check_overrides(kind: type, overrides: Mapping[str, Any]) -> None:
     """Raises `BadSetting` for an override that is no setting of `kind` or has a wrong value, whatever else is given."""
-    types = get_type_hints(kind, include_extras=True)
     known = sorted(field.name for field in dataclasses.fields(kind))
     for name, value in overrides.items():
         if name not in known:
             raise BadSetting(unknown("setting", name, known))
-        try:
-            TypeAdapter(types[name]).validate_python(value)
-        except ValidationError as error:
-            raise _readable(error, name) from error
-
-
-def _readable(error: ValidationError, *within: str) -> BadSetting:
-    """The first mistake in words; `within`: names that lead to the value that was checked."""
-    first = error.errors()[0]
-    name = ".".join(map(str, (*within, *first["loc"])))
-    if first["type"] == "missing":
-        return BadSetting(f"{name}: this setting is required.")
-    return BadSetting(f"{name}: {first['msg']}, but it is {short(repr(first['input']))}.")
-
-
-def _finite(settings: T) -> T:
-    """The settings. Raises `BadSetting` for NaN and infinity, which pass the comparisons that limit a setting."""
-    for name, value in vars(settings).items():
-        for number in value if isinstance(value, tuple | list) else [value]:
-            if isinstance(number, float) and not math.isfinite(number):
-                raise BadSetting(f"{name} must be a finite number, not {number}.")
-    return settings
+        if name == "preset":
+            raise BadSetting(f"--set preset={value}: choose a preset with --preset NAME.")
+        checked(kind, name, value)
 
 
 def read_preset(path: Path) -> dict[str, Any]:

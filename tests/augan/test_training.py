@@ -17,10 +17,8 @@ from gen import AUGANPipeline, BadSetting, TrainingDiverged
 from gen.augan import dry_run
 from gen.augan.export import export_model
 from gen.augan.settings import AUGANSettings
-from gen.augan.start import PRESETS
 from gen.augan.training import AUGANTrainer, GeneratorPair, generator_losses
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
-from gen.training.settings import make_settings, read_preset
 from gen.translation import losses as shared
 from gen.translation.pool import ImagePool
 from tests.conftest import street
@@ -31,7 +29,7 @@ SMALL = {"batch": 2, "width": 4, "blocks": 1, "transfer_blocks": 1, "discriminat
 
 def tiny_settings(two_domains, out, **changes) -> AUGANSettings:
     folders = {"adverse": two_domains[0], "normal": two_domains[1], "out": out}
-    return make_settings(AUGANSettings, read_preset(PRESETS / "tiny.yaml"), SMALL, folders, changes)
+    return AUGANSettings.from_preset("tiny", **SMALL | folders | changes)
 
 
 def train_command(two_domains, out, *more: str) -> list[str]:
@@ -72,7 +70,7 @@ def assert_same_gradients(a: dict, b: dict) -> None:
 
 def test_presets_are_valid_and_bdd_is_the_published_size():
     folders = {"adverse": "a", "normal": "b", "out": "c"}
-    presets = {p.stem: make_settings(AUGANSettings, read_preset(p), folders) for p in PRESETS.glob("*.yaml")}
+    presets = {p.stem: AUGANSettings.from_preset(p.stem, **folders) for p in AUGANSettings.presets.glob("*.yaml")}
     assert presets.keys() == {"bdd", "alderley", "pairs", "fast", "small", "tiny"}
     for name in ("bdd", "alderley"):
         with torch.device("meta"):

@@ -7,10 +7,10 @@ import torch
 
 from gen.cli import main
 from gen.cyclegan.method import CycleGANPipeline, CycleGANTrainer, ResNetGenerator, patch_nce
-from gen.cyclegan.settings import PRESETS, CycleGANSettings, check_settings
+from gen.cyclegan.settings import CycleGANSettings, check_settings
 from gen.errors import BadSetting
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
-from gen.training.settings import as_record, make_settings, read_preset
+from gen.training.settings import as_record, make_settings
 
 CUT = {"directions": "adverse_to_normal", "cycle_weight": 0, "identity_weight": 0, "nce_weight": 1, "antialias": True}
 
@@ -98,8 +98,8 @@ def test_the_losses_are_the_published_ones(two_domains, tmp_path):
 @pytest.mark.parametrize("preset", ["cyclegan", "cut", "tiny"])
 def test_presets_are_settings(two_domains, tmp_path, preset):
     night, day = two_domains
-    values = read_preset(PRESETS / f"{preset}.yaml")
-    settings = make_settings(CycleGANSettings, values, {"adverse": night, "normal": day, "out": tmp_path})
+    values = CycleGANSettings.read_preset(preset)
+    settings = CycleGANSettings.from_preset(preset, adverse=night, normal=day, out=tmp_path)
     check_settings(settings)
     assert all(as_record(settings)[name] == value for name, value in values.items())
 
