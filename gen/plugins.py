@@ -38,6 +38,13 @@ def import_plugin(name: str, setting: str) -> ModuleType:
         raise BadSetting(f"{setting}: {name} cannot be imported ({type(error).__name__}: {error}).") from error
 
 
+def find_class(name: str, setting: str) -> type | None:
+    """The class that MODULE:CLASS or FILE.py:CLASS names; None if there is none. Raises `BadSetting` as above."""
+    module, _, attribute = name.rpartition(":")
+    found = getattr(import_plugin(module, setting), attribute, None) if module else None
+    return found if isinstance(found, type) else None
+
+
 def _import_file(file: Path) -> ModuleType:
     """Import a file as the module that it is named after, once."""
     if not file.is_file():

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gen.augan.simulated.settings import Weather
+from gen.training.command import OwnTrainer
 
 Space = Literal["inception", "squeezenet", "efficientnet-lite0"]
 SPACES: tuple[Space, ...] = ("inception", "squeezenet", "efficientnet-lite0")
@@ -30,6 +31,8 @@ class TrainArguments:
     """A setting as field=value, for example --set lr=1e-4; may be repeated. `--set help` lists all settings."""
     strict: bool = False
     """Stop with an error if an image cannot be used, instead of leaving it out."""
+    trainer: OwnTrainer = None
+    """A trainer of your own: a class in a file of yours that extends AUGANTrainer; see docs/translation.md."""
     dry_run: bool = False
     """Only print settings, pictures, parameters and MACs, and the expected duration; it takes less than a minute."""
 

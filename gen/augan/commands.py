@@ -14,26 +14,28 @@ from gen.augan.invention_settings import (
 from gen.augan.settings import AUGANSettings
 from gen.augan.simulated.settings import SimulateSettings
 from gen.output import output_folder
-from gen.training.command import parse_arguments, run_to_end
+from gen.training.command import parse_arguments, run_to_end, trainer_class
 from gen.training.experiment import write_text
 from gen.training.settings import make_settings
 
 
 def train(arguments: Sequence[str]) -> int:
     """`gen train-augan`."""
-    args, overrides = parse_arguments(TrainArguments, AUGANSettings, arguments, "gen train-augan")
+    own = trainer_class(arguments, "gen.augan.training:AUGANTrainer")
+    kind = own.settings_class if own else AUGANSettings
+    args, overrides = parse_arguments(TrainArguments, kind, arguments, "gen train-augan")
     given = {"adverse": args.adverse, "normal": args.normal, "out": args.out}
     strict = {"strict": True} if args.strict else {}
-    settings = AUGANSettings.from_preset(args.preset, **given | strict | overrides)
+    settings = kind.from_preset(args.preset, **given | strict | overrides)
     from gen.augan.training import AUGANTrainer
 
     if args.dry_run:
         from gen.augan.dry_run import describe
 
-        for line in describe(settings):
+        for line in describe(settings, own or AUGANTrainer):
             print(line, flush=True)
         return 0
-    trainer = AUGANTrainer(settings)
+    trainer = (own or AUGANTrainer)(settings)
     return run_to_end(trainer, f"export the model with: gen export-augan {settings.out} weights/NAME")
 
 

@@ -18,7 +18,7 @@ from gen.output import output_folder
 from gen.provenance import portable
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.experiment import write_text
-from gen.training.settings import make_settings
+from gen.training.own_code import recorded_code, settings_of_run
 
 
 def export_model(
@@ -34,7 +34,7 @@ def export_model(
     Raises `BadInput` if `run` has no checkpoint.
     """
     state = load_last_state(run)
-    settings = make_settings(AUGANSettings, state["settings"])
+    settings, more = settings_of_run(AUGANSettings, state)
     pair = GeneratorPair(settings)
     load_averaged(pair, state)
     head_is_trained = state["images_shown"] > settings.pairs_first
@@ -51,7 +51,7 @@ def export_model(
     with output_folder(out):
         shutil.rmtree(out / INVENTION, ignore_errors=True)
         save_variants(pipeline, generators, out, half)
-        write_text(out / "training.json", json.dumps(record(state, settings, generators), indent=2))
+        write_text(out / "training.json", json.dumps(record(state, settings, generators, more), indent=2))
         refresh_card(out)
 
 
@@ -66,13 +66,20 @@ def for_inference(generator: AUGANGenerator, uncertainty: bool = True) -> AUGANG
     return copy.eval()
 
 
-def record(state: dict[str, Any], settings: AUGANSettings, generators: list[AUGANGenerator]) -> dict[str, Any]:
-    """The content of training.json for the model card; MACs of a translation are for the training size."""
+def record(
+    state: dict[str, Any], settings: AUGANSettings, generators: list[AUGANGenerator], more: dict[str, Any]
+) -> dict[str, Any]:
+    """The content of training.json for the model card; MACs of a translation are for the training size.
+
+    `more`: settings of a trainer of the user's own.
+    """
     size = state["data"]["adverse"]["cached_size"]
     names = ("adverse_to_normal", "normal_to_adverse")
     return {
         "preset": settings.preset,
-        "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "adverse", "normal", "out")},
+        "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "adverse", "normal", "out")}
+        | more,
+        **recorded_code(state),
         "images_shown": state["images_shown"],
         "steps": state["images_shown"] // settings.batch,
         "seconds": round(state["seconds"]),

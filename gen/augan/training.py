@@ -175,6 +175,8 @@ def check_crop(s: AUGANSettings) -> None:
 class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
     """Trains both directions at once in up to three phases: pairs only, warm-up, all losses."""
 
+    settings_class = AUGANSettings
+
     def __init__(self, settings: AUGANSettings) -> None:
         super().__init__(settings)
         s = settings
@@ -237,7 +239,7 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         """See `UnpairedTrainer.generator_terms`."""
         with self.accelerator.autocast():
             out = self._forward(batch)
-            terms = self._generator_losses(out, batch)
+            terms = self.terms(out, batch)
         fakes = Fakes(adverse=out.fake_a, normal=out.fake_b)
         if self.data.pairs:
             terms |= self._pair_terms(fakes, batch)
@@ -249,8 +251,8 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         noise = self._noise(batch.adverse, batch.normal, batch.seeds) if step % s.reconstruct_every == 0 else None
         return self.wrapped["generators"](batch.adverse, batch.normal, noise, cycle=step % s.cycle_every == 0)
 
-    def _generator_losses(self, out: PairOutput, batch: Batch) -> dict[str, Tensor]:
-        """The weighted loss terms except those of pairs."""
+    def terms(self, out: PairOutput, batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms of the generators' loss by name, except those of pairs. Extend it to change the loss."""
         s, a, b = self.settings, batch.adverse, batch.normal
         logits = []
         if s.adversary != "none":

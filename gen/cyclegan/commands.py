@@ -5,17 +5,19 @@ from collections.abc import Sequence
 import tyro
 
 from gen.cyclegan.settings import ConvertArguments, CycleGANSettings, ExportArguments, TrainArguments
-from gen.training.command import parse_arguments, run_to_end
+from gen.training.command import parse_arguments, run_to_end, trainer_class
 
 
 def train(arguments: Sequence[str]) -> int:
     """`gen train-cyclegan`."""
-    args, overrides = parse_arguments(TrainArguments, CycleGANSettings, arguments, "gen train-cyclegan")
+    own = trainer_class(arguments, "gen.cyclegan.method:CycleGANTrainer")
+    kind = own.settings_class if own else CycleGANSettings
+    args, overrides = parse_arguments(TrainArguments, kind, arguments, "gen train-cyclegan")
     given = {"adverse": args.adverse, "normal": args.normal, "out": args.out}
-    settings = CycleGANSettings.from_preset(args.preset, **given | overrides)
+    settings = kind.from_preset(args.preset, **given | overrides)
     from gen.cyclegan.method import CycleGANTrainer
 
-    trainer = CycleGANTrainer(settings)
+    trainer = (own or CycleGANTrainer)(settings)
     return run_to_end(trainer, f"export the model with: gen export-cyclegan {settings.out} weights/NAME")
 
 

@@ -12,7 +12,7 @@ from gen.output import output_folder
 from gen.provenance import portable
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.experiment import write_text
-from gen.training.settings import make_settings
+from gen.training.own_code import recorded_code, settings_of_run
 from gen.translation.registry import Recipe
 from gen.translation.settings import DIRECTIONS
 
@@ -24,7 +24,7 @@ def export_model(run: Path, out: Path, half: bool = False, weathers: Sequence[st
     showed, for example ["night"]. Raises `BadInput` if `run` has no checkpoint.
     """
     state = load_last_state(run)
-    settings = make_settings(CycleGANSettings, state["settings"])
+    settings, more = settings_of_run(CycleGANSettings, state)
     pair = GeneratorPair(settings)
     load_averaged(pair, state)
     networks: list[Any] = [pair.generators[d].eval() if d in pair.generators else None for d in DIRECTIONS]
@@ -33,7 +33,8 @@ def export_model(run: Path, out: Path, half: bool = False, weathers: Sequence[st
     hidden = ("preset", "adverse", "normal", "out")
     record = {
         "preset": settings.preset,
-        "settings": {name: value for name, value in portable(settings).items() if name not in hidden},
+        "settings": {name: value for name, value in portable(settings).items() if name not in hidden} | more,
+        **recorded_code(state),
         **{name: state[name] for name in ("images_shown", "seconds", "core_seconds", "hardware", "data")},
     }
     with output_folder(out):

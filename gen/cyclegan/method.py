@@ -299,6 +299,8 @@ class GeneratorPair(nn.Module):
 class CycleGANTrainer(UnpairedTrainer[CycleGANSettings]):
     """CycleGAN, or with `nce_weight` and without cycles CUT."""
 
+    settings_class = CycleGANSettings
+
     def __init__(self, settings: CycleGANSettings) -> None:
         check_settings(settings)
         super().__init__(settings)

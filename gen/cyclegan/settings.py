@@ -8,6 +8,7 @@ import tyro
 from pydantic import Field
 
 from gen.errors import BadSetting
+from gen.training.command import OwnTrainer
 from gen.training.settings import Batch, Positive, PositiveFloat
 from gen.translation.settings import Direction
 from gen.translation.training_settings import UnpairedSettings
@@ -76,6 +77,8 @@ class TrainArguments:
     """cyclegan, cut: the published settings; tiny: a quick test on a CPU."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting as field=value, for example --set lr=1e-4; may be repeated. `--set help` lists all settings."""
+    trainer: OwnTrainer = None
+    """A trainer of your own: a class in a file of yours that extends CycleGANTrainer; see docs/translation.md."""
 
 
 @dataclass(frozen=True)

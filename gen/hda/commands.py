@@ -6,7 +6,7 @@ torch is imported only after the settings have been checked, so that help texts 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -16,8 +16,10 @@ from gen.hda.parsing import parse_adaptation, parse_strengths
 from gen.hda.settings import EvaluateSettings, GenerateSettings, HDASettings, InvertSettings
 from gen.media.files import check_out_folder
 from gen.seeds import parse_seeds
-from gen.training.command import parse_arguments
+from gen.training.command import OwnTrainer, parse_arguments, trainer_class
 from gen.training.settings import make_settings
+
+S = TypeVar("S", bound=HDASettings)
 
 MOST_SECONDS, MOST_RATE = 3600, 240
 """Of the clips of `gen generate`."""
@@ -45,12 +47,16 @@ class AdaptArguments:
     rosinality's format for other tools."""
     check: bool = False
     """Only report on the references (ranks, distances, angles between domains, warnings); train nothing."""
+    trainer: OwnTrainer = None
+    """A trainer of your own: a class in a file of yours that extends HDATrainer; see docs/hda.md."""
 
 
 def adapt(arguments: Sequence[str]) -> int:
     """`gen adapt`."""
-    args, overrides = parse_arguments(AdaptArguments, HDASettings, arguments, "gen adapt")
-    settings = _adapt_settings(args, overrides)
+    own = trainer_class(arguments, "gen.hda.training:HDATrainer")
+    kind = own.settings_class if own else HDASettings
+    args, overrides = parse_arguments(AdaptArguments, kind, arguments, "gen adapt")
+    settings = _adapt_settings(kind, args, overrides)
     from gen.hda.check import report
     from gen.hda.export import save_adaptation
     from gen.hda.pipeline import HDAPipeline
@@ -65,7 +71,7 @@ def adapt(arguments: Sequence[str]) -> int:
             f"--model {settings.source}: this model is adapted already ({', '.join(pipe.adaptations)}); adapt its "
             f"source generator, then blend both with gen generate --adaptation A:0.5 --adaptation B:0.5."
         )
-    trainer = HDATrainer(settings, pipe.generator)
+    trainer = (own or HDATrainer)(settings, pipe.generator)
     trainer.accelerator.print(report(trainer))
     if args.check:
         return 0
@@ -87,11 +93,11 @@ def adapt(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _adapt_settings(args: AdaptArguments, overrides: dict[str, Any]) -> HDASettings:
+def _adapt_settings(kind: type[S], args: AdaptArguments, overrides: dict[str, Any]) -> S:
     given: dict[str, Any] = {"source": args.model, "domains": args.domain, "out": args.out}
     if args.encoder:
         given["encoders"] = args.encoder
-    settings = make_settings(HDASettings, given, overrides)
+    settings = make_settings(kind, given, overrides)
     check_out_folder(settings.out)
     parse_domains(settings.domains)  # the trainer parses them again; here a mistake is reported before torch loads
     return settings

@@ -5,6 +5,7 @@ from pathlib import Path
 from gen.hda.adaptation import Adaptation, difference, fingerprint
 from gen.hda.training import HDATrainer
 from gen.provenance import portable
+from gen.training.own_code import own_code
 
 
 def save_adaptation(trainer: HDATrainer) -> Path:
@@ -16,6 +17,7 @@ def save_adaptation(trainer: HDATrainer) -> Path:
     kept["domains"] = [d.recorded for d in trainer.domains]
     record = {
         "settings": kept,
+        **own_code(type(trainer)),
         "weights": {d.name: d.weight for d in trainer.domains},
         "encoders": [encoder.name for encoder in trainer.encoders],
         "references": trainer.data_record()["references"],

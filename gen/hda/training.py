@@ -77,6 +77,7 @@ class HDATrainer(Trainer[HDASettings]):
 
     # Those of StyleGAN-NADA: StyleGAN2's betas with its correction for lazy regularisation every 4th step (4 / 5).
     betas = (0.0, 0.99**0.8)
+    settings_class = HDASettings
 
     def __init__(self, settings: HDASettings, source: nn.Module) -> None:
         """`source` follows the protocol `Generator`; it is frozen and set to evaluation mode."""
@@ -185,7 +186,7 @@ class HDATrainer(Trainer[HDASettings]):
         records: list[dict[str, Tensor]] = []
         with self.updating("generator"):
             for samples in parts:
-                terms, progress = self._terms(self.latents(samples))
+                terms, progress = self.terms(self.latents(samples))
                 self.backward(terms)
                 records.append({k: v.detach() for k, v in (terms | progress).items()})
             self.average_gradients("generator")
@@ -193,8 +194,11 @@ class HDATrainer(Trainer[HDASettings]):
         self._record_progress(means)
         return means
 
-    def _terms(self, z: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Weighted loss terms by name, and the progress of each domain, for latents z (B, z_dim)."""
+    def terms(self, z: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Weighted loss terms by name, and the progress of each domain, for latents z (B, z_dim).
+
+        Extend it, or `domain_terms`, to change the loss.
+        """
         with self.accelerator.autocast():
             with torch.no_grad():
                 images = self.draw(self.source, z)
@@ -211,7 +215,7 @@ class HDATrainer(Trainer[HDASettings]):
                 if (target := targets[index])
             ]
             if weight:
-                terms |= self._domain_terms(domain.name, weight, triples)
+                terms |= self.domain_terms(domain.name, weight, triples)
             progress[f"progress/{domain.name}"] = torch.stack([progress_of(*triple) for triple in triples]).mean()
         for f_s, f_t in zip(source, adapted, strict=True):
             if f_s.tokens is not None and f_t.tokens is not None:
@@ -221,7 +225,7 @@ class HDATrainer(Trainer[HDASettings]):
     def _encode(self, encoder: Encoder, images: Tensor) -> EncoderOutput:
         return encoder.with_tokens(images) if encoder is self.token_encoder else EncoderOutput(encoder(images), None)
 
-    def _domain_terms(
+    def domain_terms(
         self, name: str, weight: float, triples: Sequence[tuple[Tensor, Tensor, Target]]
     ) -> dict[str, Tensor]:
         """The terms of one domain, with its weight alpha, summed over the encoders."""

@@ -107,6 +107,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
     """Trains the student, and whatever networks its algorithm adds."""
 
     betas = (0.9, 0.999)
+    settings_class = SMOSSettings
 
     def __init__(self, settings: SMOSSettings) -> None:
         super().__init__(settings)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gen.stylegan2.settings import StyleGAN2Settings
-from gen.training.command import parse_arguments, run_to_end
+from gen.training.command import OwnTrainer, parse_arguments, run_to_end, trainer_class
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,17 +25,21 @@ class TrainArguments:
     """A setting as field=value, for example --set size=128; may be repeated. `--set help` lists all settings."""
     strict: bool = False
     """Stop with an error if an image cannot be used, instead of leaving it out."""
+    trainer: OwnTrainer = None
+    """A trainer of your own: a class in a file of yours that extends StyleGAN2Trainer; see docs/translation.md."""
 
 
 def train_stylegan2(arguments: Sequence[str]) -> int:
     """`gen train-stylegan2`."""
-    args, overrides = parse_arguments(TrainArguments, StyleGAN2Settings, arguments, "gen train-stylegan2")
+    own = trainer_class(arguments, "gen.stylegan2.training:StyleGAN2Trainer")
+    kind = own.settings_class if own else StyleGAN2Settings
+    args, overrides = parse_arguments(TrainArguments, kind, arguments, "gen train-stylegan2")
     given = {"data": args.data, "out": args.out}
     given |= {"strict": True} if args.strict else {}
-    settings = StyleGAN2Settings.from_preset(args.preset, **given | overrides)
+    settings = kind.from_preset(args.preset, **given | overrides)
     from gen.stylegan2.training import StyleGAN2Trainer  # only now: torch takes seconds to import
 
-    trainer = StyleGAN2Trainer(settings)
+    trainer = (own or StyleGAN2Trainer)(settings)
     return run_to_end(trainer, f"export the model with: gen export-stylegan2 {settings.out} weights/NAME")
 
 

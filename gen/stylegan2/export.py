@@ -27,7 +27,7 @@ from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.data import folder_name
 from gen.training.experiment import write_text
 from gen.training.model_folder import forget_records
-from gen.training.settings import make_settings
+from gen.training.own_code import recorded_code, settings_of_run
 
 AVERAGED = 10_000
 """Number of latents whose mean w becomes `w_average`."""
@@ -52,14 +52,15 @@ def export_model(
     Raises `BadInput` where `run` has no checkpoint.
     """
     state = load_last_state(run)
-    settings = make_settings(StyleGAN2Settings, state["settings"])
+    settings, more = settings_of_run(StyleGAN2Settings, state)
     generator = averaged_generator(settings, state)
     with output_folder(out):
         save_generator(generator, out, half)
         sheet = make_grid(to_uint8(_draw(generator, range(64), 0.7)), nrow=16, padding=2, pad_value=255)
         record = {
             "preset": settings.preset,
-            "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "data", "out")},
+            "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "data", "out")} | more,
+            **recorded_code(state),
             "data": state["data"],
             "images_shown": state["images_shown"],
             "seconds": round(state["seconds"]),

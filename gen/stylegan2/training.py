@@ -52,6 +52,7 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
     """Trains generator and discriminator in turn, with lazy regularisation (section 3.1 of the paper)."""
 
     betas = (0.0, 0.99)
+    settings_class = StyleGAN2Settings
 
     def __init__(self, settings: StyleGAN2Settings) -> None:
         s = settings
@@ -107,14 +108,14 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         # Discriminator. With the generator frozen, autograd stores nothing of its forward pass.
         self.generator.requires_grad_(False)
         self.discriminator.requires_grad_(True)
-        record = {"discriminator": self._update("discriminator", self._discriminator_loss, batches)}
+        record = {"discriminator": self._update("discriminator", self.discriminator_loss, batches)}
         if s.r1_gamma and number % s.r1_every == 0:
             self.penalties["r1"] = self._update("discriminator", self._r1, batches)
 
         # Generator.
         self.discriminator.requires_grad_(False)
         self.generator.requires_grad_(True)
-        record["generator"] = self._update("generator", self._generator_loss, batches)
+        record["generator"] = self._update("generator", self.generator_loss, batches)
         if s.path_weight and number % s.path_every == 0:
             self.penalties["path_length"] = self._update("generator", self._path_penalty, batches)
         return record | self.penalties
@@ -132,7 +133,8 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
             self.average_gradients(name)
         return torch.stack(values).mean()
 
-    def _discriminator_loss(self, real: Tensor, draws: Draws) -> Tensor:
+    def discriminator_loss(self, real: Tensor, draws: Draws) -> Tensor:
+        """The discriminator's loss on real images (B, 3, H, W) and on generated ones. Extend it to change the loss."""
         with self.accelerator.autocast():
             fake = self.generator.synthesis(self._styles(draws), draws.noise)
             logits = [
@@ -141,7 +143,8 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
             ]
         return losses.logistic_discriminator(*logits)
 
-    def _generator_loss(self, real: Tensor, draws: Draws) -> Tensor:
+    def generator_loss(self, real: Tensor, draws: Draws) -> Tensor:
+        """The generator's loss on generated images. Extend it to change the loss."""
         with self.accelerator.autocast():
             fake = self.generator.synthesis(self._styles(draws), draws.noise)
             logits = self.discriminator(self._augmented(fake, draws.augment[1]))

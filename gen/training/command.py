@@ -1,11 +1,14 @@
 """What every training command does: read its arguments, and run its trainer to the end."""
 
+import importlib
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
+from gen.errors import BadSetting
+from gen.plugins import find_class
 from gen.training.settings import check_overrides, parse_overrides
 from gen.training.settings_help import settings_help
 
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
     from gen.training.loop import Trainer
 
 T = TypeVar("T")
+
+OwnTrainer = Annotated[str | None, tyro.conf.arg(metavar="FILE.py:CLASS")]
+"""Type of the argument --trainer."""
 
 
 def parse_arguments(form: type[T], settings: type, arguments: Sequence[str], prog: str) -> tuple[T, dict[str, Any]]:
@@ -28,6 +34,23 @@ def parse_arguments(form: type[T], settings: type, arguments: Sequence[str], pro
     overrides = parse_overrides(args.set)  # pyright: ignore[reportAttributeAccessIssue]
     check_overrides(settings, overrides)
     return args, overrides
+
+
+def trainer_class(arguments: Sequence[str], base: str) -> Any:
+    """The class that --trainer names, a subclass of `base` (MODULE:CLASS); None without --trainer.
+
+    It is looked for before the arguments are parsed, because its settings may be more than those of `base`.
+    Raises `BadSetting` if there is no such class.
+    """
+    given = [second for first, second in pairwise(arguments) if first == "--trainer"]
+    given += [word.removeprefix("--trainer=") for word in arguments if word.startswith("--trainer=")]
+    if not given:
+        return None
+    found = find_class(given[-1], "--trainer")
+    module, name = base.split(":")
+    if found is None or not issubclass(found, getattr(importlib.import_module(module), name)):
+        raise BadSetting(f"--trainer {given[-1]}: name a subclass of {module}.{name} as FILE.py:CLASS or MODULE:CLASS.")
+    return found
 
 
 def run_to_end(trainer: "Trainer[Any]", next_step: str) -> int:

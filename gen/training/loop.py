@@ -7,7 +7,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast, get_args
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from gen.training.data_record import check_same_data
 from gen.training.ema import WeightAverage
 from gen.training.logging import RunLog
 from gen.training.optimizers import adam, set_lr
+from gen.training.own_code import check_same_trainer, own_code
 from gen.training.precision import Precision, fastest_precision
 from gen.training.schedule import constant_then_linear
 from gen.training.settings import (
@@ -83,6 +84,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
     """Adam's. The default is the usual choice for GANs (Radford et al. 2016)."""
     measure_every = 0
     """Images between two calls of `measure`; 0: never."""
+    settings_class: ClassVar[type[TrainerSettings]] = TrainerSettings
+    """What `settings` must be; a subclass with settings of its own names them here, for the command line."""
 
     def __init__(self, settings: S) -> None:
         check_out_folder(settings.out)  # now, and not when the first record is written
@@ -104,6 +107,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True  # all crops have one size, so the search for the best kernel pays off
         set_seed(settings.seed)
+        own_code(type(self))  # now, as it was imported
         self.images_shown = 0
         self.seconds = 0.0
         """Wall-clock time, over all sittings."""
@@ -287,7 +291,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             if self.accelerator.is_main_process:
                 self.log = RunLog(self.settings.out, self.total_images, self.images_shown)
                 record = {"version": VERSION, "settings": as_record(self.settings), "data": self.data_record()}
-                self.log.settings(record | {"hardware": self._hardware()})
+                self.log.settings(record | own_code(type(self)) | {"hardware": self._hardware()})
             self._start_clocks()
             try:
                 with self._readable_memory_errors(), on_stop_signals(self._stop_on_signal):
@@ -475,6 +479,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         state = {
             "data": self.data_record(),
             "settings": as_record(self.settings),
+            **own_code(type(self)),
             "images_shown": self.images_shown,
             "seconds": self.seconds,
             "core_seconds": self.core_seconds,
@@ -517,7 +522,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             self.begin()
             return
         path, state = found
-        for note in check_same_data(state["data"], self.data_record(), self.settings.strict):
+        notes = check_same_trainer(state, own_code(type(self)))
+        for note in notes + check_same_data(state["data"], self.data_record(), self.settings.strict):
             log.warning(note)
         for name, network in self.raw.items():
             network.load_state_dict(state["networks"][name])
@@ -546,6 +552,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
                 f"out: {self.settings.out} holds a run of another kind, with the networks "
                 f"{', '.join(state['networks'])} instead of {', '.join(self.raw)}; choose another output folder."
             )
+        check_same_trainer(state, own_code(type(self)))
         check_same_settings(state["settings"], self.settings, self.settings.may_change)
         check_same_data(state["data"], self.data_record(), self.settings.strict)
         self._check_length(state)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gen.errors import BadSetting
 from gen.media.files import make_out_folder
-from gen.plugins import import_plugin
+from gen.plugins import find_class
 from gen.web.address import choose_port, without_proxy
 from gen.web.brake import checker
 from gen.web.jobs import LOCK
@@ -70,11 +70,10 @@ def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, 
 
 def find_tab(name: str) -> "type[Tab]":
     """The class that MODULE:CLASS or FILE.py:CLASS names. Raises `BadSetting` if there is none."""
-    module, _, attribute = name.rpartition(":")
-    found = getattr(import_plugin(module, "tabs"), attribute, None) if module else None
+    found = find_class(name, "tabs")
     from gen.web.tab import Tab  # imports gradio
 
-    if not (isinstance(found, type) and issubclass(found, Tab)):
+    if found is None or not issubclass(found, Tab):
         raise BadSetting(f"tabs: {name!r} is not MODULE:CLASS or FILE.py:CLASS of a tab.")
     return found
 

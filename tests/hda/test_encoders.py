@@ -181,7 +181,7 @@ class TestTransformers:
             encoders=[f"clip:{clip_folder}", "efficientnet-lite0@64"], structure_weight=0.1,
         )  # fmt: skip
         trainer = HDATrainer(run, tiny_generator())
-        terms, _ = trainer._terms(trainer.latents(range(4)))
+        terms, _ = trainer.terms(trainer.latents(range(4)))
         assert terms.keys() == {"direction/angry", "distance/red", "direction/red", "structure"}
         trainer.fit()
         assert all(value > 0.01 for value in trainer.progress.values()), trainer.progress
