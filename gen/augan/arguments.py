@@ -28,7 +28,7 @@ class TrainArguments:
     """bdd, alderley: the published sizes, for a GPU. fast: for a CPU. small: the published design on a CPU. tiny: a
     quick test."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A setting as field=value, for example --set lr=1e-4; may be repeated. `--set help` lists all settings."""
+    """A setting as field=value, for example --set lr=1e-4 batch=4. `--set help` lists all settings."""
     strict: bool = False
     """Stop with an error if an image cannot be used, instead of leaving it out."""
     trainer: OwnTrainer = None
@@ -69,7 +69,7 @@ class EvaluateSettings:
     baseline: Path | None = None
     """Folder of a symmetric model trained on the same number of images, to compare with."""
     rival: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Another model to compare with, as name=FOLDER; may be repeated. `--set help` lists all."""
+    """Another model to compare with, as name=FOLDER; may be repeated."""
     direction: Literal["both", "adverse_to_normal", "normal_to_adverse"] = "both"
     """Direction to evaluate; a single one takes half of the time."""
     adverse_reference: Path | None = None

@@ -76,7 +76,7 @@ class TrainArguments:
     preset: Literal["cyclegan", "cut", "tiny"] = "cyclegan"
     """cyclegan, cut: the published settings; tiny: a quick test on a CPU."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A setting as field=value, for example --set lr=1e-4; may be repeated. `--set help` lists all settings."""
+    """A setting as field=value, for example --set lr=1e-4 batch=4. `--set help` lists all settings."""
     trainer: OwnTrainer = None
     """A trainer of your own: a class in a file of yours that extends CycleGANTrainer; see docs/translation.md."""
 

@@ -41,7 +41,7 @@ class AdaptArguments:
     efficientnet-lite0-grid, squeezenet, vit-s16, dinov2-vit-s14 (short: dinov2), clip-vit-b32 (short: clip),
     clip-vit-b16, clip:MODEL, dinov2:MODEL, timm:MODEL. May be repeated for an ensemble."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A setting as field=value, for example --set direction_weight=0.5; may be repeated. `--set help` lists all."""
+    """A setting as field=value, for example --set direction_weight=0.5 lr=1e-3. `--set help` lists all settings."""
     full: bool = False
     """Also write OUT/model, a model folder with source and adaptation, and OUT/model.pt, the adapted generator in
     rosinality's format for other tools."""

@@ -22,7 +22,7 @@ class TrainArguments:
     preset: Literal["config-f", "faces64"] = "config-f"
     """config-f: the published size at 256 pixels, for a GPU; faces64: small, a few hours on two CPU cores."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A setting as field=value, for example --set size=128; may be repeated. `--set help` lists all settings."""
+    """A setting as field=value, for example --set size=128 batch=4. `--set help` lists all settings."""
     strict: bool = False
     """Stop with an error if an image cannot be used, instead of leaving it out."""
     trainer: OwnTrainer = None

@@ -1,6 +1,7 @@
 """What every training command does: read its arguments, and run its trainer to the end."""
 
 import importlib
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -30,10 +31,19 @@ def parse_arguments(form: type[T], settings: type, arguments: Sequence[str], pro
     if ("--set", "help") in pairwise(arguments) or "--set=help" in arguments:
         print(settings_help(settings))
         raise SystemExit(0)
-    args = tyro.cli(form, args=list(arguments), prog=prog)
+    args = tyro.cli(form, args=_set_each(arguments), prog=prog)
     overrides = parse_overrides(args.set)  # pyright: ignore[reportAttributeAccessIssue]
     check_overrides(settings, overrides)
     return args, overrides
+
+
+def _set_each(arguments: Sequence[str]) -> list[str]:
+    """`--set a=1 b=2`, as people write it, means `--set a=1 --set b=2`."""
+    words: list[str] = []
+    for word in arguments:
+        follows = len(words) > 1 and words[-2] == "--set" and re.match(r"[a-z]\w*=", word)
+        words += ["--set", word] if follows else [word]
+    return words
 
 
 def trainer_class(arguments: Sequence[str], base: str) -> Any:

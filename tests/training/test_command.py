@@ -49,6 +49,13 @@ def test_a_wrong_setting_is_told_before_torch_loads(command: str) -> None:
     assert "unknown setting 'sede'; did you mean seed?" in told.stderr
 
 
+def test_one_set_may_have_several_values() -> None:
+    told = run("train-augan", *COMMANDS["train-augan"], "--set", "lr=1e-4", "batch=2", "--seeed=3", "--preset", "tiny")
+    assert "Unrecognized options: --seeed=3" in told.stderr
+    told = run("train-augan", *COMMANDS["train-augan"], "--set", "lr=1e-4", "batch=2", "sede=1")
+    assert "unknown setting 'sede'; did you mean seed?" in told.stderr
+
+
 @pytest.mark.parametrize("words", [("--set", "help"), ("--set=help",)])
 def test_help_needs_no_other_argument(words: tuple[str, ...]) -> None:
     told = run("train-augan", *words)
