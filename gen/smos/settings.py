@@ -97,5 +97,5 @@ class SMOSSettings(TrainerSettings):
     checkpoint_every: Positive = 3200
     """Images per domain between two checkpoints."""
 
-    may_change = (TrainerSettings.may_change - {"decay"}) | {"cache", "workers"}
-    """The length of a run is fixed, so there is no reason to change its schedule, and a table has one for all rows."""
+    may_change = (TrainerSettings.may_change - {"decay"}) | {"cache", "workers", "steps"}
+    """A table has one schedule for all rows."""

@@ -157,7 +157,7 @@ def finished(own: SMOSSettings) -> dict[str, Any] | None:
     """The results of a cell that is done, else None. Raises `BadSetting` if it was run with other settings."""
     if not (own.out / RESULTS).is_file():
         return None
-    record = read_run(own, own.may_change)
+    record = read_run(own, own.may_change - {"steps"})  # its checkpoints are gone, so it cannot be made longer
     if record is None:  # results of unknown settings
         return None
     if own.precursor is not None:  # the name may stand for newly trained weights

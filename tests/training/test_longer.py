@@ -1,0 +1,91 @@
+"""A finished run can be made longer; at a constant learning rate it is then as if it had been long from the start."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gen.augan.settings import AUGANSettings
+from gen.augan.training import AUGANTrainer
+from gen.cyclegan.method import CycleGANTrainer
+from gen.cyclegan.settings import CycleGANSettings
+from gen.errors import BadSetting
+from gen.hda.settings import HDASettings
+from gen.hda.training import HDATrainer
+from gen.smos.settings import SMOSSettings
+from gen.smos.training import SMOSTrainer
+from gen.stylegan2.settings import StyleGAN2Settings
+from gen.stylegan2.training import StyleGAN2Trainer
+from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.loop import Trainer
+from tests.conftest import write_streets
+from tests.smos.conftest import write_domains
+from tests.stylegan2.conftest import tiny_generator, write_pictures
+
+QUICK: dict[str, Any] = {"device": "cpu", "decay": 0.0, "log_every": 4, "sample_every": 1000}
+UNPAIRED = {"width": 4, "discriminator_width": 4, "load_height": 64, "crop": [64, 64], "batch": 2}
+SMALL_STYLEGAN = {"channel_multiplier": 0.016, "channel_max": 16, "z_dim": 16, "mapping_layers": 2, "ema_ramp": 0.05}
+
+
+def augan(data: Path, out: Path, length: int) -> Trainer[Any]:
+    where = {"adverse": data / "night", "normal": data / "day", "out": out, "blocks": 1, "transfer_blocks": 1}
+    return AUGANTrainer(AUGANSettings.from_preset("tiny", **UNPAIRED, **QUICK, **where, images=length))
+
+
+def cyclegan(data: Path, out: Path, length: int) -> Trainer[Any]:
+    where = {"adverse": data / "night", "normal": data / "day", "out": out, "blocks": 5}
+    return CycleGANTrainer(CycleGANSettings.from_preset("tiny", **UNPAIRED | QUICK | where, images=length))
+
+
+def stylegan2(data: Path, out: Path, length: int) -> Trainer[Any]:
+    sizes = SMALL_STYLEGAN | {"size": 32, "batch": 4, "distance_images": 0}
+    return StyleGAN2Trainer(StyleGAN2Settings(data=data / "red", out=out, images=length, **QUICK | sizes))
+
+
+def adaptation(data: Path, out: Path, length: int) -> Trainer[Any]:
+    quick = QUICK | {"encoders": ("efficientnet-lite0@64",), "batch": 4, "warmup": 8, "stop_when_stalled": False}
+    domains = (f"red={data / 'red'}",)
+    return HDATrainer(HDASettings(source="tiny", domains=domains, out=out, images=length, **quick), tiny_generator())
+
+
+def precursor(data: Path, out: Path, length: int) -> Trainer[Any]:
+    quick = QUICK | {"size": 32, "backbone": "efficientnet-lite0", "batch": 4, "evaluate_every": 100, "swad": False}
+    return SMOSTrainer(SMOSSettings(data=data / "shapes", dataset="any", out=out, steps=length // 4, **quick))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_streets(root / "night", 12, True)
+    write_streets(root / "day", 10, False)
+    write_pictures(root / "red", 4, (220, 40, 40), seed=1)
+    write_domains(root / "shapes")
+    return root
+
+
+def networks(out: Path) -> dict[str, torch.Tensor]:
+    last = latest_checkpoint(out / "checkpoints")
+    assert last is not None
+    state = load_checkpoint(last)
+    assert state["images_shown"] == 16
+    return {f"{name}.{key}": value for name, net in state["networks"].items() for key, value in net.items()}
+
+
+@pytest.mark.parametrize("make", [augan, cyclegan, stylegan2, adaptation, precursor])
+def test_a_finished_run_can_be_made_longer(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[..., Trainer[Any]]
+) -> None:
+    make(data, tmp_path / "whole", 16).fit()
+    for length in (8, 16):
+        trainer = make(data, tmp_path / "longer", length)
+        trainer.fit()
+        assert trainer.finished
+        assert trainer.images_shown == length
+    assert "the learning rate continues at" in capsys.readouterr().out
+    whole, longer = networks(tmp_path / "whole"), networks(tmp_path / "longer")
+    for name, value in whole.items():
+        torch.testing.assert_close(longer[name], value, rtol=0, atol=0, msg=name)
+    with pytest.raises(BadSetting, match="already been trained on 16 images"):
+        make(data, tmp_path / "longer", 4).fit()
