@@ -57,6 +57,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "app": ("gen.web.commands:main", "translate, adapt, render and measure in a browser"),
     "measure-shift": ("gen.shift.commands:measure_shift", "measure how far apart image domains are"),
     "models": ("gen.overview.commands:models", "list the models that are here"),
+    "completion": ("gen.completion.commands:completion", "let the shell complete gen's commands and options"),
     "doctor": ("gen.overview.commands:doctor", "check versions, devices, encoders, weights and disks"),
 }
 

@@ -24,9 +24,11 @@ def train(arguments: Sequence[str]) -> int:
     own = trainer_class(arguments, "gen.augan.training:AUGANTrainer")
     kind = own.settings_class if own else AUGANSettings
     args, overrides = parse_arguments(TrainArguments, kind, arguments, "gen train-augan")
+    from gen.augan.start import choose_settings
+
     given = {"adverse": args.adverse, "normal": args.normal, "out": args.out}
     strict = {"strict": True} if args.strict else {}
-    settings = kind.from_preset(args.preset, **given | strict | overrides)
+    settings = choose_settings(args.preset, given | strict | overrides, kind)
     from gen.augan.training import AUGANTrainer
 
     if args.dry_run:

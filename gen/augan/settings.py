@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -22,19 +22,13 @@ class AUGANSettings(UnpairedSettings):
 
     presets = Path(__file__).parent / "presets"
 
-    @classmethod
-    def from_preset(cls, preset: str, **given: Any) -> Self:
-        """As `TrainerSettings.from_preset`; with `start_from`, architecture and sizes are those of that model."""
-        from gen.augan.start import choose_settings  # only here: it imports torch
-
-        return choose_settings(cls.read_preset(preset), {"preset": preset, **given}, cls)
-
     pairs_first: Annotated[int, Field(ge=0)] = 0
     """For this many images at the start, train on pairs only, rendered or simulated. The generators learn from the true
     frames, without discriminators and cycles, which costs a third as much."""
     start_from: Path | None = None
     """Initial weights: a run directory (its last checkpoint), a model folder, or the name of shipped
-    weights. Default: random weights."""
+    weights. Default: random weights. `choose_settings` in gen/augan/start.py, which the commands use, takes the
+    architecture and the sizes from a model."""
     warm_up: Annotated[int, Field(ge=0)] | None = None
     """Images at the start, or after `pairs_first`, during which only discriminators and reconstruction decoders are
     trained. Default: 500 if start_from is a model, because a model has no discriminators; else 0."""

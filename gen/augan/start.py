@@ -129,20 +129,21 @@ def load_generators(start: Path, a2b: AUGANGenerator, b2a: AUGANGenerator) -> No
         own.load_state_dict({**own.state_dict(), **model.state_dict()})
 
 
-def choose_settings(preset: Mapping[str, Any], given: Mapping[str, Any], kind: type[S] = AUGANSettings) -> S:
-    """Settings in increasing priority: the preset, those of the model to start from, and `given`.
+def choose_settings(preset: str, given: Mapping[str, Any], kind: type[S] = AUGANSettings) -> S:
+    """Settings in increasing priority: the preset's, those of the model to start from, and `given`.
 
     A resumed run uses its own record instead of the model's, because the model may have been deleted or replaced.
     Raises `BadSetting` for an invalid setting, and if `given` contradicts the architecture of the model.
     """
-    settings = make_settings(kind, preset, given)
+    values, given = kind.read_preset(preset), {"preset": preset, **given}
+    settings = make_settings(kind, values, given)
     start = settings.start_from
     if start is None or is_run(start):
         return settings
     if recorded := _recorded_networks(settings.out):
-        return make_settings(kind, preset, recorded, given)
+        return make_settings(kind, values, recorded, given)
     networks = network_settings(start)
-    settings = make_settings(kind, preset, size_settings(start), networks, given)
+    settings = make_settings(kind, values, size_settings(start), networks, given)
     for name, value in as_record(settings).items():
         if name in networks and value != networks[name]:
             raise BadSetting(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import tyro
 
-from gen.cyclegan.settings import ConvertArguments, CycleGANSettings, ExportArguments, TrainArguments
+from gen.cyclegan.settings import ConvertArguments, CycleGANSettings, ExportArguments, TrainArguments, parse_size
 from gen.training.command import parse_arguments, run_to_end, trainer_class
 
 
@@ -36,6 +36,6 @@ def convert(arguments: Sequence[str]) -> int:
     args = tyro.cli(ConvertArguments, args=list(arguments), prog="gen convert")
     from gen.cyclegan.convert import convert
 
-    convert(args.generator, args.out, args.direction, args.back, (args.height, args.width), args.weather)
+    convert(args.generator, args.out, args.direction, args.back, parse_size(args.size), args.weather)
     print(f"wrote {args.out}; translate with: gen translate FRAMES OUT --model {args.out}")
     return 0

@@ -1,5 +1,6 @@
 """Settings and arguments of the CycleGAN commands. Nothing heavy is imported here."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, short
 from gen.training.command import OwnTrainer
 from gen.training.settings import Batch, Positive, PositiveFloat
 from gen.translation.settings import Direction
@@ -107,9 +108,15 @@ class ConvertArguments:
     """Direction in which the generator translates."""
     back: Path | None = None
     """The generator of the other direction, for example latest_net_G_B.pth."""
-    height: int = 256
-    """Rows of the images that it was trained on; the model runs at this height by default."""
-    width: int = 256
-    """Columns of the images that it was trained on."""
+    size: Annotated[str, tyro.conf.arg(metavar="WIDTHxHEIGHT")] = "256x256"
+    """Size of the images that it was trained on; the model runs at this height by default."""
     weather: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Weather of the adverse images, for example --weather night; may be repeated. --model auto chooses by it."""
+
+
+def parse_size(size: str) -> tuple[int, int]:
+    """640x360 -> (360, 640). Raises `BadSetting`."""
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size)
+    if not match:
+        raise BadSetting(f"--size must be WIDTHxHEIGHT in pixels, for example 512x256, not {short(repr(size))}.")
+    return int(match[2]), int(match[1])

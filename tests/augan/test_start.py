@@ -20,7 +20,7 @@ from gen.augan.export import export_model
 from gen.augan.invention import InventionMap
 from gen.augan.networks import AUGANGenerator
 from gen.augan.settings import AUGANSettings
-from gen.augan.start import network_settings
+from gen.augan.start import choose_settings, network_settings
 from gen.augan.training import WARM_UP, AUGANTrainer
 from tests.augan.test_training import REPOSITORY, assert_same_gradients, assert_same_state, final_state, train_command
 
@@ -45,7 +45,7 @@ def model(tmp_path) -> Path:
 def fine_tuning(two_domains, out: Path, model: Path, **changes) -> AUGANSettings:
     """Settings as the command line makes them: preset, model, then what is given."""
     given = {"adverse": two_domains[0], "normal": two_domains[1], "out": out, "start_from": model}
-    return AUGANSettings.from_preset("tiny", **given | QUICK | changes)
+    return choose_settings("tiny", given | QUICK | changes)
 
 
 def weights_of(trainer: AUGANTrainer, name: str) -> dict[str, torch.Tensor]:

@@ -104,13 +104,15 @@ def test_old_files_of_many_gpus_with_unused_statistics(tmp_path):
         torch.testing.assert_close(read_generator(tmp_path / "G.pth")(images), published(images))
 
 
-def test_from_a_file_to_a_translated_folder(tmp_path):
+def test_from_a_file_to_a_translated_folder(tmp_path, capsys):
     """`gen convert`, then `gen translate`: pictures, in strips too; the card names the files."""
     for name in ("G_A", "G_B"):
         torch.save(Published(6, False, False, True, True).state_dict(), tmp_path / f"latest_net_{name}.pth")
     model = tmp_path / "cyclegan-night"
     there, back = (str(tmp_path / f"latest_net_{name}.pth") for name in ("G_A", "G_B"))
-    size = ["--height", "40", "--width", "64"]
+    size = ["--size", "64x40"]
+    assert main(["convert", there, str(model), "--size", "64"]) == 1
+    assert "--size must be WIDTHxHEIGHT" in capsys.readouterr().err
     assert main(["convert", there, str(model), "--back", back, *size, "--weather", "night"]) == 0
     (tmp_path / "in").mkdir()
     for i in range(2):
