@@ -65,6 +65,16 @@ class TestAdapt:
         assert [d.partition("=")[0] for d in record["settings"]["domains"]] == ["red"]
         assert "=/" not in record["settings"]["domains"][0]  # no path of the machine
 
+    def test_a_full_model_is_renewed_with_the_adaptation(self, model: Path, adaptation: Path, tmp_path: Path) -> None:
+        shutil.copytree(adaptation.parent, tmp_path / "run")
+        arguments = ["--source", model, "--domain", f"red={adaptation.parent.parent / 'red'}"]
+        command = ["adapt", *arguments, "--out", tmp_path / "run", *FAST]
+        assert run(*command, "--full").returncode == 0
+        assert run(*command, "--set", "images=32").returncode == 0
+        now = Adaptation.load(tmp_path / "run" / "adaptation.safetensors")
+        full = HDAPipeline.from_pretrained(tmp_path / "run" / "model").adaptations
+        assert [part.record["samples"] for part in full.values()] == [now.record["samples"]] == [32]
+
     def test_an_adapted_model_is_refused_as_source(
         self, model: Path, adaptation: Path, tmp_path: Path, red: Path
     ) -> None:
