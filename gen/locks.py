@@ -39,6 +39,13 @@ def locked(folder: Path, name: str = LOCK) -> Generator[None]:
             os.close(descriptor)
 
 
+def check_free(folder: Path, name: str = LOCK) -> None:
+    """Raises `BadSetting` if another run holds this lock of the folder."""
+    if (folder / name).exists():
+        with locked(folder, name):
+            pass
+
+
 def _open(folder: Path, path: Path) -> int:
     """The descriptor of the lock file, locked."""
     while True:

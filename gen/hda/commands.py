@@ -84,7 +84,8 @@ def adapt(arguments: Sequence[str]) -> int:
     with output_folder(settings.out):
         path = save_adaptation(trainer)
         print(f"{trainer.ending()}\nwrote {path}")
-        if args.full:
+        # Those of an earlier run with --full would no longer be of this adaptation.
+        if args.full or (settings.out / "model").exists() or (settings.out / "model.pt").exists():
             pipe.load_adaptation(path)
             save_model(settings.out / "model", pipe.save_pretrained, "model_index.json")
             save_rosinality(pipe.generator, settings.out / "model.pt")

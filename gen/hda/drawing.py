@@ -1,7 +1,9 @@
 """Images, grids and clips from a pipeline: what `gen generate` and `gen invert` write."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,24 +12,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
 from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
+from gen.about import VERSION
 from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput, short
+from gen.formats.json_files import parse_json
 from gen.formats.safetensors_files import read_safetensors
 from gen.hda.parsing import parse_adaptation, parse_strengths
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import GenerateSettings, InvertSettings
 from gen.media.files import write_atomically
 from gen.media.folders import check_not_inputs
+from gen.media.mark import Mark, read_header
 from gen.media.resize import to_chw, to_picture, to_uint8
 from gen.media.video import write_clip
 from gen.metrics.paired import load_perceptual
 from gen.output import output_folder
+from gen.provenance import fingerprint_file, fingerprint_weights
 from gen.seeds import check_seed, parse_seeds
 from gen.stylegan2.photos import read_square
 from gen.stylegan2.projector import project
@@ -37,8 +44,15 @@ Pixels = NDArray[np.uint8]
 LONGEST_NAME = 200
 """Bytes; file systems take 255, with the suffix and what a partial file adds."""
 
+LATENTS = "latents.safetensors"
+
 SOURCE = "source"
 """Entry in the header of a file of latents: the fingerprint of the generator in which they were found."""
+
+PHOTOS = "photos"
+"""Entry in the same header: the fingerprint of each photo by the name of its latent, as JSON."""
+
+GRID, WALK, MORPH = "grid.png", "walk.mp4", "morph.mp4"
 
 CLIP_SIDE = 256
 """Smaller frames are enlarged to at least this side in a clip."""
@@ -58,18 +72,32 @@ def draw_all(settings: GenerateSettings) -> int:
 
 def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings: GenerateSettings) -> None:
     s = settings
+    given = f"latents {fingerprint_file(s.latents)}" if s.latents else f"truncation {s.truncation:g}"
+    every = given if s.latents else f"seeds {s.seeds}, {given}"
     for name, image in zip(names, pipe(latents=latents).images, strict=True):
-        _save(s.out / f"{name}.png", image)
+        _save(s.out / f"{name}.png", image, drawn_with(pipe, s.model, f"{name}, {given}"))
+    marks = {name: drawn_with(pipe, s.model, every) for name in (WALK, MORPH)}
+    marks[GRID] = drawn_with(pipe, s.model, f"{every}, strengths {s.strengths}")
+    for name, mark in marks.items():  # of an earlier run with something else, beside which these pictures would lie
+        if (old := read_header(s.out / name).mark) is not None and old != Mark.parse(mark):
+            (s.out / name).unlink()
     if pipe.strengths:
         factors = parse_strengths(s.strengths)
-        _save(s.out / "grid.png", Image.fromarray(strength_grid(pipe, latents, factors)))
-        print(f"grid.png: the same latents at strengths {', '.join(f'{k:g}' for k in factors)}")
+        _save(s.out / GRID, Image.fromarray(strength_grid(pipe, latents, factors)), marks[GRID])
+        print(f"{GRID}: the same latents at strengths {', '.join(f'{k:g}' for k in factors)}")
     frames = max(2, round(s.seconds * s.rate))
-    clips = {"walk": walk(pipe, latents, frames)} if s.walk else {}
-    clips |= {"morph": morph(pipe, latents[:16], frames)} if s.morph else {}
+    clips = {WALK: walk(pipe, latents, frames)} if s.walk else {}
+    clips |= {MORPH: morph(pipe, latents[:16], frames)} if s.morph else {}
     for name, clip in clips.items():
-        shown = progress_bar(clip, total=frames, desc=name)
-        write_clip(s.out / f"{name}.mp4", (_enlarged(frame) for frame in shown), s.rate)
+        shown = progress_bar(clip, total=frames, desc=Path(name).stem)
+        write_clip(s.out / name, (_enlarged(frame) for frame in shown), s.rate, marks[name])
+
+
+def drawn_with(pipe: HDAPipeline, model: str, what: str, strengths: Mapping[str, float] | None = None) -> str:
+    """The mark for the metadata of a picture. `strengths`: default those of the pipeline; `what`: seed, truncation."""
+    parts = [(pipe.adaptations[name], k) for name, k in (pipe.strengths if strengths is None else strengths).items()]
+    adapted = [f"{part.name} {fingerprint_weights(part.difference)} at {k:g}" for part, k in parts]
+    return Mark(", ".join([Path(model).name, what, *adapted, f"weights {pipe.fingerprint}"]), None, "Drawn").text()
 
 
 def load_blended(model: str, adaptations: Sequence[str], device: str) -> HDAPipeline:
@@ -79,9 +107,10 @@ def load_blended(model: str, adaptations: Sequence[str], device: str) -> HDAPipe
     pipe.generator.requires_grad_(False)
     for text in adaptations:
         path, strength = parse_adaptation(text)
-        name, number = path.stem, 2
+        stem = re.sub(r"[^\w.+-]+", "-", path.stem).strip("-+.") or "adaptation"  # browsers: adaptation (1)
+        name, number = stem, 2
         while name in pipe.adaptations:  # files of different runs have the same name
-            name, number = f"{path.stem}-{number}", number + 1
+            name, number = f"{stem}-{number}", number + 1
         pipe.load_adaptation(path, strength, name)
     return pipe
 
@@ -98,7 +127,9 @@ def _latents(pipe: HDAPipeline, settings: GenerateSettings) -> tuple[list[str], 
             raise BadInput(
                 f"{settings.latents}: {name} has shape {tuple(w.shape)}; this model needs ({layers}, {width})."
             )
-    return list(named), torch.stack([w.expand(layers, -1) for w in named.values()]).to(pipe.device)
+    # A photo may be called grid, and so is the picture of all of them.
+    names = [f"{name}-photo" if f"{name}.png" == GRID else name for name in named]
+    return names, torch.stack([w.expand(layers, -1) for w in named.values()]).to(pipe.device)
 
 
 def load_latents(path: Path, source: str) -> dict[str, Tensor]:
@@ -166,9 +197,12 @@ def _enlarged(frame: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _save(path: Path, image: Image.Image) -> None:
+def _save(path: Path, image: Image.Image, mark: str) -> None:
+    notes = PngInfo()
+    notes.add_itxt("Software", f"gen {VERSION}")
+    notes.add_itxt("Description", mark)
     with write_atomically(path) as partial:
-        image.save(partial)
+        image.save(partial, pnginfo=notes)
 
 
 def invert_all(settings: InvertSettings) -> int:
@@ -180,24 +214,29 @@ def invert_all(settings: InvertSettings) -> int:
     check_seed(s.seed)
     pipe = load_blended(s.model, s.adaptation, s.device)
     given = dict(pipe.strengths)
-    photos, failed = _read_photos(s.photos, pipe.generator.size)
-    check_not_inputs(s.photos, (s.out / f"{name}.png" for name in photos))
     perceptual = load_perceptual().to(pipe.device)
     with output_folder(s.out):
-        found = _invert_photos(pipe, photos, perceptual, given, s)
+        latents, known = _latents_before(s.out / LATENTS, pipe.fingerprint)
+        photos, failed = _read_photos(s.photos, pipe.generator.size, known)
+        check_not_inputs(s.photos, (s.out / f"{name}.png" for name in photos))
+        _invert_photos(pipe, photos, latents, known, perceptual, given, s)
     for reason in failed:
         print(f"skipped: {reason}")
-    print(f"inverted {found} of {len(s.photos)} photos to {s.out}; redraw them with: gen generate --latents FILE")
+    print(f"inverted {len(photos)} of {len(s.photos)} photos to {s.out}; redraw them with: gen generate --latents FILE")
     return 1 if failed else 0
 
 
 def _invert_photos(
-    pipe: HDAPipeline, photos: dict[str, Tensor], perceptual: nn.Module, given: dict[str, float], s: InvertSettings
-) -> int:
-    """Invert and draw each photo; returns how many."""
-    file = s.out / "latents.safetensors"
-    latents = _latents_before(file, pipe.fingerprint)
-    for name, photo in photos.items():
+    pipe: HDAPipeline,
+    photos: Mapping[str, tuple[Path, Tensor]],
+    latents: dict[str, Tensor],
+    known: dict[str, str],
+    perceptual: nn.Module,
+    given: dict[str, float],
+    s: InvertSettings,
+) -> None:
+    """Invert and draw each photo, and add it to `latents` and `known`, see `_latents_before`."""
+    for name, (path, photo) in photos.items():
         pipe.set_strengths(0.0)  # latents are found in the source, on whose images the mapping network was trained
         with progress_bar(total=s.steps, desc=name) as bar:
             image = photo[None].to(pipe.device)
@@ -208,18 +247,24 @@ def _invert_photos(
 
             w = project(pipe.generator, image, perceptual, s.steps, s.extended, seed=s.seed, progress=show)
         latents[name] = w[0].cpu().contiguous()
-        _save(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given))
-        with write_atomically(file) as partial:
-            save_file(latents, partial, metadata={SOURCE: pipe.fingerprint})
-    return len(photos)
+        known[name] = fingerprint_file(path)
+        mark = drawn_with(pipe, s.model, f"photo {known[name]} inverted in {s.steps} steps, seed {s.seed}", given)
+        _save(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given), mark)
+        with write_atomically(s.out / LATENTS) as partial:
+            save_file(latents, partial, metadata={SOURCE: pipe.fingerprint, PHOTOS: json.dumps(known)})
 
 
-def _latents_before(file: Path, source: str) -> dict[str, Tensor]:
-    """The latents of photos that earlier runs inverted in the same generator; their pictures are still there."""
+def _latents_before(file: Path, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The latents of photos that earlier runs inverted in the same generator, and the photos' fingerprints.
+
+    Their pictures are still there. A fingerprint is "" where an earlier version wrote none.
+    """
     with suppress(BadInput):  # none yet, or damaged: all are found again
         latents, header = read_safetensors(file)
-        return latents if header.get(SOURCE) == source else {}
-    return {}
+        if header.get(SOURCE) == source:
+            photos = parse_json(header.get(PHOTOS, "{}"), str(file))
+            return latents, {name: str(photos.get(name, "")) if isinstance(photos, dict) else "" for name in latents}
+    return {}, {}
 
 
 def invert_photo(pipe: HDAPipeline, photo: Path, steps: int) -> Pixels:
@@ -232,15 +277,22 @@ def invert_photo(pipe: HDAPipeline, photo: Path, steps: int) -> Pixels:
         return np.asarray(_side_by_side(pipe, image, w[0], given))
 
 
-def _read_photos(paths: Sequence[Path], size: int) -> tuple[dict[str, Tensor], list[str]]:
-    """The photos (3, size, size) by a name that is unique among them, and why others could not be read."""
-    photos: dict[str, Tensor] = {}
+def _read_photos(
+    paths: Sequence[Path], size: int, known: Mapping[str, str]
+) -> tuple[dict[str, tuple[Path, Tensor]], list[str]]:
+    """The photos (3, size, size) by a name that no other photo has, and why others could not be read.
+
+    `known`: fingerprints of the photos of earlier runs by name.
+    """
+    photos: dict[str, tuple[Path, Tensor]] = {}
     failed: list[str] = []
     for path in paths:
         try:
             names = itertools.chain([path.stem], (f"{path.stem}-{n}" for n in itertools.count(2)))
-            name = next(name for name in names if name not in photos)
-            photos[name] = read_square(path, size)
+            square = read_square(path, size)
+            same = fingerprint_file(path)
+            name = next(name for name in names if name not in photos and known.get(name, same) == same)
+            photos[name] = path, square
         except BadInput as error:
             failed.append(str(error))
     return photos, failed

@@ -1,4 +1,4 @@
-"""The mark in a translated file's metadata: what it was made with, and of which input. It is written and read here."""
+"""The mark in the metadata of what gen made: what it was made with, and of which input. It is written and read here."""
 
 import hashlib
 import re
@@ -14,27 +14,31 @@ from gen.media.folders import Stamp, suffix_of
 from gen.media.images import READ_FORMATS, decode_still
 from gen.media.video import VIDEO_SUFFIXES, ClipReader
 
-_FORM = re.compile(r"Translated by gen \((?P<made>.*?)(?:; source (?P<source>[0-9a-f]{8}))?\): not a photograph", re.S)
+_FORM = re.compile(
+    r"(?P<verb>Translated|Drawn) by gen \((?P<made>.*?)(?:; source (?P<source>[0-9a-f]{8}))?\): not a photograph", re.S
+)
 
 
 class Mark(NamedTuple):
-    """What a translation says of itself."""
+    """What a translation, or a picture of a generator, says of itself."""
 
     made_with: str
     """Model, direction and settings. Files of version 0.1 give the model's name and the direction alone."""
     source: str | None
-    """`source_id` of the input; None in files of version 0.1, and where the input could not be looked at."""
+    """`source_id` of the input; None in files of version 0.1, and where there is none that could be looked at."""
+    verb: str = "Translated"
+    """Or Drawn, by a generator."""
 
     def text(self) -> str:
         """The sentence for the metadata."""
         source = f"; source {self.source}" if self.source else ""
-        return f"Translated by gen ({self.made_with}{source}): not a photograph"
+        return f"{self.verb} by gen ({self.made_with}{source}): not a photograph"
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """The mark in a text; None if there is none."""
         found = _FORM.search(text)
-        return cls(found["made"], found["source"]) if found else None
+        return cls(found["made"], found["source"], found["verb"]) if found else None
 
 
 def source_id(stamp: Stamp) -> str:

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gen.formats.json_files import json_if_whole
 from gen.markdown import markdown_table
 from gen.provenance import hardware_sentence, portable
+from gen.smd.writing import RECORD
 from gen.smos.classifiers import save_classifier
 from gen.smos.training import SMOSTrainer
 from gen.training.experiment import write_text
@@ -17,9 +19,11 @@ def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float
     `leave_out`: accuracy on each style's unseen levels by a network that was trained on the other styles.
     """
     save_classifier(trainer.student, out, half=True)
+    data = trainer.settings.data
+    drawn = trainer.stream is not None or "drawing" in json_if_whole(data / RECORD)
     record: dict[str, Any] = {
         "settings": settings_record(trainer.settings),
-        "data": trainer.data_record(),
+        "data": trainer.data_record() | {"drawn_by_gen": drawn},
         "steps": trainer.images_shown // trainer.settings.batch,
         "seconds": trainer.seconds,
         "history": trainer.history,
@@ -44,17 +48,18 @@ def card(name: str, record: dict[str, Any]) -> str:
     last = record["history"][-1] if record["history"] else {}
     if last:
         chance = 1 / len(record["data"]["classes"])
+        unseen = "unseen levels" if record["data"]["drawn_by_gen"] else "held-out images"
         lines += [
-            f"Accuracy on unseen levels, mean over the styles: {last['validation accuracy']:.1%} "
-            f"(chance {chance:.1%}).",
+            f"Accuracy on {unseen}, mean over the styles: {last['validation accuracy']:.1%} (chance {chance:.1%}).",
             "",
         ]
     if record["leave_one_style_out"]:
-        lines += _difficulty(record["leave_one_style_out"])
+        lines += _difficulty(record["leave_one_style_out"], record["data"]["drawn_by_gen"])
     return "\n".join(lines)
 
 
 def _head(name: str, record: dict[str, Any]) -> list[str]:
+    what = "game scenes" if record["data"]["drawn_by_gen"] else "images"
     classes, styles = record["data"]["classes"], record["data"].get("domains") or record["data"]["styles"]
     return [
         "---",
@@ -66,7 +71,7 @@ def _head(name: str, record: dict[str, Any]) -> list[str]:
         "",
         f"# {name}",
         "",
-        f"A {record['settings']['backbone']} classifier of {len(classes)} kinds of game scenes ({', '.join(classes)}) "
+        f"A {record['settings']['backbone']} classifier of {len(classes)} kinds of {what} ({', '.join(classes)}) "
         f"in {len(styles)} styles ({', '.join(styles)}): a precursor for `gen train-smos --precursor {name}`.",
         "",
     ]
@@ -75,11 +80,13 @@ def _head(name: str, record: dict[str, Any]) -> list[str]:
 def _training(record: dict[str, Any]) -> list[str]:
     s, hardware, domains = record["settings"], record["hardware"], record["data"].get("domains", {})
     start = {"imagenet": "ImageNet weights", "none": "random weights"}.get(s["weights"], "weights from a file")
+    folder = f"images of the folder {s['data']}, not known to be drawn by gen"
+    what = "scenes drawn by `gen render-smd`, original art" if record["data"]["drawn_by_gen"] else folder
     counts = ", ".join(f"{k} {v:,}" for k, v in domains.items()) or "rendered during training"
     return [
         "## Training",
         "",
-        f"- Data: scenes drawn by `gen render-smd`, original art, {s['size']} pixels: {counts}.",
+        f"- Data: {what}, {s['size']} pixels: {counts}.",
         f"- Started from {start}; cross-entropy on all styles, {s['batch']} images of each per step, "
         f"{record['steps']:,} steps, Adam at {s['lr']:g}, batch norms {'frozen' if s['frozen_norms'] else 'trained'}, "
         f"{record['seconds'] / 60:.0f} minutes on {hardware_sentence(hardware)}. The last step is kept.",
@@ -88,11 +95,12 @@ def _training(record: dict[str, Any]) -> list[str]:
     ]
 
 
-def _difficulty(leave_out: dict[str, float]) -> list[str]:
+def _difficulty(leave_out: dict[str, float], drawn: bool) -> list[str]:
     return [
-        "## Difficulty of the scenes",
+        f"## Difficulty of the {'scenes' if drawn else 'images'}",
         "",
-        "Accuracy on unseen levels in a style that was left out of training, one run each with the settings above:",
+        f"Accuracy on {'unseen levels' if drawn else 'held-out images'} in a style that was left out of training, "
+        "one run each with the settings above:",
         "",
         markdown_table(("left out", "accuracy"), [(style, f"{value:.1%}") for style, value in leave_out.items()]),
         "",

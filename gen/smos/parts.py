@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from gen.errors import BadInput
 from gen.smos.datasets import Domain, load_domains, split_domain
 from gen.smos.settings import SMOSSettings
+from gen.training.data_record import BYTES, HELD_OUT
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ def read_parts(settings: SMOSSettings) -> Parts:
     parts = Parts(data.name, data.classes, {"domains": {d.name: len(d) for d in data.domains}})
     if left_out := {d.name: len(d.frames.left_out) for d in data.domains if d.frames.left_out}:
         parts.record["left_out"] = left_out
+    if held:
+        parts.record[HELD_OUT] = {d.name: f"{len(d)} images, {d.frames.summary()[BYTES]:,} bytes" for d in held.domains}
     target = None if s.target is None else data.index(s.target)
     for index, domain in enumerate(data.domains):
         _add(parts, index, domain, held.domains[index] if held else None, s.seed, is_target=index == target)

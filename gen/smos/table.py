@@ -13,12 +13,10 @@ from typing import Any
 
 from accelerate import PartialState
 
-from gen.devices import pick_device
 from gen.errors import BadSetting, TrainingDiverged
 from gen.formats.json_files import json_if_whole
 from gen.media.folders import find_stills
 from gen.metrics.encoder_names import full_name
-from gen.provenance import machine
 from gen.smos.algorithms import registry
 from gen.smos.arguments import Engine
 from gen.smos.benchmarks import find_benchmark, targets_of
@@ -236,7 +234,7 @@ def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
         "dataset": find_benchmark(settings.data, settings.dataset)[0],
         "settings": {k: v for k, v in settings_record(settings).items() if k not in ("out", "cache", *OF_A_ROW)},
         "methods": {c.method.name: method_record(c.method, own[c.method.name]) for c in cells},
-        "machine": machine(pick_device()),
+        "machines": {c.folder: (read_record(cell_settings(settings, c).out) or {}).get("hardware") for c in done},
         "cells": {"done": len(done), "of": len(cells)},
         "missing": [c.folder for c in cells if c not in done],
         "ended_early": sorted(

@@ -12,6 +12,9 @@ LEFT_OUT = "left_out"
 BYTES = "bytes"
 """Key of a record that sums the sizes of a folder's files. Records of earlier versions lack it."""
 
+HELD_OUT = "held_out"
+"""Key of a record that tells of the images on which a run is measured. Records of earlier versions lack it."""
+
 MAY_VANISH = 0.1
 """Share of a folder's images, at least one, that may vanish or break between two sittings of a run."""
 
@@ -23,6 +26,7 @@ def check_same_data(old: Mapping[str, Any], new: Mapping[str, Any], strict: bool
     `Frames.summary` must be the same, because splits or targets depend on each image. Raises `BadSetting` for data that
     differ more, and with `strict` for any difference.
     """
+    new = {name: value for name, value in new.items() if name in old or name != HELD_OUT}
     notes: list[str] = []
     changed: list[str] = []
     same: dict[str, Any] = {}

@@ -556,6 +556,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         check_same_settings(state["settings"], self.settings, self.settings.may_change)
         check_same_data(state["data"], self.data_record(), self.settings.strict)
         self._check_length(state)
+        self._check_decay(state)
         for name, network in self.raw.items():
             shapes = {key: value.shape for key, value in network.state_dict().items()}
             if shapes != {key: value.shape for key, value in state["networks"][name].items()}:
@@ -576,6 +577,19 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             raise BadSetting(
                 f"this run has already been trained on {shown} images, more than the {self.total_images} in the "
                 f"settings; set a larger number to resume it, or choose another output folder."
+            )
+
+    def _check_decay(self, state: Mapping[str, Any]) -> None:
+        """A run that has ended is only measured and exported again, and the record must say how it was trained."""
+        s, old = self.settings, state["settings"]
+        if isinstance(s, TimeLimit) and s.core_minutes is not None:
+            ended = state.get("core_seconds", 0.0) >= 60 * s.core_minutes
+        else:
+            ended = state["images_shown"] >= self.total_images
+        if ended and old.get("decay", s.decay) != s.decay:
+            raise BadSetting(
+                f"decay: this run has ended, and was trained with {old['decay']}, not {s.decay}; change it back, or "
+                f"lengthen the run."
             )
 
     def _report_new_schedule(self, old: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from gen.formats.json_files import json_if_whole
 from gen.media.files import make_out_folder
 from gen.weights import CARD
 
@@ -20,7 +21,8 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
 
     `index`: the file without which a folder is no model, model_index.json or config.json. It is removed first and moved
     last, so that the folder is the old model, the new one, or none. Old weights are removed: loading would prefer
-    float32 files of an earlier export to new ones in float16.
+    float32 files of an earlier export to new ones in float16. So are the folders of networks that the old index names
+    and the new model lacks.
     """
     make_out_folder(folder)
     temporary = folder / TEMPORARY
@@ -28,8 +30,12 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
     try:
         save(temporary)
         files = [path.relative_to(temporary) for path in sorted(temporary.rglob("*")) if path.is_file()]
+        old_parts = [name for name, value in json_if_whole(folder / index).items() if isinstance(value, list)]
         (folder / index).unlink(missing_ok=True)
         forget_records(folder)
+        for name in set(old_parts) - {path.parts[0] for path in files}:
+            if Path(name).name == name and not (folder / name).is_symlink():
+                shutil.rmtree(folder / name, ignore_errors=True)
         for parent in {path.parent for path in files if path.suffix == ".safetensors"}:
             for old in (old for pattern in WEIGHTS for old in (folder / parent).glob(pattern)):
                 old.unlink()

@@ -22,6 +22,7 @@ from gen.translation.finished import (
     check_input,
     finished_before,
     has_content,
+    is_another,
     is_whole,
     other_maker,
     same_input,
@@ -152,6 +153,10 @@ class Automatic:
         model, known = self.models.get(sight.weather), self.run.record.of(job.target)
         if known is not None and has_content(job.target) and not self.settings.overwrite:
             check_input(job, known)
+            if known.made_with.startswith(LEFT) and is_another(job.target, known):
+                mark = read_header(job.target).mark  # without one it is a copy that was cut off
+                if mark is not None and not self._is_copy(job, known):
+                    raise other_maker(job.target, mark.made_with, LEFT)
         if model is None:
             return self._copied_before(job, sight, known)
         if self._is_copy(job, known) or (known is not None and known.made_with.startswith(LEFT)):

@@ -82,7 +82,7 @@ def check_maker(path: Path, job: Job, header: Header, known: Known | None, setti
     old = False
     if header.mark is not None and (header.mark.source is not None or known is None):
         made = header.mark.made_with
-    elif known is not None and not (path == job.target and header.readable and _is_another(path, known)):
+    elif known is not None and not (path == job.target and header.readable and is_another(path, known)):
         made, old = known.made_with, known.sides is None
     else:
         raise unknown_maker(path)
@@ -90,7 +90,7 @@ def check_maker(path: Path, job: Job, header: Header, known: Known | None, setti
         raise other_maker(path, made, made_with(settings, job.kind))
 
 
-def _is_another(path: Path, known: Known) -> bool:
+def is_another(path: Path, known: Known) -> bool:
     """Whether a file has another size than the output that the record knows."""
     return known.output_bytes is not None and known.output_bytes != path.stat().st_size
 

@@ -13,6 +13,8 @@ from gen.translation.settings import TranslateSettings
 
 DRAWN = ("overlay", "compare")
 """Kinds of files beside a translation that have its format."""
+SIDES = ("map", "raw", *DRAWN)
+"""Kinds of all files beside a translation."""
 
 
 def report_path(settings: TranslateSettings) -> Path:

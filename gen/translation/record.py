@@ -8,10 +8,13 @@ next run reads both.
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from gen.errors import BadSetting
+from gen.locks import LOCK, locked
 from gen.media.files import fit_name, write_atomically
 from gen.media.folders import Stamp
 from gen.translation.report import (
@@ -24,6 +27,7 @@ from gen.translation.report import (
     inside,
     name_in,
     path_of,
+    renamed,
 )
 
 BEGUN = "begun"
@@ -38,6 +42,11 @@ def single_report(output: Path) -> Path:
 def record_path(report: Path) -> Path:
     """The hidden file beside a report."""
     return report.with_name(fit_name(f".gen-{report.stem}", ".jsonl"))
+
+
+def lock_of(report: Path) -> str:
+    """Name of the file beside a report that is locked while a run writes it."""
+    return LOCK if report.name == REPORT else fit_name(f".gen-{report.stem}", ".lock")
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,7 @@ class Record:
         self._begun = {name for name, entry in self._entries.items() if entry.get("status") == BEGUN}
         self._descriptor: int | None = None
         self._below: dict[Path, Record] = {}
+        self._taken_over: list[Record] = []
 
     def _read_lines(self) -> dict[str, dict[str, Any]]:
         try:
@@ -105,19 +115,28 @@ class Record:
         """What is known of an output; None if it has no entry."""
         entry = self._entries.get(inside(target, self.report.parent))
         if entry is None and self.report.name == REPORT:
-            entry = self._of_smaller_run(target)
+            self._take_over_smaller_run(target)
+            entry = self._entries.get(inside(target, self.report.parent))
         return Known.parse(entry) if entry is not None else None
 
-    def _of_smaller_run(self, target: Path) -> dict[str, Any] | None:
-        """The entry by a run of this file alone, or of a sub-folder."""
-        found = Record(single_report(target))._entries.get(target.name)
+    def smaller_reports(self, target: Path) -> list[Path]:
+        """Where a run of this file alone, or of a sub-folder that it lies in, writes its report."""
         name = Path(inside(target, self.report.parent))
-        for folder in () if found or name.is_absolute() else list(name.parents)[:-1]:
-            path = self.report.parent / folder / REPORT
-            if path not in self._below:
-                self._below[path] = Record(path)
-            found = found or self._below[path]._entries.get(name.relative_to(folder).as_posix())
-        return found
+        folders = [] if name.is_absolute() else list(name.parents)[:-1]
+        return [single_report(target), *(self.report.parent / folder / REPORT for folder in folders)]
+
+    def _take_over_smaller_run(self, target: Path) -> None:
+        """Take all entries by a run of this file alone, or of a sub-folder, if it has one of this file."""
+        single, *below = self.smaller_reports(target)
+        self._below |= {path: Record(path) for path in below if path not in self._below}
+        for record in (Record(single), *(self._below[path] for path in below)):
+            if record in self._taken_over or not record.lists(target):
+                continue
+            self._taken_over.append(record)
+            for inner, entry in record._entries.items():
+                name = inside(record.report.parent / inner, self.report.parent)
+                if self._entries.setdefault(name, renamed(entry, name)).get("status") == BEGUN:
+                    self._begun.add(name)
 
     def lists(self, target: Path) -> bool:
         """Whether this record itself has an entry for an output, or for outputs in a folder of its own folder."""
@@ -152,6 +171,10 @@ class Record:
             self._descriptor = None
         if not saved:
             return
+        for record in self._taken_over:
+            with suppress(BadSetting), locked(record.report.parent, lock_of(record.report)):  # unless it goes on
+                record.report.unlink(missing_ok=True)
+                record._path.unlink(missing_ok=True)
         if not self._begun:
             self._path.unlink(missing_ok=True)
             return

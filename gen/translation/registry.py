@@ -30,7 +30,8 @@ class Recipe:
     """Writes the model folder."""
 
     def __call__(self, model: Path) -> bool:
-        """Train, or resume, and export to `model`; False if Ctrl-C stopped it first."""
+        """Train, or resume, and export to `model`; False if Ctrl-C stopped it first. Raises as `check` does."""
+        self.check()
         trainer = self.make_trainer()
         trainer.fit()
         if trainer.finished:

@@ -49,9 +49,10 @@ class Entry:
     seconds: float = 0.0
     """Of a picture: decoding, its share of the batch's time in the network, and encoding, without waiting in between.
     Of a clip: from its opening to its end."""
-    width: int = 0
-    height: int = 0
-    frames: int = 1
+    width: int | None = None
+    """Of the translation, as are height and frames; None if none was made."""
+    height: int | None = None
+    frames: int | None = None
     mean_uncertainty: float | None = None
     """Mean cycle uncertainty b, in grey levels, if that map was made."""
     p95_uncertainty: float | None = None
@@ -111,6 +112,10 @@ class Report:
         position = self._positions.setdefault(entry.output, len(self.entries))
         self.entries[position : position + 1] = [entry]
 
+    def lists(self, output: Path) -> bool:
+        """Whether this run has a result for the output."""
+        return str(output) in self._positions
+
     def count(self, status: str) -> int:
         """Number of files with this status."""
         return sum(entry.status == status for entry in self.entries)
@@ -155,16 +160,28 @@ class Report:
         ]
         everything = [*files.values(), *kept]
         totals = {status: sum(file.get("status") == status for file in everything) for status in get_args(Status)}
-        record = {
-            "totals": totals,
-            "settings": self.settings,
-            "files": everything,
-            "left_out": self.left_out,
-            "warnings": self.warnings,
-            "stopped": self.stopped,
-        }
+        about = self._about(path)
+        record = {"totals": totals, "settings": about.pop("settings"), "files": everything, **about}
         with writing(path) as partial:
             partial.write_text(dump(record, indent=1), encoding="utf-8")
+
+    def _about(self, path: Path) -> dict[str, Any]:
+        """What the report says of the run. A run of a part of the folder adds to what is said of the folder's run."""
+        own = {name: getattr(self, name) for name in ("settings", "left_out", "warnings", "stopped")}
+        source, part = self.settings.get("input"), inside(str(self.settings.get("output", path.parent)), path.parent)
+        single = isinstance(source, Path) and source.is_file()
+        if path.name != REPORT or (part == "." and not single):
+            return own
+        try:
+            old = {name: json.loads(path.read_text(encoding="utf-8"))[name] for name in own}
+            if single and Path(str(old["settings"]["input"])).is_file():
+                return own
+            elsewhere = {name: why for name, why in old["left_out"].items() if not name.startswith(f"{part}/")}
+            here = {f"{part}/{name}": why for name, why in self.left_out.items()}
+            warnings = list(dict.fromkeys([*old["warnings"], *self.warnings]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # none, or not one of ours
+            return own
+        return {**old, "left_out": elsewhere | here, "warnings": warnings, "stopped": self.stopped or old["stopped"]}
 
 
 def _still_there(name: str, old: Mapping[str, Any], folder: Path) -> bool:
@@ -234,6 +251,12 @@ def entries_by_path(files: Iterable[Any], folder: Path, out: str = "") -> dict[s
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return found
+
+
+def renamed(entry: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """An entry with another path, as it stands in the report of another folder."""
+    odd = {"path_hex": os.fsencode(path).hex()} if plain(path) != path else {}
+    return {**{key: value for key, value in entry.items() if key != "path_hex"}, "path": path, **odd}
 
 
 def name_in(file: Mapping[str, Any], key: str) -> str | None:

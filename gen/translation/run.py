@@ -15,14 +15,15 @@ from gen.bars import progress_bar
 from gen.devices import is_out_of_memory
 from gen.disk import REASONS, why_not_written
 from gen.errors import BadInput, BadSetting, GenError
-from gen.locks import LOCK, locked
-from gen.media.files import fit_name, keep_times, make_out_folder, sweep
+from gen.locks import check_free, locked
+from gen.media.files import keep_times, make_out_folder, sweep
 from gen.media.folders import Job, stamp_of
+from gen.media.mark import read_header
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
 from gen.translation.finished import UNKNOWN, has_content, hash_of
-from gen.translation.outputs import entry_of, report_path, side_files
-from gen.translation.record import Record
+from gen.translation.outputs import SIDES, entry_of, report_path, side_files
+from gen.translation.record import Record, lock_of
 from gen.translation.report import REPORT, Entry, Report, plain
 from gen.translation.settings import TranslateSettings
 
@@ -77,12 +78,13 @@ class Run:
     def output(self) -> Generator[None]:
         """Make the output folder, and keep other runs out of it. Raises `BadSetting`."""
         path = self.record.report
-        single = path.name != REPORT
         make_out_folder(path.parent)
         if path.is_dir():
             raise BadSetting(f"{path} is a folder, but the report must be written there; choose another output folder.")
-        with locked(path.parent, fit_name(f".gen-{path.stem}", ".lock") if single else LOCK):
-            sweep(path.parent, below=not single)
+        with locked(path.parent, lock_of(path)):
+            if report_path(self.settings) != path:  # a run of a folder further up has begun meanwhile
+                raise BadSetting(f"{self.settings.output}: another run is writing to this folder; wait until it ends.")
+            sweep(path.parent, below=path.name == REPORT)
             self.record = Record(path)
             yield
 
@@ -127,6 +129,9 @@ class Run:
                 if job.target.is_dir():
                     raise BadInput(f"{job.target} is a folder; rename it, or choose another output folder.")
                 job.target.parent.mkdir(exist_ok=True, parents=True)
+                if self.record.report.name == REPORT:
+                    for smaller in self.record.smaller_reports(job.target):  # it may have begun before this run
+                        check_free(smaller.parent, lock_of(smaller))
                 entry = entry_of(job, "failed", settings, made_with=made_with)
                 # Those of an earlier translation stay known until this one is there, see `_remove_old_sides`.
                 entry.sides = sorted({*entry.sides, *self._known_sides(job.target)})
@@ -152,9 +157,12 @@ class Run:
     def _remove_old_sides(self, entry: Entry) -> None:
         """Remove the files beside the translation that are not of it, but of the one that it replaces."""
         job = Job(Path(entry.input), Path(entry.output), entry.kind)
-        old = set(side_files(job, self._known_sides(job.target))) - set(side_files(job, entry.sides))
-        for path in old:
-            if self.record.of(path) is None:  # else it is the translation of an input with such a name
+        known = side_files(job, self._known_sides(job.target))
+        for path in set(side_files(job, SIDES)) - set(side_files(job, entry.sides)):
+            if path not in known and read_header(path).mark is None:  # where the record is silent, the mark speaks
+                continue
+            # Otherwise it is the translation of an input with such a name.
+            if self.record.of(path) is None and not self.report.lists(path):
                 with suppress(OSError):
                     path.unlink()
 

@@ -314,13 +314,14 @@ class AdaptTab(Tab):
         Returns:
             the clip, four seconds long
         """
-        from gen.hda.drawing import walk
+        from gen.hda.drawing import drawn_with, walk
         from gen.media.video import write_clip
 
         numbers, truncation = parse(seeds), check_number("truncation", truncation, 0, 1)
         with self._loaded(source, job, strength, second, share) as pipe, self.service.new_folder() as folder:
             frames = walk(pipe, pipe.latents(numbers, truncation), 96)
-            write_clip(folder / "walk.mp4", (enlarged(frame, 1, 256) for frame in frames), 24)
+            mark = drawn_with(pipe, source, f"seeds {seeds}, truncation {truncation:g}")
+            write_clip(folder / "walk.mp4", (enlarged(frame, 1, 256) for frame in frames), 24, mark)
             return str(folder / "walk.mp4")
 
     @event("device")

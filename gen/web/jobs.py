@@ -282,7 +282,7 @@ class Jobs:
             if self.closing.is_set() or not waiting:
                 return None
             job = min(waiting, key=lambda j: j.created)
-            job.started, job.ended, job.begun = time.time(), 0.0, -1
+            job.started, job.ended, job.begun, job.done = time.time(), 0.0, -1, 0
             job.attempts, job.state = job.attempts + 1, "running"
             return job
 

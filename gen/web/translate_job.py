@@ -44,7 +44,7 @@ def run(service: Service, context: JobContext) -> None:
 
     try:
         report = translate(settings, load, watch)
-        done = sum(entry.frames for entry in report.entries if entry.status == "done")
+        done = sum(entry.frames or 0 for entry in report.entries if entry.status == "done")
         kind = "clip" if any(entry.kind == "clip" for entry in report.entries) else "still"
         service.pace.note(settings.model, settings.resolution, kind, done, time.monotonic() - began)
     finally:
@@ -66,7 +66,7 @@ def _report(context: JobContext, progress: Progress, total: int, hidden: list[Pa
         context.report(before, total, unit="files")
     if total == 1 and progress.frames:
         context.report(progress.frames, progress.of_frames, unit="frames")
-    elif total == 1 and latest and latest.kind == "clip" and not latest.error:
+    elif total == 1 and latest and latest.kind == "clip" and latest.frames:
         # The container's frame count is an estimate; the finished clip knows the true one.
         context.report(latest.frames, latest.frames, unit="frames")
     else:

@@ -71,6 +71,17 @@ def test_a_recipe_that_has_changed_since_is_not_judged(recipes, two_domains, tmp
     assert not (out / "README.md").exists()
 
 
+def test_a_recipe_whose_schedule_is_changed_when_it_has_ended_is_refused(recipes, two_domains, tmp_path, capsys):
+    train = command(recipes, two_domains, tmp_path / "out", "--only", "wide", "--hold-out", "4")
+    assert gen.cli.main(train) == 0
+    model = tmp_path / "out" / "models" / "wide" / "training.json"
+    before = model.read_bytes()
+    recipes.write_text(TINY.replace("width: 8", "width: 8\n  decay: 0.25"))
+    assert gen.cli.main(train) == 1
+    assert "decay was 0.5 when this run began and is 0.25 now" in capsys.readouterr().err
+    assert model.read_bytes() == before
+
+
 PEER = """
 plain:
 peer:

@@ -291,8 +291,11 @@ def test_weights_that_are_replaced_meanwhile_are_not_recorded(
         return {"spaces": {}}
 
     monkeypatch.setattr("gen.augan.evaluation.measure_all", measured_while_exported)
-    found = evaluate(dataclasses.replace(settings, model=str(model), out=tmp_path / "out", rival=(), baseline=None))
+    rival, baseline = (save_model(tmp_path / name, seed=seed) for name, seed in (("rival", 3), ("baseline", 4)))
+    others = {"rival": (f"other={rival}",), "baseline": baseline}
+    found = evaluate(dataclasses.replace(settings, model=str(model), out=tmp_path / "out", **others))
     assert found["weights"] == before != identity(model)
+    assert found["weights_of_others"] == {"baseline": identity(baseline), "other": identity(rival)}
 
 
 class TestErrors:

@@ -1,5 +1,6 @@
 """CycleGAN and CUT: real runs of the tiny preset, and PatchNCE against its definition."""
 
+import json
 import math
 
 import pytest
@@ -141,6 +142,13 @@ def test_from_the_command_line_to_a_model(two_domains, tmp_path, capsys):
         == 0
     )
     assert main(["export-cyclegan", str(run), str(model), "--half", "--weather", "night"]) == 0
+    (model / "backward").mkdir()  # as an export of CycleGAN, which has two directions, left it
+    index = json.loads((model / "model_index.json").read_text())
+    (model / "model_index.json").write_text(json.dumps(index | {"backward": ["gen", "X"], "../x": ["gen", "X"]}))
+    (tmp_path / "x").mkdir()
+    assert main(["export-cyclegan", str(run), str(model), "--half", "--weather", "night"]) == 0
+    assert not (model / "backward").exists()
+    assert (tmp_path / "x").exists()
     pipe = CycleGANPipeline.from_pretrained(model)
     assert pipe.capabilities.directions == ("adverse_to_normal",)
     assert "2 images of each" in (model / "MODEL_CARD.md").read_text().replace("\n", " ")

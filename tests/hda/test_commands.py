@@ -23,6 +23,8 @@ from gen.hda.drawing import load_latents, morph
 from gen.hda.evaluation import evaluate_table
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import EvaluateSettings
+from gen.media.mark import read_header
+from gen.provenance import fingerprint_file
 from tests.stylegan2.conftest import write_pictures
 
 FAST = ["--encoder", "efficientnet-lite0@64", "--set", "images=24", "--set", "batch=4", "--set", "device=cpu"]
@@ -62,6 +64,16 @@ class TestAdapt:
         assert record["settings"]["encoders"] == ["efficientnet-lite0@64"]
         assert [d.partition("=")[0] for d in record["settings"]["domains"]] == ["red"]
         assert "=/" not in record["settings"]["domains"][0]  # no path of the machine
+
+    def test_a_full_model_is_renewed_with_the_adaptation(self, model: Path, adaptation: Path, tmp_path: Path) -> None:
+        shutil.copytree(adaptation.parent, tmp_path / "run")
+        arguments = ["--source", model, "--domain", f"red={adaptation.parent.parent / 'red'}"]
+        command = ["adapt", *arguments, "--out", tmp_path / "run", *FAST]
+        assert run(*command, "--full").returncode == 0
+        assert run(*command, "--set", "images=32").returncode == 0
+        now = Adaptation.load(tmp_path / "run" / "adaptation.safetensors")
+        full = HDAPipeline.from_pretrained(tmp_path / "run" / "model").adaptations
+        assert [part.record["samples"] for part in full.values()] == [now.record["samples"]] == [32]
 
     def test_an_adapted_model_is_refused_as_source(
         self, model: Path, adaptation: Path, tmp_path: Path, red: Path
@@ -126,6 +138,42 @@ class TestGenerate:
                 frames = [f.to_ndarray(format="rgb24") for f in clip.decode(video=0)]
             assert len(frames) == 6
             assert min(frames[0].shape[:2]) >= 256
+
+    def test_pictures_and_clips_say_what_drew_them(self, model: Path, adaptation: Path, tmp_path: Path) -> None:
+        second = tmp_path / "adaptation (1).safetensors"  # as browsers call a second download
+        shutil.copy(adaptation, second)
+        out, fast = tmp_path / "out", ["--walk", "--seconds", "0.5", "--rate", "4"]
+        done = run("generate", "--model", model, "--adaptation", f"{second}:0.8", "--seeds", 3, "--out", out, *fast)
+        assert done.returncode == 0, done.stderr
+        marks = {name: read_header(out / name).mark for name in ("seed0003.png", "grid.png", "walk.mp4")}
+        weights = Adaptation.load(adaptation)
+        for name, what in (("seed0003.png", "seed0003"), ("grid.png", "seeds 3"), ("walk.mp4", "seeds 3")):
+            mark = marks[name]
+            assert mark is not None
+            assert mark.made_with.startswith(f"tiny, {what}, truncation 0.7, ")
+            assert "red " in mark.made_with
+            assert mark.made_with.endswith(f" at 0.8, weights {weights.source}")
+            assert mark.text().startswith("Drawn by gen (")
+
+    def test_a_grid_or_clip_of_other_pictures_goes(self, model: Path, adaptation: Path, tmp_path: Path) -> None:
+        command = ["generate", "--model", model, "--out", tmp_path, "--seconds", "0.5", "--rate", "4"]
+        run(*command, "--seeds", "0-1", "--adaptation", adaptation, "--walk")
+        run(*command, "--seeds", "0-1", "--adaptation", adaptation, "--morph")
+        assert {"grid.png", "walk.mp4", "morph.mp4"} < {p.name for p in tmp_path.iterdir()}
+        run(*command, "--seeds", "0-1")
+        assert {p.name for p in tmp_path.iterdir()} == {"seed0000.png", "seed0001.png"}
+        Image.new("RGB", (8, 8)).save(tmp_path / "grid.png")  # of somebody else
+        run(*command, "--seeds", "0-1")
+        assert (tmp_path / "grid.png").exists()
+
+    def test_a_photo_called_grid_is_drawn_too(self, model: Path, adaptation: Path, tmp_path: Path) -> None:
+        pipe = HDAPipeline.from_pretrained(model)
+        save_file({"grid": pipe.latents([0])[0]}, tmp_path / "l.safetensors", metadata={"source": pipe.fingerprint})
+        done = run("generate", "--model", model, "--adaptation", adaptation, "--latents", tmp_path / "l.safetensors",
+                   "--out", tmp_path / "out")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert Image.open(tmp_path / "out" / "grid-photo.png").size == (32, 32)
+        assert Image.open(tmp_path / "out" / "grid.png").size != (32, 32)
 
     def test_morph_needs_an_adaptation(self, model: Path, tmp_path: Path) -> None:
         done = run("generate", "--model", model, "--seeds", "0", "--out", tmp_path, "--morph")
@@ -199,6 +247,19 @@ class TestInvert:
             done = run("invert", blue / f"{name}.png", "--model", model, "--out", out, "--steps", "3")
             assert "inverted 1 of 1 photos" in done.stdout
         assert set(read_safetensors(out / "latents.safetensors")[0]) == {"0", "1"}
+
+    def test_photos_of_one_name_in_two_runs_are_both_kept(
+        self, model: Path, tmp_path: Path, red: Path, blue: Path
+    ) -> None:
+        out = tmp_path / "out"
+        for photo in (red, blue, red, blue):
+            done = run("invert", photo / "0.png", "--model", model, "--out", out, "--steps", "3")
+            assert done.returncode == 0, done.stderr
+        assert {p.name for p in out.iterdir()} == {"0.png", "0-2.png", "latents.safetensors"}
+        assert set(read_safetensors(out / "latents.safetensors")[0]) == {"0", "0-2"}
+        mark = read_header(out / "0-2.png").mark
+        assert mark is not None
+        assert f"photo {fingerprint_file(blue / '0.png')} inverted in 3 steps, seed 0" in mark.made_with
 
 
 class TestLatents:

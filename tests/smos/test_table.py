@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,19 @@ def test_precursor_is_written_with_its_card(precursor: Path) -> None:
     assert "ImageNet weights" in card
     assert "in 3 styles (art, flat, ink)" in card
     assert str(precursor.parent) not in json.dumps(record)  # no home is named
+    assert "Data: images of the folder train, not known to be drawn by gen, 32 pixels" in card
+
+
+def test_held_out_images_that_changed_are_told(precursor: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = precursor.parent
+    command = ["train-precursor", "--data", root / "train", "--val", root / "val", "--out", root / "run"]
+    command += ["--preset", "precursor-cpu", *TINY[2:]]
+    assert main([str(c) for c in command]) == 0
+    more = root / "val" / "ink" / "disc" / "more.png"
+    shutil.copy(more.with_name("000.png"), more)
+    assert main([str(c) for c in command]) == 1
+    assert "held_out.ink was " in capsys.readouterr().err
+    more.unlink()
 
 
 def test_table_goes_on_where_it_stopped(
@@ -83,6 +97,8 @@ def test_table_goes_on_where_it_stopped(
     assert "12 of 12 cells done" in text
     results = json.loads((tmp_path / "t" / "results.json").read_text())
     assert {tuple(v) for row in results["accuracy"]["SWAD"].values() for v in row.values()} == {("0", "1")}
+    assert len(results["machines"]) == 12
+    assert results["machines"]["smos+/ink-1"]["cores"] == os.cpu_count()
     assert (tmp_path / "t" / "smos+" / "ink-1" / "model" / "config.json").is_file()
     assert not list((tmp_path / "t").glob("*/*/checkpoints"))
     assert main([*command, "--set", "lr=0.01"]) == 1  # other settings do not stand over old numbers

@@ -139,3 +139,12 @@ def test_a_trainer_may_refuse_losses_before_they_are_saved(tmp_path: Path) -> No
 def test_a_batch_must_have_equal_parts(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match=r"batch: 8 cannot be split evenly over 1 processes times 3"):
         made(tmp_path, accumulate=3)
+
+
+def test_the_schedule_of_a_run_that_has_ended_changes_with_its_length_alone(tmp_path: Path) -> None:
+    averaging(tmp_path, images=8, decay=0.5).fit()
+    before = (tmp_path / "settings.json").read_bytes()
+    with pytest.raises(BadSetting, match=r"has ended, and was trained with 0\.5, not 0\.25"):
+        averaging(tmp_path, images=8, decay=0.25).fit()
+    assert (tmp_path / "settings.json").read_bytes() == before
+    averaging(tmp_path, images=16, decay=0.25).fit()

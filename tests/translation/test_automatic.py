@@ -17,7 +17,7 @@ from gen.translation.automatic import LEFT
 from gen.translation.settings import TranslateSettings
 from gen.translation.weather import WeatherClassifier
 from tests.media.test_video import make_clip, moving_bars
-from tests.translation.identity import Identity, picture
+from tests.translation.identity import Identity, picture, run
 from tests.translation.test_weathers import save_tiny
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -232,6 +232,20 @@ def test_copies_count_as_finished_only_if_they_are_whole(seen, tmp_path):
     os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
     run_auto(source.parent, out, hash=True)
     assert (out / "a.bmp").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize("weather", ["day", "night"])
+def test_a_translation_in_place_of_a_copy_is_refused_and_stays(seen, tmp_path, monkeypatch, weather):
+    source, out = picture(tmp_path / "in" / "a.jpg"), tmp_path / "out"
+    seen["a.jpg"] = weather
+    monkeypatch.setattr(automatic, "models_by_weather", lambda weathers: {})
+    assert run_auto(source.parent, out) == {"a.jpg": "left"}
+    run(source, tmp_path / "other.jpg")
+    shutil.copy(tmp_path / "other.jpg", out / "a.jpg")
+    monkeypatch.setattr(automatic, "models_by_weather", lambda weathers: {"night": "same"})
+    with pytest.raises(BadSetting, match=r"a\.jpg was made with same, adverse_to_normal"):
+        run_auto(source.parent, out)
+    assert (out / "a.jpg").read_bytes() == (tmp_path / "other.jpg").read_bytes()
 
 
 def test_what_a_copy_in_another_format_lacks_is_still_told_after_a_second_run(seen, tmp_path):

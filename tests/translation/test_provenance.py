@@ -18,7 +18,7 @@ from gen.locks import locked
 from gen.media.mark import Mark, read_header
 from gen.translation import batch
 from gen.translation.record import record_path
-from gen.translation.run import Watch
+from gen.translation.run import Run, Watch
 from gen.translation.settings import TranslateSettings
 from tests.media.test_video import make_clip, moving_bars
 from tests.translation.identity import Identity, picture, report_of, run, statuses
@@ -345,6 +345,76 @@ def test_a_folder_knows_what_runs_of_its_sub_folders_made(night, tmp_path):
     run(night, out, overwrite=True, **OTHER)
     with pytest.raises(BadSetting, match="was made with"):  # the sub-folder's own report is older
         run(night / "sub" / "b.bmp", out / "sub" / "b.bmp")
+
+
+def test_a_run_of_a_folder_takes_over_the_reports_of_its_parts(night, tmp_path):
+    out = tmp_path / "o"
+    run(night / "sub", out / "sub")
+    run(night / "a.jpg", out / "a.jpg")
+    picture(tmp_path / "more" / "c.bmp")
+    run(tmp_path / "more", out / "sub")
+    run(night, out, overwrite=True, **OTHER)
+    assert [p.name for p in out.rglob("*.json")] == ["report.json"]
+    assert {p.name for p in out.rglob(".gen-*")} == set()
+    made = {name: "normal_to_adverse" in entry["made_with"] for name, entry in report_of(out).items()}
+    assert made == {"a.jpg": True, "sub/b.bmp": True, "sub/c.bmp": False}
+
+
+def test_a_run_of_a_part_keeps_what_the_report_says_of_the_folder(night, tmp_path):
+    out = tmp_path / "o"
+    for place in (night, night / "sub"):
+        (place / "notes.txt").touch()
+    run(night, out)
+    (night / "sub" / "notes.txt").rename(night / "sub" / "more.txt")
+    run(night / "sub", out / "sub", overwrite=True, **OTHER)
+    run(night / "a.jpg", out / "a.jpg", overwrite=True, **OTHER)
+    run(night / "a.jpg", out, overwrite=True, **OTHER)
+    report = json.loads((out / "report.json").read_text())
+    assert report["left_out"].keys() == {"notes.txt", "sub/more.txt"}
+    assert report["settings"]["input"] == str(night)
+    assert report["settings"]["direction"] == "adverse_to_normal"
+    (night / "notes.txt").unlink()
+    run(night, out, overwrite=True)
+    assert json.loads((out / "report.json").read_text())["left_out"].keys() == {"sub/more.txt"}
+
+
+def test_nothing_is_said_of_the_size_of_what_was_not_made(tmp_path):
+    (tmp_path / "in").mkdir()
+    make_clip(tmp_path / "in" / "a.mp4", moving_bars(3))
+    (tmp_path / "in" / "b.mp4").write_bytes(b"no clip")
+    run(tmp_path / "in", tmp_path / "o")
+    (tmp_path / "o" / "report.json").unlink()
+    run(tmp_path / "in", tmp_path / "o")
+    report = report_of(tmp_path / "o")
+    assert report["a.mp4"]["status"] == "skipped"
+    assert [[report[name][key] for key in ("width", "height", "frames")] for name in report] == [[None] * 3] * 2
+
+
+def test_old_files_beside_a_translation_go_where_the_report_is_silent(tmp_path):
+    source, out = picture(tmp_path / "in" / "a.png"), tmp_path / "o"
+    make_clip(tmp_path / "in" / "b.mp4", list(moving_bars(3)))
+    run(source.parent, out, compare=True)
+    (out / "report.json").unlink()
+    own = picture(out / "a.png.overlay.png")
+    run(source.parent, out, overwrite=True)
+    assert {p.name for p in out.iterdir()} == {"a.png", "b.mp4", "report.json", own.name}
+
+
+def test_first_runs_of_a_folder_and_of_its_parts_do_not_write_one_file_at_once(night, tmp_path):
+    out = tmp_path / "o"
+    (out / "sub").mkdir(parents=True)
+    with locked(out / "sub"):
+        report = run(night, out)
+    assert statuses(report) == {"a.jpg": "done", "b.bmp": "failed"}
+    assert "another run is writing to this folder" in str(report.entries[1].error)
+    shutil.rmtree(out)
+
+    def begin_above(progress: object) -> None:
+        with pytest.raises(BadSetting, match="another run is writing"):
+            second.output().__enter__()
+
+    second = Run(TranslateSettings(night / "sub", out / "sub", model="same"))
+    run(night, out, Watch(tell=begin_above))
 
 
 def test_a_failed_file_stays_in_the_report_while_its_input_is_there(tmp_path, monkeypatch):

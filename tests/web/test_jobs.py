@@ -182,6 +182,23 @@ def test_a_restart_does_again_what_was_under_way(tmp_path):
     again.close()
 
 
+def test_what_an_earlier_attempt_did_is_no_speed(tmp_path):
+    """Before the job has told how much that was."""
+    said, ready = list[str](), threading.Event()
+
+    def describe(context: JobContext) -> None:
+        ready.wait(5)
+        said.append(table.describe(context.job))
+
+    (tmp_path / GOOD["id"]).mkdir()
+    (tmp_path / GOOD["id"] / "job.json").write_text(json.dumps({**GOOD, "done": 500, "of": 1000}))
+    table = Jobs(tmp_path, {"work": ("a", describe)}, 1, 9)
+    ready.set()
+    wait(table, GOOD["id"], "done")
+    table.close()
+    assert said == ["Running: 0 of 1000 files"]
+
+
 def test_ids_are_not_paths(jobs):
     for ident in ("", "..", "../../etc", "/etc", "a" * 22, "x/y"):
         with pytest.raises(BadInput, match="No job"):

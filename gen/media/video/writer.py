@@ -204,12 +204,13 @@ OWN = Encoding(crf=20)
 """Of clips that gen renders."""
 
 
-def write_clip(path: Path, frames: Iterable[Pixels], rate: int | Fraction) -> None:
+def write_clip(path: Path, frames: Iterable[Pixels], rate: int | Fraction, mark: str | None = None) -> None:
     """Write frames (H, W, 3), all of one size with even sides, as an H.264 clip of `rate` frames per second.
 
-    Atomic. Raises `BadInput` if `path` cannot be written.
+    `mark`: the container's comment. Atomic. Raises `BadInput` if `path` cannot be written.
     """
     with writing(path) as partial, av.open(url(partial), "w") as container:
+        container.metadata.update(with_mark({}, mark))
         track: PictureTrack | None = None
         count, rate = 0, Fraction(rate)
         for rgb in frames:
