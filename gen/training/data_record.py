@@ -12,6 +12,9 @@ LEFT_OUT = "left_out"
 BYTES = "bytes"
 """Key of a record that sums the sizes of a folder's files. Records of earlier versions lack it."""
 
+FILES, START = "image files", "starting weights"
+"""Keys of fingerprints of the images by domain, and of a file of weights. Records of earlier versions lack them."""
+
 MAY_VANISH = 0.1
 """Share of a folder's images, at least one, that may vanish or break between two sittings of a run."""
 
@@ -25,7 +28,7 @@ def check_same_data(old: Mapping[str, Any], new: Mapping[str, Any], strict: bool
     """
     notes: list[str] = []
     changed: list[str] = []
-    same: dict[str, Any] = {}
+    same: dict[str, Any] = {name: new[name] for name in (FILES, START) if name in new and name not in old}
     for name, before in old.items():
         now = new.get(name)
         if not strict and (lost := _few_lost(before, now)):
