@@ -35,7 +35,17 @@ def write_atomically(path: Path) -> Generator[Path]:
 
 
 def _prefix() -> str:
-    return f".gen-{socket.gethostname()[:32]}-"
+    """Of the temporary files of all processes that this one can see, by whose numbers it tells who is alive.
+
+    The name of the machine is not enough: it may be cut, two machines may be called alike, and so may be a machine and
+    the containers on it, which number their processes for themselves.
+    """
+    place = socket.gethostname()
+    with suppress(OSError):
+        place += Path("/etc/machine-id").read_text(errors="replace")
+    with suppress(OSError):
+        place += os.readlink("/proc/self/ns/pid")
+    return f".gen-{socket.gethostname()[:32]}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}-"
 
 
 def sweep(folder: Path, below: bool = False) -> None:

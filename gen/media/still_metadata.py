@@ -14,7 +14,14 @@ from gen.media.png import read_chunks
 from gen.media.still import Metadata
 
 PREVIEW = "embedded preview"
-XMP_ORIENTATION = re.compile(rb'\s*tiff:Orientation="[0-9]"|<tiff:Orientation>[0-9]</tiff:Orientation>')
+XMP_UNTRUE = re.compile(
+    rb"""\s?\b(?:tiff:Orientation|hdrgm:\w+|\w*Camera:(?:MotionPhoto|MicroVideo)\w*)\s*=\s*(?:"[^"]*"|'[^']*')"""
+    rb"""|<(tiff:Orientation|hdrgm:\w+|\w*Camera:(?:MotionPhoto|MicroVideo)\w*|\w*Container:Directory)\b.{0,4000}?</\1\s*>""",
+    re.S,
+)
+"""What an XMP packet says of the source alone: how it is turned, and what phones append to it (clips, gain maps)."""
+XMP_CLIP = re.compile(rb"""(?:MotionPhoto|MicroVideo)\s*(?:=\s*["']|>)\s*[1-9]|Semantic\s*(?:=\s*["']|>)MotionPhoto""")
+"""Not MotionPhoto="0", with which a phone says that there is no clip."""
 RAW_IPTC, RAW_EXIF = "Raw profile type iptc", ("Raw profile type exif", "Raw profile type APP1")
 """Text chunks in which ImageMagick and ExifTool store what PNG has no place for."""
 
@@ -102,13 +109,13 @@ def read_after(found: Found, image: Image.Image, file: BinaryIO, turned: bool) -
     dpi = info.get("dpi") if measured or (directory and ifd.X_RESOLUTION in directory.fields) else None
     found.metadata = replace(
         kept,
-        xmp=XMP_ORIENTATION.sub(b"", xmp) if isinstance(xmp, bytes) else None,
+        xmp=XMP_UNTRUE.sub(b"", xmp) if isinstance(xmp, bytes) else None,
         iptc=iptc or None,
         comment=comment,
         text=tuple((key, value) for key, value in text if not _is_read(key, value)),
         dpi=_dpi(dpi, turned),
     )
-    found.left_out += damaged + _hidden_parts(found.metadata.xmp or b"") + _pixel_shape(info)
+    found.left_out += damaged + _hidden_parts(xmp if isinstance(xmp, bytes) else b"") + _pixel_shape(info)
     found.left_out += auxiliary(info)
     found.exif = ifd.write_exif(directory) if directory else None
 
@@ -193,9 +200,8 @@ def _dpi(value: object, turned: bool) -> tuple[float, float] | None:
 
 def _hidden_parts(xmp: bytes) -> list[str]:
     """Parts of the file that its XMP packet speaks of, and that no reader of stills sees."""
-    names = {b"MotionPhoto": "clip of a motion photo", b"MicroVideo": "clip of a motion photo"}
-    names |= {b"hdrgm:Version": "HDR gain map"}
-    return list(dict.fromkeys(name for word, name in names.items() if word in xmp))
+    clip = ["clip of a motion photo"] if XMP_CLIP.search(xmp) else []
+    return clip + (["HDR gain map"] if b"hdrgm:Version" in xmp else [])
 
 
 def further_frames(image: Image.Image, count: int | None) -> list[str]:

@@ -137,10 +137,9 @@ class Analysis:
         method, target, seed = folder.parent.name, results["target"], int(results["seed"])
         if target not in self.domains.names:
             raise BadInput(f"{folder}: its target {target} is not a domain of the data set {self.domains.name}.")
-        had = (read_record(folder) or {}).get("data", {}).get("domains")
-        now = {domain.name: len(domain) for domain in self.domains.domains}
-        if had and had != now:  # another split: images would be measured that were trained on
-            raise BadInput(f"{folder}: it was trained on other images ({had}) than this data set has ({now}).")
+        # Of another split, images would be measured that were trained on.
+        if wrong := self.domains.differs_from((read_record(folder) or {}).get("data", {})):
+            raise BadInput(f"{folder}: it was trained on other images than this data set has: {wrong}.")
         if seed not in self.before:
             self.features[seed] = extract_features(self.untrained, self.domains, self.count, seed)
             self.before[seed] = distances(self.features[seed])

@@ -4,9 +4,10 @@ Every sample is a pure function of (seed, domain, sample number), so that a resu
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from gen.errors import BadInput
 from gen.smos.benchmarks import check_classes, find_benchmark, usual_name
 from gen.training.data import Frames, load_frames
+from gen.training.data_record import FILES
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,21 @@ class DomainSet:
     def names(self) -> list[str]:
         """Names of the domains."""
         return [d.name for d in self.domains]
+
+    def record(self) -> dict[str, Any]:
+        """For the record of a run: how many images each domain has, and which, because the splits depend on each."""
+        counts = {d.name: len(d) for d in self.domains}
+        return {"domains": counts, FILES: {d.name: d.frames.fingerprint for d in self.domains}}
+
+    def differs_from(self, record: Mapping[str, Any]) -> str | None:
+        """What is wrong with the images if a run with this record had others, in words; None if it had the same."""
+        now = self.record()
+        for name, had in record.get("domains", {}).items():
+            if had != (have := now["domains"].get(name, 0)):
+                return f"{name} had {had} images then and has {have} now"
+            if record.get(FILES, now[FILES]).get(name) != now[FILES][name]:
+                return f"{name} had other images then, or the same in other classes"
+        return None
 
     def index(self, name: str) -> int:
         """Position of a domain, by name or alias. Raises `BadSetting` for an unknown one."""

@@ -47,7 +47,7 @@ def read_parts(settings: SMOSSettings) -> Parts:
     held = load_domains(s.val, s.size, cache, s.dataset, s.strict) if s.val else None
     if held and (held.classes, held.names) != (data.classes, data.names):
         raise BadInput(f"{s.val}: its domains and classes differ from those of {s.data}.")
-    parts = Parts(data.name, data.classes, {"domains": {d.name: len(d) for d in data.domains}})
+    parts = Parts(data.name, data.classes, data.record())
     if left_out := {d.name: len(d.frames.left_out) for d in data.domains if d.frames.left_out}:
         parts.record["left_out"] = left_out
     if held:

@@ -15,17 +15,19 @@ from accelerate import PartialState
 
 from gen.errors import BadSetting, TrainingDiverged
 from gen.formats.json_files import json_if_whole
-from gen.media.folders import find_stills
 from gen.metrics.encoder_names import full_name
+from gen.provenance import fingerprint_file
 from gen.smos.algorithms import registry
 from gen.smos.arguments import Engine
 from gen.smos.benchmarks import find_benchmark, targets_of
 from gen.smos.classifiers import PRECURSOR_WEIGHTS, fingerprint, load_classifier, save_classifier
+from gen.smos.datasets import load_domains
 from gen.smos.export import settings_record
 from gen.smos.markdown import as_markdown
 from gen.smos.methods import Method
 from gen.smos.settings import SMOSSettings
 from gen.smos.training import RESULTS, SMOSTrainer
+from gen.training.data_record import START
 from gen.training.experiment import Experiment, read_run, write_results, write_text
 from gen.training.settings import check_same_run, make_settings, read_record
 
@@ -72,22 +74,22 @@ def plan(settings: SMOSSettings, methods: Sequence[Method], targets: str, seeds:
     for method in methods:
         check_method(method, settings)
     cells = [Cell(m, t, seed) for seed in seeds for t in asked for m in methods]
-    check_data(folders, {cell: own for cell in cells if finished(own := cell_settings(settings, cell)) is not None})
+    check_data(settings, {cell: own for cell in cells if finished(own := cell_settings(settings, cell)) is not None})
     return cells
 
 
-def check_data(folders: Mapping[str, Path], done: Mapping[Cell, SMOSSettings]) -> None:
-    """Raises `BadSetting` if a cell that is done was trained on more or fewer images than the domains have now."""
-    count = {name: len(find_stills(folder, quiet=True)) for name, folder in folders.items() if done}
+def check_data(settings: SMOSSettings, done: Mapping[Cell, SMOSSettings]) -> None:
+    """Raises `BadSetting` if a cell that is done was trained on other images than the domains have now."""
+    if not done:
+        return
+    cache = next(iter(done.values())).cache or settings.out / "cache"
+    domains = load_domains(settings.data, settings.size, cache, settings.dataset)
     for cell, own in done.items():
-        data = (read_record(own.out) or {}).get("data", {})
-        for name, had in data.get("domains", {}).items():
-            now = count.get(name, 0)
-            if not had <= now <= had + data.get("left_out", {}).get(name, 0):
-                raise BadSetting(
-                    f"{name} had {had} images when {cell.title} was trained and has {now} now; change it back, or "
-                    "choose another output folder, because the rows of a table must have the same data."
-                )
+        if wrong := domains.differs_from((read_record(own.out) or {}).get("data", {})):
+            raise BadSetting(
+                f"{cell.title} was trained on other images: {wrong}; change it back, or choose another output folder, "
+                "because the rows of a table must have the same data."
+            )
 
 
 def with_precursor(method: Method, backbone: str) -> Method:
@@ -158,9 +160,13 @@ def finished(own: SMOSSettings) -> dict[str, Any] | None:
     record = read_run(own, own.may_change - {"steps"})  # its checkpoints are gone, so it cannot be made longer
     if record is None:  # results of unknown settings
         return None
-    if own.precursor is not None:  # the name may stand for newly trained weights
-        now = {PRECURSOR_WEIGHTS: fingerprint(load_classifier(own.precursor))}
-        check_same_run({PRECURSOR_WEIGHTS: record.get("data", {}).get(PRECURSOR_WEIGHTS)}, now)
+    # A name may stand for newly trained weights.
+    data, now = record.get("data", {}), dict[str, str]()
+    if own.precursor is not None:
+        now[PRECURSOR_WEIGHTS] = fingerprint(load_classifier(own.precursor))
+    if START in data and Path(own.weights).is_file():
+        now[START] = fingerprint_file(Path(own.weights))
+    check_same_run({name: data.get(name) for name in now}, now)
     return json_if_whole(own.out / RESULTS) or None  # a damaged file: the cell is run again
 
 

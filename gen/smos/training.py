@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from torchvision.utils import make_grid
 from gen.errors import BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import to_uint8
+from gen.provenance import fingerprint_file
 from gen.smd.dataset import DRAWING
 from gen.smos.algorithms import registry
 from gen.smos.algorithms.base import Algorithm, Batch, Terms
@@ -32,6 +34,7 @@ from gen.smos.parts import Part, read_parts
 from gen.smos.scenes import SceneStream
 from gen.smos.settings import SMOSSettings
 from gen.smos.swad import LossValley, Weights
+from gen.training.data_record import START
 from gen.training.loop import Trainer
 from gen.training.optimizers import adam
 
@@ -125,6 +128,8 @@ class SMOSTrainer(Trainer[SMOSSettings]):
             self._read()
         self.student = Classifier(s.backbone, self.classes, s.size, s.dropout, s.frozen_norms)
         self.student.body.load_state_dict(load_backbone(s.backbone, s.weights).state_dict())
+        if Path(s.weights).is_file():
+            self.record[START] = fingerprint_file(Path(s.weights))
         self.reference = self._load_reference(algorithm)
         domains = len(self.stream.styles) if self.stream else len(self.train_parts)
         self.algorithm: Algorithm[Any] = algorithm(algorithm.read_options(s), self.student, domains)

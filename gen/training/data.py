@@ -63,6 +63,12 @@ class Frames:
         start = self.starts[index]
         return self.pixels[start : start + height * width * 3].view(height, width, 3).permute(2, 0, 1)
 
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits for the frames' paths inside the folder and the sizes of their files."""
+        names = [path.relative_to(self.folder).as_posix() for path in self.paths]
+        return fingerprint_bytes(json.dumps([names, self.file_bytes]).encode())
+
     def take(self, indices: Sequence[int]) -> "Frames":
         """The frames at these indices, in this order."""
         lists = (self.paths, self.starts, self.sizes, self.file_bytes)

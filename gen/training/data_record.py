@@ -15,6 +15,12 @@ BYTES = "bytes"
 HELD_OUT = "held_out"
 """Key of a record that tells of the images on which a run is measured. Records of earlier versions lack it."""
 
+FILES, START = "image files", "starting weights"
+"""Keys of fingerprints of the images by domain, and of a file of weights. Records of earlier versions lack them."""
+
+NEWER = (HELD_OUT, FILES, START)
+"""Keys that are compared only where an old record has them."""
+
 MAY_VANISH = 0.1
 """Share of a folder's images, at least one, that may vanish or break between two sittings of a run."""
 
@@ -26,7 +32,7 @@ def check_same_data(old: Mapping[str, Any], new: Mapping[str, Any], strict: bool
     `Frames.summary` must be the same, because splits or targets depend on each image. Raises `BadSetting` for data that
     differ more, and with `strict` for any difference.
     """
-    new = {name: value for name, value in new.items() if name in old or name != HELD_OUT}
+    new = {name: value for name, value in new.items() if name in old or name not in NEWER}
     notes: list[str] = []
     changed: list[str] = []
     same: dict[str, Any] = {}

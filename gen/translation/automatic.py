@@ -51,6 +51,8 @@ class Sight(NamedTuple):
 
     weather: str
     probability: float
+    classifier: str
+    """Whose sight it is."""
 
 
 def translate(settings: TranslateSettings, load: Load = load_model, watch: Watch | None = None) -> Report:
@@ -92,11 +94,16 @@ class Automatic:
                 self._network(model)
 
     def settle(self, jobs: Sequence[Job]) -> list[Job]:
-        """Report the finished files whose weather an earlier run has noted; returns all others. See `Engine`."""
+        """Report the finished files whose weather this classifier has seen in an earlier run; returns all others.
+
+        See `Engine`.
+        """
         others: list[Job] = []
         for job in jobs:
             known = self.run.record.of(job.target)
-            sight = Sight(known.weather, known.probability) if known and known.weather else None
+            sight = _sight_of(known)
+            if sight and sight.classifier != self.classifier.fingerprint:
+                sight = None  # it has been trained anew since: look again
             try:
                 entry = self._finished_before(job, sight) if sight and not self.settings.overwrite else None
             except BadSetting as error:
@@ -164,7 +171,7 @@ class Automatic:
         if not finished_before(job, self._settings(model), self.run.record):
             return None
         entry = skipped_entry(job, self._settings(model), known)
-        entry.weather, entry.probability = sight
+        entry.weather, entry.probability, entry.classifier = sight
         return entry
 
     def _copied_before(self, job: Job, sight: Sight, known: Known | None) -> Entry | None:
@@ -216,13 +223,20 @@ class Automatic:
         return self._networks[model]
 
 
+def _sight_of(known: Known | None) -> Sight | None:
+    """What an earlier run has seen, if it noted which classifier did."""
+    if known is None or not known.weather or not known.classifier:
+        return None
+    return Sight(known.weather, known.probability, known.classifier)
+
+
 def see(classifier: WeatherClassifier, job: Job, settings: TranslateSettings, limits: ClipLimits = UNLIMITED) -> Sight:
     """The weather of a picture, or the most frequent one among some frames of a clip. Raises `BadInput`."""
     if job.kind == "still":
         still = torch.from_numpy(decode_still(job.source, settings.max_pixels).rgb)
-        return Sight(*classifier.name(classifier.predict(still[None])[0]))
+        return Sight(*classifier.name(classifier.predict(still[None])[0]), classifier.fingerprint)
     with open_clip(job.source, settings, limits) as reader:
-        return Sight(*classifier.of_clip(torch.from_numpy(frame.rgb) for frame in reader))
+        return Sight(*classifier.of_clip(torch.from_numpy(frame.rgb) for frame in reader), classifier.fingerprint)
 
 
 def copies_bytes(job: Job, settings: TranslateSettings) -> bool:

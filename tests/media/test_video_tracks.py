@@ -423,3 +423,34 @@ def test_lost_metadata_is_named(tmp_path):
     assert copied(tmp_path / "in.mkv", tmp_path / "out.mp4").left_out == []  # ffmpeg's own tags
     with av.open(str(tmp_path / "out.mp4")) as out:
         assert {k.lower(): v for k, v in out.metadata.items()}["dashcam_serial"] == "0815"
+
+
+@pytest.mark.parametrize(("count", "layout"), [(4, "4.0"), (6, "5.1"), (16, "stereo")])
+def test_sound_of_many_channels_without_a_layout_becomes_aac(tmp_path, count, layout):
+    """AVI, Matroska and recorders give the number of channels alone."""
+    with av.open(str(tmp_path / "in.mkv"), "w") as out:
+        stream, sound = add_picture(out), out.add_stream("pcm_s16le", rate=8000)
+        sound.layout = f"{count} channels"
+        frame = av.AudioFrame.from_ndarray(np.full((1, 8000 * count), 4000, np.int16), "s16", f"{count} channels")
+        frame.sample_rate, frame.pts = 8000, 0
+        mux(out, *pictures(stream, 25), *sound.encode(frame), *sound.encode(None))
+    reader = copied(tmp_path / "in.mkv", tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        assert out.streams.audio[0].layout.name == layout
+    mixed = ["Sound of 16 channels is mixed to stereo, because AAC cannot hold so many."] if count == 16 else []
+    assert (reader.left_out, reader.warnings) == ([], mixed)
+
+
+def test_titles_of_tracks_are_kept_and_what_is_lost_of_tracks_and_chapters_is_named(tmp_path):
+    with av.open(str(tmp_path / "in.mkv"), "w") as out:
+        stream, sound = add_picture(out), out.add_stream("aac", rate=8000, layout="mono")
+        sound.metadata.update({"title": "Mic 2", "comment": "by the window"})
+        second = {"start": 0, "end": 1, "time_base": Fraction(1), "metadata": {"title": "One", "artist": "Ann"}}
+        out.set_chapters([{"id": 1, **second}])
+        mux(out, *pictures(stream, 25), *sounds(sound, 1))
+    assert copied(tmp_path / "in.mkv", tmp_path / "same.mkv").left_out == []
+    lost = ["metadata of tracks: comment", "metadata of chapters: artist"]
+    assert copied(tmp_path / "in.mkv", tmp_path / "out.mp4").left_out == lost
+    assert copied(tmp_path / "out.mp4", tmp_path / "again.mov").left_out == []
+    with av.open(str(tmp_path / "again.mov")) as out:
+        assert out.streams.audio[0].metadata["name"] == "Mic 2"

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from gen.cli import main
 from gen.errors import BadSetting
@@ -26,6 +27,7 @@ from gen.smos.analysis import (
     js_divergence,
     proxy_a_distance,
 )
+from gen.smos.backbones import make_backbone
 from gen.smos.classifiers import load_classifier, save_classifier
 from gen.smos.markdown import as_markdown
 from gen.smos.methods import Method, parse_method
@@ -141,6 +143,33 @@ def test_all_rows_of_a_table_have_the_same_data(
     picture.with_name("more.png").unlink()
     picture.with_name("broken.png").unlink()
     assert main([*command, "--target", "art"]) == 0
+    relabelled = data / "art" / "bar" / "999.png"
+    picture.rename(relabelled)
+    (data / "art" / "bar" / "000.png").rename(picture)  # two labels are mended: no count changes
+    assert main([*command, "--target", "art,ink"]) == 1
+    assert "art had other images then, or the same in other classes" in capsys.readouterr().err
+    assert main(["analyse-smos", str(tmp_path / "t"), "--data", str(data), "--out", str(tmp_path / "a")]) == 1
+    assert "it was trained on other images" in capsys.readouterr().err
+    picture.rename(data / "art" / "bar" / "000.png")
+    relabelled.rename(picture)
+    assert main([*command, "--target", "art,ink"]) == 0
+    record = tmp_path / "t" / "erm" / "ink-0" / "settings.json"
+    old = json.loads(record.read_text())
+    del old["data"]["image files"]  # of an earlier version
+    record.write_text(json.dumps(old))
+    assert main([*command, "--target", "art,ink"]) == 0
+
+
+def test_rows_begin_with_the_same_weights(domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file may be replaced under its name."""
+    weights = tmp_path / "mine.safetensors"
+    save_file(make_backbone("efficientnet-lite0").network.state_dict(), weights)
+    command = ["train-smos", "--data", str(domains), "--out", str(tmp_path / "t"), "--seeds", "0", "--method", "erm",
+               *TINY, "--set", f"weights={weights}"]  # fmt: skip
+    assert main([*command, "--target", "art"]) == main([*command, "--target", "art"]) == 0
+    save_file(make_backbone("efficientnet-lite0").network.state_dict(), weights)
+    assert main([*command, "--target", "art,ink"]) == 1
+    assert "starting weights was" in capsys.readouterr().err
 
 
 def test_a_cell_that_diverges_ends_alone(

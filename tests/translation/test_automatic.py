@@ -204,12 +204,15 @@ def seen(monkeypatch) -> dict[str, str]:
 
     class Nothing:
         weathers = ("day", "night")
+        fingerprint = "first"
 
         def to(self, device):
             return self
 
-    monkeypatch.setattr(automatic.WeatherClassifier, "from_pretrained", lambda: Nothing())
-    monkeypatch.setattr(automatic, "see", lambda _, job, *more: automatic.Sight(weathers[job.source.name], 1.0))
+    monkeypatch.setattr(automatic.WeatherClassifier, "from_pretrained", Nothing)
+    monkeypatch.setattr(
+        automatic, "see", lambda eyes, job, *_: automatic.Sight(weathers[job.source.name], 1.0, eyes.fingerprint)
+    )
     monkeypatch.setattr(automatic, "models_by_weather", lambda weathers: {"night": "same"})
     return weathers
 
@@ -290,3 +293,23 @@ def test_a_copy_of_another_camera_is_not_overwritten_when_a_model_comes(seen, tm
     with pytest.raises(BadSetting, match="was made of"):
         run_auto(rear.parent, tmp_path / "out")
     assert (tmp_path / "out" / "1.png").read_bytes() == front.read_bytes()
+
+
+def test_a_classifier_that_is_trained_anew_looks_again(seen, tmp_path, monkeypatch):
+    names = ("a.png", "b.png", "c.bmp")
+    for number, name in enumerate(names):
+        picture(tmp_path / "in" / name, number)
+    seen |= dict(zip(names, ("day", "night", "day"), strict=True))
+    first = run_auto(tmp_path / "in", tmp_path / "out")
+    assert first == {"a.png": "left", "b.png": "done", "c.bmp": "left"}
+    seen["a.png"] = "night"  # it had missed it
+    assert run_auto(tmp_path / "in", tmp_path / "out")["a.png"] == "left"  # nothing is looked at again
+    monkeypatch.setattr(automatic.WeatherClassifier.from_pretrained, "fingerprint", "second")
+    again = {"a.png": "done", "b.png": "skipped", "c.bmp": "left"}
+    assert run_auto(tmp_path / "in", tmp_path / "out") == again
+    assert {file["classifier"] for file in report_of(tmp_path / "out").values()} == {"second"}
+    assert run_auto(tmp_path / "in", tmp_path / "out") == again | {"a.png": "skipped"}
+    seen["b.png"] = "day"
+    monkeypatch.setattr(automatic.WeatherClassifier.from_pretrained, "fingerprint", "third")
+    with pytest.raises(BadSetting, match=r"b\.png was made with same"):
+        run_auto(tmp_path / "in", tmp_path / "out")

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 from gen import BadSetting
 from gen.cli import main
 from gen.locks import locked
+from gen.media import files
 from gen.media.mark import Mark, read_header
 from gen.translation import batch
 from gen.translation.record import record_path
@@ -658,9 +659,7 @@ def test_single_files_of_one_folder_may_be_written_at_once(night, tmp_path):
 
 
 def test_what_killed_runs_leave_is_swept_below_too(night, tmp_path):
-    import socket
-
-    left = tmp_path / "o" / "sub" / "deeper" / f".gen-{socket.gethostname()[:32]}-999999999-0123.partial.png"
+    left = tmp_path / "o" / "sub" / "deeper" / f"{files._prefix()}999999999-0123.partial.png"
     elsewhere = left.with_name(".gen-other-1-0123.partial.png")
     left.parent.mkdir(parents=True)
     left.touch()

@@ -1,6 +1,6 @@
 """Metadata of a container: kept in the output, and what could not be kept."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +38,12 @@ def with_mark(metadata: Mapping[str, str], mark: str | None) -> dict[str, str]:
     return kept | {"comment": f"{mark} | {comment}" if comment and comment != mark else mark}
 
 
+def of_track(metadata: Mapping[str, str], cut: bool) -> dict[str, str]:
+    """The metadata of a track, as `within`. mp4 and mov call its title its name when they are read."""
+    kept = within(metadata, cut)
+    return {"title" if key.lower() == "name" and "title" not in kept else key: text for key, text in kept.items()}
+
+
 def within(metadata: Mapping[str, str], cut: bool) -> dict[str, str]:
     """The metadata of a part; `cut`: whether it begins later than the clip, whose time code would be wrong there."""
     return {key: value for key, value in metadata.items() if not (cut and key.lower() == "timecode")}
@@ -62,19 +68,39 @@ def chapters_within(chapters: list["Chapter"], origin: Fraction, end: Fraction |
     return kept
 
 
-def lost_metadata(source: InputContainer, source_path: Path, output: Path, chapters: int) -> Iterator[str]:
-    """What a finished output lacks of the source's metadata, in words. `chapters`: how many it should have."""
+def lost_metadata(
+    source: InputContainer,
+    source_path: Path,
+    output: Path,
+    tracks: Iterable[Mapping[str, str]],
+    chapters: list["Chapter"],
+) -> Iterator[str]:
+    """What a finished output lacks of the source's metadata, in words.
+
+    `tracks`: metadata of the tracks that it should have; `chapters`: those that it should have.
+    """
     with open_input(output) as written:
         have = _keys(written.metadata)
         lost = sorted(_keys(source.metadata) - have - TECHNICAL)
         if lost:
             yield f"metadata: {', '.join(lost)}"
-        if len(written.chapters()) < chapters:
+        if lost := _lost_of_parts(tracks, [s.metadata for s in written.streams]):
+            yield f"metadata of tracks: {', '.join(lost)}"
+        if len(written.chapters()) < len(chapters):
             yield "chapters"
+        elif lost := _lost_of_parts([c["metadata"] for c in chapters], [c["metadata"] for c in written.chapters()]):
+            yield f"metadata of chapters: {', '.join(lost)}"
     if is_cropped(source_path, source.format.name):
         yield "the container's crop: the whole frames are there"
     if "mp4" in source.format.name:
         yield from lost_boxes(source_path)
+
+
+def _lost_of_parts(wanted: Iterable[Mapping[str, str]], have: Iterable[Mapping[str, str]]) -> list[str]:
+    """Keys with a text that no track or chapter of the output has."""
+    texts = {text for metadata in have for text in metadata.values()}
+    lost = {key.lower() for metadata in wanted for key, text in metadata.items() if text not in texts}
+    return sorted(lost - (TECHNICAL - {"comment"}) - {"alpha_mode"})
 
 
 def _keys(metadata: Mapping[str, str]) -> set[str]:

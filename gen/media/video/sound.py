@@ -16,6 +16,8 @@ LOWEST_RATE = 1000
 """Samples per second; fewer are damage, and would become hours of sound."""
 AAC_FRAME = 1024
 """Samples in a packet of AAC."""
+LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
+"""Of 1 to 8 channels of which a file gives the number alone; ffmpeg guesses the same."""
 
 
 class Reencode:
@@ -26,15 +28,21 @@ class Reencode:
         source: Any = track.stream.codec_context
         self.rate = source.sample_rate if source.sample_rate in AAC_RATES else FALLBACK_RATE
         self.stream: Any = output.add_stream("aac", rate=self.rate)
-        # Old containers give a channel count without a layout, but the encoder needs a layout.
-        count = source.layout.nb_channels
-        self._layout = {1: "mono", 2: "stereo"}.get(count, source.layout.name if count <= 8 else "stereo")
+        self._layout = self._layout_of(source.layout)
         self.stream.layout, self.stream.format = self._layout, "fltp"
         self.stream.metadata.update({k: v for k, v in metadata.items() if k.lower() != "encoder"})
         self.stream.disposition = track.stream.disposition
         self._resampler = self._new_resampler()
         self.damaged = self.written = 0
         """Packets that could not be decoded, and packets that were made."""
+
+    def _layout_of(self, layout: Any) -> str:
+        """The name of the output's layout. Many containers give a number of channels without a layout: "6 channels"."""
+        count = layout.nb_channels
+        self.mixed = count if count > len(LAYOUTS) else 0
+        """Channels that become two, because AAC cannot hold so many."""
+        named = 2 < count <= len(LAYOUTS) and not layout.name.endswith("channels")
+        return "stereo" if self.mixed else layout.name if named else LAYOUTS[count - 1]
 
     def _new_resampler(self) -> AudioResampler:
         return AudioResampler("fltp", self._layout, self.rate, AAC_FRAME, {"async": "1"})

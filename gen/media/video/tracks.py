@@ -11,7 +11,7 @@ from av.container import OutputContainer
 from av.stream import Disposition, Stream
 
 from gen.media.video.libav import FORMATS, REFUSALS, reason
-from gen.media.video.metadata import within
+from gen.media.video.metadata import of_track
 from gen.media.video.notes import Notes
 from gen.media.video.sound import LOWEST_RATE, Reencode
 from gen.media.video.track import Packet, Track
@@ -85,12 +85,19 @@ class Tracks:
         kept = Reencode(track, self._output, self._metadata(track))
         if kept.rate != context.sample_rate:
             self._notes.warn(f"Sound of {context.sample_rate} Hz is resampled to {kept.rate} Hz, which AAC can hold.")
+        if kept.mixed:
+            self._notes.warn(f"Sound of {kept.mixed} channels is mixed to stereo, because AAC cannot hold so many.")
         return kept
 
     def _metadata(self, track: Track) -> dict[str, str]:
         """Title, language and the like of a track."""
-        metadata = within(track.stream.metadata, track.window.start is not None)
+        metadata = of_track(track.stream.metadata, track.window.start is not None)
         return {key: text for key, text in metadata.items() if not self._strip or key.lower() == "language"}
+
+    @property
+    def metadata(self) -> list[dict[str, str]]:
+        """What each of the tracks should have."""
+        return [dict(kept.stream.metadata) for kept in self._copied]
 
     def copy_until(self, time: Fraction | None) -> None:
         """Write what is before `time` in seconds, in order of time; None: all that is left."""

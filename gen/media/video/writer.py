@@ -18,7 +18,7 @@ from gen.media.video.colour import Pixels
 from gen.media.video.durations import PictureTrack
 from gen.media.video.encoders import H264, Encoding, PictureStream, check_encoding
 from gen.media.video.libav import reason, url
-from gen.media.video.metadata import chapters_within, lost_metadata, muxer_options, with_mark, within
+from gen.media.video.metadata import chapters_within, lost_metadata, muxer_options, of_track, with_mark, within
 from gen.media.video.reader import ClipReader
 from gen.media.video.track import Track, Window
 from gen.media.video.tracks import Tracks, describe
@@ -89,7 +89,7 @@ class ClipWriter:
         )
         made.stream.codec_context.sample_aspect_ratio = source.pixel_shape
         if not self._strip:
-            made.stream.metadata.update(within(_kept(source.stream.metadata), self._cut))
+            made.stream.metadata.update(of_track(_kept(source.stream.metadata), self._cut))
         made.stream.disposition = source.stream.disposition
         self._note_losses(made.chroma)
         return made
@@ -170,7 +170,8 @@ class ClipWriter:
             return
         with suppress(OSError):
             copy_xmp(self.source.path, partial)
-            for words in lost_metadata(self.source.container, self.source.path, partial, len(self._chapters)):
+            tracks = [self._picture.stream.stream.metadata, *self._tracks.metadata]
+            for words in lost_metadata(self.source.container, self.source.path, partial, tracks, self._chapters):
                 self.source.notes.lack(words)
 
     def __exit__(
