@@ -28,6 +28,8 @@ MAX_SAMPLES, MAX_STEPS = 6400, 1000
 MIN_SIDE = 192
 """Pixels to which each drawn image is enlarged at least: those of a small generator would be tiny on the page."""
 ADAPTATION = f"run/{ADAPTATION_FILE}"
+FIRST = "faces64-sketch-sunglasses"
+"""The shipped adaptation that is offered first."""
 EXAMPLES = ("sketch", "sunglasses", "caricature", "oil painting")
 
 
@@ -107,6 +109,7 @@ class AdaptTab(Tab):
             self.check, [source, *fields], [report], api_name="check_domains", show_progress_on=said, **DEVICE
         )
         checked.success(_in_short, [report], [said, details], **PRIVATE)
+        gr.on([field.change for field in (source, *fields)], _outdated, [said], [said, details], **PRIVATE)
 
     def _training(self, page: gr.Blocks, source: Any, fields: list[Any]) -> JobPanel:
         images = gr.Slider(
@@ -406,9 +409,20 @@ def _in_short(report: str | None) -> tuple[str, Any]:
     return f'<p class="verdict {kind}" role="status">{text}</p>', gr.Accordion(visible=True)
 
 
+def _outdated(said: str | None) -> tuple[str, Any]:
+    """In place of a verdict on what has changed since; nothing where there was none."""
+    told = '<p class="verdict wait" role="status">Something has changed. Check the pictures again.</p>'
+    return told if said else "", gr.Accordion(visible=False)
+
+
 def _choices() -> list[tuple[str, str]]:
     """Label and value of what everybody can draw with."""
-    return [("None: the source generator", ""), *((name, name) for name in available(ADAPTATION_FILE))]
+    return [("None: the source generator", ""), *((name, name) for name in _shipped())]
+
+
+def _shipped() -> list[str]:
+    """The adaptations in weights/, the one that shows the most first."""
+    return sorted(available(ADAPTATION_FILE), key=lambda name: (name != FIRST, name))
 
 
 def _adaptation(label: str, info: str) -> Any:
@@ -417,7 +431,7 @@ def _adaptation(label: str, info: str) -> Any:
 
 def _example() -> str | None:
     """What the first shipped adaptation draws; none where there is none."""
-    pictures = (adaptation_file(name).with_name("grid.jpg") for name in available(ADAPTATION_FILE))
+    pictures = (adaptation_file(name).with_name("grid.jpg") for name in _shipped())
     return next((str(picture) for picture in pictures if picture.is_file()), None)
 
 

@@ -105,13 +105,23 @@ def test_the_map_is_hidden_in_the_direction_that_has_none(page):
     assert not shown.count()
 
 
+def left(element) -> float:
+    return element.bounding_box()["x"]
+
+
 def test_the_border_between_before_and_after_moves_by_keyboard(page):
     for picture in page.locator(".slider-wrap img").all():
         picture.evaluate(WIDTH)  # until it is there, the border has no place
     page.wait_for_timeout(500)
     border = page.get_by_role("slider", name="Border between before and after").first
-    border.focus()
-    before = border.bounding_box()["x"]
+    before = left(border)
+    for _ in range(20):  # the events of a page that has just opened may draw the pictures once more, without the focus
+        border.focus()
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_timeout(500)
+        if left(border) < before:
+            break
+    before = left(border)
     width = page.locator(".slider-wrap").first.bounding_box()["width"]
     for step in range(1, 6):
         page.keyboard.press("ArrowLeft")
@@ -119,7 +129,7 @@ def test_the_border_between_before_and_after_moves_by_keyboard(page):
             "([border, x]) => border.getBoundingClientRect().x < x",
             arg=[border.element_handle(), before - (0.02 * step - 0.01) * width],
         )
-    assert border.bounding_box()["x"] == pytest.approx(before - 0.1 * width, abs=0.02 * width)
+    assert left(border) == pytest.approx(before - 0.1 * width, abs=0.02 * width)
     outline = border.evaluate("e => getComputedStyle(e).outlineStyle")
     assert outline == "solid"
 
@@ -279,6 +289,14 @@ def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
     page.get_by_role("button", name="Check the pictures", exact=True).click()
     page.locator(".verdict:visible").wait_for(timeout=WAIT)
     assert page.locator(".verdict").inner_text().startswith("Too alike: red and blue")
+    tab(page, "2 Domains")
+    page.get_by_label("Domain 2: name").fill("sky")
+    tab(page, "3 Check")
+    page.get_by_text("Something has changed. Check the pictures again.").wait_for(timeout=WAIT)
+    assert not page.get_by_text("Detailed report").is_visible()
+    tab(page, "2 Domains")
+    page.get_by_label("Domain 2: name").fill("blue")
+    tab(page, "3 Check")
     page.get_by_role("button", name="Next: train").click()
     page.get_by_role("button", name="Adapt", exact=True).click()
     page.get_by_text(re.compile(r"Running: [1-9]\d* of 1600 samples")).wait_for(timeout=60_000)
