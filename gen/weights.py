@@ -178,8 +178,10 @@ def first_table(markdown: str) -> str | None:
 
 
 def _licence(card: str) -> str:
-    # Cards say "research use" in many sentences. It outranks the other patterns: their front matter only says "other".
-    if "research use" in card:
+    match = re.search(r"[Ll]icen[cs]e of the weights: (.+)", card)
+    if match:
+        return match[1].strip().rstrip(".")
+    if "research use" in card:  # of an earlier version, whose front matter only says "other"
         return "research use only; see its card"
-    match = re.search(r"[Ll]icen[cs]e of the weights: (.+)", card) or re.search(r"^license: (.+)", card, re.M)
+    match = re.search(r"^license: (.+)", card, re.M)
     return match[1].strip() if match else "see the package that it comes from"

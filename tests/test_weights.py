@@ -40,7 +40,7 @@ class TestEntries:
         assert (entry.name, entry.kind) == ("augan-night2day", "AUGANPipeline")
         assert entry.weathers == ("night", "rainy night")
         assert 0.5 < entry.megabytes < 100
-        assert entry.licence == "research use only; see its card"
+        assert entry.licence == "research use only"
         assert entry.table.startswith("| domain | folder |")
         assert entry.table.count("\n") == 7
 

@@ -15,6 +15,7 @@ from gen.augan.invention_settings import InventionEvaluation
 from gen.augan.verdict import verdict
 from gen.errors import BadInput
 from gen.formats.json_files import read_json
+from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.training.own_code import KEY
@@ -85,6 +86,7 @@ def write_card(model_dir: Path) -> Path:
             *invention(model_dir),
             LIMITS.format(NO_MAP_BACK if evaluation.get("uncertainty") else ""),
             how_trained(training),
+            section(training.get("weights_license", "unstated")),
         ]
     except KeyError as error:
         raise BadInput(f"{model_dir}: training.json or {FILE_NAME} lacks the entry {error}") from error
@@ -113,7 +115,7 @@ def head(name: str, weathers: Sequence[str], training: Record, evaluation: Recor
     return f"""---
 library_name: gen
 pipeline_tag: image-to-image
-license: other
+license: {front_matter(training.get("weights_license", "unstated"))}
 tags: [{tags}]
 ---
 
@@ -142,14 +144,15 @@ gen translate IN OUT --model {name}  # an image, a folder tree or a clip
 
 
 def trained_on(training: Record, notes: str) -> str:
-    """The training data, and the notes on its licence."""
+    """The training data, and the notes on them."""
     rows = [
         (domain, data["folder"], data["count"], "x".join(map(str, data["cached_size"])))
         for domain, data in training["data"].items()
     ]
     frames = markdown_table(("domain", "folder", "frames", "trained at (height x width)"), rows)
     pairs = "".join(text for data, text in PAIRS.items() if data in training["data"])
-    return "\n\n".join(("## Training data", f"{frames}\n\nThe real frames are not paired.{pairs}", notes or LICENCE))
+    text = f"## Training data\n\n{frames}\n\nThe real frames are not paired.{pairs}"
+    return f"{text}\n\n{notes}" if notes else text
 
 
 def how_trained(training: Record) -> str:
@@ -358,8 +361,6 @@ def _parts(value: object) -> list[tuple[str, Any]]:
     """(part, number) of each part, or ("all", number)."""
     return list(cast(Record, value).items()) if isinstance(value, Mapping) else [("all", value)]
 
-
-LICENCE = """The licence of these frames is not recorded. Use the weights for research and education only."""
 
 PAIRS = {
     "rendered day": " Rendered frames (`gen render-street`) are paired: they show the\nsame moment of a synthetic "

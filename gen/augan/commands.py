@@ -46,7 +46,7 @@ def export(arguments: Sequence[str]) -> int:
     args = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-augan")
     from gen.augan.export import export_model
 
-    export_model(args.run, args.out, half=args.half, auto_height=args.height, weathers=args.weather)
+    export_model(args.run, args.out, args.half, args.height, args.weather, args.weights_license)
     print(f"wrote {args.out}; measure it with: gen evaluate-augan --model {args.out} --adverse DIR --normal DIR")
     return 0
 

@@ -13,6 +13,7 @@ from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.settings import AUGANSettings, uses_frozen_network
 from gen.augan.training import LITE, GeneratorPair
+from gen.licences import Licence
 from gen.loading import loading
 from gen.output import output_folder
 from gen.provenance import portable
@@ -22,7 +23,12 @@ from gen.training.own_code import recorded_code, settings_of_run
 
 
 def export_model(
-    run: Path, out: Path, half: bool = False, auto_height: int | None = None, weathers: Sequence[str] = ()
+    run: Path,
+    out: Path,
+    half: bool = False,
+    auto_height: int | None = None,
+    weathers: Sequence[str] = (),
+    licence: Licence = "unstated",
 ) -> None:
     """Write the averaged weights of the run's last checkpoint, and training.json for the model card.
 
@@ -51,7 +57,8 @@ def export_model(
     with output_folder(out):
         shutil.rmtree(out / INVENTION, ignore_errors=True)
         save_variants(pipeline, generators, out, half)
-        write_text(out / "training.json", json.dumps(record(state, settings, generators, more), indent=2))
+        told = record(state, settings, generators, more) | {"weights_license": licence}
+        write_text(out / "training.json", json.dumps(told, indent=2))
         refresh_card(out)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.formats.json_files import read_json
+from gen.licences import front_matter, section
 from gen.media.files import write_atomically
 from gen.translation.weathers import directions_of, sentence, weathers_of
 
@@ -14,10 +15,12 @@ def write_card(folder: Path) -> Path:
     """Write `folder`/MODEL_CARD.md from its training.json, of a run or of a conversion. Returns its path."""
     record = read_json(folder / "training.json")
     lines = [sentence(d, weathers_of(folder)) for d in directions_of(folder)]
+    of_files = "that of the files above and of the data that they were trained on, which the files do not name"
+    licence = of_files if "converted" in record else record.get("weights_license", "unstated")
     text = f"""---
 library_name: gen
 pipeline_tag: image-to-image
-license: other
+license: {front_matter(licence)}
 ---
 
 # {folder.name}
@@ -33,6 +36,8 @@ gen translate FRAMES OUT --model {folder.name}
 ## Weights
 
 {_converted(record) if "converted" in record else _trained(record)}
+
+{section(licence)}
 """
     card = folder / "MODEL_CARD.md"
     with write_atomically(card) as path:
@@ -44,9 +49,7 @@ def _converted(record: Mapping[str, Any]) -> str:
     files = "\n".join(f"- {direction}: {name}" for direction, name in record["converted"].items())
     return f"""Converted by `gen convert` from
 
-{files}
-
-License of the weights: that of these files and of the data that they were trained on, which the files do not name."""
+{files}"""
 
 
 def _trained(record: Mapping[str, Any]) -> str:
@@ -56,6 +59,4 @@ domain ({minutes:.0f} core-minutes), on
 
 ```json
 {json.dumps(record["data"], indent=2)}
-```
-
-The weights are for research use, unless the data allow more."""
+```"""

@@ -26,7 +26,7 @@ def export(arguments: Sequence[str]) -> int:
     args = tyro.cli(ExportArguments, args=list(arguments), prog="gen export-cyclegan")
     from gen.cyclegan.export import export_model
 
-    export_model(args.run, args.out, args.half, args.weather)
+    export_model(args.run, args.out, args.half, args.weather, args.weights_license)
     print(f"wrote {args.out}; translate with: gen translate FRAMES OUT --model {args.out}")
     return 0
 

@@ -8,6 +8,7 @@ from typing import Any
 from gen.cyclegan.card import write_card
 from gen.cyclegan.method import CycleGANPipeline, CycleGANTrainer, GeneratorPair
 from gen.cyclegan.settings import CycleGANSettings, check_settings
+from gen.licences import Licence
 from gen.output import output_folder
 from gen.provenance import portable
 from gen.training.averaged import load_averaged, load_last_state, save_variants
@@ -17,7 +18,9 @@ from gen.translation.registry import Recipe
 from gen.translation.settings import DIRECTIONS
 
 
-def export_model(run: Path, out: Path, half: bool = False, weathers: Sequence[str] = ()) -> None:
+def export_model(
+    run: Path, out: Path, half: bool = False, weathers: Sequence[str] = (), licence: Licence = "unstated"
+) -> None:
     """Write the averaged weights of the run's last checkpoint, `training.json` and a model card.
 
     In float32, and in float16 as `variant="fp16"`; with `half`, in float16 only. `weathers`: what the adverse frames
@@ -35,6 +38,7 @@ def export_model(run: Path, out: Path, half: bool = False, weathers: Sequence[st
         "preset": settings.preset,
         "settings": {name: value for name, value in portable(settings).items() if name not in hidden} | more,
         **recorded_code(state),
+        "weights_license": licence,
         **{name: state[name] for name in ("images_shown", "seconds", "core_seconds", "hardware", "data")},
     }
     with output_folder(out):

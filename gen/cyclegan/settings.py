@@ -9,6 +9,7 @@ import tyro
 from pydantic import Field
 
 from gen.errors import BadSetting, short
+from gen.licences import Licence
 from gen.training.command import OwnTrainer
 from gen.training.settings import Batch, Positive, PositiveFloat
 from gen.translation.settings import Direction
@@ -94,6 +95,9 @@ class ExportArguments:
     """Store only float16, a third of the size; it is loaded as float32 by default."""
     weather: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Weather of the adverse frames, for example --weather night; may be repeated. --model auto chooses by it."""
+    weights_license: Licence = "unstated"
+    """What may be done with the weights, for the model card. research: what the training data allow; apache-2.0: any
+    use, where all training data allow that."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gen.licences import Licence
 from gen.smos.algorithms import registry
 
 Engine = Literal["order", "ray"]
@@ -70,7 +71,7 @@ class PrecursorArguments:
     """A setting as field=value; may be repeated. `--set help` lists all settings."""
     export: Path | None = None
     """Write the classifier and its model card to this folder."""
-    weights_license: str = "research use only"
+    weights_license: Licence = "research"
     """Licence of the exported weights."""
 
 

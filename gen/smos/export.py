@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.formats.json_files import json_if_whole
+from gen.licences import Licence, front_matter, section
 from gen.markdown import markdown_table
 from gen.provenance import hardware_sentence, portable
 from gen.smd.writing import RECORD
@@ -13,7 +14,7 @@ from gen.smos.training import SMOSTrainer
 from gen.training.experiment import write_text
 
 
-def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float], license_: str) -> None:
+def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float], license_: Licence) -> None:
     """Write the classifier at its last step with training.json and MODEL_CARD.md.
 
     `leave_out`: accuracy on each style's unseen levels by a network that was trained on the other styles.
@@ -55,7 +56,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         ]
     if record["leave_one_style_out"]:
         lines += _difficulty(record["leave_one_style_out"], record["data"]["drawn_by_gen"])
-    return "\n".join(lines)
+    return "\n".join([*lines, section(record["license"]), ""])
 
 
 def _head(name: str, record: dict[str, Any]) -> list[str]:
@@ -65,7 +66,7 @@ def _head(name: str, record: dict[str, Any]) -> list[str]:
         "---",
         "library_name: gen",
         "pipeline_tag: image-classification",
-        "license: other",
+        f"license: {front_matter(record['license'])}",
         "tags: [domain-generalization, synthetic-data]",
         "---",
         "",
@@ -90,7 +91,6 @@ def _training(record: dict[str, Any]) -> list[str]:
         f"- Started from {start}; cross-entropy on all styles, {s['batch']} images of each per step, "
         f"{record['steps']:,} steps, Adam at {s['lr']:g}, batch norms {'frozen' if s['frozen_norms'] else 'trained'}, "
         f"{record['seconds'] / 60:.0f} minutes on {hardware_sentence(hardware)}. The last step is kept.",
-        f"- Licence of the weights: {record['license']}.",
         "",
     ]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.formats.json_files import read_json
+from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.provenance import hardware_sentence
 from gen.training.experiment import write_text
@@ -24,7 +25,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         "---",
         "library_name: gen",
         "pipeline_tag: unconditional-image-generation",
-        "license: other",
+        f"license: {front_matter(record['weights_license'])}",
         "tags: [stylegan2, few-shot-adaptation]",
         "---",
         "",
@@ -44,8 +45,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         "",
         "## Training",
         "",
-        f"- Data: {data['count']} images of `{data['folder']}`, scaled to {s['size']} pixels. The images are for "
-        f"research use, and so are these weights. Licence of the weights: {record['weights_license']}.",
+        f"- Data: {data['count']} images of `{data['folder']}`, scaled to {s['size']} pixels.",
         f"- {record['images_shown']:,} images shown in {record['seconds'] / 60:.0f} minutes on "
         f"{hardware_sentence(hardware)}, {hardware.get('precision', s['precision'])}.",
         f"- Batch {s['batch']}, Adam at {s['lr']:g}, R1 {s['r1_gamma']:g}, path length weight {s['path_weight']:g}, "
@@ -54,6 +54,8 @@ def card(name: str, record: dict[str, Any]) -> str:
         "",
         *_distance_lines(record["distances"], data["folder"]),
         *(["## Limits", "", *(f"- {note}" for note in record["notes"]), ""] if record["notes"] else []),
+        section(record["weights_license"]),
+        "",
     ]
     return "\n".join(lines)
 

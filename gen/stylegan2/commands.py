@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gen.licences import Licence
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.training.command import OwnTrainer, parse_arguments, run_to_end, trainer_class
 
@@ -59,8 +60,9 @@ class ExportArguments:
     """Images to generate for the measurement."""
     features: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Feature networks of the distance: inception, efficientnet-lite0, squeezenet. Default: auto and squeezenet."""
-    weights_license: str = "not stated"
-    """Licence of the weights in one line, for the model card."""
+    weights_license: Licence = "unstated"
+    """What may be done with the weights, for the model card. research: what the training data allow; apache-2.0: any
+    use, where all training data allow that."""
     note: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A sentence on the limits of the model, for the model card; may be repeated."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.formats.json_files import read_json
+from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.translation.weathers import CLEAR
@@ -17,13 +18,14 @@ def write_card(folder: Path) -> Path:
     record = read_json(folder / "training.json")
     notes = folder / "notes.md"
     sections = [
-        head(folder.name, record["weathers"]),
+        head(folder.name, record["weathers"], record.get("weights_license", "unstated")),
         "## Training\n\n" + training(record),
         *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
         "## Measured\n\n" + MEASURED,
         table([(f"`{name}`", confusion) for name, confusion in record["test"].items()], record["weathers"]),
         *(_cross(record) if record["cross"] else []),
         LIMITS,
+        section(record.get("weights_license", "unstated")),
     ]
     card = folder / "MODEL_CARD.md"
     with write_atomically(card) as path:
@@ -31,12 +33,12 @@ def write_card(folder: Path) -> Path:
     return card
 
 
-def head(name: str, weathers: list[str]) -> str:
+def head(name: str, weathers: list[str], licence: str) -> str:
     """Hub metadata, description and usage."""
     return f"""---
 library_name: gen
 pipeline_tag: image-classification
-license: other
+license: {front_matter(licence)}
 tags: [weather, driving]
 ---
 

@@ -65,6 +65,7 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
     record: dict[str, Any] = {
         "weathers": weathers,
         "decay": settings.decay,
+        "weights_license": settings.weights_license,
         "labels": settings.labels and settings.labels.as_posix(),
         "train": {source.folder: dict(Counter(source.weathers)) for source in given},
         "cross": {source.folder: dict(Counter(source.weathers)) for source in cross},

@@ -395,7 +395,7 @@ class TestCard:
             "20,103,552",
             "| lr | `0.0002` |",
             "gen evaluate-augan --adverse",
-            "research and education only",
+            "research and teaching only",
             f"{result['uncertainty']['spearman']:.3f}",
         ):
             assert part in card
