@@ -198,6 +198,7 @@ def test_a_cell_that_diverges_ends_alone(
     assert set(json.loads((tmp_path / "t" / "results.json").read_text())["accuracy"]["SWAD"]["erm"]) == {"art", "ink"}
 
 
+@pytest.mark.slow
 def test_two_processes_are_as_one(domains: Path, tmp_path: Path, gen_command: list[str]) -> None:
     """Batch norms are frozen, so that a step of two processes is the step of one but for rounding."""
     command = ["train-smos", "--data", str(domains), "--target", "ink", "--seeds", "0", "--method", "miro", *TINY]

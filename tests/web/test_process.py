@@ -45,7 +45,7 @@ def until(condition, seconds: float = 120) -> None:
 
 
 def test_sigterm_is_no_crash_and_the_counts_are_right_after_a_restart(tmp_path):
-    count = 40
+    count = 15
     folder = write_job(tmp_path, count)
     with Process(tmp_path) as server:
         until(lambda: finished(folder) >= 3)
