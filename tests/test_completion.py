@@ -9,6 +9,7 @@ import pytest
 from gen.cli import COMMANDS, main
 from gen.completion.candidates import candidates
 from gen.completion.commands import SCRIPTS
+from gen.translation.registry import translators
 
 
 def test_commands() -> None:
@@ -30,6 +31,16 @@ def test_values() -> None:
     assert "--source" in candidates(["adapt", "--"])
     assert "--model" in candidates(["adapt", "--"])
     assert candidates(["translate", ""]) == []  # files, which the shell completes
+    assert candidates(["evaluate-augan", "--detector", ""]) == []
+    assert candidates(["translate", "--model=augan-n"]) == ["--model=augan-night2day"]
+    assert candidates(["translate", "--model", "=", "augan-n"]) == ["augan-night2day"]  # as bash cuts it
+
+
+def test_names_that_the_command_can_use() -> None:
+    assert candidates(["translate", "a", "b", "--model", ""]) == translators()
+    assert candidates(["adapt", "--model", ""]) == ["stylegan2-faces64"]
+    assert "efficientnet-lite0" in candidates(["adapt", "--encoder", ""])
+    assert "faces64-sketch-sunglasses" in candidates(["generate", "--adaptation", "faces"])
 
 
 def test_settings() -> None:

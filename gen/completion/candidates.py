@@ -8,11 +8,14 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from unittest.mock import patch
 
 from gen.cli import COMMANDS
-from gen.weights import model_folders
+from gen.hda.parsing import ADAPTATION_FILE
+from gen.metrics.encoder_names import NETWORKS
+from gen.translation.registry import translators
+from gen.weights import available, kind, model_folders
 
-SIGNATURE = re.compile(r"[│ ] ((?:-{1,2}[a-z][\w-]*(?: (?:\{[^}]*\}|[^\s,{│]+))?(?:, )?)+)")
+SIGNATURE = re.compile(r"[│ ] ((?:-{1,2}[a-z][\w-]*(?: (?:\{[^}]*\}|[^\s,{│])+)?(?:, )?)+)")
 """The start of an option's entry in a help text: names, each with the kind of its value or its choices."""
-OPTION = re.compile(r"(-{1,2}[a-z][\w-]*)(?: (\{[^}]*\}|[^\s,{]+))?")
+OPTION = re.compile(r"(-{1,2}[a-z][\w-]*)(?: ((?:\{[^}]*\}|[^\s,{])+))?")
 NAME = re.compile(r"^(\w+)=", re.M)
 """A setting in the text of `--set help`."""
 
@@ -23,6 +26,10 @@ def candidates(words: Sequence[str]) -> list[str]:
     None are given where a file is expected: the shell completes files itself.
     """
     *before, start = words or [""]
+    if start.startswith("--") and "=" in start:  # --model=NAME is one word to zsh and fish, and three to bash
+        option, _, value = start.partition("=")
+        return [f"{option}={word}" for word in candidates([*before, option, value])]
+    before, start = [word for word in before if word != "="], start if start != "=" else ""
     if not before:
         found = [*COMMANDS, "--help", "--version"]
     elif before[0] not in COMMANDS:
@@ -33,8 +40,8 @@ def candidates(words: Sequence[str]) -> list[str]:
         options = _options(before[0])
         if start.startswith("-"):
             found = list(options)
-        elif before[-1] in ("--model", "--source", "--adaptation"):
-            found = list(model_folders())
+        elif before[-1] in ("--model", "--source", "--rival", "--adaptation", "--encoder"):
+            found = _names(before[0], before[-1])
         else:
             found = options.get(before[-1], [])
     return sorted(word for word in found if word.startswith(start))
@@ -46,8 +53,20 @@ def _options(command: str) -> dict[str, list[str]]:
     for line in _printed([command, "--help"]).splitlines():
         if signature := SIGNATURE.match(line):
             for name, value in OPTION.findall(signature.group(1)):
-                found[name] = re.sub(r"^.*\{|\}.*$", "", value).split(",") if "{" in value else []
+                choices = ",".join(re.findall(r"\{([^}]*)\}", value)).split(",")
+                found[name] = [choice for choice in choices if choice not in ("", "None")]
     return found
+
+
+def _names(command: str, option: str) -> list[str]:
+    """What can be named there: encoders, adaptations, translators or generators."""
+    if option == "--encoder":
+        return [name for name, network in NETWORKS.items() if "hda" in network.loaders]
+    if option == "--adaptation":
+        return available(ADAPTATION_FILE)
+    if COMMANDS[command][0].startswith("gen.hda."):
+        return [name for name, folder in model_folders().items() if kind(folder) == "HDAPipeline"]
+    return translators()
 
 
 def _trainer(before: Sequence[str]) -> list[str]:

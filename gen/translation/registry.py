@@ -102,7 +102,12 @@ def method_of(model: str | os.PathLike[str]) -> Method:
 
     Nothing is known of a hub id before it is downloaded: it counts as an AU-GAN.
     """
-    folder = weights.resolve(model)
+    try:
+        folder = weights.resolve(model)
+    except BadInput as error:
+        if translators():  # the folders of other models are no help here
+            raise BadInput(unknown("model", os.fspath(model), translators())) from error
+        raise
     name = weights.kind(folder)
     if name is None and not os.path.isdir(folder):
         return _METHODS["AUGANPipeline"]
