@@ -1,6 +1,9 @@
 """A finished run can be made longer; at a constant learning rate it is then as if it had been long from the start."""
 
+import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +92,24 @@ def test_a_finished_run_can_be_made_longer(
         torch.testing.assert_close(longer[name], value, rtol=0, atol=0, msg=name)
     with pytest.raises(BadSetting, match="already been trained on 16 images"):
         make(data, tmp_path / "longer", 4).fit()
+
+
+def test_a_run_that_has_ended_keeps_the_record_of_its_data(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    for number in (1, 2):
+        augan(tmp_path / "data", tmp_path / "run", 8).fit()
+        assert json.loads((tmp_path / "run" / "settings.json").read_text())["data"]["adverse"]["count"] == 12
+        last = latest_checkpoint(tmp_path / "run" / "checkpoints")
+        assert last is not None
+        assert load_checkpoint(last)["data"]["adverse"]["count"] == 12
+        if number == 1:
+            min((tmp_path / "data" / "night").iterdir()).unlink()
+    augan(tmp_path / "data", tmp_path / "run", 16).fit()  # now it is trained on what is there
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["data"]["adverse"]["count"] == 11
+
+
+def test_an_adaptation_that_has_ended_keeps_its_end(data: Path, tmp_path: Path) -> None:
+    adaptation(data, tmp_path, 40).fit()  # long enough for a window of progress
+    settings = adaptation(data, tmp_path, 40).settings
+    with pytest.raises(BadSetting, match="target_progress: this run has ended, and was trained with None"):
+        HDATrainer(replace(settings, target_progress=1e-9), tiny_generator()).fit()
