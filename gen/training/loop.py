@@ -293,7 +293,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             self.resume()
             if self.accelerator.is_main_process:
                 self.log = RunLog(self.settings.out, self.total_images, self.images_shown)
-                record = {"version": VERSION, "settings": as_record(self.settings), **self._origin()}
+                record = {"version": VERSION, "settings": as_record(self.settings), **self.origin}
                 self.log.settings(record | {"hardware": self._hardware()})
             self._start_clocks()
             try:
@@ -480,7 +480,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         if not self.accelerator.is_main_process:
             return
         state = {
-            **self._origin(),
+            **self.origin,
             "settings": as_record(self.settings),
             "images_shown": self.images_shown,
             "seconds": self.seconds,
@@ -495,7 +495,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             self.log.sync()
         save_checkpoint(self.settings.out / "checkpoints", self.images_shown, state)
 
-    def _origin(self) -> dict[str, Any]:
+    @property
+    def origin(self) -> dict[str, Any]:
         """Data and code for the record. What changed when the run had ended did not train it."""
         return self._ended if self._ended is not None else {"data": self.data_record(), **own_code(type(self))}
 
@@ -542,7 +543,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         notes += check_same_data(state["data"], self.data_record(), self.settings.strict)
         if self.finished:
             self._check_end(state["settings"])
-            self._ended = {"data": state["data"], **recorded_code(state)}
+        self._ended = {"data": state["data"], **recorded_code(state)} if self.finished else None
         for note in [] if self.finished else notes:
             log.warning(note)
         self.accelerator.print(f"resuming {path} at {self.images_shown} of {self.total_images} images")

@@ -15,6 +15,8 @@ from gen.augan.training import AUGANTrainer
 from gen.cyclegan.method import CycleGANTrainer
 from gen.cyclegan.settings import CycleGANSettings
 from gen.errors import BadSetting
+from gen.hda.adaptation import Adaptation
+from gen.hda.export import save_adaptation
 from gen.hda.settings import HDASettings
 from gen.hda.training import HDATrainer
 from gen.smos.settings import SMOSSettings
@@ -113,3 +115,20 @@ def test_an_adaptation_that_has_ended_keeps_its_end(data: Path, tmp_path: Path) 
     settings = adaptation(data, tmp_path, 40).settings
     with pytest.raises(BadSetting, match="target_progress: this run has ended, and was trained with None"):
         HDATrainer(replace(settings, target_progress=1e-9), tiny_generator()).fit()
+
+
+class OtherTrainer(HDATrainer):
+    pass
+
+
+def test_an_adaptation_that_has_ended_keeps_the_fingerprint_of_its_trainer(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = adaptation(data, tmp_path, 8).settings
+    for fingerprint in ("old", "new"):
+        code = {"trainer": {"class": "mine:OtherTrainer", "file_sha256": fingerprint}}
+        monkeypatch.setattr("gen.training.loop.own_code", lambda kind, code=code: code)
+        trainer = OtherTrainer(settings, tiny_generator())
+        trainer.fit()
+        record = Adaptation.load(save_adaptation(trainer)).record
+        assert record["trainer"]["file_sha256"] == "old"
