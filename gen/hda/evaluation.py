@@ -210,7 +210,7 @@ def score_hybrid(
     latents = pipe.latents(range(FIRST_SEED, FIRST_SEED + s.samples), truncation=1.0)
     source = draw_images(pipe, latents)
     scorer = Scorer(s, hybrid, source)
-    unadapted = scorer.scores(source) | {"samples": 0}
+    unadapted: dict[str, Any] = scorer.scores(source) | {"samples": 0}
     shown = pipe.latents(range(SHOWN))
     first = draw_images(pipe, shown)
     tables: dict[str, dict[str, list[dict[str, Any]]]] = {}
