@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from gen.formats.yaml_files import read_yaml
 from gen.markdown import markdown_table
 from gen.media.files import make_out_folder
 from gen.media.folders import find_stills
+from gen.provenance import hardware_sentence
 from gen.training.experiment import Experiment, named, write_text
 from gen.translation import registry
 from gen.translation.registry import Recipe
@@ -203,13 +204,23 @@ def evaluate_recipes(
 
 
 def unequal(models: Path, recipes: Iterable[str]) -> str:
-    """A sentence that names the time of each recipe, if one was trained for longer than another; else empty."""
-    records = {name: read_json(models / name / "training.json")["settings"] for name in recipes}
-    minutes = {name: record.get("core_minutes") for name, record in records.items()}
-    if len(set(minutes.values())) < 2:
-        return ""
-    each = ", ".join(f"{name} {time}" for name, time in minutes.items())
-    return f"The cost was not equal; core-minutes: {each}. Run the command without `--judge-now` and `--only`."
+    """A sentence each for time, machines and frames that not all recipes shared; empty if they shared all."""
+    records = {name: read_json(models / name / "training.json") for name in recipes}
+    shared: dict[str, Callable[[Mapping[str, Any]], object]] = {
+        "The cost was not equal; core-minutes": lambda r: r["settings"].get("core_minutes"),
+        "The machines were not the same": lambda r: hardware_sentence(r["hardware"]),
+        "The frames were not the same; adverse and normal": lambda r: (
+            f"{r['data']['adverse']['count']} and {r['data']['normal']['count']}"
+        ),
+    }
+    sentences: list[str] = []
+    for what, value in shared.items():
+        values = {name: value(record) for name, record in records.items()}
+        if len(set(values.values())) > 1:
+            sentences.append(f"{what}: {', '.join(f'{name} {found}' for name, found in values.items())}.")
+    if sentences and "cost" in sentences[0]:
+        sentences[0] += " Run the command without `--judge-now` and `--only`."
+    return "\n\n".join(sentences)
 
 
 def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -> str:

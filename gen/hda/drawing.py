@@ -75,7 +75,7 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
     given = f"latents {fingerprint_file(s.latents)}" if s.latents else f"truncation {s.truncation:g}"
     every = given if s.latents else f"seeds {s.seeds}, {given}"
     for name, image in zip(names, pipe(latents=latents).images, strict=True):
-        _save(s.out / f"{name}.png", image, drawn_with(pipe, s.model, f"{name}, {given}"))
+        save_marked(s.out / f"{name}.png", image, drawn_with(pipe, s.model, f"{name}, {given}"))
     marks = {name: drawn_with(pipe, s.model, every) for name in (WALK, MORPH)}
     marks[GRID] = drawn_with(pipe, s.model, f"{every}, strengths {s.strengths}")
     for name, mark in marks.items():  # of an earlier run with something else, beside which these pictures would lie
@@ -83,7 +83,7 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
             (s.out / name).unlink()
     if pipe.strengths:
         factors = parse_strengths(s.strengths)
-        _save(s.out / GRID, Image.fromarray(strength_grid(pipe, latents, factors)), marks[GRID])
+        save_marked(s.out / GRID, Image.fromarray(strength_grid(pipe, latents, factors)), marks[GRID])
         print(f"{GRID}: the same latents at strengths {', '.join(f'{k:g}' for k in factors)}")
     frames = max(2, round(s.seconds * s.rate))
     clips = {WALK: walk(pipe, latents, frames)} if s.walk else {}
@@ -197,7 +197,8 @@ def _enlarged(frame: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _save(path: Path, image: Image.Image, mark: str) -> None:
+def save_marked(path: Path, image: Image.Image, mark: str) -> None:
+    """Write a PNG that says what drew it, see `drawn_with`."""
     notes = PngInfo()
     notes.add_itxt("Software", f"gen {VERSION}")
     notes.add_itxt("Description", mark)
@@ -249,7 +250,7 @@ def _invert_photos(
         latents[name] = w[0].cpu().contiguous()
         known[name] = fingerprint_file(path)
         mark = drawn_with(pipe, s.model, f"photo {known[name]} inverted in {s.steps} steps, seed {s.seed}", given)
-        _save(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given), mark)
+        save_marked(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given), mark)
         with write_atomically(s.out / LATENTS) as partial:
             save_file(latents, partial, metadata={SOURCE: pipe.fingerprint, PHOTOS: json.dumps(known)})
 

@@ -210,7 +210,7 @@ def score_hybrid(
     latents = pipe.latents(range(FIRST_SEED, FIRST_SEED + s.samples), truncation=1.0)
     source = draw_images(pipe, latents)
     scorer = Scorer(s, hybrid, source)
-    unadapted = scorer.scores(source) | {"samples": 0}
+    unadapted: dict[str, Any] = scorer.scores(source) | {"samples": 0}
     shown = pipe.latents(range(SHOWN))
     first = draw_images(pipe, shown)
     tables: dict[str, dict[str, list[dict[str, Any]]]] = {}
@@ -223,7 +223,8 @@ def score_hybrid(
                 pipe.load_adaptation(folder / "adaptation.safetensors", name="run")  # replaces the one before
                 record = pipe.adaptations["run"].record
                 scores = scorer.scores(draw_images(pipe, latents))
-                rows[method].append(scores | {k: record[k] for k in ("samples", "seconds", "reached")})
+                kept = {k: record.get(k) for k in ("samples", "seconds", "reached", "hardware")}  # once without it
+                rows[method].append(scores | kept)
                 if seed == 0:
                     images[method] = draw_images(pipe, shown)
         pipe.set_strengths(0.0)

@@ -5,7 +5,7 @@ from pathlib import Path
 from gen.hda.adaptation import Adaptation, difference, fingerprint
 from gen.hda.training import HDATrainer
 from gen.provenance import portable
-from gen.training.own_code import own_code
+from gen.training.own_code import recorded_code
 
 
 def save_adaptation(trainer: HDATrainer) -> Path:
@@ -17,10 +17,10 @@ def save_adaptation(trainer: HDATrainer) -> Path:
     kept["domains"] = [d.recorded for d in trainer.domains]
     record = {
         "settings": kept,
-        **own_code(type(trainer)),
+        **recorded_code(trainer.origin),
         "weights": {d.name: d.weight for d in trainer.domains},
         "encoders": [encoder.name for encoder in trainer.encoders],
-        "references": trainer.data_record()["references"],
+        "references": trainer.origin["data"]["references"],
         "samples": trainer.images_shown,
         "seconds": round(trainer.seconds),
         "progress": trainer.progress,

@@ -74,6 +74,7 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """Stop when the mean progress reaches this value, to compare methods at the same degree of adaptation."""
 
     may_change = TrainerSettings.may_change | {"stop_when_stalled", "target_progress"}
+    of_the_end = TrainerSettings.of_the_end | {"stop_when_stalled", "target_progress"}
     log_every: Positive = 80
     """Samples between two lines of metrics."""
     sample_every: Positive = 800

@@ -24,7 +24,7 @@ def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float
     drawn = trainer.stream is not None or "drawing" in json_if_whole(data / RECORD)
     record: dict[str, Any] = {
         "settings": settings_record(trainer.settings),
-        "data": trainer.data_record() | {"drawn_by_gen": drawn},
+        "data": trainer.origin["data"] | {"drawn_by_gen": drawn},
         "steps": trainer.images_shown // trainer.settings.batch,
         "seconds": trainer.seconds,
         "history": trainer.history,

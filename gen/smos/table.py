@@ -155,10 +155,9 @@ def cell_settings(settings: SMOSSettings, cell: Cell) -> SMOSSettings:
 
 def finished(own: SMOSSettings) -> dict[str, Any] | None:
     """The results of a cell that is done, else None. Raises `BadSetting` if it was run with other settings."""
-    if not (own.out / RESULTS).is_file():
-        return None
-    record = read_run(own, own.may_change - {"steps"})  # its checkpoints are gone, so it cannot be made longer
-    if record is None:  # results of unknown settings
+    # Nor may a cell that is not done change its length, or it would have another schedule than the other rows.
+    record = read_run(own, own.may_change - {"steps"})
+    if record is None or not (own.out / RESULTS).is_file():  # without a record, results of unknown settings
         return None
     # A name may stand for newly trained weights.
     data, now = record.get("data", {}), dict[str, str]()

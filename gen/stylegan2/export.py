@@ -1,6 +1,7 @@
 """Turn a run directory into a model folder: averaged weights, samples, distances, model card."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from gen.stylegan2.training import batched, latents, make_generator
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.data import folder_name
 from gen.training.experiment import write_text
-from gen.training.model_folder import forget_records
+from gen.training.model_folder import forget_model
 from gen.training.own_code import recorded_code, settings_of_run
 
 AVERAGED = 10_000
@@ -78,8 +79,9 @@ def export_model(
 
 def save_generator(generator: StyleGAN2Generator, out: Path, half: bool) -> None:
     """Write a model folder that `HDAPipeline.from_pretrained` loads; afterwards `generator` is rounded to float16."""
-    (out / "model_index.json").unlink(missing_ok=True)  # written last: without it, the folder is no model
-    forget_records(out)
+    forget_model(out, "model_index.json", {"generator"})  # the index is written last: without it, it is no model
+    # What HDAPipeline has saved there is of another generator, or would be drawn in place of the one that the card has.
+    shutil.rmtree(out / "adaptations", ignore_errors=True)
     save_variants(generator, [generator], out / "generator", half)
     nn.Module.float(generator)  # so the samples and distances below are those of the stored float16 weights
     # Written by hand, because the pipeline that reads it belongs to gen.hda, which lies above this package.

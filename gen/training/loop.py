@@ -6,6 +6,7 @@ import time
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast, get_args
 
@@ -38,7 +39,7 @@ from gen.training.data_record import check_same_data
 from gen.training.ema import WeightAverage
 from gen.training.logging import RunLog
 from gen.training.optimizers import adam, set_lr
-from gen.training.own_code import check_same_trainer, own_code
+from gen.training.own_code import check_same_trainer, own_code, recorded_code
 from gen.training.precision import Precision, fastest_precision
 from gen.training.schedule import constant_then_linear
 from gen.training.settings import (
@@ -115,6 +116,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         """Processor time of all threads of this process, over all sittings."""
         self._trained_on: tuple[int, dict[str, Any]] | None = None
         """Images shown when the run was resumed, and its hardware until then; None for a new run."""
+        self._ended: dict[str, Any] | None = None
+        """What the checkpoint of a run that had ended before says of its data and its trainer; else None."""
         self._start_clocks()
         self.log: RunLog | None = None
         """Open while `fit` runs, in the main process."""
@@ -290,8 +293,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             self.resume()
             if self.accelerator.is_main_process:
                 self.log = RunLog(self.settings.out, self.total_images, self.images_shown)
-                record = {"version": VERSION, "settings": as_record(self.settings), "data": self.data_record()}
-                self.log.settings(record | own_code(type(self)) | {"hardware": self._hardware()})
+                record = {"version": VERSION, "settings": as_record(self.settings), **self.origin}
+                self.log.settings(record | {"hardware": self._hardware()})
             self._start_clocks()
             try:
                 with self._readable_memory_errors(), on_stop_signals(self._stop_on_signal):
@@ -477,9 +480,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         if not self.accelerator.is_main_process:
             return
         state = {
-            "data": self.data_record(),
+            **self.origin,
             "settings": as_record(self.settings),
-            **own_code(type(self)),
             "images_shown": self.images_shown,
             "seconds": self.seconds,
             "core_seconds": self.core_seconds,
@@ -492,6 +494,11 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         if self.log:
             self.log.sync()
         save_checkpoint(self.settings.out / "checkpoints", self.images_shown, state)
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Data and code for the record. What changed when the run had ended did not train it."""
+        return self._ended if self._ended is not None else {"data": self.data_record(), **own_code(type(self))}
 
     @property
     def hardware(self) -> dict[str, Any]:
@@ -522,9 +529,6 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             self.begin()
             return
         path, state = found
-        notes = check_same_trainer(state, own_code(type(self)))
-        for note in notes + check_same_data(state["data"], self.data_record(), self.settings.strict):
-            log.warning(note)
         for name, network in self.raw.items():
             network.load_state_dict(state["networks"][name])
             self.optimizers[name].load_state_dict(state["optimizers"][name])
@@ -535,6 +539,13 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             self._trained_on = (self.images_shown, state["hardware"])
         self.core_seconds = state.get("core_seconds", 0.0)  # the first checkpoints had none
         self.load_extra_state(state["extra"])
+        notes = check_same_trainer(state, own_code(type(self)))
+        notes += check_same_data(state["data"], self.data_record(), self.settings.strict)
+        if self.finished:
+            self._check_end(state["settings"])
+        self._ended = {"data": state["data"], **recorded_code(state)} if self.finished else None
+        for note in [] if self.finished else notes:
+            log.warning(note)
         self.accelerator.print(f"resuming {path} at {self.images_shown} of {self.total_images} images")
         self._report_new_schedule(state["settings"])
 
@@ -556,7 +567,6 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         check_same_settings(state["settings"], self.settings, self.settings.may_change)
         check_same_data(state["data"], self.data_record(), self.settings.strict)
         self._check_length(state)
-        self._check_decay(state)
         for name, network in self.raw.items():
             shapes = {key: value.shape for key, value in network.state_dict().items()}
             if shapes != {key: value.shape for key, value in state["networks"][name].items()}:
@@ -579,17 +589,16 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
                 f"settings; set a larger number to resume it, or choose another output folder."
             )
 
-    def _check_decay(self, state: Mapping[str, Any]) -> None:
+    def _check_end(self, old: Mapping[str, Any]) -> None:
         """A run that has ended is only measured and exported again, and the record must say how it was trained."""
-        s, old = self.settings, state["settings"]
-        if isinstance(s, TimeLimit) and s.core_minutes is not None:
-            ended = state.get("core_seconds", 0.0) >= 60 * s.core_minutes
-        else:
-            ended = state["images_shown"] >= self.total_images
-        if ended and old.get("decay", s.decay) != s.decay:
+        now = as_record(self.settings)
+        changed = {name: old[name] for name in self.settings.of_the_end & old.keys() if old[name] != now.get(name)}
+        settings, self.settings = self.settings, replace(self.settings, **changed)
+        ended, self.settings = self.finished, settings  # with what it had before, too
+        for name in sorted(changed) if ended else []:
             raise BadSetting(
-                f"decay: this run has ended, and was trained with {old['decay']}, not {s.decay}; change it back, or "
-                f"lengthen the run."
+                f"{name}: this run has ended, and was trained with {changed[name]}, not {now[name]}; change it back, "
+                f"or lengthen the run."
             )
 
     def _report_new_schedule(self, old: Mapping[str, Any]) -> None:

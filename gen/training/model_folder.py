@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 from gen.formats.json_files import json_if_whole
@@ -30,12 +30,7 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
     try:
         save(temporary)
         files = [path.relative_to(temporary) for path in sorted(temporary.rglob("*")) if path.is_file()]
-        old_parts = [name for name, value in json_if_whole(folder / index).items() if isinstance(value, list)]
-        (folder / index).unlink(missing_ok=True)
-        forget_records(folder)
-        for name in set(old_parts) - {path.parts[0] for path in files}:
-            if Path(name).name == name and not (folder / name).is_symlink():
-                shutil.rmtree(folder / name, ignore_errors=True)
+        forget_model(folder, index, {path.parts[0] for path in files})
         for parent in {path.parent for path in files if path.suffix == ".safetensors"}:
             for old in (old for pattern in WEIGHTS for old in (folder / parent).glob(pattern)):
                 old.unlink()
@@ -44,6 +39,16 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
             os.replace(temporary / path, folder / path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def forget_model(folder: Path, index: str, parts: Set[str]) -> None:
+    """Remove the index, the records, and the networks that the index names, except those called as the new `parts`."""
+    old_parts = [name for name, value in json_if_whole(folder / index).items() if isinstance(value, list)]
+    (folder / index).unlink(missing_ok=True)
+    forget_records(folder)
+    for name in set(old_parts) - parts:
+        if Path(name).name == name and not (folder / name).is_symlink():
+            shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def forget_records(folder: Path) -> None:

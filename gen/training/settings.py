@@ -93,6 +93,8 @@ class TrainerSettings(Checked):
     ) | {"images", "epochs", "core_minutes", "decay"}
     """Settings that may change when a run is resumed: those that affect the weights by rounding at most, and the length
     of the run with its schedule, so that a finished run can be continued."""
+    of_the_end: ClassVar[frozenset[str]] = frozenset({"decay"})
+    """Those of them that may not change in a run that has ended, unless it goes on."""
 
     def __post_init__(self) -> None:
         preset = self.preset

@@ -276,7 +276,7 @@ class AdaptTab(Tab):
     @event("device")
     def draw(
         self, source: str, job: str, strength: float, second: str, share: float, seeds: str, truncation: float
-    ) -> Any:
+    ) -> str:
         """Draw a grid: the same seeds at strength 0, half and full strength.
 
         Args:
@@ -291,13 +291,15 @@ class AdaptTab(Tab):
         Returns:
             the grid
         """
-        from gen.hda.drawing import strength_grid
+        from gen.hda.drawing import drawn_with, strength_grid
 
         numbers, truncation = parse(seeds), check_number("truncation", truncation, 0, 1)
         with self._loaded(source, job, strength, second, share) as pipe:
             rows = [0.0, 0.5, 1.0] if pipe.adaptations else [1.0]
             grid = strength_grid(pipe, pipe.latents(numbers, truncation), rows)
-        return enlarged(grid, len(numbers))
+            of_rows = ", strengths 0,0.5,1" if pipe.adaptations else ""
+            mark = drawn_with(pipe, source, f"seeds {seeds}, truncation {truncation:g}{of_rows}")
+        return self._marked(enlarged(grid, len(numbers)), mark)
 
     @event("device")
     def walk(
@@ -330,7 +332,7 @@ class AdaptTab(Tab):
     @event("device")
     def invert(
         self, source: str, job: str, strength: float, second: str, share: float, photo: str, steps: float
-    ) -> Any:
+    ) -> str:
         """Find the latent of a photo in the source generator, and draw that latent adapted.
 
         Args:
@@ -345,14 +347,28 @@ class AdaptTab(Tab):
         Returns:
             photo, inversion and adapted inversion side by side
         """
-        from gen.hda.drawing import invert_photo
+        from gen.hda.drawing import drawn_with, invert_photo
+        from gen.provenance import fingerprint_file
 
         if not photo:
             raise BadInput("Choose a photo first.")
         check_still(Path(photo), self.service.settings)
         steps = check_number("steps", steps, 1, MAX_STEPS)
         with self._loaded(source, job, strength, second, share) as pipe:
-            return enlarged(invert_photo(pipe, Path(photo), int(steps)), 3)
+            drawn = invert_photo(pipe, Path(photo), int(steps))
+            found = f"photo {fingerprint_file(Path(photo))} inverted in {int(steps)} steps, seed 0"
+            mark = drawn_with(pipe, source, found)
+        return self._marked(enlarged(drawn, 3), mark)
+
+    def _marked(self, pixels: Any, mark: str) -> str:
+        """The file of a drawn picture (H, W, 3), which says what drew it wherever it is taken."""
+        from PIL import Image
+
+        from gen.hda.drawing import save_marked
+
+        with self.service.new_folder() as folder:
+            save_marked(folder / "drawn.png", Image.fromarray(pixels), mark)
+            return str(folder / "drawn.png")
 
 
 def _go(steps: Any, number: int, label: str, variant: Any = "primary") -> None:

@@ -312,6 +312,7 @@ class TestEvaluate:
         assert "| HDA λ=0.5 * |" in text  # nine tenths of the way were not gone in so few steps
         assert "±" in text
         assert json.loads((tmp_path / "results.json").read_text())["hybrids"].keys() == results["hybrids"].keys()
+        assert one["hardware"]["cpu"]  # of the run, which may have been on another machine than the scores
         assert Image.open(tmp_path / "red+blue-0.9.png").height == 5 * 34  # red, blue, source, both methods
         again = evaluate_table(settings)  # nothing is trained, and nothing is refused
         assert again["hybrids"] == results["hybrids"]

@@ -92,6 +92,11 @@ def test_table_goes_on_where_it_stopped(
     monkeypatch.setattr(table, "SMOSTrainer", counting)
     assert main(command) == 130
     assert len(trained) == 4
+    half_done = tmp_path / "half" / "erm" / "art-0"
+    shutil.copytree(tmp_path / "t" / "erm" / "art-0", half_done)
+    (half_done / table.RESULTS).unlink()
+    assert main([*command, "--out", str(tmp_path / "half"), "--set", "steps=9"]) == 1  # all rows have one length
+    assert "steps was 4 when this run began and is 9 now" in capsys.readouterr().err
     assert main(command) == 0
     assert len(trained) == 4 + 12 - 3
     text = (tmp_path / "t" / "table.md").read_text()

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from gen.errors import BadInput, BadSetting
-from gen.hda.pipeline import HDAPipeline
+from gen.hda.adaptation import Adaptation
+from gen.hda.pipeline import ADAPTATIONS, HDAPipeline
 from gen.stylegan2.export import export_model
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import StyleGAN2Trainer, latents
@@ -195,12 +196,16 @@ class TestExport:
         assert "12 training images:" in card
         assert (out / "samples.jpg").is_file()
         other = shutil.copytree(pictures, tmp_path / "held-out")
+        change = {"w_average": torch.ones_like(pipe.generator.w_average)}
+        Adaptation("a", pipe.fingerprint, change, {}).save(out / ADAPTATIONS / "a.safetensors")
+        assert HDAPipeline.from_pretrained(out).adaptations
         export_model(tmp_path / "run", out, False, other, 8, ["efficientnet-lite0"], "research only")
         card = (out / "MODEL_CARD.md").read_text()
         assert f"12 images of `{tmp_path.parent.name}/{tmp_path.name}/held-out`:" in card
         assert "training images" not in card.partition("## Distance")[2]
         half = HDAPipeline.from_pretrained(out, variant="fp16")
         assert half.fingerprint == pipe.fingerprint
+        assert not half.adaptations  # the card is of the generator that was exported
 
     def test_an_export_that_is_cut_off_leaves_no_card_of_the_old_weights(
         self, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

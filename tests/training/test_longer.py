@@ -1,6 +1,9 @@
 """A finished run can be made longer; at a constant learning rate it is then as if it had been long from the start."""
 
+import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ from gen.augan.training import AUGANTrainer
 from gen.cyclegan.method import CycleGANTrainer
 from gen.cyclegan.settings import CycleGANSettings
 from gen.errors import BadSetting
+from gen.hda.adaptation import Adaptation
+from gen.hda.export import save_adaptation
 from gen.hda.settings import HDASettings
 from gen.hda.training import HDATrainer
 from gen.smos.settings import SMOSSettings
@@ -89,3 +94,41 @@ def test_a_finished_run_can_be_made_longer(
         torch.testing.assert_close(longer[name], value, rtol=0, atol=0, msg=name)
     with pytest.raises(BadSetting, match="already been trained on 16 images"):
         make(data, tmp_path / "longer", 4).fit()
+
+
+def test_a_run_that_has_ended_keeps_the_record_of_its_data(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    for number in (1, 2):
+        augan(tmp_path / "data", tmp_path / "run", 8).fit()
+        assert json.loads((tmp_path / "run" / "settings.json").read_text())["data"]["adverse"]["count"] == 12
+        last = latest_checkpoint(tmp_path / "run" / "checkpoints")
+        assert last is not None
+        assert load_checkpoint(last)["data"]["adverse"]["count"] == 12
+        if number == 1:
+            min((tmp_path / "data" / "night").iterdir()).unlink()
+    augan(tmp_path / "data", tmp_path / "run", 16).fit()  # now it is trained on what is there
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["data"]["adverse"]["count"] == 11
+
+
+def test_an_adaptation_that_has_ended_keeps_its_end(data: Path, tmp_path: Path) -> None:
+    adaptation(data, tmp_path, 40).fit()  # long enough for a window of progress
+    settings = adaptation(data, tmp_path, 40).settings
+    with pytest.raises(BadSetting, match="target_progress: this run has ended, and was trained with None"):
+        HDATrainer(replace(settings, target_progress=1e-9), tiny_generator()).fit()
+
+
+class OtherTrainer(HDATrainer):
+    pass
+
+
+def test_an_adaptation_that_has_ended_keeps_the_fingerprint_of_its_trainer(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = adaptation(data, tmp_path, 8).settings
+    for fingerprint in ("old", "new"):
+        code = {"trainer": {"class": "mine:OtherTrainer", "file_sha256": fingerprint}}
+        monkeypatch.setattr("gen.training.loop.own_code", lambda kind, code=code: code)
+        trainer = OtherTrainer(settings, tiny_generator())
+        trainer.fit()
+        record = Adaptation.load(save_adaptation(trainer)).record
+        assert record["trainer"]["file_sha256"] == "old"

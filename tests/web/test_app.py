@@ -256,6 +256,8 @@ class TestAdapt:
         source = ["stylegan2-faces64", "", 1, "", 0.5]
         drawn = client.predict(*source, "5", 0.7, api_name="/draw")
         found = client.predict(*source, handle_file(drawn), 50, api_name="/invert")
+        for picture in (drawn, found):
+            assert "Drawn by gen (stylegan2-faces64, " in Image.open(picture).info["Description"]
         grid = np.asarray(Image.open(found).convert("RGB")).astype(float)
         half = grid.shape[1] // 2
         photo, inverted = grid[8:-8, 8 : half - 8], grid[8:-8, half + 8 : 2 * half - 8]

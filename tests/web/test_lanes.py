@@ -75,7 +75,7 @@ def test_draws_at_once_equal_those_one_by_one(server):
 
     def draw_directly(case):
         """Around the lanes too: the model itself must keep visitors apart."""
-        return AdaptTab.draw.__wrapped__(tab, *arguments(case))
+        return np.asarray(Image.open(AdaptTab.draw.__wrapped__(tab, *arguments(case))))
 
     tab = AdaptTab(service)
     alone = [draw_directly(case) for case in wanted]
