@@ -3,11 +3,18 @@
 The public names load on first use: torch and diffusers take seconds to import, and `gen --help` must be fast.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from gen.about import VERSION as __version__
 from gen.errors import BadInput, BadSetting, GenError, TrainingDiverged
+
+# Threads of a network that wait for each other spin, in torch's OpenMP for milliseconds. Beside another busy program
+# that takes the time that they wait for, and all is several times slower. A short spin costs little on an idle machine;
+# see benchmarks/waiting.py. It must be set before torch is imported.
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 if TYPE_CHECKING:
     from gen.augan.networks import AUGANGenerator

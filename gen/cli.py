@@ -119,8 +119,8 @@ def run(arguments: Sequence[str]) -> int:
     except GenError as error:
         print(f"gen {arguments[0]}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"\ngen {arguments[0]}: stopped.", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"\ngen {arguments[0]}: stopped{f': {error}' if error.args else ''}.", file=sys.stderr)
         return 130
     except Exception as error:
         if reason := why_not_written(error):

@@ -1,10 +1,12 @@
 """The command lines of translation: `gen translate`, `gen train-weather`."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import tyro
 
+from gen.errors import BadSetting
 from gen.translation.registry import at_hand
 from gen.translation.settings import AUTO, TranslateSettings
 
@@ -13,12 +15,15 @@ if TYPE_CHECKING:
     from gen.translation.report import Report
     from gen.translation.run import Watch
 
-COUNTS = {"done": "done", "skipped": "finished before", "left": "copied unchanged", "failed": "failed"}
-"""What the last line calls each status."""
-
 
 def translate(arguments: Sequence[str]) -> int:
     """`gen translate`: 0 all done, 1 some failed."""
+    given = list(takewhile(lambda word: not word.startswith("-"), arguments))
+    if len(given) > 2:  # as a shell makes them of IN/*.jpg
+        raise BadSetting(
+            f"{len(given)} names were given, but there is one input and one output: to translate several files, name "
+            "their folder."
+        )
     about = f"{TranslateSettings.__doc__}\n\n{at_hand()}"
     return run(tyro.cli(TranslateSettings, args=list(arguments), prog="gen translate", description=about))
 
@@ -44,10 +49,8 @@ def run(settings: TranslateSettings) -> int:
         print(f"{count} {note}")
     for line in report.remarks():
         print(line)
-    counts = {status: report.count(status) for status in COUNTS}
-    words = [f"{count} {COUNTS[status]}" for status, count in counts.items() if count or status != "left"]
-    print(f"{', '.join(words)}; see {report_path(settings)}")
-    return 1 if counts["failed"] else 0
+    print(f"{report.summary()}; see {report_path(settings)}")
+    return 1 if report.count("failed") else 0
 
 
 def train_weather(arguments: Sequence[str]) -> int:

@@ -35,6 +35,9 @@ MEASURED = (
 )
 """Values of an entry that a later run, which skips the file, keeps."""
 
+SAID = {"done": "done", "skipped": "finished before", "left": "copied unchanged", "failed": "failed"}
+"""What `summary` calls each status."""
+
 
 @dataclass
 class Entry:
@@ -121,6 +124,11 @@ class Report:
     def count(self, status: str) -> int:
         """Number of files with this status."""
         return sum(entry.status == status for entry in self.entries)
+
+    def summary(self) -> str:
+        """How many files have each status, in words."""
+        counts = {status: self.count(status) for status in SAID}
+        return ", ".join(f"{count} {SAID[status]}" for status, count in counts.items() if count or status != "left")
 
     def notes(self) -> dict[str, int]:
         """Number of files for each note."""

@@ -103,6 +103,8 @@ class Run:
                 if self.settings.watch and isinstance(error, KeyboardInterrupt):
                     return
                 self.report.stopped = str(error) or ("Ctrl-C" if isinstance(error, KeyboardInterrupt) else repr(error))
+                if isinstance(error, KeyboardInterrupt):
+                    raise KeyboardInterrupt(f"{self.report.summary()}; run the same command to go on") from error
                 raise
             finally:
                 self.report.entries.sort(key=lambda entry: entry.input)
