@@ -53,3 +53,8 @@ def test_imports_run_one_way():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "0 broken" in done.stdout
+
+
+def test_files_that_the_shell_names_are_told_to_be_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["translate", "in/a.jpg", "in/b.jpg", "in/c.jpg", "out", "--model", "x"]) == 1
+    assert "4 names were given, but there is one input and one output" in capsys.readouterr().err

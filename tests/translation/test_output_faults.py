@@ -176,12 +176,15 @@ def test_sigterm_ends_like_ctrl_c(tmp_path, many):
         "run(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     out = tmp_path / "o"
-    with subprocess.Popen([sys.executable, "-c", script, str(many), str(out)], cwd=REPOSITORY) as process:
+    command = [sys.executable, "-c", script, str(many), str(out)]
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True) as process:
         while not list(out.glob("[0-9]*.png")) and process.poll() is None:
             time.sleep(0.005)
         process.send_signal(signal.SIGTERM)
+        said = process.communicate()[1]
     found = all_whole(out)
     assert 0 < found < 40
+    assert f"KeyboardInterrupt: {found} done, 0 finished before, 0 failed; run the same command to go on" in said
     assert json.loads((out / "report.json").read_text())["stopped"] == "Ctrl-C"
     report = run(many, out)
     assert statuses(report) == {path.name: statuses(report)[path.name] for path in many.iterdir()}
