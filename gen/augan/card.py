@@ -151,7 +151,10 @@ def trained_on(training: Record, notes: str) -> str:
     ]
     frames = markdown_table(("domain", "folder", "frames", "trained at (height x width)"), rows)
     pairs = "".join(text for data, text in PAIRS.items() if data in training["data"])
-    text = f"## Training data\n\n{frames}\n\nThe real frames are not paired.{pairs}"
+    data = training["data"]
+    drawn = data.get("rendered adverse", {}).get("folder") == data["adverse"]["folder"]
+    about = pairs if drawn else f"The real frames are not paired.{pairs}"
+    text = f"## Training data\n\n{frames}\n\n{about.strip()}"
     return f"{text}\n\n{notes}" if notes else text
 
 

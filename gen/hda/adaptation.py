@@ -11,11 +11,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from gen.errors import BadInput, short
+from gen.errors import BadInput, short, unknown
 from gen.formats.json_files import parse_json
 from gen.formats.safetensors_files import read_safetensors
+from gen.hda.parsing import ADAPTATION_FILE
 from gen.media.files import write_atomically
 from gen.provenance import fingerprint_weights
+from gen.weights import available
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Adaptation:
     def load(cls, path: Path) -> "Adaptation":
         """Read what `save` wrote. Raises `BadInput` for any other file."""
         if not path.is_file():
-            raise BadInput(f"{path}: no such adaptation file; `gen adapt` writes adaptation.safetensors.")
+            shipped = available(ADAPTATION_FILE)
+            raise BadInput(f"{unknown('adaptation', path, shipped)} Others are files that `gen adapt` writes.")
         difference, header = read_safetensors(path)
         try:
             name, source, record = plain_name(header["name"]), header["source"], header["record"]

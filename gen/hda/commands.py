@@ -21,6 +21,9 @@ from gen.training.settings import make_settings
 
 S = TypeVar("S", bound=HDASettings)
 
+STOPPED = 130
+"""Exit status after Ctrl-C."""
+
 MOST_SECONDS, MOST_RATE = 3600, 240
 """Of the clips of `gen generate`."""
 
@@ -76,14 +79,16 @@ def adapt(arguments: Sequence[str]) -> int:
     if args.check:
         return 0
     trainer.fit()
-    if not trainer.finished:
-        print(f"stopped at {trainer.images_shown} of {trainer.total_images} samples; run the same command to resume.")
-        return 130
+    stopped = f"stopped at {trainer.images_shown} of {trainer.total_images} samples; run the same command to resume."
+    status = 0 if trainer.finished else STOPPED
     if not trainer.accelerator.is_main_process:
-        return 0
+        return status
+    if not trainer.images_shown:
+        print(stopped)
+        return status
     with output_folder(settings.out):
         path = save_adaptation(trainer)
-        print(f"{trainer.ending()}\nwrote {path}")
+        print(f"{trainer.ending() if trainer.finished else stopped}\nwrote {path}")
         # Those of an earlier run with --full would no longer be of this adaptation.
         if args.full or (settings.out / "model").exists() or (settings.out / "model.pt").exists():
             pipe.load_adaptation(path)
@@ -91,7 +96,7 @@ def adapt(arguments: Sequence[str]) -> int:
             save_rosinality(pipe.generator, settings.out / "model.pt")
             print(f"wrote {settings.out / 'model'} and model.pt")
     print(f"\ndraw images with: gen generate --model {settings.source} --adaptation {path} --out out")
-    return 0
+    return status
 
 
 def _adapt_settings(kind: type[S], args: AdaptArguments, overrides: dict[str, Any]) -> S:

@@ -28,10 +28,11 @@ def _finite(text: str) -> float:
 
 
 def adaptation_file(name_or_path: str) -> Path:
-    """The file of an adaptation in weights/, if this is the name of one; otherwise the path as it is."""
+    """The file of an adaptation in weights/ or in a run directory, if this names one; otherwise the path as it is."""
     if name_or_path in weights.available(ADAPTATION_FILE):
         return Path(weights.resolve(name_or_path, ADAPTATION_FILE)) / ADAPTATION_FILE
-    return Path(name_or_path)
+    inside = Path(name_or_path) / ADAPTATION_FILE
+    return inside if inside.is_file() else Path(name_or_path)
 
 
 def parse_adaptation(text: str) -> tuple[Path, float]:

@@ -21,8 +21,10 @@ from gen.formats.safetensors_files import read_safetensors
 from gen.hda.adaptation import Adaptation
 from gen.hda.drawing import load_latents, morph
 from gen.hda.evaluation import evaluate_table
+from gen.hda.parsing import ADAPTATION_FILE
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import EvaluateSettings
+from gen.hda.training import HDATrainer
 from gen.media.mark import read_header
 from gen.provenance import fingerprint_file
 from tests.stylegan2.conftest import write_pictures
@@ -117,6 +119,31 @@ class TestAdapt:
         assert done.returncode == 1
         assert reason in done.stderr
         assert "Traceback" not in done.stderr
+
+    def test_a_run_that_was_stopped_can_be_drawn_with(
+        self,
+        model: Path,
+        tmp_path: Path,
+        red: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        fit = HDATrainer.fit
+
+        def fit_a_little(trainer: HDATrainer) -> None:
+            trainer.watch = trainer.stop
+            fit(trainer)
+
+        monkeypatch.setattr(HDATrainer, "fit", fit_a_little)
+        command = ["adapt", "--model", str(model), "--domain", f"red={red}", "--out", str(tmp_path / "run"), *FAST]
+        assert main(command) == 130
+        said = capsys.readouterr().out
+        assert f"stopped at {Adaptation.load(tmp_path / 'run' / ADAPTATION_FILE).record['samples']} of" in said
+        drawn = ["generate", "--model", str(model), "--seeds", "0", "--out", str(tmp_path / "out")]
+        assert main([*drawn, "--adaptation", str(tmp_path / "run")]) == 0  # the folder is enough
+        assert (tmp_path / "out" / "seed0000.png").is_file()
+        assert main([*drawn, "--adaptation", "sketch-sunglasses"]) == 1
+        assert "did you mean faces64-sketch-sunglasses" in capsys.readouterr().err
 
 
 class TestGenerate:

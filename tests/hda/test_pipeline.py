@@ -66,7 +66,7 @@ class TestAdaptation:
         path.write_bytes(content)
         with pytest.raises(BadInput, match=r"x\.safetensors"):
             Adaptation.load(path)
-        with pytest.raises(BadInput, match="no such adaptation"):
+        with pytest.raises(BadInput, match="unknown adaptation"):
             Adaptation.load(tmp_path / "none.safetensors")
 
     def test_a_name_cannot_lead_out_of_a_folder(self, model: Path, tmp_path: Path) -> None:
