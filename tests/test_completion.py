@@ -32,8 +32,8 @@ def test_values() -> None:
     assert "--model" in candidates(["adapt", "--"])
     assert candidates(["translate", ""]) == []  # files, which the shell completes
     assert candidates(["evaluate-augan", "--detector", ""]) == []
-    assert candidates(["translate", "--model=augan-n"]) == ["--model=augan-night2day"]
-    assert candidates(["translate", "--model", "=", "augan-n"]) == ["augan-night2day"]  # as bash cuts it
+    assert candidates(["translate", "--model=augan-f"]) == ["--model=augan-fog2clear"]
+    assert candidates(["translate", "--model", "=", "augan-f"]) == ["augan-fog2clear"]  # as bash cuts it
 
 
 def test_names_that_the_command_can_use() -> None:
