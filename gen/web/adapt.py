@@ -96,6 +96,7 @@ class AdaptTab(Tab):
                 _go(steps, 4, "Next: train", "secondary")
             with gr.Tab("4 Train", id=4):
                 panel = self._training(page, source, fields)
+                _go(steps, 5, "Next: draw", "secondary")
             with gr.Tab("5 Draw", id=5):
                 self._drawing(page, source, panel)
 
@@ -136,7 +137,9 @@ class AdaptTab(Tab):
     def _drawing(self, page: gr.Blocks, source: Any, panel: JobPanel) -> None:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                adaptation = _adaptation("Adaptation", "A shipped one, your own, or the number of an Adapt job")
+                adaptation = _adaptation(
+                    "Adaptation", "A shipped one, your own, or the number of an Adapt job", _choices()[:2][-1][1]
+                )
                 strength = gr.Slider(0, 1.5, 1, step=0.05, label="Strength", info="0: source, 1: adapted")
                 seeds = gr.Textbox("0-7", label="Seeds", info="One face for each number, for example 0-7,12")
                 truncation = gr.Slider(0, 1, 0.7, step=0.05, label="Variety", info="0: the average face, 1: all faces")
@@ -168,6 +171,8 @@ class AdaptTab(Tab):
                 function, [*shared, *inputs], [output], api_name=name, show_progress_on=[output, waits], **DEVICE
             )
             done.success(_reveal, None, [output], **PRIVATE)
+        redraw.click(_reveal, None, [inverted], **PRIVATE)  # at once, because the progress is shown on it
+        adaptation.change(_nothing, None, [grid], **PRIVATE)  # the grid is of another adaptation
         panel.state.change(self.offer, [panel.state], [adaptation], **PRIVATE)
         page.load(self.offer, [panel.state], [adaptation], **PRIVATE)
 
@@ -441,8 +446,8 @@ def _shipped() -> list[str]:
     return sorted(available(ADAPTATION_FILE), key=lambda name: (name != FIRST, name))
 
 
-def _adaptation(label: str, info: str) -> Any:
-    return gr.Dropdown(_choices(), value="", label=label, info=info, allow_custom_value=True)
+def _adaptation(label: str, info: str, value: str = "") -> Any:
+    return gr.Dropdown(_choices(), value=value, label=label, info=info, allow_custom_value=True)
 
 
 def _example() -> str | None:
@@ -453,6 +458,10 @@ def _example() -> str | None:
 
 def _reveal() -> Any:
     return gr.update(visible=True)
+
+
+def _nothing() -> None:
+    """Empties a picture."""
 
 
 def parse(seeds: str) -> list[int]:

@@ -306,8 +306,10 @@ def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
     with page.expect_download() as download:
         page.locator("a[download='adaptation.safetensors']:visible").first.click()
     assert Path(download.value.path()).stat().st_size > 10_000
-    tab(page, "5 Draw")
+    page.get_by_role("button", name="Next: draw").click()
     assert page.get_by_label("Adaptation", exact=True).input_value() == "The job of step 4"
+    shown = page.locator("[role=tabpanel]:visible .block:has-text('Grid: strength grows') img")
+    assert not shown.locator("visible=true").count()  # not the grid of a shipped one
     page.get_by_role("button", name="Draw a grid").click()
     page.wait_for_timeout(8000)
     grid = page.locator("[role=tabpanel]:visible .block:has-text('Grid: strength grows') img").last
