@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from gen.about import VERSION as __version__
 from gen.errors import BadInput, BadSetting, GenError, TrainingDiverged
 
-# Threads of a network that wait for each other spin, in torch's OpenMP for milliseconds. Beside another busy program
-# that takes the time that they wait for, and all is several times slower. A short spin costs little on an idle machine;
-# see benchmarks/waiting.py. It must be set before torch is imported.
+# Threads of a network that wait for each other spin, in torch's OpenMP for milliseconds. Beside more busy programs than
+# cores, that takes the time that they wait for. A shorter spin costs little on an idle machine: benchmarks/waiting.py.
+# It must be set before torch is imported.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-    os.environ["GOMP_SPINCOUNT"] = "1000"
+    os.environ["GOMP_SPINCOUNT"] = "10000"
 
 if TYPE_CHECKING:
     from gen.augan.networks import AUGANGenerator

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from gen.about import VERSION
 from gen.devices import is_out_of_memory
-from gen.disk import why_not_written
+from gen.disk import why_not_opened, why_not_written
 from gen.errors import GenError, unknown
 from gen.plugins import load_plugins
 
@@ -125,6 +125,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if reason := why_not_written(error):
             message = f"the output cannot be written, because {reason}."
+        elif reason := why_not_opened(error):
+            message = f"{reason}."
         elif is_out_of_memory(error):
             message = "there is too little memory; choose smaller frames or a smaller batch, or end other programs."
         else:

@@ -1,7 +1,10 @@
-"""Tell why a write failed: full disk, quota, size limit, read-only file system."""
+"""Tell why a write failed (full disk, quota, size limit, read-only file system), or why a path cannot be opened."""
 
 import errno
+import os
 import re
+
+from gen.errors import short
 
 REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -23,6 +26,22 @@ def why_not_written(error: BaseException) -> str | None:
         if (number := _number(cause)) in REASONS:
             return REASONS[number]
         cause = cause.__cause__ or cause.__context__
+    return None
+
+
+CLOSED = {
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+    errno.ELOOP: "its links lead in a circle",
+}
+"""Error number of a path that cannot be opened -> the reason, as part of a sentence."""
+
+
+def why_not_opened(error: BaseException) -> str | None:
+    """The path that the operating system refused, and why, if that is what `error` says; otherwise None."""
+    if isinstance(error, OSError) and error.filename is not None and error.errno in CLOSED:
+        return f"{short(os.fsdecode(error.filename))}: {CLOSED[error.errno]}"
     return None
 
 

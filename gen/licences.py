@@ -1,10 +1,20 @@
 """What may be done with weights, for their model cards, in words for those who must decide."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 Licence = Literal["research", "apache-2.0", "unstated"]
 """research: trained on data that were published for research; apache-2.0: any use, for weights whose data allow
 that, such as rendered frames or your own; unstated: nobody has said."""
+
+LicenceArgument = Annotated[
+    Licence,
+    tyro.conf.arg(
+        help="What may be done with the weights, for the model card. research: what the training data allow; "
+        "apache-2.0: any use, where all training data allow that."
+    ),
+]
 
 RESEARCH = """## Licence
 

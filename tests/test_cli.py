@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,20 @@ def test_imports_run_one_way():
 def test_files_that_the_shell_names_are_told_to_be_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["translate", "in/a.jpg", "in/b.jpg", "in/c.jpg", "out", "--model", "x"]) == 1
     assert "4 names were given, but there is one input and one output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train-augan", "--adverse", "x" * 3000, "--normal", "y", "--out", "out"),
+        ("simulate-weather", "x" * 3000, "out"),
+        ("train-smos", "--data", "x" * 3000, "--out", "out"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_path_that_cannot_be_opened_is_one_sentence(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == f"gen {arguments[0]}: {'x' * 77}...: the name is too long.\n"

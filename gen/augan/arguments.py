@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gen.augan.simulated.settings import Weather
-from gen.licences import Licence
+from gen.licences import LicenceArgument
 from gen.training.command import OwnTrainer
 
 Space = Literal["inception", "squeezenet", "efficientnet-lite0"]
@@ -55,9 +55,7 @@ class ExportArguments:
     """Weather of the adverse frames, for example --weather night --weather "rainy night"; may be repeated. Shown in the
     web page and used by --model auto. Default: the weathers of the model that the run started from. A model without
     weathers is never chosen by auto."""
-    weights_license: Licence = "unstated"
-    """What may be done with the weights, for the model card. research: what the training data allow; apache-2.0: any
-    use, where all training data allow that."""
+    weights_license: LicenceArgument = "unstated"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

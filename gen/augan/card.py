@@ -77,7 +77,7 @@ def write_card(model_dir: Path) -> Path:
             )
         sections = [
             head(model_dir.name, weathers, training, evaluation),
-            usage(model_dir.name, _read(model_dir / "model_index.json")),
+            usage(model_dir.name, _read(model_dir / "model_index.json"), evaluation),
             trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
             numbers(evaluation, command, weathers),
             *([rendered(evaluation)] if "rendered" in evaluation else []),
@@ -126,16 +126,17 @@ AU-GAN (Kwak et al., "Adverse Weather Image Translation with Asymmetric and Unce
 dash-cam frames between adverse conditions and clear daylight.{HAS_MAP if evaluation.get("uncertainty") else ""}"""
 
 
-def usage(name: str, index: Record) -> str:
+def usage(name: str, index: Record, evaluation: Record) -> str:
     """A short example in Python and one in the shell."""
-    map_of = "invented" if index.get("default_map") == "invention" else "uncertainty"
+    map_of = "output.invented" if index.get("default_map") == "invention" else "output.uncertainty"
+    maps = f", {map_of}" if index.get("default_map") == "invention" or evaluation.get("uncertainty") else ""
     return f"""## Use
 
 ```python
 from gen import AUGANPipeline
 
 pipe = AUGANPipeline.from_pretrained("{name}")
-output = pipe("frame.jpg", direction="adverse_to_normal")  # output.images, output.{map_of}
+output = pipe("frame.jpg", direction="adverse_to_normal")  # output.images{maps}
 ```
 
 ```sh

@@ -14,15 +14,14 @@ from gen.augan.invention_settings import (
 from gen.augan.settings import AUGANSettings
 from gen.augan.simulated.settings import SimulateSettings
 from gen.output import output_folder
-from gen.training.command import parse_arguments, run_to_end, trainer_class
+from gen.training.command import own_trainer, parse_arguments, run_to_end
 from gen.training.experiment import write_text
 from gen.training.settings import make_settings
 
 
 def train(arguments: Sequence[str]) -> int:
     """`gen train-augan`."""
-    own = trainer_class(arguments, "gen.augan.training:AUGANTrainer")
-    kind = own.settings_class if own else AUGANSettings
+    own, kind = own_trainer(arguments, "gen.augan.training:AUGANTrainer", AUGANSettings)
     args, overrides = parse_arguments(TrainArguments, kind, arguments, "gen train-augan")
     from gen.augan.start import choose_settings
 

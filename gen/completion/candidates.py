@@ -11,7 +11,7 @@ from gen.cli import COMMANDS
 from gen.hda.parsing import ADAPTATION_FILE
 from gen.metrics.encoder_names import NETWORKS
 from gen.translation.registry import translators
-from gen.weights import available, kind, model_folders
+from gen.weights import available, models_of
 
 SIGNATURE = re.compile(r"[│ ] ((?:-{1,2}[a-z][\w-]*(?: (?:\{[^}]*\}|[^\s,{│])+)?(?:, )?)+)")
 """The start of an option's entry in a help text: names, each with the kind of its value or its choices."""
@@ -65,7 +65,7 @@ def _names(command: str, option: str) -> list[str]:
     if option == "--adaptation":
         return available(ADAPTATION_FILE)
     if COMMANDS[command][0].startswith("gen.hda."):
-        return [name for name, folder in model_folders().items() if kind(folder) == "HDAPipeline"]
+        return models_of("HDAPipeline")
     return translators()
 
 

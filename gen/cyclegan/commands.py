@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import tyro
 
-from gen.cyclegan.settings import ConvertArguments, CycleGANSettings, ExportArguments, TrainArguments, parse_size
-from gen.training.command import parse_arguments, run_to_end, trainer_class
+from gen.cyclegan.settings import ConvertArguments, CycleGANSettings, ExportArguments, TrainArguments
+from gen.sizes import parse_size
+from gen.training.command import own_trainer, parse_arguments, run_to_end
 
 
 def train(arguments: Sequence[str]) -> int:
     """`gen train-cyclegan`."""
-    own = trainer_class(arguments, "gen.cyclegan.method:CycleGANTrainer")
-    kind = own.settings_class if own else CycleGANSettings
+    own, kind = own_trainer(arguments, "gen.cyclegan.method:CycleGANTrainer", CycleGANSettings)
     args, overrides = parse_arguments(TrainArguments, kind, arguments, "gen train-cyclegan")
     given = {"adverse": args.adverse, "normal": args.normal, "out": args.out}
     settings = kind.from_preset(args.preset, **given | overrides)
@@ -36,6 +36,7 @@ def convert(arguments: Sequence[str]) -> int:
     args = tyro.cli(ConvertArguments, args=list(arguments), prog="gen convert")
     from gen.cyclegan.convert import convert
 
-    convert(args.generator, args.out, args.direction, args.back, parse_size(args.size), args.weather)
+    width, height = parse_size(args.size, "--size")
+    convert(args.generator, args.out, args.direction, args.back, (height, width), args.weather)
     print(f"wrote {args.out}; translate with: gen translate FRAMES OUT --model {args.out}")
     return 0

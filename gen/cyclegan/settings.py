@@ -1,6 +1,5 @@
 """Settings and arguments of the CycleGAN commands. Nothing heavy is imported here."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,8 +7,8 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field
 
-from gen.errors import BadSetting, short
-from gen.licences import Licence
+from gen.errors import BadSetting
+from gen.licences import LicenceArgument
 from gen.training.command import OwnTrainer
 from gen.training.settings import Batch, Positive, PositiveFloat
 from gen.translation.settings import Direction
@@ -95,9 +94,7 @@ class ExportArguments:
     """Store only float16, a third of the size; it is loaded as float32 by default."""
     weather: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Weather of the adverse frames, for example --weather night; may be repeated. --model auto chooses by it."""
-    weights_license: Licence = "unstated"
-    """What may be done with the weights, for the model card. research: what the training data allow; apache-2.0: any
-    use, where all training data allow that."""
+    weights_license: LicenceArgument = "unstated"
 
 
 @dataclass(frozen=True)
@@ -116,11 +113,3 @@ class ConvertArguments:
     """Size of the images that it was trained on; the model runs at this height by default."""
     weather: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Weather of the adverse images, for example --weather night; may be repeated. --model auto chooses by it."""
-
-
-def parse_size(size: str) -> tuple[int, int]:
-    """640x360 -> (360, 640). Raises `BadSetting`."""
-    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size)
-    if not match:
-        raise BadSetting(f"--size must be WIDTHxHEIGHT in pixels, for example 512x256, not {short(repr(size))}.")
-    return int(match[2]), int(match[1])

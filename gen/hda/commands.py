@@ -16,13 +16,10 @@ from gen.hda.parsing import parse_adaptation, parse_strengths
 from gen.hda.settings import EvaluateSettings, GenerateSettings, HDASettings, InvertSettings
 from gen.media.files import check_out_folder
 from gen.seeds import parse_seeds
-from gen.training.command import OwnTrainer, parse_arguments, trainer_class
+from gen.training.command import STOPPED, OwnTrainer, own_trainer, parse_arguments
 from gen.training.settings import make_settings
 
 S = TypeVar("S", bound=HDASettings)
-
-STOPPED = 130
-"""Exit status after Ctrl-C."""
 
 MOST_SECONDS, MOST_RATE = 3600, 240
 """Of the clips of `gen generate`."""
@@ -56,8 +53,7 @@ class AdaptArguments:
 
 def adapt(arguments: Sequence[str]) -> int:
     """`gen adapt`."""
-    own = trainer_class(arguments, "gen.hda.training:HDATrainer")
-    kind = own.settings_class if own else HDASettings
+    own, kind = own_trainer(arguments, "gen.hda.training:HDATrainer", HDASettings)
     args, overrides = parse_arguments(AdaptArguments, kind, arguments, "gen adapt")
     settings = _adapt_settings(kind, args, overrides)
     from gen.hda.check import report

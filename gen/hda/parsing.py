@@ -32,7 +32,7 @@ def adaptation_file(name_or_path: str) -> Path:
     if name_or_path in weights.available(ADAPTATION_FILE):
         return Path(weights.resolve(name_or_path, ADAPTATION_FILE)) / ADAPTATION_FILE
     inside = Path(name_or_path) / ADAPTATION_FILE
-    return inside if inside.is_file() else Path(name_or_path)
+    return inside if os.path.isfile(inside) else Path(name_or_path)  # Path.is_file raises for an overlong name
 
 
 def parse_adaptation(text: str) -> tuple[Path, float]:

@@ -89,9 +89,8 @@ def weights() -> Iterator[Finding]:
     for folder in dict.fromkeys(folder.resolve() for folder in weight_folders() if folder.is_dir()):
         names = [name for name, path in found.items() if path.resolve().parent == folder]
         yield True, f"{folder}: {', '.join(names) or 'no model'}"
-    for folder in weight_folders():
-        if os.environ.get("GEN_WEIGHTS") == str(folder) and not folder.is_dir():
-            yield False, f"$GEN_WEIGHTS names {folder}, which is no folder."
+    if (named := os.environ.get("GEN_WEIGHTS")) and not Path(named).is_dir():
+        yield False, f"$GEN_WEIGHTS is {named}, which is not a folder."
     if not found:
         yield False, NONE_FOUND
 

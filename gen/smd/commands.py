@@ -7,7 +7,8 @@ import tyro
 
 def render_street(arguments: Sequence[str]) -> int:
     """`gen render-street`."""
-    from gen.smd.street.settings import StreetSettings, parse_size
+    from gen.sizes import parse_size
+    from gen.smd.street.settings import StreetSettings
 
     settings = tyro.cli(StreetSettings, args=list(arguments), prog="gen render-street")
     settings.check()

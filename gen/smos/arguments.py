@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gen.licences import Licence
+from gen.licences import LicenceArgument
 from gen.smos.algorithms import registry
 
 Engine = Literal["order", "ray"]
@@ -71,8 +71,7 @@ class PrecursorArguments:
     """A setting as field=value; may be repeated. `--set help` lists all settings."""
     export: Path | None = None
     """Write the classifier and its model card to this folder."""
-    weights_license: Licence = "research"
-    """Licence of the exported weights."""
+    weights_license: LicenceArgument = "research"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,13 +18,10 @@ from gen.smos.arguments import AnalyseArguments, PrecursorArguments, TableArgume
 from gen.smos.benchmarks import find_benchmark, targets_of
 from gen.smos.methods import Method, parse_method
 from gen.smos.settings import SMOSSettings
-from gen.training.command import parse_arguments
+from gen.training.command import STOPPED, parse_arguments
 
 if TYPE_CHECKING:
     from gen.smos.training import SMOSTrainer
-
-STOPPED = 130
-"""Exit status after Ctrl-C, as shells have it."""
 
 
 def train_smos(arguments: Sequence[str]) -> int:

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from gen.licences import Licence
+from gen.licences import LicenceArgument
 from gen.stylegan2.settings import StyleGAN2Settings
-from gen.training.command import OwnTrainer, parse_arguments, run_to_end, trainer_class
+from gen.training.command import OwnTrainer, own_trainer, parse_arguments, run_to_end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,7 @@ class TrainArguments:
 
 def train_stylegan2(arguments: Sequence[str]) -> int:
     """`gen train-stylegan2`."""
-    own = trainer_class(arguments, "gen.stylegan2.training:StyleGAN2Trainer")
-    kind = own.settings_class if own else StyleGAN2Settings
+    own, kind = own_trainer(arguments, "gen.stylegan2.training:StyleGAN2Trainer", StyleGAN2Settings)
     args, overrides = parse_arguments(TrainArguments, kind, arguments, "gen train-stylegan2")
     given = {"data": args.data, "out": args.out}
     given |= {"strict": True} if args.strict else {}
@@ -60,9 +59,7 @@ class ExportArguments:
     """Images to generate for the measurement."""
     features: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Feature networks of the distance: inception, efficientnet-lite0, squeezenet. Default: auto and squeezenet."""
-    weights_license: Licence = "unstated"
-    """What may be done with the weights, for the model card. research: what the training data allow; apache-2.0: any
-    use, where all training data allow that."""
+    weights_license: LicenceArgument = "unstated"
     note: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A sentence on the limits of the model, for the model card; may be repeated."""
 

@@ -10,13 +10,17 @@ import tyro
 
 from gen.errors import BadSetting
 from gen.plugins import find_class
-from gen.training.settings import check_overrides, parse_overrides
+from gen.training.settings import TrainerSettings, check_overrides, parse_overrides
 from gen.training.settings_help import settings_help
 
 if TYPE_CHECKING:
     from gen.training.loop import Trainer
 
 T = TypeVar("T")
+S = TypeVar("S", bound=TrainerSettings)
+
+STOPPED = 130
+"""Exit status after Ctrl-C, as shells have it."""
 
 OwnTrainer = Annotated[str | None, tyro.conf.arg(metavar="FILE.py:CLASS")]
 """Type of the argument --trainer."""
@@ -46,21 +50,21 @@ def _set_each(arguments: Sequence[str]) -> list[str]:
     return words
 
 
-def trainer_class(arguments: Sequence[str], base: str) -> Any:
-    """The class that --trainer names, a subclass of `base` (MODULE:CLASS); None without --trainer.
+def own_trainer(arguments: Sequence[str], base: str, settings: type[S]) -> tuple[Any, type[S]]:
+    """The class that --trainer names, a subclass of `base` (MODULE:CLASS), and its settings; None without --trainer.
 
-    It is looked for before the arguments are parsed, because its settings may be more than those of `base`.
+    It is looked for before the arguments are parsed, because its settings may be more than `settings`, those of `base`.
     Raises `BadSetting` if there is no such class.
     """
     given = [second for first, second in pairwise(arguments) if first == "--trainer"]
     given += [word.removeprefix("--trainer=") for word in arguments if word.startswith("--trainer=")]
     if not given:
-        return None
+        return None, settings
     found = find_class(given[-1], "--trainer")
     module, name = base.split(":")
     if found is None or not issubclass(found, getattr(importlib.import_module(module), name)):
         raise BadSetting(f"--trainer {given[-1]}: name a subclass of {module}.{name} as FILE.py:CLASS or MODULE:CLASS.")
-    return found
+    return found, found.settings_class  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def run_to_end(trainer: "Trainer[Any]", next_step: str) -> int:
@@ -71,6 +75,6 @@ def run_to_end(trainer: "Trainer[Any]", next_step: str) -> int:
     trainer.fit()
     if not trainer.finished:
         print(f"stopped at {trainer.images_shown} of {trainer.total_images} images; run the same command to resume.")
-        return 130
+        return STOPPED
     print(f"done; {next_step}")
     return 0

@@ -604,11 +604,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
     def _report_new_schedule(self, old: Mapping[str, Any]) -> None:
         """Print what a changed length does to the learning rate, which depends on the share of the run that is done."""
         new = as_record(self.settings)
-        names = [
-            n
-            for n in ("images", "epochs", "steps", "core_minutes", "decay")
-            if n in old and n in new and old[n] != new[n]
-        ]
+        lengths = ("images", "epochs", "steps", "core_minutes", "decay")
+        names = [n for n in lengths if n in old and n in new and old[n] != new[n]]
         if names:
             name, optimizer = next(iter(self.optimizers.items()))
             last, now = optimizer.param_groups[0]["lr"], self.learning_rate(name, self.share_done)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gen.errors import BadSetting
+from gen.sizes import parse_size
 
 Direction = Literal["adverse_to_normal", "normal_to_adverse"]
 DIRECTIONS: tuple[Direction, ...] = ("adverse_to_normal", "normal_to_adverse")
@@ -158,10 +159,8 @@ def parse_resolution(text: str) -> Resolution:
     """auto, native, or WIDTHxHEIGHT -> what a pipeline takes, which is (height, width). Raises `BadSetting`."""
     if text in ("auto", "native"):
         return "auto" if text == "auto" else None
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match or "0" in match.groups():
-        raise BadSetting(f"resolution must be auto, native or WIDTHxHEIGHT, for example 512x288, not {text!r}.")
-    return int(match[2]), int(match[1])
+    width, height = parse_size(text, "resolution", "auto, native or ")
+    return height, width
 
 
 def clip_options(settings: TranslateSettings) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from gen.licences import Licence
+from gen.licences import LicenceArgument
 
 Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
 
@@ -28,6 +28,4 @@ class WeatherSettings:
     or a trained weather. Frames with another label are left out, and frames labelled twilight in every folder."""
     decay: float = 0.03
     """Weight decay: factor of the L2 penalty in the loss."""
-    weights_license: Licence = "unstated"
-    """What may be done with the weights, for the model card. research: what the training data allow; apache-2.0: any
-    use, where all training data allow that."""
+    weights_license: LicenceArgument = "unstated"

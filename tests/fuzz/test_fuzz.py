@@ -58,7 +58,7 @@ class TestGuard:
 
 @pytest.mark.slow
 def test_the_long_form_counts_and_reports(tmp_path: Path) -> None:
-    command = [sys.executable, "-P", "-m", "tests.fuzz", "--cases", "20", "--target", "name", "--jobs", "1"]
+    command = [sys.executable, "-m", "tests.fuzz", "--cases", "20", "--target", "name", "--jobs", "1"]
     root = Path(__file__).parents[2]
     ended = subprocess.run([*command, "--keep", str(tmp_path)], capture_output=True, text=True, cwd=root)
     assert ended.returncode == 0, ended.stdout + ended.stderr

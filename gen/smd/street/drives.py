@@ -12,8 +12,9 @@ from gen.devices import pick_device
 from gen.media.files import make_out_folder, writing
 from gen.media.images import Still, decode_still, encode_still
 from gen.media.video import write_clip
+from gen.sizes import parse_size
 from gen.smd.street.render import render_street
-from gen.smd.street.settings import FRAME_RATE, StreetSettings, parse_size
+from gen.smd.street.settings import FRAME_RATE, StreetSettings
 from gen.smd.street.street import make_street
 from gen.smd.street.weather import WEATHERS
 from gen.smd.writing import begin, is_written, run_jobs

@@ -1,18 +1,20 @@
 """Settings of `gen render-street`. No heavy imports: command-line help and usage errors need only this module."""
 
 import dataclasses
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from gen.errors import BadSetting
+from gen.sizes import parse_size
 from gen.smd.writing import check_seed
 
 WeatherName = Literal["day", "dusk", "night", "rain", "rainy_night", "fog", "snow"]
 FRAME_RATE = 30
 """Frames a second of a clip."""
+LEAST = 10
+"""Pixels of a side."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +47,8 @@ class StreetSettings:
     def check(self) -> None:
         """Raises `BadSetting` for values out of range."""
         width, height = parse_size(self.size)
+        if min(width, height) < LEAST:
+            raise BadSetting(f"size must be at least {LEAST}x{LEAST}, not {self.size}.")
         if self.frames < 1 or self.samples < 1:
             raise BadSetting(f"frames and samples must be at least 1, not {self.frames} and {self.samples}.")
         check_seed(self.seed)
@@ -54,11 +58,3 @@ class StreetSettings:
     def all_weathers(self) -> list[str]:
         """The day, then the other weathers that were asked for."""
         return ["day", *(weather for weather in self.weather if weather != "day")]
-
-
-def parse_size(size: str) -> tuple[int, int]:
-    """ "640x360" -> (640, 360). Raises `BadSetting` for anything else."""
-    match = re.fullmatch(r"(\d{2,5})x(\d{2,5})", size)
-    if not match:
-        raise BadSetting(f"size must be WIDTHxHEIGHT in pixels, for example 640x360, not {size!r}.")
-    return int(match[1]), int(match[2])
