@@ -56,6 +56,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "analyse-smos": ("gen.smos.commands:analyse_smos", "measure how far apart domains are in trained networks"),
     "app": ("gen.web.commands:main", "translate, adapt, render and measure in a browser"),
     "measure-shift": ("gen.shift.commands:measure_shift", "measure how far apart image domains are"),
+    "measure-detector": (
+        "gen.detector.commands:measure_detector",
+        "tell whether translations help or hurt an object detector",
+    ),
     "models": ("gen.overview.commands:models", "list the models that are here"),
     "completion": ("gen.completion.commands:completion", "let the shell complete gen's commands and options"),
     "doctor": ("gen.overview.commands:doctor", "check versions, devices, encoders, weights and disks"),

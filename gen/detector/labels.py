@@ -1,0 +1,163 @@
+"""Read labelled objects, and objects that a detector found, from JSON in the formats of COCO and BDD100K.
+
+COCO: `images` (id, file_name, width, height), `annotations` (image_id, category_id, bbox, iscrowd) and `categories`;
+found objects are a list of image_id, category_id, bbox and score. BDD100K (also Scalabel): a list of frames with
+`name` and `labels`, each with `category`, `box2d` and, for found objects, `score`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import torch
+
+from gen.errors import BadInput, short
+from gen.formats.json_files import parse_json, read_bytes
+from gen.metrics.detection import GROUPS, Boxes
+
+LARGEST = 2_000_000_000
+"""Bytes of a file of labels; those of BDD100K's training set have 1.3 GB."""
+
+GROUP_OF = {
+    **dict.fromkeys(("car", "truck", "bus", "motorcycle", "motorbike", "motor", "van", "vehicle"), "vehicles"),
+    **dict.fromkeys(("person", "pedestrian", "rider", "other person"), "people"),
+    **dict.fromkeys(("traffic light", "traffic_light"), "lights"),
+}
+"""Category of common data sets -> the group in which it is counted, as the detector's classes are."""
+
+
+class Item(NamedTuple):
+    """One object in a file."""
+
+    group: str
+    corners: tuple[float, float, float, float]
+    """Left, top, right, bottom in pixels of the labelled picture."""
+    score: float
+    """1 for labels."""
+    ignored: bool
+    """A crowd: objects found in it count neither as right nor as wrong."""
+
+
+@dataclass
+class Labels:
+    """The labels of many frames."""
+
+    path: Path
+    frames: dict[str, list[Item]]
+    """File name -> its objects."""
+    sizes: dict[str, tuple[float, float]]
+    """File name -> width and height of the labelled picture, where the file tells them."""
+    ids: dict[Any, str] = field(default_factory=dict[Any, str])
+    """COCO's image id -> file name."""
+    categories: dict[Any, str] = field(default_factory=dict[Any, str])
+    """COCO's category id -> name."""
+
+    def groups(self) -> list[str]:
+        """The groups of objects that the labels have, those of the detector first."""
+        counts = Counter(item.group for items in self.frames.values() for item in items if not item.ignored)
+        return [group for group in GROUPS if counts[group]] + sorted(set(counts) - set(GROUPS))
+
+    def key_of(self, path: PurePosixPath) -> str | None:
+        """The labelled file name of a picture, by its path in the folder; else by its name alone, if that is unique."""
+        if path.as_posix() in self.frames:
+            return path.as_posix()
+        found = self._by_name.get(path.name, [])
+        return found[0] if len(found) == 1 else None
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = defaultdict(list)
+        for key in self.frames:
+            names[PurePosixPath(key).name].append(key)
+        return names
+
+
+def read_labels(path: Path) -> Labels:
+    """The labels in a file. Raises `BadInput`."""
+    content = parse_json(read_bytes(path, LARGEST), str(path))
+    with _readable(path):
+        labels = _coco(path, content) if isinstance(content, dict) and "images" in content else _bdd(path, content)
+    if not labels.groups():
+        raise BadInput(f"{path}: there is no labelled object with a box in it.")
+    return labels
+
+
+def read_found(path: Path, labels: Labels) -> dict[str, list[Item]]:
+    """File name -> the objects that a detector found in it, in the file format of the labels. Raises `BadInput`."""
+    content = parse_json(read_bytes(path, LARGEST), str(path))
+    with _readable(path):
+        if not labels.ids:
+            return _bdd(path, content, scored=True).frames
+        found: dict[str, list[Item]] = {name: [] for name in labels.frames}
+        for entry in content:
+            name, category = labels.ids[entry["image_id"]], labels.categories[entry["category_id"]]
+            found[name].append(Item(_group(category), _corners(entry["bbox"]), float(entry["score"]), ignored=False))
+        return found
+
+
+@contextmanager
+def _readable(path: Path) -> Generator[None]:
+    """Turn what a file of another form raises into one `BadInput`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadInput(
+            f"{path}: expected the JSON of COCO (labels, or a list of results) or of BDD100K "
+            f"({type(error).__name__}: {short(str(error))})."
+        ) from error
+
+
+def _coco(path: Path, content: Mapping[str, Any]) -> Labels:
+    ids = {image["id"]: str(image["file_name"]) for image in content["images"]}
+    categories = {category["id"]: str(category["name"]) for category in content["categories"]}
+    frames: dict[str, list[Item]] = {name: [] for name in ids.values()}
+    for entry in content["annotations"]:
+        crowd = bool(entry.get("iscrowd", 0))
+        item = Item(_group(categories[entry["category_id"]]), _corners(entry["bbox"]), 1.0, crowd)
+        frames[ids[entry["image_id"]]].append(item)
+    sizes = {
+        str(image["file_name"]): (float(image["width"]), float(image["height"]))
+        for image in content["images"]
+        if image.get("width") and image.get("height")
+    }
+    return Labels(path, frames, sizes, ids, categories)
+
+
+def _bdd(path: Path, content: Any, scored: bool = False) -> Labels:
+    frames: dict[str, list[Item]] = {}
+    for frame in content["frames"] if isinstance(content, dict) else content:
+        items = frames.setdefault(str(frame["name"]), [])
+        for label in frame.get("labels") or ():
+            box = label.get("box2d")
+            if not box:  # lanes and drivable areas
+                continue
+            score = float(label["score"]) if scored else 1.0
+            crowd = bool((label.get("attributes") or {}).get("crowd", False))
+            corners = (float(box["x1"]), float(box["y1"]), float(box["x2"]), float(box["y2"]))
+            items.append(Item(_group(str(label["category"])), corners, score, crowd))
+    return Labels(path, frames, {})
+
+
+def _group(category: str) -> str:
+    return GROUP_OF.get(category.lower(), category.lower())
+
+
+def _corners(bbox: Iterable[float]) -> tuple[float, float, float, float]:
+    """COCO's left, top, width, height -> corners."""
+    left, top, width, height = map(float, bbox)
+    return left, top, left + width, top + height
+
+
+def as_boxes(items: Iterable[Item], groups: list[str], size: tuple[float, float]) -> Boxes:
+    """The objects of these groups, their corners as shares of a picture's width and height (`size`)."""
+    kept = [item for item in items if item.group in groups]
+    corners = torch.tensor([item.corners for item in kept], dtype=torch.float32).reshape(-1, 4)
+    return Boxes(
+        corners / torch.tensor([*size, *size]),
+        torch.tensor([item.score for item in kept], dtype=torch.float32),
+        torch.tensor([groups.index(item.group) for item in kept], dtype=torch.long),
+    )

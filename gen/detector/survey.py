@@ -1,0 +1,248 @@
+"""Find the objects in frames before and after translation, compare them, and write what `gen measure-detector` says."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+
+from gen.bars import progress_bar
+from gen.detector.labels import Item, as_boxes, read_found, read_labels
+from gen.detector.scores import count, match
+from gen.detector.settings import MeasureDetectorSettings
+from gen.detector.tables import BEFORE, Measure, Tables, as_text, measures, numbers_of, plain
+from gen.errors import BadInput, BadSetting
+from gen.media.files import write_atomically
+from gen.media.folders import find_stills
+from gen.media.left_out import MAX_LISTED, LeftOut
+from gen.metrics.detection import GROUPS, Boxes, Detector
+from gen.metrics.distances import list_images, read_frame
+from gen.output import output_folder
+from gen.provenance import machine, portable, versions
+
+Size = tuple[float, float]
+Frames = dict[str, Boxes]
+"""A frame's name -> the objects found in it; corners are shares of the picture's width and height."""
+
+
+def run(settings: MeasureDetectorSettings) -> int:
+    """Measure, print the table and the verdict, and write them. Raises `BadSetting` or `BadInput`."""
+    check_settings(settings)
+    if settings.out is None:
+        return Survey(settings).run()
+    with output_folder(settings.out):
+        return Survey(settings).run()
+
+
+def check_settings(settings: MeasureDetectorSettings) -> None:
+    """Check the settings before any frame is read. Raises `BadSetting`."""
+    if not settings.after:
+        raise BadSetting("after: give at least one folder of translated frames.")
+    for name, least in {"resamples": 1, "seed": 0}.items():
+        if getattr(settings, name) < least:
+            raise BadSetting(f"{name} must be at least {least}, not {getattr(settings, name)}.")
+    if settings.limit is not None and settings.limit < 1:
+        raise BadSetting(f"limit must be at least 1, not {settings.limit}.")
+    inputs = (settings.before, *settings.after)
+    if any(map(_is_json, inputs)) and settings.labels is None:
+        raise BadSetting("labels: found objects in a JSON file can be compared with labels only; set --labels.")
+    if not all(map(_is_json, inputs)) and settings.detector is None:
+        raise BadSetting("detector: set it to a YOLOX model (ONNX), which looks for objects in the folders.")
+
+
+def _is_json(path: Path) -> bool:
+    return path.suffix.lower() == ".json"
+
+
+class Survey:
+    """One measurement."""
+
+    def __init__(self, settings: MeasureDetectorSettings) -> None:
+        self.settings = settings
+        self.labels = read_labels(settings.labels) if settings.labels else None
+        self.detector = Detector(settings.detector) if settings.detector else None
+        self.left_out = LeftOut()
+        self.notes: list[str] = []
+        self.sizes: dict[str, Size] = {}
+        """A frame's name -> width and height of the picture that its objects were labelled in."""
+        self.groups = self._groups()
+
+    def _groups(self) -> list[str]:
+        if self.labels is None:
+            return list(GROUPS)
+        self.sizes |= self.labels.sizes
+        groups = self.labels.groups()
+        if self.detector is None:
+            return groups
+        others = [group for group in groups if group not in GROUPS]
+        if others:
+            self.notes.append(f"labels that the detector does not know are left out: {', '.join(others)}")
+        # The detector numbers its groups in this order, so that all of them stay.
+        return list(GROUPS)
+
+    def run(self) -> int:
+        """Read all frames, print and write the tables; 1 if a frame could not be read."""
+        before = self.read_before()
+        rows = {BEFORE: before} | {name: self.read_after(path, before) for name, path in self.names().items()}
+        names = [frame for frame in before if all(frame in row for row in rows.values())]
+        if not names:
+            raise BadInput("no frame is in all of BEFORE and AFTER; a translated frame must keep its name.")
+        found = {row: [boxes[name] for name in names] for row, boxes in rows.items()}
+        tables = self.score(names, found)
+        text = self.text(tables, len(names))
+        print(text)
+        if self.settings.out is not None:
+            self.write(self.settings.out, text, tables, len(names))
+        return 1 if self.left_out else 0
+
+    def names(self) -> dict[str, Path]:
+        """Name of a row -> folder or file; the last part of the path if that is unique."""
+        after = self.settings.after
+        last = [path.stem if _is_json(path) else path.resolve().name for path in after]
+        names = [
+            name if last.count(name) == 1 and name != BEFORE else str(path)
+            for name, path in zip(last, after, strict=True)
+        ]
+        return dict(zip(names, after, strict=True))
+
+    def read_before(self) -> Frames:
+        """The objects in the frames before translation."""
+        path = self.settings.before
+        if _is_json(path):
+            return self.from_json(path)
+        pictures = {file.relative_to(path): file for file in list_images(path, self.settings.limit)}
+        if self.labels is None:
+            return self.detect({name.as_posix(): file for name, file in pictures.items()}, path)
+        keyed = {file: self.labels.key_of(PurePosixPath(name)) for name, file in pictures.items()}
+        unknown = [file.name for file, key in keyed.items() if key is None]
+        if len(unknown) == len(keyed):
+            raise BadInput(f"{self.labels.path}: none of the frames in {path} is in it, for example {unknown[0]}.")
+        if unknown:
+            self.notes.append(f"frames without labels are left out: {_some(unknown)}")
+        return self.detect({key: file for file, key in keyed.items() if key is not None}, path)
+
+    def read_after(self, path: Path, before: Frames) -> Frames:
+        """The objects in the same frames, translated. Frames that are missing are noted."""
+        if _is_json(path):
+            found = self.from_json(path)
+        else:
+            if not path.is_dir():
+                raise BadInput(f"{path}: no such folder.")
+            pictures = {file.relative_to(path).as_posix(): file for file in find_stills(path, quiet=True)}
+            by_stem = {PurePosixPath(name).with_suffix(""): file for name, file in pictures.items()}
+            by_name = {PurePosixPath(name).name: file for name, file in pictures.items()}
+            wanted = {name: PurePosixPath(name) for name in before}
+            files = {
+                name: pictures.get(name) or by_stem.get(where.with_suffix("")) or by_name.get(where.name)
+                for name, where in wanted.items()
+            }
+            found = self.detect({name: file for name, file in files.items() if file is not None}, path)
+        missing = [name for name in before if name not in found]
+        if missing:
+            self.notes.append(f"{path} lacks frames, which are left out of every row: {_some(missing)}")
+        return found
+
+    def detect(self, files: Mapping[str, Path], folder: Path) -> Frames:
+        """Run the detector on pictures; those that cannot be read are left out."""
+        assert self.detector is not None
+        found: Frames = {}
+        with progress_bar(total=len(files), desc=folder.name or str(folder), unit="frame") as bar:
+            for name, file in files.items():
+                frame = self.left_out.read(file, read_frame)
+                if frame is not None:
+                    height, width = frame.shape[:2]
+                    self.sizes.setdefault(name, (width, height))
+                    boxes = self.detector(frame[None])[0]
+                    found[name] = boxes._replace(corners=boxes.corners / torch.tensor([width, height] * 2))
+                bar.update()
+        return found
+
+    def from_json(self, path: Path) -> Frames:
+        """The objects that another detector found, in the frames that have labels."""
+        assert self.labels is not None
+        found = read_found(path, self.labels)
+        return {name: self.boxes(name, items) for name, items in found.items() if name in self.labels.frames}
+
+    def boxes(self, name: str, items: Iterable[Item]) -> Boxes:
+        """Objects of a file, as shares of the picture; in pixels where nothing tells its size."""
+        return as_boxes(items, self.groups, self.sizes.get(name, (1.0, 1.0)))
+
+    def score(self, names: Sequence[str], found: Mapping[str, Sequence[Boxes]]) -> Tables:
+        """The numbers of every group; with labels, of those that are labelled in these frames."""
+        rng = np.random.default_rng(self.settings.seed)
+        chance = np.full(len(names), 1 / len(names))
+        resamples = [rng.multinomial(len(names), chance).astype(float) for _ in range(self.settings.resamples)]
+        truth, crowds = self.truth(names)
+        tables: Tables = {}
+        for index, group in enumerate(self.groups):
+            rows: dict[str, dict[str, Measure]] = {}
+            for row, boxes in found.items():
+                matches = match(boxes, truth, crowds, index) if self.labels else None
+                rows[row] = measures(matches, count(boxes, found[BEFORE], index), row == BEFORE)
+            if self.labels is None or any((boxes.groups == index).any() for boxes in truth):
+                tables[group] = numbers_of(rows, len(names), resamples)
+        return tables
+
+    def truth(self, names: Sequence[str]) -> tuple[list[Boxes], list[Boxes]]:
+        """The labelled objects and crowds of frames; nothing without labels."""
+        if self.labels is None:
+            return [], []
+        self.check_sizes(names)
+        items = [self.labels.frames[name] for name in names]
+        pairs = list(zip(names, items, strict=True))
+        return (
+            [self.boxes(name, (i for i in items if not i.ignored)) for name, items in pairs],
+            [self.boxes(name, (i for i in items if i.ignored)) for name, items in pairs],
+        )
+
+    def check_sizes(self, names: Sequence[str]) -> None:
+        """Raises `BadInput` if labels lie outside of the frames: they were made on pictures of another size."""
+        assert self.labels is not None
+        for name in names:
+            width, height = self.sizes.get(name, (math.inf, math.inf))
+            for item in self.labels.frames[name]:
+                if item.corners[2] > 1.02 * width + 1 or item.corners[3] > 1.02 * height + 1:
+                    raise BadInput(
+                        f"{self.labels.path}: a label of {name} lies outside of the frame ({width:.0f}x{height:.0f}). "
+                        f"Give frames of the labelled size, or COCO labels with the width and height of each picture."
+                    )
+
+    def text(self, tables: Tables, frames: int) -> str:
+        """The verdict, a table for each group of objects, and what was left out."""
+        parts = [
+            as_text(tables),
+            f"Frames: {frames}. [95 % interval over frames, {self.settings.resamples} resamples].",
+        ]
+        parts += [f"Note: {note}." for note in self.notes]
+        if self.left_out:
+            parts.append(f"{len(self.left_out)} frames could not be read:{self.left_out.listed()}")
+        return "\n".join(parts)
+
+    def write(self, out: Path, text: str, tables: Tables, frames: int) -> None:
+        """Write table.md, and table.json with what is needed to repeat it."""
+        s = self.settings
+        record = {
+            "objects": {
+                group: {row: {name: plain(number) for name, number in numbers.items()} for row, numbers in rows.items()}
+                for group, rows in tables.items()
+            },
+            "frames": frames,
+            "notes": self.notes,
+            "left_out": list(self.left_out.values()),
+            "settings": portable(s) | {"after": [path.name for path in s.after]},
+            "versions": versions(("torch", "onnxruntime")),
+            "machine": machine(torch.device("cpu")),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        }
+        for name, content in {"table.md": text, "table.json": json.dumps(record, indent=2)}.items():
+            with write_atomically(out / name) as path:
+                path.write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first names, and the number of the others."""
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return ", ".join(names[:MAX_LISTED]) + more

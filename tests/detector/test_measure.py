@@ -1,0 +1,280 @@
+"""`gen measure-detector`: its numbers against slow references, both label formats, and all that may be missing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gen.cli import main
+from gen.detector.labels import read_found, read_labels
+from gen.detector.scores import FOUND_SCORE, RECALLS, Matches, match
+from gen.errors import BadInput
+from gen.metrics.detection import Boxes
+
+NOTHING = Boxes(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))
+
+
+def boxes(rows: list[tuple[float, float, float, float, float]]) -> Boxes:
+    """Of (left, top, right, bottom, score), all of group 0."""
+    table = torch.tensor(rows, dtype=torch.float32).reshape(-1, 5)
+    return Boxes(table[:, :4], table[:, 4], torch.zeros(len(table), dtype=torch.long))
+
+
+def scene(seed: int, frames: int = 6) -> tuple[list[Boxes], list[Boxes]]:
+    """Found and labelled boxes of some frames, near each other often enough."""
+    draw = np.random.default_rng(seed)
+    found, labelled = [], []
+    for _ in range(frames):
+        corner = draw.uniform(0, 60, (draw.integers(0, 5), 2))
+        truth = np.concatenate([corner, corner + draw.uniform(10, 30, corner.shape)], 1)
+        near = truth[draw.random(len(truth)) < 0.8]
+        near = np.concatenate([near, near[: draw.integers(0, 2)]]) + draw.normal(0, 2, (1, 4))
+        others = draw.uniform(0, 30, (draw.integers(0, 3), 4))
+        others[:, 2:] += 30
+        rows = np.concatenate([near, others])
+        scores = draw.random(len(rows))
+        found.append(boxes([(*row, score) for row, score in zip(rows, scores, strict=True)]))
+        labelled.append(boxes([(*row, 1.0) for row in truth]))
+    return found, labelled
+
+
+def slow_iou(a: list[float], b: list[float]) -> float:
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = [(c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)]
+    return width * height / (sum(areas) - width * height)
+
+
+def slow_hits(found: list[Boxes], labelled: list[Boxes]) -> list[tuple[float, bool]]:
+    """(score, right) of all frames, best first."""
+    all_of: list[tuple[float, bool]] = []
+    for boxes_of, truth in zip(found, labelled, strict=True):
+        free = truth.corners.tolist()
+        pairs = sorted(zip(boxes_of.scores.tolist(), boxes_of.corners.tolist(), strict=True), reverse=True)
+        for score, box in pairs:
+            best = max(free, key=lambda other: slow_iou(box, other), default=None)
+            hit = best is not None and slow_iou(box, best) >= 0.5
+            if hit:
+                free.remove(best)
+            all_of.append((score, hit))
+    return sorted(all_of, reverse=True)
+
+
+def slow_ap(hits: list[tuple[float, bool]], total: int) -> float:
+    points = []
+    for cut in range(1, len(hits) + 1):
+        right = sum(hit for _, hit in hits[:cut])
+        points.append((right / total, right / cut))
+    return float(np.mean([max([p for r, p in points if r >= level], default=0) for level in RECALLS]))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_average_precision_recall_and_precision_are_the_obvious_ones(seed: int) -> None:
+    found, labelled = scene(seed)
+    hits, total = slow_hits(found, labelled), sum(len(truth.scores) for truth in labelled)
+    matches = match(found, labelled, [NOTHING] * len(found), 0)
+    ones = np.ones(len(found))
+    assert matches.average_precision(ones) == pytest.approx(slow_ap(hits, total))
+    sure = [hit for score, hit in hits if score >= FOUND_SCORE]
+    assert matches.recall(ones) == pytest.approx(sum(sure) / total)
+    assert matches.precision(ones) == pytest.approx(sum(sure) / len(sure))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_weight_is_a_repeated_frame(seed: int) -> None:
+    found, labelled = scene(seed)
+    weights = np.random.default_rng(seed).integers(0, 3, len(found))
+    order = [index for index, weight in enumerate(weights) for _ in range(weight)]
+    none = [NOTHING] * 100
+    repeated = match([found[i] for i in order], [labelled[i] for i in order], none[: len(order)], 0)
+    weighted = match(found, labelled, none[: len(found)], 0)
+    for measure in (Matches.recall, Matches.precision):
+        assert measure(weighted, weights.astype(float)) == pytest.approx(measure(repeated, np.ones(len(order))))
+    # Repeated objects are tied in their score, and are one step of the weighted curve.
+    assert weighted.average_precision(weights.astype(float)) == pytest.approx(
+        repeated.average_precision(np.ones(len(order))), abs=0.08
+    )
+
+
+def test_what_lies_in_a_crowd_does_not_count() -> None:
+    found = [boxes([(0, 0, 10, 10, 0.9), (50, 0, 60, 10, 0.8)])]
+    labelled, crowd = [boxes([(0, 0, 10, 10, 1)])], [boxes([(45, 0, 99, 99, 1)])]
+    assert match(found, labelled, [NOTHING], 0).precision(np.ones(1)) == 0.5
+    assert match(found, labelled, crowd, 0).precision(np.ones(1)) == 1
+
+
+def coco(frames: dict[str, list[tuple[str, list[float]]]], size: tuple[int, int] | None = (100, 60)) -> dict[str, Any]:
+    """Labels in COCO's format, of (category, [left, top, right, bottom])."""
+    names = sorted({category for labels in frames.values() for category, _ in labels})
+    more = {"width": size[0], "height": size[1]} if size else {}
+    return {
+        "images": [{"id": i, "file_name": name, **more} for i, name in enumerate(frames)],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(names)],
+        "annotations": [
+            {"image_id": i, "category_id": names.index(category), "bbox": [*b[:2], b[2] - b[0], b[3] - b[1]]}
+            for i, labels in enumerate(frames.values())
+            for category, b in labels
+        ],
+    }
+
+
+def bdd(frames: dict[str, list[tuple[str, list[float]]]], score: float | None = None) -> list[dict[str, Any]]:
+    """Labels or found objects in BDD100K's format."""
+    more = {} if score is None else {"score": score}
+    return [
+        {
+            "name": name,
+            "labels": [
+                {"category": c, "box2d": dict(zip(("x1", "y1", "x2", "y2"), b, strict=True)), **more} for c, b in labels
+            ]
+            or None,
+        }
+        for name, labels in frames.items()
+    ]
+
+
+def save(path: Path, content: object) -> Path:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+FRAMES: dict[str, list[tuple[str, list[float]]]] = {
+    "a.jpg": [("car", [10, 10, 40, 40]), ("Pedestrian", [60, 10, 70, 40])],
+    "b.jpg": [("bus", [0, 0, 90, 50]), ("caravan", [5, 5, 15, 15])],
+    "c.jpg": [],
+}
+
+
+class TestLabels:
+    def test_both_formats_say_the_same(self, tmp_path: Path) -> None:
+        ours = read_labels(save(tmp_path / "coco.json", coco(FRAMES)))
+        theirs = read_labels(save(tmp_path / "bdd.json", bdd(FRAMES)))
+        assert ours.frames == theirs.frames
+        assert ours.groups() == ["vehicles", "people", "caravan"]
+        assert [item.group for item in ours.frames["b.jpg"]] == ["vehicles", "caravan"]
+        assert ours.sizes["c.jpg"] == (100, 60)
+
+    def test_found_objects(self, tmp_path: Path) -> None:
+        labels = read_labels(save(tmp_path / "coco.json", coco(FRAMES)))
+        category = next(key for key, name in labels.categories.items() if name == "bus")
+        results = [{"image_id": 1, "category_id": category, "bbox": [1, 2, 3, 4], "score": 0.5}]
+        found = read_found(save(tmp_path / "found.json", results), labels)
+        assert found["a.jpg"] == []
+        assert found["b.jpg"] == [("vehicles", (1, 2, 4, 6), 0.5, False)]
+
+    def test_a_name_in_a_sub_folder(self, tmp_path: Path) -> None:
+        from pathlib import PurePosixPath
+
+        labels = read_labels(save(tmp_path / "coco.json", coco({**FRAMES, "x/d.jpg": [], "y/d.jpg": []})))
+        assert labels.key_of(PurePosixPath("any/where/a.jpg")) == "a.jpg"
+        assert labels.key_of(PurePosixPath("x/d.jpg")) == "x/d.jpg"
+        assert labels.key_of(PurePosixPath("z/d.jpg")) is None  # two have this name
+
+    @pytest.mark.parametrize("content", [[1], {"images": 3}, [{"name": "a", "labels": [{"box2d": {"x1": 1}}]}], "x"])
+    def test_other_json_is_one_sentence(self, content: object, tmp_path: Path) -> None:
+        with pytest.raises(BadInput, match="expected the JSON of COCO"):
+            read_labels(save(tmp_path / "x.json", content))
+
+    def test_no_object_at_all(self, tmp_path: Path) -> None:
+        with pytest.raises(BadInput, match="no labelled object"):
+            read_labels(save(tmp_path / "x.json", coco({"a.jpg": []})))
+
+
+class TestCommand:
+    def test_objects_that_another_detector_found(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        frames = {f"{i}.jpg": [("car", [10.0 + i, 10, 40 + i, 40])] for i in range(30)}
+        half = {name: labels if i % 2 else [] for i, (name, labels) in enumerate(frames.items())}
+        paths = [save(tmp_path / f"{n}.json", c) for n, c in (("labels", bdd(frames)), ("night", bdd(half, 0.9)),
+                                                              ("day", bdd(frames, 0.8)))]  # fmt: skip
+        status = main(
+            ["measure-detector", *map(str, paths[1:]), "--labels", str(paths[0]), "--out", str(tmp_path / "out")]
+        )
+        said = capsys.readouterr().out
+        assert status == 0
+        assert "vehicles: day helps the detector (AP50 1.000, before 0.505" in said  # 51 of 101 levels of recall
+        record = json.loads((tmp_path / "out" / "table.json").read_text(encoding="utf-8"))
+        rows = record["objects"]["vehicles"]
+        assert rows["before"]["recall"]["value"] == 0.5
+        assert rows["day"]["recall"] == pytest.approx(
+            {"value": 1, "low": 1, "high": 1, "difference": 0.5, "difference_low": 0.33, "difference_high": 0.67},
+            abs=0.05,
+        )
+        assert rows["day"]["invented"]["value"] == 0.5
+        assert rows["day"]["kept"]["value"] == 1
+        assert record["frames"] == 30
+        assert (tmp_path / "out" / "table.md").read_text(encoding="utf-8").strip() == said.strip()
+
+    def test_frames_that_only_one_side_has(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        labels = save(tmp_path / "labels.json", bdd(FRAMES))
+        before = save(tmp_path / "x.json", bdd(FRAMES, 0.9))
+        after = save(tmp_path / "y.json", bdd({"a.jpg": FRAMES["a.jpg"]}, 0.9))
+        assert main(["measure-detector", str(before), str(after), "--labels", str(labels)]) == 0
+        said = capsys.readouterr().out
+        assert "lacks frames, which are left out of every row: b.jpg, c.jpg" in said
+        assert "Frames: 1." in said
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("x.json", "y.json"), "labels: found objects in a JSON file"),
+            (("x", "y"), "detector: set it to a YOLOX model"),
+            (("x.json", "y.json", "--labels", "l.json", "--resamples", "0"), "resamples must be at least 1"),
+            (("x.json", "y.json", "--labels", "none.json"), "none.json: no such file"),
+        ],
+    )
+    def test_what_is_missing_is_told(
+        self, arguments: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.chdir(tmp_path)
+        assert main(["measure-detector", *arguments]) == 1
+        assert message in capsys.readouterr().err
+
+
+class TestFolders:
+    """With the real detector, on rendered streets."""
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def streets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("streets")
+        assert (
+            main(["render-street", str(folder), "--frames", "4", "--size", "416x240", "--no-depth", "--seed", "3"]) == 0
+        )
+        return folder
+
+    def test_the_same_frames_change_nothing_and_dark_ones_lose(
+        self, streets: Path, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        day, dark, same = streets / "day", tmp_path / "dark", tmp_path / "same"
+        for folder in (dark, same):
+            folder.mkdir()
+        for path in sorted(day.iterdir()):
+            with Image.open(path) as picture:
+                picture.point(lambda v: v // 40).save(dark / f"{path.stem}.png")  # another suffix
+                picture.resize((picture.width * 2, picture.height * 2)).save(same / path.name, quality=95)
+        (dark / "broken.jpg").write_bytes(b"x")
+        detector = str(shared_data / "models" / "yolox_nano.onnx")
+        capsys.readouterr()
+        assert main(["measure-detector", str(day), str(same), str(dark), "--detector", detector]) == 0
+        lines = [line.split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+        found = {line[1].strip(): float(line[2].split()[0]) for line in lines[:4] if "vehicles" not in line[1]}
+        assert found["before"] > 0
+        assert found["same"] == pytest.approx(found["before"], rel=0.35)
+        assert found["dark"] < found["before"]
+
+    def test_labels_of_larger_pictures_are_refused(
+        self, streets: Path, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        name = min(path.name for path in (streets / "day").iterdir())
+        labels = {name: [("car", [900.0, 500.0, 1000.0, 600.0])]}
+        detector = str(shared_data / "models" / "yolox_nano.onnx")
+        command = ["measure-detector", str(streets / "day"), str(streets / "day"), "--detector", detector, "--labels"]
+        assert main([*command, str(save(tmp_path / "bdd.json", bdd(labels)))]) == 1
+        assert "lies outside of the frame (416x240)" in capsys.readouterr().err
+        assert main([*command, str(save(tmp_path / "coco.json", coco(labels, (1280, 720))))]) == 0
+        assert "frames without labels are left out" in capsys.readouterr().out
