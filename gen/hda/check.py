@@ -39,9 +39,13 @@ VERDICTS = (ADD, ALIKE, OPPOSITE, LITTLE)
 
 
 def verdict(notes: list[Note]) -> str:
-    """The gravest note as a sentence, or "Go ahead."."""
+    """The gravest note as a sentence, or "Go ahead" with the first of the others."""
     grave = sorted((note for note in notes if note.verdict), key=lambda note: VERDICTS.index(note.verdict))
-    return f"{grave[0].verdict}: {grave[0].text}" if grave else "Go ahead. Nothing stands against training."
+    if grave:
+        return f"{grave[0].verdict}: {grave[0].text}"
+    others = list(dict.fromkeys(note.text for note in notes))
+    more = f" (and {len(others) - 1} more; see the report)" if len(others) > 1 else ""
+    return f"Go ahead, but note: {others[0]}{more}" if others else "Go ahead. Nothing stands against training."
 
 
 def report(trainer: HDATrainer) -> str:
@@ -80,13 +84,13 @@ def _domain_lines(
         )
     elif singular_spread(features) < NEAR_DUPLICATES:
         notes.append(Note(ADD, f"{domain.name}: some references are near-duplicates, which add little."))
-    if target.start < inner:
+    # Only the first encoder decides: in the second one, style, sets that can be learned are often this near.
+    if target.start < inner and encoder is trainer.encoders[0]:
         text = (
             f"{domain.name}: the source is closer to the domain ({target.start:.2f}) than its references are to their "
             f"mean ({inner:.2f}); there is little to adapt, or the references are too varied."
         )
-        # Only the first encoder decides: in the second one, style, sets that can be learned are often this near.
-        notes.append(Note(LITTLE if encoder is trainer.encoders[0] else "", text))
+        notes.append(Note(LITTLE, text))
     return [
         f"  {domain.name}: {len(images)} images, rank {target.subspace.rank}, weight {domain.weight:.2f}, "
         f"distance from the source {target.start:.3f}, spread of the references {inner:.3f}"

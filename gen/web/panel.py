@@ -35,9 +35,9 @@ RECALL = "() => [localStorage.getItem('gen.%s.shown') || '', localStorage.getIte
 class JobPanel:
     """Create it inside a tab, then `connect` it."""
 
-    def __init__(self, service: Service, name: str) -> None:
-        """`name`: unique on the page; it keys the numbers in the browser's storage."""
-        self.service, self.name = service, name
+    def __init__(self, service: Service, name: str, title: Callable[[Job], str] = lambda job: "") -> None:
+        """`name`: unique on the page; it keys the numbers in the browser's storage. `title`: what a job is called."""
+        self.service, self.name, self.title = service, name, title
         with gr.Row(equal_height=True):
             self.status = gr.HTML("", elem_classes="job-status", min_height=0)
             self.cancel = gr.Button("Cancel", variant="stop", visible=False, scale=0, min_width=120)
@@ -102,10 +102,10 @@ class JobPanel:
     def list_jobs(self, mine: str) -> list[Any]:
         """Pictures and captions of this browser's jobs, latest first, and their numbers."""
         found: list[tuple[str, str, str]] = []
-        for number in _numbers(mine):
+        for number in numbers_of(mine):
             with contextlib.suppress(GenError):  # deleted meanwhile
                 job = self.service.jobs.get(number)
-                found.append((number, str(thumbnail(self.service.jobs.folder(number))), _caption(job)))
+                found.append((number, str(thumbnail(self.service.jobs.folder(number))), _caption(job, self.title(job))))
         return [[(picture, caption) for _, picture, caption in found], [number for number, _, _ in found]]
 
     def _state(self, number: str) -> list[Any]:
@@ -139,12 +139,12 @@ def _paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 
 
-def _caption(job: Job) -> str:
+def _caption(job: Job, title: str) -> str:
     count = f", {job.done} of {job.of} {job.unit}" if job.of else ""
-    return f"{job.state}{count}, {duration(time.time() - job.created)} ago"
+    return f"{f'{title}: ' if title else ''}{job.state}{count}, {duration(time.time() - job.created)} ago"
 
 
-def _numbers(mine: str) -> list[str]:
+def numbers_of(mine: str) -> list[str]:
     """The numbers that the browser remembers; [] for anything else."""
     try:
         numbers = json.loads(mine or "[]")

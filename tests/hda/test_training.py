@@ -235,7 +235,10 @@ class TestReport:
         assert text.startswith("Add pictures: one: a single image")
 
     def test_the_first_line_is_the_gravest_finding(self) -> None:
-        assert verdict([Note("", "red: skipped: x.png")]).startswith("Go ahead. ")
+        assert verdict([]) == "Go ahead. Nothing stands against training."
+        note = Note("", "red: skipped: x.png")
+        assert verdict([note, note]) == "Go ahead, but note: red: skipped: x.png"
+        assert verdict([note, Note("", "y")]) == "Go ahead, but note: red: skipped: x.png (and 1 more; see the report)"
         notes = [Note("", "a"), Note(OPPOSITE, "b"), Note(ADD, "c has 2 images."), Note(ALIKE, "d")]
         assert verdict(notes) == "Add pictures: c has 2 images."
 

@@ -16,7 +16,7 @@ from gen.errors import BadSetting
 from gen.hda.adaptation import Adaptation
 from gen.translation.norm import StatisticsSmoother
 from gen.web import translate
-from gen.web.adapt import AdaptTab
+from gen.web.draw import DrawStep
 from gen.web.app import build_app, launch
 from gen.web.lanes import Lanes
 from gen.web.settings import WebSettings
@@ -75,9 +75,9 @@ def test_draws_at_once_equal_those_one_by_one(server):
 
     def draw_directly(case):
         """Around the lanes too: the model itself must keep visitors apart."""
-        return np.asarray(Image.open(AdaptTab.draw.__wrapped__(tab, *arguments(case))))
+        return np.asarray(Image.open(DrawStep.draw.__wrapped__(tab, *arguments(case))))
 
-    tab = AdaptTab(service)
+    tab = DrawStep(service)
     alone = [draw_directly(case) for case in wanted]
     for way in (draw, draw_directly):
         with ThreadPoolExecutor(14) as pool:
