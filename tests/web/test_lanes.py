@@ -16,8 +16,8 @@ from gen.errors import BadSetting
 from gen.hda.adaptation import Adaptation
 from gen.translation.norm import StatisticsSmoother
 from gen.web import translate
-from gen.web.draw import DrawStep
 from gen.web.app import build_app, launch
+from gen.web.draw import DrawStep
 from gen.web.lanes import Lanes
 from gen.web.settings import WebSettings
 from tests.translation.test_weathers import save_tiny
