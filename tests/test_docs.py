@@ -14,6 +14,7 @@ import pytest
 from gen.augan.verdict import unused_spaces
 from gen.cli import COMMANDS
 from gen.translation.registry import translators
+from gen.weights import describe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -36,7 +37,8 @@ def test_readme_says_how_good_the_shipped_translators_are():
         rows, space = evaluation["adverse_to_normal"], unused_spaces(evaluation)[0]
         ratios = [rows[name]["distances"][space]["kernel_ratio"] for name in ("model", "gamma", "histogram")]
         vehicles = [rows[name]["vehicles"] for name in ("model", "untouched")]
-        cells = [model, *(f"{ratio:.2f}" for ratio in ratios), *(f"{count:.1f}" for count in vehicles)]
+        licence = describe(ROOT / "weights" / model).licence
+        cells = [model, *(f"{ratio:.2f}" for ratio in ratios), *(f"{count:.1f}" for count in vehicles), licence]
         assert f"| {' | '.join(cells)} |\n" in text
 
 

@@ -14,6 +14,21 @@ def test_models_lists_what_can_be_loaded(capsys: pytest.CaptureFixture[str]) -> 
     night = next(line for line in lines if line.startswith("augan-night2day "))
     assert "night, rainy night" in night
     assert "research use only" in night
+    kinds = {line.split()[0]: line.split()[1] for line in lines[1:]}
+    assert kinds["augan-night2day"] == "translator"
+    assert kinds["faces64-sketch-sunglasses"] == "adaptation"
+    assert (kinds["stylegan2-faces64"], kinds["weather"], kinds["squeezenet1_1"]) == (
+        "generator",
+        "classifier",
+        "network",
+    )
+
+
+def test_models_shows_a_card(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "augan-night2day"]) == 0
+    assert "# augan-night2day" in capsys.readouterr().out
+    assert main(["models", "augan-night2dya"]) == 1
+    assert "did you mean augan-night2day or" in capsys.readouterr().err
 
 
 def test_a_model_of_ones_own_is_listed(

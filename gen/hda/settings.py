@@ -90,7 +90,8 @@ class GenerateSettings:
     model: str = "stylegan2-faces64"
     """A model name or folder, a rosinality .pt or an NVlabs .pkl."""
     adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """FILE[:strength], a file written by `gen adapt`; may be repeated to blend several adaptations."""
+    """FILE[:strength]: a file that `gen adapt` wrote, its run directory, or a shipped adaptation's name (`gen models`
+    lists them); may be repeated to blend several."""
     out: Path = Path("out/generated")
     """Output folder."""
     seeds: str = "0-15"
@@ -124,7 +125,8 @@ class InvertSettings:
     model: str = "stylegan2-faces64"
     """A model name or folder, a rosinality .pt or an NVlabs .pkl."""
     adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """FILE[:strength], a file written by `gen adapt`; may be repeated to blend several adaptations."""
+    """FILE[:strength]: a file that `gen adapt` wrote, its run directory, or a shipped adaptation's name (`gen models`
+    lists them); may be repeated to blend several."""
     out: Path = Path("out/inverted")
     """Output folder: latents.safetensors, and photo | inverted | adapted side by side for each photo."""
     steps: int = 500

@@ -49,6 +49,8 @@ def run(settings: TranslateSettings) -> int:
         print(f"{count} {note}")
     for line in report.remarks():
         print(line)
+    if made_up := report.invented():
+        print(made_up)
     print(f"{report.summary()}; see {report_path(settings)}")
     return 1 if report.count("failed") else 0
 

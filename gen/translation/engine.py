@@ -62,6 +62,10 @@ def plan(run: Run) -> list[Job]:
     run.report.left_out = {}
     jobs = plan_jobs(settings.input, settings.output, settings.format, run.report.left_out, may_be_empty=settings.watch)
     check_outputs(jobs, settings)
+    part = [f"--{name}" for name in ("start", "duration") if getattr(settings, name) is not None]
+    if part and not settings.watch and not any(job.kind == "clip" for job in jobs):
+        warning = f"{settings.input}: there is no clip, so {' and '.join(part)} changed nothing; they are for clips."
+        run.report.warnings.append(warning)
     return jobs
 
 

@@ -134,6 +134,14 @@ class Report:
         """Number of files for each note."""
         return dict(Counter(entry.note for entry in self.entries if entry.note))
 
+    def invented(self) -> str | None:
+        """How much of the files was made up, in words; None if no map says."""
+        known = [(entry.mean_invented, entry.output) for entry in self.entries if entry.mean_invented is not None]
+        if not known:
+            return None
+        mean, (most, output) = sum(share for share, _ in known) / len(known), max(known)
+        return f"made up: {mean:.0%} of a frame on average, most in {output} ({most:.0%})"
+
     def remarks(self) -> Iterator[str]:
         """What the outputs lack and what went wrong on the way, each kind once with its number of files."""
         yield from describe_left_out(self.left_out)

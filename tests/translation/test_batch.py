@@ -461,3 +461,25 @@ def test_sizes_far_beyond_the_trained_rows_draw_one_warning(tmp_path, model, cap
     record = json.loads((tmp_path / "out" / "report.json").read_text())
     assert len(record["warnings"]) == warned
     assert not any(file["warnings"] for file in record["files"])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"), [((), ""), (("--start", "1", "--duration", "2"), "--start and --duration")]
+)
+def test_a_part_of_no_clip_is_told(tmp_path, model, capsys, options, named):
+    source = tmp_path / "in"
+    source.mkdir()
+    Image.fromarray(street(np.random.default_rng(0), 32, 56, True)).save(source / "a.png")
+    assert main(["translate", str(source), str(tmp_path / "out"), "--model", model, *options]) == 0
+    said = capsys.readouterr().out
+    assert (f"there is no clip, so {named} changed nothing" in said) == bool(named)
+
+
+def test_how_much_was_made_up_is_said():
+    from gen.translation.report import Entry, Report
+
+    report = Report({})
+    assert report.invented() is None
+    for name, share in {"a": 0.1, "b": 0.4, "c": None}.items():
+        report.add(Entry(name, f"out/{name}", "still", "done", "x", mean_invented=share))
+    assert report.invented() == "made up: 25% of a frame on average, most in out/b (40%)"
