@@ -45,7 +45,7 @@ def make(domains: Path, tmp_path: Path) -> Make:
         usual = {
             "data": domains, "out": tmp_path / name, "cache": tmp_path / "cache", "target": "ink", "size": 32,
             "backbone": "efficientnet-lite0", "batch": 4, "steps": 6, "evaluate_every": 2, "device": "cpu",
-            "log_every": 4, "checkpoint_every": 8, "lr": 1e-3,
+            "log_every": 4, "checkpoint_every": 1000, "lr": 1e-3,
         }  # fmt: skip
         return SMOSSettings(**{**usual, **settings})  # pyright: ignore[reportArgumentType]
 

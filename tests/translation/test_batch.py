@@ -186,10 +186,10 @@ def test_smoothing_is_on_for_clips_and_can_be_turned_off(tmp_path, model, batch_
 
 
 def interrupt(tmp_path: Path, model: str, number: signal.Signals) -> tuple[Path, Path, int, str]:
-    """Translate sixty pictures in a process of its own, and signal it when the first is done."""
+    """Translate 150 pictures in a process of its own, and signal it when the first is done."""
     night, out = tmp_path / "in", tmp_path / "out"
     night.mkdir()
-    for i in range(60):
+    for i in range(150):
         Image.fromarray(street(np.random.default_rng(i), 120, 200, True)).save(night / f"{i:03d}.png")
     command = [sys.executable, str(REPOSITORY / "scripts" / "translate.py"), str(night), str(out), "--model", model]
     # A shell's background job is born deaf to Ctrl-C, and so would be its children: the tests may be such a job.
@@ -208,7 +208,7 @@ def test_a_killed_run_leaves_no_half_file_and_is_taken_up_again(tmp_path, model)
     night, out, status, _ = interrupt(tmp_path, model, signal.SIGKILL)
     assert status == -signal.SIGKILL
     finished = {p.name for p in out.glob("[0-9]*.png")}
-    assert 0 < len(finished) < 60
+    assert 0 < len(finished) < 150
     for name in finished:
         assert decode_still(out / name).rgb.shape == (120, 200, 3)
     assert main(["translate", str(night), str(out), "--model", model]) == 0
@@ -224,7 +224,7 @@ def test_ctrl_c_writes_the_report_and_leaves_130(tmp_path, model):
     assert status == 130
     assert "Traceback" not in errors
     done = {n for n, f in report_of(out).items() if f["status"] == "done"}
-    assert 0 < len(done) < 60
+    assert 0 < len(done) < 150
     assert not [p for p in out.iterdir() if "partial" in p.name]
 
 
