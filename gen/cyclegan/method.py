@@ -5,7 +5,7 @@ Zhu et al., "Unpaired Image-to-Image Translation using Cycle-Consistent Adversar
 (arXiv 2007.15651). It is the plain baseline beside AU-GAN, and shows what a translation method must bring.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -296,6 +296,14 @@ class GeneratorPair(nn.Module):
         return torch.from_numpy(chosen).to(device)
 
 
+class Discriminators(nn.ModuleDict):
+    """One discriminator for each direction."""
+
+    def forward(self, images: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[Tensor, Tensor]]:
+        """By direction, real frames and translations -> their logits."""
+        return {direction: (self[direction](real), self[direction](fake)) for direction, (real, fake) in images.items()}
+
+
 class CycleGANTrainer(UnpairedTrainer[CycleGANSettings]):
     """CycleGAN, or with `nce_weight` and without cycles CUT."""
 
@@ -307,7 +315,7 @@ class CycleGANTrainer(UnpairedTrainer[CycleGANSettings]):
         s = settings
         self.pair = GeneratorPair(s)
         # By the direction whose translations they see.
-        self.discriminators = nn.ModuleDict(
+        self.discriminators = Discriminators(
             {d: PatchDiscriminator(s.discriminator_width) for d in self.pair.generators}
         )
         self.setup({"generators": self.pair, "discriminators": self.discriminators}, averaged="generators")
@@ -326,12 +334,14 @@ class CycleGANTrainer(UnpairedTrainer[CycleGANSettings]):
     def discriminator_terms(self, batch: Batch, fakes: Fakes) -> dict[str, Tensor]:
         """See `UnpairedTrainer.discriminator_terms`."""
         real = {"adverse_to_normal": batch.normal, "normal_to_adverse": batch.adverse}
-        terms: dict[str, Tensor] = {}
         with self.accelerator.autocast():
-            for direction, fake in _by_direction(fakes).items():
-                judged = [[self.discriminators[direction](x)] for x in (real[direction], fake)]
-                terms[f"discriminator_{direction}"] = losses.adversarial_discriminator([judged[0]], [judged[1]])
-        return terms
+            seen = {direction: (real[direction], fake) for direction, fake in _by_direction(fakes).items()}
+            # Wrapped, so that several processes exchange gradients.
+            judged = self.wrapped["discriminators"](seen)
+            return {
+                f"discriminator_{direction}": losses.adversarial_discriminator([[of_real]], [[of_fake]])
+                for direction, (of_real, of_fake) in judged.items()
+            }
 
     def sample_row(self, image: Tensor, adverse: bool) -> list[NDArray[np.uint8]]:
         """Input, translation and cycle; black for a direction that is not trained."""

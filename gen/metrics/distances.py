@@ -109,7 +109,10 @@ def kernel_distance(
         # It warns that it keeps all features in memory, where they are anyway.
         warnings.simplefilter("ignore", UserWarning)
         metric = KernelInceptionDistance(
-            _PrecomputedFeatures(), subsets=subsets, subset_size=min(subset_size, len(a), len(b))
+            _PrecomputedFeatures(),
+            subsets=subsets,
+            subset_size=min(subset_size, len(a), len(b)),
+            sync_on_compute=False,  # the first of several processes measures alone; the others would be waited for
         )
     metric.update(a.double(), real=False)
     metric.update(b.double(), real=True)

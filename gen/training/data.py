@@ -323,13 +323,14 @@ class UnpairedData:
 
     def _draw(self, rng: np.random.Generator, sample: int, pairs: Pairs | None, salt: int) -> Tensor:
         """One randomly cropped and flipped frame of the adverse (0) or normal (1) domain, uint8 (1, 3, H, W)."""
+        unpaired = (self.adverse, self.normal)[salt]
         if pairs is not None:
             own = np.random.default_rng((self.seed, sample, 2))  # the same for both domains
             frames = (pairs.adverse, pairs.normal)[salt]
-            return self._cut(frames.frame(int(own.integers(len(frames)))), own).to(self.adverse.pixels.device)
-        frames = (self.adverse, self.normal)[salt]
-        epoch, position = divmod(sample, len(frames))
-        return self._cut(frames.frame(int(self._order(len(frames), epoch, salt)[position])), rng)
+            # To where the unpaired frames of this domain are; one domain may be on the device and the other not.
+            return self._cut(frames.frame(int(own.integers(len(frames)))), own).to(unpaired.pixels.device)
+        epoch, position = divmod(sample, len(unpaired))
+        return self._cut(unpaired.frame(int(self._order(len(unpaired), epoch, salt)[position])), rng)
 
     def _cut(self, frame: Tensor, rng: np.random.Generator) -> Tensor:
         """A random crop of a frame (3, h, w), flipped with probability 0.5."""

@@ -98,7 +98,9 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         self.accelerator = Accelerator(
             cpu=settings.device == "cpu", mixed_precision="bf16" if self.precision == "bf16" else "no"
         )
-        self.device: torch.device = self.accelerator.device
+        device = self.accelerator.device
+        # accelerate numbers the processors of several processes, but torch knows "cpu:0" as no place to load to.
+        self.device = torch.device("cpu") if device.type == "cpu" else device
         self._check_processes()
         if self.accelerator.is_main_process and settings.out.is_dir():
             with locked(settings.out):  # a run that is going on is refused now, and not when all images are decoded
