@@ -25,7 +25,7 @@ from gen.augan.evaluation import (
 from gen.augan.measures import Measures
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
-from gen.augan.verdict import verdict
+from gen.augan.verdict import in_short, verdict
 from gen.cli import main
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.devices import pick_device
@@ -492,6 +492,7 @@ class TestVerdict:
 
     def test_without_a_ratio(self) -> None:
         assert "as near to the target as its own" in verdict(table_of(-0.1, 0.1, 0.2, 0.3))
+        assert "as near to the target as its own" in in_short(table_of(-0.1, 0.1, 0.2, 0.3))  # what the page shows
 
     def test_a_used_space_does_not_decide(self) -> None:
         record = table_of(1.0, 0.8, 0.9, 0.4)
