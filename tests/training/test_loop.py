@@ -93,7 +93,9 @@ def test_the_record_names_all_machines_that_trained(tmp_path: Path, monkeypatch:
     def on(name: str, images: int) -> dict[str, Any]:
         monkeypatch.setattr("gen.training.loop.machine", lambda device: {"cpu": name, "cores": 2, "gpu": None})
         averaging(tmp_path, images=images).fit()
-        return load_checkpoint(latest_checkpoint(tmp_path / "checkpoints"))["hardware"]
+        hardware = load_checkpoint(latest_checkpoint(tmp_path / "checkpoints"))["hardware"]
+        assert json.loads((tmp_path / "settings.json").read_text())["hardware"] == hardware  # which a table is made of
+        return hardware
 
     assert EARLIER not in on("A", images=32)
     assert on("B", images=32)["cpu"] == "A"  # it was finished: nothing was trained on B
