@@ -170,7 +170,15 @@ def model_folders() -> dict[str, Path]:
 def read_card(folder: Path) -> str | None:
     """The text of a folder's MODEL_CARD.md; None where there is none."""
     card = folder / CARD
-    return card.read_text(encoding="utf-8") if card.is_file() else None
+    return read_written(card) if card.is_file() else None
+
+
+def read_written(file: Path) -> str:
+    """A text that people may have written, in UTF-8 or in the encoding of an old editor."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        return file.read_text(encoding="latin-1")
 
 
 def first_table(markdown: str) -> str | None:

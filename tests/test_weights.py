@@ -83,6 +83,12 @@ class TestEntries:
         (tmp_path / "training.json").write_text('{"weights_license": "apache-2.0"}')
         assert weights.describe(tmp_path).licence == "Apache-2.0, any use"
 
+    def test_a_card_in_the_encoding_of_an_old_editor(self, tmp_path):
+        (tmp_path / "MODEL_CARD.md").write_bytes("# m\n\nLicence of the weights: für alle.\n".encode("cp1252"))
+        assert weights.describe(tmp_path).licence == "für alle"
+        (tmp_path / "MODEL_CARD.md").write_bytes("---\nlicense: mit\n---\n".encode("utf-8-sig"))
+        assert (weights.read_card(tmp_path) or "").startswith("---\n")
+
     def test_folders_of_all_kinds_and_the_first_of_a_name(self, tmp_path, monkeypatch):
         monkeypatch.setenv("GEN_WEIGHTS", str(tmp_path))
         for name, file in (("weather", "config.json"), ("mine", "model_index.json"), ("nothing", "notes.md")):

@@ -186,6 +186,17 @@ class HDAPipeline(DiffusionPipeline):
         return self.generator.truncated(w, truncation)
 
 
+def load_source(model: str) -> HDAPipeline:
+    """The model whose generator is to be adapted. Raises `BadSetting` for one that is adapted already."""
+    pipe = HDAPipeline.from_pretrained(model)
+    if pipe.adaptations:
+        raise BadSetting(
+            f"--model {model}: this model is adapted already ({', '.join(pipe.adaptations)}); adapt its "
+            f"source generator, then blend both with gen generate --adaptation A:0.5 --adaptation B:0.5."
+        )
+    return pipe
+
+
 def _read_strengths(file: Path) -> dict[str, float]:
     strengths = read_json(file)
     for name, strength in strengths.items():

@@ -9,6 +9,7 @@ from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.translation.weathers import CLEAR
+from gen.weights import read_written
 
 Confusion = Mapping[str, Mapping[str, int]]
 
@@ -20,7 +21,7 @@ def write_card(folder: Path) -> Path:
     sections = [
         head(folder.name, record["weathers"], record.get("weights_license", "unstated")),
         "## Training\n\n" + training(record),
-        *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
+        *([read_written(notes).strip()] if notes.is_file() else []),
         "## Measured\n\n" + MEASURED,
         table([(f"`{name}`", confusion) for name, confusion in record["test"].items()], record["weathers"]),
         *(_cross(record) if record["cross"] else []),

@@ -86,6 +86,10 @@ class TestAdapt:
         done = run("adapt", "--source", tmp_path / "model", "--domain", f"red={red}", "--out", tmp_path / "run", *FAST)
         assert done.returncode == 1
         assert "this model is adapted already (red)" in done.stderr
+        arguments = ["--model", tmp_path / "model", "--hybrid", f"red={red}", "--methods", "mean point"]
+        done = run("evaluate-hda", *arguments, "--out", tmp_path / "out")
+        assert "this model is adapted already (red)" in done.stderr
+        assert not (tmp_path / "out" / "red").exists()  # before the training, which could not be scored
 
     def test_check_trains_nothing(self, model: Path, tmp_path: Path, red: Path) -> None:
         arguments = ["adapt", "--source", model, "--domain", f"red={red}", "--out", tmp_path / "run", "--check", *FAST]
