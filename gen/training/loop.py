@@ -306,6 +306,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
                     self._flush()
                     self.save()  # inside, so that a first signal does not interrupt it
             finally:
+                self._stop = False  # the next call goes on, as in a notebook after Ctrl-C
                 if self.log:
                     self.log.close()
                 self.log = None
