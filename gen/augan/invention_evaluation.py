@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gen.augan.degrade import degrade_at_random
-from gen.augan.evaluation import identity
+from gen.augan.evaluation import identity, was_used
 from gen.augan.held_out import Streets
 from gen.augan.invention import FOLDER, local_deviation
 from gen.augan.invention_calibration import PIXEL_STEP
@@ -69,12 +69,14 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
 def _measured(
     pipeline: AUGANPipeline, settings: InventionEvaluation, weights: str, out: Path, detector: Detector | None
 ) -> dict[str, Any]:
-    left_out = LeftOut()
+    left_out, folder = LeftOut(), model_folder(settings.model)
+    seen = any(was_used(settings.rendered / "adverse", trained) for trained in (folder, folder / FOLDER))
     result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings, left_out)}
     if settings.real is not None:
         result["real"] = on_real(pipeline, settings.real, settings, left_out)
         if detector is not None:
             result["objects"] = on_objects(pipeline, settings.real, detector, settings.limit, left_out)
+    result |= {"trained_on": ["rendered"]} if seen else {}
     if left_out:
         result["left_out"] = len(left_out)
     result |= {
