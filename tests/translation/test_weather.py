@@ -166,7 +166,8 @@ def test_the_command(tmp_path, monkeypatch):
     assert main(["train-weather", "out", *folders, "--labels", "moved/seen.csv"]) == 1
     assert Path("out/MODEL_CARD.md").read_text() == card
     assert "| `day` | 10 |  |" in card
-    assert "| `night` | night | 0 | 10 | 100.0% |" in card
+    assert "On these frames, not all of them held out;" in card
+    assert "| `night`, trained on | night | 0 | 10 | 100.0% |" in card
     classifier = WeatherClassifier.from_pretrained("out")
     assert seen(classifier, list_images(Path("day"), 3)) == ["day"] * 3
 
