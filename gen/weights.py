@@ -12,6 +12,7 @@ from typing import Any
 
 from gen.errors import BadInput, short, unknown
 from gen.formats.json_files import LARGEST_CONFIG, json_if_whole
+from gen.licences import section
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 INDEX = "model_index.json"
@@ -140,7 +141,7 @@ class ModelEntry:
     megabytes: float
     """Size of all files, 10^6 bytes."""
     licence: str
-    """One line from the model card."""
+    """One line from the model card; where there is none yet, from the record of the export."""
     table: str | None
     """The first table of the model card, as Markdown."""
 
@@ -152,7 +153,8 @@ def describe(folder: str | os.PathLike[str]) -> ModelEntry:
     card = read_card(folder) or ""
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     weathers = tuple(texts(config.get("weathers")))
-    return ModelEntry(folder.name, folder, kind(folder), weathers, size / 1e6, _licence(card), first_table(card))
+    licence = _licence(folder, card)
+    return ModelEntry(folder.name, folder, kind(folder), weathers, size / 1e6, licence, first_table(card))
 
 
 def model_folders() -> dict[str, Path]:
@@ -168,7 +170,15 @@ def model_folders() -> dict[str, Path]:
 def read_card(folder: Path) -> str | None:
     """The text of a folder's MODEL_CARD.md; None where there is none."""
     card = folder / CARD
-    return card.read_text(encoding="utf-8") if card.is_file() else None
+    return read_written(card) if card.is_file() else None
+
+
+def read_written(file: Path) -> str:
+    """A text that people may have written, in UTF-8 or in the encoding of an old editor."""
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        return file.read_text(encoding="latin-1")
 
 
 def first_table(markdown: str) -> str | None:
@@ -177,11 +187,14 @@ def first_table(markdown: str) -> str | None:
     return table[0] if table else None
 
 
-def _licence(card: str) -> str:
+def _licence(folder: Path, card: str) -> str:
+    if not card:  # `gen evaluate-augan` writes it
+        said = json_if_whole(folder / "training.json", LARGEST_CONFIG).get("weights_license")
+        card = section(said if isinstance(said, str) else "unstated")
     match = re.search(r"[Ll]icen[cs]e of the weights: (.+)", card)
     if match:
         return match[1].strip().rstrip(".")
     if "research use" in card:  # of an earlier version, whose front matter only says "other"
         return "research use only; see its card"
     match = re.search(r"^license: (.+)", card, re.M)
-    return match[1].strip() if match else "see the package that it comes from"
+    return match[1].strip() if match else "not stated; see its card"

@@ -71,12 +71,23 @@ class TestEntries:
             ("---\nlicense: mit\n---\n# m\n", "mit"),
             ("---\nlicense: other\n---\nLicence of the weights: CC BY 4.0\n", "CC BY 4.0"),
             ("---\nlicense: mit\n---\nThe data are for research use.\n", "research use only; see its card"),
-            ("# m\n", "see the package that it comes from"),
+            ("# m\n", "not stated; see its card"),
         ],
     )
     def test_licences(self, tmp_path, card, licence):
         (tmp_path / "MODEL_CARD.md").write_text(card)
         assert weights.describe(tmp_path).licence == licence
+
+    def test_the_licence_of_a_model_that_was_exported_and_not_measured_yet(self, tmp_path):
+        assert weights.describe(tmp_path).licence == "not stated"
+        (tmp_path / "training.json").write_text('{"weights_license": "apache-2.0"}')
+        assert weights.describe(tmp_path).licence == "Apache-2.0, any use"
+
+    def test_a_card_in_the_encoding_of_an_old_editor(self, tmp_path):
+        (tmp_path / "MODEL_CARD.md").write_bytes("# m\n\nLicence of the weights: für alle.\n".encode("cp1252"))
+        assert weights.describe(tmp_path).licence == "für alle"
+        (tmp_path / "MODEL_CARD.md").write_bytes("---\nlicense: mit\n---\n".encode("utf-8-sig"))
+        assert (weights.read_card(tmp_path) or "").startswith("---\n")
 
     def test_folders_of_all_kinds_and_the_first_of_a_name(self, tmp_path, monkeypatch):
         monkeypatch.setenv("GEN_WEIGHTS", str(tmp_path))

@@ -21,7 +21,7 @@ from gen.media.files import write_atomically
 from gen.training.own_code import KEY
 from gen.translation.settings import Direction
 from gen.translation.weathers import sentence, weathers_of
-from gen.weights import CARD
+from gen.weights import CARD, read_written
 
 Record = Mapping[str, Any]
 
@@ -78,7 +78,7 @@ def write_card(model_dir: Path) -> Path:
         sections = [
             head(model_dir.name, weathers, training, evaluation),
             usage(model_dir.name, _read(model_dir / "model_index.json"), evaluation),
-            trained_on(training, notes.read_text(encoding="utf-8").strip() if notes.is_file() else ""),
+            trained_on(training, read_written(notes).strip() if notes.is_file() else ""),
             numbers(evaluation, command, weathers),
             *([rendered(evaluation)] if "rendered" in evaluation else []),
             *sheets(model_dir, evaluation),
@@ -221,7 +221,8 @@ def results(evaluation: Record, weathers: Sequence[str] = (), model: str = "") -
             verdicts = [] if model else [verdict(evaluation, direction)]
             blocks += [f"### {title}", *verdicts, direction_table(evaluation, direction, model)]
     used = {name: space for name, space in evaluation["spaces"].items() if space["used_by"]}
-    return "\n\n".join([*blocks, *([MARKED.format(_used(used, model))] if used else [])])
+    seen = [SEEN.format(" and ".join(evaluation["trained_on"]))] if evaluation.get("trained_on") else []
+    return "\n\n".join([*blocks, *([MARKED.format(_used(used, model))] if used else []), *seen])
 
 
 def direction_table(evaluation: Record, direction: str, model: str = "") -> str:
@@ -288,7 +289,11 @@ def rendered(evaluation: Record) -> str:
         for name in _ordered(by_name)
     ]
     titles = [title.format(evaluation["perceptual_name"]) for title, _ in PAIRED.values()]
-    return f"{RENDERED}\n\n{markdown_table(('weather', 'frames', *titles), rows)}"
+    return f"{RENDERED.format(_used_in_training(evaluation))}\n\n{markdown_table(('weather', 'frames', *titles), rows)}"
+
+
+def _used_in_training(measured: Record) -> str:
+    return "used" if "rendered" in measured.get("trained_on", ()) else "not used"
 
 
 def uncertainty(measured: Record | None) -> str:
@@ -322,7 +327,16 @@ def invention(model_dir: Path) -> list[str]:
     if measured.get("weights") != identity(model_dir):  # measured with other weights, or at another height
         return [f"{INVENTION}\n\n{UNMEASURED}"]
     command = command_line("evaluate-invention", InventionEvaluation, measured["settings"])
-    return ["\n\n".join((INVENTION, TRUSTED, invention_table(measured), when_measured(measured, command)))]
+    return [
+        "\n\n".join(
+            (
+                INVENTION,
+                TRUSTED.format(_used_in_training(measured)),
+                invention_table(measured),
+                when_measured(measured, command),
+            )
+        )
+    ]
 
 
 def when_measured(record: Record, command: str) -> str:
@@ -379,6 +393,11 @@ MARKED = (
     "does not count in the verdict."
 )
 
+SEEN = (
+    "Training used the folders {} of this measurement too, so these figures are better than those of frames that the "
+    "model has never seen."
+)
+
 MEANING = """The distances compare a set of frames with real frames of the target domain in the features of a
 network. The kernel distance, with its standard deviation over subsets, is the main one; the Fréchet distance is second.
 In brackets: the ratio to the distance of the untouched frames. A translation must beat the untouched frames, one gamma
@@ -403,7 +422,7 @@ flicker filter that `gen translate` uses by default (`--steady 0.5`), which uses
 RENDERED = """## Against the truth, on rendered streets
 
 Real frames have no true clear day, but rendered ones do (`gen render-street`). These are adverse-to-normal translations
-of streets not used in training, each compared with the same moment on a clear day. An empty image of the right
+of streets {} in training, each compared with the same moment on a clear day. An empty image of the right
 brightness also has a good PSNR, so read the three scores together, and together with the table of real frames."""
 
 UNCERTAINTY = """## Cycle uncertainty
@@ -419,7 +438,7 @@ Two values for each pixel: the share of the translation that is invented (0 to 1
 true day than to the day of another street), and the expected error in grey levels. A separate network learnt both on
 pairs whose true day is known."""
 
-TRUSTED = """On rendered streets not used in training: rank correlation with the truth (↑) and area under the
+TRUSTED = """On rendered streets {} in training: rank correlation with the truth (↑) and area under the
 sparsification error (AUSE ↓), compared with the cycle uncertainty and with two baselines that need no training, the
 darkness and the noise of a pixel. On real frames, which have no truth: rank correlation with the signal-to-noise ratio
 (should be negative) and with the disagreement of two models (should be positive); the mean in black pixels and in

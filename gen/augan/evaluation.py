@@ -43,6 +43,7 @@ from gen.metrics.paired import PairedScores, load_perceptual
 from gen.output import output_folder
 from gen.provenance import fingerprint, machine, portable, versions
 from gen.seeds import check_seed
+from gen.training.data import folder_name
 from gen.translation import registry
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.pipeline import TranslationPipeline
@@ -80,7 +81,11 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         # Before hours in which a model may be exported again.
         folders = {name: weights.fetch(path) for name, path in model_folders(settings, folder).items()}
         measured = {name: identity(path, exclude=FOLDER) for name, path in folders.items()}
+        seen = trained_on(settings, folder)
+        if seen:
+            log.warning("%s: training used this folder, so the figures are better than for new frames", ", ".join(seen))
         result = measure_all(settings, folder, device, out) | _record(settings, measured, device)
+        result |= {"trained_on": seen} if seen else {}
         remove_old_sheets(settings, result)
         # The features actually used, so that the recorded command line uses the same ones on any machine.
         result["settings"]["features"] = list(result["spaces"])
@@ -119,6 +124,20 @@ def _record(settings: EvaluateSettings, measured: Mapping[str, str], device: tor
         "machine": machine(device),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def trained_on(settings: EvaluateSettings, model: Path) -> list[str]:
+    """Names of the folders to measure on that the model's training used too, as far as its record tells."""
+    folders = {"adverse": settings.adverse, "normal": settings.normal}
+    folders |= {"rendered": settings.rendered / "adverse"} if settings.rendered else {}
+    return [name for name, folder in folders.items() if was_used(folder, model)]
+
+
+def was_used(folder: Path, model: Path) -> bool:
+    """Whether the training.json of `model` names this folder of frames."""
+    data = json_if_whole(model / "training.json").get("data")
+    entries = data.values() if isinstance(data, dict) else ()
+    return folder_name(folder) in {entry.get("folder") for entry in entries if isinstance(entry, dict)}
 
 
 def identity(model: Path, exclude: str | None = None) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gen.augan.degrade import degrade_at_random
-from gen.augan.evaluation import identity
+from gen.augan.evaluation import identity, was_used
 from gen.augan.held_out import Streets
 from gen.augan.invention import FOLDER, local_deviation
 from gen.augan.invention_calibration import PIXEL_STEP
@@ -26,6 +26,7 @@ from gen.devices import pick_device
 from gen.errors import BadSetting
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
+from gen.media.left_out import LeftOut
 from gen.media.resize import luma, resize, to_float, to_uint8
 from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.detection import FOUND_SCORE, Detector, invented
@@ -68,11 +69,16 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
 def _measured(
     pipeline: AUGANPipeline, settings: InventionEvaluation, weights: str, out: Path, detector: Detector | None
 ) -> dict[str, Any]:
-    result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings)}
+    left_out, folder = LeftOut(), model_folder(settings.model)
+    seen = any(was_used(settings.rendered / "adverse", trained) for trained in (folder, folder / FOLDER))
+    result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings, left_out)}
     if settings.real is not None:
-        result["real"] = on_real(pipeline, settings.real, settings)
+        result["real"] = on_real(pipeline, settings.real, settings, left_out)
         if detector is not None:
-            result["objects"] = on_objects(pipeline, settings.real, detector, settings.limit)
+            result["objects"] = on_objects(pipeline, settings.real, detector, settings.limit, left_out)
+    result |= {"trained_on": ["rendered"]} if seen else {}
+    if left_out:
+        result["left_out"] = len(left_out)
     result |= {
         "settings": portable(settings),
         "weights": weights,
@@ -87,8 +93,11 @@ def _measured(
 # Against the truth.
 
 
-def on_rendered(pipeline: AUGANPipeline, settings: InventionEvaluation) -> dict[str, Any]:
-    """By weather, for degraded and undegraded frames: ranking and reliability of each map."""
+def on_rendered(pipeline: AUGANPipeline, settings: InventionEvaluation, left_out: LeftOut) -> dict[str, Any]:
+    """By weather, for degraded and undegraded frames: ranking and reliability of each map.
+
+    Images that cannot be read are added to `left_out`, here and below.
+    """
     streets = Streets(settings.rendered, settings.limit)
     rankings: dict[str, dict[str, Ranking]] = defaultdict(lambda: {k: Ranking() for k in ("degraded", "as rendered")})
     for index, path, frame, truth, other_days in streets.frames("rendered"):
@@ -102,6 +111,7 @@ def on_rendered(pipeline: AUGANPipeline, settings: InventionEvaluation) -> dict[
                 "share": share_invented(translated, truth, other_days)[0, 0],
             }
             rankings[path.parent.name][how].add(predictions(source, maps), actual)
+    left_out |= streets.left_out
     return {weather: {how: r.result() for how, r in kinds.items()} for weather, kinds in rankings.items()}
 
 
@@ -166,7 +176,7 @@ def mean_of(rows: list[dict[str, float]]) -> dict[str, float]:
 # On real frames, which have no truth.
 
 
-def on_real(pipeline: AUGANPipeline, folder: Path, settings: InventionEvaluation) -> dict[str, Any]:
+def on_real(pipeline: AUGANPipeline, folder: Path, settings: InventionEvaluation, left_out: LeftOut) -> dict[str, Any]:
     """By map: rank correlations, averaged over frames, and the mean in black and in other pixels over all frames.
 
     The correlation with signal-to-noise should be negative, and that with the disagreement of two models positive.
@@ -175,7 +185,7 @@ def on_real(pipeline: AUGANPipeline, folder: Path, settings: InventionEvaluation
     rows: dict[str, list[dict[str, float]]] = defaultdict(list)
     black: dict[str, list[Floats]] = defaultdict(list)
     paths = list_images(folder, settings.limit)
-    for pixels in progress_bar(read_batches(paths, 1), total=len(paths), desc="real", unit="frame"):
+    for pixels in progress_bar(read_batches(paths, 1, left_out), total=len(paths), desc="real", unit="frame"):
         source = to_float(pixels.permute(0, 3, 1, 2))
         size = pipeline.network_size((source.shape[2], source.shape[3]), "auto")
         small = resize(source, size)
@@ -200,7 +210,9 @@ def black_and_others(sums: Floats) -> dict[str, float | None]:
     }
 
 
-def on_objects(pipeline: AUGANPipeline, folder: Path, detector: Detector, limit: int | None) -> dict[str, Any]:
+def on_objects(
+    pipeline: AUGANPipeline, folder: Path, detector: Detector, limit: int | None, left_out: LeftOut
+) -> dict[str, Any]:
     """By map: its mean over boxes that a detector finds only in the translation (invented), and over its other boxes.
 
     `auc`: probability that a random invented box has a higher mean than a random other box; 0.5 is random.
@@ -208,7 +220,7 @@ def on_objects(pipeline: AUGANPipeline, folder: Path, detector: Detector, limit:
     seen: dict[str, list[float]] = defaultdict(list)
     new: list[bool] = []
     paths = list_images(folder, limit)
-    for pixels in progress_bar(read_batches(paths, 1), total=len(paths), desc="objects", unit="frame"):
+    for pixels in progress_bar(read_batches(paths, 1, left_out), total=len(paths), desc="objects", unit="frame"):
         translated, maps = pipeline.translate_with_maps(pixels, "adverse_to_normal")
         (before,), (after,) = detector(pixels), detector(translated)
         found = after.above(FOUND_SCORE)
@@ -280,4 +292,6 @@ def table(result: Mapping[str, Any]) -> str:
                 if value is not None
             ]
             lines.append(f"- {name}: {', '.join(cells)}")
+    if number := result.get("left_out"):
+        lines += ["", f"Left out, because they cannot be read: {number} images."]
     return "\n".join(lines)

@@ -34,7 +34,22 @@ def in_short(evaluation: Record, direction: str = "adverse_to_normal") -> str:
     if not spaces:
         return _summary(evaluation, rows)
     space = spaces[0]
-    ours, outcomes = rows["model"], compare(rows, space)
+    ours = rows["model"]
+    if ours["distances"][space]["kernel_ratio"] is None:  # a share of nothing: that of the other rows is missing too
+        text = _space(evaluation, rows, space)
+    else:
+        text = _shares(evaluation, rows, space, direction)
+    if "vehicles" in ours:
+        text += f" A detector finds {ours['vehicles']:.1f} vehicles per frame in them"
+        text += f" and {rows['untouched']['vehicles']:.1f} in the untouched frames."
+    return text
+
+
+def _shares(evaluation: Record, rows: Record, space: str, direction: str) -> str:
+    """The model's distance beside the others', as shares of that of the untouched frames."""
+    outcomes = compare(rows, space)
+    seen = direction.partition("_")[0] in evaluation.get("trained_on", ())
+    frames = f"{rows['model']['images']} {'frames of its training' if seen else 'held-out frames'}"
     ratios = {name: f"{rows[name]['distances'][space]['kernel_ratio']:.2f}" for name in (*outcomes, "model")}
     others = ", ".join(f"{NAMES[name]} {ratios[name]}" for name in outcomes if name != "untouched")
     target = "real clear days" if direction == "adverse_to_normal" else "real frames of that weather"
@@ -44,14 +59,10 @@ def in_short(evaluation: Record, direction: str = "adverse_to_normal") -> str:
         for value in words
         if value in outcomes.values()
     ]
-    text = (
-        f"**The translations' distance to {target} is {_and(parts)}.** On {ours['images']} held-out frames it is "
+    return (
+        f"**The translations' distance to {target} is {_and(parts)}.** On {frames} it is "
         f"{ratios['model']} of the untouched frames' (kernel distance; {others})."
     )
-    if "vehicles" in ours:
-        text += f" A detector finds {ours['vehicles']:.1f} vehicles per frame in them"
-        text += f" and {rows['untouched']['vehicles']:.1f} in the untouched frames."
-    return text
 
 
 def unused_spaces(evaluation: Record) -> list[str]:

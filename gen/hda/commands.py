@@ -58,18 +58,13 @@ def adapt(arguments: Sequence[str]) -> int:
     settings = _adapt_settings(kind, args, overrides)
     from gen.hda.check import report
     from gen.hda.export import save_adaptation
-    from gen.hda.pipeline import HDAPipeline
+    from gen.hda.pipeline import load_source
     from gen.hda.training import HDATrainer
     from gen.output import output_folder
     from gen.stylegan2.rosinality import save_rosinality
     from gen.training.model_folder import save_model
 
-    pipe = HDAPipeline.from_pretrained(settings.source)
-    if pipe.adaptations:
-        raise BadSetting(
-            f"--model {settings.source}: this model is adapted already ({', '.join(pipe.adaptations)}); adapt its "
-            f"source generator, then blend both with gen generate --adaptation A:0.5 --adaptation B:0.5."
-        )
+    pipe = load_source(settings.source)
     trainer = (own or HDATrainer)(settings, pipe.generator)
     trainer.accelerator.print(report(trainer))
     if args.check:

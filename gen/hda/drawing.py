@@ -54,6 +54,15 @@ PHOTOS = "photos"
 
 GRID, WALK, MORPH = "grid.png", "walk.mp4", "morph.mp4"
 
+AT_ONCE = 16
+"""Pictures that are drawn before they are written."""
+
+COLUMNS = 64
+"""Most latents in a grid; wider pictures cannot be opened everywhere."""
+
+MORPHED = 16
+"""Most latents in a morph."""
+
 CLIP_SIDE = 256
 """Smaller frames are enlarged to at least this side in a clip."""
 
@@ -74,20 +83,26 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
     s = settings
     given = f"latents {fingerprint_file(s.latents)}" if s.latents else f"truncation {s.truncation:g}"
     every = given if s.latents else f"seeds {s.seeds}, {given}"
-    for name, image in zip(names, pipe(latents=latents).images, strict=True):
-        save_marked(s.out / f"{name}.png", image, drawn_with(pipe, s.model, f"{name}, {given}"))
-    marks = {name: drawn_with(pipe, s.model, every) for name in (WALK, MORPH)}
-    marks[GRID] = drawn_with(pipe, s.model, f"{every}, strengths {s.strengths}")
+    for first in range(0, len(names), AT_ONCE):  # as they are drawn: thousands do not fit into memory
+        images = pipe(latents=latents[first : first + AT_ONCE]).images
+        for name, image in zip(names[first : first + AT_ONCE], images, strict=True):
+            save_marked(s.out / f"{name}.png", image, drawn_with(pipe, s.model, f"{name}, {given}"))
+    some, few = (f"the first {most} of " if len(names) > most else "" for most in (COLUMNS, MORPHED))
+    marks = {
+        WALK: drawn_with(pipe, s.model, every),
+        MORPH: drawn_with(pipe, s.model, few + every),
+        GRID: drawn_with(pipe, s.model, f"{some}{every}, strengths {s.strengths}"),
+    }
     for name, mark in marks.items():  # of an earlier run with something else, beside which these pictures would lie
         if (old := read_header(s.out / name).mark) is not None and old != Mark.parse(mark):
             (s.out / name).unlink()
     if pipe.strengths:
         factors = parse_strengths(s.strengths)
-        save_marked(s.out / GRID, Image.fromarray(strength_grid(pipe, latents, factors)), marks[GRID])
-        print(f"{GRID}: the same latents at strengths {', '.join(f'{k:g}' for k in factors)}")
+        save_marked(s.out / GRID, Image.fromarray(strength_grid(pipe, latents[:COLUMNS], factors)), marks[GRID])
+        print(f"{GRID}: {some}the same latents at strengths {', '.join(f'{k:g}' for k in factors)}")
     frames = max(2, round(s.seconds * s.rate))
     clips = {WALK: walk(pipe, latents, frames)} if s.walk else {}
-    clips |= {MORPH: morph(pipe, latents[:16], frames)} if s.morph else {}
+    clips |= {MORPH: morph(pipe, latents[:MORPHED], frames)} if s.morph else {}
     for name, clip in clips.items():
         shown = progress_bar(clip, total=frames, desc=Path(name).stem)
         write_clip(s.out / name, (_enlarged(frame) for frame in shown), s.rate, marks[name])

@@ -22,7 +22,7 @@ from gen.hda.attributes import ATTRIBUTES, attribute_progress
 from gen.hda.domains import parse_domains
 from gen.hda.encoders import network_of
 from gen.hda.export import save_adaptation
-from gen.hda.pipeline import HDAPipeline
+from gen.hda.pipeline import HDAPipeline, load_source
 from gen.hda.references import load_references
 from gen.hda.scoring import EDGE_IMAGES, Scorer
 from gen.hda.settings import METHODS, EvaluateSettings, HDASettings
@@ -118,7 +118,7 @@ def _names(hybrid: str) -> str:
 def experiment(s: EvaluateSettings, methods: Sequence[str]) -> Experiment[Job, str]:
     """All runs of the comparison, with seeds as the outermost loop: the first seed is complete first."""
     jobs = [Job(h, t, m, n) for n in range(s.seeds) for t in s.target_progress for h in s.hybrid for m in methods]
-    size = HDAPipeline.from_pretrained(s.source).generator.size
+    size = load_source(s.source).generator.size
     folders = {d.folder for h in s.hybrid for d in parse_domains(tuple(h.split(","))) if d.folder is not None}
     references = {folder: load_references(folder, size) for folder in sorted(folders)}
     for warning in (warning for found in references.values() for warning in found.warnings):
@@ -181,7 +181,7 @@ def train_one(s: EvaluateSettings, job: Job) -> str | None:
 
 def measure_attributes(s: EvaluateSettings, adaptation: Path) -> dict[str, Any]:
     """Progress of each attribute by domain, on latents that no run has seen, truncated as for display."""
-    pipe = HDAPipeline.from_pretrained(s.source)
+    pipe = load_source(s.source)
     latents = pipe.latents(range(FIRST_SEED, FIRST_SEED + s.samples))
     before = draw_images(pipe, latents)
     pipe.load_adaptation(adaptation)

@@ -23,6 +23,7 @@ from gen.hda.adaptation import Adaptation, blend, fingerprint, plain_name
 from gen.loading import loading
 from gen.media.resize import to_uint8
 from gen.stylegan2.networks import StyleGAN2Generator
+from gen.training.model_folder import save_parts
 
 ADAPTATIONS = "adaptations"
 """Subfolder of a model folder for its adaptations."""
@@ -94,7 +95,11 @@ class HDAPipeline(DiffusionPipeline):
         with self.lock:
             strengths = self.strengths
             self.set_strengths({name: 0.0 for name in strengths})
-            super().save_pretrained(save_directory, **kwargs)
+            save_parts(
+                Path(save_directory),
+                {"generator"},
+                lambda: super(HDAPipeline, self).save_pretrained(save_directory, **kwargs),
+            )
             self.set_strengths(strengths)
         folder = Path(save_directory)
         for old in (*(folder / ADAPTATIONS).glob("*.safetensors"), folder / STRENGTHS):  # of what was saved here before
@@ -179,6 +184,17 @@ class HDAPipeline(DiffusionPipeline):
         z = torch.stack([torch.randn(self.generator.z_dim, generator=random.manual_seed(seed)) for seed in seeds])
         w = self.generator.mapping(z.to(self.device, self.generator.w_average.dtype))
         return self.generator.truncated(w, truncation)
+
+
+def load_source(model: str) -> HDAPipeline:
+    """The model whose generator is to be adapted. Raises `BadSetting` for one that is adapted already."""
+    pipe = HDAPipeline.from_pretrained(model)
+    if pipe.adaptations:
+        raise BadSetting(
+            f"--model {model}: this model is adapted already ({', '.join(pipe.adaptations)}); adapt its "
+            f"source generator, then blend both with gen generate --adaptation A:0.5 --adaptation B:0.5."
+        )
+    return pipe
 
 
 def _read_strengths(file: Path) -> dict[str, float]:

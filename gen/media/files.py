@@ -29,9 +29,24 @@ def write_atomically(path: Path) -> Generator[Path]:
     partial = path.with_name(f"{_prefix()}{os.getpid()}-{uuid4().hex[:12]}.partial{suffix}")
     try:
         yield partial
+        open_to_others(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def open_to_others(path: Path) -> None:
+    """Give a new file the permissions that all new files get here: safetensors makes its own for their owner alone."""
+    with suppress(OSError):
+        if path.stat().st_mode & 0o077:
+            return
+        # The umask says what they are, but cannot be asked without changing it for all threads.
+        usual = path.with_name(f"{_prefix()}{os.getpid()}-{uuid4().hex[:12]}.partial")
+        try:
+            usual.touch()
+            path.chmod(usual.stat().st_mode & 0o777)
+        finally:
+            usual.unlink(missing_ok=True)
 
 
 def _prefix() -> str:

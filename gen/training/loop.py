@@ -296,7 +296,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             if self.accelerator.is_main_process:
                 self.log = RunLog(self.settings.out, self.total_images, self.images_shown)
                 record = {"version": VERSION, "settings": as_record(self.settings), **self.origin}
-                self.log.settings(record | {"hardware": self._hardware()})
+                self.log.settings(record | {"hardware": self.hardware if self.finished else self._with_this_sitting()})
             self._start_clocks()
             try:
                 with self._readable_memory_errors(), on_stop_signals(self._stop_on_signal):
@@ -308,6 +308,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
                     self._flush()
                     self.save()  # inside, so that a first signal does not interrupt it
             finally:
+                self._stop = False  # the next call goes on, as in a notebook after Ctrl-C
                 if self.log:
                     self.log.close()
                 self.log = None
@@ -508,7 +509,10 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         if self._trained_on is None:
             return self._hardware()
         shown, before = self._trained_on
-        return before if shown == self.images_shown else after(before, self._hardware())
+        return before if shown == self.images_shown else self._with_this_sitting()
+
+    def _with_this_sitting(self) -> dict[str, Any]:
+        return self._hardware() if self._trained_on is None else after(self._trained_on[1], self._hardware())
 
     def _hardware(self) -> dict[str, Any]:
         return machine(self.device) | {"processes": self.accelerator.num_processes, "precision": self.precision}

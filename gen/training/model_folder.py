@@ -5,8 +5,14 @@ import shutil
 from collections.abc import Callable, Set
 from pathlib import Path
 
+import torch
+
+from gen.errors import BadInput
 from gen.formats.json_files import json_if_whole
-from gen.media.files import make_out_folder
+from gen.formats.model_folders import weight_files
+from gen.formats.safetensors_files import read_safetensors
+from gen.media.files import make_out_folder, open_to_others
+from gen.provenance import fingerprint_weights
 from gen.weights import CARD
 
 TEMPORARY = ".gen-model"
@@ -30,6 +36,8 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
     try:
         save(temporary)
         files = [path.relative_to(temporary) for path in sorted(temporary.rglob("*")) if path.is_file()]
+        for path in files:
+            open_to_others(temporary / path)
         forget_model(folder, index, {path.parts[0] for path in files})
         for parent in {path.parent for path in files if path.suffix == ".safetensors"}:
             for old in (old for pattern in WEIGHTS for old in (folder / parent).glob(pattern)):
@@ -39,6 +47,34 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
             os.replace(temporary / path, folder / path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save_parts(folder: Path, parts: Set[str], save: Callable[[], object]) -> None:
+    """Call `save`, by which a pipeline writes its networks `parts` to `folder` in place of those that may be there.
+
+    If they are others, what the folder says of the old ones is removed, and so are their files in half precision.
+    """
+    before = {part: _weights_in(folder / part) for part in parts}
+    save()
+    changed = [part for part, old in before.items() if _weights_in(folder / part) != old]
+    for part in parts:
+        for file in (folder / part).glob("*.safetensors"):
+            open_to_others(file)
+            if part in changed and ".fp16" in file.name:
+                file.unlink()
+    if changed:
+        forget_records(folder)
+
+
+def _weights_in(folder: Path) -> str | None:
+    """The fingerprint of a network's weights, the same in full and in half precision; None if there are none."""
+    try:
+        files = weight_files(folder)
+        return fingerprint_weights(
+            {k: v for file in files for k, v in read_safetensors(file)[0].items()}, torch.float16
+        )
+    except BadInput:
+        return None
 
 
 def forget_model(folder: Path, index: str, parts: Set[str]) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from gen import weights
 from gen.errors import BadInput, BadSetting, NotFinite
-from gen.formats.model_folders import load_pipeline
+from gen.formats.model_folders import load_pipeline, part_names
 from gen.loading import loading
 from gen.media.images import decode_still, from_pil
 from gen.media.resize import (
@@ -36,6 +36,7 @@ from gen.media.resize import (
     transfer_change,
     transfer_change_in_bands,
 )
+from gen.training.model_folder import save_parts
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.protocol import Capabilities
 from gen.translation.settings import DIRECTIONS, Direction, MapName, Resolution, WhichMap
@@ -111,6 +112,17 @@ class TranslationPipeline(DiffusionPipeline):
         if default_map is not None:
             self.register_to_config(default_map=default_map)
         self.lock = threading.Lock()  # a clip's smoother hangs on the network while a batch runs
+
+    def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, save_directory: str | os.PathLike[str], **kwargs: Any
+    ) -> None:
+        """Write a model folder. The card and the records of other weights that it held are removed."""
+        parts = {name for name in part_names(type(self)) if getattr(self, name, None) is not None}
+        save_parts(
+            Path(save_directory),
+            parts,
+            lambda: super(TranslationPipeline, self).save_pretrained(save_directory, **kwargs),
+        )
 
     @abstractmethod
     def run_network(

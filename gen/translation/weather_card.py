@@ -9,6 +9,7 @@ from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.translation.weathers import CLEAR
+from gen.weights import read_written
 
 Confusion = Mapping[str, Mapping[str, int]]
 
@@ -17,12 +18,14 @@ def write_card(folder: Path) -> Path:
     """Write `folder`/MODEL_CARD.md from training.json and, where there is one, notes.md. Returns its path."""
     record = read_json(folder / "training.json")
     notes = folder / "notes.md"
+    seen = record["test"].keys() & (record["train"].keys() | record["cross"].keys())
+    tests = [(f"`{name}`{', trained on' * (name in seen)}", confusion) for name, confusion in record["test"].items()]
     sections = [
         head(folder.name, record["weathers"], record.get("weights_license", "unstated")),
         "## Training\n\n" + training(record),
-        *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
-        "## Measured\n\n" + MEASURED,
-        table([(f"`{name}`", confusion) for name, confusion in record["test"].items()], record["weathers"]),
+        *([read_written(notes).strip()] if notes.is_file() else []),
+        "## Measured\n\n" + MEASURED.format("these frames, not all of them held out" if seen else "held-out frames"),
+        table(tests, record["weathers"]),
         *(_cross(record) if record["cross"] else []),
         LIMITS,
         section(record.get("weights_license", "unstated")),
@@ -85,7 +88,7 @@ def _cross(record: Mapping[str, Any]) -> list[str]:
     return [f"### Frames of few drives\n\n{CROSS.format(names)}", table(rows, record["weathers"])]
 
 
-MEASURED = "On held-out frames; a rainy night counts as night."
+MEASURED = "On {}; a rainy night counts as night."
 
 CROSS = """{}: file names do not tell which drive a frame is from.
 "Held-out groups": four-fold cross-validation over groups of similar frames (Ward's clustering of the features), so that

@@ -56,6 +56,12 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
     if CLEAR_DAY not in weathers or len(weathers) < 2:
         raise BadSetting(f"train needs frames of {CLEAR_DAY} and of another weather, for example night=FOLDER.")
     labels = read_labels(settings.labels)
+    frames = {path.resolve() for part in folders.values() for _, folder in part for path in list_images(folder)}
+    if labels and not labels.keys() & frames:
+        raise BadInput(
+            f"{settings.labels}: it names no frame of these folders; its column file must hold their paths, relative "
+            "to the folder of the CSV file."
+        )
     network = EfficientNetLite0Features()
     given, cross, test = (
         [read_source(network, weather, folder, labels, weathers) for weather, folder in folders[name]]
@@ -94,7 +100,7 @@ def read_labels(path: Path | None) -> dict[Path, str]:
     if path is None:
         return {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin it with a mark
             return {(path.parent / row["file"]).resolve(): row["weather"] for row in csv.DictReader(file)}
     except (OSError, KeyError, ValueError) as error:
         raise BadInput(f"{path}: the labels must be a CSV file with the columns file and weather ({error}).") from error

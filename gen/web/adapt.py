@@ -49,7 +49,7 @@ def run_adapt(service: Service, context: JobContext) -> None:
 
 def make_trainer(service: Service, inputs: Mapping[str, Any], out: Path) -> Any:
     """The HDATrainer of an Adapt job, before its first step."""
-    from gen.hda.pipeline import HDAPipeline
+    from gen.hda.pipeline import load_source
     from gen.hda.training import HDASettings, HDATrainer
     from gen.training.settings import make_settings
 
@@ -57,7 +57,7 @@ def make_trainer(service: Service, inputs: Mapping[str, Any], out: Path) -> Any:
     given = {"source": inputs["source"], "domains": inputs["domains"], "out": out, "device": device}
     more = {"images": inputs["images"], "sample_every": 160} if inputs.get("images") else {}
     # Not `service.generator`: training changes the generator, and visitors draw with the shared one meanwhile.
-    generator = HDAPipeline.from_pretrained(inputs["source"]).generator
+    generator = load_source(inputs["source"]).generator
     return HDATrainer(make_settings(HDASettings, given, more), generator)
 
 

@@ -21,11 +21,12 @@ from gen.augan.evaluation import (
     parse_resolution,
     ratio,
     simulations,
+    trained_on,
 )
 from gen.augan.measures import Measures
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
-from gen.augan.verdict import verdict
+from gen.augan.verdict import in_short, verdict
 from gen.cli import main
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.devices import pick_device
@@ -33,6 +34,7 @@ from gen.errors import BadInput, BadSetting
 from gen.media.left_out import LeftOut
 from gen.media.video import write_clip
 from gen.metrics.features import EfficientNetLite0Features
+from gen.training.data import folder_name
 from gen.weights import SHIPPED
 
 SHARED = Path(os.environ.get("GEN_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -434,7 +436,9 @@ class TestCard:
         assert not card.exists()
 
     def test_refuses_numbers_of_other_weights(self, trained: Path) -> None:
-        save_model(trained, seed=5)
+        training = (trained / "training.json").read_text()
+        save_model(trained, seed=5)  # which removes what was said of the old weights
+        (trained / "training.json").write_text(training)
         with pytest.raises(BadInput, match="other weights or at another height; run `gen evaluate-augan"):
             write_card(trained)
 
@@ -476,11 +480,26 @@ def table_of(untouched: float, gamma: float, histogram: float, model: float, spr
     return {"spaces": {"squeezenet": {"title": "SqueezeNet 1.1", "used_by": []}}, "adverse_to_normal": rows}
 
 
+def test_folders_that_training_used_too_are_named(tmp_path: Path) -> None:
+    night, day = tmp_path / "train" / "night", tmp_path / "val" / "day"
+    data = {"adverse": {"folder": folder_name(night)}, "classes": ["of another record"]}
+    (tmp_path / "training.json").write_text(json.dumps({"data": data}))
+    settings = EvaluateSettings(adverse=night, normal=day, model="mine")
+    assert trained_on(settings, tmp_path) == ["adverse"]
+    assert trained_on(settings, tmp_path / "nothing") == []
+
+
 class TestVerdict:
     def test_a_model_that_loses_is_said_to_lose(self) -> None:
         said = verdict(table_of(1.0, 0.84, 0.7, 0.8))
         assert "is 0.80 of that of the untouched frames (gamma correction 0.84, histogram matching 0.70)" in said
         assert said.endswith("it loses to histogram matching and it beats the untouched frames and gamma correction.")
+
+    def test_frames_of_the_training_are_not_called_held_out(self) -> None:
+        record = table_of(1.0, 0.84, 0.7, 0.8)
+        record["adverse_to_normal"]["model"]["images"] = 12
+        assert "On 12 held-out frames it is 0.80" in in_short(record)
+        assert "On 12 frames of its training it is 0.80" in in_short(record | {"trained_on": ["adverse"]})
 
     def test_level_within_the_spread(self) -> None:
         said = verdict(table_of(1.0, 0.81, 0.9, 0.8, spread=0.02))
@@ -492,6 +511,7 @@ class TestVerdict:
 
     def test_without_a_ratio(self) -> None:
         assert "as near to the target as its own" in verdict(table_of(-0.1, 0.1, 0.2, 0.3))
+        assert "as near to the target as its own" in in_short(table_of(-0.1, 0.1, 0.2, 0.3))  # what the page shows
 
     def test_a_used_space_does_not_decide(self) -> None:
         record = table_of(1.0, 0.8, 0.9, 0.4)

@@ -433,6 +433,7 @@ def test_evaluation_of_a_model_folder(trained, tmp_path):
         for parameter in other.adverse_to_normal.parameters():
             parameter += 0.05 * parameter.std() * torch.randn_like(parameter) if parameter.numel() > 1 else 0
     other.save_pretrained(tmp_path / "other")
+    (real / "broken.jpg").write_bytes(b"\xff\xd8")
     result = evaluate(
         InventionEvaluation(
             rendered=trained / "held",
@@ -443,6 +444,9 @@ def test_evaluation_of_a_model_folder(trained, tmp_path):
         )
     )
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == result
+    (real / "broken.jpg").unlink()
+    assert result["left_out"] == 1
+    assert "Left out, because they cannot be read: 1 images." in table(result)
     plain = result["rendered"]["night"]["as rendered"]
     assert plain["share"]["maps"]["invention"]["ause"] < plain["share"]["maps"]["invention"]["ause_chance"]
     assert plain["error"]["maps"]["invention"]["spearman"] > 0.3

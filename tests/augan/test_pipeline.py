@@ -110,6 +110,21 @@ def test_save_and_load_are_the_same_model(pipe, tmp_path):
     assert np.abs(a - pipe(array, output_type="np").images[0]).mean() < 4  # bf16 keeps eight bits
 
 
+def test_what_a_folder_says_of_its_weights_goes_with_them(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    pipe.save_pretrained(tmp_path, variant="fp16")
+    for name in ("MODEL_CARD.md", "training.json"):
+        (tmp_path / name).write_text("{}")
+    AUGANPipeline.from_pretrained(tmp_path, variant="fp16").save_pretrained(tmp_path)  # the same weights, rounded
+    assert (tmp_path / "MODEL_CARD.md").exists()
+    assert (tmp_path / "training.json").exists()
+    small_pipeline(width=16).save_pretrained(tmp_path)
+    assert not (tmp_path / "MODEL_CARD.md").exists()
+    assert not (tmp_path / "training.json").exists()
+    assert not list(tmp_path.rglob("*.fp16.*"))  # they would be those of the old model
+    assert {path.stat().st_mode & 0o044 for path in tmp_path.rglob("*.safetensors")} == {0o044}
+
+
 def test_a_model_with_a_pretrained_encoder_is_saved_whole(tmp_path, recwarn):
     pipe = small_pipeline(design="light", exposure=30.0, pretrained=True)
     pipe.save_pretrained(tmp_path)

@@ -7,6 +7,7 @@ import subprocess
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -19,11 +20,11 @@ from gen.cli import main
 from gen.errors import BadInput, BadSetting
 from gen.formats.safetensors_files import read_safetensors
 from gen.hda.adaptation import Adaptation
-from gen.hda.drawing import load_latents, morph
+from gen.hda.drawing import draw_all, load_latents, morph
 from gen.hda.evaluation import evaluate_table
 from gen.hda.parsing import ADAPTATION_FILE
 from gen.hda.pipeline import HDAPipeline
-from gen.hda.settings import EvaluateSettings
+from gen.hda.settings import EvaluateSettings, GenerateSettings
 from gen.hda.training import HDATrainer
 from gen.media.mark import read_header
 from gen.provenance import fingerprint_file
@@ -86,6 +87,10 @@ class TestAdapt:
         done = run("adapt", "--source", tmp_path / "model", "--domain", f"red={red}", "--out", tmp_path / "run", *FAST)
         assert done.returncode == 1
         assert "this model is adapted already (red)" in done.stderr
+        arguments = ["--model", tmp_path / "model", "--hybrid", f"red={red}", "--methods", "mean point"]
+        done = run("evaluate-hda", *arguments, "--out", tmp_path / "out")
+        assert "this model is adapted already (red)" in done.stderr
+        assert not (tmp_path / "out" / "red").exists()  # before the training, which could not be scored
 
     def test_check_trains_nothing(self, model: Path, tmp_path: Path, red: Path) -> None:
         arguments = ["adapt", "--source", model, "--domain", f"red={red}", "--out", tmp_path / "run", "--check", *FAST]
@@ -192,6 +197,26 @@ class TestGenerate:
         Image.new("RGB", (8, 8)).save(tmp_path / "grid.png")  # of somebody else
         run(*command, "--seeds", "0-1")
         assert (tmp_path / "grid.png").exists()
+
+    def test_many_pictures_are_written_as_they_are_drawn(
+        self, model: Path, adaptation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written: list[int] = []
+        draw = HDAPipeline.__call__
+
+        def count(pipe: HDAPipeline, *args: Any, **kwargs: Any) -> Any:
+            written.append(len(list(tmp_path.glob("seed*.png"))))
+            return draw(pipe, *args, **kwargs)
+
+        monkeypatch.setattr(HDAPipeline, "__call__", count)
+        settings = GenerateSettings(
+            model=str(model), adaptation=(str(adaptation),), seeds="0-69", out=tmp_path, morph=True, seconds=0.1
+        )
+        assert draw_all(settings) == 0
+        assert written[:5] == [0, 16, 32, 48, 64]
+        assert Image.open(tmp_path / "grid.png").size == (64 * 34 + 2, 3 * 34 + 2)
+        assert "first 64 of seeds 0-69" in str(read_header(tmp_path / "grid.png").mark)
+        assert "first 16 of seeds 0-69" in str(read_header(tmp_path / "morph.mp4").mark)
 
     def test_a_photo_called_grid_is_drawn_too(self, model: Path, adaptation: Path, tmp_path: Path) -> None:
         pipe = HDAPipeline.from_pretrained(model)

@@ -5,10 +5,12 @@ import socket
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from gen.errors import BadSetting
 from gen.media import files
-from gen.media.files import make_out_folder
+from gen.media.files import make_out_folder, write_atomically
 
 
 def test_an_output_folder_is_made_and_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,6 +23,19 @@ def test_an_output_folder_is_made_and_swept(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(BadSetting, match="not writable"):
         make_out_folder(tmp_path / "a" / "b")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_file_of_weights_can_be_read_by_whom_the_umask_lets(tmp_path: Path, umask: int, mode: int) -> None:
+    """Safetensors makes its files for their owner alone."""
+    before = os.umask(umask)
+    try:
+        with write_atomically(tmp_path / "a.safetensors") as partial:
+            save_file({"a": torch.zeros(1)}, partial)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == mode
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
 @pytest.mark.parametrize("other", ["a name that begins alike", "a container", "a machine of this name"])

@@ -80,6 +80,19 @@ def test_a_trainer_of_so_many_steps_has_no_average(tmp_path: Path) -> None:
         assert torch.equal(trainer.line.weight, state["networks"]["line"]["weight"])
 
 
+def test_a_stopped_trainer_goes_on_when_it_is_asked_again(tmp_path: Path) -> None:
+    """In a notebook, Ctrl-C ends `fit`, and the same trainer is used again."""
+    whole, stopped = made(tmp_path / "a"), made(tmp_path / "b")
+    whole.fit()
+    stopped.watch = stopped.stop
+    stopped.fit()
+    assert not stopped.finished
+    stopped.watch = lambda: None
+    stopped.fit()
+    assert stopped.finished
+    assert torch.equal(whole.line.weight, stopped.line.weight)
+
+
 def test_single_steps_are_those_of_fit(tmp_path: Path) -> None:
     whole, single = made(tmp_path / "a"), made(tmp_path / "b")
     whole.fit()
@@ -93,7 +106,9 @@ def test_the_record_names_all_machines_that_trained(tmp_path: Path, monkeypatch:
     def on(name: str, images: int) -> dict[str, Any]:
         monkeypatch.setattr("gen.training.loop.machine", lambda device: {"cpu": name, "cores": 2, "gpu": None})
         averaging(tmp_path, images=images).fit()
-        return load_checkpoint(latest_checkpoint(tmp_path / "checkpoints"))["hardware"]
+        hardware = load_checkpoint(latest_checkpoint(tmp_path / "checkpoints"))["hardware"]
+        assert json.loads((tmp_path / "settings.json").read_text())["hardware"] == hardware  # which a table is made of
+        return hardware
 
     assert EARLIER not in on("A", images=32)
     assert on("B", images=32)["cpu"] == "A"  # it was finished: nothing was trained on B

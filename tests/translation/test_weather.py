@@ -157,12 +157,17 @@ def test_the_command(tmp_path, monkeypatch):
     write_streets(Path("night"), 10, True)
     write_streets(Path("day"), 10, False)
     Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save("day/dark.png")
-    Path("seen.csv").write_text("file,weather\nday/dark.png,unsure\n")
+    Path("seen.csv").write_text("file,weather\nday/dark.png,unsure\n", "utf-8-sig")  # as spreadsheets write it
     folders = ["--train", "day=day", "--train", "night=night", "--test", "night=night"]
     assert main(["train-weather", "out", *folders, "--labels", "seen.csv"]) == 0
     card = Path("out/MODEL_CARD.md").read_text()
+    Path("moved").mkdir()
+    Path("seen.csv").rename("moved/seen.csv")  # where its paths lead to nothing
+    assert main(["train-weather", "out", *folders, "--labels", "moved/seen.csv"]) == 1
+    assert Path("out/MODEL_CARD.md").read_text() == card
     assert "| `day` | 10 |  |" in card
-    assert "| `night` | night | 0 | 10 | 100.0% |" in card
+    assert "On these frames, not all of them held out;" in card
+    assert "| `night`, trained on | night | 0 | 10 | 100.0% |" in card
     classifier = WeatherClassifier.from_pretrained("out")
     assert seen(classifier, list_images(Path("day"), 3)) == ["day"] * 3
 
