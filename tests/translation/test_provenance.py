@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -487,6 +488,15 @@ def test_side_files_count_by_their_kind(night, tmp_path):
     assert set(statuses(run(night, out)).values()) == {"skipped"}
 
 
+def test_files_beside_a_translation_that_were_deleted_are_not_listed(tmp_path):
+    picture(tmp_path / "in" / "a.jpg")
+    out = tmp_path / "o"
+    run(tmp_path / "in", out, compare=True)
+    (out / "a.jpg.compare.jpg").unlink()
+    assert statuses(run(tmp_path / "in", out)) == {"a.jpg": "skipped"}
+    assert report_of(out)["a.jpg"]["sides"] == []
+
+
 def test_files_beside_a_translation_go_when_it_is_replaced(tmp_path):
     """They show another translation, of another model or of another input."""
     source, out = picture(tmp_path / "in" / "a.png"), tmp_path / "o"
@@ -517,6 +527,21 @@ def test_a_map_is_not_taken_for_its_raw_values(tmp_path):
         assert report_of(tmp_path / "o")["a.png"]["status"] == status
     with Image.open(tmp_path / "o" / "a.png.uncertainty.png") as opened:
         assert opened.mode.startswith("I")
+
+
+def test_a_map_is_not_taken_for_the_raw_values_that_a_run_was_stopped_before_it_wrote(tmp_path):
+    from tests.translation.test_batch import AUGANGenerator, AUGANPipeline
+
+    generator = AUGANGenerator(width=4, blocks=1, transfer_blocks=0, uncertainty=True, reconstruction=False)
+    AUGANPipeline(generator, None, trained_height=32, trained_width=56).save_pretrained(tmp_path / "model")
+    picture(tmp_path / "in" / "a.png")
+    settings = TranslateSettings(tmp_path / "in", tmp_path / "o", model=str(tmp_path / "model"))
+    batch.translate(replace(settings, uncertainty="map"))
+    with pytest.raises(KeyboardInterrupt):
+        batch.translate(replace(settings, uncertainty="raw"), watch=Watch(stop=lambda: True))
+    assert statuses(batch.translate(settings)) == {"a.png": "skipped"}
+    assert report_of(tmp_path / "o")["a.png"]["sides"] == ["map"]
+    assert statuses(batch.translate(replace(settings, uncertainty="raw"))) == {"a.png": "done"}
 
 
 def test_metadata_that_is_to_be_removed_is_not_left_by_an_earlier_run(night, tmp_path):
