@@ -9,6 +9,7 @@ from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.translation.weathers import CLEAR
+from gen.weights import name_of
 
 Confusion = Mapping[str, Mapping[str, int]]
 
@@ -18,7 +19,7 @@ def write_card(folder: Path) -> Path:
     record = read_json(folder / "training.json")
     notes = folder / "notes.md"
     sections = [
-        head(folder.name, record["weathers"], record.get("weights_license", "unstated")),
+        head(name_of(folder), record["weathers"], record.get("weights_license", "unstated")),
         "## Training\n\n" + training(record),
         *([notes.read_text(encoding="utf-8").strip()] if notes.is_file() else []),
         "## Measured\n\n" + MEASURED,

@@ -188,6 +188,17 @@ def test_models_are_told_apart_by_their_weights(night, tmp_path, monkeypatch):
     assert str(tmp_path) not in read_header(tmp_path / "o" / "a.jpg").mark.text()
 
 
+def test_a_model_given_from_inside_its_folder_is_named(night, tmp_path, monkeypatch):
+    model = save_tiny(tmp_path / "tiny", ["night"])
+    monkeypatch.chdir(model)
+    for given in (".", "../tiny", "../tiny/."):
+        assert main(["translate", str(night), str(tmp_path / "o"), "--model", given]) == 0
+    assert read_header(tmp_path / "o" / "a.jpg").mark.made_with.startswith("tiny, adverse_to_normal, ")
+    assert report_of(tmp_path / "o")["a.jpg"]["made_with"].startswith("../tiny/., ")
+    assert main(["translate", str(night), str(tmp_path / "o"), "--model", ".", "--overwrite"]) == 0
+    assert report_of(tmp_path / "o")["a.jpg"]["made_with"].startswith(f"{tmp_path}/tiny, adverse_to_normal")
+
+
 def test_a_model_that_changes_before_it_is_loaded_is_refused(night, tmp_path):
     """Finished files may take hours to look at; the mark would name other weights than those that were loaded."""
     model = save_tiny(tmp_path / "mine", ["night"])
