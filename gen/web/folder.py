@@ -144,7 +144,7 @@ class FolderTab(Tab):
         if job is None:
             return [None, [], None]
         out = self.service.jobs.folder(job.id) / "output"
-        stills = find_stills(out, quiet=True)
+        stills = find_stills(out, quiet=True, sides=True)
         images = sorted((p for p in stills if utf8(str(p)) == str(p)), key=_modified)[
             -SHOWN:
         ]  # the browser asks by name

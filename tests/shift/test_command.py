@@ -307,3 +307,14 @@ def test_pacs_lies_as_in_the_paper(shared_data: Path, tmp_path: Path) -> None:
     varied = [table[name]["icv"] for name in names]
     assert varied[0] < varied[1] < varied[2]
     assert varied[3] < varied[0] / 50
+
+
+def test_maps_and_comparisons_beside_translations_are_not_measured(tmp_path, styles):
+    plain, out = styles / "dim" / "cat", tmp_path / "out"
+    shutil.copytree(plain, out)
+    for i in range(3):
+        Image.new("RGB", (64, 24), "orange").save(out / f"{i}.png.compare.png")
+        Image.new("RGB", (32, 24), "purple").save(out / f"{i}.png.uncertainty.png")
+    assert measure(plain, out, "--out", tmp_path / "s") == 0
+    assert {row["images"] for row in record(tmp_path / "s")["domains"]} == {5}
+    assert len({row["icv_mean"] for row in record(tmp_path / "s")["domains"]}) == 1
