@@ -130,6 +130,17 @@ def test_originals_are_not_taken_for_translations(tmp_path):
     assert (tmp_path / "x" / "a.jpg").read_bytes() == before
 
 
+def test_a_translation_of_a_translation_says_so(night, tmp_path, capsys):
+    model = save_tiny(tmp_path / "tiny", ["night"])
+    make_clip(night / "c.mp4", list(moving_bars(3)))
+    for out in ("first", "second"):  # the second run finds the first one's output among its inputs
+        assert main(["translate", str(night), str(night / out), "--model", model]) == 0
+    said = "warning: The source is no photograph: it was translated by gen. (2 files)"
+    assert said in capsys.readouterr().out
+    warned = {path for path, file in report_of(night / "second").items() if file["warnings"]}
+    assert warned == {"first/a.jpg", "first/c.mp4"}  # a BMP has no mark
+
+
 def test_an_unknown_side_file_is_refused(night, tmp_path):
     picture(tmp_path / "o" / "a.jpg.compare.jpg", 7)
     with pytest.raises(BadSetting, match=r"compare\.jpg is not known"):
