@@ -36,6 +36,11 @@ USUAL_FOLDERS = {"weights", "models", "model", "runs", "run", "checkpoints", "ou
 WEIGHT_SUFFIXES = {".pt", ".pth", ".pkl", ".safetensors", ".json", ".ckpt", ".bin", ".onnx"}
 
 
+def name_of(model: str | os.PathLike[str]) -> str:
+    """The name of a model, or of its folder, which may be given as `.` from inside it."""
+    return Path(os.path.abspath(model)).name
+
+
 def weight_folders() -> list[Path]:
     """Folders that are searched for models, in order: $GEN_WEIGHTS, `weights/` here, `weights/` beside the package."""
     named = os.environ.get("GEN_WEIGHTS")
@@ -154,7 +159,7 @@ def describe(folder: str | os.PathLike[str]) -> ModelEntry:
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     weathers = tuple(texts(config.get("weathers")))
     licence = _licence(folder, card)
-    return ModelEntry(folder.name, folder, kind(folder), weathers, size / 1e6, licence, first_table(card))
+    return ModelEntry(name_of(folder), folder, kind(folder), weathers, size / 1e6, licence, first_table(card))
 
 
 def model_folders() -> dict[str, Path]:

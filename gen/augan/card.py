@@ -21,7 +21,7 @@ from gen.media.files import write_atomically
 from gen.training.own_code import KEY
 from gen.translation.settings import Direction
 from gen.translation.weathers import sentence, weathers_of
-from gen.weights import CARD, read_written
+from gen.weights import CARD, name_of, read_written
 
 Record = Mapping[str, Any]
 
@@ -76,8 +76,8 @@ def write_card(model_dir: Path) -> Path:
                 f"{model_dir / FILE_NAME} was measured with other weights or at another height; run `{command}` again"
             )
         sections = [
-            head(model_dir.name, weathers, training, evaluation),
-            usage(model_dir.name, _read(model_dir / "model_index.json"), evaluation),
+            head(name_of(model_dir), weathers, training, evaluation),
+            usage(name_of(model_dir), _read(model_dir / "model_index.json"), evaluation),
             trained_on(training, read_written(notes).strip() if notes.is_file() else ""),
             numbers(evaluation, command, weathers),
             *([rendered(evaluation)] if "rendered" in evaluation else []),

@@ -9,6 +9,7 @@ from gen.formats.json_files import read_json
 from gen.licences import front_matter, section
 from gen.media.files import write_atomically
 from gen.translation.weathers import directions_of, sentence, weathers_of
+from gen.weights import name_of
 
 
 def write_card(folder: Path) -> Path:
@@ -23,14 +24,14 @@ pipeline_tag: image-to-image
 license: {front_matter(licence)}
 ---
 
-# {folder.name}
+# {name_of(folder)}
 
 {". ".join(lines)}.
 
 ResNet generators of CycleGAN (Zhu et al., ICCV 2017) or CUT (Park et al., ECCV 2020). There are no uncertainty maps.
 
 ```sh
-gen translate FRAMES OUT --model {folder.name}
+gen translate FRAMES OUT --model {name_of(folder)}
 ```
 
 ## Weights

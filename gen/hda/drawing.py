@@ -38,6 +38,7 @@ from gen.provenance import fingerprint_file, fingerprint_weights
 from gen.seeds import check_seed, parse_seeds
 from gen.stylegan2.photos import read_square
 from gen.stylegan2.projector import project
+from gen.weights import name_of
 
 Pixels = NDArray[np.uint8]
 
@@ -112,7 +113,7 @@ def drawn_with(pipe: HDAPipeline, model: str, what: str, strengths: Mapping[str,
     """The mark for the metadata of a picture. `strengths`: default those of the pipeline; `what`: seed, truncation."""
     parts = [(pipe.adaptations[name], k) for name, k in (pipe.strengths if strengths is None else strengths).items()]
     adapted = [f"{part.name} {fingerprint_weights(part.difference)} at {k:g}" for part, k in parts]
-    return Mark(", ".join([Path(model).name, what, *adapted, f"weights {pipe.fingerprint}"]), None, "Drawn").text()
+    return Mark(", ".join([name_of(model), what, *adapted, f"weights {pipe.fingerprint}"]), None, "Drawn").text()
 
 
 def load_blended(model: str, adaptations: Sequence[str], device: str) -> HDAPipeline:

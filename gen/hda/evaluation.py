@@ -35,6 +35,7 @@ from gen.metrics.paired import load_perceptual
 from gen.output import output_folder
 from gen.provenance import machine
 from gen.training.experiment import Experiment, mean_and_deviation, read_run, write_results, write_text
+from gen.weights import name_of
 
 SHOWN = 10
 """Columns of an image grid."""
@@ -80,7 +81,7 @@ def _evaluate_methods(s: EvaluateSettings, methods: Sequence[str]) -> dict[str, 
     runs.check()
     if not train_all(runs, s.jobs):
         raise KeyboardInterrupt
-    recorded = {**vars(s), "out": s.out.name, "source": Path(s.source).name, "hybrid": [_names(h) for h in s.hybrid]}
+    recorded = {**vars(s), "out": s.out.name, "source": name_of(s.source), "hybrid": [_names(h) for h in s.hybrid]}
     results: dict[str, Any] = {"settings": recorded, "machine": machine(torch.device("cpu"))}
     results["diversity"] = load_perceptual().title
     results["hybrids"] = {_names(h): score_hybrid(s, h, methods) for h in s.hybrid}

@@ -24,13 +24,15 @@ NOT_READ = "not a picture or clip that gen reads"
 SIDE_FILE = "written beside a translation by an earlier run"
 
 
-def find_stills(folder: Path, quiet: bool = False) -> list[Path]:
+def find_stills(folder: Path, quiet: bool = False, sides: bool = False) -> list[Path]:
     """All images in `folder` and its sub-folders, linked ones too, sorted, without hidden files and folders.
 
-    Logs a warning with the number of other files, by reason; `quiet`: does not.
+    Nor the maps and comparisons beside translations, unless `sides`. Logs a warning with the number of other files, by
+    reason; `quiet`: does not.
     """
     left_out: dict[str, str] = {}
     found = _find(folder, STILL_SUFFIXES, NO_STILL, left_out)
+    found = found if sides else _without_sides(found, folder, left_out)
     for line in [] if quiet else describe_left_out({n: why for n, why in left_out.items() if why != HIDDEN}):
         log.warning(f"{folder}: {line}")
     return found
@@ -144,9 +146,14 @@ def _inputs_below(source: Path, target: Path, left_out: dict[str, str]) -> list[
     if target.resolve() == source.resolve():  # for another format too: the next run would read the outputs as inputs
         raise BadInput(f"{target}: the output would overwrite an input; choose another output folder.")
     found = _find(source, STILL_SUFFIXES + VIDEO_SUFFIXES, NOT_READ, left_out, skip=target)
+    return _without_sides(found, source, left_out)
+
+
+def _without_sides(found: Sequence[Path], folder: Path, left_out: dict[str, str]) -> list[Path]:
+    """Without the files beside translations, which `left_out` receives."""
     known = set(found)  # a.jpg.compare.jpg is an output only if a.jpg is there as well
     sides = {p for p in found if p.stem.endswith(SIDE_MARKS) and p.with_suffix("").with_suffix("") in known}
-    left_out.update({p.relative_to(source).as_posix(): SIDE_FILE for p in sides})
+    left_out.update({p.relative_to(folder).as_posix(): SIDE_FILE for p in sides})
     return [p for p in found if p not in sides]
 
 

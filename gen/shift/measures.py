@@ -113,7 +113,7 @@ def measure_domain(
 
     Each class uses all its unordered pairs i ≠ j, or `pairs` random ones. Classes with fewer than three images are
     left out of ICV. The mean is over images, or, if `balanced`, over the class means. The bootstrap draws images with
-    replacement within each class.
+    replacement within each class; a single image has no intervals.
     """
     shares = np.array([1 if balanced else len(histograms) for histograms in classes], np.float64)
     shares /= shares.sum()
@@ -126,6 +126,8 @@ def measure_domain(
         resampled += share * one.mean.resampled
         if len(histograms) >= FEWEST_IMAGES:
             spreads.append((one.icv, one.icv_mean))
+    if sum(map(len, classes)) == 1:  # one image says nothing of how others would differ
+        resampled[:] = np.nan
     nothing = Statistic(np.array(np.nan), np.full(resamples, np.nan))
     icv, icv_mean = (average(one) for one in zip(*spreads, strict=True)) if spreads else (nothing, nothing)
     return DomainStatistics(Statistic(value, resampled), icv, icv_mean)

@@ -12,6 +12,7 @@ from gen.smd.writing import RECORD
 from gen.smos.classifiers import save_classifier
 from gen.smos.training import SMOSTrainer
 from gen.training.experiment import write_text
+from gen.weights import name_of
 
 
 def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float], license_: Licence) -> None:
@@ -33,7 +34,7 @@ def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float
         "license": license_,
     }
     write_text(out / "training.json", json.dumps(record, indent=2) + "\n")
-    write_text(out / "MODEL_CARD.md", card(out.name, record))
+    write_text(out / "MODEL_CARD.md", card(name_of(out), record))
 
 
 def settings_record(settings: Any) -> dict[str, Any]:

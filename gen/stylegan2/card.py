@@ -8,13 +8,14 @@ from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.provenance import hardware_sentence
 from gen.training.experiment import write_text
+from gen.weights import name_of
 
 
 def write_card(folder: Path) -> Path:
     """MODEL_CARD.md in `folder`, from its training.json."""
     record = read_json(folder / "training.json")
     path = folder / "MODEL_CARD.md"
-    write_text(path, card(folder.name, record))
+    write_text(path, card(name_of(folder), record))
     return path
 
 

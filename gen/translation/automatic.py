@@ -195,7 +195,12 @@ class Automatic:
         settings = self.settings
         if not has_content(job.target):
             return False
-        recorded = known is not None and known.finished and known.made_with == left_with(settings, job)
+        recorded = (
+            known is not None
+            and known.finished
+            and known.made_with == left_with(settings, job)
+            and not is_another(job.target, known)
+        )
         if copies_bytes(job, settings):
             # A copy has the size and time of its input, but so may a translation have.
             return filecmp.cmp(job.source, job.target, shallow=recorded and not (settings.verify or settings.hash))

@@ -10,7 +10,7 @@ from gen.errors import BadSetting
 from gen.media.folders import Job, stamp_of
 from gen.media.mark import Header, check_whole, read_header, source_id
 from gen.translation.made_with import made_with, same_made_with
-from gen.translation.outputs import entry_of, outputs_of, sides_of
+from gen.translation.outputs import entry_of, outputs_of, side_files, sides_of
 from gen.translation.record import Known, Record
 from gen.translation.report import Entry
 from gen.translation.settings import TranslateSettings
@@ -52,8 +52,20 @@ def skipped_entry(job: Job, settings: TranslateSettings, known: Known | None) ->
     job = replace(job, stamp=stamp_of(job.source), sha256=known.sha256 if known else None)
     entry = entry_of(job, "skipped", settings)
     if known is not None and known.sides is not None:
-        entry.sides = sorted(known.sides)
+        entry.sides = sorted(kind for kind in known.sides if _is_there(job, kind, known.finished))
     return entry
+
+
+def _is_there(job: Job, kind: str, finished: bool) -> bool:
+    """Whether a file beside the translation is still there, and of this kind.
+
+    A picture's map and its raw values share a name. Which of them a job that was cut off has left, the mark tells: raw
+    values have none.
+    """
+    (path,) = side_files(job, [kind])
+    if finished or job.kind == "clip" or kind not in ("map", "raw"):
+        return path.is_file()
+    return path.is_file() and (read_header(path).mark is None) == (kind == "raw")
 
 
 def _is_marked(target: Header, job: Job, known: Known, settings: TranslateSettings) -> bool:

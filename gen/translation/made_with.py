@@ -35,7 +35,7 @@ def metadata_removed(settings: TranslateSettings) -> str:
 def mark_of(job: Job, settings: TranslateSettings) -> str:
     """The mark for the metadata of the job's outputs. It names the model, but not the folder that it lies in."""
     made = made_with(settings, job.kind)
-    text = f"{Path(settings.model).name}{made.removeprefix(settings.model)}"
+    text = f"{weights.name_of(settings.model)}{made.removeprefix(_given(settings.model))}"
     return Mark(text, source_id(job.stamp) if job.stamp else None).text()
 
 
@@ -54,7 +54,12 @@ def _made_with(settings: TranslateSettings, kind: str, resolution: str) -> str:
     which = "" if settings.which_map == "auto" else f", map {settings.which_map}"
     clip = f", smooth {settings.smooth:g}, steady {settings.steady:g}" if kind == "clip" else ""
     more = clip + encoding_options(settings, kind)
-    return f"{settings.model}, {settings.direction}, resolution {resolution}{which}{more}"
+    return f"{_given(settings.model)}, {settings.direction}, resolution {resolution}{which}{more}"
+
+
+def _given(model: str) -> str:
+    """The model as it is given; a folder without a name, `.` or `..`, by its absolute path."""
+    return model if Path(model).name not in ("", "..") else os.path.abspath(model)
 
 
 @functools.cache
@@ -116,7 +121,7 @@ def same_made_with(recorded: str, settings: TranslateSettings, kind: str, old: b
     if found["weights"] is not None:
         return (found["rest"], found["weights"]) == (wanted["rest"], wanted["weights"])
     names = [_made_with(settings, kind, size(settings)) for size in (_width_by_height, _height_by_width)]
-    rests = [name.removeprefix(f"{settings.model}, ") for name in names] if old else [wanted["rest"]]
+    rests = [name.removeprefix(f"{_given(settings.model)}, ") for name in names] if old else [wanted["rest"]]
     return found["rest"] in rests and _same_model(found["model"], settings.model)
 
 

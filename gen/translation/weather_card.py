@@ -9,7 +9,7 @@ from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.translation.weathers import CLEAR
-from gen.weights import read_written
+from gen.weights import name_of, read_written
 
 Confusion = Mapping[str, Mapping[str, int]]
 
@@ -21,7 +21,7 @@ def write_card(folder: Path) -> Path:
     seen = record["test"].keys() & (record["train"].keys() | record["cross"].keys())
     tests = [(f"`{name}`{', trained on' * (name in seen)}", confusion) for name, confusion in record["test"].items()]
     sections = [
-        head(folder.name, record["weathers"], record.get("weights_license", "unstated")),
+        head(name_of(folder), record["weathers"], record.get("weights_license", "unstated")),
         "## Training\n\n" + training(record),
         *([read_written(notes).strip()] if notes.is_file() else []),
         "## Measured\n\n" + MEASURED.format("these frames, not all of them held out" if seen else "held-out frames"),

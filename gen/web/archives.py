@@ -6,7 +6,9 @@ import os
 import re
 import shutil
 import stat
+import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from gen.errors import BadInput, short
@@ -61,6 +63,9 @@ def _unpack_entry(
         target.parent.mkdir(parents=True, exist_ok=True)
         with opened.open(entry) as packed, target.open("xb") as file:
             shutil.copyfileobj(packed, file)  # zipfile stops at the size that `check_entries` checked
+        with suppress(ValueError, OverflowError):  # a month 13
+            at = time.mktime((*entry.date_time, 0, 0, -1))  # translations keep it
+            os.utime(target, (at, at))
         return check_file(target, _shown(entry), settings, clips)
     except (FileExistsError, NotADirectoryError):
         raise BadInput(f"{_shown(entry)}: the zip has a file of the name of this file's folder.") from None

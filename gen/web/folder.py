@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import gradio as gr
-from PIL import Image
 
 from gen.errors import BadInput
 from gen.media.folders import find_stills
-from gen.media.images import decode_still
+from gen.media.images import decode_still, encode_still
 from gen.web import translate_job
 from gen.web.choices import HIDDEN, direction_radio, follow, measured_note, model_dropdown, size_radio
 from gen.web.estimate import count_frames, kind_of
@@ -145,7 +144,7 @@ class FolderTab(Tab):
         if job is None:
             return [None, [], None]
         out = self.service.jobs.folder(job.id) / "output"
-        stills = find_stills(out, quiet=True)
+        stills = find_stills(out, quiet=True, sides=True)
         images = sorted((p for p in stills if utf8(str(p)) == str(p)), key=_modified)[
             -SHOWN:
         ]  # the browser asks by name
@@ -164,7 +163,7 @@ class FolderTab(Tab):
         with self.service.new_folder() as folder:
             pair = (folder / "before.jpg", folder / "after.jpg")
             for path, root in zip(pair, (source, out), strict=True):
-                Image.fromarray(decode_still(root / name).rgb).save(path, quality=92)
+                encode_still(path, decode_still(root / name), quality=92)
         return gr.ImageSlider((str(pair[0]), str(pair[1])), visible=True)
 
 

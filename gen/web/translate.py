@@ -153,19 +153,17 @@ class TranslateTab(Tab):
             name, values = found
             raw = folder / f"{stem}-uncertainty.png"
             encode_uncertainty_raw(raw, values, map_scale(name))
-        shown = overlay_uncertainty(out.images[0], values, map_scale(name), opacity)
-        return (str(before), str(after)), shown, [str(after), str(raw)], note, (str(after), str(raw), name)
+            files = str(after), str(raw), name
+            shown = _overlay(folder, files, opacity)
+        return (str(before), str(after)), shown, [str(after), str(raw)], note, files
 
     @readable_errors
     def redraw(self, opacity: float, files: Files | None) -> Any:
         """The overlay at another opacity; at 1 the map alone."""
         if not files:
             return None
-        after, raw, name = files
-        rgb, values = decode_still(Path(after)).rgb, decode_uncertainty_raw(Path(raw), map_scale(name))
-        if opacity == 1:
-            return colour_uncertainty(values, map_scale(name))
-        return overlay_uncertainty(rgb, values, map_scale(name), opacity)
+        with self.service.new_folder() as folder:
+            return _overlay(folder, files, opacity)
 
     def _clip(self, page: gr.Blocks) -> None:
         with gr.Row():
@@ -264,6 +262,19 @@ def _shown_clip(path: str | None) -> Any:
 def _map_panel(files: Files | None) -> tuple[gr.Column, str]:
     """The part of the tab for the map, which is hidden where there is none; and the map's legend."""
     return gr.Column(visible=files is not None), legend(files[2]) if files else ""
+
+
+def _overlay(folder: Path, files: Files, opacity: float) -> str:
+    """Write the map laid over the translation, with the translation's mark and colour profile; at 1 the map alone."""
+    after, raw, name = files
+    still, values = decode_still(Path(after)), decode_uncertainty_raw(Path(raw), map_scale(name))
+    if opacity == 1:
+        still = replace(still, rgb=colour_uncertainty(values, map_scale(name)), icc=None)
+    else:
+        still = replace(still, rgb=overlay_uncertainty(still.rgb, values, map_scale(name), opacity))
+    path = folder / Path(after).name.replace("-translated.", "-overlay.")
+    encode_still(path, replace(still, alpha=None))
+    return str(path)
 
 
 def _remarks(left_out: Sequence[str], warnings: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
-from PIL import Image
+from PIL import Image, ImageCms
 
 import gen.cli
 from gen import BadInput, BadSetting
@@ -252,6 +252,18 @@ def test_a_broken_day_is_named_and_the_rest_is_made(days, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "3 days and 3 frames" in told
     assert "broken.jpg" in told
+
+
+def test_pairs_keep_the_colour_profile_of_their_day(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    (tmp_path / "days").mkdir()
+    Image.fromarray(street(np.random.default_rng(0), 96, 160, False)).save(
+        tmp_path / "days" / "a.jpg", icc_profile=profile
+    )
+    write_pairs(SimulateSettings(tmp_path / "days", tmp_path / "out", rounds=1, rows=72, workers=1))
+    for name in ("day/a.jpg.jpg", "adverse/0/a.jpg.jpg"):
+        with Image.open(tmp_path / "out" / name) as image:
+            assert image.info["icc_profile"] == profile
 
 
 def test_names_that_are_too_long_or_become_the_same_cost_nothing(days, tmp_path):

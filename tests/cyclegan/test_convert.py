@@ -175,6 +175,16 @@ def test_a_folder_that_holds_a_model_is_left_alone(tmp_path, capsys):
     assert "is a file; give a folder" in capsys.readouterr().err
 
 
+def test_the_card_of_a_folder_given_from_inside_it_has_its_name(tmp_path, monkeypatch):
+    torch.save(Published(6, False, False, False, False).state_dict(), tmp_path / "G.pth")
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path / "mine")
+    assert main(["convert", "../G.pth", "."]) == 0
+    card = (tmp_path / "mine" / "MODEL_CARD.md").read_text()
+    assert "# mine\n" in card
+    assert "--model mine\n" in card
+
+
 @pytest.mark.parametrize(
     ("write", "message"),
     [

@@ -307,3 +307,24 @@ def test_pacs_lies_as_in_the_paper(shared_data: Path, tmp_path: Path) -> None:
     varied = [table[name]["icv"] for name in names]
     assert varied[0] < varied[1] < varied[2]
     assert varied[3] < varied[0] / 50
+
+
+def test_a_domain_of_one_picture_has_no_intervals(tmp_path, styles):
+    one = write_class(tmp_path / "one", 1, 60)
+    assert measure(one, styles / "dim" / "cat", "--out", tmp_path / "s") == 0
+    row = by_name(tmp_path / "s")["one"]
+    assert row["idd"] > 0
+    assert row["idd_low"] is row["idd_high"] is None
+    (pair,) = record(tmp_path / "s")["pairwise_idd"]
+    assert pair["idd_low"] is None
+
+
+def test_maps_and_comparisons_beside_translations_are_not_measured(tmp_path, styles):
+    plain, out = styles / "dim" / "cat", tmp_path / "out"
+    shutil.copytree(plain, out)
+    for i in range(3):
+        Image.new("RGB", (64, 24), "orange").save(out / f"{i}.png.compare.png")
+        Image.new("RGB", (32, 24), "purple").save(out / f"{i}.png.uncertainty.png")
+    assert measure(plain, out, "--out", tmp_path / "s") == 0
+    assert {row["images"] for row in record(tmp_path / "s")["domains"]} == {5}
+    assert len({row["icv_mean"] for row in record(tmp_path / "s")["domains"]}) == 1

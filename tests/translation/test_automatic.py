@@ -251,6 +251,17 @@ def test_a_translation_in_place_of_a_copy_is_refused_and_stays(seen, tmp_path, m
     assert (out / "a.jpg").read_bytes() == (tmp_path / "other.jpg").read_bytes()
 
 
+def test_a_translation_in_place_of_a_copy_in_another_format_is_refused_and_stays(seen, tmp_path):
+    source, out = picture(tmp_path / "in" / "a.png"), tmp_path / "out"
+    seen["a.png"] = "day"
+    assert run_auto(source.parent, out, format="jpg") == {"a.png": "left"}
+    run(source, tmp_path / "other.jpg")
+    shutil.copy(tmp_path / "other.jpg", out / "a.jpg")
+    with pytest.raises(BadSetting, match=r"a\.jpg was made with same, adverse_to_normal"):
+        run_auto(source.parent, out, format="jpg")
+    assert (out / "a.jpg").read_bytes() == (tmp_path / "other.jpg").read_bytes()
+
+
 def test_what_a_copy_in_another_format_lacks_is_still_told_after_a_second_run(seen, tmp_path):
     source, out = picture(tmp_path / "in" / "a.gif"), tmp_path / "out"
     frames = [Image.fromarray(np.full((8, 8), value, np.uint8)) for value in (0, 99)]

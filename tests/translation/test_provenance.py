@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,17 @@ def test_originals_are_not_taken_for_translations(tmp_path):
     assert (tmp_path / "x" / "a.jpg").read_bytes() == before
 
 
+def test_a_translation_of_a_translation_says_so(night, tmp_path, capsys):
+    model = save_tiny(tmp_path / "tiny", ["night"])
+    make_clip(night / "c.mp4", list(moving_bars(3)))
+    for out in ("first", "second"):  # the second run finds the first one's output among its inputs
+        assert main(["translate", str(night), str(night / out), "--model", model]) == 0
+    said = "warning: The source is no photograph: it was translated by gen. (2 files)"
+    assert said in capsys.readouterr().out
+    warned = {path for path, file in report_of(night / "second").items() if file["warnings"]}
+    assert warned == {"first/a.jpg", "first/c.mp4"}  # a BMP has no mark
+
+
 def test_an_unknown_side_file_is_refused(night, tmp_path):
     picture(tmp_path / "o" / "a.jpg.compare.jpg", 7)
     with pytest.raises(BadSetting, match=r"compare\.jpg is not known"):
@@ -185,6 +197,17 @@ def test_models_are_told_apart_by_their_weights(night, tmp_path, monkeypatch):
     (tmp_path / "o" / "sub" / "b.bmp").unlink()
     assert translate("a/mine") == 1  # by the mark
     assert str(tmp_path) not in read_header(tmp_path / "o" / "a.jpg").mark.text()
+
+
+def test_a_model_given_from_inside_its_folder_is_named(night, tmp_path, monkeypatch):
+    model = save_tiny(tmp_path / "tiny", ["night"])
+    monkeypatch.chdir(model)
+    for given in (".", "../tiny", "../tiny/."):
+        assert main(["translate", str(night), str(tmp_path / "o"), "--model", given]) == 0
+    assert read_header(tmp_path / "o" / "a.jpg").mark.made_with.startswith("tiny, adverse_to_normal, ")
+    assert report_of(tmp_path / "o")["a.jpg"]["made_with"].startswith("../tiny/., ")
+    assert main(["translate", str(night), str(tmp_path / "o"), "--model", ".", "--overwrite"]) == 0
+    assert report_of(tmp_path / "o")["a.jpg"]["made_with"].startswith(f"{tmp_path}/tiny, adverse_to_normal")
 
 
 def test_a_model_that_changes_before_it_is_loaded_is_refused(night, tmp_path):
@@ -487,6 +510,15 @@ def test_side_files_count_by_their_kind(night, tmp_path):
     assert set(statuses(run(night, out)).values()) == {"skipped"}
 
 
+def test_files_beside_a_translation_that_were_deleted_are_not_listed(tmp_path):
+    picture(tmp_path / "in" / "a.jpg")
+    out = tmp_path / "o"
+    run(tmp_path / "in", out, compare=True)
+    (out / "a.jpg.compare.jpg").unlink()
+    assert statuses(run(tmp_path / "in", out)) == {"a.jpg": "skipped"}
+    assert report_of(out)["a.jpg"]["sides"] == []
+
+
 def test_files_beside_a_translation_go_when_it_is_replaced(tmp_path):
     """They show another translation, of another model or of another input."""
     source, out = picture(tmp_path / "in" / "a.png"), tmp_path / "o"
@@ -517,6 +549,21 @@ def test_a_map_is_not_taken_for_its_raw_values(tmp_path):
         assert report_of(tmp_path / "o")["a.png"]["status"] == status
     with Image.open(tmp_path / "o" / "a.png.uncertainty.png") as opened:
         assert opened.mode.startswith("I")
+
+
+def test_a_map_is_not_taken_for_the_raw_values_that_a_run_was_stopped_before_it_wrote(tmp_path):
+    from tests.translation.test_batch import AUGANGenerator, AUGANPipeline
+
+    generator = AUGANGenerator(width=4, blocks=1, transfer_blocks=0, uncertainty=True, reconstruction=False)
+    AUGANPipeline(generator, None, trained_height=32, trained_width=56).save_pretrained(tmp_path / "model")
+    picture(tmp_path / "in" / "a.png")
+    settings = TranslateSettings(tmp_path / "in", tmp_path / "o", model=str(tmp_path / "model"))
+    batch.translate(replace(settings, uncertainty="map"))
+    with pytest.raises(KeyboardInterrupt):
+        batch.translate(replace(settings, uncertainty="raw"), watch=Watch(stop=lambda: True))
+    assert statuses(batch.translate(settings)) == {"a.png": "skipped"}
+    assert report_of(tmp_path / "o")["a.png"]["sides"] == ["map"]
+    assert statuses(batch.translate(replace(settings, uncertainty="raw"))) == {"a.png": "done"}
 
 
 def test_metadata_that_is_to_be_removed_is_not_left_by_an_earlier_run(night, tmp_path):

@@ -15,6 +15,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image, ImageCms
 
 from gen import AUGANPipeline
+from gen.media.mark import read_header
 from gen.translation.maps import SHARE_SCALE, decode_uncertainty_raw
 from gen.web.app import build_app, launch
 from gen.web.settings import WebSettings
@@ -106,10 +107,12 @@ class TestTranslate:
         profile = srgb.replace(b"rXYZ", b"\0tmp").replace(b"bXYZ", b"rXYZ").replace(b"\0tmp", b"bXYZ")
         page = Image.open(NIGHT).resize((64, 40)).convert("RGBA")
         page.save(tmp_path / "x.tif", save_all=True, append_images=[page], icc_profile=profile)
-        (before, after), _, files, note = translate(client, tmp_path / "x.tif")
-        for path in (before, after, files[0]):
+        (before, after), overlay, files, note = translate(client, tmp_path / "x.tif")
+        for path, mode in ((before, "RGBA"), (after, "RGBA"), (files[0], "RGBA"), (overlay, "RGB")):
             image = Image.open(path)
-            assert (image.mode, image.info["icc_profile"]) == ("RGBA", profile)
+            assert (image.mode, image.info["icc_profile"]) == (mode, profile)
+        for path in (after, overlay):
+            assert read_header(Path(path)).mark == ("augan-night2day, adverse_to_normal", None, "Translated")
         assert "Left out: 1 further" in note
 
     def test_the_map_is_the_models_own(self, client):

@@ -10,6 +10,7 @@ import pytest
 
 from gen.errors import BadInput
 from gen.web.archives import MAX_DEPTH, MAX_DIRECTORY, unpack
+from gen.web.results import pack
 from gen.web.settings import WebSettings
 from tests.web.test_limits import picture, zipped
 
@@ -33,6 +34,17 @@ def test_4000_files_of_one_name_take_a_time_that_grows_with_their_number(tmp_pat
         times.append(time.process_time() - began)
         assert (len(set(taken)), refused) == (count, [])
     assert times[1] < 10 * times[0] + 1
+
+
+def test_files_keep_the_times_that_the_zip_gives_them(tmp_path):
+    times = {"a.png": (2019, 7, 14, 21, 30, 2), "b.png": (1980, 0, 0, 0, 0, 0)}
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, at in times.items():
+            archive.writestr(zipfile.ZipInfo(name, at), picture())
+    (first, _), refused = unpack(tmp_path / "a.zip", tmp_path / "out", SETTINGS)
+    assert (time.localtime(first.stat().st_mtime)[:6], refused) == (times["a.png"], [])
+    pack(tmp_path / "results.zip", tmp_path / "out")
+    assert zipfile.ZipFile(tmp_path / "results.zip").getinfo("a.png").date_time == times["a.png"]
 
 
 def test_a_file_and_a_folder_of_one_name(tmp_path):

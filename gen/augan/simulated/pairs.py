@@ -94,7 +94,7 @@ def find_days(settings: SimulateSettings, quiet: bool = False) -> list[Day]:
 def write_preview(settings: SimulateSettings) -> Path:
     """Write an image of the first days, each above its simulations; returns its path."""
     days = find_days(settings)[:PREVIEW_DAYS]
-    frames = [_decoded(day) for day in days]
+    frames = [_decoded(day).rgb for day in days]
     height, width = (min(f.shape[side] for f in frames) for side in (0, 1))
     cut = [f[:height, :width] for f in frames]
     rows = [cut, *([_simulated(f, w, day, 0) for f, day in zip(cut, days, strict=True)] for w in SIMULATIONS)]
@@ -126,9 +126,9 @@ def write_day(day: Day) -> int:
             (path / day.file).unlink(missing_ok=True)
     for number, path in enumerate(adverse):
         mark = f"gen: clear day with simulated {s.weather}{source}"
-        encode_still(path, Still(_simulated(frame, s.weather, day, number)), mark=mark)
+        encode_still(path, dataclasses.replace(frame, rgb=_simulated(frame.rgb, s.weather, day, number)), mark=mark)
     # Last, so that its presence means that the pair is complete.
-    encode_still(s.out / "day" / day.file, Still(frame), mark=f"gen: clear day{source}")
+    encode_still(s.out / "day" / day.file, frame, mark=f"gen: clear day{source}")
     return 1
 
 
@@ -161,10 +161,10 @@ def simulate_frame(frame: NDArray[np.uint8], weather: Weather, seed: int) -> NDA
     return to_uint8(SIMULATIONS[weather](image, seed)[None])[0].permute(1, 2, 0).numpy()
 
 
-def _decoded(day: Day) -> NDArray[np.uint8]:
-    """The day frame (H, W, 3), reduced to at most `rows` rows."""
-    rgb = decode_still(day.path).rgb
-    return at_rows(rgb, min(day.settings.rows, len(rgb)))
+def _decoded(day: Day) -> Still:
+    """The day frame, reduced to at most `rows` rows, with the colour profile of its pixels and nothing else."""
+    still = decode_still(day.path)
+    return Still(at_rows(still.rgb, min(day.settings.rows, len(still.rgb))), icc=still.icc)
 
 
 def _why_missing(day: Day) -> str:
