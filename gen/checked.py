@@ -44,7 +44,8 @@ def readable(error: ValidationError, *within: str) -> BadSetting:
     name = ".".join(map(str, (*within, *first["loc"])))
     if first["type"] == "missing":
         return BadSetting(f"{name}: this setting is required.")
-    return BadSetting(f"{name}: {first['msg']}, but it is {short(repr(first['input']))}.")
+    message = first["msg"].removeprefix("Value error, ")
+    return BadSetting(f"{name}: {message}, but it is {short(repr(first['input']))}.")
 
 
 def check_finite(settings: Mapping[str, Any]) -> None:

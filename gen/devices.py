@@ -1,5 +1,8 @@
 """Which device networks run on. This module imports torch only when it is asked."""
 
+import logging
+import os
+import re
 from typing import TYPE_CHECKING
 
 from gen.errors import BadSetting
@@ -7,6 +10,14 @@ from gen.errors import BadSetting
 if TYPE_CHECKING:
     import torch
 
+
+NAME = r"auto|cpu|mps|cuda(:\d{1,3})?"
+"""What a setting `device` may be, as a regular expression."""
+NAMES = "auto, cpu, cuda, cuda:1 or mps"
+"""The same in words."""
+DRIVER = "/proc/driver/nvidia/version"
+"""There where an NVIDIA driver is loaded."""
+log = logging.getLogger(__name__)
 
 OUT_OF_MEMORY = (
     *("not enough memory", "out of memory", "defaultcpuallocator", "bad_alloc", "unable to allocate"),
@@ -25,18 +36,26 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def pick_device(name: str | None = "auto") -> "torch.device":
-    """`auto` and None: the GPU if there is one, else the CPU; other names as torch has them, for example cuda:1.
+    """`auto` and None: the GPU if there is one, else the CPU, with a warning if torch cannot use this machine's GPU.
 
-    Raises `BadSetting` for an unknown name, and for a CUDA device where torch finds none.
+    Raises `BadSetting` for an unknown name, and for a device that is not here.
     """
     import torch
 
     if name in (None, "auto"):
+        if not torch.cuda.is_available() and os.path.exists(DRIVER):
+            log.warning(
+                "torch cannot use this machine's GPU: its driver is too old for this torch, or torch is a build for "
+                "CPUs. The CPU is used; `gen doctor` tells more."
+            )
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise BadSetting(f"unknown device {name!r}; use auto, cpu or cuda.") from error
+    if not re.fullmatch(NAME, name):
+        raise BadSetting(f"unknown device {name!r}; use {NAMES}.")
+    device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise BadSetting(f"device={name}: torch finds no CUDA device on this machine; use device=cpu.")
+    if ":" in name and device.index >= torch.cuda.device_count():
+        raise BadSetting(f"device={name}: this machine has {torch.cuda.device_count()} CUDA devices, from cuda:0 on.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise BadSetting(f"device={name}: torch finds no Apple GPU on this machine; use device=cpu.")
     return device

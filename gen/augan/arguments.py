@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from gen.augan.simulated.settings import Weather
+from gen.device_names import Device
 from gen.licences import LicenceArgument
 from gen.training.command import OwnTrainer
 
@@ -101,7 +102,7 @@ class EvaluateSettings:
     """Images per subset of the kernel distance; at most half of a set."""
     seed: int = 0
     """Seed of the random subsets."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """auto: the GPU if there is one."""
     out: Path | None = None
     """Folder for evaluation.json and sheet.jpg, which shows real frames. Default: the model folder, without a sheet."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from pydantic import Field
 
+from gen.device_names import Device
 from gen.training.settings import Batch, EMASettings, Positive, PositiveFloat, TimeLimit, TrainerSettings
 
 Anchor = Literal["target", "source"]
@@ -111,7 +112,7 @@ class GenerateSettings:
     """Length of each clip in seconds."""
     rate: int = 24
     """Frames per second of the clips."""
-    device: Literal["auto", "cpu"] = "auto"
+    device: Device = "auto"
     """auto: the GPU if there is one."""
 
 
@@ -135,7 +136,7 @@ class InvertSettings:
     """One latent per layer (W+), closer to the photo; otherwise one for all layers (W), easier to edit."""
     seed: int = 0
     """Seed of the noise on the latents."""
-    device: Literal["auto", "cpu"] = "auto"
+    device: Device = "auto"
     """auto: the GPU if there is one."""
 
 

@@ -1,6 +1,7 @@
 """Write SMD to disk: OUT/STYLE/CLASS/NUMBER.jpg, written in chunks by several processes, and the contact sheet."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -36,9 +37,8 @@ def render_smd(settings: RenderSettings) -> Path:
 
     Raises `BadSetting` for settings that make no sense, and for a folder that holds a different data set.
     """
-    s = settings
-    s.check()
-    pick_device(s.device)  # refuses a device that is not there
+    settings.check()
+    s = replace(settings, device=str(pick_device(settings.device)))
     if s.preview:
         make_out_folder(s.out)
         path = s.out / "preview.jpg"

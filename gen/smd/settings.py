@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from gen.device_names import Device
 from gen.errors import BadSetting, unknown
 from gen.smd.names import SCENES, SceneName, Split
 from gen.smd.styles import STYLES, find_style
@@ -44,7 +45,7 @@ class RenderSettings:
     """Only write OUT/preview.jpg, a contact sheet: one level of each class in each style."""
     workers: int | None = None
     """Number of processes. Default: one per core."""
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
     """Device that renders the 3D styles."""
 
     def check(self) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gen.about import VERSION
-from gen.devices import is_out_of_memory
+from gen.devices import is_out_of_memory, pick_device
 from gen.errors import BadSetting, TrainingDiverged
 from gen.loading import loading
 from gen.locks import locked
@@ -94,13 +94,13 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         # accelerate keeps its state for the whole process, so an earlier trainer's precision would stay in force. A new
         # state, not a cleared one: another trainer may be at work in another thread, as on the web page.
         AcceleratorState._shared_state = type(AcceleratorState._shared_state)()  # pyright: ignore
-        self.precision: Precision = _choose_precision(settings)
-        self.accelerator = Accelerator(
-            cpu=settings.device == "cpu", mixed_precision="bf16" if self.precision == "bf16" else "no"
-        )
-        device = self.accelerator.device
+        self.device = _take_device(settings.device)
+        self.precision: Precision = _choose_precision(settings, self.device)
+        mixed = "bf16" if self.precision == "bf16" else "no"
+        self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision=mixed)
         # accelerate numbers the processors of several processes, but torch knows "cpu:0" as no place to load to.
-        self.device = torch.device("cpu") if device.type == "cpu" else device
+        if self.device.type != "cpu":
+            self.device = self.accelerator.device
         self._check_processes()
         if self.accelerator.is_main_process and settings.out.is_dir():
             with locked(settings.out):  # a run that is going on is refused now, and not when all images are decoded
@@ -640,14 +640,23 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             self.ema.restart()
 
 
-def _choose_precision(settings: TrainerSettings) -> Precision:
+def _take_device(name: str) -> torch.device:
+    """The device of a setting; CUDA's present device is then that one. Raises `BadSetting`."""
+    device = pick_device(name)
+    if ":" in name:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise BadSetting(f"device={name}: each of several processes takes a GPU of its own; set device=auto.")
+        torch.cuda.set_device(device)
+    return device
+
+
+def _choose_precision(settings: TrainerSettings, device: torch.device) -> Precision:
     """The precision of the settings; for `auto`, that of the run so far if it was trained on such a machine.
 
     A measurement that came out the other way would change the arithmetic in the middle of a run.
     """
     if settings.precision != "auto":
         return settings.precision
-    device = torch.device("cpu" if settings.device == "cpu" or not torch.cuda.is_available() else "cuda")
     before, here = (read_record(settings.out) or {}).get("hardware"), machine(device)
     if isinstance(before, Mapping) and all(before.get(name) == here[name] for name in ("cpu", "gpu")):
         precision = before.get("precision")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from gen.checked import Checked, check_finite, checked, readable
+from gen.device_names import Device
 from gen.errors import BadInput, BadSetting, short, unknown
 from gen.formats.json_files import json_if_whole
 from gen.formats.yaml_files import read_yaml
@@ -72,8 +73,8 @@ class TrainerSettings(Checked):
     """Images between two sample grids."""
     checkpoint_every: Positive = 2000
     """Images between two checkpoints."""
-    device: Literal["auto", "cpu"] = "auto"
-    """auto: the GPU if there is one."""
+    device: Device = "auto"
+    """auto: the GPU if there is one; cuda:1: the second GPU."""
     strict: bool = False
     """Stop with an error if an image cannot be used, instead of leaving it out."""
 

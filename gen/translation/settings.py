@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gen.device_names import Device
 from gen.errors import BadSetting
 from gen.sizes import parse_size
 
@@ -90,8 +91,8 @@ class TranslateSettings:
     """Clips: how much to translate, in seconds or HH:MM:SS."""
     batch_size: int | None = None
     """Frames per batch. Default: 8 on a GPU, 1 on a CPU."""
-    device: str | None = None
-    """cuda, cpu, ... Default: the GPU if there is one."""
+    device: Device = "auto"
+    """auto: the GPU if there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 is faster on hardware that supports it and rounds slightly (see benchmarks/generator.py)."""
     tile: int | None = None

@@ -53,8 +53,7 @@ def make_trainer(service: Service, inputs: Mapping[str, Any], out: Path) -> Any:
     from gen.hda.training import HDASettings, HDATrainer
     from gen.training.settings import make_settings
 
-    device = "cpu" if service.device() == "cpu" else "auto"  # a trainer knows no other names
-    given = {"source": inputs["source"], "domains": inputs["domains"], "out": out, "device": device}
+    given = {"source": inputs["source"], "domains": inputs["domains"], "out": out, "device": service.device()}
     more = {"images": inputs["images"], "sample_every": 160} if inputs.get("images") else {}
     # Not `service.generator`: training changes the generator, and visitors draw with the shared one meanwhile.
     generator = load_source(inputs["source"]).generator

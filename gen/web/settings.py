@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from gen.device_names import Device
 from gen.errors import BadSetting
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -28,8 +29,8 @@ class WebSettings:
     """Folder on the server whose sub-folders visitors may translate by name. Default: uploads only."""
     keep_hours: float = 24.0
     """Hours after which results are deleted."""
-    device: str | None = None
-    """cuda, cpu, ... Default: the GPU if there is one."""
+    device: Device = "auto"
+    """auto: the GPU if there is one."""
     share: bool = False
     """Open a public link through Gradio's servers; needs GEN_USERS too."""
     upload_mb: int = 500

@@ -1,7 +1,7 @@
 """A small run of every trainer, for the tests of devices and of several processes.
 
-As a program (`python -m tests.device.trainers ROOT`, below torch.distributed.run): trains each for a step, is stopped by
-one of the processes, resumes to the end, and saves what each process holds.
+As a program (`python -m tests.device.trainers ROOT`, below torch.distributed.run): trains each for a step, is stopped
+by one of the processes, resumes to the end, and saves what each process holds.
 """
 
 import sys

@@ -43,9 +43,8 @@ def render_drives(settings: StreetSettings) -> list[Path]:
 
     Raises `BadSetting` for settings that make no sense, and for a folder that holds frames with other settings.
     """
-    s = settings
-    s.check()
-    pick_device(s.device)  # refuses a device that is not there
+    settings.check()
+    s = dataclasses.replace(settings, device=str(pick_device(settings.device)))
     if s.preview:
         make_out_folder(s.out)
         path = s.out / "preview.jpg"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gen.device_names import Device
 from gen.errors import BadSetting
 from gen.sizes import parse_size
 from gen.smd.writing import check_seed
@@ -41,7 +42,7 @@ class StreetSettings:
     """Only write OUT/preview.jpg: the first street in every weather, and its depth."""
     workers: int | None = None
     """Number of processes. Default: one per core."""
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Device = "cpu"
     """Device that renders."""
 
     def check(self) -> None:
