@@ -8,7 +8,7 @@ INPUT ?= samples/adverse
 OUTPUT ?= out
 MODEL ?= augan-night2day
 
-.PHONY: demo test test-slow test-faults fuzz check audit samples docs docs-augan docs-hda docs-smos docs-web app clean
+.PHONY: demo test test-devices test-slow test-faults fuzz check audit samples docs docs-augan docs-hda docs-smos docs-web app clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,7 +21,11 @@ demo: $(VENV)/ready
 	$(BIN)/gen translate "$(INPUT)" "$(OUTPUT)" --model "$(MODEL)" --uncertainty map --compare
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not devices"
+
+# Every trainer in two processes, and on a pretended GPU, which tells mixed devices and needless waits.
+test-devices: $(VENV)/ready
+	$(BIN)/python -m pytest -n 2 -m devices
 
 test-slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow

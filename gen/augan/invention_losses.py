@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gen.augan.losses import GREY_LEVELS
 from gen.media.resize import luma, resize
+from gen.tensors import on_device
 
 SCALES = 3
 """Scales at which structure is compared: windows of sigma 1.5, 3 and 6 pixels."""
@@ -85,11 +86,11 @@ def shares_in_batch(translations: Tensor, truths: Tensor, streets: Sequence[str]
         known.append(bool(others))
         own = slice(index, index + 1)
         shares.append(
-            share_invented(translations[own], truths[own], truths[others])
+            share_invented(translations[own], truths[own], truths[on_device(others, truths.device)])
             if others
             else torch.zeros_like(translations[own, :1], dtype=torch.float32)
         )
-    return torch.cat(shares), torch.tensor(known, device=truths.device)
+    return torch.cat(shares), on_device(known, truths.device)
 
 
 def share_loss(share_logit: Tensor, share: Tensor, known: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from gen.media.files import write_atomically
 from gen.media.resize import to_float, to_uint8
 from gen.output import output_folder
 from gen.provenance import fingerprint, portable, portable_value
+from gen.tensors import on_device
 from gen.training.averaged import load_averaged, load_last_state
 from gen.training.data import Frames, Pairs, load_frames, match_pairs
 from gen.training.experiment import write_text
@@ -83,7 +84,8 @@ class RenderedPairs:
         """The batch of these sample numbers, which count from 0 over the whole run."""
         drawn = [self._draw(sample) for sample in samples]
         frames, truths, streets = zip(*drawn, strict=True)
-        return PairBatch(torch.stack(frames).to(self.device), torch.stack(truths).to(self.device), list(streets))
+        adverse, normal = (on_device(torch.stack(pictures), self.device) for pictures in (frames, truths))
+        return PairBatch(adverse, normal, list(streets))
 
     def _draw(self, sample: int) -> tuple[Tensor, Tensor, str]:
         rng = np.random.default_rng((self.seed, sample))

@@ -15,6 +15,7 @@ from gen.augan.settings import AUGANSettings, check_pairs, published_discriminat
 from gen.augan.start import inherited, is_run, load_generators
 from gen.errors import BadSetting
 from gen.media.resize import to_uint8
+from gen.tensors import on_device
 from gen.training.augment import cutout, translate
 from gen.training.data import Batch
 from gen.training.energy import FeatureMemory, band_features, energy
@@ -267,10 +268,11 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
 
     def _energy_terms(self, fake_a: Tensor, fake_b: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Energy distances of the unpaired translations, which are then added to the memories with the real frames."""
-        unpaired = [index for index, paired in enumerate(batch.paired) if not paired]
+        indices = [index for index, paired in enumerate(batch.paired) if not paired]
         terms = {"energy_a": fake_a.new_zeros(()), "energy_b": fake_b.new_zeros(())}
-        if not unpaired:
+        if not indices:
             return terms
+        unpaired = on_device(indices, self.device)
         for domain, fake, frames in (("a", fake_a, batch.adverse), ("b", fake_b, batch.normal)):
             real, generated = self.memories[f"real_{domain}"], self.memories[f"made_{domain}"]
             features = self._band_features(fake[unpaired])
@@ -293,9 +295,10 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         s = self.settings
         terms = {"pair": s.pair_weight * self.pair_distance(fakes, batch, s.pair_quantile)}
         if s.pair_perceptual_weight and fakes.normal is not None:
-            paired = [index for index, known in enumerate(batch.paired) if known]
+            indices = [index for index, known in enumerate(batch.paired) if known]
             distance = batch.normal.new_zeros(())
-            if paired:
+            if indices:
+                paired = on_device(indices, self.device)
                 distance = self._perceptual(fakes.normal[paired], batch.normal[paired])
             terms["pair_perceptual"] = s.pair_perceptual_weight * distance
         return terms

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gen.cyclegan.settings import CycleGANSettings, check_settings
 from gen.media.resize import pad_to_multiple, to_uint8
+from gen.tensors import constant, on_device
 from gen.training.data import Batch
 from gen.translation import losses
 from gen.translation.norm import InstanceNorm
@@ -68,7 +69,7 @@ class BlurDownsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W), even sides -> (B, C, H/2, W/2)."""
-        row = x.new_tensor([0.25, 0.5, 0.25])
+        row = constant((0.25, 0.5, 0.25), x)
         kernel = (row[:, None] * row).expand(x.shape[1], 1, 3, 3)
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=x.shape[1])
 
@@ -293,7 +294,7 @@ class GeneratorPair(nn.Module):
 
     def _positions(self, rng: np.random.Generator, count: int, device: torch.device) -> Tensor:
         chosen = rng.choice(count, min(self.settings.nce_patches, count), replace=False)
-        return torch.from_numpy(chosen).to(device)
+        return on_device(chosen, device)
 
 
 class Discriminators(nn.ModuleDict):

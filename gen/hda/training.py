@@ -30,6 +30,7 @@ from gen.hda.settings import HDASettings, Layers
 from gen.hda.subspace import AffineSubspace, fit_subspace
 from gen.media.resize import to_uint8
 from gen.stylegan2.networks import StyleGAN2Generator
+from gen.tensors import on_device
 from gen.training.loop import Trainer
 
 PROBES = 64
@@ -294,7 +295,8 @@ class HDATrainer(Trainer[HDASettings]):
         random = torch.Generator()
         seeds = [int(np.random.default_rng((self.settings.seed, s + PROBES, 5)).integers(2**63)) for s in samples]
         z_dim = int(self.source.z_dim)  # pyright: ignore[reportArgumentType]
-        return torch.stack([torch.randn(z_dim, generator=random.manual_seed(seed)) for seed in seeds]).to(self.device)
+        latents = [torch.randn(z_dim, generator=random.manual_seed(seed)) for seed in seeds]
+        return on_device(torch.stack(latents), self.device)
 
     def draw(self, generator: nn.Module, z: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1].

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from gen.tensors import constant
+
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in BT.601 luma."""
 
@@ -134,7 +136,7 @@ def _rows_of(images: Tensor, height: int, first: int, count: int) -> Tensor:
 
 def luma(images: Tensor) -> Tensor:
     """Floats (B, 3, H, W) -> BT.601 luma (B, 1, H, W), in the range of the input."""
-    return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return (images * constant(LUMA, images).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def _window_mean(images: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gen.errors import BadSetting
 from gen.media.resize import luma
+from gen.tensors import constant
 
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
 """Mean of the ImageNet training images, grey levels; HED's VGG-16 expects BGR images less this mean."""
@@ -41,7 +42,7 @@ class HED(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 1, H, W) in 0..1."""
-        x = (images.flip(1) + 1) * 127.5 - images.new_tensor(MEAN_BGR).view(-1, 1, 1)
+        x = (images.flip(1) + 1) * 127.5 - constant(MEAN_BGR, images).view(-1, 1, 1)
         sides: list[Tensor] = []
         for index, (stage, side) in enumerate(zip(self.stages, self.sides, strict=True)):
             x = x if index == 0 else F.max_pool2d(x, 2, ceil_mode=True)

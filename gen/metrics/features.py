@@ -22,6 +22,7 @@ from gen.formats.state_dicts import read_state_dict
 from gen.loading import loading
 from gen.metrics.names import FeatureName
 from gen.pretrained import efficientnet_lite0
+from gen.tensors import constant
 from gen.weights import weight_folders
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class SqueezeNetFeatures(Features):
         """(B, 3, H, W) uint8 or [0, 1] -> (B, 512)."""
         x = images.float() / 255 if images.dtype == torch.uint8 else images.float()
         x = F.interpolate(x, (224, 224), mode="bilinear", align_corners=False, antialias=True)
-        x = (x - x.new_tensor(IMAGENET_MEAN).view(-1, 1, 1)) / x.new_tensor(IMAGENET_STD).view(-1, 1, 1)
+        x = (x - constant(IMAGENET_MEAN, x).view(-1, 1, 1)) / constant(IMAGENET_STD, x).view(-1, 1, 1)
         return self.network.features(x).mean(dim=(2, 3))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gen.media.resize import LUMA
+from gen.tensors import constant
 
 MAX_GAMMA = 16.0
 """Gamma lies between 1/16 and 16. The search needs bounds, because no gamma brightens an all-black frame."""
@@ -64,7 +65,7 @@ def match_histogram(frames: Tensor, tone: Tensor) -> Tensor:
 
 def _mean_luma(shares: Tensor, curves: Tensor) -> Tensor:
     """Mean luma (B,) of frames with histograms (B, 3, 256) after curves (B, 256)."""
-    return (shares * curves[:, None]).sum(2) @ shares.new_tensor(LUMA)
+    return (shares * curves[:, None]).sum(2) @ constant(LUMA, shares)
 
 
 def _look_up(frames: Tensor, curves: Tensor) -> Tensor:

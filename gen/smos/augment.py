@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from kornia.color import rgb_to_grayscale
 from torch import Tensor
 
+from gen.tensors import on_device
+
 SCALE = (0.7, 1.0)
 """Range of a crop's share of the image area."""
 ASPECT = (3 / 4, 4 / 3)
@@ -39,20 +41,20 @@ def augment(images: Tensor, keys: Sequence[Sequence[int]]) -> Tensor:
     # Seeded by image, not by batch: accumulation and the number of processes do not change an image.
     rngs = [np.random.default_rng(tuple(key)) for key in keys]
     images = resized_crop(images, [crop_box(rng) for rng in rngs], [bool(rng.random() < 0.5) for rng in rngs])
-    factors = torch.tensor(np.array([rng.uniform(-JITTER, JITTER, 4) for rng in rngs]), dtype=images.dtype)
-    brightness, contrast, saturation, hue = factors.to(images.device).unbind(1)
+    factors = np.array([rng.uniform(-JITTER, JITTER, 4) for rng in rngs])
+    brightness, contrast, saturation, hue = on_device(factors, images.device, images.dtype).unbind(1)
     images = enhance.adjust_brightness_accumulative(images, 1 + brightness)
     images = enhance.adjust_contrast_with_mean_subtraction(images, 1 + contrast)
     images = enhance.adjust_saturation_with_gray_subtraction(images, 1 + saturation)
     images = enhance.adjust_hue(images, hue * 2 * torch.pi)
-    grey = torch.tensor([rng.random() < GREY for rng in rngs], device=images.device).view(-1, 1, 1, 1)
+    grey = on_device([bool(rng.random() < GREY) for rng in rngs], images.device).view(-1, 1, 1, 1)
     return torch.where(grey, rgb_to_grayscale(images).expand_as(images), images)
 
 
 def resized_crop(images: Tensor, boxes: Sequence[tuple[float, float, float, float]], flips: Sequence[bool]) -> Tensor:
     """Resize each box (left, top, width, height, as shares) of its image (B, 3, H, W) to the image size, bilinear."""
-    left, top, width, height = torch.tensor(boxes, dtype=images.dtype, device=images.device).unbind(1)
-    sign = torch.tensor([-1.0 if flip else 1.0 for flip in flips], dtype=images.dtype, device=images.device)
+    left, top, width, height = on_device(boxes, images.device, images.dtype).unbind(1)
+    sign = on_device([-1.0 if flip else 1.0 for flip in flips], images.device, images.dtype)
     zero = torch.zeros_like(left)
     rows = [width * sign, zero, 2 * left + width - 1, zero, height, 2 * top + height - 1]
     grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), align_corners=False)

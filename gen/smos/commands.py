@@ -32,12 +32,14 @@ def train_smos(arguments: Sequence[str]) -> int:
     methods, seeds = _methods(args), _seeds(args.seeds)
     from accelerate import PartialState
 
+    from gen.devices import pick_device
     from gen.smos.table import collect, plan, run_cells, with_precursor
 
     settings = SMOSSettings.from_preset(args.preset, **{"data": args.data, "out": args.out} | overrides)
     methods = [with_precursor(method, settings.backbone) for method in methods]
     cells = plan(settings, methods, args.target, seeds)
-    main = PartialState().is_main_process
+    # Without `cpu`, accelerate takes each of several processes on processors for a run of its own.
+    main = PartialState(cpu=pick_device(settings.device).type == "cpu").is_main_process
     with output_folder(settings.out) if main else nullcontext():
         try:
             complete = run_cells(settings, cells, args.engine, args.gpus)

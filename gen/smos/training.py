@@ -34,6 +34,7 @@ from gen.smos.parts import Part, read_parts
 from gen.smos.scenes import SceneStream
 from gen.smos.settings import SMOSSettings
 from gen.smos.swad import LossValley, Weights
+from gen.tensors import on_device
 from gen.training.data_record import START
 from gen.training.loop import Trainer
 from gen.training.optimizers import adam
@@ -250,8 +251,8 @@ class SMOSTrainer(Trainer[SMOSSettings]):
             images = torch.cat([part.domain.images(indices) for part, indices in drawn])
             labels = torch.from_numpy(np.concatenate([part.domain.labels[indices] for part, indices in drawn]))
         keys = [(seed, domain, n, 2) for domain in range(len(images) // len(samples)) for n in samples]
-        images = augment(images.to(self.device, non_blocking=True).float() / 255, keys)
-        images, labels = images.contiguous(memory_format=self.layout), labels.to(self.device)
+        images = augment(on_device(images, self.device).float() / 255, keys)
+        images, labels = images.contiguous(memory_format=self.layout), on_device(labels, self.device)
         reference = self._forward_reference if self.reference else None
         return Batch(images, labels, self.algorithm.domains, self._forward, reference)
 

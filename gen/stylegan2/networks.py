@@ -18,6 +18,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
+from gen.tensors import constant
+
 Noise = Literal["fixed", "random", "none"] | Sequence[Tensor]
 """fixed: the maps stored with the weights; random: new maps for each call; or one map (1 or B, 1, r, r) per layer."""
 
@@ -112,7 +114,7 @@ class ModulatedConv(nn.Module):
 
 def blur(x: Tensor, pad: int = 1, gain: float = 1.0) -> Tensor:
     """The binomial filter [1, 3, 3, 1] in both directions: (B, C, H, W) -> (B, C, H + 2 pad - 3, W + 2 pad - 3)."""
-    taps = x.new_tensor([1.0, 3.0, 3.0, 1.0])
+    taps = constant((1.0, 3.0, 3.0, 1.0), x)
     kernel = torch.outer(taps, taps) * (gain / 64)
     return F.conv2d(x, kernel.expand(x.shape[1], 1, 4, 4), padding=pad, groups=x.shape[1])
 

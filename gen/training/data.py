@@ -28,6 +28,7 @@ from gen.media.images import at_rows, decode_still, middle_square
 from gen.media.left_out import LeftOut
 from gen.media.resize import to_float
 from gen.provenance import fingerprint_bytes
+from gen.tensors import on_device
 from gen.training.data_record import BYTES
 
 DEVICE_SHARE = 0.25
@@ -288,7 +289,10 @@ class UnpairedData:
     ) -> None:  # fmt: skip
         """Frames move to a CUDA device if they take less than a quarter of its free memory."""
         self.adverse, self.normal = (_to_device(f, device) for f in (adverse, normal))
-        self.pairs = tuple(pairs)
+        self.pairs = tuple(
+            replace(pair, adverse=_to_device(pair.adverse, device), normal=_to_device(pair.normal, device))
+            for pair in pairs
+        )
         self.crop, self.seed, self.device = crop, seed, device
         self._orders: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
@@ -301,12 +305,12 @@ class UnpairedData:
         """The batch of these sample numbers (0, 1, ... over the whole run); `only_pairs`: only paired samples."""
         drawn = [np.random.default_rng((self.seed, sample)) for sample in samples]
         sources = [self._choose(rng, only_pairs) for rng in drawn]
-        domains = [
-            torch.cat([self._draw(*what, salt) for what in zip(drawn, samples, sources, strict=True)])
+        # Each crop on its way alone: of one domain or of the pairs, the frames may be on the device, of others not.
+        domains = (
+            [on_device(self._draw(*what, salt), self.device) for what in zip(drawn, samples, sources, strict=True)]
             for salt in (0, 1)
-        ]
-        moved = (d.to(self.device, non_blocking=True, memory_format=layout) for d in domains)
-        adverse, normal = (to_float(d) for d in moved)
+        )
+        adverse, normal = (to_float(torch.cat(crops).to(memory_format=layout)) for crops in domains)
         paired = tuple(source is not None for source in sources)
         return Batch(adverse, normal, tuple(int(rng.integers(2**63)) for rng in drawn), paired)
 
@@ -323,14 +327,13 @@ class UnpairedData:
 
     def _draw(self, rng: np.random.Generator, sample: int, pairs: Pairs | None, salt: int) -> Tensor:
         """One randomly cropped and flipped frame of the adverse (0) or normal (1) domain, uint8 (1, 3, H, W)."""
-        unpaired = (self.adverse, self.normal)[salt]
         if pairs is not None:
             own = np.random.default_rng((self.seed, sample, 2))  # the same for both domains
             frames = (pairs.adverse, pairs.normal)[salt]
-            # To where the unpaired frames of this domain are; one domain may be on the device and the other not.
-            return self._cut(frames.frame(int(own.integers(len(frames)))), own).to(unpaired.pixels.device)
-        epoch, position = divmod(sample, len(unpaired))
-        return self._cut(unpaired.frame(int(self._order(len(unpaired), epoch, salt)[position])), rng)
+            return self._cut(frames.frame(int(own.integers(len(frames)))), own)
+        frames = (self.adverse, self.normal)[salt]
+        epoch, position = divmod(sample, len(frames))
+        return self._cut(frames.frame(int(self._order(len(frames), epoch, salt)[position])), rng)
 
     def _cut(self, frame: Tensor, rng: np.random.Generator) -> Tensor:
         """A random crop of a frame (3, h, w), flipped with probability 0.5."""

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar, cast, get_args
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -91,9 +91,10 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
     def __init__(self, settings: S) -> None:
         check_out_folder(settings.out)  # now, and not when the first record is written
         self.settings = settings
-        # accelerate keeps its state for the whole process, so an earlier trainer's precision would stay in force. A new
-        # state, not a cleared one: another trainer may be at work in another thread, as on the web page.
-        AcceleratorState._shared_state = type(AcceleratorState._shared_state)()  # pyright: ignore
+        # accelerate keeps its state for the whole process, so an earlier trainer's precision and device would stay in
+        # force. A new state, not a cleared one: another trainer may be at work in another thread, as on the web page.
+        for state in (AcceleratorState, PartialState) if _alone() else (AcceleratorState,):
+            state._shared_state = type(state._shared_state)()  # pyright: ignore
         self.device = _take_device(settings.device)
         self.precision: Precision = _choose_precision(settings, self.device)
         mixed = "bf16" if self.precision == "bf16" else "no"
@@ -640,11 +641,16 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             self.ema.restart()
 
 
+def _alone() -> bool:
+    """Whether this is the only process of the run."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+
+
 def _take_device(name: str) -> torch.device:
     """The device of a setting; CUDA's present device is then that one. Raises `BadSetting`."""
     device = pick_device(name)
     if ":" in name:
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if not _alone():
             raise BadSetting(f"device={name}: each of several processes takes a GPU of its own; set device=auto.")
         torch.cuda.set_device(device)
     return device
@@ -662,7 +668,7 @@ def _choose_precision(settings: TrainerSettings, device: torch.device) -> Precis
         precision = before.get("precision")
         if precision in get_args(Precision):
             return cast(Precision, precision)
-    if device.type == "cpu" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if device.type == "cpu" and not _alone():
         return "fp32"  # each process would measure for itself, and one beside others
     return fastest_precision(device)
 

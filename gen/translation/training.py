@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gen.media.resize import to_float
+from gen.tensors import on_device
 from gen.training.data import Batch, Frames, Pairs, UnpairedData, load_frames, match_pairs
 from gen.training.loop import Trainer
 from gen.translation import losses
@@ -124,7 +125,7 @@ class UnpairedTrainer(Trainer[U]):
 
     def pair_distance(self, fakes: Fakes, batch: Batch, quantile: float = 0.5) -> Tensor:
         """Distance of the translations of paired samples to their true frames; `quantile`: of those to normal."""
-        known = torch.tensor(batch.paired, device=self.device)
+        known = on_device(batch.paired, self.device)
         distance = batch.normal.new_zeros(())
         if fakes.normal is not None:
             distance = distance + losses.pair(fakes.normal, batch.normal, known, quantile)

@@ -174,7 +174,7 @@ def test_a_run_that_stops_in_its_warm_up_goes_on_as_if_it_had_not(two_domains, t
     assert_same_state(final_state(tmp_path / "whole"), final_state(tmp_path / "stopped"), rtol=0, atol=0)
 
 
-@pytest.mark.slow
+@pytest.mark.devices
 def test_two_processes_warm_up_as_one(two_domains, tmp_path, model):
     step = {"images": 4, "batch": 4, "pool_size": 0, "warm_up": 4}
     AUGANTrainer(fine_tuning(two_domains, tmp_path / "one", model, **step)).fit()

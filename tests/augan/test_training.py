@@ -98,6 +98,7 @@ def test_training_lowers_the_losses_and_leaves_a_full_record(two_domains, tmp_pa
     assert pipe(night).images[0].size == (128, 80)
 
 
+@pytest.mark.devices
 def test_two_processes_train_as_one(two_domains, tmp_path):
     """Without an image pool, which each process has for itself, and up to the rounding of sums."""
     more = ["--set=images=4", "--set=batch=4", "--set=pool_size=0"]

@@ -192,6 +192,9 @@ class _Functions(TorchFunctionMode):
         if function is torch.Tensor.to:
             return self._to(*args, **kwargs)
         goal = _type(kwargs.pop("device", None))
+        if function is torch.Tensor.new_tensor:
+            made = torch.tensor(*args[1:], **{"dtype": args[0].dtype} | kwargs)
+            return self._moved(made, goal or args[0].device.type, {})
         if goal is None:
             return function(*args, **kwargs)
         kwargs.pop("pin_memory", None)
@@ -201,7 +204,7 @@ class _Functions(TorchFunctionMode):
 
     def _to(self, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         """`Tensor.to`: (device, dtype), (dtype) or (other)."""
-        kwargs.pop("non_blocking", None)
+        waits = not kwargs.pop("non_blocking", False)
         goal = _type(kwargs.pop("device", None))
         rest: list[Any] = []
         for value in args:
@@ -218,13 +221,14 @@ class _Functions(TorchFunctionMode):
             return torch.Tensor.to(tensor, *rest, **kwargs) if rest or kwargs else tensor
         if rest:
             kwargs["dtype"] = rest[0]
-        return self._moved(
-            tensor, goal, {name: kwargs[name] for name in ("dtype", "memory_format") if kwargs.get(name)}
-        )
+        changes = {name: kwargs[name] for name in ("dtype", "memory_format") if kwargs.get(name)}
+        return self._moved(tensor, goal, changes, waits)
 
-    def _moved(self, tensor: torch.Tensor, goal: str, changes: dict[str, Any]) -> torch.Tensor:
+    def _moved(self, tensor: torch.Tensor, goal: str, changes: dict[str, Any], waits: bool = True) -> torch.Tensor:
         if goal == tensor.device.type and not changes:
             return tensor
+        if waits and goal == "cuda" and tensor.device.type == "cpu":
+            self.device.wait("copy to the device")  # torch waits for the whole stream, unless non_blocking
         return self._aimed(goal, lambda: torch.ops.aten._to_copy.default(tensor, **changes))
 
     def _aimed(self, goal: str, call: Callable[[], Any]) -> Any:

@@ -11,6 +11,8 @@ from tests.device.trainers import TRAINERS, write_data
 
 REPOSITORY = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.devices
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -62,7 +62,6 @@ def write_data(root: Path) -> Path:
 
 
 USUAL: dict[str, Any] = {
-    "device": "cpu",
     "batch": BATCH,
     "images": BATCH * STEPS,
     "log_every": BATCH,

@@ -203,15 +203,13 @@ def test_a_cell_that_diverges_ends_alone(
     assert set(json.loads((tmp_path / "t" / "results.json").read_text())["accuracy"]["SWAD"]["erm"]) == {"art", "ink"}
 
 
-@pytest.mark.slow
+@pytest.mark.devices
 def test_two_processes_are_as_one(domains: Path, tmp_path: Path, gen_command: list[str]) -> None:
     """Batch norms are frozen, so that a step of two processes is the step of one but for rounding."""
     command = ["train-smos", "--data", str(domains), "--target", "ink", "--seeds", "0", "--method", "miro", *TINY]
     command += ["--set", "swad=false", "--set", "lr=1e-5", "--set", "accumulate=1"]
     single = [*gen_command, *command, "--out", str(tmp_path / "one")]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines",
-              "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no", "-m",
-              "gen.cli"]  # fmt: skip
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m", "gen.cli"]
     for arguments in (single, [*launch, *command, "--out", str(tmp_path / "two")]):
         done = subprocess.run(arguments, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
@@ -220,6 +218,10 @@ def test_two_processes_are_as_one(domains: Path, tmp_path: Path, gen_command: li
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=9e-5, msg=name)
     histories = [json.loads((tmp_path / n / "miro" / "ink-0" / "results.json").read_text()) for n in ("one", "two")]
+    machines = [
+        json.loads((tmp_path / n / "results.json").read_text())["machines"]["miro/ink-0"] for n in ("one", "two")
+    ]
+    assert [machine["processes"] for machine in machines] == [1, 2]
     a, b = (h["history"][-1]["validation loss"] for h in histories)
     assert a == pytest.approx(b, rel=1e-3)
 

@@ -1,0 +1,73 @@
+"""On a pretended CUDA device: no operation mixes devices, and a step of a trainer waits for nothing."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.device.pretend import Device, MixedDevices, pretended_cuda
+from tests.device.trainers import BATCH, TRAINERS, write_data
+
+pytestmark = pytest.mark.devices
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("pretended"))
+
+
+@pytest.fixture
+def cuda() -> Iterator[Device]:
+    with pretended_cuda() as device:
+        yield device
+
+
+class TestPretence:
+    def test_values_are_right_and_gradients_flow(self, cuda: Device) -> None:
+        x = torch.arange(6.0, requires_grad=True)
+        there = x.to("cuda")
+        assert (there.device.type, there.is_cuda) == ("cuda", True)
+        (there * there).sum().backward()
+        assert x.grad is not None
+        assert x.grad.tolist() == [0, 2, 4, 6, 8, 10]
+        assert torch.zeros(2, device="cuda").device.type == "cuda"
+        assert torch.tensor([1.0], device="cuda").device.type == "cuda"
+        assert there.cpu().device.type == "cpu"
+
+    def test_mixed_devices_are_refused(self, cuda: Device) -> None:
+        with pytest.raises(MixedDevices, match=r"add at elsewhere: cuda \(3,\), cpu \(3,\)"):
+            torch.zeros(3, device="cuda") + torch.zeros(3)
+        assert (torch.zeros(3, device="cuda") + torch.tensor(2.0)).tolist() == [2, 2, 2]  # a scalar may be mixed in
+
+    def test_waits_are_counted(self, cuda: Device) -> None:
+        x = torch.arange(4.0, device="cuda")
+        cuda.forget()
+        y = x * 2 + x.mean()
+        assert not cuda.waits
+        assert (y.max().item(), float(y[0]), bool(y[0] > 0), len(y[y > 3])) == (7.5, 1.5, True, 3)
+        assert x.cpu().numpy().sum() == 6
+        assert sum(cuda.waits.values()) == 5
+        with pytest.raises(TypeError, match="can't convert"):
+            x.numpy()
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_step_waits_for_nothing(data: Path, tmp_path: Path, name: str, cuda: Device) -> None:
+    trainer = TRAINERS[name](data, tmp_path)
+    assert trainer.device.type == "cuda"
+    for _ in range(2):
+        trainer.train_one_step()
+    cuda.forget()
+    trainer.settings = _quiet(trainer.settings)
+    trainer.train_one_step()
+    assert cuda.operations
+    assert not dict(cuda.waits)
+
+
+def _quiet(settings: Any) -> Any:
+    """The settings of a step between two ticks."""
+    evaluations = {"evaluate_every": 1000} if hasattr(settings, "evaluate_every") else {}
+    return replace(settings, log_every=1000 * BATCH, **evaluations)
