@@ -38,7 +38,7 @@ class LineBar(tqdm):  # pyright: ignore[reportMissingTypeArgument]
         told = self.format_dict
         rate = told["rate"] or (self.n - self.initial) / max(told["elapsed"], 1e-9)
         count = f"{self.n:,} of {self.total:,}" if self.total else f"{self.n:,}"
-        left = f", {self.format_interval((self.total - self.n) / rate)} left" if self.total and rate else ""
+        left = f", {self.format_interval(max(0, self.total - self.n) / rate)} left" if self.total and rate else ""
         title, values = (self.desc or "").removesuffix(": "), f", {self.postfix}" if self.postfix else ""
         return f"{title}{': ' if title else ''}{count} {_plural(self.unit)}, {rate:.3g} a second{left}{values}"
 

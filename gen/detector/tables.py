@@ -92,7 +92,7 @@ def verdict(group: str, rows: Mapping[str, Mapping[str, Number]]) -> list[str]:
     measure = "ap50" if "ap50" in rows[BEFORE] else "found"
     words = {
         "ap50": ("hurts", "makes no clear difference to", "helps"),
-        "found": ("shows fewer to", "shows about as many to", "shows more to"),
+        "found": ("shows fewer to", "makes no clear difference to", "shows more to"),
     }[measure]
     before = rows[BEFORE][measure].value
     sentences: list[str] = []

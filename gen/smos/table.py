@@ -27,8 +27,9 @@ from gen.smos.markdown import as_markdown
 from gen.smos.methods import Method
 from gen.smos.settings import SMOSSettings
 from gen.smos.training import RESULTS, SMOSTrainer
-from gen.training.data_record import START
+from gen.training.data_record import ALGORITHM, START
 from gen.training.experiment import Experiment, read_run, write_results, write_text
+from gen.training.own_code import code_of
 from gen.training.settings import check_same_run, make_settings, read_record
 
 TABLE_WIDE = ("backbone", "size")
@@ -160,11 +161,13 @@ def finished(own: SMOSSettings) -> dict[str, Any] | None:
     if record is None or not (own.out / RESULTS).is_file():  # without a record, results of unknown settings
         return None
     # A name may stand for newly trained weights.
-    data, now = record.get("data", {}), dict[str, str]()
+    data, now = record.get("data", {}), dict[str, Any]()
     if own.precursor is not None:
         now[PRECURSOR_WEIGHTS] = fingerprint(load_classifier(own.precursor))
     if START in data and Path(own.weights).is_file():
         now[START] = fingerprint_file(Path(own.weights))
+    if ALGORITHM in data:
+        now[ALGORITHM] = code_of(registry.find(own.algorithm))
     check_same_run({name: data.get(name) for name in now}, now)
     return json_if_whole(own.out / RESULTS) or None  # a damaged file: the cell is run again
 

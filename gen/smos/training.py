@@ -35,9 +35,10 @@ from gen.smos.scenes import SceneStream
 from gen.smos.settings import SMOSSettings
 from gen.smos.swad import LossValley, Weights
 from gen.tensors import on_device
-from gen.training.data_record import START
+from gen.training.data_record import ALGORITHM, START
 from gen.training.loop import Trainer
 from gen.training.optimizers import adam
+from gen.training.own_code import code_of
 
 DIVERGED = 1e4
 """A loss beyond this does not come back: a term without a lower bound has run away."""
@@ -131,6 +132,8 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         self.student.body.load_state_dict(load_backbone(s.backbone, s.weights).state_dict())
         if Path(s.weights).is_file():
             self.record[START] = fingerprint_file(Path(s.weights))
+        if code := code_of(algorithm):
+            self.record[ALGORITHM] = code
         self.reference = self._load_reference(algorithm)
         domains = len(self.stream.styles) if self.stream else len(self.train_parts)
         self.algorithm: Algorithm[Any] = algorithm(algorithm.read_options(s), self.student, domains)

@@ -18,7 +18,10 @@ HELD_OUT = "held_out"
 FILES, START = "image files", "starting weights"
 """Keys of fingerprints of the images by domain, and of a file of weights. Records of earlier versions lack them."""
 
-NEWER = (HELD_OUT, FILES, START)
+ALGORITHM = "algorithm's code"
+"""Key of the code of an algorithm that is none of gen's. Records of earlier versions lack it."""
+
+NEWER = (HELD_OUT, FILES, START, ALGORITHM)
 """Keys that are compared only where an old record has them."""
 
 MAY_VANISH = 0.1

@@ -39,7 +39,7 @@ from gen.training.data_record import check_same_data
 from gen.training.ema import WeightAverage
 from gen.training.logging import RunLog
 from gen.training.optimizers import adam, set_lr
-from gen.training.own_code import check_same_trainer, own_code, recorded_code
+from gen.training.own_code import check_same_trainer, continued_code, own_code, recorded_code
 from gen.training.precision import Precision, fastest_precision
 from gen.training.schedule import constant_then_linear
 from gen.training.settings import (
@@ -111,7 +111,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True  # all crops have one size, so the search for the best kernel pays off
         set_seed(settings.seed)
-        own_code(type(self))  # now, as it was imported
+        self._code = own_code(type(self))
+        """Which code trains the run, with its earlier files; empty for gen's own."""
         self.images_shown = 0
         self.seconds = 0.0
         """Wall-clock time, over all sittings."""
@@ -502,7 +503,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
     @property
     def origin(self) -> dict[str, Any]:
         """Data and code for the record. What changed when the run had ended did not train it."""
-        return self._ended if self._ended is not None else {"data": self.data_record(), **own_code(type(self))}
+        return self._ended if self._ended is not None else {"data": self.data_record(), **self._code}
 
     @property
     def hardware(self) -> dict[str, Any]:
@@ -546,7 +547,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             self._trained_on = (self.images_shown, state["hardware"])
         self.core_seconds = state.get("core_seconds", 0.0)  # the first checkpoints had none
         self.load_extra_state(state["extra"])
-        notes = check_same_trainer(state, own_code(type(self)))
+        notes = check_same_trainer(state, self._code)
+        self._code = continued_code(state, self._code)
         notes += check_same_data(state["data"], self.data_record(), self.settings.strict)
         if self.finished:
             self._check_end(state["settings"])
@@ -570,7 +572,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
                 f"out: {self.settings.out} holds a run of another kind, with the networks "
                 f"{', '.join(state['networks'])} instead of {', '.join(self.raw)}; choose another output folder."
             )
-        check_same_trainer(state, own_code(type(self)))
+        check_same_trainer(state, self._code)
         check_same_settings(state["settings"], self.settings, self.settings.may_change)
         check_same_data(state["data"], self.data_record(), self.settings.strict)
         self._check_length(state)

@@ -1,4 +1,4 @@
-"""Which code of the user's own trained a run: the class of its trainer, and its file's fingerprint."""
+"""Which code of the user's own trained a run: a class, for example of its trainer, and its file's fingerprint."""
 
 import dataclasses
 import inspect
@@ -17,17 +17,38 @@ KEY = "trainer"
 """Entry of a run's records. Runs with gen's own trainers have none."""
 
 
+EARLIER = "earlier_file_sha256"
+"""In that entry, the fingerprints that the file had in earlier sittings, if it has changed."""
+
+
 @cache
-def own_code(kind: type) -> dict[str, Any]:
-    """The entry for the trainer `kind`, with its class as MODULE:CLASS; empty for gen's own.
+def code_of(kind: type) -> dict[str, Any] | None:
+    """The class as MODULE:CLASS, and the fingerprint of its file; None for a class of gen.
 
     The file is read once: what runs is what was imported, whatever is done to the file later.
     """
     if kind.__module__.split(".")[0] == __name__.split(".")[0]:
-        return {}
+        return None
     file = inspect.getsourcefile(kind)
-    changed = fingerprint_file(Path(file)) if file and Path(file).is_file() else None
-    return {KEY: {"class": f"{kind.__module__}:{kind.__qualname__}", "file_sha256": changed}}
+    found = fingerprint_file(Path(file)) if file and Path(file).is_file() else None
+    return {"class": f"{kind.__module__}:{kind.__qualname__}", "file_sha256": found}
+
+
+def own_code(kind: type) -> dict[str, Any]:
+    """The entry for the trainer `kind`; empty for gen's own."""
+    code = code_of(kind)
+    return {KEY: code} if code else {}
+
+
+def continued_code(state: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry `now` of a run that goes on from the checkpoint `state`, with the fingerprints of its earlier files."""
+    if not now or not recorded_code(state):
+        return dict(now)
+    before, entry = state[KEY], now[KEY]
+    earlier = list(before.get(EARLIER, []))
+    if before["file_sha256"] != entry["file_sha256"]:
+        earlier.append(before["file_sha256"])
+    return {KEY: {**entry, **({EARLIER: earlier} if earlier else {})}}
 
 
 def recorded_code(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,7 +68,7 @@ def check_same_trainer(state: Mapping[str, Any], now: Mapping[str, Any]) -> list
             f"trainer was {names[0]} when this run began and is {names[1]} now; change it back with --trainer to "
             "resume, or choose another output folder."
         )
-    changed = before != now
+    changed = bool(now) and before[KEY]["file_sha256"] != now[KEY]["file_sha256"]
     return [f"the file of trainer {names[0]} has changed since this run began; it goes on as it is now."] * changed
 
 

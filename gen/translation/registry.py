@@ -117,7 +117,7 @@ def method_of(model: str | os.PathLike[str]) -> Method:
         known = ", ".join(translators()) or "none"
         raise BadInput(
             f"{os.fspath(model)}: this model ({short(str(name))}) does not translate frames; available: {known}. "
-            "Methods of your own are loaded with $GEN_PLUGINS."
+            f"If it is of a method of your own, set $GEN_PLUGINS to the file that registers it."
         )
     return _METHODS[name]
 

@@ -61,6 +61,9 @@ def test_the_example_of_the_docs(two_domains, tmp_path, file, capsys, caplog):
     more = ["--set", "edge_weight=0.5", "--set", "images=10"]
     assert train(two_domains, tmp_path / "run", *more, trainer=own) == 0
     assert "the file of trainer edge_loss:EdgeTrainer has changed" in caplog.text
+    resumed = json.loads((tmp_path / "run" / "settings.json").read_text())["trainer"]
+    assert resumed["file_sha256"] != record["trainer"]["file_sha256"]
+    assert resumed["earlier_file_sha256"] == [record["trainer"]["file_sha256"]]
 
 
 def test_what_is_no_trainer_is_told(two_domains, tmp_path, file, capsys):

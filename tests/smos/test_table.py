@@ -424,3 +424,26 @@ class TestMeasures:
         found = correlations(cells)
         assert found["JS"]["rho"] == pytest.approx(-1)
         assert found["JS"]["cells"] == 3
+
+
+def test_a_cell_of_an_edited_algorithm_is_no_longer_of_this_table(
+    domains: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "own_erm.py"
+    file.write_text(
+        "from gen.smos.algorithms.erm import ERM\nfrom gen.smos.algorithms.registry import register\n\n\n"
+        "class Own(ERM):\n    pass\n\n\nregister('own', Own)\n"
+    )
+    monkeypatch.setenv("GEN_PLUGINS", str(file))
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(registry, "ALGORITHMS", dict(registry.ALGORITHMS))
+    command = ["train-smos", "--data", str(domains), "--target", "ink", "--seeds", "0", "--method", "own", *TINY]
+    command += ["--out", str(tmp_path / "t")]
+    assert main(command) == 0
+    assert main(command) == 0  # the same file
+    file.write_text(file.read_text() + "\n# another thought\n")
+    sys.modules.pop("own_erm")
+    registry.ALGORITHMS.pop("own")
+    assert main(command) == 1
+    assert "algorithm's code.file_sha256 was" in capsys.readouterr().err
+    sys.modules.pop("own_erm")
