@@ -58,12 +58,20 @@ def own_trainer(arguments: Sequence[str], base: str, settings: type[S]) -> tuple
     """
     given = [second for first, second in pairwise(arguments) if first == "--trainer"]
     given += [word.removeprefix("--trainer=") for word in arguments if word.startswith("--trainer=")]
-    if not given:
+    return trainer_of(given[-1] if given else None, base, settings, "--trainer")
+
+
+def trainer_of(name: str | None, base: str, settings: type[S], setting: str = "trainer") -> tuple[Any, type[S]]:
+    """The class that FILE.py:CLASS or MODULE:CLASS names, and its settings, as `own_trainer`; None without a name.
+
+    Raises `BadSetting`, which names the `setting`.
+    """
+    if name is None:
         return None, settings
-    found = find_class(given[-1], "--trainer")
-    module, name = base.split(":")
-    if found is None or not issubclass(found, getattr(importlib.import_module(module), name)):
-        raise BadSetting(f"--trainer {given[-1]}: name a subclass of {module}.{name} as FILE.py:CLASS or MODULE:CLASS.")
+    found = find_class(str(name), setting)
+    module, wanted = base.split(":")
+    if found is None or not issubclass(found, getattr(importlib.import_module(module), wanted)):
+        raise BadSetting(f"{setting} {name}: name a subclass of {module}.{wanted} as FILE.py:CLASS or MODULE:CLASS.")
     return found, found.settings_class  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -31,11 +31,15 @@ class Recipe:
 
     def __call__(self, model: Path) -> bool:
         """Train, or resume, and export to `model`; False if Ctrl-C stopped it first. Raises as `check` does."""
+        from gen.training.model_record import NAME, write_record
+
         self.check()
         trainer = self.make_trainer()
         trainer.fit()
         if trainer.finished:
             self.export(model)
+            if not (model / NAME).is_file():
+                write_record(trainer, model)
         return trainer.finished
 
     def check(self) -> None:
@@ -55,6 +59,11 @@ class Method:
     """MODULE:CLASS of its pipeline, a `TranslationPipeline`; model_index.json names the class."""
     recipe: str = ""
     """MODULE:FUNCTION that makes a `Recipe` of settings, so that `gen compare-augan` can train it; empty: it cannot."""
+
+    def __post_init__(self) -> None:
+        for field in ("pipeline", "recipe"):
+            if not isinstance(getattr(self, field), str):
+                raise BadSetting(f'method {self.name}: give its {field} as text, "MODULE:NAME".')
 
     @property
     def class_name(self) -> str:

@@ -1,6 +1,7 @@
 """Recipes at equal cost: real short trainings, judged in one table."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import gen.cli
 from gen import BadInput, weights
 from gen.augan.compare import read_recipes, split_frames
+from tests.test_docs import WHOLE_FILES
 
 TINY = """
 plain:
@@ -207,3 +209,34 @@ def test_a_file_that_holds_no_recipes(tmp_path, text):
     path.write_text(text)
     with pytest.raises(BadInput, match=r"recipes\.yaml"):
         read_recipes(path)
+
+
+@pytest.fixture
+def own_modules():
+    yield
+    for name in ("edge_loss", "my_method"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.usefixtures("own_modules")
+def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypatch):
+    """Both examples of docs/translation.md, beside AU-GAN."""
+    for name in ("edge_loss.py", "my_method.py"):
+        (tmp_path / name).write_text(WHOLE_FILES[name])
+    monkeypatch.setenv("GEN_PLUGINS", str(tmp_path / "my_method.py"))
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    recipes = tmp_path / "recipes.yaml"
+    recipes.write_text(
+        f"plain:\nedges:\n  trainer: {tmp_path}/edge_loss.py:EdgeTrainer\n  edge_weight: 0.5\n"
+        "own:\n  method: gamma\n  load_height: 64\n  crop: [64, 64]\n"
+    )
+    out = tmp_path / "out"
+    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--core-minutes", "0.03")) == 0
+    text = (out / "README.md").read_text()
+    for row in ("plain", "edges", "own"):
+        assert f"\n| {row} | 4 |" in text
+    records = {row: json.loads((out / "models" / row / "training.json").read_text()) for row in ("edges", "own")}
+    assert records["edges"]["trainer"]["class"] == "edge_loss:EdgeTrainer"
+    assert records["own"]["trainer"]["class"] == "my_method:GammaTrainer"
+    learned = json.loads((out / "evaluation.json").read_text())["adverse_to_normal"]["own"]
+    assert learned["luma"] > json.loads((out / "evaluation.json").read_text())["adverse_to_normal"]["untouched"]["luma"]
