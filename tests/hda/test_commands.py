@@ -298,6 +298,13 @@ class TestInvert:
         for name in ("0", "1"):
             done = run("invert", blue / f"{name}.png", "--model", model, "--out", out, "--steps", "3")
             assert "inverted 1 of 1 photos" in done.stdout
+        latents, header = read_safetensors(out / "latents.safetensors")
+        assert set(latents) == {"0", "1"}
+        # Those of another generator are not replaced: its photos are inverted somewhere else.
+        save_file(latents, out / "latents.safetensors", metadata=header | {"source": "other"})
+        done = run("invert", blue / "0.png", "--model", model, "--out", out, "--steps", "3")
+        assert done.returncode == 1
+        assert "belong to the generator other" in done.stderr
         assert set(read_safetensors(out / "latents.safetensors")[0]) == {"0", "1"}
 
     def test_photos_of_one_name_in_two_runs_are_both_kept(
