@@ -154,7 +154,8 @@ def trained_on(training: Record, notes: str) -> str:
     pairs = "".join(text for data, text in PAIRS.items() if data in training["data"])
     data = training["data"]
     drawn = data.get("rendered adverse", {}).get("folder") == data["adverse"]["folder"]
-    about = pairs if drawn else f"The real frames are not paired.{pairs}"
+    # Without pairs, nothing tells whether the frames are real: two folders of rendered frames train, too.
+    about = pairs if drawn else f"The real frames are not paired.{pairs}" if pairs else "The frames are not paired."
     text = f"## Training data\n\n{frames}\n\n{about.strip()}"
     return f"{text}\n\n{notes}" if notes else text
 

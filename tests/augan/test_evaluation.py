@@ -411,11 +411,13 @@ class TestCard:
     def test_tells_pairs_apart(self, trained: Path) -> None:
         path = trained / "training.json"
         record = json.loads(path.read_text())
-        assert "simulate-weather" not in write_card(trained).read_text(encoding="utf-8")
+        card = write_card(trained).read_text(encoding="utf-8")
+        assert "simulate-weather" not in card
+        assert "The frames are not paired." in card  # two folders of rendered frames train, too: nothing says "real"
         record["data"]["simulated day"] = record["data"]["adverse"]
         path.write_text(json.dumps(record))
         card = write_card(trained).read_text(encoding="utf-8")
-        assert "gen simulate-weather" in card
+        assert "The real frames are not paired. Simulated frames (`gen simulate-weather`)" in card
         assert "of a synthetic street in" not in card
 
     def test_links_no_sheet_of_an_earlier_measurement(self, trained: Path, result: dict[str, Any]) -> None:
