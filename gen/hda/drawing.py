@@ -94,9 +94,12 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
         MORPH: drawn_with(pipe, s.model, few + every),
         GRID: drawn_with(pipe, s.model, f"{some}{every}, strengths {s.strengths}"),
     }
+    made = {WALK: s.walk, MORPH: s.morph, GRID: bool(pipe.strengths)}
     for name, mark in marks.items():  # of an earlier run with something else, beside which these pictures would lie
         if (old := read_header(s.out / name).mark) is not None and old != Mark.parse(mark):
             (s.out / name).unlink()
+            if not made[name]:
+                print(f"removed {name}, which an earlier run made of something else")
     if pipe.strengths:
         factors = parse_strengths(s.strengths)
         save_marked(s.out / GRID, Image.fromarray(strength_grid(pipe, latents[:COLUMNS], factors)), marks[GRID])

@@ -192,7 +192,10 @@ class TestGenerate:
         run(*command, "--seeds", "0-1", "--adaptation", adaptation, "--walk")
         run(*command, "--seeds", "0-1", "--adaptation", adaptation, "--morph")
         assert {"grid.png", "walk.mp4", "morph.mp4"} < {p.name for p in tmp_path.iterdir()}
-        run(*command, "--seeds", "0-1")
+        done = run(*command, "--seeds", "0-1")
+        assert [line.split(",")[0] for line in done.stdout.splitlines() if "removed" in line] == [
+            "removed walk.mp4", "removed morph.mp4", "removed grid.png"
+        ]  # fmt: skip
         assert {p.name for p in tmp_path.iterdir()} == {"seed0000.png", "seed0001.png"}
         Image.new("RGB", (8, 8)).save(tmp_path / "grid.png")  # of somebody else
         run(*command, "--seeds", "0-1")
