@@ -134,10 +134,12 @@ def trained_on(settings: EvaluateSettings, model: Path) -> list[str]:
 
 
 def was_used(folder: Path, model: Path) -> bool:
-    """Whether the training.json of `model` names this folder of frames."""
+    """Whether the training.json of `model` names this folder of frames, one that it lies in, or one that lies in it."""
     data = json_if_whole(model / "training.json").get("data")
     entries = data.values() if isinstance(data, dict) else ()
-    return folder_name(folder) in {entry.get("folder") for entry in entries if isinstance(entry, dict)}
+    used = {entry.get("folder") for entry in entries if isinstance(entry, dict)}
+    below = (Path(root) / name for root, folders, _ in os.walk(folder) for name in folders)
+    return any(folder_name(near) in used for near in (folder, *folder.resolve().parents, *below))
 
 
 def identity(model: Path, exclude: str | None = None) -> str:

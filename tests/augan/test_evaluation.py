@@ -489,6 +489,11 @@ def test_folders_that_training_used_too_are_named(tmp_path: Path) -> None:
     settings = EvaluateSettings(adverse=night, normal=day, model="mine")
     assert trained_on(settings, tmp_path) == ["adverse"]
     assert trained_on(settings, tmp_path / "nothing") == []
+    # Folders are read with their sub-folders, in training as in a measurement.
+    (night / "rain").mkdir(parents=True)
+    day.mkdir(parents=True)
+    for folder in (night / "rain", tmp_path / "train"):
+        assert trained_on(dataclasses.replace(settings, adverse=folder), tmp_path) == ["adverse"]
 
 
 class TestVerdict:
