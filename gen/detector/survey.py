@@ -69,8 +69,8 @@ class Survey:
     def __init__(self, settings: MeasureDetectorSettings) -> None:
         self.settings = settings
         self.labels = read_labels(settings.labels) if settings.labels else None
-        looks = settings.detector is not None and not _is_json(settings.before)
-        self.detector = Detector(settings.detector) if looks else None
+        detector = None if _is_json(settings.before) else settings.detector
+        self.detector = Detector(detector) if detector else None
         self.left_out = LeftOut()
         self.notes: list[str] = []
         self.sizes: dict[str, Size] = {}
