@@ -39,6 +39,9 @@ def test_a_model_of_ones_own_is_listed(
     monkeypatch.setenv("GEN_WEIGHTS", str(tmp_path))
     assert main(["models"]) == 0
     assert any(line.startswith("mine ") and " snow " in line for line in capsys.readouterr().out.splitlines())
+    for name in ("mine", str(tmp_path / "mine")):
+        assert main(["models", name]) == 1
+        assert "mine: this model has no card" in capsys.readouterr().err
 
 
 def test_doctor_finds_no_problem_here(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from gen.augan.evaluation import RENDERED_SHEET_NAME as SHEET
 from gen.augan.invention import FOLDER
 from gen.augan.invention_evaluation import table as invention_table
 from gen.augan.invention_settings import InventionEvaluation
+from gen.augan.start import FOLDERS
 from gen.augan.verdict import verdict
 from gen.errors import BadInput
 from gen.formats.json_files import read_json
@@ -21,7 +22,7 @@ from gen.media.files import write_atomically
 from gen.training.own_code import KEY
 from gen.translation.settings import Direction
 from gen.translation.weathers import sentence, weathers_of
-from gen.weights import CARD, name_of, read_written
+from gen.weights import CARD, name_of, read_written, texts
 
 Record = Mapping[str, Any]
 
@@ -154,7 +155,8 @@ def trained_on(training: Record, notes: str) -> str:
     pairs = "".join(text for data, text in PAIRS.items() if data in training["data"])
     data = training["data"]
     drawn = data.get("rendered adverse", {}).get("folder") == data["adverse"]["folder"]
-    about = pairs if drawn else f"The real frames are not paired.{pairs}"
+    # Without pairs, nothing tells whether the frames are real: two folders of rendered frames train, too.
+    about = pairs if drawn else f"The real frames are not paired.{pairs}" if pairs else "The frames are not paired."
     text = f"## Training data\n\n{frames}\n\n{about.strip()}"
     return f"{text}\n\n{notes}" if notes else text
 
@@ -192,7 +194,9 @@ def run_before(run: Record, last: Record) -> str:
     core = f" ({run['core_seconds'] / 60:.0f} core-minutes)" if run.get("core_seconds") else ""
     differing = [f"{name}={value}" for name, value in run["settings"].items() if value != last.get(name)]
     other = f"; settings that differ from the last run: `{' '.join(differing)}`" if differing else ""
-    return f"- {run['images_shown']:,} images{core}{other}"
+    named = ", ".join(texts(run.get(FOLDERS)))
+    folders = f", on {named}" if named else ""
+    return f"- {run['images_shown']:,} images{core}{folders}{other}"
 
 
 def numbers(evaluation: Record, command: str, weathers: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from gen.augan.pipeline import AUGANPipeline
 from gen.augan.sheet import contact_sheet
 from gen.augan.simulated.pairs import SIMULATIONS, simulate_frame
 from gen.augan.simulated.settings import Weather
+from gen.augan.start import FOLDERS, folders_of
 from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
@@ -134,10 +135,16 @@ def trained_on(settings: EvaluateSettings, model: Path) -> list[str]:
 
 
 def was_used(folder: Path, model: Path) -> bool:
-    """Whether the training.json of `model` names this folder of frames."""
-    data = json_if_whole(model / "training.json").get("data")
-    entries = data.values() if isinstance(data, dict) else ()
-    return folder_name(folder) in {entry.get("folder") for entry in entries if isinstance(entry, dict)}
+    """Whether the training.json of `model` names this folder of frames, one that it lies in, or one that lies in it.
+
+    The runs of the models that it started from count too; records of earlier versions do not name their folders.
+    """
+    record = json_if_whole(model / "training.json")
+    history = record.get("history")
+    runs = [run for run in history if isinstance(run, dict)] if isinstance(history, list) else []
+    used = {*folders_of(record), *(name for run in runs for name in weights.texts(run.get(FOLDERS)))}
+    below = (Path(root) / name for root, folders, _ in os.walk(folder) for name in folders)
+    return any(folder_name(near) in used for near in (folder, *folder.resolve().parents, *below))
 
 
 def identity(model: Path, exclude: str | None = None) -> str:

@@ -27,6 +27,9 @@ SIZES = ("load_height", "crop")
 LENGTHS = ("images_shown", "seconds", "core_seconds")
 """Entries of a run's record on its length that are kept in the history."""
 
+FOLDERS = "folders"
+"""Entry of the history: names of the folders of frames that a run was trained on. Earlier versions wrote none."""
+
 A2B, B2A = "adverse_to_normal", "normal_to_adverse"
 
 
@@ -95,7 +98,15 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of the history, from a run's checkpoint or from the training.json of its model."""
     hidden = ("adverse", "normal", "out")
     settings = {name: portable_value(value) for name, value in record.get("settings", {}).items() if name not in hidden}
-    return {"settings": settings, **{name: record.get(name) or 0 for name in LENGTHS}}
+    lengths = {name: record.get(name) or 0 for name in LENGTHS}
+    return {"settings": settings, **lengths, FOLDERS: folders_of(record)}
+
+
+def folders_of(record: Mapping[str, Any]) -> list[str]:
+    """The folders of frames that a run's checkpoint or a model's training.json names; either may be damaged."""
+    data = record.get("data")
+    entries = data.values() if isinstance(data, dict) else ()
+    return sorted({str(entry["folder"]) for entry in entries if isinstance(entry, dict) and "folder" in entry})
 
 
 def _record(file: Path) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +20,7 @@ from gen.media.files import write_atomically
 from gen.media.folders import find_stills
 from gen.media.left_out import MAX_LISTED, LeftOut
 from gen.metrics.detection import GROUPS, Boxes, Detector
-from gen.metrics.distances import list_images, read_frame
+from gen.metrics.distances import evenly, list_images, read_frame
 from gen.output import output_folder
 from gen.provenance import machine, portable, versions
 
@@ -49,7 +50,12 @@ def check_settings(settings: MeasureDetectorSettings) -> None:
     inputs = (settings.before, *settings.after)
     if any(map(_is_json, inputs)) and settings.labels is None:
         raise BadSetting("labels: found objects in a JSON file can be compared with labels only; set --labels.")
-    if not all(map(_is_json, inputs)) and settings.detector is None:
+    if len(set(map(_is_json, inputs))) > 1:
+        raise BadSetting(
+            "before and after must all be folders, or all be JSON files: objects that two detectors found tell nothing "
+            "about the translation."
+        )
+    if not _is_json(settings.before) and settings.detector is None:
         raise BadSetting("detector: set it to a YOLOX model (ONNX), which looks for objects in the folders.")
 
 
@@ -63,11 +69,16 @@ class Survey:
     def __init__(self, settings: MeasureDetectorSettings) -> None:
         self.settings = settings
         self.labels = read_labels(settings.labels) if settings.labels else None
-        self.detector = Detector(settings.detector) if settings.detector else None
+        detector = None if _is_json(settings.before) else settings.detector
+        self.detector = Detector(detector) if detector else None
         self.left_out = LeftOut()
         self.notes: list[str] = []
         self.sizes: dict[str, Size] = {}
         """A frame's name -> width and height of the picture that its objects were labelled in."""
+        self.places: dict[str, PurePosixPath] = {}
+        """A frame's name -> its path in the folder BEFORE."""
+        self.listed: list[PurePosixPath] = []
+        """All pictures of BEFORE, also those that are not measured."""
         self.groups = self._groups()
 
     def _groups(self) -> list[str]:
@@ -110,40 +121,61 @@ class Survey:
 
     def read_before(self) -> Frames:
         """The objects in the frames before translation."""
-        path = self.settings.before
+        path, limit = self.settings.before, self.settings.limit
         if _is_json(path):
-            return self.from_json(path)
-        pictures = {file.relative_to(path): file for file in list_images(path, self.settings.limit)}
-        if self.labels is None:
-            return self.detect({name.as_posix(): file for name, file in pictures.items()}, path)
-        keyed = {file: self.labels.key_of(PurePosixPath(name)) for name, file in pictures.items()}
-        unknown = [file.name for file, key in keyed.items() if key is None]
-        if len(unknown) == len(keyed):
-            raise BadInput(f"{self.labels.path}: none of the frames in {path} is in it, for example {unknown[0]}.")
+            assert self.labels is not None
+            found = self.from_json(path)
+            if missing := [name for name in self.labels.frames if name not in found]:
+                self.notes.append(f"{path} lacks frames that have labels, which are left out: {_some(missing)}")
+            return {name: found[name] for name in evenly(list(found), limit)}
+        listed = list_images(path)
+        self.listed = [PurePosixPath(file.relative_to(path)) for file in listed]
+        named = self.named(self.listed)
+        chosen = {PurePosixPath(file.relative_to(path)): file for file in evenly(listed, limit)}
+        self.places = {name: place for name, place in named.items() if place in chosen}
+        known = set(self.places.values())
+        unknown = [place.as_posix() for place in chosen if place not in known]
+        if len(unknown) == len(chosen):
+            raise BadInput(f"{self.settings.labels}: none of the frames in {path} is in it, for example {unknown[0]}.")
         if unknown:
             self.notes.append(f"frames without labels are left out: {_some(unknown)}")
-        return self.detect({key: file for file, key in keyed.items() if key is not None}, path)
+        return self.detect({name: chosen[place] for name, place in self.places.items()}, path)
+
+    def named(self, places: Sequence[PurePosixPath]) -> dict[str, PurePosixPath]:
+        """A frame's name -> its path in BEFORE. With labels, the name there; none for one of two with the same name."""
+        if self.labels is None:
+            return {place.as_posix(): place for place in places}
+        found: dict[str, list[PurePosixPath]] = defaultdict(list)
+        for place in places:
+            if (key := self.labels.key_of(place)) is not None:
+                found[key].append(place)
+        exact = {key: PurePosixPath(key) for key, same in found.items() if PurePosixPath(key) in same}
+        return {key: same[0] for key, same in found.items() if len(same) == 1} | exact
 
     def read_after(self, path: Path, before: Frames) -> Frames:
         """The objects in the same frames, translated. Frames that are missing are noted."""
-        if _is_json(path):
-            found = self.from_json(path)
-        else:
-            if not path.is_dir():
-                raise BadInput(f"{path}: no such folder.")
-            pictures = {file.relative_to(path).as_posix(): file for file in find_stills(path, quiet=True)}
-            by_stem = {PurePosixPath(name).with_suffix(""): file for name, file in pictures.items()}
-            by_name = {PurePosixPath(name).name: file for name, file in pictures.items()}
-            wanted = {name: PurePosixPath(name) for name in before}
-            files = {
-                name: pictures.get(name) or by_stem.get(where.with_suffix("")) or by_name.get(where.name)
-                for name, where in wanted.items()
-            }
-            found = self.detect({name: file for name, file in files.items() if file is not None}, path)
+        found = self.from_json(path) if _is_json(path) else self.detect(self.same_frames(path, before), path)
         missing = [name for name in before if name not in found]
         if missing:
             self.notes.append(f"{path} lacks frames, which are left out of every row: {_some(missing)}")
         return found
+
+    def same_frames(self, folder: Path, names: Iterable[str]) -> dict[str, Path]:
+        """A frame's name -> its translation: the picture with its path, else without its suffix, else with its name.
+
+        The last two only where just one frame of BEFORE and one picture have it: other drives have a 0001.jpg, too.
+        """
+        if not folder.is_dir():
+            raise BadInput(f"{folder}: no such folder.")
+        pictures = {PurePosixPath(file.relative_to(folder)): file for file in find_stills(folder, quiet=True)}
+        files = {name: pictures[place] for name in names if (place := self.places[name]) in pictures}
+        for part in (_stem, _name):
+            there, asked = _alone(pictures, part), _alone(self.listed, part)
+            for name in names:
+                key = part(place := self.places[name])
+                if name not in files and asked.get(key) == place and key in there:
+                    files[name] = pictures[there[key]]
+        return files
 
     def detect(self, files: Mapping[str, Path], folder: Path) -> Frames:
         """Run the detector on pictures; those that cannot be read are left out."""
@@ -164,6 +196,9 @@ class Survey:
         """The objects that another detector found, in the frames that have labels."""
         assert self.labels is not None
         found = read_found(path, self.labels)
+        unknown = [name for name in found if name not in self.labels.frames]
+        if unknown:
+            self.notes.append(f"{path} has frames without labels, which are left out: {_some(unknown)}")
         return {name: self.boxes(name, items) for name, items in found.items() if name in self.labels.frames}
 
     def boxes(self, name: str, items: Iterable[Item]) -> Boxes:
@@ -240,6 +275,22 @@ class Survey:
         for name, content in {"table.md": text, "table.json": json.dumps(record, indent=2)}.items():
             with write_atomically(out / name) as path:
                 path.write_text(content + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def _stem(place: PurePosixPath) -> str:
+    return place.with_suffix("").as_posix()
+
+
+def _name(place: PurePosixPath) -> str:
+    return place.name
+
+
+def _alone(places: Iterable[PurePosixPath], part: Callable[[PurePosixPath], str]) -> dict[str, PurePosixPath]:
+    """Part of a path -> the path, where only one has it."""
+    same: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for place in places:
+        same[part(place)].append(place)
+    return {key: found[0] for key, found in same.items() if len(found) == 1}
 
 
 def _some(names: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from torchvision.utils import make_grid
 from gen.about import VERSION
 from gen.bars import progress_bar
 from gen.devices import pick_device
-from gen.errors import BadInput, short
+from gen.errors import BadInput, BadSetting, short
 from gen.formats.json_files import parse_json
 from gen.formats.safetensors_files import read_safetensors
 from gen.hda.parsing import parse_adaptation, parse_strengths
@@ -94,9 +94,12 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
         MORPH: drawn_with(pipe, s.model, few + every),
         GRID: drawn_with(pipe, s.model, f"{some}{every}, strengths {s.strengths}"),
     }
+    made = {WALK: s.walk, MORPH: s.morph, GRID: bool(pipe.strengths)}
     for name, mark in marks.items():  # of an earlier run with something else, beside which these pictures would lie
         if (old := read_header(s.out / name).mark) is not None and old != Mark.parse(mark):
             (s.out / name).unlink()
+            if not made[name]:
+                print(f"removed {name}, which an earlier run made of something else")
     if pipe.strengths:
         factors = parse_strengths(s.strengths)
         save_marked(s.out / GRID, Image.fromarray(strength_grid(pipe, latents[:COLUMNS], factors)), marks[GRID])
@@ -274,14 +277,20 @@ def _invert_photos(
 def _latents_before(file: Path, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The latents of photos that earlier runs inverted in the same generator, and the photos' fingerprints.
 
-    Their pictures are still there. A fingerprint is "" where an earlier version wrote none.
+    Their pictures are still there. A fingerprint is "" where an earlier version wrote none. Raises `BadSetting` for
+    latents of another generator: to find them took minutes each, and this run's would take their place.
     """
-    with suppress(BadInput):  # none yet, or damaged: all are found again
+    try:
         latents, header = read_safetensors(file)
-        if header.get(SOURCE) == source:
-            photos = parse_json(header.get(PHOTOS, "{}"), str(file))
-            return latents, {name: str(photos.get(name, "")) if isinstance(photos, dict) else "" for name in latents}
-    return {}, {}
+    except BadInput:  # none yet, or damaged: all are found again
+        return {}, {}
+    if (found := header.get(SOURCE)) != source:
+        other = f"the generator {short(found)}" if found else "a generator that it does not name"
+        raise BadSetting(f"{file}: these latents belong to {other}, but this one is {source}; choose another --out.")
+    with suppress(BadInput):
+        photos = parse_json(header.get(PHOTOS, "{}"), str(file))
+        return latents, {name: str(photos.get(name, "")) if isinstance(photos, dict) else "" for name in latents}
+    return latents, dict.fromkeys(latents, "")
 
 
 def invert_photo(pipe: HDAPipeline, photo: Path, steps: int) -> Pixels:

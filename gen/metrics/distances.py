@@ -7,7 +7,7 @@ Heusel et al., "GANs Trained by a Two Time-Scale Update Rule", NeurIPS 2017 (FrÃ
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from gen.media.folders import find_stills
 from gen.media.images import decode_still
 from gen.media.left_out import LeftOut
 from gen.metrics.features import Features
+
+T = TypeVar("T")
 
 
 class Distance(NamedTuple):
@@ -137,9 +139,14 @@ def list_images(folder: Path, limit: int | None = None) -> list[Path]:
     paths = find_stills(folder)
     if not paths:
         raise BadInput(f"{folder}: no images in this folder or its sub-folders.")
-    if limit is None or limit >= len(paths):
-        return paths
-    return [paths[i * len(paths) // limit] for i in range(limit)]
+    return evenly(paths, limit)
+
+
+def evenly(items: list[T], limit: int | None) -> list[T]:
+    """So many of the items, evenly spaced; all if there are no more, or without a limit."""
+    if limit is None or limit >= len(items):
+        return items
+    return [items[i * len(items) // limit] for i in range(limit)]
 
 
 def read_frame(path: Path) -> Tensor:

@@ -9,7 +9,7 @@ import tyro
 
 from gen.errors import BadInput, unknown
 from gen.overview import checks
-from gen.weights import NONE_FOUND, ModelEntry, describe, model_folders, read_card
+from gen.weights import NONE_FOUND, ModelEntry, describe, kind, model_folders, read_card
 
 KINDS = {"HDAPipeline": "generator", "Classifier": "precursor", "WeatherHead": "classifier"}
 """Class that a model was saved from -> what it is; every other pipeline translates, those of other packages too."""
@@ -53,7 +53,8 @@ def _card(name: str, folders: Mapping[str, Path]) -> str:
     folder = folders.get(name, Path(name))
     card = read_card(folder)
     if card is None:
-        raise BadInput(unknown("model", name, folders) if name not in folders else f"{folder}: this model has no card.")
+        here = name in folders or kind(folder) is not None
+        raise BadInput(f"{folder}: this model has no card." if here else unknown("model", name, folders))
     return card
 
 

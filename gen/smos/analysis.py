@@ -130,6 +130,8 @@ class Analysis:
         """Of the untrained network, by seed: each seed holds out other images."""
         self.before: dict[int, dict[str, dict[str, float]]] = {}
         """Distances in these."""
+        self.drawn = set[Path]()
+        """Files of the embeddings."""
 
     def measure(self, folder: Path) -> dict[str, Any]:
         """Distances in the features of the network of one cell; draws the embedding if its seed is the first."""
@@ -147,7 +149,9 @@ class Analysis:
         before, after = self.before[seed], distances(features)
         if seed == min(self.before):
             panels = {"before": project(self.features[seed]), method: project(features)}
-            draw_embedding(self.out / f"embedding-{method}-{target}.png", panels)
+            embedding = self.out / f"embedding-{method}-{target}.png"
+            draw_embedding(embedding, panels)
+            self.drawn.add(embedding)
         return {
             "method": method,
             "target": target,
@@ -187,6 +191,8 @@ def analyse(
 def _analyse_models(analysis: Analysis, models: Sequence[Path], baseline: str) -> dict[str, Any]:
     """Measure these models, and write the files."""
     cells = [analysis.measure(path.parent.parent) for path in progress_bar(models, unit="model")]
+    for old in set(analysis.out.glob("embedding-*.png")) - analysis.drawn:  # of an earlier table
+        old.unlink()
     results = {
         "images": analysis.count,
         "domains": analysis.domains.names,

@@ -1,12 +1,15 @@
 """Which images of each domain are trained on, validated on, and measured."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gen.errors import BadInput
+from gen.formats.json_files import json_if_whole
+from gen.smd.writing import RECORD
 from gen.smos.datasets import Domain, load_domains, split_domain
 from gen.smos.settings import SMOSSettings
 from gen.training.data_record import BYTES, HELD_OUT
@@ -47,6 +50,11 @@ def read_parts(settings: SMOSSettings) -> Parts:
     held = load_domains(s.val, s.size, cache, s.dataset, s.strict) if s.val else None
     if held and (held.classes, held.names) != (data.classes, data.names):
         raise BadInput(f"{s.val}: its domains and classes differ from those of {s.data}.")
+    if held and s.val and (held.record() == data.record() or _same_levels(s.data, s.val)):
+        raise BadInput(
+            f"{s.val}: its images are those that are trained on, so nothing is held out; give others, for game scenes "
+            "those of `gen render-smd --split val`."
+        )
     parts = Parts(data.name, data.classes, data.record())
     if left_out := {d.name: len(d.frames.left_out) for d in data.domains if d.frames.left_out}:
         parts.record["left_out"] = left_out
@@ -56,6 +64,12 @@ def read_parts(settings: SMOSSettings) -> Parts:
     for index, domain in enumerate(data.domains):
         _add(parts, index, domain, held.domains[index] if held else None, s.seed, is_target=index == target)
     return parts
+
+
+def _same_levels(one: Path, other: Path) -> bool:
+    """Whether both folders hold game scenes of the same levels, perhaps of another size or number."""
+    drawn = [(record.get("seed"), record.get("split")) for record in (json_if_whole(f / RECORD) for f in (one, other))]
+    return drawn[0] == drawn[1] != (None, None)
 
 
 def _add(parts: Parts, index: int, domain: Domain, held: Domain | None, seed: int, is_target: bool) -> None:

@@ -230,12 +230,15 @@ class Jobs:
         )
 
     def cancel(self, job_id: str) -> Job:
-        """Cancel a job. A running job stops after its current step and keeps finished results."""
+        """Cancel a job. A running job stops after its current step and keeps finished results.
+
+        So does one that waits to go on after a restart: in its turn, it packs what it has done before.
+        """
         job = self.get(job_id)
         with self._changed:
-            if job.state == "waiting":
+            if job.state == "waiting" and not job.done:
                 job.ended, job.state = time.time(), "cancelled"
-            elif job.state == "running":
+            elif not job.over:
                 job.cancel, job.note = True, "stopping"
             self._try_to_save(job)
         return job
@@ -245,7 +248,8 @@ class Jobs:
         count = f"{job.done} of {job.of} {job.unit}" if job.of > 0 else f"{job.done} {job.unit}" if job.done else ""
         match job.state:
             case "waiting":
-                return f"Waiting: {self.queue_position(job)} ahead in the queue."
+                stopping = ", stopping" if job.cancel else ""
+                return f"Waiting: {self.queue_position(job)} ahead in the queue{stopping}."
             case "running":
                 parts = (count, *self._speed(job), job.note)
                 return "Running: " + ", ".join(part for part in parts if part)
@@ -295,7 +299,7 @@ class Jobs:
             self.save(job)  # counts the attempt before it runs, so that a job that crashes the server is given up
             self.kinds[job.kind][1](JobContext(self, job))
         except (Stopped, KeyboardInterrupt):
-            state = "waiting" if self.closing.is_set() and not job.cancel else "cancelled"
+            state = "waiting" if self.closing.is_set() and (job.done or not job.cancel) else "cancelled"
         except GenError as error:
             state, job.error = "failed", self.plain(str(error))
         except Exception as error:
@@ -381,7 +385,7 @@ def _requeue(job: Job) -> None:
     """Decide what happens to a job that was waiting or running when the server stopped."""
     if job.over:
         return
-    if job.cancel:
+    if job.cancel and not (job.done and job.attempts < MAX_ATTEMPTS):
         job.ended, job.state = time.time(), "cancelled"
     elif job.attempts >= MAX_ATTEMPTS:
         job.ended, job.state = time.time(), "failed"

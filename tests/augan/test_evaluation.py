@@ -411,11 +411,13 @@ class TestCard:
     def test_tells_pairs_apart(self, trained: Path) -> None:
         path = trained / "training.json"
         record = json.loads(path.read_text())
-        assert "simulate-weather" not in write_card(trained).read_text(encoding="utf-8")
+        card = write_card(trained).read_text(encoding="utf-8")
+        assert "simulate-weather" not in card
+        assert "The frames are not paired." in card  # two folders of rendered frames train, too: nothing says "real"
         record["data"]["simulated day"] = record["data"]["adverse"]
         path.write_text(json.dumps(record))
         card = write_card(trained).read_text(encoding="utf-8")
-        assert "gen simulate-weather" in card
+        assert "The real frames are not paired. Simulated frames (`gen simulate-weather`)" in card
         assert "of a synthetic street in" not in card
 
     def test_links_no_sheet_of_an_earlier_measurement(self, trained: Path, result: dict[str, Any]) -> None:
@@ -487,6 +489,14 @@ def test_folders_that_training_used_too_are_named(tmp_path: Path) -> None:
     settings = EvaluateSettings(adverse=night, normal=day, model="mine")
     assert trained_on(settings, tmp_path) == ["adverse"]
     assert trained_on(settings, tmp_path / "nothing") == []
+    history = {"history": [{"folders": [folder_name(day)]}, 3], "data": data}  # of the model that it started from
+    (tmp_path / "training.json").write_text(json.dumps(history))
+    assert trained_on(settings, tmp_path) == ["adverse", "normal"]
+    # Folders are read with their sub-folders, in training as in a measurement.
+    (night / "rain").mkdir(parents=True)
+    day.mkdir(parents=True)
+    for folder in (night / "rain", tmp_path / "train"):
+        assert "adverse" in trained_on(dataclasses.replace(settings, adverse=folder), tmp_path)
 
 
 class TestVerdict:

@@ -22,6 +22,7 @@ from gen.augan.networks import AUGANGenerator
 from gen.augan.settings import AUGANSettings
 from gen.augan.start import choose_settings, network_settings
 from gen.augan.training import WARM_UP, AUGANTrainer
+from gen.training.data import folder_name
 from tests.augan.test_training import REPOSITORY, assert_same_gradients, assert_same_state, final_state, train_command
 
 QUICK = {"device": "cpu", "images": 12, "discriminator_width": 4, "discriminators": 1}
@@ -276,6 +277,7 @@ def test_an_export_keeps_what_the_model_said_and_how_it_came_to_be(two_domains, 
         record = json.loads((tmp_path / f"{run}-model" / "training.json").read_text())
         assert [before["images_shown"] for before in record["history"]] == images
         assert f'"{tmp_path}' not in json.dumps(record["history"])  # no absolute path, which another machine lacks
+    assert record["history"][1]["folders"] == sorted(map(folder_name, two_domains))
     export_model(tmp_path / "two", tmp_path / "said", auto_height=64, weathers=["rain"])
     config = AUGANPipeline.from_pretrained(tmp_path / "said").config
     assert (config["weathers"], config["auto_height"]) == (["rain"], 64)

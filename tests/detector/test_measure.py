@@ -216,6 +216,13 @@ class TestCommand:
         said = capsys.readouterr().out
         assert "lacks frames, which are left out of every row: b.jpg, c.jpg" in said
         assert "Frames: 1." in said
+        assert main(["measure-detector", str(after), str(before), "--labels", str(labels)]) == 0
+        assert "lacks frames that have labels, which are left out: b.jpg, c.jpg" in capsys.readouterr().out
+
+    def test_a_limit_holds_for_found_objects_too(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        labels, found = save(tmp_path / "labels.json", bdd(FRAMES)), save(tmp_path / "x.json", bdd(FRAMES, 0.9))
+        assert main(["measure-detector", str(found), str(found), "--labels", str(labels), "--limit", "2"]) == 0
+        assert "Frames: 2." in capsys.readouterr().out
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -224,6 +231,7 @@ class TestCommand:
             (("x", "y"), "detector: set it to a YOLOX model"),
             (("x.json", "y.json", "--labels", "l.json", "--resamples", "0"), "resamples must be at least 1"),
             (("x.json", "y.json", "--labels", "none.json"), "none.json: no such file"),
+            (("x.json", "y", "--labels", "l.json", "--detector", "d.onnx"), "before and after must all be folders"),
         ],
     )
     def test_what_is_missing_is_told(
@@ -278,3 +286,25 @@ class TestFolders:
         assert "lies outside of the frame (416x240)" in capsys.readouterr().err
         assert main([*command, str(save(tmp_path / "coco.json", coco(labels, (1280, 720))))]) == 0
         assert "frames without labels are left out" in capsys.readouterr().out
+
+    def test_a_frame_of_another_drive_is_not_taken_for_one_that_is_missing(
+        self, streets: Path, shared_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        first, second = sorted((streets / "day").iterdir())[:2]
+        for name, source in {"before/x/1.jpg": first, "before/y/1.jpg": second, "after/y/1.jpg": second}.items():
+            (tmp_path / name).parent.mkdir(parents=True)
+            (tmp_path / name).write_bytes(source.read_bytes())
+        command = ["measure-detector", str(tmp_path / "before"), str(tmp_path / "after"), "--detector"]
+        command.append(str(shared_data / "models" / "yolox_nano.onnx"))
+        assert main(command) == 0
+        said = capsys.readouterr().out
+        assert "lacks frames, which are left out of every row: x/1.jpg" in said
+        assert "Frames: 1." in said
+        # Labels that name a frame without its folder mean neither of two, or the one that lies there.
+        labels = save(tmp_path / "labels.json", bdd({"1.jpg": [("car", [10.0, 10.0, 40.0, 40.0])]}))
+        assert main([*command, "--labels", str(labels)]) == 1
+        assert "none of the frames in" in capsys.readouterr().err
+        (tmp_path / "before" / "1.jpg").write_bytes(first.read_bytes())
+        (tmp_path / "after" / "1.jpg").write_bytes(first.read_bytes())
+        assert main([*command, "--labels", str(labels)]) == 0
+        assert "frames without labels are left out: x/1.jpg, y/1.jpg" in capsys.readouterr().out

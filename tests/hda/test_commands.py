@@ -192,7 +192,10 @@ class TestGenerate:
         run(*command, "--seeds", "0-1", "--adaptation", adaptation, "--walk")
         run(*command, "--seeds", "0-1", "--adaptation", adaptation, "--morph")
         assert {"grid.png", "walk.mp4", "morph.mp4"} < {p.name for p in tmp_path.iterdir()}
-        run(*command, "--seeds", "0-1")
+        done = run(*command, "--seeds", "0-1")
+        assert [line.split(",")[0] for line in done.stdout.splitlines() if "removed" in line] == [
+            "removed walk.mp4", "removed morph.mp4", "removed grid.png"
+        ]  # fmt: skip
         assert {p.name for p in tmp_path.iterdir()} == {"seed0000.png", "seed0001.png"}
         Image.new("RGB", (8, 8)).save(tmp_path / "grid.png")  # of somebody else
         run(*command, "--seeds", "0-1")
@@ -298,6 +301,13 @@ class TestInvert:
         for name in ("0", "1"):
             done = run("invert", blue / f"{name}.png", "--model", model, "--out", out, "--steps", "3")
             assert "inverted 1 of 1 photos" in done.stdout
+        latents, header = read_safetensors(out / "latents.safetensors")
+        assert set(latents) == {"0", "1"}
+        # Those of another generator are not replaced: its photos are inverted somewhere else.
+        save_file(latents, out / "latents.safetensors", metadata=header | {"source": "other"})
+        done = run("invert", blue / "0.png", "--model", model, "--out", out, "--steps", "3")
+        assert done.returncode == 1
+        assert "belong to the generator other" in done.stderr
         assert set(read_safetensors(out / "latents.safetensors")[0]) == {"0", "1"}
 
     def test_photos_of_one_name_in_two_runs_are_both_kept(

@@ -115,6 +115,8 @@ def test_table_goes_on_where_it_stopped(
 
     earlier = shutil.copytree(tmp_path / "t" / "erm", tmp_path / "t" / "earlier")  # of another table in this folder
     out = tmp_path / "analysis"
+    out.mkdir()
+    (out / "embedding-earlier-ink.png").touch()
     assert main(["analyse-smos", str(tmp_path / "t"), "--data", str(domains), "--out", str(out), "--images", "20"]) == 0
     results = json.loads((out / "analysis.json").read_text())
     assert len(results["cells"]) == 12

@@ -296,6 +296,18 @@ class TestBadSettings:
         with pytest.raises(BadInput, match="its domains and classes differ from those of"):
             SMOSTrainer(make(val=val))
 
+    def test_val_of_what_is_trained_on(self, make: Make, tmp_path: Path) -> None:
+        data = make().data
+        with pytest.raises(BadInput, match="nothing is held out"):
+            SMOSTrainer(make(val=data))
+        val = write_domains(tmp_path / "val", count=3, seed=9)
+        for folder, split in ((data, "train"), (val, "val")):
+            (folder / "render.json").write_text(json.dumps({"seed": 0, "split": split}))
+        SMOSTrainer(make(val=val))
+        (val / "render.json").write_text(json.dumps({"seed": 0, "split": "train"}))  # rendered without --split val
+        with pytest.raises(BadInput, match="gen render-smd --split val"):
+            SMOSTrainer(make(val=val))
+
     def test_scenes_have_no_target(self, make: Make) -> None:
         with pytest.raises(BadSetting, match="data=scenes"):
             SMOSTrainer(replace(make(), data=Path("scenes")))

@@ -241,6 +241,38 @@ def test_a_cancelled_job_stays_cancelled_after_a_restart(tmp_path):
     again.close()
 
 
+@pytest.mark.parametrize("cancelled_before", [True, False])
+def test_a_job_that_is_cancelled_around_a_restart_keeps_what_it_had_done(tmp_path, cancelled_before):
+    packed = list[bool]()
+
+    def work(context):
+        try:
+            context.report(1, 9)
+            while True:
+                context.stop_if_cancelled()
+                time.sleep(0.01)
+        finally:
+            if not context.closing:
+                packed.append(True)
+
+    jobs = Jobs(tmp_path, {"work": ("a", work)}, 1, 9)
+    ident = submit(jobs)
+    wait(jobs, ident, "running")
+    while not jobs.get(ident).done:
+        time.sleep(0.01)
+    if cancelled_before:
+        jobs.closing.set()  # the server is told to stop while the job looks up from its step
+        jobs.cancel(ident)
+    jobs.close()
+    assert not packed
+    again = Jobs(tmp_path, {"work": ("a", work)}, 1, 9)
+    if not cancelled_before:
+        again.cancel(ident)
+    assert wait(again, ident, "cancelled")
+    assert packed == [True]
+    again.close()
+
+
 def test_a_job_that_takes_the_server_down_is_given_up(tmp_path):
     (tmp_path / ("x" * 20)).mkdir()
     record = {"id": "x" * 20, "kind": "work", "inputs": {}, "state": "running", "attempts": 3}
