@@ -62,6 +62,14 @@ class HDAPipeline(DiffusionPipeline):
         self.lock = threading.RLock()
         """Held while weights change and while they draw. Hold it to set strengths and draw with them."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the lock, which can be neither copied nor pickled."""
+        return {name: value for name, value in self.__dict__.items() if name != "lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.lock = threading.RLock()
+
     @classmethod
     @loading
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]

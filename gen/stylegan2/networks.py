@@ -290,13 +290,24 @@ class StyleGAN2Discriminator(ModelMixin, ConfigMixin):
         return self.out(leaky(self.dense(x.flatten(1)))).squeeze(1)
 
 
+def group_size(count: int, most: int) -> int:
+    """Images in each group of a batch of `count`: the lesser of `count` and `most`, as in the published code.
+
+    That code refuses a batch that does not divide into such groups. Here it gets the largest smaller groups of at least
+    two, or else (a prime number of images) the whole batch: with one image a group there would be nothing to see.
+    """
+    wanted = min(count, most)
+    divisors = [size for size in range(2, count + 1) if count % size == 0]
+    return max((size for size in divisors if size <= wanted), default=min(divisors, default=1))
+
+
 def minibatch_stddev(x: Tensor, group: int) -> Tensor:
     """Standard deviation within groups of images: (B, C, H, W) -> (B, 1, H, W), one number per group.
 
-    It shows the discriminator when a generator draws the same image over and over (Karras et al. 2018). The group size
-    is the greatest common divisor of B and `group`.
+    It shows the discriminator when a generator draws the same image over and over (Karras et al. 2018). `group`: size
+    of a group, see `group_size`.
     """
-    size = math.gcd(len(x), group)
+    size = group_size(len(x), group)
     y = x.float().reshape(size, -1, *x.shape[1:])
     spread = (y.var(0, correction=0) + 1e-8).sqrt().mean((1, 2, 3))
     return spread.to(x.dtype).repeat(size)[:, None, None, None].expand(-1, 1, *x.shape[2:])

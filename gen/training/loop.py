@@ -7,6 +7,7 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast, get_args
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import set_seed
+from accelerate.utils import InitProcessGroupKwargs, set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -52,6 +53,8 @@ from gen.training.settings import (
 )
 from gen.training.stopping import on_stop_signals
 
+PATIENCE = timedelta(hours=6)
+"""How long processes wait for each other before they give up."""
 log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=TrainerSettings)
@@ -98,7 +101,9 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         self.device = _take_device(settings.device)
         self.precision: Precision = _choose_precision(settings, self.device)
         mixed = "bf16" if self.precision == "bf16" else "no"
-        self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision=mixed)
+        # The first process samples, measures and saves alone; the others wait for it longer than NCCL's ten minutes.
+        patience = InitProcessGroupKwargs(timeout=PATIENCE)
+        self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision=mixed, kwargs_handlers=[patience])
         # accelerate numbers the processors of several processes, but torch knows "cpu:0" as no place to load to.
         if self.device.type != "cpu":
             self.device = self.accelerator.device
@@ -106,10 +111,6 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         if self.accelerator.is_main_process and settings.out.is_dir():
             with locked(settings.out):  # a run that is going on is refused now, and not when all images are decoded
                 pass
-        # TF32: float32 products with 10 bits of mantissa, several times faster on GPUs that have it.
-        torch.backends.cuda.matmul.allow_tf32 = True
-        torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True  # all crops have one size, so the search for the best kernel pays off
         set_seed(settings.seed)
         self._code = own_code(type(self))
         """Which code trains the run, with its earlier files; empty for gen's own."""
@@ -259,9 +260,10 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
     def average_gradients(self, name: str) -> None:
         """Average the gradients of network `name` over the processes, for steps that call `raw` and not `wrapped`."""
         if self.accelerator.num_processes > 1:
-            for parameter in self.raw[name].parameters():
-                if parameter.grad is not None:
-                    parameter.grad = self.mean_over_processes(parameter.grad)
+            gradients = [p.grad for p in self.raw[name].parameters() if p.grad is not None]
+            mean = self.mean_over_processes(torch.cat([gradient.flatten() for gradient in gradients]))  # in one message
+            for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(part.view_as(gradient))
 
     def mean_over_processes(self, values: Tensor) -> Tensor:
         """The mean over the processes of `values`, whose shape must be the same in each."""
@@ -293,7 +295,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         Raises `BadSetting` if another run writes to the run directory, if it has too little room for the checkpoints,
         and if a write fails; the last checkpoint is then complete.
         """
-        with self._run_folder():
+        with self._run_folder(), _fast_arithmetic():
             self.resume()
             if self.accelerator.is_main_process:
                 self.log = RunLog(self.settings.out, self.total_images, self.images_shown)
@@ -451,12 +453,12 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
 
     def _sample(self) -> None:
         if self.log:
-            with self.averaged_weights():
+            with self.averaged_weights(), _uncompiled():
                 self.log.sample(self.images_shown, self.sample_grid())
 
     def _measure(self) -> None:
         if self.log:
-            with self.averaged_weights():
+            with self.averaged_weights(), _uncompiled():
                 self.log.metrics(self.images_shown, self.measure())
 
     def _start_clocks(self) -> None:
@@ -641,6 +643,25 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         """Start the averaged weights at the network's present ones; call it after loading weights."""
         if self.ema:
             self.ema.restart()
+
+
+@contextmanager
+def _fast_arithmetic() -> Generator[None]:
+    """Settings of torch for a GPU, which are those of the whole process: on a server, others work in it too."""
+    backends = torch.backends
+    before = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cudnn.benchmark
+    # TF32: float32 products with 10 bits of mantissa, several times faster on GPUs that have it.
+    backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = True
+    backends.cudnn.benchmark = True  # all crops have one size, so the search for the best kernel pays off
+    try:
+        yield
+    finally:
+        backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cudnn.benchmark = before
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Within it compiled networks run eagerly: each new batch size would cost a compilation, and few are allowed."""
+    return torch.compiler.set_stance("force_eager")
 
 
 def _alone() -> bool:

@@ -113,6 +113,14 @@ class TranslationPipeline(DiffusionPipeline):
             self.register_to_config(default_map=default_map)
         self.lock = threading.Lock()  # a clip's smoother hangs on the network while a batch runs
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the lock, which can be neither copied nor pickled."""
+        return {name: value for name, value in self.__dict__.items() if name != "lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.lock = threading.Lock()
+
     def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, save_directory: str | os.PathLike[str], **kwargs: Any
     ) -> None:

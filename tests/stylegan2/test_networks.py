@@ -136,7 +136,7 @@ class TestDiscriminator:
         judge = StyleGAN2Discriminator((16, 16, 8, 8))
         assert judge(torch.randn(8, 3, 32, 32)).shape == (8,)
 
-    @pytest.mark.parametrize(("count", "group"), [(8, 4), (6, 2), (3, 1), (4, 4), (2, 2)])
+    @pytest.mark.parametrize(("count", "group"), [(8, 4), (6, 3), (3, 3), (4, 4), (2, 2), (5, 5), (9, 3), (1, 1)])
     def test_minibatch_stddev_by_hand(self, count: int, group: int) -> None:
         x = torch.randn(count, 3, 4, 4, dtype=torch.float64)
         out = minibatch_stddev(x, 4)

@@ -163,3 +163,20 @@ def test_the_schedule_of_a_run_that_has_ended_changes_with_its_length_alone(tmp_
         averaging(tmp_path, images=8, decay=0.25).fit()
     assert (tmp_path / "settings.json").read_bytes() == before
     averaging(tmp_path, images=16, decay=0.25).fit()
+
+
+def test_settings_of_the_whole_process_are_given_back(tmp_path: Path) -> None:
+    """On a server, a training must leave the arithmetic of the others alone."""
+    before = (False, False, False)
+    backends = torch.backends
+    backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cudnn.benchmark = before
+    trainer = made(tmp_path)
+    seen = []
+
+    def watch() -> None:
+        seen.append((backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cudnn.benchmark))
+
+    trainer.watch = watch
+    trainer.fit()
+    assert set(seen) == {(True, True, True)}
+    assert (backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cudnn.benchmark) == before

@@ -1,22 +1,26 @@
 """A translation method is one file: it trains, and its models are listed, translated with and offered by the page."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from gen import BadInput, weights
+from gen import BadInput, HDAPipeline, weights
 from gen.media.images import decode_still
 from gen.translation import registry
 from gen.translation.weathers import directions_of
 from tests.conftest import street
 
 HERE = Path(__file__).parent
+DARK = torch.full((1, 48, 80, 3), 40, dtype=torch.uint8)
 
 
 @pytest.fixture
@@ -87,6 +91,18 @@ def test_a_plugin_that_cannot_be_imported_is_named(tmp_path):
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert "GEN_PLUGINS: no_such_module cannot be imported" in done.stderr
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pipe: pickle.loads(pickle.dumps(pipe))])
+def test_a_pipeline_can_be_copied_and_pickled(copied):
+    for pipe, run in (
+        (
+            registry.load("augan-night2day"),
+            lambda pipe: pipe.translate_frames(DARK, "adverse_to_normal")[0],
+        ),
+        (HDAPipeline.from_pretrained("stylegan2-faces64"), lambda pipe: pipe(seeds=[1], output_type="np").images[0]),
+    ):
+        np.testing.assert_array_equal(np.asarray(run(copied(pipe))), np.asarray(run(pipe)))
 
 
 def test_capabilities_are_data():
