@@ -46,6 +46,8 @@ class Draws(NamedTuple):
     """Noise maps (B, 1, r, r), one for each convolution."""
     augment: Tensor
     """(2, B, DRAWS), uniform: for the real and the generated images."""
+    samples: Sequence[int]
+    """Their numbers, for the draws of steps that not every image takes."""
 
 
 class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
@@ -174,8 +176,13 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         half = max(1, len(draws.z) // 2)
         ws = self._styles(draws)[:half]
         images = self.generator.synthesis(ws, [noise[:half] for noise in draws.noise])
-        random = torch.Generator(self.device).manual_seed(s.seed ^ self.images_shown)
-        directions = torch.randn(images.shape, generator=random, device=self.device)
+        random = torch.Generator(self.device)
+        directions = torch.stack(
+            [
+                torch.randn(image.shape, generator=self._seeded(random, sample, 6), device=self.device)
+                for image, sample in zip(images, draws.samples, strict=False)
+            ]
+        )
         lengths = losses.path_lengths(images, ws, directions)
         self.path_mean = torch.lerp(self.path_mean, self.mean_over_processes(lengths.detach().mean()), PATH_DECAY)
         return (lengths - self.path_mean).square().mean() * (s.path_weight * s.path_every)
@@ -195,7 +202,7 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         normal: list[Tensor] = []
         uniform: list[Tensor] = []
         for sample in samples:
-            random.manual_seed(int(np.random.default_rng((s.seed, sample, 4)).integers(2**63)))
+            self._seeded(random, sample, 4)
             normal.append(torch.randn(2 * s.z_dim + sum(areas), generator=random, device=self.device))
             uniform.append(torch.rand(2 * DRAWS + 2, generator=random, device=self.device))
         z, *noise = torch.stack(normal).split([2 * s.z_dim, *areas], dim=1)
@@ -204,7 +211,12 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         layers = self.generator.layers
         crossover = 1 + (choice[:, 0] * (layers - 1)).long()
         crossing = torch.where(choice[:, 1] < s.mixing, crossover, layers)
-        return Draws(z.unflatten(1, (2, -1)), crossing, maps, augment.unflatten(1, (2, DRAWS)).transpose(0, 1))
+        of_augment = augment.unflatten(1, (2, DRAWS)).transpose(0, 1)
+        return Draws(z.unflatten(1, (2, -1)), crossing, maps, of_augment, samples)
+
+    def _seeded(self, random: torch.Generator, sample: int, use: int) -> torch.Generator:
+        """The generator, at the start of the stream that this sample has for this use."""
+        return random.manual_seed(int(np.random.default_rng((self.settings.seed, sample, use)).integers(2**63)))
 
     def data_record(self) -> dict[str, Any]:
         """The folder, the number of images, and their size in the cache."""

@@ -24,11 +24,16 @@ def translate(images: Tensor, draws: Tensor, share: float = 0.125) -> Tensor:
 
 
 def cutout(images: Tensor, draws: Tensor, share: float = 0.5) -> Tensor:
-    """Zero a box of `share` of each side, centred anywhere in the image. `draws` (B, 2) in [0, 1): row, column."""
+    """Zero a box of `share` of each side, centred anywhere in the image. `draws` (B, 2) in [0, 1): row, column.
+
+    As in the published code: a box with an even side may be centred between any two pixels and on both edges.
+    """
     masks: list[Tensor] = []
     for size, draw in zip(images.shape[2:], draws.unbind(1), strict=True):
+        side = int(size * share + 0.5)
+        places = size + 1 - side % 2
+        first = ((draw * places).floor().clamp_max(places - 1) - side // 2).unsqueeze(1)
         positions = torch.arange(size, device=images.device)
-        centre = (draw * size).floor().unsqueeze(1)
-        masks.append((positions - centre + 0.5).abs() < share * size / 2)
+        masks.append((positions >= first) & (positions < first + side))
     inside = masks[0].unsqueeze(2) & masks[1].unsqueeze(1)
     return images.masked_fill(inside.unsqueeze(1), 0.0)

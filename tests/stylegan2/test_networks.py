@@ -190,6 +190,20 @@ class TestDiffAugment:
         assert lost.max() <= 0.25
         assert lost.min() >= 0.0625
 
+    @pytest.mark.parametrize("size", [7, 8, 9, 16])
+    def test_cutout_is_the_published_one(self, size: int) -> None:
+        """Every place of the box that the published code draws, and no other; by writing zeros pixel by pixel."""
+        side = int(size * 0.5 + 0.5)
+        places = size + (1 - side % 2)
+        for place in range(places):
+            slow = torch.ones(size, size)
+            for row in range(side):
+                for column in range(side):
+                    y, x = (min(max(k + place - side // 2, 0), size - 1) for k in (row, column))
+                    slow[y, x] = 0
+            draw = torch.full((1, 2), (place + 0.5) / places)
+            torch.testing.assert_close(cutout(torch.ones(1, 1, size, size), draw)[0, 0], slow)
+
     def test_gradients_flow_and_nothing_else_is_random(self) -> None:
         x = torch.rand(4, 3, 16, 16, requires_grad=True)
         draws = torch.rand(4, DRAWS)
