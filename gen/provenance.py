@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from gen.about import VERSION
+
 EARLIER = "earlier sittings"
 """Entry of a run's hardware: what it was trained on before, if that was another machine, torch or precision."""
 
@@ -67,9 +69,10 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def machine(device: torch.device) -> dict[str, str | int | None]:
-    """The CPU model, number of cores, torch version, and the GPU's name if `device` is one."""
+    """The CPU model, number of cores, versions of torch and gen, and the GPU's name if `device` is one."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-    return {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpu": gpu, "torch": str(torch.__version__)}
+    versions = {"torch": str(torch.__version__), "gen": VERSION}
+    return {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpu": gpu, **versions}
 
 
 def after(before: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +88,8 @@ def hardware_sentence(hardware: Mapping[str, Any]) -> str:
     """What a run was trained on, for a model card."""
     device = hardware["gpu"] or f"{hardware['cpu']}, {hardware['cores']} cores"
     earlier = f" (in earlier sittings on {hardware[EARLIER]})" if EARLIER in hardware else ""
-    return f"{device}, torch {hardware['torch']}{earlier}"
+    ours = f", gen {hardware['gen']}" if "gen" in hardware else ""  # records of earlier versions lack it
+    return f"{device}, torch {hardware['torch']}{ours}{earlier}"
 
 
 def _cpu_model() -> str:
