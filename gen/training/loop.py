@@ -261,6 +261,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         """Average the gradients of network `name` over the processes, for steps that call `raw` and not `wrapped`."""
         if self.accelerator.num_processes > 1:
             gradients = [p.grad for p in self.raw[name].parameters() if p.grad is not None]
+            if not gradients:
+                return
             mean = self.mean_over_processes(torch.cat([gradient.flatten() for gradient in gradients]))  # in one message
             for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
                 gradient.copy_(part.view_as(gradient))
@@ -453,12 +455,12 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
 
     def _sample(self) -> None:
         if self.log:
-            with self.averaged_weights(), _uncompiled():
+            with self.averaged_weights(), _uncompiled() if self.settings.compile else nullcontext():
                 self.log.sample(self.images_shown, self.sample_grid())
 
     def _measure(self) -> None:
         if self.log:
-            with self.averaged_weights(), _uncompiled():
+            with self.averaged_weights(), _uncompiled() if self.settings.compile else nullcontext():
                 self.log.metrics(self.images_shown, self.measure())
 
     def _start_clocks(self) -> None:

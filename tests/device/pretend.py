@@ -20,6 +20,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from gen import tensors
+
 GEN = str(Path(__file__).parents[2] / "gen")
 CUDA = torch.device("cuda:0")
 WAITING = {
@@ -286,4 +288,5 @@ def pretended_cuda() -> Iterator[Device]:
             yield device
     finally:
         _devices.pop()
+        tensors._constant.cache_clear()  # it holds tensors of the pretended device
         torch.__future__.set_overwrite_module_params_on_conversion(overwrite)

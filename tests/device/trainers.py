@@ -17,7 +17,7 @@ from gen.augan.invention_settings import InventionSettings
 from gen.augan.invention_training import InventionTrainer
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
-from gen.augan.settings import AUGANSettings
+from gen.augan.start import choose_settings
 from gen.augan.training import AUGANTrainer
 from gen.cyclegan.method import CycleGANTrainer
 from gen.cyclegan.settings import CycleGANSettings
@@ -75,7 +75,9 @@ def _augan(**changes: Any) -> Make:
     def make(data: Path, out: Path) -> AUGANTrainer:
         folders = {"adverse": data / "night", "normal": data / "day", "out": out}
         pairs = {name: data / name for name in ("rendered", "simulated") if f"{name}_share" in changes}
-        return AUGANTrainer(AUGANSettings.from_preset("tiny", **USUAL | small | folders | pairs | changes))
+        if "warm_up" in changes:
+            folders["start_from"] = str(data / "model")
+        return AUGANTrainer(choose_settings("tiny", USUAL | small | folders | pairs | changes))
 
     return make
 
@@ -140,6 +142,7 @@ TRAINERS: dict[str, Make] = {
     "augan": _augan(),
     "augan, pairs": _augan(**PAIRED, **LIGHT, pairs_first=2 * BATCH, pair_perceptual_weight=0.1),
     "augan, projected": _augan(**PAIRED, **LIGHT, adversary="both", energy_weight=1, perceptual_weight=1),
+    "augan, warm-up": _augan(warm_up=2 * BATCH),
     "cyclegan": _cyclegan(),
     "cut": _cyclegan(directions="adverse_to_normal", cycle_weight=0, identity_weight=0, nce_weight=1, antialias=True),
     "stylegan2": _stylegan2(),
