@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gen.augan.networks import AUGANGenerator, DiscriminatorSet
-from gen.training.precision import convolution_seconds
+from gen.training.precision import seconds_of_a_convolution
 from gen.training.projected import ProjectedHeads, Projector
 from gen.translation.norm import InstanceNorm
 
@@ -28,22 +28,24 @@ def milliseconds(run: Callable[[], None], rounds: int = 10) -> float:
     return 1000 * min(times)
 
 
-def norm(channels: int, height: int, width: int, layout: torch.memory_format) -> float:
-    """`InstanceNorm`, forward and backward: `var_mean` in channels-last layout, one fused kernel in NCHW."""
+def norm(channels: int, height: int, width: int, dtype: torch.dtype, layout: torch.memory_format) -> float:
+    """`InstanceNorm`, forward and backward: a gradient written out in channels last, one fused kernel in NCHW."""
     module = InstanceNorm(channels)
-    image = torch.randn(1, channels, height, width).to(memory_format=layout).requires_grad_()
+    image = torch.randn(1, channels, height, width).to(dtype, memory_format=layout).requires_grad_()
     back = torch.randn_like(image)
     return milliseconds(lambda: module(image).backward(back), 30)
 
 
-def generator(design: str, width: int, exposure: float) -> float:
+def generator(design: str, width: int, exposure: float, dtype: torch.dtype) -> float:
     """Translation and reconstruction of one crop."""
     network = AUGANGenerator(width, upsampling="resize", design=design, exposure=exposure)  # pyright: ignore[reportArgumentType]
     image = torch.randn(1, 3, *SIZE)
 
     def run() -> None:
-        out = network(image)
-        (out.image.mean() + network.reconstruct(out.features).mean()).backward()
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            out = network(image)
+            loss = out.image.mean() + network.reconstruct(out.features).mean()
+        loss.backward()
 
     return milliseconds(run)
 
@@ -64,21 +66,19 @@ def discriminators(projected: bool) -> float:
 def main() -> None:
     """Print all timings."""
     torch.set_num_threads(1)
-    for channels, height, width in ((48, 64, 112), (96, 32, 56), (192, 16, 28)):
-        slow, fast = (norm(channels, height, width, f) for f in (torch.channels_last, torch.contiguous_format))
-        print(f"norm of {channels} x {height} x {width}: channels-last {slow:.2f} ms, NCHW {fast:.2f} ms")
-    for design, width, exposure in (
-        ("published", 24, 0.0),
-        ("light", 16, 30.0),
-        ("light", 24, 30.0),
-        ("light", 32, 30.0),
-    ):
-        print(f"generator {design}, width {width}: {generator(design, width, exposure):.0f} ms")
+    for dtype in (torch.float32, torch.bfloat16):
+        print(dtype)
+        for channels, height, width in ((48, 64, 112), (96, 32, 56), (192, 16, 28)):
+            layouts = (torch.channels_last, torch.contiguous_format)
+            last, first = (norm(channels, height, width, dtype, layout) for layout in layouts)
+            print(f"norm of {channels} x {height} x {width}: channels-last {last:.2f} ms, NCHW {first:.2f} ms")
+        for design, width, exposure in (("published", 24, 0.0), ("light", 24, 30.0), ("light", 32, 30.0)):
+            print(f"generator {design}, width {width}: {generator(design, width, exposure, dtype):.0f} ms")
     print(
         f"discriminators: published (width 16, two per domain) {discriminators(False):.0f} ms, "
         f"projected {discriminators(True):.0f} ms"
     )
-    fp32, bf16 = (1000 * convolution_seconds(dtype) for dtype in (torch.float32, torch.bfloat16))
+    fp32, bf16 = (1000 * seconds_of_a_convolution(dtype) for dtype in (torch.float32, torch.bfloat16))
     print(f"convolution: fp32 {fp32:.1f} ms, bf16 {bf16:.1f} ms")
 
 

@@ -9,7 +9,6 @@ from gen.augan.light import Binomial, HalfSize
 from gen.augan.networks import AUGANGenerator, Discriminator, DiscriminatorSet
 from gen.pretrained import LiteBackbone
 from gen.training.projected import Projector
-from gen.translation.norm import InstanceNorm, StatisticsSmoother
 
 
 def tiny(**changes) -> AUGANGenerator:
@@ -93,55 +92,6 @@ def test_discriminators_of_a_set_differ():
     judged = DiscriminatorSet(width=4)(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64))
     assert len(judged) == 2
     assert not torch.allclose(judged[0][0][0], judged[1][0][0])
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_instance_norm_equals_torch_and_keeps_the_layout(layout):
-    x = (torch.randn(2, 5, 7, 9) * 3 + 1).to(memory_format=layout)
-    ours, theirs = InstanceNorm(5), nn.InstanceNorm2d(5, affine=True)
-    with torch.no_grad():
-        ours.weight.uniform_(0.5, 2)
-        ours.bias.normal_()
-        theirs.weight.copy_(ours.weight)
-        theirs.bias.copy_(ours.bias)
-    torch.testing.assert_close(ours(x), theirs(x), atol=2e-6, rtol=1e-5)
-    assert ours(x).is_contiguous(memory_format=layout)
-
-
-def test_instance_norm_takes_float32_statistics_of_bf16():
-    x = torch.randn(1, 4, 64, 64) + 50
-    ours = InstanceNorm(4)(x.bfloat16()).float()
-    assert ours.mean().abs() < 0.2  # statistics in bf16 would be off by whole units here
-
-
-def test_smoother_is_a_running_average_over_frames():
-    smoother, norm = StatisticsSmoother(0.75), InstanceNorm(1)
-    frames = torch.randn(5, 1, 8, 8) * torch.arange(1, 6).view(5, 1, 1, 1)
-    network = nn.Sequential(norm)
-    with smoother.attached(network):
-        found = torch.cat([network(frames[:2]), network(frames[2:])])  # batches must not matter
-    var = mean = None
-    for frame, ours in zip(frames, found, strict=True):
-        now_var, now_mean = frame.var(correction=0), frame.mean()
-        var = now_var if var is None else 0.75 * var + 0.25 * now_var
-        mean = now_mean if mean is None else 0.75 * mean + 0.25 * now_mean
-        torch.testing.assert_close(ours, (frame - mean) / (var + 1e-5).sqrt())
-    torch.testing.assert_close(network(frames)[0], norm(frames[:1])[0])
-    assert norm.smoother is None
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_gradients_of_instance_norm_equal_torchs(layout):
-    """In the ordinary layout they come from another kernel than in channels last."""
-    x, g = torch.randn(2, 5, 7, 9), torch.randn(2, 5, 7, 9)
-    ours, theirs = InstanceNorm(5), nn.InstanceNorm2d(5, affine=True)
-    found = []
-    for norm in (ours, theirs):
-        image = x.to(memory_format=layout, copy=True).requires_grad_()
-        norm(image).backward(g)
-        found.append((image.grad, norm.weight.grad, norm.bias.grad))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
 def test_the_light_design_has_the_published_ones_tensors():
