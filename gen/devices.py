@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 OUT_OF_MEMORY = (
     *("not enough memory", "out of memory", "defaultcpuallocator", "bad_alloc", "unable to allocate"),
     "could not create a primitive",  # oneDNN's convolutions
+    "32-bit index",  # CUDA kernels, beyond 2^31 values
     "can't start new thread",  # Python's, for want of room for its stack
 )
 """What allocators say; torch raises a plain RuntimeError on the CPU."""

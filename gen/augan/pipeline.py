@@ -77,7 +77,7 @@ class AUGANPipeline(TranslationPipeline):
         translated = out.image[..., :rows, :columns].to(small.device).float()
         cycle = None
         if out.log_scale is not None:
-            cycle = resize(laplace_scale(out.log_scale[..., :rows, :columns]), native)[:, 0].cpu()
+            cycle = resize(laplace_scale(out.log_scale[..., :rows, :columns]), native)[:, 0]
         if invention and self.invention is not None and direction == "adverse_to_normal":
             return translated, Maps(cycle, *_expectation(self.invention, small, translated, native))
         return translated, Maps(cycle)
@@ -93,11 +93,11 @@ class AUGANPipeline(TranslationPipeline):
 def _expectation(
     network: InventionMap, frame: Tensor, translation: Tensor, native: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Invented share and expected error (B, H, W) at `native` size, on the CPU.
+    """Invented share and expected error (B, H, W) at `native` size.
 
     The network runs on at most as many rows as in training, because its windows and the noise have a size in pixels.
     """
     height = min(frame.shape[2], int(network.config["height"]))
     size = (height, max(1, round(frame.shape[3] * height / frame.shape[2])))
     expected = network(resize(frame, size), resize(translation, size))
-    return resize(expected.share, native)[:, 0].cpu(), resize(expected.error, native)[:, 0].cpu()
+    return resize(expected.share, native)[:, 0], resize(expected.error, native)[:, 0]

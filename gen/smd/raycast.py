@@ -114,7 +114,7 @@ class Scene:
 
     def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
-        return type(self)(*(getattr(self, f.name).to(device) for f in fields(self)))
+        return type(self)(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
 
 
 def rotation(turn: Tensor) -> Tensor:
@@ -170,7 +170,7 @@ class Camera:
 
     def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
-        return type(self)(self.position.to(device), self.turn.to(device), self.focal.to(device))
+        return type(self)(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
 
     def rays(self, height: int, width: int) -> "Rays":
         """Rays through the pixels' centres, in tiles; the image is padded to whole tiles."""

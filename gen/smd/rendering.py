@@ -51,7 +51,7 @@ def render_smd(settings: RenderSettings) -> Path:
     for folder in folders:
         make_out_folder(folder)
     total = len(s.styles) * len(s.scenes) * s.per_class
-    run_jobs(partial(write_chunk, s), list(chunks(s)), s.workers, total, "img")
+    run_jobs(partial(write_chunk, s), list(chunks(s)), s.workers, total, "img", s.device)
     return s.out
 
 

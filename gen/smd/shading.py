@@ -195,7 +195,7 @@ class Lamps(NamedTuple):
 
     def to(self, device: torch.device | str) -> "Lamps":
         """The same on another device."""
-        return Lamps(*(value.to(device) for value in self))
+        return Lamps(*(value.to(device, non_blocking=True) for value in self))
 
 
 def sunlit(pixels: Pixels, normal: Tensor, light: Sunlight, lit: Tensor | float) -> Tensor:

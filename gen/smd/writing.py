@@ -21,6 +21,8 @@ J = TypeVar("J")
 
 
 RECORD = "render.json"
+ON_A_GPU = 4
+"""Processes that share a GPU: each keeps half a gigabyte of its memory for CUDA itself."""
 
 
 @contextmanager
@@ -66,12 +68,17 @@ def is_written(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def run_jobs(function: Callable[[J], int], jobs: Sequence[J], workers: int | None, total: int, unit: str) -> None:
-    """Call `function(job)` for every job, in `workers` processes (none: one per core). The first error ends all.
+def run_jobs(
+    function: Callable[[J], int], jobs: Sequence[J], workers: int | None, total: int, unit: str, device: str = "cpu"
+) -> None:
+    """Call `function(job)` for every job, in `workers` processes. The first error ends all.
+
+    `workers=None`: one per core, but `ON_A_GPU` at most where they share a `device` other than the CPU.
 
     `function` returns how many of the `total` pictures its job stood for; the progress bar advances by that.
     """
-    count = min(workers or os.cpu_count() or 1, len(jobs))
+    cores = os.cpu_count() or 1
+    count = min(workers or (cores if device == "cpu" else min(cores, ON_A_GPU)), len(jobs))
     with progress_bar(total=total, unit=unit) as bar:
         if count <= 1:
             for job in jobs:

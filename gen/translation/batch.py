@@ -10,7 +10,8 @@ from gen.translation.clips import translate_clips
 from gen.translation.engine import run_engine
 from gen.translation.finished import finished_before, skipped_entry
 from gen.translation.made_with import present_weights_id, weights_id
-from gen.translation.network import Network, dtype_of
+from gen.translation.network import Network
+from gen.translation.precision import dtype_of
 from gen.translation.protocol import Translator
 from gen.translation.report import Report
 from gen.translation.run import Run, Watch

@@ -23,7 +23,7 @@ from gen.media.video import UNLIMITED, ClipFrame, ClipLimits, ClipReader, ClipWr
 from gen.metrics.flicker import FlickerMeter
 from gen.translation.made_with import mark_of
 from gen.translation.maps import RawMaps, colour_uncertainty, overlay_uncertainty
-from gen.translation.network import MapValues, Network
+from gen.translation.network import MapValues, Network, Translated
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.outputs import entry_of
 from gen.translation.report import Entry
@@ -74,12 +74,12 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
     finder, meter, means = MotionFinder(), FlickerMeter(), RunningMeans()
     settings = network.settings
 
-    def observe(steadier: FlickerFilter, frame: ClipFrame, rgb: Pixels, values: MapValues) -> Pixels:
+    def observe(steadier: FlickerFilter, frame: ClipFrame, translated: Translated) -> Pixels:
         """The frame as it is kept, after everything that is measured on it."""
         motion = finder.update(frame.rgb)
-        kept = steadier.update(motion, rgb)
+        kept = steadier.update(motion, translated.rgb)
         meter.update(motion, kept)
-        means.add(network.statistics(values))
+        means.add(translated.statistics)
         return kept
 
     def write(frame: ClipFrame, kept: Future[Pixels], values: MapValues) -> None:
@@ -105,9 +105,9 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
             frames = [frame for _, frame in batch]
             results = network([f.rgb for f in frames], smoother)
             short_of_memory |= {network.warning} if network.warning else set()
-            for frame, (rgb, values) in zip(frames, results, strict=True):
-                kept = observer.submit(observe, steadier, frame, rgb, values)
-                written.append(encoder.submit(write, frame, kept, values))
+            for frame, translated in zip(frames, results, strict=True):
+                kept = observer.submit(observe, steadier, frame, translated)
+                written.append(encoder.submit(write, frame, kept, translated.values))
             while len(written) > 2 * network.batch_size:  # bounded memory
                 written.popleft().result()
             bar.update(len(batch))

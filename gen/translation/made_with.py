@@ -13,15 +13,19 @@ from gen.formats.json_files import json_if_whole
 from gen.media.folders import Job
 from gen.media.mark import Mark, source_id
 from gen.provenance import fingerprint
+from gen.translation.precision import precision_of
 from gen.translation.settings import TranslateSettings, encoding_options, parse_resolution
 
 RECORDS = ("training.json", "evaluation.json")
 """JSON files of a model folder that tell of the model. They change when it is measured, and it stays the same."""
 
+BF16 = ", bf16"
+"""The part of `made_with` for the precision; none for fp32."""
+
 
 def made_with(settings: TranslateSettings, kind: str) -> str:
     """What the translation of a file of this kind depends on."""
-    more = ", bf16" if settings.precision == "bf16" else ""
+    more = BF16 if precision_of(settings) == "bf16" else ""
     more += metadata_removed(settings)
     digest = weights_id(settings.model)
     return _made_with(settings, kind, _width_by_height(settings)) + more + (f", weights {digest}" if digest else "")
@@ -115,7 +119,10 @@ def same_made_with(recorded: str, settings: TranslateSettings, kind: str, old: b
     Models are compared by their weights or, where these are unknown, by name or folder. `old`: `recorded` is from a
     report of version 0.1, which names neither weights nor all settings.
     """
-    found, wanted = _PARTS.fullmatch(recorded), _PARTS.fullmatch(made_with(settings, kind))
+    wanted = made_with(settings, kind)
+    if settings.precision == "auto":
+        recorded, wanted = recorded.replace(BF16, ""), wanted.replace(BF16, "")
+    found, wanted = _PARTS.fullmatch(recorded), _PARTS.fullmatch(wanted)
     if found is None or wanted is None:
         return False
     if found["weights"] is not None:

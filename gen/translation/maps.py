@@ -11,6 +11,7 @@ from zipfile import ZipFile
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from gen.media.files import writing
 from gen.media.images import Pixels
@@ -63,6 +64,14 @@ def overlay_uncertainty(
     """The picture (H, W, 3) tinted where it is uncertain: untouched at the floor, `opacity` of colour at the top."""
     weight = np.clip((values - on.floor) / (on.full - on.floor), 0, 1)[..., None] ** 0.5 * opacity
     return (rgb * (1 - weight) + colour_uncertainty(values, on) * weight).round().astype(np.uint8)
+
+
+def percentile(values: Tensor, q: float) -> float:
+    """The value of a map that `q` per cent of its pixels do not exceed, found where the map is."""
+    rank = int(q / 100 * (values.numel() - 1))
+    if values.device.type == "cpu":  # numpy's partition is several times as fast as torch's
+        return float(np.partition(values.numpy(), rank, axis=None)[rank])
+    return float(values.flatten().kthvalue(rank + 1).values)
 
 
 def encode_uncertainty_raw(path: Path, values: NDArray[np.float32], on: MapScale = GREY_LEVELS_SCALE) -> None:

@@ -3,22 +3,37 @@
 import gc
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gen.devices import is_out_of_memory
 from gen.errors import BadInput, BadSetting
 from gen.media.images import Pixels
-from gen.translation.maps import COUNTED_AS, SCALES, colour_uncertainty
+from gen.translation.maps import COUNTED_AS, SCALES, colour_uncertainty, percentile
 from gen.translation.memory import MemoryLimits, Plan
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.protocol import Translator
 from gen.translation.settings import MapName, Resolution, TranslateSettings, parse_resolution
 
 MapValues = NDArray[np.float32] | None
-"""An uncertainty map (H, W), None if there is none."""
+"""An uncertainty map (H, W); None if there is none, or if only its statistics are wanted."""
+
+PIXELS_AT_ONCE = 2**24
+"""Eight frames of 1920x1080. Maps of 64 channels of twice as many pixels are more than GPU kernels can address."""
+
+
+class Translated(NamedTuple):
+    """What comes of a frame."""
+
+    rgb: Pixels
+    values: MapValues
+    statistics: dict[str, float]
+    """Mean and 95th percentile of the map, under the report's names; {} without a map."""
+
 
 FAR = 1.5
 """More than this many times the rows that a model was made for draws a warning."""
@@ -44,9 +59,7 @@ class Network:
         self.warning: str | None = None
         """What the latest call did for lack of memory, as a sentence; None if nothing."""
 
-    def __call__(
-        self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None = None
-    ) -> list[tuple[Pixels, MapValues]]:
+    def __call__(self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None = None) -> list[Translated]:
         """Frames of equal size -> their translations and maps.
 
         Frames that do not fit into memory are done fewer at once, then in strips; later calls begin with what fitted.
@@ -55,9 +68,10 @@ class Network:
         height, width = frames[0].shape[:2]
         check_orientation((height, width), self.resolution)
         self.beyond = self.beyond or self._far_beyond(height)
-        done: list[tuple[Pixels, MapValues]] = []
+        done: list[Translated] = []
         self.warning = None
-        while waiting := frames[len(done) :]:
+        most = max(1, PIXELS_AT_ONCE // (height * width))
+        while waiting := frames[len(done) : len(done) + most]:
             plan = self.limits.plan(len(waiting), (height, width))
             results = self._try(waiting[: plan.frames], smoother, plan, (height, width))
             if results is not None:
@@ -79,7 +93,7 @@ class Network:
 
     def _try(
         self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None, plan: Plan, size: tuple[int, int]
-    ) -> list[tuple[Pixels, MapValues]] | None:
+    ) -> list[Translated] | None:
         """The results; None if the memory was too short and there is something smaller to try."""
         try:
             with smoother.undone_on_error() if smoother is not None else nullcontext():
@@ -94,7 +108,7 @@ class Network:
 
     def _translate(
         self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None, tile: int | None
-    ) -> list[tuple[Pixels, MapValues]]:
+    ) -> list[Translated]:
         translated, values = self.model.translate_frames(
             torch.from_numpy(np.stack(frames)),
             self.settings.direction,
@@ -103,15 +117,16 @@ class Network:
             smoother=smoother,
             which_map=self.map or "auto",
         )
-        maps: list[MapValues] = list(values.numpy()) if values is not None else [None] * len(frames)
-        return list(zip(translated.numpy(), maps, strict=True))
-
-    def statistics(self, values: MapValues) -> dict[str, float]:
-        """Mean and 95th percentile of a map, under the report's names; {} without a map."""
         if values is None:
-            return {}
+            return [Translated(rgb, None, {}) for rgb in translated.numpy()]
+        shown = self.settings.compare or self.settings.uncertainty != "none"
+        maps: list[MapValues] = list(values.cpu().numpy()) if shown else [None] * len(frames)
+        statistics = map(self._statistics, values)
+        return [Translated(*results) for results in zip(translated.numpy(), maps, statistics, strict=True)]
+
+    def _statistics(self, values: Tensor) -> dict[str, float]:
         name = COUNTED_AS[self.map]
-        return {f"mean_{name}": float(values.mean()), f"p95_{name}": float(np.percentile(values, 95))}
+        return {f"mean_{name}": float(values.mean()), f"p95_{name}": percentile(values, 95)}
 
     def side_by_side(self, source: Pixels, translated: Pixels, values: MapValues) -> Pixels:
         """Input, translation and, if there is one, the map, from left to right."""
@@ -130,8 +145,3 @@ def check_orientation(native: tuple[int, ...], resolution: Resolution) -> None:
             f"resolution {width}x{height} is WIDTHxHEIGHT, but the frames are {native[1]} wide and {native[0]} high; "
             f"did you mean {height}x{width}?"
         )
-
-
-def dtype_of(settings: TranslateSettings) -> torch.dtype:
-    """The precision that the networks run in."""
-    return torch.bfloat16 if settings.precision == "bf16" else torch.float32

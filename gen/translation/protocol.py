@@ -64,7 +64,7 @@ class Translator(Protocol):
         smoother: StatisticsSmoother | None = None,
         which_map: WhichMap = "cycle",
     ) -> tuple[Tensor, Tensor | None]:
-        """uint8 (B, H, W, 3) -> uint8 of the same shape, and one map (B, H, W) or None; both on the CPU.
+        """uint8 (B, H, W, 3) -> uint8 of the same shape on the CPU, and one map (B, H, W) on any device, or None.
 
         `smoother`: one a clip; frames must come in order. `which_map`: see `shown_map`.
         """

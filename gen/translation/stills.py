@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from gen.media.ahead import batches, map_ahead
 from gen.media.folders import Job
-from gen.media.images import Pixels, Still, decode_still, encode_still, still_size
+from gen.media.images import Still, decode_still, encode_still, still_size
 from gen.translation.made_with import mark_of
 from gen.translation.maps import colour_uncertainty, encode_uncertainty_raw, overlay_uncertainty
-from gen.translation.network import MapValues, Network
+from gen.translation.network import Network, Translated
 from gen.translation.outputs import entry_of
 from gen.translation.report import Entry
 from gen.translation.run import Run, reason
@@ -112,13 +112,14 @@ def _translate_batch(
     batch = [item._replace(seconds=item.seconds + share) for item in batch]
     warnings = [network.warning] if network.warning else []
     return [
-        writers.submit(_write, item, network, warnings, *result) for item, result in zip(batch, results, strict=True)
+        writers.submit(_write, item, network, warnings, result) for item, result in zip(batch, results, strict=True)
     ]
 
 
-def _write(item: Decoded, network: Network, warnings: list[str], rgb: Pixels, values: MapValues) -> Entry:
+def _write(item: Decoded, network: Network, warnings: list[str], result: Translated) -> Entry:
     """Encode all outputs of a picture. The translation comes last: when it exists, its side files do."""
     job, still, settings = item.job, item.still, network.settings
+    rgb, values, statistics = result
     began = time.perf_counter()
     try:
         encode = partial(
@@ -139,6 +140,6 @@ def _write(item: Decoded, network: Network, warnings: list[str], rgb: Pixels, va
         return entry_of(job, "failed", settings, error=reason(job, error))
     height, width = rgb.shape[:2]
     seconds = item.seconds + time.perf_counter() - began
-    measured = {"seconds": seconds, "width": width, "height": height, "frames": 1, **network.statistics(values)}
+    measured = {"seconds": seconds, "width": width, "height": height, "frames": 1, **statistics}
     left_out = list(dict.fromkeys([*still.left_out, *lost]))
     return entry_of(job, "done", settings, **measured, left_out=left_out, warnings=[*still.warnings, *warnings])

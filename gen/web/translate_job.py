@@ -24,7 +24,11 @@ def run(service: Service, context: JobContext) -> None:
     inputs, out = context.job.inputs, context.folder / "output"
     limits = service.settings
     settings = TranslateSettings(
-        input=Path(inputs["source"]), output=out, max_megapixels=limits.megapixels, **inputs["settings"]
+        input=Path(inputs["source"]),
+        output=out,
+        device=service.device(),
+        max_megapixels=limits.megapixels,
+        **inputs["settings"],
     )
     hidden = [settings.input if settings.input.is_dir() else settings.input.parent, context.folder]
     total = len(plan_jobs(settings.input, settings.output, settings.format))

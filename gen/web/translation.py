@@ -14,6 +14,7 @@ from gen.translation.commands import translate_files as translate
 from gen.translation.made_with import present_weights_id
 from gen.translation.maps import SCALES, MapScale
 from gen.translation.pipeline import TranslationPipeline
+from gen.translation.precision import dtype_of
 from gen.translation.registry import translators
 from gen.translation.run import Progress, Watch
 from gen.translation.settings import AUTO, DIRECTIONS, Direction, MapName, TranslateSettings, check_settings
@@ -60,7 +61,7 @@ LEGENDS: dict[MapName, tuple[str, str, str]] = {
 
 def load(name: str, device: str) -> Pipeline:
     """The model of this name, ready to translate on `device`."""
-    return registry.load(name, device)
+    return registry.load(name, device, dtype_of(TranslateSettings(input=Path(), output=Path(), device=device)))
 
 
 def measured(name: str, direction: str) -> str:

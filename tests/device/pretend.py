@@ -193,6 +193,12 @@ class _Functions(TorchFunctionMode):
             return self._moved(args[0], "cuda" if function is torch.Tensor.cuda else "cpu", {})
         if function is torch.Tensor.to:
             return self._to(*args, **kwargs)
+        if function is torch.Tensor.pin_memory:
+            return args[0]
+        if function is torch.Tensor.quantile and isinstance(
+            args[0], Pretended
+        ):  # made of parts, one of them of the host
+            return Pretended(args[0].held.quantile(*args[1:], **kwargs))
         goal = _type(kwargs.pop("device", None))
         if function is torch.Tensor.new_tensor:
             made = torch.tensor(*args[1:], **{"dtype": args[0].dtype} | kwargs)

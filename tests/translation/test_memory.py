@@ -162,6 +162,23 @@ def decode_size(clip: Path) -> int:
         return reader.width * reader.height
 
 
+def test_so_many_pixels_at_once_as_kernels_can_address(tmp_path: Path) -> None:
+    """Eight frames of 4K in a batch are more: 2^31 values in maps of 64 channels."""
+    seen: list[int] = []
+
+    class Counting(CycleGANPipeline):
+        def translate_frames(self, frames: Any, *args: Any, **options: Any) -> Any:
+            seen.append(len(frames))
+            return frames, None
+
+    frames = [np.zeros((2160, 3840, 3), np.uint8)] * 5
+    network = Network(Counting(ResNetGenerator(4, 1), None, 32, 48), settings(tmp_path, tmp_path / "out"))
+    assert len(network(frames)) == 5
+    assert seen == [2, 2, 1]
+    assert network.warning is None
+    assert is_out_of_memory(RuntimeError("input tensor must fit into 32-bit index math"))
+
+
 def test_a_failed_attempt_leaves_no_trace_in_the_averages(pipeline: Cramped, tmp_path: Path) -> None:
     """The statistics of a clip's frames are averaged; those of an attempt that failed must not count twice."""
     rng = np.random.default_rng(0)
@@ -170,7 +187,7 @@ def test_a_failed_attempt_leaves_no_trace_in_the_averages(pipeline: Cramped, tmp
     for most in (10**9, 32 * 48):
         pipeline.most = most
         network = Network(pipeline, settings(tmp_path, tmp_path / "out"))
-        results.append([rgb for rgb, _ in network(frames, StatisticsSmoother(0.8))])
+        results.append([result.rgb for result in network(frames, StatisticsSmoother(0.8))])
     for one, other in zip(*results, strict=True):
         assert abs(one.astype(int) - other.astype(int)).max() <= 1
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import ExifTags, Image
 
 from gen import BadSetting
@@ -54,6 +55,15 @@ def test_every_spelling_of_a_folder_is_one_folder(night, tmp_path, monkeypatch, 
     assert set(statuses(run(night, again)).values()) == {"skipped"}
     monkeypatch.chdir(tmp_path)
     assert set(statuses(run(Path("in"), Path("o"))).values()) == {"skipped"}
+
+
+def test_auto_takes_what_the_other_precision_has_finished(night, tmp_path):
+    out = tmp_path / "o"
+    run(night, out, precision="bf16")
+    assert ", bf16" in read_header(out / "a.jpg").mark.made_with
+    with pytest.raises(BadSetting, match=r"was made with .*bf16"):
+        run(night, out, precision="fp32")
+    assert set(statuses(run(night, out)).values()) == {"skipped"}
 
 
 def test_the_command_of_the_shared_case(tmp_path, monkeypatch):
@@ -608,9 +618,8 @@ def test_an_input_that_changes_while_it_is_read_is_not_done(night, tmp_path, mon
 
 
 def test_nan_becomes_null(night, tmp_path, monkeypatch):
-    from gen.translation.network import Network
-
-    monkeypatch.setattr(Network, "statistics", lambda self, values: {"mean_uncertainty": float("nan")})
+    nothing = torch.full((1, 24, 32), torch.nan)
+    monkeypatch.setattr(Identity, "translate_frames", lambda self, frames, *_, **options: (frames, nothing))
     run(night, tmp_path / "o")
     text = (tmp_path / "o" / "report.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail)["files"][0]["mean_uncertainty"] is None

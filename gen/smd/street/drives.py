@@ -61,7 +61,7 @@ def _render_frames(settings: StreetSettings) -> list[Path]:
     """One frame of each of many streets; returns the folders."""
     folders = _make_folders(settings, "")
     moments = [_still(settings.seed + i, settings) for i in range(settings.frames)]
-    run_jobs(write_moment, moments, settings.workers, len(moments), "frame")
+    run_jobs(write_moment, moments, settings.workers, len(moments), "frame", settings.device)
     return folders
 
 
@@ -72,7 +72,7 @@ def _render_clips(settings: StreetSettings) -> list[Path]:
     moments = [Moment(s.seed, i / FRAME_RATE, f"{name}/{i:05d}", s) for i in range(s.frames)]
     maps = [path for moment in moments for path in _maps_of(moment)]  # which an earlier run may not have been asked for
     if not all(is_written(path) for path in (*(folder / f"{name}.mp4" for folder in folders), *maps)):
-        run_jobs(write_moment, moments, s.workers, len(moments), "frame")
+        run_jobs(write_moment, moments, s.workers, len(moments), "frame", s.device)
     return [_join_clip(folder, name, s.frames) for folder in folders]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from gen.smd.shading import COLOUR, GLOSS, GLOW, LABEL, PATTERN, SCALE, SEED, Pixels, dot, noise, on_face, scatter, unit
 from gen.smd.street.solids import CABIN, FACADE, GROUND, LAMP, LAND, LEAVES, MARKING, PAVEMENT, ROAD, ROOF, ROUGH
 from gen.smd.street.street import LANE, STOREY, Street
+from gen.tensors import on_device
 
 
 class Paint(NamedTuple):
@@ -59,7 +60,7 @@ def paint(pixels: Pixels, street: Street) -> Paint:
 
 def _colour(values: list[float], like: Tensor) -> Tensor:
     """A colour as (3, 1), to be broadcast over pixels."""
-    return torch.tensor(values, device=like.device)[:, None]
+    return on_device(values, like.device)[:, None]
 
 
 def _cover(distance: Tensor, footprint: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from gen.smd.street.sky import sky, sunlight, through_air
 from gen.smd.street.solids import ROAD, lights, solids
 from gen.smd.street.street import Street
 from gen.smd.street.weather import SUNNY, WEATHERS, Weather
+from gen.tensors import constant
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _mirror_rays(p: Pixels) -> tuple[Rays, Tensor]:
     normal = unit(torch.stack([0.2 * lean, torch.ones_like(x), lean]))
     direction = p.view - 2 * dot(p.view, normal) * normal
     direction[1] = direction[1].abs()  # never into the road, however the ripple leans
-    up = torch.tensor([0.0, 1, 0], device=x.device).view(3, 1, 1, 1)
+    up = constant((0.0, 1.0, 0.0), x).view(3, 1, 1, 1)
     return Rays(p.spread(p.point + p.normal * 0.01), p.spread(direction, up)), direction
 
 

@@ -9,6 +9,7 @@ from gen.smd.raycast import Vector
 from gen.smd.shading import Sunlight, noise
 from gen.smd.street.street import Street
 from gen.smd.street.weather import SUNNY, Weather
+from gen.tensors import constant, on_device
 
 
 def sunlight(weather: Weather, street: Street, device: torch.device) -> Sunlight:
@@ -16,7 +17,7 @@ def sunlight(weather: Weather, street: Street, device: torch.device) -> Sunlight
     azimuth = (street.seed * 2.399963) % (2 * math.pi)  # the golden angle: consecutive seeds are far apart
     up = math.radians(weather.elevation)
     towards = [math.cos(up) * math.sin(azimuth), math.sin(up), math.cos(up) * math.cos(azimuth)]
-    return Sunlight(*(torch.tensor([v], device=device) for v in (towards, weather.sun, weather.sky, weather.ground)))
+    return Sunlight(*(on_device([v], device) for v in (towards, weather.sun, weather.sky, weather.ground)))
 
 
 def sky(direction: Tensor, weather: Weather, light: Sunlight) -> Tensor:
@@ -26,7 +27,7 @@ def sky(direction: Tensor, weather: Weather, light: Sunlight) -> Tensor:
     colour = torch.lerp(zenith, horizon, (1 - up.clamp(0, 1)) ** 4)  # bright only near the horizon, where air is thick
     if weather.clouds:
         layer = 14 / up.clamp(min=0.03)  # where the ray meets the layer; at the horizon that would be infinitely far
-        east, _, north = (40 * light.towards[0]).tolist()  # different clouds over each street
+        east, _, north = 40 * light.towards[0]  # different clouds over each street
         u, v = x * layer + east, z * layer + north
         cover = 0.7 * noise(u, v) + 0.3 * noise(3 * u, 3 * v + 40)
         # Noise is spread evenly over 0..1, so the threshold is about the share of clear sky.
@@ -49,4 +50,4 @@ def through_air(colour: Tensor, distance: Tensor, weather: Weather) -> Tensor:
 
 def _tensor(colour: Vector, like: Tensor) -> Tensor:
     """A colour as (3, 1, ...), to be broadcast over `like` (3, ...)."""
-    return torch.tensor(colour, device=like.device).view(3, *[1] * (like.ndim - 1))
+    return constant(colour, like).view(3, *[1] * (like.ndim - 1))

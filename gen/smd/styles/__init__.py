@@ -58,6 +58,9 @@ class Style:
         return cast(Draw, getattr(import_module(module), function))
 
 
+ON_A_GPU = 16
+"""Worlds whose rays are cast at a time on a GPU: 5 million of the widest style."""
+
 STYLES: dict[str, Style] = {
     style.name: style
     for style in (
@@ -97,6 +100,6 @@ def render(
     """
     draw = (find_style(style) if isinstance(style, str) else style).load()
     # A GPU is faster with many rays at a time; a CPU with one world, whose data then stay in its cache.
-    together = max(1, len(worlds)) if device != "cpu" else 1
+    together = 1 if device == "cpu" else ON_A_GPU
     groups = (worlds[i : i + together] for i in range(0, len(worlds), together))
     return [picture for group in groups for picture in draw(group, size, device)]
