@@ -12,7 +12,7 @@ from gen.training.settings import Batch, EMASettings, ImagesOrEpochs, Positive, 
 
 @dataclass(frozen=True, kw_only=True)
 class StyleGAN2Settings(ImagesOrEpochs, EMASettings, TrainerSettings):
-    """Settings of StyleGAN2 training; the defaults are the published configuration F at 256 pixels."""
+    """Settings of StyleGAN2 training; the defaults are the published networks at 256 pixels, with DiffAugment."""
 
     presets = Path(__file__).parent / "presets"
 
@@ -32,6 +32,9 @@ class StyleGAN2Settings(ImagesOrEpochs, EMASettings, TrainerSettings):
 
     augment: bool = True
     """Use DiffAugment, which helps with sets of a few thousand images."""
+    ada_target: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Use adaptive augmentation (ADA) instead: images are changed more often while the mean sign of D(real) is above
+    this; 0.6 is published. 0: no ADA."""
     flip: bool = True
     """Mirror half of the training images."""
 

@@ -16,6 +16,8 @@ from gen.media.resize import to_uint8
 from gen.metrics.distances import Population
 from gen.metrics.features import load_features
 from gen.stylegan2 import losses
+from gen.stylegan2.ada import DRAWS as ADA_DRAWS
+from gen.stylegan2.ada import EVERY, ada_augment, adjusted
 from gen.stylegan2.augment import DRAWS, diff_augment
 from gen.stylegan2.networks import StyleGAN2Discriminator, StyleGAN2Generator, config_f_channels
 from gen.stylegan2.settings import StyleGAN2Settings
@@ -35,8 +37,12 @@ PATH_DECAY = 0.01
 """Weight of a new mean path length in the running mean."""
 
 
+DISCRIMINATOR, GENERATOR, R1, PATH = 4, 7, 8, 9
+"""Streams of random numbers: each update draws anew, as in the published code."""
+
+
 class Draws(NamedTuple):
-    """All random numbers of a batch; a function of the seed and of the sample numbers alone."""
+    """All random numbers of a batch for one update; a function of the seed and of the sample numbers alone."""
 
     z: Tensor
     """(B, 2, z_dim): one z for the coarse and one for the fine layers."""
@@ -45,7 +51,7 @@ class Draws(NamedTuple):
     noise: list[Tensor]
     """Noise maps (B, 1, r, r), one for each convolution."""
     augment: Tensor
-    """(2, B, DRAWS), uniform: for the real and the generated images."""
+    """(2, B, N), uniform: for the real and the generated images; N depends on the augmentation."""
     samples: Sequence[int]
     """Their numbers, for the draws of steps that not every image takes."""
 
@@ -75,6 +81,11 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         self.penalties = {"r1": zero} if s.r1_gamma else {}
         """The last value of each lazy penalty, with its weight: what the log shows between two of its steps."""
         self.penalties |= {"path_length": zero} if s.path_weight else {}
+        self.augment_share = torch.zeros((), device=self.device)
+        """ADA's probability of each change."""
+        self._signs: list[Tensor] = []
+        """The mean signs of D(real) since it was changed."""
+        self._draws = ADA_DRAWS if s.ada_target else DRAWS
         self._reference: Population | None = None
 
     @property
@@ -105,31 +116,49 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         """One update of the discriminator and of the generator, each followed by its penalty when that is due."""
         s = self.settings
         number = self.images_shown // s.batch
-        batches = [(self.data.batch(samples), self.draw(samples)) for samples in parts]
+        batches = [(self.data.batch(samples), samples) for samples in parts]
 
         # Discriminator. With the generator frozen, autograd stores nothing of its forward pass.
         self.generator.requires_grad_(False)
         self.discriminator.requires_grad_(True)
-        record = {"discriminator": self._update("discriminator", self.discriminator_loss, batches)}
+        record = {"discriminator": self._update("discriminator", self.discriminator_loss, batches, DISCRIMINATOR)}
         if s.r1_gamma and number % s.r1_every == 0:
-            self.penalties["r1"] = self._update("discriminator", self._r1, batches)
+            self.penalties["r1"] = self._update("discriminator", self._r1, batches, R1)
 
         # Generator.
         self.discriminator.requires_grad_(False)
         self.generator.requires_grad_(True)
-        record["generator"] = self._update("generator", self.generator_loss, batches)
+        record["generator"] = self._update("generator", self.generator_loss, batches, GENERATOR)
         if s.path_weight and number % s.path_every == 0:
-            self.penalties["path_length"] = self._update("generator", self._path_penalty, batches)
+            self.penalties["path_length"] = self._update("generator", self._path_penalty, batches, PATH)
+        if s.ada_target:
+            self._adjust_share(number)
+            record["progress/augment_share"] = self.augment_share
         return record | self.penalties
 
+    def _adjust_share(self, number: int) -> None:
+        """ADA: after every few steps, change images more often or more seldom."""
+        if number % EVERY == EVERY - 1:
+            s = self.settings
+            sign = self.mean_over_processes(torch.stack(self._signs).mean())
+            self.augment_share = adjusted(self.augment_share, sign, s.ada_target, EVERY * s.batch)
+            self._signs.clear()
+
     def _update(
-        self, name: str, loss: Callable[[Tensor, Draws], Tensor], batches: Sequence[tuple[Tensor, Draws]]
+        self,
+        name: str,
+        loss: Callable[[Tensor, Draws], Tensor],
+        batches: Sequence[tuple[Tensor, Sequence[int]]],
+        stream: int,
     ) -> Tensor:
-        """One optimiser step of network `name` on `loss(real images, draws)`; returns the mean loss."""
+        """One optimiser step of network `name` on `loss(real images, draws)`; returns the mean loss.
+
+        `batches`: real images and their sample numbers, by accumulation part.
+        """
         values: list[Tensor] = []
         with self.updating(name):
-            for real, draws in batches:
-                value = loss(real, draws)
+            for real, samples in batches:
+                value = loss(real, self.draw(samples, stream))
                 self.backward({name: value})
                 values.append(value.detach())
             self.average_gradients(name)
@@ -143,6 +172,8 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
                 self.discriminator(self._augmented(images, draw))
                 for images, draw in zip((real, fake), draws.augment, strict=True)
             ]
+        if self.settings.ada_target:
+            self._signs.append(logits[0].detach().sign().mean())
         return losses.logistic_discriminator(*logits)
 
     def generator_loss(self, real: Tensor, draws: Draws) -> Tensor:
@@ -153,7 +184,10 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         return losses.non_saturating_generator(logits)
 
     def _augmented(self, images: Tensor, draws: Tensor) -> Tensor:
-        images = diff_augment(images, draws) if self.settings.augment else images
+        if self.settings.ada_target:
+            images = ada_augment(images, draws, self.augment_share)
+        elif self.settings.augment:
+            images = diff_augment(images, draws)
         layout = torch.channels_last if self.settings.channels_last else torch.contiguous_format
         return images.contiguous(memory_format=layout)
 
@@ -193,8 +227,8 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         layers = torch.arange(self.generator.layers, device=self.device)
         return torch.where((layers < draws.crossing[:, None]).unsqueeze(2), coarse, fine)
 
-    def draw(self, samples: Sequence[int]) -> Draws:
-        """The random numbers of these samples. Each sample has its own stream, so any process may draw it."""
+    def draw(self, samples: Sequence[int], stream: int = DISCRIMINATOR) -> Draws:
+        """The random numbers of these samples for an update. Each sample has its own, so any process may draw it."""
         s = self.settings
         sizes = self.generator.noise_sizes
         areas = [r * r for r in sizes]
@@ -202,16 +236,16 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         normal: list[Tensor] = []
         uniform: list[Tensor] = []
         for sample in samples:
-            self._seeded(random, sample, 4)
+            self._seeded(random, sample, stream)
             normal.append(torch.randn(2 * s.z_dim + sum(areas), generator=random, device=self.device))
-            uniform.append(torch.rand(2 * DRAWS + 2, generator=random, device=self.device))
+            uniform.append(torch.rand(2 * self._draws + 2, generator=random, device=self.device))
         z, *noise = torch.stack(normal).split([2 * s.z_dim, *areas], dim=1)
         maps = [n.view(-1, 1, r, r) for n, r in zip(noise, sizes, strict=True)]
-        augment, choice = torch.stack(uniform).split([2 * DRAWS, 2], dim=1)
+        augment, choice = torch.stack(uniform).split([2 * self._draws, 2], dim=1)
         layers = self.generator.layers
         crossover = 1 + (choice[:, 0] * (layers - 1)).long()
         crossing = torch.where(choice[:, 1] < s.mixing, crossover, layers)
-        of_augment = augment.unflatten(1, (2, DRAWS)).transpose(0, 1)
+        of_augment = augment.unflatten(1, (2, self._draws)).transpose(0, 1)
         return Draws(z.unflatten(1, (2, -1)), crossing, maps, of_augment, samples)
 
     def _seeded(self, random: torch.Generator, sample: int, use: int) -> torch.Generator:
@@ -223,12 +257,18 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         return {"images": self.frames.summary()}
 
     def extra_state(self) -> dict[str, Any]:
-        """The running mean of path lengths, and the last penalties, for the log."""
-        return {"path_mean": self.path_mean, "penalties": self.penalties}
+        """The running mean of path lengths, the last penalties, for the log, and where ADA is."""
+        state = {"path_mean": self.path_mean, "penalties": self.penalties}
+        return (
+            state | {"augment_share": self.augment_share, "signs": self._signs} if self.settings.ada_target else state
+        )
 
     def load_extra_state(self, state: Any) -> None:
         """Restore what `extra_state` gave."""
         self.path_mean = state["path_mean"].to(self.device)
+        if self.settings.ada_target:
+            self.augment_share = state["augment_share"].to(self.device)
+            self._signs = [sign.to(self.device) for sign in state["signs"]]
         self.penalties = {name: value.to(self.device) for name, value in state["penalties"].items()}
 
     @torch.no_grad()

@@ -146,6 +146,7 @@ TRAINERS: dict[str, Make] = {
     "cyclegan": _cyclegan(),
     "cut": _cyclegan(directions="adverse_to_normal", cycle_weight=0, identity_weight=0, nce_weight=1, antialias=True),
     "stylegan2": _stylegan2(),
+    "stylegan2, ada": _stylegan2(ada_target=0.6),
     "hda": _hda(),
     "hda, nada": _hda(method="nada"),
     "smos": _smos(algorithm="miro"),

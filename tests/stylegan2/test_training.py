@@ -13,7 +13,7 @@ from gen.hda.adaptation import Adaptation
 from gen.hda.pipeline import ADAPTATIONS, HDAPipeline
 from gen.stylegan2.export import export_model
 from gen.stylegan2.settings import StyleGAN2Settings
-from gen.stylegan2.training import StyleGAN2Trainer, latents
+from gen.stylegan2.training import DISCRIMINATOR, GENERATOR, PATH, R1, StyleGAN2Trainer, latents
 from gen.training.data import ImageData, load_frames
 from gen.training.settings import make_settings
 from tests.stylegan2.conftest import write_pictures
@@ -42,15 +42,17 @@ def settings(data: Path, out: Path, **changes: Any) -> StyleGAN2Settings:
 
 
 class TestTraining:
-    def test_resume_is_exact(self, pictures: Path, tmp_path: Path) -> None:
-        whole = StyleGAN2Trainer(settings(pictures, tmp_path / "a"))
+    @pytest.mark.parametrize("changes", [{}, {"ada_target": 0.6}])
+    def test_resume_is_exact(self, pictures: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+        whole = StyleGAN2Trainer(settings(pictures, tmp_path / "a", **changes))
         whole.fit()
-        half = StyleGAN2Trainer(settings(pictures, tmp_path / "b"))
-        while half.images_shown < 16:
+        half = StyleGAN2Trainer(settings(pictures, tmp_path / "b", **changes))
+        while half.images_shown < 20:
             half.train_one_step()
         half.save()
-        rest = StyleGAN2Trainer(settings(pictures, tmp_path / "b"))
+        rest = StyleGAN2Trainer(settings(pictures, tmp_path / "b", **changes))
         rest.fit()
+        assert torch.equal(rest.augment_share, whole.augment_share)
         assert rest.images_shown == 32
         torch.testing.assert_close(rest.path_mean, whole.path_mean, atol=0, rtol=0)
         for name in ("generator", "discriminator"):
@@ -147,6 +149,11 @@ class TestTraining:
         for a, b in zip(together.noise, alone.noise, strict=True):
             torch.testing.assert_close(a[1:2], b)
         assert [tuple(n.shape[1:]) for n in alone.noise] == [(1, r, r) for r in trainer.generator.noise_sizes]
+
+    def test_each_update_draws_anew(self, pictures: Path, tmp_path: Path) -> None:
+        trainer = StyleGAN2Trainer(settings(pictures, tmp_path))
+        drawn = [trainer.draw([6], stream) for stream in (DISCRIMINATOR, GENERATOR, R1, PATH)]
+        assert len({float(draws.z[0, 0, 0]) for draws in drawn}) == 4
 
     def test_distance_is_measured_on_the_way(self, pictures: Path, tmp_path: Path) -> None:
         run = settings(
