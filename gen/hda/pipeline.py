@@ -75,14 +75,14 @@ class HDAPipeline(DiffusionPipeline):
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:
-        """Load by name ("stylegan2-faces64"), folder, hub id, or a StyleGAN2 checkpoint (.pt, .pkl).
+        """Load by name ("stylegan2-faces64"), folder, hub id, or a StyleGAN2 checkpoint (.pt, .pkl, .pkl:CLASS).
 
         Adaptations saved in the folder are loaded and blended at their saved strengths. Raises `BadInput`.
         """
         path = Path(pretrained_model_name_or_path)
-        if path.suffix in (".pt", ".pkl"):
-            from gen.stylegan2.checkpoints import load_stylegan2
+        from gen.stylegan2.checkpoints import is_checkpoint, load_stylegan2
 
+        if is_checkpoint(path):
             return cls(load_stylegan2(path))
         hub = {name: kwargs.pop(name) for name in weights.HUB_OPTIONS & kwargs.keys()}
         folder = weights.fetch(pretrained_model_name_or_path, **hub)

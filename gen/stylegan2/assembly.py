@@ -63,8 +63,11 @@ def _checked(path: Path, name: str, x: Tensor) -> Tensor:
     return x
 
 
-def build_generator(path: Path, weights: Weights) -> StyleGAN2Generator:
-    """The generator that the shapes of `weights` describe, with these weights. Raises `BadInput`."""
+def build_generator(path: Path, weights: Weights, conv_clamp: float | None = None) -> StyleGAN2Generator:
+    """The generator that the shapes of `weights` describe, with these weights. Raises `BadInput`.
+
+    `conv_clamp`: see `StyleGAN2Generator`.
+    """
     mapping_layers = count_indices(r"mapping\.layers\.(\d+)", weights)
     if not mapping_layers:
         raise BadInput(f"{path}: the generator has no mapping network.")
@@ -81,6 +84,7 @@ def build_generator(path: Path, weights: Weights) -> StyleGAN2Generator:
             z_dim=_length(path, weights, "mapping.layers.0.weight", -1),
             w_dim=_length(path, weights, "convs.0.conv.affine.weight", -1),
             mapping_layers=mapping_layers,
+            conv_clamp=conv_clamp,
         )
     shapes = {name: tensor.shape for name, tensor in generator.state_dict().items()}
     fitted = {name: _fitted(path, name, tensor, shapes[name]) for name, tensor in weights.items()}

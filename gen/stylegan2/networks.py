@@ -59,6 +59,11 @@ def leaky(x: Tensor) -> Tensor:
     return F.leaky_relu(x, 0.2) * SQRT2
 
 
+def clamped(x: Tensor, most: float | None) -> Tensor:
+    """x, at most `most` from 0; None: x itself."""
+    return x if most is None else x.clamp(-most, most)
+
+
 class MappingNetwork(nn.Module):
     """z -> w: normalise z, then fully connected layers with a learning rate multiplier of 0.01, as published."""
 
@@ -129,8 +134,11 @@ class StyledConv(nn.Module):
 
     noise: Tensor
 
-    def __init__(self, inputs: int, outputs: int, size: int, w_dim: int, up: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, size: int, w_dim: int, up: bool = False, clamp: float | None = None
+    ) -> None:
         super().__init__()
+        self.clamp = clamp
         self.conv = ModulatedConv(inputs, outputs, 3, w_dim, up)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise_strength = nn.Parameter(torch.zeros(()))
@@ -141,20 +149,21 @@ class StyledConv(nn.Module):
         x = self.conv(x, w)
         if noise is not None:
             x = x + (noise * self.noise_strength).to(x.dtype)
-        return leaky(x + self.bias.to(x.dtype)[:, None, None])
+        return clamped(leaky(x + self.bias.to(x.dtype)[:, None, None]), self.clamp)
 
 
 class ToRGB(nn.Module):
     """Features -> this level's contribution to the RGB image: a modulated 1x1 convolution without demodulation."""
 
-    def __init__(self, inputs: int, w_dim: int) -> None:
+    def __init__(self, inputs: int, w_dim: int, clamp: float | None = None) -> None:
         super().__init__()
+        self.clamp = clamp
         self.conv = ModulatedConv(inputs, 3, 1, w_dim, demodulate=False)
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """(B, in, H, W), (B, w_dim) -> (B, 3, H, W), float32."""
-        return full(self.conv(x, w)) + full(self.bias)[:, None, None]
+        return clamped(full(self.conv(x, w)) + full(self.bias)[:, None, None], self.clamp)
 
 
 class StyleGAN2Generator(ModelMixin, ConfigMixin):
@@ -173,7 +182,9 @@ class StyleGAN2Generator(ModelMixin, ConfigMixin):
         z_dim: int = 512,
         w_dim: int = 512,
         mapping_layers: int = 8,
+        conv_clamp: float | None = None,
     ) -> None:
+        """`conv_clamp`: activations are at most so far from 0, as in networks that were trained in float16."""
         super().__init__()
         self.z_dim, self.w_dim = z_dim, w_dim
         self.size = 2 ** (len(channels) + 1)
@@ -183,13 +194,13 @@ class StyleGAN2Generator(ModelMixin, ConfigMixin):
         self.mapping = MappingNetwork(z_dim, w_dim, mapping_layers)
         self.register_buffer("w_average", torch.zeros(w_dim))
         self.constant = nn.Parameter(torch.randn(1, channels[0], 4, 4))
-        self.convs = nn.ModuleList([StyledConv(channels[0], channels[0], 4, w_dim)])
-        self.to_rgbs = nn.ModuleList([ToRGB(channels[0], w_dim)])
+        self.convs = nn.ModuleList([StyledConv(channels[0], channels[0], 4, w_dim, clamp=conv_clamp)])
+        self.to_rgbs = nn.ModuleList([ToRGB(channels[0], w_dim, conv_clamp)])
         for level, (before, after) in enumerate(pairwise(channels)):
             size = 8 * 2**level
-            self.convs.append(StyledConv(before, after, size, w_dim, up=True))
-            self.convs.append(StyledConv(after, after, size, w_dim))
-            self.to_rgbs.append(ToRGB(after, w_dim))
+            self.convs.append(StyledConv(before, after, size, w_dim, up=True, clamp=conv_clamp))
+            self.convs.append(StyledConv(after, after, size, w_dim, clamp=conv_clamp))
+            self.to_rgbs.append(ToRGB(after, w_dim, conv_clamp))
 
     def forward(self, z: Tensor, truncation: float = 1.0, noise: Noise = "fixed") -> Tensor:
         """Latents (B, z_dim), standard normal -> images (B, 3, size, size), nominally in [-1, 1]."""

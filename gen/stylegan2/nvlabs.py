@@ -6,17 +6,19 @@ the weights alone decide what is built.
 """
 
 import io
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import torch
 from torch import Tensor
 
 from gen.errors import BadInput
 from gen.formats.pickles import Allowed, Call, ForbiddenGlobal, PickleError, PickleReader
 from gen.formats.torch_files import MOST_REUSE, PARAMETER, TENSOR, TorchFile, damaged, forbidden, strided, unreadable
-from gen.stylegan2.assembly import build_generator, count_indices, prefixed, rename
+from gen.stylegan2.assembly import Weights, build_generator, count_indices, prefixed, rename
 from gen.stylegan2.networks import StyleGAN2Generator
 
 MAPPING_RATE = 0.01
@@ -37,8 +39,11 @@ ALLOWED = Allowed(
 """What a pickle may name. NumPy's functions hold only constants, which follow from the shapes as well."""
 
 
-def from_nvlabs(path: Path, content: Any) -> StyleGAN2Generator:
-    """The generator in what `load_pickle` read from `path`. Raises `BadInput`."""
+def from_nvlabs(path: Path, content: Any, of_class: int | None = None) -> StyleGAN2Generator:
+    """The generator in what `load_pickle` read from `path`; that of one class if it draws several.
+
+    Raises `BadInput`.
+    """
     module = content.get("G_ema") if isinstance(content, dict) else None
     if not isinstance(module, Call) or module.name != MODULE:
         raise BadInput(f"{path}: no G_ema in this file; an NVlabs .pkl keeps its averaged generator under that name.")
@@ -49,15 +54,52 @@ def from_nvlabs(path: Path, content: Any) -> StyleGAN2Generator:
         raise damaged(path, error) from error
     if any(re.match(r"synthesis\.(input\.|L\d+_)", name) for name in records):
         raise BadInput(f"{path}: this is a StyleGAN3 generator; only StyleGAN2 can be loaded.")
-    if any(name.startswith("mapping.embed.") for name in records):
-        raise BadInput(f"{path}: the generator is conditioned on classes; only unconditional generators can be loaded.")
     unusual = [prefix.rstrip(".") for prefix, state in modules.items() if not _usual(prefix, state)]
     if unusual:
         raise BadInput(f"{path}: {unusual[0]} has an activation or learning rate that differs from StyleGAN2's.")
+    clamps = {state["conv_clamp"] for state in modules.values() if "conv_clamp" in state}
+    if len(clamps) > 1 or not all(isinstance(clamp, int | float | None) for clamp in clamps):
+        raise BadInput(f"{path}: its layers clamp their activations at different values, which cannot be loaded.")
     names = _nvlabs_names(count_indices(r"synthesis\.b(\d+)\.", records), count_indices(r"mapping\.fc(\d+)\.", records))
     if "mapping.w_avg" in records:
         names["w_average"] = "mapping.w_avg"
-    return build_generator(path, rename(path, records, names, "resample_filter", _Tensors(path).read))
+    classes = {
+        part: records.pop(f"mapping.embed.{part}") for part in ("weight", "bias") if f"mapping.embed.{part}" in records
+    }
+    reader = _Tensors(path)
+    weights = rename(path, records, names, "resample_filter", reader.read)
+    weights |= _of_class(
+        path, weights, {part: reader.read(f"mapping.embed.{part}", x) for part, x in classes.items()}, of_class
+    )
+    return build_generator(path, weights, next(iter(clamps), None))
+
+
+def _of_class(path: Path, weights: Weights, embedding: Weights, number: int | None) -> Weights:
+    """The first layer of the mapping network for one class.
+
+    The published layer takes (z, e) with e of the class alone: its part for e is a constant, and becomes bias.
+    """
+    if not embedding:
+        if number is not None:
+            raise BadInput(f"{path}: the generator has no classes; leave :{number} out.")
+        return {}
+    if embedding.keys() != {"weight", "bias"} or embedding["weight"].ndim != 2:
+        raise BadInput(f"{path}: the embedding of its classes is damaged.")
+    width, count = embedding["weight"].shape
+    if number is None or number >= count:
+        raise BadInput(
+            f"{path}: the generator draws {count} classes; name one by its number, for example {path.name}:{count - 1}."
+        )
+    layer, bias = (weights[f"mapping.layers.0.{part}"].float() for part in ("weight", "bias"))
+    if layer.ndim != 2 or layer.shape[1] <= width or embedding["bias"].shape != (width,):
+        raise BadInput(f"{path}: the embedding of its classes does not fit its mapping network.")
+    z_dim, inputs = layer.shape[1] - width, layer.shape[1]
+    e = embedding["weight"][:, number].float() / math.sqrt(count) + embedding["bias"].float()
+    e = e * torch.rsqrt(e.square().mean() + 1e-8)
+    return {
+        "mapping.layers.0.weight": layer[:, :z_dim] * math.sqrt(z_dim / inputs),
+        "mapping.layers.0.bias": bias + layer[:, z_dim:] @ e / math.sqrt(inputs),
+    }
 
 
 def _nvlabs_names(levels: int, mapping_layers: int) -> dict[str, str]:

@@ -186,9 +186,13 @@ def nvlabs_state(seed: int = 1) -> State:
     return state
 
 
-def nvlabs_image(state: State, z: Tensor) -> Tensor:
+def nvlabs_image(state: State, z: Tensor, of_class: int | None = None, clamp: float | None = None) -> Tensor:
     """What NVlabs' generator makes of z with noise_mode="const"."""
     w = normalised(z)
+    if of_class is not None:
+        one_hot = torch.zeros(len(z), 10, dtype=z.dtype)
+        one_hot[:, of_class] = 1
+        w = torch.cat([w, normalised(dense(one_hot, state["mapping.embed.weight"], state["mapping.embed.bias"]))], 1)
     for i in range(MAPPING):
         w = activate(dense(w, state[f"mapping.fc{i}.weight"], state[f"mapping.fc{i}.bias"], rate=0.01))
 
@@ -204,14 +208,16 @@ def nvlabs_image(state: State, z: Tensor) -> Tensor:
         else:
             x = convolve_each(x, kernels, padding=1)
         x = x + state[f"{name}.noise_const"] * state[f"{name}.noise_strength"]
-        return activate(x + state[f"{name}.bias"].reshape(1, -1, 1, 1))
+        x = activate(x + state[f"{name}.bias"].reshape(1, -1, 1, 1))
+        return x if clamp is None else x.clamp(-clamp, clamp)
 
     def rgb(x: Tensor, name: str) -> Tensor:
         """The scale of the weights is in the style."""
         weight = state[f"{name}.weight"]
         gained = style(name) / math.sqrt(weight.shape[1])
         y = torch.einsum("bchw,bc,oc->bohw", x, gained, weight[:, :, 0, 0])
-        return y + state[f"{name}.bias"].reshape(1, -1, 1, 1)
+        y = y + state[f"{name}.bias"].reshape(1, -1, 1, 1)
+        return y if clamp is None else y.clamp(-clamp, clamp)
 
     x = conv(state["synthesis.b4.const"].repeat(len(z), 1, 1, 1), "synthesis.b4.conv1", up=False)
     picture = rgb(x, "synthesis.b4.torgb")
@@ -424,6 +430,29 @@ class TestNVlabs:
         generator = load_stylegan2(write_nvlabs(tmp_path / "a.pkl", state)).double()
         assert (generator(z.double()) - nvlabs_image(double(state), z.double())).abs().max() < 1e-9
 
+    def test_clamped_activations(self, tmp_path: Path) -> None:
+        state, z = nvlabs_state(), latents(3, Z)
+        generator = load_stylegan2(write_nvlabs(tmp_path / "a.pkl", state, conv_clamp=0.5))
+        assert generator.config["conv_clamp"] == 0.5
+        assert (generator(z) - nvlabs_image(state, z, clamp=0.5)).abs().max() < 1e-4
+        assert (generator(z) - nvlabs_image(state, z)).abs().max() > 0.1
+
+    def test_one_of_several_classes(self, tmp_path: Path) -> None:
+        normal = draw(7)
+        state = nvlabs_state() | {"mapping.embed.weight": normal(W, 10), "mapping.embed.bias": normal(W)}
+        state["mapping.fc0.weight"] = normal(W, Z + W) * 100
+        path, z = write_nvlabs(tmp_path / "a.pkl", state), latents(3, Z)
+        drawn = [load_stylegan2(Path(f"{path}:{number}"))(z) for number in (0, 3)]
+        for number, images in zip((0, 3), drawn, strict=True):
+            assert (images - nvlabs_image(state, z, number)).abs().max() < 1e-4
+        assert (drawn[0] - drawn[1]).abs().max() > 0.1
+        for name in (path, Path(f"{path}:10")):
+            with pytest.raises(BadInput, match=r"a\.pkl: the generator draws 10 classes.*a\.pkl:9"):
+                load_stylegan2(name)
+        write_nvlabs(tmp_path / "b.pkl", nvlabs_state())
+        with pytest.raises(BadInput, match=r"b\.pkl: the generator has no classes; leave :3 out"):
+            load_stylegan2(Path(f"{tmp_path}/b.pkl:3"))
+
     def test_old_pickles(self, tmp_path: Path) -> None:
         """Protocol 3 names the type of a set, and NumPy's old module held its scalars."""
         tree = module_tree(nvlabs_state())
@@ -444,9 +473,6 @@ class TestNVlabs:
 
     def test_other_networks_are_named(self, tmp_path: Path) -> None:
         state, path = nvlabs_state(), tmp_path / "a.pkl"
-        write_nvlabs(path, state | {"mapping.embed.weight": torch.zeros(W, 10)})
-        with pytest.raises(BadInput, match=r"a\.pkl.*conditioned on classes"):
-            load_stylegan2(path)
         write_nvlabs(
             path, {"synthesis.input.weight": torch.zeros(3, 3), "synthesis.L0_36_512.weight": torch.zeros(3, 3)}
         )
