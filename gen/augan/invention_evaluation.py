@@ -71,9 +71,9 @@ def _measured(
     pipeline: AUGANPipeline, settings: InventionEvaluation, weights: str, out: Path, detector: Detector | None
 ) -> dict[str, Any]:
     left_out, folder = LeftOut(), model_folder(settings.model)
-    trained = (folder, folder / FOLDER)
-    seen = any(was_used(settings.rendered / "adverse", model) for model in trained)
-    unknown = not seen and any(is_unknown(model) for model in trained)
+    trained, frames = (folder, folder / FOLDER), settings.rendered / "adverse"
+    seen = any(was_used(frames, model) for model in trained)
+    unknown = any(is_unknown([frames], model) for model in trained)
     result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings, left_out)}
     if settings.real is not None:
         result["real"] = on_real(pipeline, settings.real, settings, left_out)
