@@ -31,7 +31,7 @@ def find_turned(files: Mapping[str, Path], labels: Labels) -> tuple[dict[str, in
 
 
 def turn(boxes: Boxes, orientation: int) -> Boxes:
-    """Boxes of a stored picture -> of the upright one; corners are shares of the picture. `orientation`: of `TURNED`."""
+    """Boxes of a stored picture -> of the upright one; corners are shares of it. `orientation`: of `TURNED`."""
     left, top, right, bottom = boxes.corners.unbind(1)
     xs = (1 - bottom, 1 - top) if orientation in (6, 7) else (top, bottom)
     ys = (1 - right, 1 - left) if orientation in (7, 8) else (left, right)
