@@ -94,10 +94,8 @@ def _summarise(context: JobContext, report: Report, hidden: list[Path]) -> None:
     notes = [f"{count} {note}" for note, count in report.notes().items()]
     remarks = [hide_folders(line.rstrip("."), hidden) for line in report.remarks()]
     renamed = context.job.inputs.get("renamed", [])
-    listed = [
-        *renamed[:MAX_KINDS],
-        *([f"{len(renamed) - MAX_KINDS} more, see the report"] * (len(renamed) > MAX_KINDS)),
-    ]
+    more = len(renamed) - MAX_KINDS
+    listed = [*renamed[:MAX_KINDS], *([f"{more} more uploads were renamed, see the report"] if more > 0 else [])]
     context.job.note = "; ".join([*notes, *([f"{failed} failed"] if failed else []), *remarks, *listed])
 
 

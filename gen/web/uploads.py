@@ -19,7 +19,9 @@ def gather(
 ) -> tuple[list[Path], list[str]]:
     """Copy uploads to the new folder `into` and unpack zips. Returns the accepted files and a reason for each rejected.
 
-    `unused`: finds names for uploads of equal names, and remembers which it has renamed. Raises `BadInput` if no file is accepted, or if there are too many; `into` is then removed.
+    `unused`: finds names for uploads of equal names, and remembers which it has renamed.
+
+    Raises `BadInput` if no file is accepted, or if there are too many; `into` is then removed.
     """
     try:
         return _gather(files, into, settings, clips, unused or Unused())
