@@ -24,6 +24,7 @@ from gen.errors import BadInput, BadSetting, GenError
 from gen.formats.json_files import read_json
 from gen.locks import locked
 from gen.media.files import make_out_folder, writing
+from gen.web.duration import duration
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 RECORD = "job.json"
@@ -400,11 +401,3 @@ def _requeue(job: Job) -> None:
         job.error = f"the server stopped {MAX_ATTEMPTS} times while this job was running."
     else:
         job.state, job.ended, job.failures = "waiting", 0.0, []
-
-
-def duration(seconds: float) -> str:
-    """Seconds as "5 s", "3 min 20 s" or "2 h 5 min"."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gen.errors import BadInput, BadSetting
-from gen.web.jobs import Job, JobContext, Jobs, duration
+from gen.web.duration import duration
+from gen.web.jobs import Job, JobContext, Jobs
 
 
 def wait(jobs: Jobs, ident: str, *states: str) -> str:
