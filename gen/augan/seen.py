@@ -97,7 +97,7 @@ def warnings(entries: Record) -> list[str]:
         "so the figures are better than for new frames"
         for name, used in _seen(entries).items()
     ] + [
-        f"{name}: its training.json does not name all folders that it was trained on, so these frames may be among them"
+        f"{name}: its training.json does not name all folders and streets of its training, which may have these frames"
         for name in entries.get("training_unknown", ())
     ]
 
@@ -127,4 +127,6 @@ SEEN = (
     "than those of frames that it has never seen."
 )
 
-UNKNOWN = "It is unknown whether training used these frames for: {}; the record does not name all folders of training."
+UNKNOWN = (
+    "It is unknown whether training used these frames for: {}; the record does not name all its folders and streets."
+)
