@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
+from gen.augan import seen
 from gen.augan.arguments import EvaluateSettings
 from gen.augan.evaluation import BACK_SHEET_NAME, FILE_NAME, identity
 from gen.augan.evaluation import RENDERED_SHEET_NAME as SHEET
@@ -19,7 +20,7 @@ from gen.formats.json_files import read_json
 from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
-from gen.training.own_code import KEY
+from gen.training.own_code import own_trainer_in
 from gen.translation.settings import Direction
 from gen.translation.weathers import sentence, weathers_of
 from gen.weights import CARD, name_of, read_written, texts
@@ -166,7 +167,7 @@ def how_trained(training: Record) -> str:
     hours = f"{training['seconds'] / 3600:.2f} h"
     facts = [
         ("preset", training["preset"]),
-        *((("trainer", f"`{training[KEY]['class']}`, a file of its own"),) if KEY in training else ()),
+        *((("trainer", own),) if (own := own_trainer_in(training)) else ()),
         ("images shown per domain", f"{training['images_shown']:,}"),
         ("optimiser steps", f"{training['steps']:,}"),
         ("time", hours),
@@ -225,8 +226,8 @@ def results(evaluation: Record, weathers: Sequence[str] = (), model: str = "") -
             verdicts = [] if model else [verdict(evaluation, direction)]
             blocks += [f"### {title}", *verdicts, direction_table(evaluation, direction, model)]
     used = {name: space for name, space in evaluation["spaces"].items() if space["used_by"]}
-    seen = [SEEN.format(" and ".join(evaluation["trained_on"]))] if evaluation.get("trained_on") else []
-    return "\n\n".join([*blocks, *([MARKED.format(_used(used, model))] if used else []), *seen])
+    about = seen.notes(evaluation, ROWS | {"model": model or "this model"})
+    return "\n\n".join([*blocks, *([MARKED.format(_used(used, model))] if used else []), *about])
 
 
 def direction_table(evaluation: Record, direction: str, model: str = "") -> str:
@@ -293,11 +294,8 @@ def rendered(evaluation: Record) -> str:
         for name in _ordered(by_name)
     ]
     titles = [title.format(evaluation["perceptual_name"]) for title, _ in PAIRED.values()]
-    return f"{RENDERED.format(_used_in_training(evaluation))}\n\n{markdown_table(('weather', 'frames', *titles), rows)}"
-
-
-def _used_in_training(measured: Record) -> str:
-    return "used" if "rendered" in measured.get("trained_on", ()) else "not used"
+    about = RENDERED.format(seen.used_in_training(evaluation))
+    return f"{about}\n\n{markdown_table(('weather', 'frames', *titles), rows)}"
 
 
 def uncertainty(measured: Record | None) -> str:
@@ -335,7 +333,7 @@ def invention(model_dir: Path) -> list[str]:
         "\n\n".join(
             (
                 INVENTION,
-                TRUSTED.format(_used_in_training(measured)),
+                TRUSTED.format(seen.used_in_training(measured)),
                 invention_table(measured),
                 when_measured(measured, command),
             )
@@ -395,11 +393,6 @@ MARK = "†"
 MARKED = (
     "† Training used this feature space ({}), so it favours those models. It is shown for completeness and "
     "does not count in the verdict."
-)
-
-SEEN = (
-    "Training used the folders {} of this measurement too, so these figures are better than those of frames that the "
-    "model has never seen."
 )
 
 MEANING = """The distances compare a set of frames with real frames of the target domain in the features of a

@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gen.markdown import markdown_table
 from gen.media.files import make_out_folder
 from gen.media.folders import find_stills
 from gen.provenance import hardware_sentence
+from gen.training.data_record import BYTES
 from gen.training.experiment import Experiment, named, write_text
 from gen.translation import registry
 from gen.translation.registry import Recipe
@@ -209,18 +211,30 @@ def unequal(models: Path, recipes: Iterable[str]) -> str:
     shared: dict[str, Callable[[Mapping[str, Any]], object]] = {
         "The cost was not equal; core-minutes": lambda r: r["settings"].get("core_minutes"),
         "The machines were not the same": lambda r: hardware_sentence(r["hardware"]),
-        "The frames were not the same; adverse and normal": lambda r: (
-            f"{r['data']['adverse']['count']} and {r['data']['normal']['count']}"
-        ),
     }
+    for part in dict.fromkeys(part for record in records.values() for part in record["data"]):
+        shared[f"The {part} frames were not the same"] = partial(_frames, part=part)
     sentences: list[str] = []
     for what, value in shared.items():
-        values = {name: value(record) for name, record in records.items()}
+        # A recipe may be without pairs, which its settings say.
+        values = {name: found for name, record in records.items() if (found := value(record)) != NO_FRAMES}
         if len(set(values.values())) > 1:
             sentences.append(f"{what}: {', '.join(f'{name} {found}' for name, found in values.items())}.")
     if sentences and "cost" in sentences[0]:
         sentences[0] += " Run the command without `--judge-now` and `--only`."
     return "\n\n".join(sentences)
+
+
+NO_FRAMES = ""
+
+
+def _frames(record: Mapping[str, Any], part: str) -> str:
+    """What tells the frames of a data set from others of their number; `NO_FRAMES` if it was not used."""
+    data = record["data"].get(part)
+    if data is None:
+        return NO_FRAMES
+    size = f"{data[BYTES]:,} bytes" if BYTES in data else "of unknown size"  # in records of earlier versions
+    return f"{data['count']} ({size})"
 
 
 def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -> str:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gen import weights
+from gen.augan import seen
 from gen.augan.arguments import EvaluateSettings
 from gen.augan.invention import FOLDER
 from gen.augan.losses import GREY_LEVELS, laplace_scale
@@ -25,7 +26,6 @@ from gen.augan.pipeline import AUGANPipeline
 from gen.augan.sheet import contact_sheet
 from gen.augan.simulated.pairs import SIMULATIONS, simulate_frame
 from gen.augan.simulated.settings import Weather
-from gen.augan.start import FOLDERS, folders_of
 from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
@@ -44,7 +44,6 @@ from gen.metrics.paired import PairedScores, load_perceptual
 from gen.output import output_folder
 from gen.provenance import fingerprint, machine, portable, versions
 from gen.seeds import check_seed
-from gen.training.data import folder_name
 from gen.translation import registry
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.pipeline import TranslationPipeline
@@ -82,11 +81,10 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         # Before hours in which a model may be exported again.
         folders = {name: weights.fetch(path) for name, path in model_folders(settings, folder).items()}
         measured = {name: identity(path, exclude=FOLDER) for name, path in folders.items()}
-        seen = trained_on(settings, folder)
-        if seen:
-            log.warning("%s: training used this folder, so the figures are better than for new frames", ", ".join(seen))
-        result = measure_all(settings, folder, device, out) | _record(settings, measured, device)
-        result |= {"trained_on": seen} if seen else {}
+        known = seen.seen_by(settings, folders)
+        for warning in seen.warnings(known):
+            log.warning("%s", warning)
+        result = measure_all(settings, folder, device, out) | _record(settings, measured, device) | known
         remove_old_sheets(settings, result)
         # The features actually used, so that the recorded command line uses the same ones on any machine.
         result["settings"]["features"] = list(result["spaces"])
@@ -125,26 +123,6 @@ def _record(settings: EvaluateSettings, measured: Mapping[str, str], device: tor
         "machine": machine(device),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
-
-
-def trained_on(settings: EvaluateSettings, model: Path) -> list[str]:
-    """Names of the folders to measure on that the model's training used too, as far as its record tells."""
-    folders = {"adverse": settings.adverse, "normal": settings.normal}
-    folders |= {"rendered": settings.rendered / "adverse"} if settings.rendered else {}
-    return [name for name, folder in folders.items() if was_used(folder, model)]
-
-
-def was_used(folder: Path, model: Path) -> bool:
-    """Whether the training.json of `model` names this folder of frames, one that it lies in, or one that lies in it.
-
-    The runs of the models that it started from count too; records of earlier versions do not name their folders.
-    """
-    record = json_if_whole(model / "training.json")
-    history = record.get("history")
-    runs = [run for run in history if isinstance(run, dict)] if isinstance(history, list) else []
-    used = {*folders_of(record), *(name for run in runs for name in weights.texts(run.get(FOLDERS)))}
-    below = (Path(root) / name for root, folders, _ in os.walk(folder) for name in folders)
-    return any(folder_name(near) in used for near in (folder, *folder.resolve().parents, *below))
 
 
 def identity(model: Path, exclude: str | None = None) -> str:

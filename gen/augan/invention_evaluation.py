@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gen.augan.degrade import degrade_at_random
-from gen.augan.evaluation import identity, was_used
+from gen.augan.evaluation import identity
 from gen.augan.held_out import Streets
 from gen.augan.invention import FOLDER, local_deviation
 from gen.augan.invention_calibration import PIXEL_STEP
@@ -21,6 +21,7 @@ from gen.augan.invention_losses import absolute_error, share_invented
 from gen.augan.invention_settings import InventionEvaluation
 from gen.augan.invention_training import model_folder
 from gen.augan.pipeline import AUGANPipeline
+from gen.augan.seen import is_unknown, was_used
 from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadSetting
@@ -70,13 +71,15 @@ def _measured(
     pipeline: AUGANPipeline, settings: InventionEvaluation, weights: str, out: Path, detector: Detector | None
 ) -> dict[str, Any]:
     left_out, folder = LeftOut(), model_folder(settings.model)
-    seen = any(was_used(settings.rendered / "adverse", trained) for trained in (folder, folder / FOLDER))
+    trained, frames = (folder, folder / FOLDER), settings.rendered / "adverse"
+    seen = any(was_used(frames, model) for model in trained)
+    unknown = any(is_unknown([frames], model) for model in trained)
     result: dict[str, Any] = {"rendered": on_rendered(pipeline, settings, left_out)}
     if settings.real is not None:
         result["real"] = on_real(pipeline, settings.real, settings, left_out)
         if detector is not None:
             result["objects"] = on_objects(pipeline, settings.real, detector, settings.limit, left_out)
-    result |= {"trained_on": ["rendered"]} if seen else {}
+    result |= {"trained_on": ["rendered"]} if seen else {"training_unknown": ["model"]} if unknown else {}
     if left_out:
         result["left_out"] = len(left_out)
     result |= {

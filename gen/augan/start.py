@@ -18,6 +18,7 @@ from gen.provenance import portable_value
 from gen.training.checkpoints import latest_checkpoint, load_last_good
 from gen.training.projected import STRIDE
 from gen.training.settings import as_record, make_settings, read_record
+from gen.training.streets import STREETS
 
 S = TypeVar("S", bound=AUGANSettings)
 
@@ -99,14 +100,24 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     hidden = ("adverse", "normal", "out")
     settings = {name: portable_value(value) for name, value in record.get("settings", {}).items() if name not in hidden}
     lengths = {name: record.get(name) or 0 for name in LENGTHS}
-    return {"settings": settings, **lengths, FOLDERS: folders_of(record)}
+    shown = recorded_streets(record)
+    return {"settings": settings, **lengths, FOLDERS: folders_of(record)} | ({STREETS: shown} if shown else {})
 
 
 def folders_of(record: Mapping[str, Any]) -> list[str]:
     """The folders of frames that a run's checkpoint or a model's training.json names; either may be damaged."""
+    return sorted({str(entry["folder"]) for entry in _entries(record) if "folder" in entry})
+
+
+def recorded_streets(record: Mapping[str, Any]) -> list[Any]:
+    """The streets that a run's checkpoint or a model's training.json names, as `streets_of` gives them."""
+    lists = [entry.get(STREETS) for entry in _entries(record)]
+    return [row for rows in lists if isinstance(rows, list) for row in rows]
+
+
+def _entries(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     data = record.get("data")
-    entries = data.values() if isinstance(data, dict) else ()
-    return sorted({str(entry["folder"]) for entry in entries if isinstance(entry, dict) and "folder" in entry})
+    return [entry for entry in data.values() if isinstance(entry, dict)] if isinstance(data, dict) else []
 
 
 def _record(file: Path) -> dict[str, Any]:

@@ -49,7 +49,9 @@ def _shares(evaluation: Record, rows: Record, space: str, direction: str) -> str
     """The model's distance beside the others', as shares of that of the untouched frames."""
     outcomes = compare(rows, space)
     seen = direction.partition("_")[0] in evaluation.get("trained_on", ())
-    frames = f"{rows['model']['images']} {'frames of its training' if seen else 'held-out frames'}"
+    unknown = "model" in evaluation.get("training_unknown", ())  # then the frames may be those of its training
+    kind = "frames of its training" if seen else "frames" if unknown else "held-out frames"
+    frames = f"{rows['model']['images']} {kind}"
     ratios = {name: f"{rows[name]['distances'][space]['kernel_ratio']:.2f}" for name in (*outcomes, "model")}
     others = ", ".join(f"{NAMES[name]} {ratios[name]}" for name in outcomes if name != "untouched")
     target = "real clear days" if direction == "adverse_to_normal" else "real frames of that weather"

@@ -15,6 +15,7 @@ from gen.detector.labels import Item, as_boxes, read_found, read_labels
 from gen.detector.scores import count, match
 from gen.detector.settings import MeasureDetectorSettings
 from gen.detector.tables import BEFORE, Measure, Tables, as_text, measures, numbers_of, plain
+from gen.detector.turned import find_turned, turn
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
 from gen.media.folders import find_stills
@@ -75,6 +76,8 @@ class Survey:
         self.notes: list[str] = []
         self.sizes: dict[str, Size] = {}
         """A frame's name -> width and height of the picture that its objects were labelled in."""
+        self.turned: dict[str, int] = {}
+        """A frame's name -> its EXIF orientation, if its labels are of the stored picture."""
         self.places: dict[str, PurePosixPath] = {}
         """A frame's name -> its path in the folder BEFORE."""
         self.listed: list[PurePosixPath] = []
@@ -139,7 +142,15 @@ class Survey:
             raise BadInput(f"{self.settings.labels}: none of the frames in {path} is in it, for example {unknown[0]}.")
         if unknown:
             self.notes.append(f"frames without labels are left out: {_some(unknown)}")
-        return self.detect({name: chosen[place] for name, place in self.places.items()}, path)
+        files = {name: chosen[place] for name, place in self.places.items()}
+        if self.labels is not None:
+            self.turned, doubtful = find_turned(files, self.labels)
+            if doubtful:
+                self.notes.append(
+                    f"EXIF turns these frames, and {self.labels.path} does not tell whether it labels the turned "
+                    f"pictures; that is assumed: {_some(doubtful)}"
+                )
+        return self.detect(files, path)
 
     def named(self, places: Sequence[PurePosixPath]) -> dict[str, PurePosixPath]:
         """A frame's name -> its path in BEFORE. With labels, the name there; none for one of two with the same name."""
@@ -229,9 +240,14 @@ class Survey:
         items = [self.labels.frames[name] for name in names]
         pairs = list(zip(names, items, strict=True))
         return (
-            [self.boxes(name, (i for i in items if not i.ignored)) for name, items in pairs],
-            [self.boxes(name, (i for i in items if i.ignored)) for name, items in pairs],
+            [self.labelled(name, (i for i in items if not i.ignored)) for name, items in pairs],
+            [self.labelled(name, (i for i in items if i.ignored)) for name, items in pairs],
         )
+
+    def labelled(self, name: str, items: Iterable[Item]) -> Boxes:
+        """Labelled objects, as shares of the upright picture."""
+        boxes = self.boxes(name, items)
+        return turn(boxes, self.turned[name]) if name in self.turned else boxes
 
     def check_sizes(self, names: Sequence[str]) -> None:
         """Raises `BadInput` if labels lie outside of the frames: they were made on pictures of another size."""

@@ -268,10 +268,15 @@ def _invert_photos(
             w = project(pipe.generator, image, perceptual, s.steps, s.extended, seed=s.seed, progress=show)
         latents[name] = w[0].cpu().contiguous()
         known[name] = fingerprint_file(path)
-        mark = drawn_with(pipe, s.model, f"photo {known[name]} inverted in {s.steps} steps, seed {s.seed}", given)
+        mark = drawn_with(pipe, s.model, found_in(known[name], s.steps, s.extended, s.seed), given)
         save_marked(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given), mark)
         with write_atomically(s.out / LATENTS) as partial:
             save_file(latents, partial, metadata={SOURCE: pipe.fingerprint, PHOTOS: json.dumps(known)})
+
+
+def found_in(photo: str, steps: int, extended: bool = True, seed: int = 0) -> str:
+    """For the mark: how the latents of a photo with this fingerprint were found; defaults as those of `project`."""
+    return f"photo {photo} inverted into {'W+' if extended else 'W'} in {steps} steps, seed {seed}"
 
 
 def _latents_before(file: Path, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:

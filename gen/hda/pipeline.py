@@ -107,6 +107,7 @@ class HDAPipeline(DiffusionPipeline):
                 Path(save_directory),
                 {"generator"},
                 lambda: super(HDAPipeline, self).save_pretrained(save_directory, **kwargs),
+                kwargs.get("variant"),
             )
             self.set_strengths(strengths)
         folder = Path(save_directory)

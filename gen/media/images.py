@@ -18,8 +18,8 @@ from gen.media.still_metadata import Found, further_frames, read_after, read_bef
 from gen.media.still_writing import STILL_FORMATS, encode_still
 
 __all__ = ["MAX_PIXELS", "NOT_READ", "READ_FORMATS", "STILL_FORMATS", "STILL_SUFFIXES", "WRITTEN_AS", "Metadata"]
-__all__ += ["Pixels", "Still", "at_rows", "decode_still", "encode_still", "from_pil", "middle_square", "read_size"]
-__all__ += ["still_size"]
+__all__ += ["Pixels", "Still", "at_rows", "decode_still", "encode_still", "from_pil", "middle_square", "orientation_of"]
+__all__ += ["read_size", "still_size"]
 
 HEIC = find_spec("pillow_heif") is not None
 """Whether the optional package that reads HEIC is installed."""
@@ -118,6 +118,16 @@ def still_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
         return read_size(path, max_pixels)
     except Exception:  # whatever it is, `decode_still` says it
         return 0, 0
+
+
+def orientation_of(path: Path) -> int:
+    """EXIF orientation of a picture, 1 (upright) to 8; 1 if it cannot be read."""
+    try:
+        with Image.open(path, formats=READ_FORMATS) as image:
+            orientation = _orientation(image)
+    except Exception:  # whatever it is, `decode_still` says it
+        return 1
+    return orientation if orientation in UPRIGHT else 1
 
 
 def read_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from gen.errors import BadInput
 from gen.smos.benchmarks import check_classes, find_benchmark, usual_name
 from gen.training.data import Frames, load_frames
-from gen.training.data_record import FILES
+from gen.training.data_record import BYTES, FILES
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,10 @@ class DomainSet:
         """For the record of a run: how many images each domain has, and which, because the splits depend on each."""
         counts = {d.name: len(d) for d in self.domains}
         return {"domains": counts, FILES: {d.name: d.frames.fingerprint for d in self.domains}}
+
+    def sizes(self) -> dict[str, str]:
+        """For the record of images that are measured on: the number and bytes of each domain's, in words."""
+        return {d.name: f"{len(d)} images, {d.frames.summary()[BYTES]:,} bytes" for d in self.domains}
 
     def differs_from(self, record: Mapping[str, Any]) -> str | None:
         """What is wrong with the images if a run with this record had others, in words; None if it had the same."""

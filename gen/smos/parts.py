@@ -12,7 +12,7 @@ from gen.formats.json_files import json_if_whole
 from gen.smd.writing import RECORD
 from gen.smos.datasets import Domain, load_domains, split_domain
 from gen.smos.settings import SMOSSettings
-from gen.training.data_record import BYTES, HELD_OUT
+from gen.training.data_record import HELD_OUT
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def read_parts(settings: SMOSSettings) -> Parts:
     if left_out := {d.name: len(d.frames.left_out) for d in data.domains if d.frames.left_out}:
         parts.record["left_out"] = left_out
     if held:
-        parts.record[HELD_OUT] = {d.name: f"{len(d)} images, {d.frames.summary()[BYTES]:,} bytes" for d in held.domains}
+        parts.record[HELD_OUT] = held.sizes()
     target = None if s.target is None else data.index(s.target)
     for index, domain in enumerate(data.domains):
         _add(parts, index, domain, held.domains[index] if held else None, s.seed, is_target=index == target)

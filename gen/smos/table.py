@@ -27,7 +27,7 @@ from gen.smos.markdown import as_markdown
 from gen.smos.methods import Method
 from gen.smos.settings import SMOSSettings
 from gen.smos.training import RESULTS, SMOSTrainer
-from gen.training.data_record import ALGORITHM, START
+from gen.training.data_record import ALGORITHM, HELD_OUT, START
 from gen.training.experiment import Experiment, read_run, write_results, write_text
 from gen.training.own_code import code_of
 from gen.training.settings import check_same_run, make_settings, read_record
@@ -80,13 +80,20 @@ def plan(settings: SMOSSettings, methods: Sequence[Method], targets: str, seeds:
 
 
 def check_data(settings: SMOSSettings, done: Mapping[Cell, SMOSSettings]) -> None:
-    """Raises `BadSetting` if a cell that is done was trained on other images than the domains have now."""
+    """Raises `BadSetting` if a cell that is done was trained or measured on other images than the domains have now."""
     if not done:
         return
     cache = next(iter(done.values())).cache or settings.out / "cache"
     domains = load_domains(settings.data, settings.size, cache, settings.dataset)
+    held = load_domains(settings.val, settings.size, cache, settings.dataset).sizes() if settings.val else None
     for cell, own in done.items():
-        if wrong := domains.differs_from((read_record(own.out) or {}).get("data", {})):
+        data = (read_record(own.out) or {}).get("data", {})
+        if held is not None and data.get(HELD_OUT) not in (held, None):  # records of earlier versions lack it
+            raise BadSetting(
+                f"{cell.title} was measured on other images than {settings.val} has now; change them back, or choose "
+                "another output folder, because the rows of a table must be measured on the same images."
+            )
+        if wrong := domains.differs_from(data):
             raise BadSetting(
                 f"{cell.title} was trained on other images: {wrong}; change it back, or choose another output folder, "
                 "because the rows of a table must have the same data."

@@ -8,6 +8,7 @@ from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.provenance import hardware_sentence
 from gen.training.experiment import write_text
+from gen.training.own_code import own_trainer_in
 from gen.weights import name_of
 
 
@@ -52,6 +53,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         f"- Batch {s['batch']}, Adam at {s['lr']:g}, R1 {s['r1_gamma']:g}, path length weight {s['path_weight']:g}, "
         f"DiffAugment {'on' if s['augment'] else 'off'}, averaged weights (EMA) with a half-life of "
         f"{s['ema_half_life']:,} images.",
+        *([f"- Trainer: {own}."] if (own := own_trainer_in(record)) else []),
         "",
         *_distance_lines(record["distances"], data["folder"]),
         *(["## Limits", "", *(f"- {note}" for note in record["notes"]), ""] if record["notes"] else []),

@@ -30,6 +30,7 @@ from gen.media.resize import to_float
 from gen.provenance import fingerprint_bytes
 from gen.tensors import on_device
 from gen.training.data_record import BYTES
+from gen.training.streets import STREETS, streets_of
 
 DEVICE_SHARE = 0.25
 """Share of the free device memory that cached frames may take; the rest is for networks and activations."""
@@ -79,7 +80,8 @@ class Frames:
     def summary(self) -> dict[str, Any]:
         """For the record: the folder's name, count, file bytes, and the most common size (height, width) as cached.
 
-        Also the number of unusable images if there are any, so that records without them compare equal to older ones.
+        Also the streets that `gen render-street` drew, and the number of unusable images, if there are any, so that
+        records without them compare equal to older ones.
         """
         record: dict[str, Any] = {
             "folder": folder_name(self.folder),
@@ -87,6 +89,7 @@ class Frames:
             BYTES: sum(self.file_bytes),
             "cached_size": list(Counter(self.sizes).most_common(1)[0][0]),
         }
+        record |= {STREETS: shown} if (shown := streets_of(self.paths)) else {}
         return record | ({"left_out": len(self.left_out)} if self.left_out else {})
 
 

@@ -5,6 +5,7 @@ from typing import Any, TypeGuard
 
 from gen.errors import BadSetting
 from gen.training.settings import check_same_run
+from gen.training.streets import STREETS
 
 LEFT_OUT = "left_out"
 """Key of a record that counts unusable images. It is not compared: what matters is which images are used."""
@@ -58,10 +59,10 @@ def check_same_data(old: Mapping[str, Any], new: Mapping[str, Any], strict: bool
 
 
 def _without_counts(record: Any) -> Any:
-    """The record without the numbers of unusable images and the files' sizes, at any depth."""
+    """The record without the numbers of unusable images, the files' sizes and the streets, at any depth."""
     if not isinstance(record, Mapping):
         return record
-    return {name: _without_counts(value) for name, value in record.items() if name not in (LEFT_OUT, BYTES)}
+    return {name: _without_counts(value) for name, value in record.items() if name not in (LEFT_OUT, BYTES, STREETS)}
 
 
 def _is_folder(entry: Any) -> TypeGuard[Mapping[str, Any]]:

@@ -2,13 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 import torch
 
 from gen.errors import BadInput
 from gen.formats.json_files import json_if_whole
+from gen.formats.model_folders import WEIGHTS as ONE_FILE
 from gen.formats.model_folders import weight_files
 from gen.formats.safetensors_files import read_safetensors
 from gen.media.files import make_out_folder, open_to_others
@@ -17,7 +18,7 @@ from gen.weights import CARD
 
 TEMPORARY = ".gen-model"
 """Folder inside the model's folder in which a new version is written."""
-WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+WEIGHTS = ("*.safetensors", "*.safetensors.index*.json")
 
 
 def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None:
@@ -49,32 +50,47 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def save_parts(folder: Path, parts: Set[str], save: Callable[[], object]) -> None:
+def save_parts(folder: Path, parts: Set[str], save: Callable[[], object], variant: str | None = None) -> None:
     """Call `save`, by which a pipeline writes its networks `parts` to `folder` in place of those that may be there.
 
-    If they are others, what the folder says of the old ones is removed, and so are their files in half precision.
+    If they are others, what the folder says of the old ones is removed, and so are their files in another precision.
+    `variant`: the precision that is saved, as diffusers calls it, for example "fp16"; None: full.
     """
-    before = {part: _weights_in(folder / part) for part in parts}
+    before = {part: _weights_in(_files(folder / part, "fp16")) for part in parts}
+    mark = f".{variant}" if variant else ""
+    index = f".index{mark}.json"
+    for part in parts:  # whole files and split ones do not replace each other
+        (folder / part / ONE_FILE.replace(".", f"{mark}.")).unlink(missing_ok=True)
+        (folder / part / f"{ONE_FILE}{index}").unlink(missing_ok=True)
     save()
-    changed = [part for part, old in before.items() if _weights_in(folder / part) != old]
-    for part in parts:
-        for file in (folder / part).glob("*.safetensors"):
+    written = {part: _files(folder / part, variant) for part in parts}
+    changed = [part for part, files in written.items() if _weights_in(files) != before[part]]
+    for part, files in written.items():
+        for file in files:
             open_to_others(file)
-            if part in changed and ".fp16" in file.name:
+        for file in (file for pattern in WEIGHTS for file in (folder / part).glob(pattern)):
+            new = file in files or (len(files) > 1 and file.name == f"{ONE_FILE}{index}")
+            if part in changed and not new:
                 file.unlink()
     if changed:
         forget_records(folder)
 
 
-def _weights_in(folder: Path) -> str | None:
-    """The fingerprint of a network's weights, the same in full and in half precision; None if there are none."""
+def _files(folder: Path, variant: str | None) -> list[Path]:
+    """The files with a network's weights, of the variant if it is there, else of full precision; [] without any."""
     try:
-        files = weight_files(folder)
-        return fingerprint_weights(
-            {k: v for file in files for k, v in read_safetensors(file)[0].items()}, torch.float16
-        )
+        return weight_files(folder, variant)
+    except BadInput:
+        return []
+
+
+def _weights_in(files: Sequence[Path]) -> str | None:
+    """The fingerprint of weights, the same in full and in half precision; None if there are none, or damaged ones."""
+    try:
+        weights = {name: value for file in files for name, value in read_safetensors(file)[0].items()}
     except BadInput:
         return None
+    return fingerprint_weights(weights, torch.float16) if weights else None
 
 
 def forget_model(folder: Path, index: str, parts: Set[str]) -> None:

@@ -56,6 +56,12 @@ def recorded_code(state: Mapping[str, Any]) -> dict[str, Any]:
     return {KEY: state[KEY]} if state.get(KEY) else {}
 
 
+def own_trainer_in(record: Mapping[str, Any]) -> str:
+    """For a model card: the class of the user's own that trained, in Markdown; empty for gen's own trainer."""
+    entry = recorded_code(record)
+    return f"`{entry[KEY]['class']}`, a file of its own" if entry else ""
+
+
 def check_same_trainer(state: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """A sentence if the trainer's file has changed since the checkpoint `state`; `now`: its `own_code`.
 

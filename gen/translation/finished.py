@@ -48,8 +48,15 @@ def finished_before(job: Job, settings: TranslateSettings, record: Record) -> bo
 
 
 def skipped_entry(job: Job, settings: TranslateSettings, known: Known | None) -> Entry:
-    """The entry of a finished file. The input's present size and time are recorded, which may be new with `hash`."""
-    job = replace(job, stamp=stamp_of(job.source), sha256=known.sha256 if known else None)
+    """The entry of a finished file.
+
+    The input's present size and time are recorded, which may be new with `hash`; but those that the output's mark tells
+    stay, because by them it is known that the mark is of this input.
+    """
+    mark, before = read_header(job.target).mark, known.stamp if known else None
+    told = before is not None and mark is not None and mark.source == source_id(before)
+    stamp = before if told else stamp_of(job.source)
+    job = replace(job, stamp=stamp, sha256=known.sha256 if known else None)
     entry = entry_of(job, "skipped", settings)
     if known is not None and known.sides is not None:
         entry.sides = sorted(kind for kind in known.sides if _is_there(job, kind, known.finished))
@@ -143,8 +150,12 @@ def _same_source(job: Job, target: Header, known: Known | None, settings: Transl
     stamp = stamp_of(job.source)
     if stamp is None:
         return False
-    if target.mark is not None and target.mark.source is not None and not settings.hash:
-        return target.mark.source == source_id(stamp)
+    if target.mark is not None and target.mark.source is not None:
+        recorded = known.stamp if known is not None and settings.hash else None  # of an input that is as new since
+        if target.mark.source not in {source_id(s) for s in (stamp, recorded) if s is not None}:
+            return False  # another translation was copied over this one
+        if not settings.hash:
+            return True
     if known is not None and (known.stamp is not None or settings.hash):
         return same_input(job, known, settings)
     # Version 0.1 recorded no inputs, and gave its outputs the time of writing.

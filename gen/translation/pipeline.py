@@ -130,6 +130,7 @@ class TranslationPipeline(DiffusionPipeline):
             Path(save_directory),
             parts,
             lambda: super(TranslationPipeline, self).save_pretrained(save_directory, **kwargs),
+            kwargs.get("variant"),
         )
 
     def to(self, *args: Any, **kwargs: Any) -> Self:

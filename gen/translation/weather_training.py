@@ -21,7 +21,7 @@ from gen.loading import loading
 from gen.media.left_out import LeftOut
 from gen.metrics.distances import list_images, read_batches
 from gen.metrics.features import EfficientNetLite0Features
-from gen.provenance import machine
+from gen.provenance import machine, portable_value
 from gen.training.experiment import write_text
 from gen.training.model_folder import save_model
 from gen.translation.weather import CLEAR_DAY, WeatherHead, extract
@@ -72,7 +72,7 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
         "weathers": weathers,
         "decay": settings.decay,
         "weights_license": settings.weights_license,
-        "labels": settings.labels and settings.labels.as_posix(),
+        "labels": settings.labels and portable_value(settings.labels),
         "train": {source.folder: dict(Counter(source.weathers)) for source in given},
         "cross": {source.folder: dict(Counter(source.weathers)) for source in cross},
         "test": {source.folder: confusion(head, [source]) for source in test},
@@ -118,7 +118,9 @@ def read_source(
     batches = read_batches([path for path, _ in kept], left_out=left_out)
     bar = progress_bar(batches, desc=folder.as_posix(), total=math.ceil(len(kept) / 8), leave=False)
     features = torch.cat([extract(network, batch) for batch in bar])
-    return Source(folder.as_posix(), features, [label for path, label in kept if path not in left_out], len(left_out))
+    return Source(
+        portable_value(folder), features, [label for path, label in kept if path not in left_out], len(left_out)
+    )
 
 
 def label_of(folder: str, seen: str | None, weathers: Iterable[str]) -> str | None:

@@ -27,14 +27,18 @@ ENCRYPTED = 1
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def unpack(archive: Path, into: Path, settings: WebSettings, clips: bool = True) -> tuple[list[Path], list[str]]:
+def unpack(
+    archive: Path, into: Path, settings: WebSettings, clips: bool = True, unused: Unused | None = None
+) -> tuple[list[Path], list[str]]:
     """Unpack the images and clips of a zip below `into`, checking each. Names are made safe; see `safe_name`.
+
+    `unused`: finds and remembers the names of files whose own are taken.
 
     Raises `BadInput` for a broken zip, one that holds too much, or one with names that lead out of it.
     """
     taken: list[Path] = []
     refused: list[str] = []
-    unused = Unused()
+    unused = unused or Unused()
     try:
         with _Bounded(archive) as file, zipfile.ZipFile(file) as opened:
             entries = [e for e in opened.infolist() if PurePosixPath(e.filename.strip("/")).parts]

@@ -12,8 +12,9 @@ import gradio as gr
 from gen.errors import BadInput, BadSetting, GenError
 from gen.hda.parsing import ADAPTATION_FILE, adaptation_file
 from gen.web.domains import domain_names
+from gen.web.duration import duration
 from gen.web.events import DEVICE, PRIVATE, clip_output, event, image_input, image_output
-from gen.web.jobs import Job, duration
+from gen.web.jobs import Job
 from gen.web.limits import check_number, check_still
 from gen.web.panel import JobPanel, numbers_of
 from gen.web.service import Service
@@ -203,7 +204,7 @@ class DrawStep:
         Returns:
             photo, inversion and adapted inversion side by side
         """
-        from gen.hda.drawing import drawn_with, invert_photo
+        from gen.hda.drawing import drawn_with, found_in, invert_photo
         from gen.provenance import fingerprint_file
 
         if not photo:
@@ -212,7 +213,7 @@ class DrawStep:
         steps = check_number("steps", steps, 1, MAX_STEPS)
         with self._loaded(source, job, strength, second, share) as pipe:
             drawn = invert_photo(pipe, Path(photo), int(steps))
-            found = f"photo {fingerprint_file(Path(photo))} inverted in {int(steps)} steps, seed 0"
+            found = found_in(fingerprint_file(Path(photo)), int(steps))
             mark = drawn_with(pipe, source, found)
         return self._marked(enlarged(drawn, 3), mark)
 

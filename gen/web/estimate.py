@@ -8,7 +8,7 @@ from gen.errors import GenError
 from gen.media.folders import Kind
 from gen.media.images import STILL_SUFFIXES
 from gen.media.video import VIDEO_SUFFIXES, ClipReader
-from gen.web.jobs import duration
+from gen.web.duration import duration
 from gen.web.limits import check_clip
 from gen.web.settings import WebSettings
 

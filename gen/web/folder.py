@@ -14,7 +14,7 @@ from gen.web.estimate import count_frames, kind_of
 from gen.web.events import readable_errors
 from gen.web.jobs import Job
 from gen.web.limits import inside
-from gen.web.names import utf8
+from gen.web.names import Unused, utf8
 from gen.web.panel import JobPanel, chosen
 from gen.web.service import check_offered
 from gen.web.sizes import FOLDER_SIZES, folder_size
@@ -127,10 +127,12 @@ class FolderTab(Tab):
         check_translation(settings)
         with self.service.new_job() as job_id:
             problems: list[str] = []
+            unused = Unused()
             if source is None:
                 source = jobs.folder(job_id) / "input"
-                _, problems = gather(files, source, self.service.limits())
-            jobs.submit("translate", job_id, {"source": str(source), "settings": settings}, problems)
+                _, problems = gather(files, source, self.service.limits(), unused=unused)
+            inputs = {"source": str(source), "settings": settings, "renamed": unused.told(source)}
+            jobs.submit("translate", job_id, inputs, problems)
             return job_id
 
     @readable_errors

@@ -24,6 +24,7 @@ from gen.errors import BadInput, BadSetting, GenError
 from gen.formats.json_files import read_json
 from gen.locks import locked
 from gen.media.files import make_out_folder, writing
+from gen.web.duration import duration
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 RECORD = "job.json"
@@ -66,6 +67,8 @@ class Job:
     created: float = 0.0
     started: float = 0.0
     ended: float = 0.0
+    ran: float = 0.0
+    """Seconds of the attempts that a stop of the server has ended; of a running job's record, of this one too."""
 
     @property
     def over(self) -> bool:
@@ -80,6 +83,10 @@ class Job:
     def seconds(self) -> float:
         """Time it has run in this attempt."""
         return (self.ended or time.time()) - self.started if self.started else 0.0
+
+    def all_seconds(self) -> float:
+        """Time it has run in all attempts."""
+        return self.ran + self.seconds()
 
 
 class Stopped(Exception):
@@ -256,8 +263,8 @@ class Jobs:
             case "failed":
                 return f"Failed: {job.error}"
             case _:
-                parts = (count, f"{duration(job.seconds())}", job.note)
-                return f"{job.state.capitalize()}: " + ", ".join(part for part in parts if part)
+                ran = duration(job.all_seconds()) if job.all_seconds() else "it had not begun"
+                return f"{job.state.capitalize()}: " + ", ".join(part for part in (count, ran, job.note) if part)
 
     def _speed(self, job: Job) -> Iterator[str]:
         """How fast a running job is, and how long it will take, as far as that is known."""
@@ -308,6 +315,7 @@ class Jobs:
             state, job.error = "failed", self.plain(f"{type(error).__name__}: {text}")
         if state == "waiting":
             job.attempts -= 1  # it stopped as asked, so this attempt did not crash
+            job.ran, job.started = job.all_seconds(), 0.0
         # `state` is set last: pages read the record without a lock and take `over` to mean that the rest is final.
         job.ended = time.time() if state != "waiting" else 0.0
         job.state = state
@@ -322,7 +330,7 @@ class Jobs:
     def save(self, job: Job) -> None:
         """Write the job's record, atomically."""
         with self._saving:  # the last to write is the last to have looked
-            record = asdict(job)
+            record = asdict(job) | ({"ran": job.all_seconds()} if job.state == "running" else {})
             if self.closing.is_set() and job.state == "running":
                 # The supervisor that asked the server to stop may kill it before this job has noticed: what the record
                 # says now must be right then. A stop is no crash, so the attempt does not count.
@@ -385,18 +393,11 @@ def _requeue(job: Job) -> None:
     """Decide what happens to a job that was waiting or running when the server stopped."""
     if job.over:
         return
+    job.started = 0.0  # what it ran is in `ran`
     if job.cancel and not (job.done and job.attempts < MAX_ATTEMPTS):
         job.ended, job.state = time.time(), "cancelled"
     elif job.attempts >= MAX_ATTEMPTS:
         job.ended, job.state = time.time(), "failed"
         job.error = f"the server stopped {MAX_ATTEMPTS} times while this job was running."
     else:
-        job.state, job.started, job.ended, job.failures = "waiting", 0.0, 0.0, []
-
-
-def duration(seconds: float) -> str:
-    """Seconds as "5 s", "3 min 20 s" or "2 h 5 min"."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+        job.state, job.ended, job.failures = "waiting", 0.0, []

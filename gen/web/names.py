@@ -35,6 +35,8 @@ class Unused:
     def __init__(self) -> None:
         self._last: dict[Path, int] = {}
         """The number that was given to a name last: looking at each again would take a time with the square."""
+        self.renamed: dict[Path, Path] = {}
+        """A name that was found -> the one that was wanted, and taken."""
 
     def __call__(self, path: Path) -> Path:
         """`path`, or the first of NAME-2, NAME-3, ... that does not exist."""
@@ -42,4 +44,14 @@ class Unused:
         while unused.exists():
             self._last[path] = self._last.get(path, 1) + 1
             unused = path.with_name(f"{path.stem}-{self._last[path]}{path.suffix}")
+        if unused != path:
+            self.renamed[unused] = path
         return unused
+
+    def told(self, root: Path) -> list[str]:
+        """A sentence for each file below `root` that was given another name."""
+        found = sorted((new, old) for new, old in self.renamed.items() if new.exists())
+        return [
+            f"{new.relative_to(root).as_posix()} is another upload named {old.relative_to(root).as_posix()}"
+            for new, old in found
+        ]

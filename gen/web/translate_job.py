@@ -1,5 +1,6 @@
 """The job that translates files with the engine of `gen translate`. The tabs Translate (clips) and Folder start it."""
 
+import json
 import time
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from gen.errors import BadInput
 from gen.media.files import writing
 from gen.media.folders import plan_jobs
 from gen.media.video import ClipLimits
-from gen.translation.report import REPORT, Report
+from gen.translation.report import MAX_KINDS, REPORT, Report, dump
 from gen.web.jobs import JobContext
 from gen.web.messages import hide_folders
 from gen.web.results import RESULTS, pack
@@ -16,7 +17,9 @@ from gen.web.translation import Pipeline, Progress, TranslateSettings, Watch, tr
 
 
 def run(service: Service, context: JobContext) -> None:
-    """Inputs: source (a path), settings (of gen translate). Leaves output/ and results.zip.
+    """Inputs: source (a path), settings (of gen translate), perhaps renamed (sentences on uploads of equal names).
+
+    Leaves output/ and results.zip, and says the sentences in the report and at the end.
 
     Raises `BadInput` if every file failed.
     """
@@ -54,10 +57,19 @@ def run(service: Service, context: JobContext) -> None:
     finally:
         # A cancelled job keeps what is done. One that continues after a restart packs its results then.
         if not context.closing and (out / REPORT).exists():
-            with writing(out / REPORT) as partial:
-                partial.write_text(hide_folders((out / REPORT).read_text("utf-8"), hidden), "utf-8")
+            _edit_report(out / REPORT, hidden, inputs.get("renamed", []))
             pack(context.folder / RESULTS, out)
     _summarise(context, report, hidden)
+
+
+def _edit_report(path: Path, hidden: list[Path], renamed: list[str]) -> None:
+    """Hide the server's folders, and add what uploads were renamed to the warnings."""
+    text = hide_folders(path.read_text("utf-8"), hidden)
+    if renamed:
+        report = json.loads(text)
+        text = dump(report | {"warnings": list(dict.fromkeys([*report["warnings"], *renamed]))}, indent=1)
+    with writing(path) as partial:
+        partial.write_text(text, "utf-8")
 
 
 def _report(context: JobContext, progress: Progress, total: int, hidden: list[Path]) -> None:
@@ -85,7 +97,10 @@ def _summarise(context: JobContext, report: Report, hidden: list[Path]) -> None:
         raise BadInput(problems[-1] if problems else "None of the files could be translated.")
     notes = [f"{count} {note}" for note, count in report.notes().items()]
     remarks = [hide_folders(line.rstrip("."), hidden) for line in report.remarks()]
-    context.job.note = "; ".join([*notes, *([f"{failed} failed"] if failed else []), *remarks])
+    renamed = context.job.inputs.get("renamed", [])
+    more = len(renamed) - MAX_KINDS
+    listed = [*renamed[:MAX_KINDS], *([f"{more} more uploads were renamed, see the report"] if more > 0 else [])]
+    context.job.note = "; ".join([*notes, *([f"{failed} failed"] if failed else []), *remarks, *listed])
 
 
 JOBS = {"translate": JobKind("device", run, (RESULTS, f"output/{REPORT}"))}

@@ -14,29 +14,34 @@ from gen.web.settings import WebSettings
 SLASH = "\N{DIVISION SLASH}"
 
 
-def gather(files: Iterable[str], into: Path, settings: WebSettings, clips: bool = True) -> tuple[list[Path], list[str]]:
+def gather(
+    files: Iterable[str], into: Path, settings: WebSettings, clips: bool = True, unused: Unused | None = None
+) -> tuple[list[Path], list[str]]:
     """Copy uploads to the new folder `into` and unpack zips. Returns the accepted files and a reason for each rejected.
+
+    `unused`: finds names for uploads of equal names, and remembers which it has renamed.
 
     Raises `BadInput` if no file is accepted, or if there are too many; `into` is then removed.
     """
     try:
-        return _gather(files, into, settings, clips)
+        return _gather(files, into, settings, clips, unused or Unused())
     except BaseException:
         shutil.rmtree(into, ignore_errors=True)
         raise
 
 
-def _gather(files: Iterable[str], into: Path, settings: WebSettings, clips: bool) -> tuple[list[Path], list[str]]:
+def _gather(
+    files: Iterable[str], into: Path, settings: WebSettings, clips: bool, unused: Unused
+) -> tuple[list[Path], list[str]]:
     into.mkdir(parents=True)
     taken: list[Path] = []
     refused: list[str] = []
-    unused = Unused()
     for file in map(Path, files):
         left = replace(
             settings, files=settings.files - len(taken), unpacked_mb=settings.unpacked_mb - _megabytes(taken)
         )
         if file.suffix.lower() == ".zip":
-            found, reasons = unpack(file, unused(into / safe_name(file.stem)), left, clips)
+            found, reasons = unpack(file, unused(into / safe_name(file.stem)), left, clips, unused)
             taken, refused = taken + found, refused + reasons
         else:
             try:

@@ -66,17 +66,26 @@ def test_recipes_of_unequal_cost_are_named(recipes, two_domains, tmp_path):
 def test_recipes_of_other_frames_and_machines_are_named(recipes, two_domains, tmp_path):
     out = tmp_path / "out"
     assert gen.cli.main([*command(recipes, two_domains, out, "--hold-out", "4"), "--only", "plain"]) == 0
-    min((out / "frames" / "train" / "adverse").iterdir()).resolve().unlink()
+    lost = min((out / "frames" / "train" / "adverse").iterdir()).resolve()
+    before = sum(path.stat().st_size for path in (out / "frames" / "train" / "adverse").iterdir())
+    rest = before - lost.stat().st_size
+    lost.unlink()
     for number in (1, 2):  # the second time, plain is looked at again
         assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4")) == 0
         text = (out / "README.md").read_text()
-        assert "The frames were not the same; adverse and normal: plain 8 and 6, wide 7 and 6." in text, number
+        lines = text.splitlines()
+        told = f"The adverse frames were not the same: plain 8 ({before:,} bytes), wide 7 ({rest:,} bytes)."
+        assert told in lines, number
+        assert "The normal frames" not in text
         assert "machines" not in text
     record = out / "models" / "wide" / "training.json"
     values = json.loads(record.read_text())
-    record.write_text(json.dumps(values | {"hardware": values["hardware"] | {"cpu": "another"}}))
+    data = values["data"] | {"normal": values["data"]["normal"] | {"bytes": 7}}  # others of the same number
+    record.write_text(json.dumps(values | {"data": data, "hardware": values["hardware"] | {"cpu": "another"}}))
     assert gen.cli.main([*command(recipes, two_domains, out, "--hold-out", "4"), "--judge-now"]) == 0
-    assert "The machines were not the same: plain " in (out / "README.md").read_text()
+    text = (out / "README.md").read_text()
+    assert "The machines were not the same: plain " in text
+    assert "wide 6 (7 bytes)." in text
 
 
 def test_a_recipe_that_has_changed_since_is_not_judged(recipes, two_domains, tmp_path, capsys):

@@ -21,7 +21,6 @@ from gen.augan.evaluation import (
     parse_resolution,
     ratio,
     simulations,
-    trained_on,
 )
 from gen.augan.measures import Measures
 from gen.augan.networks import AUGANGenerator
@@ -34,7 +33,6 @@ from gen.errors import BadInput, BadSetting
 from gen.media.left_out import LeftOut
 from gen.media.video import write_clip
 from gen.metrics.features import EfficientNetLite0Features
-from gen.training.data import folder_name
 from gen.weights import SHIPPED
 
 SHARED = Path(os.environ.get("GEN_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -298,6 +296,7 @@ def test_weights_that_are_replaced_meanwhile_are_not_recorded(
     found = evaluate(dataclasses.replace(settings, model=str(model), out=tmp_path / "out", **others))
     assert found["weights"] == before != identity(model)
     assert found["weights_of_others"] == {"baseline": identity(baseline), "other": identity(rival)}
+    assert found["training_unknown"] == ["baseline", "model", "other"]
 
 
 class TestErrors:
@@ -482,23 +481,6 @@ def table_of(untouched: float, gamma: float, histogram: float, model: float, spr
     return {"spaces": {"squeezenet": {"title": "SqueezeNet 1.1", "used_by": []}}, "adverse_to_normal": rows}
 
 
-def test_folders_that_training_used_too_are_named(tmp_path: Path) -> None:
-    night, day = tmp_path / "train" / "night", tmp_path / "val" / "day"
-    data = {"adverse": {"folder": folder_name(night)}, "classes": ["of another record"]}
-    (tmp_path / "training.json").write_text(json.dumps({"data": data}))
-    settings = EvaluateSettings(adverse=night, normal=day, model="mine")
-    assert trained_on(settings, tmp_path) == ["adverse"]
-    assert trained_on(settings, tmp_path / "nothing") == []
-    history = {"history": [{"folders": [folder_name(day)]}, 3], "data": data}  # of the model that it started from
-    (tmp_path / "training.json").write_text(json.dumps(history))
-    assert trained_on(settings, tmp_path) == ["adverse", "normal"]
-    # Folders are read with their sub-folders, in training as in a measurement.
-    (night / "rain").mkdir(parents=True)
-    day.mkdir(parents=True)
-    for folder in (night / "rain", tmp_path / "train"):
-        assert "adverse" in trained_on(dataclasses.replace(settings, adverse=folder), tmp_path)
-
-
 class TestVerdict:
     def test_a_model_that_loses_is_said_to_lose(self) -> None:
         said = verdict(table_of(1.0, 0.84, 0.7, 0.8))
@@ -510,6 +492,7 @@ class TestVerdict:
         record["adverse_to_normal"]["model"]["images"] = 12
         assert "On 12 held-out frames it is 0.80" in in_short(record)
         assert "On 12 frames of its training it is 0.80" in in_short(record | {"trained_on": ["adverse"]})
+        assert "On 12 frames it is 0.80" in in_short(record | {"training_unknown": ["model"]})
 
     def test_level_within_the_spread(self) -> None:
         said = verdict(table_of(1.0, 0.81, 0.9, 0.8, spread=0.02))

@@ -123,6 +123,13 @@ def test_what_a_folder_says_of_its_weights_goes_with_them(pipe, tmp_path):
     assert not (tmp_path / "training.json").exists()
     assert not list(tmp_path.rglob("*.fp16.*"))  # they would be those of the old model
     assert {path.stat().st_mode & 0o044 for path in tmp_path.rglob("*.safetensors")} == {0o044}
+    (tmp_path / "MODEL_CARD.md").write_text("{}")
+    pipe.save_pretrained(tmp_path, variant="fp16")
+    assert not (tmp_path / "MODEL_CARD.md").exists()
+    half = [path.name for path in tmp_path.rglob("*.safetensors")]  # in full precision they would be the old model's
+    assert half == ["diffusion_pytorch_model.fp16.safetensors"] * 2
+    small_pipeline(width=16).save_pretrained(tmp_path, variant="fp16", max_shard_size="20KB")
+    assert AUGANPipeline.from_pretrained(tmp_path, variant="fp16").adverse_to_normal.config["width"] == 16
 
 
 def test_a_model_with_a_pretrained_encoder_is_saved_whole(tmp_path, recwarn):

@@ -123,11 +123,14 @@ def test_from_the_command_line_to_a_model(two_domains, tmp_path, capsys):
     night, day = two_domains
     sets = [f"--set={k}={v}" for k, v in (CUT | {"width": 4, "blocks": 5, "images": 2, "device": "cpu"}).items()]
     sets += ["--set=crop=[64,64]", "--set=load_height=64", "--set=pool_size=0"]
-    run, model = tmp_path / "run", tmp_path / "cut-night"
+    run, model, mine = tmp_path / "run", tmp_path / "cut-night", tmp_path / "mine.py"
+    mine.write_text("from gen.cyclegan.method import CycleGANTrainer\n\nclass Mine(CycleGANTrainer):\n    pass\n")
     assert (
         main(
             [
                 "train-cyclegan",
+                "--trainer",
+                f"{mine}:Mine",
                 "--adverse",
                 str(night),
                 "--normal",
@@ -151,7 +154,9 @@ def test_from_the_command_line_to_a_model(two_domains, tmp_path, capsys):
     assert (tmp_path / "x").exists()
     pipe = CycleGANPipeline.from_pretrained(model)
     assert pipe.capabilities.directions == ("adverse_to_normal",)
-    assert "2 images of each" in (model / "MODEL_CARD.md").read_text().replace("\n", " ")
+    said = (model / "MODEL_CARD.md").read_text().replace("\n", " ")
+    assert "2 images of each" in said
+    assert "with the trainer `mine:Mine`, a file of its own, on" in said
     frame = next(night.iterdir())
     assert main(["translate", str(frame), str(tmp_path / "out.png"), "--model", str(model)]) == 0
     capsys.readouterr()

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from gen.cli import main
 from gen.detector.labels import read_found, read_labels
 from gen.detector.scores import FOUND_SCORE, RECALLS, Matches, match
+from gen.detector.settings import MeasureDetectorSettings
+from gen.detector.survey import Survey
 from gen.errors import BadInput
 from gen.metrics.detection import Boxes
 
@@ -308,3 +310,31 @@ class TestFolders:
         (tmp_path / "after" / "1.jpg").write_bytes(first.read_bytes())
         assert main([*command, "--labels", str(labels)]) == 0
         assert "frames without labels are left out: x/1.jpg, y/1.jpg" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("orientation", range(2, 9))
+    def test_labels_of_the_stored_picture_are_turned_as_exif_turns_it(
+        self, shared_data: Path, tmp_path: Path, orientation: int
+    ) -> None:
+        """COCO's width and height tell it, where the turn swaps them; else a note says what is assumed."""
+        before = tmp_path / "before"
+        before.mkdir()
+        stored = Image.new("RGB", (100, 60))
+        stored.paste((255, 255, 255), (10, 20, 40, 30))
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        stored.save(before / "a.png", exif=exif)
+        upright = ImageOps.exif_transpose(Image.open(before / "a.png"))
+        seen = np.array(upright.getbbox()) / [*upright.size, *upright.size]
+        detector = shared_data / "models" / "yolox_nano.onnx"
+
+        def truth(box: list[float], size: tuple[int, int]) -> tuple[Survey, list[float]]:
+            labels = save(tmp_path / "labels.json", coco({"a.png": [("car", box)]}, size))
+            survey = Survey(MeasureDetectorSettings(before, (before,), labels=labels, detector=detector))
+            survey.read_before()
+            return survey, survey.truth(["a.png"])[0][0].corners[0].tolist()
+
+        survey, of_upright = truth([float(v) for v in upright.getbbox()], upright.size)
+        assert of_upright == pytest.approx(seen)
+        assert any("EXIF turns these frames" in note for note in survey.notes) == (orientation < 5)
+        if orientation >= 5:
+            assert truth([10, 20, 40, 30], (100, 60))[1] == pytest.approx(seen)

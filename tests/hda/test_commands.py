@@ -20,7 +20,7 @@ from gen.cli import main
 from gen.errors import BadInput, BadSetting
 from gen.formats.safetensors_files import read_safetensors
 from gen.hda.adaptation import Adaptation
-from gen.hda.drawing import draw_all, load_latents, morph
+from gen.hda.drawing import draw_all, found_in, load_latents, morph
 from gen.hda.evaluation import evaluate_table
 from gen.hda.parsing import ADAPTATION_FILE
 from gen.hda.pipeline import HDAPipeline
@@ -321,7 +321,8 @@ class TestInvert:
         assert set(read_safetensors(out / "latents.safetensors")[0]) == {"0", "0-2"}
         mark = read_header(out / "0-2.png").mark
         assert mark is not None
-        assert f"photo {fingerprint_file(blue / '0.png')} inverted in 3 steps, seed 0" in mark.made_with
+        assert f"photo {fingerprint_file(blue / '0.png')} inverted into W+ in 3 steps, seed 0" in mark.made_with
+        assert found_in("x", 3, extended=False) == "photo x inverted into W in 3 steps, seed 0"
 
 
 class TestLatents:

@@ -134,6 +134,19 @@ def test_table_goes_on_where_it_stopped(
     assert "no results.json in this folder" in capsys.readouterr().err
 
 
+def test_all_rows_of_a_table_are_measured_on_the_same_images(
+    precursor: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    val = shutil.copytree(precursor.parent / "val", tmp_path / "val")
+    command = ["train-smos", "--data", str(precursor.parent / "train"), "--out", str(tmp_path / "t"), "--seeds", "0",
+               "--method", "erm", *TINY, "--set", f"val={val}"]  # fmt: skip
+    assert main([*command, "--target", "art"]) == 0
+    assert main([*command, "--target", "art"]) == 0
+    shutil.copy(val / "ink" / "disc" / "000.png", val / "ink" / "disc" / "more.png")
+    assert main([*command, "--target", "art,ink"]) == 1
+    assert "was measured on other images than" in capsys.readouterr().err
+
+
 def test_all_rows_of_a_table_have_the_same_data(
     domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -185,7 +185,10 @@ class TestTraining:
 
 class TestExport:
     def test_model_folder(self, pictures: Path, tmp_path: Path) -> None:
-        trainer = StyleGAN2Trainer(settings(pictures, tmp_path / "run"))
+        class Mine(StyleGAN2Trainer):
+            pass
+
+        trainer = Mine(settings(pictures, tmp_path / "run"))
         trainer.fit()
         out = tmp_path / "model"
         export_model(
@@ -198,7 +201,14 @@ class TestExport:
         torch.testing.assert_close(pipe.generator(latents([3], 16)), expected, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(pipe.generator.w_average, mean, atol=0.1, rtol=0)
         card = (out / "MODEL_CARD.md").read_text()
-        for text in ("12 images of", "32 images shown", "research only", "It is tiny.", "Fréchet distance"):
+        for text in (
+            "12 images of",
+            "32 images shown",
+            "research only",
+            "It is tiny.",
+            "Fréchet distance",
+            "Mine`, a file of its",
+        ):
             assert text in card
         assert "12 training images:" in card
         assert (out / "samples.jpg").is_file()

@@ -158,8 +158,9 @@ def test_the_command(tmp_path, monkeypatch):
     write_streets(Path("day"), 10, False)
     Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save("day/dark.png")
     Path("seen.csv").write_text("file,weather\nday/dark.png,unsure\n", "utf-8-sig")  # as spreadsheets write it
-    folders = ["--train", "day=day", "--train", "night=night", "--test", "night=night"]
-    assert main(["train-weather", "out", *folders, "--labels", "seen.csv"]) == 0
+    folders = ["--train", f"day={tmp_path / 'day'}", "--train", "night=night", "--test", f"night={tmp_path / 'night'}"]
+    assert main(["train-weather", "out", *folders, "--labels", str(tmp_path / "seen.csv")]) == 0
+    assert str(tmp_path) not in Path("out/training.json").read_text()  # as the records of all other trainings
     card = Path("out/MODEL_CARD.md").read_text()
     Path("moved").mkdir()
     Path("seen.csv").rename("moved/seen.csv")  # where its paths lead to nothing

@@ -169,18 +169,25 @@ class TestFolder:
             file.write(NIGHT, "drive/one.jpg")
         (tmp_path / "broken.jpg").write_text("no")
         Image.new("RGB", (64, 40)).save(tmp_path / "plain.bmp")
-        given = [handle_file(p) for p in (NIGHT, archive, tmp_path / "broken.jpg", tmp_path / "plain.bmp")]
+        (tmp_path / "second").mkdir()
+        Image.new("RGB", (64, 40), "navy").save(tmp_path / "second" / "plain.bmp")
+        files = (NIGHT, archive, tmp_path / "broken.jpg", tmp_path / "plain.bmp", tmp_path / "second" / "plain.bmp")
+        given = [handle_file(p) for p in files]
         number = client.predict(given, "adverse_to_normal", "augan-night2day", "overlay", "", api_name="/start_folder")
         job = finish(client, number)
-        assert (job["state"], job["done"]) == ("done", 3)
+        assert (job["state"], job["done"]) == ("done", 4)
         assert "left out: the note that gen made it" in job["said"]
+        renamed = "plain-2.bmp is another upload named plain.bmp"
+        assert renamed in job["said"]
         assert len(job["problems"]) == 1
         assert "broken.jpg" in job["problems"][0]
         results = client.predict(number, api_name="/job_results")
         with zipfile.ZipFile(results[0]) as file:
             names = file.namelist()
         assert {"000010.jpg", "000010.jpg.overlay.jpg", "more/drive/one.jpg", "report.json"} <= set(names)
-        assert json.loads(Path(results[1]).read_text())["totals"]["done"] == 3
+        report = json.loads(Path(results[1]).read_text())
+        assert report["totals"]["done"] == 4
+        assert renamed in report["warnings"]
 
     def test_auto_leaves_a_day_as_it_is(self, client):
         given = [handle_file(NIGHT), handle_file("samples/day_real/000000.jpg")]

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gen.errors import BadInput, BadSetting
-from gen.web.jobs import Job, JobContext, Jobs, duration
+from gen.web.duration import duration
+from gen.web.jobs import Job, JobContext, Jobs
 
 
 def wait(jobs: Jobs, ident: str, *states: str) -> str:
@@ -260,6 +261,7 @@ def test_a_job_that_is_cancelled_around_a_restart_keeps_what_it_had_done(tmp_pat
     wait(jobs, ident, "running")
     while not jobs.get(ident).done:
         time.sleep(0.01)
+    jobs.get(ident).started -= 200
     if cancelled_before:
         jobs.closing.set()  # the server is told to stop while the job looks up from its step
         jobs.cancel(ident)
@@ -270,6 +272,10 @@ def test_a_job_that_is_cancelled_around_a_restart_keeps_what_it_had_done(tmp_pat
         again.cancel(ident)
     assert wait(again, ident, "cancelled")
     assert packed == [True]
+    assert again.describe(again.get(ident)).startswith("Cancelled: 1 of 9 files, 3 min 20 s")
+    again.close()
+    again = Jobs(tmp_path, {"work": ("a", work)}, 1, 9)
+    assert again.describe(again.get(ident)).startswith("Cancelled: 1 of 9 files, 3 min 20 s")
     again.close()
 
 
@@ -342,7 +348,7 @@ def test_records_keep_their_keys(jobs, bench, tmp_path):
     record = json.loads((tmp_path / ident / "job.json").read_text())
     assert list(record) == [
         *("id", "kind", "inputs", "state", "done", "of", "unit", "note", "refused", "failures", "cancel"),
-        *("attempts", "begun", "error", "created", "started", "ended"),
+        *("attempts", "begun", "error", "created", "started", "ended", "ran"),
     ]
 
 

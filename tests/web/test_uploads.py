@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gen.web.names import Unused
 from gen.web.settings import WebSettings
 from gen.web.uploads import SLASH, gather
 
@@ -22,8 +23,10 @@ def uploaded(folder: Path, *names: str) -> list[str]:
 
 def test_a_folder_keeps_its_tree_and_equal_names_do_not_meet(tmp_path):
     names = ["drive/a/x.jpg", "drive/b/x.jpg", "x.jpg", "x.jpg"]
-    taken, refused = gather(uploaded(tmp_path, *names), tmp_path / "in", WebSettings())
+    unused = Unused()
+    taken, refused = gather(uploaded(tmp_path, *names), tmp_path / "in", WebSettings(), unused=unused)
     assert not refused
+    assert unused.told(tmp_path / "in") == ["x-2.jpg is another upload named x.jpg"]
     assert [path.relative_to(tmp_path / "in").as_posix() for path in taken] == [*names[:3], "x-2.jpg"]
 
 

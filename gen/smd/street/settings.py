@@ -33,7 +33,8 @@ class StreetSettings:
     size: Annotated[str, tyro.conf.arg(metavar="WIDTHxHEIGHT")] = "640x360"
     """Size of the frames in pixels, width first: for example 1280x720."""
     seed: int = 0
-    """Seed of the first street; the others use the numbers after it."""
+    """Seed of the first street; the others use the numbers after it, so near seeds share streets. Files are named after
+    these numbers."""
     samples: int = 2
     """Rays per pixel along each axis; 2 means four rays. More is smoother and slower."""
     depth: bool = True
