@@ -178,6 +178,7 @@ def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, o
         rows = to_normal.rows(to_adverse.untouched, settings.normal_reference)
         for name, flicker in clip.get("flicker", {}).items():
             rows[name]["flicker"] = flicker["added_warp_error"]
+            rows[name]["e_warp"] = flicker["output_e_warp"]
         result |= {"adverse_to_normal": rows, "uncertainty": to_normal.calibration.result()}
     if to_adverse.translates:
         result["normal_to_adverse"] = to_adverse.rows(to_normal.untouched, settings.adverse_reference)
