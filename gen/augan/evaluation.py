@@ -312,10 +312,10 @@ def score_rendered(
     root = settings.rendered or Path()
     perceptual = None
     try:
-        perceptual = load_perceptual(settings.perceptual)
+        perceptual = load_perceptual(settings.perceptual).to(pipes["model"].device)
     except BadSetting as error:
         log.warning("no perceptual distance: %s", error)
-    table = dict[str, dict[str, PairedScores]]()
+    device, table = pipes["model"].device, dict[str, dict[str, PairedScores]]()
     paths = list_images(root / "adverse", settings.limit)
     days = [root / "day" / path.name for path in paths]
     for path, day in zip(paths, days, strict=True):
@@ -330,7 +330,7 @@ def score_rendered(
             continue
         scores = table.setdefault(path.parent.name, {})
         for name, picture in [("untouched", frame), *((name, row(frame)) for name, row in rows.items())]:
-            scores.setdefault(name, PairedScores(perceptual)).add(picture, day)
+            scores.setdefault(name, PairedScores(perceptual)).add(picture.to(device), day.to(device))
     if not table:
         raise BadInput(f"{root}: no frame can be used:{left_out.listed()}")
     save_sheet(out / RENDERED_SHEET_NAME, root / "adverse", rows, pipes["model"], resolution, left_out)

@@ -186,3 +186,5 @@ class EvaluateSettings:
     """Runs in parallel, each on its own core."""
     adaptation: Path | None = None
     """Instead of comparing methods, write attributes.md: this adaptation's progress, measured without a network."""
+    device: Device = "auto"
+    """auto: the GPU if there is one."""

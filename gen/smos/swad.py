@@ -32,11 +32,11 @@ class MeanOfWeights:
     def add(self, weights: Mapping[str, Tensor]) -> None:
         """Add one set. Floating-point values are averaged; of others, such as step counts, the last is kept."""
         self.count += 1
-        for name, value in weights.items():
-            if self.count == 1 or not value.is_floating_point():
-                self.mean[name] = value.detach().clone()
-            else:
-                self.mean[name].lerp_(value.detach(), 1 / self.count)
+        averaged = [name for name, value in weights.items() if self.count > 1 and value.is_floating_point()]
+        if averaged:  # all in one call
+            means, values = ([of[name].detach() for name in averaged] for of in (self.mean, weights))
+            torch._foreach_lerp_(means, values, 1 / self.count)  # pyright: ignore[reportPrivateUsage]
+        self.mean |= {name: weights[name].detach().clone() for name in weights.keys() - set(averaged)}
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""

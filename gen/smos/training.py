@@ -338,7 +338,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         for some in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
             images = part.domain.images(some).to(self.device).float() / 255
             labels = torch.from_numpy(part.domain.labels[some]).to(self.device)
-            with self.accelerator.autocast():
+            with self.eagerly(), self.accelerator.autocast():
                 logits = self.algorithm.predict(images.contiguous(memory_format=torch.channels_last)).float()
             loss = F.cross_entropy(logits, labels, reduction="sum")
             sums += torch.stack([(logits.argmax(1) == labels).sum(), loss, loss.new_tensor(len(some))]).double()
