@@ -1,6 +1,7 @@
 """Recipes at equal cost: real short trainings, judged in one table."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -52,6 +53,35 @@ def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_p
         assert record["core_seconds"] >= 0.6
         assert record["data"]["adverse"]["count"] == 8
     assert (out / "sheet.jpg").is_file()
+
+
+def test_recipes_over_seeds_have_means_and_a_row_for_each_seed(recipes, two_domains, tmp_path, capsys):
+    out = tmp_path / "out"
+    train = command(recipes, two_domains, out, "--hold-out", "4")
+    assert gen.cli.main([*train, "--only", "wide"]) == 0  # before anyone thought of seeds
+    first = (out / "models" / "wide" / "training.json").read_bytes()
+    assert gen.cli.main([*train, "--seeds", "2"]) == 0
+    assert (out / "models" / "wide" / "training.json").read_bytes() == first
+    assert json.loads((out / "models" / "wide@1" / "training.json").read_text())["settings"]["seed"] == 1
+    text = (out / "README.md").read_text()
+    assert "| wide@1 | width=8, seed=1 |" in text
+    assert "machine was busy" not in text
+    rows = json.loads((out / "evaluation.json").read_text())["adverse_to_normal"]
+    lumas = {"plain": ("model", "plain@1"), "wide": ("wide", "wide@1")}
+    for name, (one, other) in lumas.items():
+        mean, spread = (rows[one]["luma"] + rows[other]["luma"]) / 2, abs(rows[one]["luma"] - rows[other]["luma"])
+        assert re.search(rf"\| {name} \| 2 \| .* \| {mean:.1f} ± {spread / 2**0.5:.2g} \|\n", text)
+        assert f"\n| {name}@1 | 4 |" in text
+
+    record = out / "models" / "plain@1" / "training.json"
+    values = json.loads(record.read_text())
+    record.write_text(json.dumps(values | {"seconds": 90, "core_seconds": 60}))
+    (out / "models" / "wide@1" / "training.json").unlink()
+    assert gen.cli.main([*train, "--seeds", "2", "--judge-now"]) == 0
+    text = (out / "README.md").read_text()
+    assert "The machine was busy or waited: plain@1 2 minutes for 1 core-minutes." in text
+    assert "Not trained yet: wide@1." in text
+    assert re.search(rf"\| wide \| 1 \| .* \| {rows['wide']['luma']:.1f} \|\n", text)
 
 
 def test_recipes_of_unequal_cost_are_named(recipes, two_domains, tmp_path):
@@ -147,6 +177,7 @@ def test_nothing_to_judge(recipes, two_domains, tmp_path, capsys):
     [
         (["--judge-now", "--only", "wide"], "leave out one of them"),
         (["--hold-out", "0"], "hold_out must be at least 1"),
+        (["--seeds", "0"], "seeds must be at least 1"),
     ],
 )
 def test_options_that_make_no_sense(recipes, two_domains, tmp_path, capsys, more, words):
