@@ -320,7 +320,7 @@ def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
     shown = page.locator("[role=tabpanel]:visible .block:has-text('Grid: strength grows') img")
     assert not shown.locator("visible=true").count()  # not the grid of a shipped one
     page.get_by_role("button", name="Draw a grid").click()
-    page.wait_for_timeout(8000)
+    shown.locator("visible=true").first.wait_for(timeout=60_000)
     grid = page.locator("[role=tabpanel]:visible .block:has-text('Grid: strength grows') img").last
     grid.wait_for(timeout=60_000)
     width, height = grid.evaluate("image => [image.naturalWidth, image.naturalHeight]")
