@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,81 +33,65 @@ def command(recipes: Path, two_domains: tuple[Path, Path], out: Path, *more: str
 
 
 def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_path):
+    """As a comparison grows: some recipes, all of them, more seeds; and what was unequal is named."""
     out = tmp_path / "out"
-    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--only", "wide")) == 0
+    train = command(recipes, two_domains, out, "--hold-out", "4")
+
+    def written(*more: str) -> str:
+        assert gen.cli.main([*train, *more]) == 0
+        return (out / "README.md").read_text()
+
+    def record(name: str, **changes: object) -> dict[str, Any]:
+        path = out / "models" / name / "training.json"
+        values = json.loads(path.read_text()) | changes
+        path.write_text(json.dumps(values))
+        return values
+
+    assert gen.cli.main([*train, "--only", "wide"]) == 0
     assert not (out / "README.md").exists()
-    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--judge-now")) == 0
-    text = (out / "README.md").read_text()
+    text = written("--judge-now")
     assert "Not trained yet: plain." in text
     assert "| wide | width=8 |" in text
     assert "| plain |" not in text
-    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4")) == 0
-    text = (out / "README.md").read_text()
+    assert (out / "sheet.jpg").is_file()
+
+    min((out / "frames" / "train" / "adverse").iterdir()).resolve().unlink()
+    text = written()
     assert "| plain | none |" in text
     assert "| wide | width=8 |" in text
     assert "histogram matching" in text
     assert "this model" not in text
     assert "\n| plain | 4 |" in text
     assert "\n| wide | 4 |" in text
-    for name in ("plain", "wide"):
-        record = json.loads((out / "models" / name / "training.json").read_text())
-        assert record["core_seconds"] >= 0.6
-        assert record["data"]["adverse"]["count"] == 8
-    assert (out / "sheet.jpg").is_file()
+    assert "over the seeds" not in text
+    assert "The frames were not the same; adverse and normal: plain 7 and 6, wide 8 and 6." in text
+    for name, frames in {"plain": 7, "wide": 8}.items():
+        assert record(name)["core_seconds"] >= 0.6
+        assert record(name)["data"]["adverse"]["count"] == frames
 
-
-def test_recipes_over_seeds_have_means_and_a_row_for_each_seed(recipes, two_domains, tmp_path, capsys):
-    out = tmp_path / "out"
-    train = command(recipes, two_domains, out, "--hold-out", "4")
-    assert gen.cli.main([*train, "--only", "wide"]) == 0  # before anyone thought of seeds
-    first = (out / "models" / "wide" / "training.json").read_bytes()
-    assert gen.cli.main([*train, "--seeds", "2"]) == 0
-    assert (out / "models" / "wide" / "training.json").read_bytes() == first
-    assert json.loads((out / "models" / "wide@1" / "training.json").read_text())["settings"]["seed"] == 1
-    text = (out / "README.md").read_text()
+    text = written("--seeds", "2")  # the first seed is looked at again, and not trained again
+    assert "plain 7 and 6, wide 8 and 6, plain@1 7 and 6, wide@1 7 and 6." in text
+    for word in ("not equal", "machine"):
+        assert word not in text
+    assert record("wide@1")["settings"]["seed"] == 1
     assert "| wide@1 | width=8, seed=1 |" in text
-    assert "machine was busy" not in text
     rows = json.loads((out / "evaluation.json").read_text())["adverse_to_normal"]
-    lumas = {"plain": ("model", "plain@1"), "wide": ("wide", "wide@1")}
-    for name, (one, other) in lumas.items():
-        mean, spread = (rows[one]["luma"] + rows[other]["luma"]) / 2, abs(rows[one]["luma"] - rows[other]["luma"])
-        assert re.search(rf"\| {name} \| 2 \| .* \| {mean:.1f} ± {spread / 2**0.5:.2g} \|\n", text)
+    for name, seeds in {"plain": ("model", "plain@1"), "wide": ("wide", "wide@1")}.items():
+        one, other = (rows[seed]["luma"] for seed in seeds)
+        mean, spread = (one + other) / 2, abs(one - other) / 2**0.5
+        assert re.search(rf"\| {name} \| 2 \| .* \| {mean:.1f} ± {spread:.2g} \|\n", text)
         assert f"\n| {name}@1 | 4 |" in text
 
-    record = out / "models" / "plain@1" / "training.json"
-    values = json.loads(record.read_text())
-    record.write_text(json.dumps(values | {"seconds": 90, "core_seconds": 60}))
     (out / "models" / "wide@1" / "training.json").unlink()
-    assert gen.cli.main([*train, "--seeds", "2", "--judge-now"]) == 0
-    text = (out / "README.md").read_text()
+    assert gen.cli.main([*train, "--seeds", "2", "--core-minutes", "0.02", "--only", "plain"]) == 0
+    record("plain@1", seconds=90, core_seconds=60)
+    record("wide", hardware=record("wide")["hardware"] | {"cpu": "another"})
+    text = written("--seeds", "2", "--judge-now")
+    assert "The cost was not equal; core-minutes: plain 0.02, wide 0.01, plain@1 0.02." in text
+    assert "The machines were not the same: plain " in text
     assert "The machine was busy or waited: plain@1 2 minutes for 1 core-minutes." in text
     assert "Not trained yet: wide@1." in text
     assert re.search(rf"\| wide \| 1 \| .* \| {rows['wide']['luma']:.1f} \|\n", text)
-
-
-def test_recipes_of_unequal_cost_are_named(recipes, two_domains, tmp_path):
-    out = tmp_path / "out"
-    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4")) == 0
-    assert "not equal" not in (out / "README.md").read_text()
-    longer = command(recipes, two_domains, out, "--hold-out", "4", "--core-minutes", "0.02")
-    assert gen.cli.main([*longer, "--only", "wide"]) == 0
-    assert "The cost was not equal; core-minutes: plain 0.01, wide 0.02." in (out / "README.md").read_text()
-
-
-def test_recipes_of_other_frames_and_machines_are_named(recipes, two_domains, tmp_path):
-    out = tmp_path / "out"
-    assert gen.cli.main([*command(recipes, two_domains, out, "--hold-out", "4"), "--only", "plain"]) == 0
-    min((out / "frames" / "train" / "adverse").iterdir()).resolve().unlink()
-    for number in (1, 2):  # the second time, plain is looked at again
-        assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4")) == 0
-        text = (out / "README.md").read_text()
-        assert "The frames were not the same; adverse and normal: plain 8 and 6, wide 7 and 6." in text, number
-        assert "machines" not in text
-    record = out / "models" / "wide" / "training.json"
-    values = json.loads(record.read_text())
-    record.write_text(json.dumps(values | {"hardware": values["hardware"] | {"cpu": "another"}}))
-    assert gen.cli.main([*command(recipes, two_domains, out, "--hold-out", "4"), "--judge-now"]) == 0
-    assert "The machines were not the same: plain " in (out / "README.md").read_text()
 
 
 def test_a_recipe_that_has_changed_since_is_not_judged(recipes, two_domains, tmp_path, capsys):
@@ -195,9 +180,10 @@ def test_a_recipe_that_lacks_its_pairs_is_named_before_any_trains(two_domains, t
 
 def test_nights_are_made_of_days_that_train_and_a_recipe_may_do_without(two_domains, tmp_path):
     recipes = tmp_path / "recipes.yaml"
-    recipes.write_text("simulated:\n  simulated_share: 0.5\nreal:\n  simulated_share: 0\n")
+    recipes.write_text("simulated:\n  simulated_share: 0.5\nreal:\n  simulated_share: 0\nlater:\n")
     out = tmp_path / "out"
-    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--simulate", "night")) == 0
+    train = command(recipes, two_domains, out, "--hold-out", "4", "--simulate", "night")
+    assert gen.cli.main([*train, "--only", "simulated", "real"]) == 0
     days = {p.name.removesuffix(".jpg") for p in (out / "frames" / "simulated" / "day").iterdir()}
     assert days == {p.name for p in (out / "frames" / "train" / "normal").iterdir()}
     records = {n: json.loads((out / "models" / n / "training.json").read_text()) for n in ("simulated", "real")}
@@ -251,20 +237,20 @@ def own_modules():
 
 @pytest.mark.usefixtures("own_modules")
 def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypatch):
-    """Both examples of docs/translation.md, beside AU-GAN."""
+    """Both examples of docs/translation.md."""
     for name in ("edge_loss.py", "my_method.py"):
         (tmp_path / name).write_text(WHOLE_FILES[name])
     monkeypatch.setenv("GEN_PLUGINS", str(tmp_path / "my_method.py"))
     monkeypatch.setattr(sys, "path", sys.path[:])
     recipes = tmp_path / "recipes.yaml"
     recipes.write_text(
-        f"plain:\nedges:\n  trainer: {tmp_path}/edge_loss.py:EdgeTrainer\n  edge_weight: 0.5\n"
+        f"edges:\n  trainer: {tmp_path}/edge_loss.py:EdgeTrainer\n  edge_weight: 0.5\n"
         "own:\n  method: gamma\n  load_height: 64\n  crop: [64, 64]\n"
     )
     out = tmp_path / "out"
     assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--core-minutes", "0.03")) == 0
     text = (out / "README.md").read_text()
-    for row in ("plain", "edges", "own"):
+    for row in ("edges", "own"):
         assert f"\n| {row} | 4 |" in text
     records = {row: json.loads((out / "models" / row / "training.json").read_text()) for row in ("edges", "own")}
     assert records["edges"]["trainer"]["class"] == "edge_loss:EdgeTrainer"

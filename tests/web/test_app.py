@@ -62,7 +62,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(server):
-    # Without ssl_verify=False, the client reads all certificates again for every request, also of an address without SSL.
+    # Else the client reads all certificates again for every request, also of an address without SSL.
     return Client(server[2], verbose=False, ssl_verify=False)
 
 
