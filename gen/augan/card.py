@@ -19,7 +19,7 @@ from gen.formats.json_files import read_json
 from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
-from gen.training.own_code import KEY
+from gen.training.own_code import KEY, in_words
 from gen.translation.settings import Direction
 from gen.translation.weathers import sentence, weathers_of
 from gen.weights import CARD, name_of, read_written, texts
@@ -166,7 +166,7 @@ def how_trained(training: Record) -> str:
     hours = f"{training['seconds'] / 3600:.2f} h"
     facts = [
         ("preset", training["preset"]),
-        *((("trainer", f"`{training[KEY]['class']}`, a file of its own"),) if KEY in training else ()),
+        *((("trainer", in_words(training[KEY])),) if KEY in training else ()),
         ("images shown per domain", f"{training['images_shown']:,}"),
         ("optimiser steps", f"{training['steps']:,}"),
         ("time", hours),

@@ -252,6 +252,9 @@ LOAD = """Core-minutes leave out the time in which others had the processor, but
 so these recipes were shown fewer images than on an idle machine."""
 
 
+COSTS = ("images shown", "core-minutes", "core-seconds per image", "minutes")
+
+
 def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -> str:
     """A table of each recipe's changes, and how much it trained in its time."""
     rows: list[tuple[object, ...]] = []
@@ -262,6 +265,4 @@ def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -
             (name, changes, record["images_shown"], f"{record['core_seconds'] / 60:.0f}",
              f"{record['core_seconds'] / record['images_shown']:.2f}", f"{record['seconds'] / 60:.0f}")
         )  # fmt: skip
-    head = ("recipe", f"changes to preset {settings.preset}", "images shown", "core-minutes", "core-seconds per image",
-            "minutes")  # fmt: skip
-    return markdown_table(head, rows)
+    return markdown_table(("recipe", f"changes to preset {settings.preset}", *COSTS), rows)

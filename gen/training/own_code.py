@@ -56,6 +56,13 @@ def recorded_code(state: Mapping[str, Any]) -> dict[str, Any]:
     return {KEY: state[KEY]} if state.get(KEY) else {}
 
 
+def in_words(code: Mapping[str, Any]) -> str:
+    """An entry for a model card: the class, and what its file was."""
+    files = [code["file_sha256"], *reversed(code.get(EARLIER, []))]
+    known = ", before that ".join(str(file) for file in files if file)
+    return f"`{code['class']}`, a file of its own" + (f" (SHA-256 begins with {known})" if known else "")
+
+
 def check_same_trainer(state: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """A sentence if the trainer's file has changed since the checkpoint `state`; `now`: its `own_code`.
 

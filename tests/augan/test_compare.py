@@ -11,6 +11,7 @@ import pytest
 import gen.cli
 from gen import BadInput, weights
 from gen.augan.compare import read_recipes, split_frames
+from gen.provenance import fingerprint_file
 from tests.test_docs import WHOLE_FILES
 
 TINY = """
@@ -236,7 +237,7 @@ def own_modules():
 
 
 @pytest.mark.usefixtures("own_modules")
-def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypatch):
+def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypatch, capsys):
     """Both examples of docs/translation.md."""
     for name in ("edge_loss.py", "my_method.py"):
         (tmp_path / name).write_text(WHOLE_FILES[name])
@@ -257,3 +258,10 @@ def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypa
     assert records["own"]["trainer"]["class"] == "my_method:GammaTrainer"
     learned = json.loads((out / "evaluation.json").read_text())["adverse_to_normal"]["own"]
     assert learned["luma"] > json.loads((out / "evaluation.json").read_text())["adverse_to_normal"]["untouched"]["luma"]
+
+    card, sha = (out / "models" / "own" / "MODEL_CARD.md").read_text(), fingerprint_file(tmp_path / "my_method.py")
+    assert f"Trained by `my_method:GammaTrainer`, a file of its own (SHA-256 begins with {sha})" in card
+    assert "| load_height | `64` |" in card
+    assert gen.cli.main(["export-augan", str(out / "runs" / "own"), str(tmp_path / "wrong")]) == 1
+    assert "the run of my_method:GammaTrainer trained other networks" in capsys.readouterr().err
+    assert not (tmp_path / "wrong").exists()

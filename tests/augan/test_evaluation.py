@@ -368,6 +368,7 @@ def trained(settings: EvaluateSettings, result: dict[str, Any], tmp_path: Path) 
         "data": {"adverse": {"folder": "night", "count": 5, "cached_size": [72, 128]}},
         "parameters": {"adverse_to_normal": 20103552},
         "macs": 123456789,
+        "trainer": {"class": "edges:EdgeTrainer", "file_sha256": "c0ffee", "earlier_file_sha256": ["beef"]},
     }
     (folder / "training.json").write_text(json.dumps(training))
     (folder / "evaluation.json").write_text(json.dumps(result))
@@ -393,6 +394,7 @@ class TestCard:
             "(EfficientNet-Lite0 by other)",
             "| perceptual distance (SqueezeNet, unweighted) ↓ |",
             "| 1.50 h |",
+            "| trainer | `edges:EdgeTrainer`, a file of its own (SHA-256 begins with c0ffee, before that beef) |",
             "| adverse | night | 5 | 72x128 |",
             "20,103,552",
             "| lr | `0.0002` |",
