@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from gen.about import VERSION
 from gen.augan.card import COLUMNS, MARKED
 from gen.augan.compare import COSTS
 from gen.augan.verdict import unused_spaces
 from gen.cli import COMMANDS
+from gen.formats.yaml_files import read_yaml
 from gen.translation.registry import translators
 from gen.weights import describe
 
@@ -66,6 +68,12 @@ def test_the_page_of_recipes_begins_with_what_is_shipped():
     assert f" | {' | '.join(COSTS[:3])} |\n" in recipes  # minutes were not recorded then
     assert MARKED.rpartition("({})")[2] in recipes
     assert all(title in recipes for key, (title, _) in COLUMNS.items() if key != "flicker")
+
+
+def test_the_citation_is_of_this_version():
+    citation = read_yaml(ROOT / "CITATION.cff")
+    assert citation["version"] == VERSION
+    assert citation["date-released"].year >= 2026
 
 
 def name_of(page: Path) -> str:
