@@ -105,7 +105,8 @@ class EvaluateSettings:
     device: Device = "auto"
     """auto: the GPU if there is one."""
     out: Path | None = None
-    """Folder for evaluation.json and sheet.jpg, which shows real frames. Default: the model folder, without a sheet."""
+    """Folder for evaluation.json and sheet.jpg, which shows real frames. Default, for a model given as a path: its
+    folder, with a new card and without a sheet. A model given by name needs it, because its weights may be shared."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

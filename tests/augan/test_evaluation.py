@@ -281,6 +281,14 @@ class TestEvaluate:
         assert ratio(3.0, 0.0) is None
 
 
+def test_a_model_by_name_is_not_written_to_unasked(settings: EvaluateSettings) -> None:
+    card = Path("weights/augan-night2day/MODEL_CARD.md")
+    before = card.read_bytes()
+    with pytest.raises(BadSetting, match="out must be set to a folder, because augan-night2day is a name"):
+        evaluate(dataclasses.replace(settings, model="augan-night2day", out=None))
+    assert card.read_bytes() == before
+
+
 def test_weights_that_are_replaced_meanwhile_are_not_recorded(
     settings: EvaluateSettings, result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
