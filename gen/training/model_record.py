@@ -47,7 +47,8 @@ license: {front_matter(record["weights_license"])}
 # {name}
 
 Trained{code}, for {record["images_shown"]:,} images of each domain ({record["core_seconds"] / 60:.0f} core-minutes), on
-{hardware_sentence(record["hardware"])}. Nothing was measured yet; `gen evaluate-augan --model {name}` measures it.
+{hardware_sentence(record["hardware"])}. Nothing was measured yet;
+`gen evaluate-augan --model {name} --out DIR` measures it.
 
 ## Data
 
