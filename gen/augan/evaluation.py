@@ -141,15 +141,16 @@ def read_evaluation(model: Path) -> dict[str, Any] | None:
 
 
 def model_folder(settings: EvaluateSettings) -> Path:
-    """The model's folder. Raises `BadSetting` for a model from a hub if `out` is not set."""
-    found = weights.resolve(settings.model)
-    if Path(found).is_dir():
-        return Path(found)
-    if settings.out is None:
+    """The model's folder. Raises `BadSetting` without `out` for a model that is no folder of the user's.
+
+    A name means shared weights or a hub: nobody expects a measurement to change those. A path does.
+    """
+    if settings.out is None and not Path(settings.model).is_dir():
         raise BadSetting(
-            f"out must be set to a folder, because {settings.model} comes from a hub and has no local folder."
+            f"out must be set to a folder, because {settings.model} is a name and its weights may be shared; to write "
+            f"the model's own card, give its folder as a path, for example weights/{Path(settings.model).name}."
         )
-    return weights.fetch(found)
+    return weights.fetch(weights.resolve(settings.model))
 
 
 def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:

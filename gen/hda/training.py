@@ -26,7 +26,7 @@ from gen.hda.adaptation import fingerprint
 from gen.hda.domains import Domain, parse_domains
 from gen.hda.encoders import CLIPEncoder, Encoder, EncoderOutput, load_encoder
 from gen.hda.references import load_references, record
-from gen.hda.settings import HDASettings, Layers
+from gen.hda.settings import SAMPLES, HDASettings, Layers
 from gen.hda.subspace import AffineSubspace, fit_subspace
 from gen.media.resize import to_uint8
 from gen.stylegan2.networks import StyleGAN2Generator
@@ -140,7 +140,7 @@ class HDATrainer(Trainer[HDASettings]):
     @property
     def total_images(self) -> int:
         """Samples to draw at most."""
-        return self.settings.images or 3200
+        return self.settings.images or SAMPLES
 
     @property
     def finished(self) -> bool:
