@@ -29,7 +29,6 @@ def run(service: Service, context: JobContext) -> None:
     settings = TranslateSettings(
         input=Path(inputs["source"]),
         output=out,
-        device=service.device(),
         max_megapixels=limits.megapixels,
         **inputs["settings"],
     )
