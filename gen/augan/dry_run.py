@@ -1,16 +1,17 @@
 """Describe a training run without doing it: nothing is written to its run directory.
 
-On a CPU, a step of a large preset takes minutes. So steps at two small crops are timed, and a straight line through
-both gives the time of a full one: a step has costs of its own (the optimiser's), and costs of each pixel.
+On a CPU, a step of a large preset takes minutes. So steps at two small crops are measured, and a straight line through
+both gives the time and memory of a full one: a step has costs of its own (the optimiser's), and costs of each pixel.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import torch
 from PIL import Image
 
 from gen.augan.cost import count_parameters, shadows, training_macs
@@ -18,6 +19,7 @@ from gen.augan.settings import AUGANSettings, check_pairs
 from gen.augan.training import AUGANTrainer, check_crop
 from gen.media.files import check_out_folder
 from gen.training.data import find_frames, reasons_unusable
+from gen.training.memory import activations
 from gen.training.settings import as_record
 from gen.translation.training_settings import pair_sources
 
@@ -30,7 +32,7 @@ SAMPLE = 20
 
 
 def describe(settings: AUGANSettings, kind: type[AUGANTrainer] = AUGANTrainer) -> Iterator[str]:
-    """Settings, pictures, parameters and MACs, each line at once; then, within a minute, the expected duration.
+    """Settings, pictures, parameters and MACs, each line at once; then, within a minute, duration and memory.
 
     `kind`: the trainer. Raises `GenError` for what the training would refuse.
     """
@@ -61,22 +63,42 @@ def _folders(s: AUGANSettings) -> Mapping[str, Path]:
 
 
 def duration(s: AUGANSettings, total: int, kind: type[AUGANTrainer] = AUGANTrainer) -> str:
-    """One sentence: how long `total` images take, and what that was computed from."""
+    """How long `total` images take, how much memory, and what that was computed from, a sentence each."""
     with TemporaryDirectory() as folder:
         made = _on_noise(s, Path(folder))
         trainer = kind(made)
         device, processes = trainer.device, trainer.accelerator.num_processes
         if device.type == "cuda":  # fast enough to time the real thing, and a small crop would tell nothing of it
-            seconds, basis = _run_seconds(trainer, total), "timed at full size"
+            seconds, basis = _run_seconds(trainer, total), "measured at full size"
+            peak = torch.cuda.max_memory_allocated(device)
         else:
             pixels = s.crop[0] * s.crop[1] * s.batch / processes
             small = [replace(made, crop=(side, side), batch=processes, accumulate=1) for side in CROPS]
-            low, high = (_run_seconds(kind(one), total, s) for one in small)
-            first, second = (side * side for side in CROPS)
-            seconds = max(low, low + (high - low) * (pixels - first) / (second - first))
+            trainers = [kind(one) for one in small]
+            seconds = _extrapolated([_run_seconds(one, total, s) for one in trainers], pixels)
+            kept = _extrapolated([_kept_bytes(one, s.pairs_first) for one in trainers], pixels / s.accumulate)
+            peak = kept + trainer.checkpoint_bytes() + trainer.gradient_bytes()
             basis = f"extrapolated from steps at crops of {CROPS[0]}x{CROPS[0]} and {CROPS[1]}x{CROPS[1]}"
     compiled = "; compiled networks are faster" if s.compile else ""
-    return f"{total} images at {total / seconds:.3g} images/s: about {_hours(seconds)} on {device} ({basis}{compiled})"
+    return (
+        f"{total} images at {total / seconds:.3g} images/s: about {_hours(seconds)} on {device} ({basis}{compiled})\n"
+        f"memory: about {peak / 1e9:.2g} GB in {trainer.precision} ({basis}), beside the frames; "
+        f"accumulate={2 * s.accumulate} takes less"
+    )
+
+
+def _extrapolated(values: Sequence[float], pixels: float) -> float:
+    """What was measured at the two crops, at so many pixels."""
+    (low, high), (first, second) = values, (side * side for side in CROPS)
+    return max(low, low + (high - low) * (pixels - first) / (second - first))
+
+
+def _kept_bytes(trainer: AUGANTrainer, shown: int) -> int:
+    """The most that autograd keeps for the way back in the step after `shown` images."""
+    trainer.images_shown = shown
+    with activations([w for network in trainer.raw.values() for w in network.parameters()]) as kept:
+        trainer.step(trainer.share_of(shown))
+    return kept.most
 
 
 def _hours(seconds: float) -> str:

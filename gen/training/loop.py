@@ -358,8 +358,11 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
     def checkpoint_bytes(self) -> int:
         """Bytes of a checkpoint at least: weights, the two moments of Adam, averaged weights."""
         weights = sum(_bytes(network.state_dict().values()) for network in self.raw.values())
-        trained = sum(_bytes(p for p in n.parameters() if p.requires_grad) for n in self.raw.values())
-        return weights + 2 * trained + (_bytes(self.ema.weights) if self.ema else 0)
+        return weights + 2 * self.gradient_bytes() + (_bytes(self.ema.weights) if self.ema else 0)
+
+    def gradient_bytes(self) -> int:
+        """Bytes of the gradients of all weights that are trained."""
+        return sum(_bytes(p for p in network.parameters() if p.requires_grad) for network in self.raw.values())
 
     def train_one_step(self) -> None:
         """One step of the run, with its records and checkpoint when they are due."""

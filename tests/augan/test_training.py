@@ -460,6 +460,7 @@ def test_dry_run_tells_and_leaves_nothing(two_domains, tmp_path, capsys):
         "MACs",
         "images/s",
         "extrapolated from steps at crops of 64x64 and 128x128",
+        "memory: about ",
     ):
         assert part in told
     assert "parameters of discriminators: 0" not in told
@@ -477,7 +478,7 @@ def test_a_dry_run_of_the_largest_preset_takes_no_step_at_full_size(two_domains,
     monkeypatch.setattr(dry_run, "_step_seconds", lambda t, shown, steps: t.step([[0]]) and 0.1 * t.settings.crop[0])
     settings = AUGANSettings(adverse=two_domains[0], normal=two_domains[1], out=tmp_path / "run", width=4, batch=8)
     told = dry_run.duration(settings, 8 * 3600)
-    assert sizes == [((64, 64), 1), ((128, 128), 1)]
+    assert sizes == 2 * [((64, 64), 1), ((128, 128), 1)]  # for the time, and for the memory
     # 6.4 and 12.8 seconds at 4096 and 16384 pixels make 550 seconds at 8 * 256 * 512.
     assert "about 550.4 hours on cpu" in told
 
