@@ -35,6 +35,8 @@ class TrainArguments:
     """Stop with an error if an image cannot be used, instead of leaving it out."""
     trainer: OwnTrainer = None
     """A trainer of your own: a class in a file of yours that extends AUGANTrainer; see docs/translation.md."""
+    fit_memory: bool = False
+    """Split each step into as many parts (the setting accumulate) as the free memory needs."""
     dry_run: bool = False
     """Only print settings, pictures, parameters and MACs, and the expected duration; it takes less than a minute."""
 

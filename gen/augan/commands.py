@@ -1,5 +1,6 @@
 """AU-GAN's commands. Each parses its arguments before it imports torch, so that usage errors appear at once."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import tyro
@@ -30,6 +31,11 @@ def train(arguments: Sequence[str]) -> int:
     settings = choose_settings(args.preset, given | strict | overrides, kind)
     from gen.augan.training import AUGANTrainer
 
+    if args.fit_memory:
+        from gen.augan.dry_run import fitting_accumulate
+
+        settings = dataclasses.replace(settings, accumulate=fitting_accumulate(settings, own or AUGANTrainer))
+        print(f"accumulate={settings.accumulate}")
     if args.dry_run:
         from gen.augan.dry_run import describe
 

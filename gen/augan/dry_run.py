@@ -4,6 +4,7 @@ On a CPU, a step of a large preset takes minutes. So steps at two small crops ar
 both gives the time and memory of a full one: a step has costs of its own (the optimiser's), and costs of each pixel.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from PIL import Image
 from gen.augan.cost import count_parameters, shadows, training_macs
 from gen.augan.settings import AUGANSettings, check_pairs
 from gen.augan.training import AUGANTrainer, check_crop
+from gen.errors import BadSetting
 from gen.media.files import check_out_folder
 from gen.training.data import find_frames, reasons_unusable
 from gen.training.memory import activations
@@ -25,6 +27,9 @@ from gen.translation.training_settings import pair_sources
 
 CROPS = (64, 128)
 """Sides in pixels of the crops that are timed on a CPU."""
+FREE_SHARE = 0.5
+"""Share of the free memory that a step may be expected to take. The rest is for cached frames, gradients on their way,
+and what convolutions need beside."""
 ROUNDS = 2
 """Times that steps are timed; the fastest counts, because other programs only make it slower."""
 SAMPLE = 20
@@ -73,11 +78,10 @@ def duration(s: AUGANSettings, total: int, kind: type[AUGANTrainer] = AUGANTrain
             peak = torch.cuda.max_memory_allocated(device)
         else:
             pixels = s.crop[0] * s.crop[1] * s.batch / processes
-            small = [replace(made, crop=(side, side), batch=processes, accumulate=1) for side in CROPS]
-            trainers = [kind(one) for one in small]
+            trainers = _at_small_crops(made, processes, kind)
             seconds = _extrapolated([_run_seconds(one, total, s) for one in trainers], pixels)
-            kept = _extrapolated([_kept_bytes(one, s.pairs_first) for one in trainers], pixels / s.accumulate)
-            peak = kept + trainer.checkpoint_bytes() + trainer.gradient_bytes()
+            fixed, kept = _step_bytes(trainers, s)
+            peak = fixed + _extrapolated(kept, pixels / s.accumulate)
             basis = f"extrapolated from steps at crops of {CROPS[0]}x{CROPS[0]} and {CROPS[1]}x{CROPS[1]}"
     compiled = "; compiled networks are faster" if s.compile else ""
     return (
@@ -91,6 +95,45 @@ def _extrapolated(values: Sequence[float], pixels: float) -> float:
     """What was measured at the two crops, at so many pixels."""
     (low, high), (first, second) = values, (side * side for side in CROPS)
     return max(low, low + (high - low) * (pixels - first) / (second - first))
+
+
+def fitting_accumulate(s: AUGANSettings, kind: type[AUGANTrainer] = AUGANTrainer) -> int:
+    """The fewest accumulation parts with which a step fits into the free memory of its device.
+
+    Raises `BadSetting` if not even one pair at a time does.
+    """
+    with TemporaryDirectory() as folder:
+        made = _on_noise(s, Path(folder))
+        trainers = _at_small_crops(made, 1, kind)
+        device, processes = trainers[0].device, trainers[0].accelerator.num_processes
+        fixed, kept = _step_bytes(trainers, s)
+        room = FREE_SHARE * free_bytes(device)
+    share = s.batch // processes  # of one process
+    for parts in (n for n in range(1, share + 1) if share % n == 0):
+        if fixed + _extrapolated(kept, s.crop[0] * s.crop[1] * share / parts) <= room:
+            return parts
+    raise BadSetting(
+        f"even one pair at a time needs more than the {room / 1e9:.2g} GB that a step may take on {device}; choose a "
+        "smaller crop or width."
+    )
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of the device that is free now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _at_small_crops(made: AUGANSettings, processes: int, kind: type[AUGANTrainer]) -> list[AUGANTrainer]:
+    """Trainers with the smallest batch at the crops `CROPS`."""
+    return [kind(replace(made, crop=(side, side), batch=processes, accumulate=1)) for side in CROPS]
+
+
+def _step_bytes(trainers: Sequence[AUGANTrainer], s: AUGANSettings) -> tuple[int, list[int]]:
+    """Bytes of weights, gradients and optimisers, and those that autograd keeps at each of `CROPS`."""
+    fixed = trainers[0].checkpoint_bytes() + trainers[0].gradient_bytes()
+    return fixed, [_kept_bytes(trainer, s.pairs_first) for trainer in trainers]
 
 
 def _kept_bytes(trainer: AUGANTrainer, shown: int) -> int:

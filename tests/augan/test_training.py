@@ -483,6 +483,23 @@ def test_a_dry_run_of_the_largest_preset_takes_no_step_at_full_size(two_domains,
     assert "about 550.4 hours on cpu" in told
 
 
+@pytest.mark.parametrize(("megabytes", "parts"), [(10_000, 1), (60, 2), (40, 4)])
+def test_a_step_in_as_many_parts_as_the_memory_needs(two_domains, tmp_path, monkeypatch, capsys, megabytes, parts):
+    """4 MB of weights, and 12 MB of activations a pair: 51, 27 or 16 MB, of half of what is free."""
+    monkeypatch.setattr(dry_run, "free_bytes", lambda device: megabytes * 10**6)
+    command = train_command(two_domains, tmp_path / "run", "--fit-memory", "--set", "batch=4", "images=8")
+    assert gen.cli.main(["train-augan", *command]) == 0
+    assert f"accumulate={parts}\n" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["settings"]["accumulate"] == parts
+
+
+def test_a_step_that_fits_in_no_way_is_refused(two_domains, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(dry_run, "free_bytes", lambda device: 10**6)
+    command = train_command(two_domains, tmp_path / "run", "--fit-memory", "--set=batch=4")
+    assert gen.cli.main(["train-augan", *command]) == 1
+    assert "even one pair at a time needs more than the 0.0005 GB" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
