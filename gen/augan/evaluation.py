@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -38,7 +38,7 @@ from gen.media.video import ClipReader
 from gen.metrics import rivals
 from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.detection import Detector
-from gen.metrics.distances import list_images, read_batches, read_frame
+from gen.metrics.distances import evenly, list_images, read_batches, read_frame
 from gen.metrics.flicker import FlickerMeter
 from gen.metrics.paired import PairedScores, load_perceptual
 from gen.output import output_folder
@@ -175,12 +175,12 @@ def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, o
     to_adverse.run(normal)
     result: dict[str, Any] = {"spaces": spaces(measures, folders)}
     if to_normal.translates:
-        rows = to_normal.rows(to_adverse.untouched, settings.normal_reference)
+        rows = to_normal.rows(to_adverse.untouched)
         for name, flicker in clip.get("flicker", {}).items():
             rows[name]["flicker"] = flicker["added_warp_error"]
         result |= {"adverse_to_normal": rows, "uncertainty": to_normal.calibration.result()}
     if to_adverse.translates:
-        result["normal_to_adverse"] = to_adverse.rows(to_normal.untouched, settings.adverse_reference)
+        result["normal_to_adverse"] = to_adverse.rows(to_normal.untouched)
     if settings.detector is not None:
         result["detector"] = settings.detector.name
     if left_out:
@@ -195,6 +195,24 @@ def check_different(settings: EvaluateSettings, adverse: list[Path], normal: lis
         raise BadSetting(
             f"normal: {settings.normal} has the same frames as {settings.adverse}; give those of clear days."
         )
+
+
+def other_images(folder: Path, than: Sequence[Path]) -> list[Path]:
+    """The images of a folder that are not, by their content, among `than`. Raises `BadSetting` for less than two."""
+    alike: dict[int, list[Path]] = {}
+    for path in than:
+        alike.setdefault(path.stat().st_size, []).append(path)
+    images = list_images(folder)
+    others = [
+        image
+        for image in images
+        if not any(filecmp.cmp(image, path, shallow=False) for path in alike.get(image.stat().st_size, ()))
+    ]
+    if len(others) < 2:  # no distance then
+        raise BadSetting(f"{folder}: a reference needs two frames at least that are not those to measure with.")
+    if left := len(images) - len(others):
+        log.warning("%s: %d frames are those to measure with, and are left out of the reference", folder, left)
+    return others
 
 
 def model_folders(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
@@ -395,6 +413,9 @@ class DirectionEvaluation:
         missing = [name for name in pipes if name not in self.pipes]
         if missing and settings.direction in ("both", direction):
             log.warning("%s: %s cannot translate it and is left out", direction, ", ".join(missing))
+        reference = settings.normal_reference if direction == "adverse_to_normal" else settings.adverse_reference
+        self.reference = other_images(reference, target) if self.translates and reference is not None else []
+        """Frames of the target domain for the floor, none of them of the target itself."""
         self.tone = rivals.tone(read_batches(target, settings.batch, left_out))
         self.resolution: Resolution = parse_resolution(settings.resolution)
         self.translators = translators(self.pipes, direction, self.tone, self.resolution) if self.translates else {}
@@ -413,7 +434,7 @@ class DirectionEvaluation:
                     self.calibration.add(self.pipes["model"], frames)
                 bar.update(len(frames))
 
-    def rows(self, target: FrameSet, reference: Path | None) -> dict[str, dict[str, Any]]:
+    def rows(self, target: FrameSet) -> dict[str, dict[str, Any]]:
         """The table of this direction; `target`: real frames of the target domain.
 
         Every row except the target has, by feature space, its distances from the target and their ratios to those of
@@ -421,9 +442,9 @@ class DirectionEvaluation:
         the number of images.
         """
         sets = {"untouched": self.untouched, **self.translated}
-        if reference is not None:
+        if self.reference:
             floor = sets["floor"] = FrameSet(self.measures)
-            images = list_images(reference, len(self.untouched.luma))
+            images = evenly(self.reference, len(self.untouched.luma))
             for frames in read_batches(images, self.settings.batch, self.left_out):
                 floor.add(frames)
         size, seed = self.settings.subset_size, self.settings.seed
