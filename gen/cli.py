@@ -1,5 +1,7 @@
 """The list of `gen` commands. A command's module is imported only when it runs."""
 
+import atexit
+import gc
 import importlib
 import io
 import os
@@ -13,6 +15,10 @@ from gen.devices import is_out_of_memory
 from gen.disk import why_not_opened, why_not_written
 from gen.errors import GenError, unknown
 from gen.plugins import load_plugins
+
+# Python looks for cycles among all objects when it ends; after torch and gradio that takes seconds, and frees nothing
+# that the end of the process does not free.
+atexit.register(gc.freeze)
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("gen.translation.commands:translate", "translate a frame, a folder tree or a clip"),

@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from gen.about import VERSION
+from gen.augan.card import COLUMNS, MARKED
+from gen.augan.compare import COSTS
 from gen.augan.verdict import unused_spaces
 from gen.cli import COMMANDS
+from gen.formats.yaml_files import read_yaml
 from gen.translation.registry import translators
 from gen.weights import describe
 
@@ -40,6 +44,36 @@ def test_readme_says_how_good_the_shipped_translators_are():
         licence = describe(ROOT / "weights" / model).licence
         cells = [model, *(f"{ratio:.2f}" for ratio in ratios), *(f"{count:.1f}" for count in vehicles), licence]
         assert f"| {' | '.join(cells)} |\n" in text
+
+
+def test_the_page_of_recipes_begins_with_what_is_shipped():
+    """Its first table is that of their evaluations, and recipes.md has the headings of `gen compare-augan`."""
+    text = (ROOT / "docs" / "augan" / "README.md").read_text(encoding="utf-8")
+    for model in translators():
+        evaluation = json.loads((ROOT / "weights" / model / "evaluation.json").read_text(encoding="utf-8"))
+        ours, untouched = (evaluation["adverse_to_normal"][row] for row in ("model", "untouched"))
+        distance = ours["distances"][unused_spaces(evaluation)[0]]
+        cells = [
+            model,
+            f"{ours['images']}",
+            f"{distance['kernel']:.0f} ± {distance['kernel_std']:.0f} ({distance['kernel_ratio']:.2f})",
+            f"{distance['frechet']:.0f} ({distance['frechet_ratio']:.2f})",
+            f"{ours['structure']:.3f}",
+            f"{ours['vehicles']:.2f} (untouched {untouched['vehicles']:.2f})",
+            f"{ours['kept']:.2f}",
+            f"{ours['invented']:.2f}",
+        ]
+        assert f"| {' | '.join(cells)} |\n" in text
+    recipes = (ROOT / "docs" / "augan" / "recipes.md").read_text(encoding="utf-8")
+    assert f" | {' | '.join(COSTS[:3])} |\n" in recipes  # minutes were not recorded then
+    assert MARKED.rpartition("({})")[2] in recipes
+    assert all(title in recipes for key, (title, _) in COLUMNS.items() if key != "flicker")
+
+
+def test_the_citation_is_of_this_version():
+    citation = read_yaml(ROOT / "CITATION.cff")
+    assert citation["version"] == VERSION
+    assert citation["date-released"].year >= 2026
 
 
 def name_of(page: Path) -> str:

@@ -105,7 +105,8 @@ class EvaluateSettings:
     device: Device = "auto"
     """auto: the GPU if there is one."""
     out: Path | None = None
-    """Folder for evaluation.json and sheet.jpg, which shows real frames. Default: the model folder, without a sheet."""
+    """Folder for evaluation.json and sheet.jpg, which shows real frames. Default, for a model given as a path: its
+    folder, with a new card and without a sheet. A model given by name needs it, because its weights may be shared."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,8 @@ class CompareSettings:
 
     recipes: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RECIPES")]
     """YAML file: recipe names, each with the settings that differ from the preset, as field: value. `method: cyclegan`
-    trains a CycleGAN or CUT instead of an AU-GAN."""
+    trains a CycleGAN or CUT instead of an AU-GAN. A recipe cannot have the name of another row of the table: untouched,
+    gamma, histogram, baseline, model, floor, target."""
     adverse: Path
     """Folder of frames in adverse weather."""
     normal: Path
@@ -131,9 +133,12 @@ class CompareSettings:
     preset: str = "fast"
     """Preset on which all recipes are based."""
     core_minutes: float = 60.0
-    """CPU time per recipe, in minutes of one core."""
+    """CPU time per recipe and seed, in minutes of one core."""
     seed: int = 0
     """Seed of each recipe."""
+    seeds: int = 1
+    """Train each recipe with this many seeds, from `--seed` upwards. The table then has the mean and the standard
+    deviation over the seeds, and a row for each."""
     hold_out: int = 100
     """Evenly spaced frames of each folder that are used for evaluation instead of training."""
     only: tuple[str, ...] = ()

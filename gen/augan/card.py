@@ -264,8 +264,9 @@ def _distances(distance: Record | None) -> tuple[str, str]:
     if distance is None:
         return "–", "–"
     kernel, frechet = (_number(distance[f"{kind}_ratio"], ".2f") for kind in ("kernel", "frechet"))
+    spread = "" if distance["kernel_std"] is None else f" ± {distance['kernel_std']:.2g}"
     return (
-        f"{distance['kernel']:.4g} ± {distance['kernel_std']:.2g} ({kernel})",
+        f"{distance['kernel']:.4g}{spread} ({kernel})",
         f"{distance['frechet']:.1f} ({frechet})",
     )
 

@@ -1,4 +1,4 @@
-"""Compare AU-GAN recipes at equal cost: the same frames, seed and CPU time, and one evaluation table."""
+"""Compare AU-GAN recipes at equal cost: the same frames, seeds and CPU time, and one evaluation table."""
 
 import contextlib
 import re
@@ -13,6 +13,7 @@ import torch
 from gen.augan.arguments import CompareSettings, EvaluateSettings
 from gen.augan.card import ROWS, results
 from gen.augan.evaluation import evaluate
+from gen.augan.over_seeds import arms, means, recipe_of
 from gen.augan.settings import AUGANSettings
 from gen.augan.simulated.pairs import write_pairs
 from gen.augan.simulated.settings import SimulateSettings
@@ -43,13 +44,17 @@ def compare(settings: CompareSettings) -> int:
         raise BadSetting(
             f"hold_out must be at least 1, not {settings.hold_out}; those frames are used for the evaluation."
         )
+    if settings.seeds < 1:
+        raise BadSetting(f"seeds must be at least 1, not {settings.seeds}: each recipe is trained once for each seed.")
     for name in settings.only:
         if name not in recipes:
             raise BadSetting(f"{settings.recipes}: {unknown('recipe', name, recipes)}")
+    recipes = arms(recipes, settings.seed, settings.seeds)
     make_out_folder(settings.out)  # not locked: several processes may train recipes, and each of them has its own lock
     for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
         split_frames(folder, settings.out / "frames", domain, settings.hold_out)
-    names = [] if settings.judge_now else list(settings.only or recipes)
+    names = [name for name in recipes if not settings.only or recipe_of(name) in settings.only]
+    names = [] if settings.judge_now else names
     runs = {name: prepare(settings, name, recipes[name]) for name in names}
     if settings.simulate and names:
         frames = settings.out / "frames"
@@ -200,8 +205,15 @@ def evaluate_recipes(
             out=settings.out,
         )
     )
-    title = "# Recipes at equal cost"
-    parts = [title, costs(settings, recipes), unequal(models, recipes), named(missing), results(measured, model=first)]
+    parts = [
+        "# Recipes at equal cost",
+        costs(settings, recipes),
+        unequal(models, recipes),
+        busy(models, recipes),
+        named(missing),
+        means(measured, list(recipes)),
+        results(measured, model=first),
+    ]
     write_text(settings.out / "README.md", "\n\n".join(filter(None, parts)) + "\n")
 
 
@@ -237,6 +249,26 @@ def _frames(record: Mapping[str, Any], part: str) -> str:
     return f"{data['count']} ({size})"
 
 
+def busy(models: Path, recipes: Iterable[str]) -> str:
+    """A sentence that names the recipes whose wall-clock time was far above their processor time; empty for none."""
+    times: list[str] = []
+    for name in recipes:
+        record = read_json(models / name / "training.json")
+        wall, core = record["seconds"], record["core_seconds"]
+        if wall > LOADED * core and wall - core > 10 and not record["hardware"].get("gpu"):
+            times.append(f"{name} {wall / 60:.0f} minutes for {core / 60:.0f} core-minutes")
+    return f"The machine was busy or waited: {', '.join(times)}. {LOAD}" if times else ""
+
+
+LOADED = 1.25
+"""Wall-clock time per processor time above which `busy` names a recipe."""
+LOAD = """Core-minutes leave out the time in which others had the processor, but not what shared memory and caches cost;
+so these recipes were shown fewer images than on an idle machine."""
+
+
+COSTS = ("images shown", "core-minutes", "core-seconds per image", "minutes")
+
+
 def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -> str:
     """A table of each recipe's changes, and how much it trained in its time."""
     rows: list[tuple[object, ...]] = []
@@ -245,7 +277,6 @@ def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -
         changes = ", ".join(f"{key}={value}" for key, value in recipe.items()) or "none"
         rows.append(
             (name, changes, record["images_shown"], f"{record['core_seconds'] / 60:.0f}",
-             f"{record['core_seconds'] / record['images_shown']:.2f}")
+             f"{record['core_seconds'] / record['images_shown']:.2f}", f"{record['seconds'] / 60:.0f}")
         )  # fmt: skip
-    head = ("recipe", f"changes to preset {settings.preset}", "images shown", "core-minutes", "core-seconds per image")
-    return markdown_table(head, rows)
+    return markdown_table(("recipe", f"changes to preset {settings.preset}", *COSTS), rows)

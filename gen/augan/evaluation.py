@@ -141,15 +141,16 @@ def read_evaluation(model: Path) -> dict[str, Any] | None:
 
 
 def model_folder(settings: EvaluateSettings) -> Path:
-    """The model's folder. Raises `BadSetting` for a model from a hub if `out` is not set."""
-    found = weights.resolve(settings.model)
-    if Path(found).is_dir():
-        return Path(found)
-    if settings.out is None:
+    """The model's folder. Raises `BadSetting` without `out` for a model that is no folder of the user's.
+
+    A name means shared weights or a hub: nobody expects a measurement to change those. A path does.
+    """
+    if settings.out is None and not Path(settings.model).is_dir():
         raise BadSetting(
-            f"out must be set to a folder, because {settings.model} comes from a hub and has no local folder."
+            f"out must be set to a folder, because {settings.model} is a name and its weights may be shared; to write "
+            f"the model's own card, give its folder as a path, for example weights/{Path(settings.model).name}."
         )
-    return weights.fetch(found)
+    return weights.fetch(weights.resolve(settings.model))
 
 
 def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:
@@ -178,6 +179,7 @@ def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, o
         rows = to_normal.rows(to_adverse.untouched)
         for name, flicker in clip.get("flicker", {}).items():
             rows[name]["flicker"] = flicker["added_warp_error"]
+            rows[name]["e_warp"] = flicker["output_e_warp"]
         result |= {"adverse_to_normal": rows, "uncertainty": to_normal.calibration.result()}
     if to_adverse.translates:
         result["normal_to_adverse"] = to_adverse.rows(to_normal.untouched)
@@ -329,10 +331,10 @@ def score_rendered(
     root = settings.rendered or Path()
     perceptual = None
     try:
-        perceptual = load_perceptual(settings.perceptual)
+        perceptual = load_perceptual(settings.perceptual).to(pipes["model"].device)
     except BadSetting as error:
         log.warning("no perceptual distance: %s", error)
-    table = dict[str, dict[str, PairedScores]]()
+    device, table = pipes["model"].device, dict[str, dict[str, PairedScores]]()
     paths = list_images(root / "adverse", settings.limit)
     days = [root / "day" / path.name for path in paths]
     for path, day in zip(paths, days, strict=True):
@@ -347,7 +349,7 @@ def score_rendered(
             continue
         scores = table.setdefault(path.parent.name, {})
         for name, picture in [("untouched", frame), *((name, row(frame)) for name, row in rows.items())]:
-            scores.setdefault(name, PairedScores(perceptual)).add(picture, day)
+            scores.setdefault(name, PairedScores(perceptual)).add(picture.to(device), day.to(device))
     if not table:
         raise BadInput(f"{root}: no frame can be used:{left_out.listed()}")
     save_sheet(out / RENDERED_SHEET_NAME, root / "adverse", rows, pipes["model"], resolution, left_out)

@@ -61,7 +61,7 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
         raise BadSetting(
             f"model: {folder} has no invention map; make one with gen train-invention and gen export-invention."
         )
-    pipeline.to(pick_device())
+    pipeline.to(pick_device(settings.device))
     out = settings.out or folder / FOLDER
     with output_folder(out):
         return _measured(pipeline, settings, weights, out, detector)

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 from pydantic import Field
 
+from gen.device_names import Device
 from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, TrainerSettings
 
 
@@ -91,3 +92,5 @@ class InventionEvaluation:
     """Seed of the random degradations of the rendered frames."""
     out: Path | None = None
     """Folder for evaluation.json. Default: invention/ in the model folder."""
+    device: Device = "auto"
+    """auto: the GPU if there is one."""

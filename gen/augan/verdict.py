@@ -75,7 +75,8 @@ def unused_spaces(evaluation: Record) -> list[str]:
 def compare(rows: Record, space: str) -> dict[str, int]:
     """For each row of `NAMES`: 1 if the model is nearer to the target, -1 if it is farther, 0 for a tie.
 
-    Tie: the kernel distances differ by at most the larger of their standard deviations over subsets.
+    Tie: the kernel distances differ by at most the larger of their standard deviations over subsets; or these are
+    unknown, because the sets are as small as a subset.
     """
     ours = rows["model"]["distances"][space]
     outcome: dict[str, int] = {}
@@ -83,7 +84,8 @@ def compare(rows: Record, space: str) -> dict[str, int]:
         if name in rows:
             theirs = rows[name]["distances"][space]
             nearer = theirs["kernel"] - ours["kernel"]
-            level = abs(nearer) <= max(ours["kernel_std"], theirs["kernel_std"])
+            spreads = ours["kernel_std"], theirs["kernel_std"]
+            level = None in spreads or abs(nearer) <= max(spreads)
             outcome[name] = 0 if level else 1 if nearer > 0 else -1
     return outcome
 

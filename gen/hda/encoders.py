@@ -4,7 +4,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,24 @@ from gen.pretrained import LiteBackbone
 LITE = "efficientnet-lite0"
 LITE_KINDS: dict[str, Literal["", "grid", "style"]] = {LITE: "", f"{LITE}-grid": "grid", f"{LITE}-style": "style"}
 """Encoder name -> how features are made from the maps of the network."""
+
+
+class _Clamped(torch.autograd.Function):
+    """x.clamp(-1, 1), with the gradient of the values outside that leads back inside.
+
+    Clamp itself gives them none: a pixel that has become too bright could never become darker again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        outwards = ((x > 1) & (grads[0] < 0)) | ((x < -1) & (grads[0] > 0))  # a descent goes against the gradient
+        return grads[0].masked_fill(outwards, 0)
 
 
 class EncoderOutput(NamedTuple):
@@ -55,7 +73,7 @@ class Encoder(nn.Module, ABC):
 
     def prepared(self, images: Tensor) -> Tensor:
         """Clamped, resized to the encoder's size (bicubic, antialiased), normalised: (B, 3, size, size)."""
-        x = (images.clamp(-1, 1) + 1) / 2
+        x = (cast(Tensor, _Clamped.apply(images)) + 1) / 2
         if x.shape[-1] != self.size:
             x = F.interpolate(x, (self.size, self.size), mode="bicubic", antialias=True).clamp(0, 1)
         return (x - self.mean) / self.std

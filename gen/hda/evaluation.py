@@ -17,6 +17,7 @@ from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from gen.devices import pick_device
 from gen.errors import BadSetting, unknown
 from gen.hda.attributes import ATTRIBUTES, attribute_progress
 from gen.hda.domains import parse_domains
@@ -82,7 +83,7 @@ def _evaluate_methods(s: EvaluateSettings, methods: Sequence[str]) -> dict[str, 
     if not train_all(runs, s.jobs):
         raise KeyboardInterrupt
     recorded = {**vars(s), "out": s.out.name, "source": name_of(s.source), "hybrid": [_names(h) for h in s.hybrid]}
-    results: dict[str, Any] = {"settings": recorded, "machine": machine(torch.device("cpu"))}
+    results: dict[str, Any] = {"settings": recorded, "machine": machine(pick_device(s.device))}
     results["diversity"] = load_perceptual().title
     results["hybrids"] = {_names(h): score_hybrid(s, h, methods) for h in s.hybrid}
     text = table(results)
@@ -142,7 +143,7 @@ def run_settings(s: EvaluateSettings, job: Job) -> HDASettings:
     settings = HDASettings(
         source=s.source, domains=tuple(job.hybrid.split(",")), encoders=s.encoder, out=s.out / job.folder,
         seed=job.seed, images=s.images, lr=s.lr, target_progress=job.target, stop_when_stalled=False,
-        structure_weight=0.0, sample_every=s.images, checkpoint_every=s.images, ema_half_life=40,
+        structure_weight=0.0, sample_every=s.images, checkpoint_every=s.images, ema_half_life=40, device=s.device,
     )  # fmt: skip
     return replace(settings, **METHODS[job.method])
 
@@ -182,7 +183,7 @@ def train_one(s: EvaluateSettings, job: Job) -> str | None:
 
 def measure_attributes(s: EvaluateSettings, adaptation: Path) -> dict[str, Any]:
     """Progress of each attribute by domain, on latents that no run has seen, truncated as for display."""
-    pipe = load_source(s.source)
+    pipe = load_source(s.source).to(pick_device(s.device))
     latents = pipe.latents(range(FIRST_SEED, FIRST_SEED + s.samples))
     before = draw_images(pipe, latents)
     pipe.load_adaptation(adaptation)
@@ -207,7 +208,7 @@ def score_hybrid(
     s: EvaluateSettings, hybrid: str, methods: Sequence[str]
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Scores of the source and of every run, by target and method; writes an image grid of the first seed."""
-    pipe = HDAPipeline.from_pretrained(s.source)
+    pipe = HDAPipeline.from_pretrained(s.source).to(pick_device(s.device))
     latents = pipe.latents(range(FIRST_SEED, FIRST_SEED + s.samples), truncation=1.0)
     source = draw_images(pipe, latents)
     scorer = Scorer(s, hybrid, source)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gen.devices import pick_device
 from gen.hda.attributes import ATTRIBUTES
 from gen.hda.domains import parse_domains
 from gen.hda.encoders import Encoder, load_encoder
@@ -27,17 +28,22 @@ class Scorer:
     def __init__(self, s: EvaluateSettings, hybrid: str, source: Tensor) -> None:
         """`source` (B, 3, size, size) in [-1, 1]: the source images of the latents that are scored."""
         self.domains = parse_domains(tuple(hybrid.split(",")))
+        self.device = device = pick_device(s.device)
         self.references = {
-            d.name: load_references(d.folder, source.shape[-1]).images for d in self.domains if d.folder is not None
+            d.name: load_references(d.folder, source.shape[-1]).images.to(device)
+            for d in self.domains
+            if d.folder is not None
         }
-        self.judge = load_encoder(s.judge)
-        self.trained = [load_encoder(name) for name in s.encoder]
-        self.edges, self.perceptual = load_edges(), load_perceptual()
-        self.source, self.source_edges = source, self._edges(source)
+        self.judge = load_encoder(s.judge).to(device)
+        self.trained = [load_encoder(name).to(device) for name in s.encoder]
+        self.edges, self.perceptual = load_edges().to(device), load_perceptual().to(device)
+        self.source = source.to(device)
+        self.source_edges = self._edges(self.source)
 
     @torch.no_grad()
     def scores(self, images: Tensor) -> dict[str, float]:
         """Images (B, 3, size, size) in [-1, 1] of the same latents -> scores by name."""
+        images = images.to(self.device)
         features = in_batches(self.judge, images)
         similarity = {
             f"similarity {name}": float((features @ self.judge(refs).T).mean())

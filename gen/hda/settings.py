@@ -17,6 +17,10 @@ Anchor = Literal["target", "source"]
 Layers = Literal["nada", "all", "affine", "shape", "texture"]
 
 
+SAMPLES = 3200
+"""Samples that an adaptation may draw where nobody says how many, in the shell and on the page."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """Settings of an adaptation."""
@@ -56,7 +60,7 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """What is trained. all: constant, styled convolutions and toRGB; nada: without toRGB; affine: only the affine maps
     of the styles; shape: constant and coarse half of the convolutions; texture: fine half and toRGB."""
 
-    images: Positive | None = 3200
+    images: Positive | None = SAMPLES
     """Samples to draw; training may stop earlier."""
     batch: Batch = 8
     """Samples per step."""
@@ -172,7 +176,7 @@ class EvaluateSettings:
     """Runs per method and hybrid, each with its own seed."""
     target_progress: tuple[float, ...] = (0.1,)
     """Mean progress at which each run ends, one table per value; runs that do not reach it are marked."""
-    images: int = 3200
+    images: int = SAMPLES
     """Most samples that a run may draw."""
     lr: float = 0.0016
     """Adam's learning rate."""
@@ -186,3 +190,5 @@ class EvaluateSettings:
     """Runs in parallel, each on its own core."""
     adaptation: Path | None = None
     """Instead of comparing methods, write attributes.md: this adaptation's progress, measured without a network."""
+    device: Device = "auto"
+    """auto: the GPU if there is one."""

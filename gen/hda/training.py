@@ -26,7 +26,7 @@ from gen.hda.adaptation import fingerprint
 from gen.hda.domains import Domain, parse_domains
 from gen.hda.encoders import CLIPEncoder, Encoder, EncoderOutput, load_encoder
 from gen.hda.references import load_references, record
-from gen.hda.settings import HDASettings, Layers
+from gen.hda.settings import SAMPLES, HDASettings, Layers
 from gen.hda.subspace import AffineSubspace, fit_subspace
 from gen.media.resize import to_uint8
 from gen.stylegan2.networks import StyleGAN2Generator
@@ -64,7 +64,9 @@ class Target:
     """A domain in the feature space of one encoder."""
 
     subspace: AffineSubspace | None
-    """Subspace of the references; none for a domain given by words."""
+    """What the losses lead to: the subspace of the references, or part of it; none for a domain given by words."""
+    whole: AffineSubspace | None
+    """All that the references span, by which every method's progress is measured."""
     direction: Tensor
     """(d,), from the mean source feature to the mean reference feature, or between two text features."""
     delta: float
@@ -127,17 +129,18 @@ class HDATrainer(Trainer[HDASettings]):
             if not isinstance(encoder, CLIPEncoder):
                 return None
             direction = encoder.text(domain.words) - encoder.text(s.source_words)
-            return Target(None, direction, DELTA_SHARE * float(direction.norm()), float("nan"))
+            return Target(None, None, direction, DELTA_SHARE * float(direction.norm()), float("nan"))
         features = encoder(self.references[domain.name].images.to(self.device))
         subspace = fit_subspace(features, s.rank, linear=s.subspace == "linear").to(dtype=torch.float32)
+        whole = fit_subspace(features).to(dtype=torch.float32)
         distances = subspace.distance(source)
         start, delta = float(distances.mean()), DELTA_SHARE * float(distances.median())
-        return Target(subspace, features.mean(0) - source.mean(0), max(delta, 1e-6), start)
+        return Target(subspace, whole, features.mean(0) - source.mean(0), max(delta, 1e-6), start)
 
     @property
     def total_images(self) -> int:
         """Samples to draw at most."""
-        return self.settings.images or 3200
+        return self.settings.images or SAMPLES
 
     @property
     def finished(self) -> bool:
@@ -341,14 +344,14 @@ class HDATrainer(Trainer[HDASettings]):
 
 
 def progress_of(source: Tensor, adapted: Tensor, target: Target) -> Tensor:
-    """1 - |f* - f_t| / |f* - f_s| with means over the batch: 0 = as far as the source, 1 = inside the subspace.
+    """1 - |f* - f_t| / |f* - f_s| with means over the batch: 0 = as far as the source, 1 = inside the whole subspace.
 
     For a domain given by words: the cosine between f_t - f_s and the direction to the words.
     """
     with torch.no_grad():
-        if target.subspace is None:
+        if target.whole is None:
             return losses.smooth_cosine(adapted - source, target.direction.expand_as(source), target.delta).mean()
-        return 1 - target.subspace.distance(adapted).mean() / target.subspace.distance(source).mean()
+        return 1 - target.whole.distance(adapted).mean() / target.whole.distance(source).mean()
 
 
 def encoder_with_tokens(encoders: Sequence[Encoder]) -> Encoder:

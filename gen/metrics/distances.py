@@ -28,8 +28,8 @@ class Distance(NamedTuple):
     """Squared Fréchet distance between the two fitted Gaussians; biased upwards by small sets."""
     kernel: float
     """Mean over subsets of the unbiased MMD²; may be slightly negative."""
-    kernel_std: float
-    """Standard deviation of that over the subsets."""
+    kernel_std: float | None
+    """Standard deviation of that over the subsets; None where all subsets are the whole sets."""
 
 
 class Population:
@@ -97,23 +97,24 @@ def _root_of_covariance(features: Tensor) -> Tensor:
 
 def kernel_distance(
     a: Tensor, b: Tensor, *, subset_size: int = 100, subsets: int = 100, seed: int = 0
-) -> tuple[float, float]:
+) -> tuple[float, float | None]:
     """Mean and standard deviation over random subsets of the unbiased MMD² with k(x, y) = (x·y / D + 1)³.
 
     Features (N, D) and (M, D); subsets are no larger than the smaller set. Computed in float64. The same
-    `seed` gives the same subsets; torch's global generator is left unchanged. Raises `BadInput` for fewer than
-    two images.
+    `seed` gives the same subsets; torch's global generator is left unchanged. The deviation is None if neither set is
+    larger than a subset. Raises `BadInput` for fewer than two images.
     """
     from torchmetrics.image.kid import KernelInceptionDistance
 
     _at_least_two(a, b)
+    size = min(subset_size, len(a), len(b))
     with warnings.catch_warnings():
         # It warns that it keeps all features in memory, where they are anyway.
         warnings.simplefilter("ignore", UserWarning)
         metric = KernelInceptionDistance(
             _PrecomputedFeatures(),
             subsets=subsets,
-            subset_size=min(subset_size, len(a), len(b)),
+            subset_size=size,
             sync_on_compute=False,  # the first of several processes measures alone; the others would be waited for
         )
     metric.update(a.double(), real=False)
@@ -121,7 +122,7 @@ def kernel_distance(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         mean, std = metric.compute()
-    return mean.item(), std.item()
+    return mean.item(), std.item() if max(len(a), len(b)) > size else None
 
 
 def _at_least_two(a: Tensor, b: Tensor) -> None:

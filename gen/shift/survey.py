@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gen.errors import BadInput, BadSetting, unknown
 from gen.media.files import make_out_folder, writing
@@ -35,7 +36,7 @@ from gen.shift.measures import (
 from gen.shift.plots import Dot, draw_heat_map, draw_scatter
 from gen.shift.representations import Histogram, imagenet_histogram, read_histograms
 from gen.shift.settings import IMAGENET, NONE, MeasureShiftSettings
-from gen.shift.tables import Row, as_csv, as_text, flat
+from gen.shift.tables import Row, as_csv, as_text, flat, matrix_as_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +76,12 @@ def _survey(settings: MeasureShiftSettings, folders: Sequence[DomainFolder]) -> 
     reference = survey.read_reference()
     rows = make_rows(domains, reference, settings.relative_to)
     write_tables(settings, survey, rows, domains)
+    names, distances = pairwise(domains, reference)
     draw_plots(settings, domains, reference)
+    draw_heat_map(settings.out / "pairwise.png", names, distances, settings.representation)
     print(as_text(rows))
+    if len(names) > 1:
+        print(f"IDD of each from each, nats:\n{matrix_as_text(names, distances.tolist())}")
     print(f"{settings.representation}; IDD from {reference.name if reference else 'no reference'}; [95 % intervals]")
     for note in survey.notes:
         print(f"note: {note}")
@@ -219,14 +224,17 @@ def portable_path(path: Path) -> str:
 
 
 def draw_plots(settings: MeasureShiftSettings, domains: Sequence[Domain], reference: Reference | None) -> None:
-    """Draw scatter.png (needs a reference), and pairwise.png with the reference as its last row."""
-    names, means = [d.name for d in domains], [d.statistics.mean for d in domains]
+    """Draw scatter.png, which needs a reference."""
     scatter = settings.out / "scatter.png"
     scatter.unlink(missing_ok=True)  # may be left from an earlier run that had a reference
     if reference:
-        distances = [idd(mean, reference.mean).estimate() for mean in means]
+        distances = [idd(d.statistics.mean, reference.mean).estimate() for d in domains]
         dots = [Dot(d.name, d.statistics.icv.estimate(), e) for d, e in zip(domains, distances, strict=True)]
         draw_scatter(scatter, dots, reference.name, settings.representation)
-        names, means = [*names, reference.name], [*means, reference.mean]
-    values = np.array([[idd(a, b).value for b in means] for a in means])
-    draw_heat_map(settings.out / "pairwise.png", names, values, settings.representation)
+
+
+def pairwise(domains: Sequence[Domain], reference: Reference | None) -> tuple[list[str], NDArray[np.float64]]:
+    """Names, and the IDD of each from each in nats; the reference is the last, if there is one."""
+    named = [(d.name, d.statistics.mean) for d in domains] + ([(reference.name, reference.mean)] if reference else [])
+    names, means = zip(*named, strict=True)
+    return list(names), np.array([[idd(a, b).value for b in means] for a in means])

@@ -45,7 +45,17 @@ def as_csv(rows: Sequence[Row]) -> str:
 def as_text(rows: Sequence[Row]) -> str:
     """The table for the terminal: names left-aligned, numbers right-aligned, 95 % intervals in brackets."""
     headings = [COLUMNS[name][0] if name in COLUMNS else name for name in rows[0]]
-    cells = [headings, *([_cell(name, value) for name, value in row.items()] for row in rows)]
+    return _aligned([headings, *([_cell(name, value) for name, value in row.items()] for row in rows)])
+
+
+def matrix_as_text(names: Sequence[str], values: Sequence[Sequence[float]]) -> str:
+    """Distances of each from each for the terminal, with as many decimals as the column of IDD."""
+    digits = COLUMNS["idd"][1]
+    lines = [[name, *(f"{value:.{digits}f}" for value in row)] for name, row in zip(names, values, strict=True)]
+    return _aligned([["", *names], *lines])
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])

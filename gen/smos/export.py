@@ -10,8 +10,9 @@ from gen.markdown import markdown_table
 from gen.provenance import hardware_sentence, portable
 from gen.smd.writing import RECORD
 from gen.smos.classifiers import save_classifier
-from gen.smos.training import SMOSTrainer
+from gen.smos.training import ALGORITHM, SMOSTrainer
 from gen.training.experiment import write_text
+from gen.training.own_code import in_words
 from gen.weights import name_of
 
 
@@ -26,6 +27,7 @@ def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float
     record: dict[str, Any] = {
         "settings": settings_record(trainer.settings),
         "data": trainer.origin["data"] | {"drawn_by_gen": drawn},
+        "loss": trainer.algorithm.describe(trainer.algorithm.options),
         "steps": trainer.images_shown // trainer.settings.batch,
         "seconds": trainer.seconds,
         "history": trainer.history,
@@ -82,6 +84,9 @@ def _head(name: str, record: dict[str, Any]) -> list[str]:
 def _training(record: dict[str, Any]) -> list[str]:
     s, hardware, domains = record["settings"], record["hardware"], record["data"].get("domains", {})
     start = {"imagenet": "ImageNet weights", "none": "random weights"}.get(s["weights"], "weights from a file")
+    loss = record.get("loss", "cross-entropy")  # records of earlier versions lack it
+    if ALGORITHM in record["data"]:
+        loss += f" by {in_words(record['data'][ALGORITHM])}"
     folder = f"images of the folder {s['data']}, not known to be drawn by gen"
     what = "scenes drawn by `gen render-smd`, original art" if record["data"]["drawn_by_gen"] else folder
     counts = ", ".join(f"{k} {v:,}" for k, v in domains.items()) or "rendered during training"
@@ -89,7 +94,7 @@ def _training(record: dict[str, Any]) -> list[str]:
         "## Training",
         "",
         f"- Data: {what}, {s['size']} pixels: {counts}.",
-        f"- Started from {start}; cross-entropy on all styles, {s['batch']} images of each per step, "
+        f"- Started from {start}; {loss}, on all styles, {s['batch']} images of each per step, "
         f"{record['steps']:,} steps, Adam at {s['lr']:g}, batch norms {'frozen' if s['frozen_norms'] else 'trained'}, "
         f"{record['seconds'] / 60:.0f} minutes on {hardware_sentence(hardware)}. The last step is kept.",
         "",

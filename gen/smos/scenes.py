@@ -51,5 +51,7 @@ class SceneStream:
             batch_sampler=(self.indices(range(n, n + count)) for n in starts),  # pyright: ignore[reportArgumentType]
             num_workers=self.workers,
             collate_fn=list,
+            # A forked child of a process that uses a GPU cannot use it, and may hang; a spawned one starts in seconds.
+            multiprocessing_context="spawn" if self.workers and torch.cuda.is_initialized() else None,
         )
         return iter(loader)

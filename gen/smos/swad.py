@@ -11,6 +11,7 @@ Departure: this is the method as the paper describes it. The published code stop
 back by one evaluation less, and counts the segment of convergence twice.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 Weights = dict[str, Tensor]
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -32,11 +34,11 @@ class MeanOfWeights:
     def add(self, weights: Mapping[str, Tensor]) -> None:
         """Add one set. Floating-point values are averaged; of others, such as step counts, the last is kept."""
         self.count += 1
-        for name, value in weights.items():
-            if self.count == 1 or not value.is_floating_point():
-                self.mean[name] = value.detach().clone()
-            else:
-                self.mean[name].lerp_(value.detach(), 1 / self.count)
+        averaged = [name for name, value in weights.items() if self.count > 1 and value.is_floating_point()]
+        if averaged:  # all in one call
+            means, values = ([of[name].detach() for name in averaged] for of in (self.mean, weights))
+            torch._foreach_lerp_(means, values, 1 / self.count)  # pyright: ignore[reportPrivateUsage]
+        self.mean |= {name: weights[name].detach().clone() for name in weights.keys() - set(averaged)}
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -131,3 +133,13 @@ class LossValley:
         self.threshold, self.over = state["threshold"], state["over"]
         self.segment, self.valley = MeanOfWeights(**state["segment"]), MeanOfWeights(**state["valley"])
         self.waiting = [Segment(**s) for s in state["waiting"]]
+
+
+def tell_of_few_measurements(steps: int, every: int) -> None:
+    """Warn if a run of so many steps, evaluated after the first, every `every` and the last, cannot end a valley."""
+    count, needed = len({*range(1, steps + 1, every), steps}), LossValley.tolerance
+    if count < needed:
+        log.warning(
+            "swad: %d measurements in %d steps; below %d no valley can end, and the result is the mean of almost all "
+            "steps; set evaluate_every lower, or swad=false", count, steps, needed,
+        )  # fmt: skip

@@ -33,7 +33,7 @@ from gen.smos.datasets import draw
 from gen.smos.parts import Part, read_parts
 from gen.smos.scenes import SceneStream
 from gen.smos.settings import SMOSSettings
-from gen.smos.swad import LossValley, Weights
+from gen.smos.swad import LossValley, Weights, tell_of_few_measurements
 from gen.tensors import on_device
 from gen.training.data_record import ALGORITHM, START
 from gen.training.loop import Trainer
@@ -140,6 +140,8 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         self.setup({"student": self.student, **self.algorithm.networks()})  # no EMA: SWAD has its own average
         self.student.train()
         self.valley = LossValley(ratio=s.swad_ratio)
+        if self.uses_swad:
+            tell_of_few_measurements(s.steps, s.evaluate_every)
         self.best = {VALIDATION: Best(), ORACLE: Best()}
         self.history: list[dict[str, float]] = []
 
@@ -338,7 +340,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         for some in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
             images = part.domain.images(some).to(self.device).float() / 255
             labels = torch.from_numpy(part.domain.labels[some]).to(self.device)
-            with self.accelerator.autocast():
+            with self.eagerly(), self.accelerator.autocast():
                 logits = self.algorithm.predict(images.contiguous(memory_format=torch.channels_last)).float()
             loss = F.cross_entropy(logits, labels, reduction="sum")
             sums += torch.stack([(logits.argmax(1) == labels).sum(), loss, loss.new_tensor(len(some))]).double()

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from gen.device_names import Device
 from gen.licences import LicenceArgument
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.training.command import OwnTrainer, own_trainer, parse_arguments, run_to_end
@@ -57,6 +58,8 @@ class ExportArguments:
     """Folder of the training images, to measure the Fréchet distance. Default: no measurement."""
     distance_images: int = 5000
     """Images to generate for the measurement."""
+    device: Device = "auto"
+    """auto: the GPU if there is one."""
     features: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Feature networks of the distance: inception, efficientnet-lite0, squeezenet. Default: auto and squeezenet."""
     weights_license: LicenceArgument = "unstated"
@@ -78,6 +81,7 @@ def export_stylegan2(arguments: Sequence[str]) -> int:
         args.features,
         args.weights_license,
         args.note,
+        args.device,
     )
     print(f"wrote {args.out}; draw images with: gen generate --model {args.out} --out out")
     return 0

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torchvision.utils import make_grid
 
+from gen.devices import pick_device
 from gen.media.files import write_atomically
 from gen.media.left_out import LeftOut
 from gen.media.resize import to_picture, to_uint8
@@ -45,6 +46,7 @@ def export_model(
     features: Sequence[str],
     weights_license: str,
     notes: Sequence[str] = (),
+    device: str = "auto",
 ) -> None:
     """Write the averaged weights of the run's last checkpoint, samples.jpg, training.json and MODEL_CARD.md.
 
@@ -69,7 +71,7 @@ def export_model(
             "parameters": sum(p.numel() for p in generator.parameters()),
             "weights_license": weights_license,
             "notes": list(notes),
-            "distances": measure(generator, data, count, features) if data else {},
+            "distances": measure(generator, data, count, features, pick_device(device)) if data else {},
         }
         with write_atomically(out / "samples.jpg") as partial:
             to_picture(sheet).save(partial, quality=92)
@@ -104,14 +106,17 @@ def averaged_generator(settings: StyleGAN2Settings, state: dict[str, Any]) -> St
     return generator.eval().requires_grad_(False)
 
 
-def measure(generator: StyleGAN2Generator, data: Path, count: int, features: Sequence[str]) -> dict[str, Any]:
+def measure(
+    generator: StyleGAN2Generator, data: Path, count: int, features: Sequence[str], device: torch.device
+) -> dict[str, Any]:
     """Distances between `count` images, drawn without truncation, and the images in `data` at the generator's size.
 
     Images that cannot be read are left out with a warning. Raises `BadInput` if all are.
     """
     paths, left_out = list_images(data), LeftOut()
     figures: dict[str, Any] = {"images": count, "folder": folder_name(data)}
-    for network in _networks(features):
+    nn.Module.to(generator, device)  # diffusers types its own `to` for no argument
+    for network in (network.to(device) for network in _networks(features)):
         real, generated = Population(network), Population(network)
         for part in batched(paths, BATCH):
             read = [left_out.read(path, lambda path: read_square(path, generator.size)) for path in part]
@@ -136,4 +141,6 @@ def _networks(names: Sequence[str]) -> list[Features]:
 
 @torch.no_grad()
 def _draw(generator: StyleGAN2Generator, seeds: Sequence[int], truncation: float) -> torch.Tensor:
-    return torch.cat([generator(latents(part, generator.z_dim), truncation) for part in batched(seeds, BATCH)])
+    device = generator.w_average.device
+    z = [latents(part, generator.z_dim).to(device) for part in batched(seeds, BATCH)]
+    return torch.cat([generator(part, truncation) for part in z])

@@ -11,6 +11,7 @@ from torch import nn
 from gen.errors import BadInput
 from gen.training.checkpoints import DamagedCheckpoint, load_last_good
 from gen.training.model_folder import save_model
+from gen.training.own_code import KEY
 
 SHARD = "15MB"
 """Size at which a weight file is split, so that it can be kept in a git repository."""
@@ -34,12 +35,15 @@ def _check_exportable(path: Path, state: Mapping[str, Any]) -> None:
 def load_averaged(network: nn.Module, state: Mapping[str, Any]) -> None:
     """Give `network`, built as for training, the averaged (EMA) weights of a checkpoint's `state`.
 
-    Raises `BadInput` if there are none.
+    Raises `BadInput` if there are none, or if they are of another network.
     """
     if not state.get("ema"):
         raise BadInput("the checkpoint is damaged, or of another kind of training: it has no averaged weights.")
     averaged = EMAModel(network.parameters())
     averaged.load_state_dict(state["ema"])
+    if [p.shape for p in averaged.shadow_params] != [p.shape for p in network.parameters()]:
+        trainer = f" of {state[KEY]['class']}" if state.get(KEY) else ""
+        raise BadInput(f"the run{trainer} trained other networks than this command exports; give another run.")
     averaged.copy_to(network.parameters())
 
 

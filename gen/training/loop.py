@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import InitProcessGroupKwargs, set_seed
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, set_seed
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -131,6 +131,9 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         self._losses: list[tuple[int, list[str], Tensor]] = []
         """Of each step since the last record: images shown before it, names and values of its losses."""
         self._stop = False
+        self._stop_anywhere: Tensor | None = None
+        """Of several processes: whether one of them was to stop, a step ago."""
+        self._saved_at = time.monotonic()
 
     def _check_processes(self) -> None:
         s, processes = self.settings, self.accelerator.num_processes
@@ -277,6 +280,13 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         """Within the block, the averaged network has its EMA weights; without EMA nothing changes."""
         return self.ema.applied() if self.ema else nullcontext()
 
+    def eagerly(self) -> AbstractContextManager[Any]:
+        """Within it networks run uncompiled: each new batch size would cost a compilation, and few are allowed.
+
+        Only where this run compiles: other threads' networks are concerned too.
+        """
+        return torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext()
+
     def diverged(self, name: str, value: float, images: int) -> TrainingDiverged:
         """The error for loss `name` of the step that began at `images`."""
         step = images // self.settings.batch
@@ -314,7 +324,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
                     self._flush()
                     self.save()  # inside, so that a first signal does not interrupt it
             finally:
-                self._stop = False  # the next call goes on, as in a notebook after Ctrl-C
+                self._stop, self._stop_anywhere = False, None  # the next call goes on, as in a notebook after Ctrl-C
                 if self.log:
                     self.log.close()
                 self.log = None
@@ -381,7 +391,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             self._measure()
 
         # Checkpoint. `fit` writes the last one.
-        if self._tick(s.checkpoint_every) and not self.finished:
+        if self._tick(s.checkpoint_every) and not self.finished and self._time_to_save():
             self.save()
 
     def stop(self) -> None:
@@ -415,11 +425,21 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         """Whether the last step passed a multiple of `every` images; a batch need not divide it."""
         return self.images_shown // every > (self.images_shown - self.settings.batch) // every
 
+    def _time_to_save(self) -> bool:
+        """Whether the last checkpoint is old enough, in the first process: all must agree."""
+        old = time.monotonic() - self._saved_at >= self.settings.checkpoint_seconds
+        return bool(broadcast_object_list([old])[0])
+
     def _told_to_stop(self) -> bool:
-        """Whether any process was: all must leave at the same step, or the others would wait for ever."""
+        """Whether any process was: all must leave at the same step, or the others would wait for ever.
+
+        Of several processes, the answer is that of the step before: by then the device has it, and none waits.
+        """
         if self.accelerator.num_processes == 1:
             return self._stop
-        return self.mean_over_processes(torch.tensor(float(self._stop), device=self.device)).item() > 0
+        before = self._stop_anywhere
+        self._stop_anywhere = self.mean_over_processes(torch.full((), float(self._stop), device=self.device))
+        return before is not None and before.item() > 0
 
     def _stop_on_signal(self) -> None:
         self.stop()
@@ -455,12 +475,12 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
 
     def _sample(self) -> None:
         if self.log:
-            with self.averaged_weights(), _uncompiled() if self.settings.compile else nullcontext():
+            with self.averaged_weights(), self.eagerly():
                 self.log.sample(self.images_shown, self.sample_grid())
 
     def _measure(self) -> None:
         if self.log:
-            with self.averaged_weights(), _uncompiled() if self.settings.compile else nullcontext():
+            with self.averaged_weights(), self.eagerly():
                 self.log.metrics(self.images_shown, self.measure())
 
     def _start_clocks(self) -> None:
@@ -503,6 +523,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         if self.log:
             self.log.sync()
         save_checkpoint(self.settings.out / "checkpoints", self.images_shown, state)
+        self._saved_at = time.monotonic()
 
     @property
     def origin(self) -> dict[str, Any]:
@@ -659,11 +680,6 @@ def _fast_arithmetic() -> Generator[None]:
         yield
     finally:
         backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cudnn.benchmark = before
-
-
-def _uncompiled() -> AbstractContextManager[Any]:
-    """Within it compiled networks run eagerly: each new batch size would cost a compilation, and few are allowed."""
-    return torch.compiler.set_stance("force_eager")
 
 
 def _alone() -> bool:

@@ -56,10 +56,17 @@ def recorded_code(state: Mapping[str, Any]) -> dict[str, Any]:
     return {KEY: state[KEY]} if state.get(KEY) else {}
 
 
+def in_words(code: Mapping[str, Any]) -> str:
+    """An entry for a model card: the class, and what its file was."""
+    files = [code["file_sha256"], *reversed(code.get(EARLIER, []))]
+    known = ", before that ".join(str(file) for file in files if file)
+    return f"`{code['class']}`, a file of its own" + (f" (SHA-256 begins with {known})" if known else "")
+
+
 def own_trainer_in(record: Mapping[str, Any]) -> str:
-    """For a model card: the class of the user's own that trained, in Markdown; empty for gen's own trainer."""
+    """The same of a run's record; empty for gen's own trainer."""
     entry = recorded_code(record)
-    return f"`{entry[KEY]['class']}`, a file of its own" if entry else ""
+    return in_words(entry[KEY]) if entry else ""
 
 
 def check_same_trainer(state: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

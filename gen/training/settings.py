@@ -73,6 +73,8 @@ class TrainerSettings(Checked):
     """Images between two sample grids."""
     checkpoint_every: Positive = 2000
     """Images between two checkpoints."""
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds between two checkpoints, at least, for a GPU that shows `checkpoint_every` images in no time."""
     device: Device = "auto"
     """auto: the GPU if there is one; cuda:1: the second GPU."""
     strict: bool = False
@@ -86,6 +88,7 @@ class TrainerSettings(Checked):
             "log_every",
             "sample_every",
             "checkpoint_every",
+            "checkpoint_seconds",
             "accumulate",
             "compile",
             "strict",

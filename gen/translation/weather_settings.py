@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from gen.device_names import Device
 from gen.licences import LicenceArgument
 
 Repeated = Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
@@ -28,4 +29,6 @@ class WeatherSettings:
     or a trained weather. Frames with another label are left out, and frames labelled twilight in every folder."""
     decay: float = 0.03
     """Weight decay: factor of the L2 penalty in the loss."""
+    device: Device = "auto"
+    """auto: the GPU if there is one."""
     weights_license: LicenceArgument = "unstated"

@@ -16,6 +16,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from gen.bars import progress_bar
+from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
 from gen.loading import loading
 from gen.media.left_out import LeftOut
@@ -62,7 +63,8 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
             f"{settings.labels}: it names no frame of these folders; its column file must hold their paths, relative "
             "to the folder of the CSV file."
         )
-    network = EfficientNetLite0Features()
+    device = pick_device(settings.device)
+    network = EfficientNetLite0Features().to(device)
     given, cross, test = (
         [read_source(network, weather, folder, labels, weathers) for weather, folder in folders[name]]
         for name in ("train", "cross", "test")
@@ -78,7 +80,7 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
         "test": {source.folder: confusion(head, [source]) for source in test},
         "held out groups": cross_confusion(given, cross, weathers, settings.decay),
         "other cameras": confusion(fit(given, weathers, settings.decay), cross) if cross else {},
-        "hardware": machine(torch.device("cpu")),
+        "hardware": machine(device),
     }
     if left_out := {s.folder: s.left_out for s in (*given, *cross, *test) if s.left_out}:
         record["left_out"] = left_out
@@ -114,10 +116,10 @@ def read_source(
     kept = [(path, label) for path, label in named if label is not None]
     if not kept:
         raise BadInput(f"{folder}: the labels leave out every frame of this folder.")
-    left_out = LeftOut()
+    left_out, device = LeftOut(), next(network.parameters()).device
     batches = read_batches([path for path, _ in kept], left_out=left_out)
     bar = progress_bar(batches, desc=folder.as_posix(), total=math.ceil(len(kept) / 8), leave=False)
-    features = torch.cat([extract(network, batch) for batch in bar])
+    features = torch.cat([extract(network, batch.to(device)).cpu() for batch in bar])
     return Source(
         portable_value(folder), features, [label for path, label in kept if path not in left_out], len(left_out)
     )

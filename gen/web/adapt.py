@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
+from gen.hda.settings import SAMPLES
 from gen.web.domains import DomainFields, domain_names, gather_domains
 from gen.web.draw import ADAPTATION, DrawStep
 from gen.web.events import DEVICE, PRIVATE, event, image_output, readable_errors
@@ -106,7 +107,7 @@ class AdaptTab(Tab):
         images = gr.Slider(
             160,
             MAX_SAMPLES,
-            1600,
+            SAMPLES,
             step=160,
             label="Training samples at most",
             info="Training stops earlier when it learns nothing more. 1600 take a few minutes without a GPU.",

@@ -8,7 +8,9 @@ from types import FrameType
 
 import tyro
 
+from gen.locks import check_free
 from gen.web.address import choose_port
+from gen.web.jobs import LOCK
 from gen.web.settings import WebSettings, check_root, logins
 
 
@@ -19,6 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     logins(settings)
     check_root(settings)
     choose_port(settings)
+    check_free(settings.results / "jobs", LOCK)
     # Before the page is built, because the jobs of the last server begin to run then.
     for number in (signal.SIGTERM, signal.SIGHUP) if hasattr(signal, "SIGHUP") else (signal.SIGTERM,):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup has set SIGHUP to be ignored

@@ -7,6 +7,15 @@ FAVICON = Path(__file__).with_name("static") / "favicon.svg"
 SCRIPT = Path(__file__).with_name("static") / "page.js"
 STYLE = Path(__file__).with_name("static") / "page.css"
 
+MESSAGES = """@media (max-width: 480px) {
+  .gradio-container:has(.toast-wrap) {overflow: clip !important}
+  .main:has(> .toast-wrap) {display: flex; flex-direction: column}
+  .main > .toast-wrap {position: sticky !important; order: -1; top: .4em !important; right: 0 !important;
+    width: 100% !important}
+}"""
+"""On a phone, a message moves the page down instead of covering it. It stands in the head, because gradio lets a style
+sheet change only what is inside the tabs."""
+
 TITLE = "gen: night to day, few-shot faces, domain shift"
 
 
@@ -16,6 +25,7 @@ def head(description: str) -> str:
         f'<meta name="description" content="{description}">'
         f'<meta property="og:title" content="{TITLE}"><meta property="og:description" content="{description}">'
         f'<meta property="og:type" content="website"><meta name="twitter:card" content="summary">'
+        f"<style>{MESSAGES}</style>"
         f"<script>{SCRIPT.read_text('utf-8')}</script>"
     )
 

@@ -1,14 +1,17 @@
 """Recipes at equal cost: real short trainings, judged in one table."""
 
 import json
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import gen.cli
 from gen import BadInput, weights
 from gen.augan.compare import read_recipes, split_frames
+from gen.provenance import fingerprint_file
 from tests.test_docs import WHOLE_FILES
 
 TINY = """
@@ -31,61 +34,71 @@ def command(recipes: Path, two_domains: tuple[Path, Path], out: Path, *more: str
 
 
 def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_path):
+    """As a comparison grows: some recipes, all of them, more seeds; and what was unequal is named."""
     out = tmp_path / "out"
-    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--only", "wide")) == 0
+    train = command(recipes, two_domains, out, "--hold-out", "4")
+
+    def written(*more: str) -> str:
+        assert gen.cli.main([*train, *more]) == 0
+        return (out / "README.md").read_text()
+
+    def record(name: str, **changes: object) -> dict[str, Any]:
+        path = out / "models" / name / "training.json"
+        values = json.loads(path.read_text()) | changes
+        path.write_text(json.dumps(values))
+        return values
+
+    assert gen.cli.main([*train, "--only", "wide"]) == 0
     assert not (out / "README.md").exists()
-    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--judge-now")) == 0
-    text = (out / "README.md").read_text()
+    text = written("--judge-now")
     assert "Not trained yet: plain." in text
     assert "| wide | width=8 |" in text
     assert "| plain |" not in text
-    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4")) == 0
-    text = (out / "README.md").read_text()
+    assert (out / "sheet.jpg").is_file()
+
+    min((out / "frames" / "train" / "adverse").iterdir()).resolve().unlink()
+    text = written()
     assert "| plain | none |" in text
     assert "| wide | width=8 |" in text
     assert "histogram matching" in text
     assert "this model" not in text
     assert "\n| plain | 4 |" in text
     assert "\n| wide | 4 |" in text
-    for name in ("plain", "wide"):
-        record = json.loads((out / "models" / name / "training.json").read_text())
-        assert record["core_seconds"] >= 0.6
-        assert record["data"]["adverse"]["count"] == 8
-    assert (out / "sheet.jpg").is_file()
+    assert "over the seeds" not in text
+    sizes = {name: record(name)["data"]["adverse"]["bytes"] for name in ("plain", "wide")}
+    told = f"plain 7 ({sizes['plain']:,} bytes), wide 8 ({sizes['wide']:,} bytes)"
+    assert f"The adverse frames were not the same: {told}." in text
+    assert "The normal frames" not in text
+    for name, frames in {"plain": 7, "wide": 8}.items():
+        assert record(name)["core_seconds"] >= 0.6
+        assert record(name)["data"]["adverse"]["count"] == frames
 
+    text = written("--seeds", "2")  # the first seed is looked at again, and not trained again
+    assert f"The adverse frames were not the same: {told}, plain@1 7 ({sizes['plain']:,} bytes), wide@1 7 (" in text
+    for word in ("not equal", "machine"):
+        assert word not in text
+    assert record("wide@1")["settings"]["seed"] == 1
+    assert "| wide@1 | width=8, seed=1 |" in text
+    rows = json.loads((out / "evaluation.json").read_text())["adverse_to_normal"]
+    for name, seeds in {"plain": ("model", "plain@1"), "wide": ("wide", "wide@1")}.items():
+        one, other = (rows[seed]["luma"] for seed in seeds)
+        mean, spread = (one + other) / 2, abs(one - other) / 2**0.5
+        assert re.search(rf"\| {name} \| 2 \| .* \| {mean:.1f} ± {spread:.2g} \|\n", text)
+        assert f"\n| {name}@1 | 4 |" in text
 
-def test_recipes_of_unequal_cost_are_named(recipes, two_domains, tmp_path):
-    out = tmp_path / "out"
-    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4")) == 0
-    assert "not equal" not in (out / "README.md").read_text()
-    longer = command(recipes, two_domains, out, "--hold-out", "4", "--core-minutes", "0.02")
-    assert gen.cli.main([*longer, "--only", "wide"]) == 0
-    assert "The cost was not equal; core-minutes: plain 0.01, wide 0.02." in (out / "README.md").read_text()
-
-
-def test_recipes_of_other_frames_and_machines_are_named(recipes, two_domains, tmp_path):
-    out = tmp_path / "out"
-    assert gen.cli.main([*command(recipes, two_domains, out, "--hold-out", "4"), "--only", "plain"]) == 0
-    lost = min((out / "frames" / "train" / "adverse").iterdir()).resolve()
-    before = sum(path.stat().st_size for path in (out / "frames" / "train" / "adverse").iterdir())
-    rest = before - lost.stat().st_size
-    lost.unlink()
-    for number in (1, 2):  # the second time, plain is looked at again
-        assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4")) == 0
-        text = (out / "README.md").read_text()
-        lines = text.splitlines()
-        told = f"The adverse frames were not the same: plain 8 ({before:,} bytes), wide 7 ({rest:,} bytes)."
-        assert told in lines, number
-        assert "The normal frames" not in text
-        assert "machines" not in text
-    record = out / "models" / "wide" / "training.json"
-    values = json.loads(record.read_text())
-    data = values["data"] | {"normal": values["data"]["normal"] | {"bytes": 7}}  # others of the same number
-    record.write_text(json.dumps(values | {"data": data, "hardware": values["hardware"] | {"cpu": "another"}}))
-    assert gen.cli.main([*command(recipes, two_domains, out, "--hold-out", "4"), "--judge-now"]) == 0
-    text = (out / "README.md").read_text()
+    (out / "models" / "wide@1" / "training.json").unlink()
+    assert gen.cli.main([*train, "--seeds", "2", "--core-minutes", "0.02", "--only", "plain"]) == 0
+    record("plain@1", seconds=90, core_seconds=60)
+    record("wide", hardware=record("wide")["hardware"] | {"cpu": "another"})
+    data = record("wide")["data"]
+    record("wide", data=data | {"normal": data["normal"] | {"bytes": 7}})  # others of the same number
+    text = written("--seeds", "2", "--judge-now")
+    assert "The cost was not equal; core-minutes: plain 0.02, wide 0.01, plain@1 0.02." in text
     assert "The machines were not the same: plain " in text
-    assert "wide 6 (7 bytes)." in text
+    assert re.search(r"The normal frames were not the same: plain 6 .*, wide 6 \(7 bytes\)", text)
+    assert "The machine was busy or waited: plain@1 2 minutes for 1 core-minutes." in text
+    assert "Not trained yet: wide@1." in text
+    assert re.search(rf"\| wide \| 1 \| .* \| {rows['wide']['luma']:.1f} \|\n", text)
 
 
 def test_a_recipe_that_has_changed_since_is_not_judged(recipes, two_domains, tmp_path, capsys):
@@ -156,6 +169,7 @@ def test_nothing_to_judge(recipes, two_domains, tmp_path, capsys):
     [
         (["--judge-now", "--only", "wide"], "leave out one of them"),
         (["--hold-out", "0"], "hold_out must be at least 1"),
+        (["--seeds", "0"], "seeds must be at least 1"),
     ],
 )
 def test_options_that_make_no_sense(recipes, two_domains, tmp_path, capsys, more, words):
@@ -173,9 +187,10 @@ def test_a_recipe_that_lacks_its_pairs_is_named_before_any_trains(two_domains, t
 
 def test_nights_are_made_of_days_that_train_and_a_recipe_may_do_without(two_domains, tmp_path):
     recipes = tmp_path / "recipes.yaml"
-    recipes.write_text("simulated:\n  simulated_share: 0.5\nreal:\n  simulated_share: 0\n")
+    recipes.write_text("simulated:\n  simulated_share: 0.5\nreal:\n  simulated_share: 0\nlater:\n")
     out = tmp_path / "out"
-    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--simulate", "night")) == 0
+    train = command(recipes, two_domains, out, "--hold-out", "4", "--simulate", "night")
+    assert gen.cli.main([*train, "--only", "simulated", "real"]) == 0
     days = {p.name.removesuffix(".jpg") for p in (out / "frames" / "simulated" / "day").iterdir()}
     assert days == {p.name for p in (out / "frames" / "train" / "normal").iterdir()}
     records = {n: json.loads((out / "models" / n / "training.json").read_text()) for n in ("simulated", "real")}
@@ -228,24 +243,31 @@ def own_modules():
 
 
 @pytest.mark.usefixtures("own_modules")
-def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypatch):
-    """Both examples of docs/translation.md, beside AU-GAN."""
+def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypatch, capsys):
+    """Both examples of docs/translation.md."""
     for name in ("edge_loss.py", "my_method.py"):
         (tmp_path / name).write_text(WHOLE_FILES[name])
     monkeypatch.setenv("GEN_PLUGINS", str(tmp_path / "my_method.py"))
     monkeypatch.setattr(sys, "path", sys.path[:])
     recipes = tmp_path / "recipes.yaml"
     recipes.write_text(
-        f"plain:\nedges:\n  trainer: {tmp_path}/edge_loss.py:EdgeTrainer\n  edge_weight: 0.5\n"
+        f"edges:\n  trainer: {tmp_path}/edge_loss.py:EdgeTrainer\n  edge_weight: 0.5\n"
         "own:\n  method: gamma\n  load_height: 64\n  crop: [64, 64]\n"
     )
     out = tmp_path / "out"
     assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--core-minutes", "0.03")) == 0
     text = (out / "README.md").read_text()
-    for row in ("plain", "edges", "own"):
+    for row in ("edges", "own"):
         assert f"\n| {row} | 4 |" in text
     records = {row: json.loads((out / "models" / row / "training.json").read_text()) for row in ("edges", "own")}
     assert records["edges"]["trainer"]["class"] == "edge_loss:EdgeTrainer"
     assert records["own"]["trainer"]["class"] == "my_method:GammaTrainer"
     learned = json.loads((out / "evaluation.json").read_text())["adverse_to_normal"]["own"]
     assert learned["luma"] > json.loads((out / "evaluation.json").read_text())["adverse_to_normal"]["untouched"]["luma"]
+
+    card, sha = (out / "models" / "own" / "MODEL_CARD.md").read_text(), fingerprint_file(tmp_path / "my_method.py")
+    assert f"Trained by `my_method:GammaTrainer`, a file of its own (SHA-256 begins with {sha})" in card
+    assert "| load_height | `64` |" in card
+    assert gen.cli.main(["export-augan", str(out / "runs" / "own"), str(tmp_path / "wrong")]) == 1
+    assert "the run of my_method:GammaTrainer trained other networks" in capsys.readouterr().err
+    assert not (tmp_path / "wrong").exists()

@@ -292,6 +292,14 @@ class TestEvaluate:
         assert ratio(3.0, 0.0) is None
 
 
+def test_a_model_by_name_is_not_written_to_unasked(settings: EvaluateSettings) -> None:
+    card = Path("weights/augan-night2day/MODEL_CARD.md")
+    before = card.read_bytes()
+    with pytest.raises(BadSetting, match="out must be set to a folder, because augan-night2day is a name"):
+        evaluate(dataclasses.replace(settings, model="augan-night2day", out=None))
+    assert card.read_bytes() == before
+
+
 def test_weights_that_are_replaced_meanwhile_are_not_recorded(
     settings: EvaluateSettings, result: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,6 +388,7 @@ def trained(settings: EvaluateSettings, result: dict[str, Any], tmp_path: Path) 
         "data": {"adverse": {"folder": "night", "count": 5, "cached_size": [72, 128]}},
         "parameters": {"adverse_to_normal": 20103552},
         "macs": 123456789,
+        "trainer": {"class": "edges:EdgeTrainer", "file_sha256": "c0ffee", "earlier_file_sha256": ["beef"]},
     }
     (folder / "training.json").write_text(json.dumps(training))
     (folder / "evaluation.json").write_text(json.dumps(result))
@@ -405,6 +414,7 @@ class TestCard:
             "(EfficientNet-Lite0 by other)",
             "| perceptual distance (SqueezeNet, unweighted) ↓ |",
             "| 1.50 h |",
+            "| trainer | `edges:EdgeTrainer`, a file of its own (SHA-256 begins with c0ffee, before that beef) |",
             "| adverse | night | 5 | 72x128 |",
             "20,103,552",
             "| lr | `0.0002` |",

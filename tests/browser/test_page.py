@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from gen.augan.verdict import in_short
+from gen.hda.settings import SAMPLES
 from gen.media.video import write_clip
 from gen.web.app import build_app, launch
 from gen.web.settings import WebSettings
@@ -308,7 +309,7 @@ def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
     tab(page, "3 Check")
     page.get_by_role("button", name="Next: train").click()
     page.get_by_role("button", name="Adapt", exact=True).click()
-    page.get_by_text(re.compile(r"Running: [1-9]\d* of 1600 samples")).wait_for(timeout=60_000)
+    page.get_by_text(re.compile(rf"Running: [1-9]\d* of {SAMPLES} samples")).wait_for(timeout=60_000)
     page.get_by_text(re.compile(r"adapted: red \d+ %, blue \d+ %")).wait_for(timeout=WAIT)
     page.get_by_role("button", name="Cancel").locator("visible=true").click()
     page.get_by_text("Cancelled:").wait_for(timeout=60_000)
@@ -320,7 +321,7 @@ def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
     shown = page.locator("[role=tabpanel]:visible .block:has-text('Grid: strength grows') img")
     assert not shown.locator("visible=true").count()  # not the grid of a shipped one
     page.get_by_role("button", name="Draw a grid").click()
-    page.wait_for_timeout(8000)
+    shown.locator("visible=true").first.wait_for(timeout=60_000)
     grid = page.locator("[role=tabpanel]:visible .block:has-text('Grid: strength grows') img").last
     grid.wait_for(timeout=60_000)
     width, height = grid.evaluate("image => [image.naturalWidth, image.naturalHeight]")
@@ -383,6 +384,26 @@ def test_a_phone_needs_no_sideways_scrolling(server, browser, theme, name):
     assert page.evaluate("document.documentElement.scrollWidth") <= 391
     dark = page.evaluate("document.body.classList.contains('dark')")
     assert dark == (theme == "dark")
+    context.close()
+
+
+def test_a_message_on_a_phone_covers_nothing_for_good(server, browser):
+    """It stays in sight where the page was scrolled to, and moves the top of the page down."""
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(server[0])
+    page.get_by_role("tab", name="Translate", exact=True).first.wait_for()
+    page.get_by_role("button", name="Translate", exact=True).first.click()  # without a picture
+    message = page.locator(".toast-body").first
+    message.wait_for(timeout=WAIT)
+    page.wait_for_timeout(500)
+    assert page.evaluate("scrollY") > 100
+    assert 0 <= message.bounding_box()["y"] < 60
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(300)
+    box = message.bounding_box()
+    assert box["y"] + box["height"] <= page.locator("h1").first.bounding_box()["y"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 391
     context.close()
 
 

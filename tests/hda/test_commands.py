@@ -361,7 +361,7 @@ class TestEvaluate:
         (red / "broken.png").write_bytes(b"x")
         settings = EvaluateSettings(
             hybrid=(f"red={red},blue={blue}",), out=tmp_path, source=str(model), methods="mean point,HDA λ=0.5",
-            seeds=2, target_progress=(0.001, 0.9), images=40, encoder=("efficientnet-lite0@64",), samples=6,
+            seeds=2, target_progress=(0.001, 0.9), images=16, encoder=("efficientnet-lite0@64",), samples=3,
         )  # fmt: skip
         results = evaluate_table(settings)
         assert "broken.png" in caplog.text

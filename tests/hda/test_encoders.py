@@ -44,6 +44,21 @@ class TestLite:
         place, colour = (float((style(picture) - style(x)).norm()) for x in (turned, grey))
         assert colour > 3 * place
 
+    def test_values_outside_may_only_come_back(self) -> None:
+        encoder = load_encoder("squeezenet")
+        images = (torch.rand(2, 3, 64, 64) * 4 - 2).requires_grad_()
+        encoder(images)[:, :5].sum().backward()
+        gradient, x = images.grad, images.detach()
+        assert gradient is not None
+        assert (gradient[x > 1] >= 0).all()
+        assert (gradient[x < -1] <= 0).all()
+        for outside in (x > 1, x < -1):
+            assert 0.2 < float((gradient[outside] != 0).float().mean()) < 0.8
+        again = x.clamp(-1, 1).requires_grad_()
+        encoder(again)[:, :5].sum().backward()
+        assert again.grad is not None
+        torch.testing.assert_close(gradient[x.abs() < 1], again.grad[x.abs() < 1])
+
     def test_channel_statistics(self) -> None:
         x = torch.rand(2, 3, 5, 7, dtype=torch.float64)
         pixels = x.flatten(2).numpy()

@@ -88,7 +88,7 @@ class TestKernelDistance:
         a, b = normals(15, 6, seed=1), normals(15, 6, seed=2, shift=0.5)
         mean, std = kernel_distance(a, b, subset_size=15, subsets=3)
         assert mean == pytest.approx(reference_mmd2(a, b), rel=1e-8)
-        assert std == pytest.approx(0, abs=1e-8 * abs(mean))
+        assert std is None  # all subsets are the whole sets
 
     def test_same_distribution_is_near_zero_and_a_shift_is_not(self) -> None:
         a, b = normals(200, 8, seed=1), normals(200, 8, seed=2)
@@ -112,8 +112,9 @@ class TestKernelDistance:
         assert kernel_distance(a, b, subset_size=10, subsets=5, seed=8) != first
 
     def test_subsets_shrink_to_the_smaller_set(self) -> None:
-        mean, _ = kernel_distance(normals(5, 4, seed=1), normals(9, 4, seed=2), subset_size=1000)
+        mean, std = kernel_distance(normals(5, 4, seed=1), normals(9, 4, seed=2), subset_size=1000)
         assert np.isfinite(mean)
+        assert std > 0
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gen.media.motion import MotionFinder
-from gen.metrics.flicker import FlickerMeter
+from gen.media.motion import Motion, MotionFinder
+from gen.metrics.flicker import FlickerMeter, e_warp
 
 Image = NDArray[np.uint8]
 
@@ -31,6 +31,25 @@ def measure(source: list[Image], output: list[Image]) -> dict[str, float]:
     return meter.result()
 
 
+def test_e_warp_leaves_out_the_edges_of_motion() -> None:
+    """Pixel by pixel, of a flow with a step: left half still, right half 6 pixels to the side."""
+    rng = np.random.default_rng(1)
+    previous, current = (rng.integers(0, 256, (12, 20, 3), np.uint8) for _ in range(2))
+    flow = np.zeros((12, 20, 2), np.float32)
+    flow[:, 10:, 0] = -6
+    valid = rng.random((12, 20)) < 0.8
+    squares: list[float] = []
+    for y in range(12):
+        for x in range(20):
+            if valid[y, x] and x not in (9, 10):  # where the flow changes
+                there = previous[y, x + int(flow[y, x, 0])]
+                squares.append(float((((current[y, x].astype(float) - there) / 255) ** 2).sum()))
+    assert e_warp(previous, current, Motion(current, previous, flow, valid)) == pytest.approx(
+        np.mean(squares), rel=1e-5
+    )
+    assert e_warp(previous, current, Motion(current, previous, flow, np.zeros_like(valid))) == 0
+
+
 class TestFlickerMeter:
     def test_a_static_clip_has_none(self) -> None:
         frame = texture()
@@ -51,6 +70,7 @@ class TestFlickerMeter:
         nervous = [(f + 20 * (i % 2)).astype(np.uint8) for i, f in enumerate(calm)]
         assert measure(frames, calm)["added_warp_error"] <= 0
         assert measure(frames, nervous)["added_warp_error"] == pytest.approx(20, abs=2)
+        assert measure(frames, nervous)["output_e_warp"] == pytest.approx(3 * (20 / 255) ** 2, rel=0.2)
 
     def test_what_was_hidden_is_left_out(self) -> None:
         """A plate that moves over the texture uncovers new ground, which the mask leaves out."""

@@ -238,6 +238,10 @@ class TestBadInput:
         printed = capsys.readouterr().out
         assert "not defined" in printed
         assert all(note in printed for note in notes)
+        matrix = printed.partition("IDD of each from each, nats:\n")[2].split("\n")
+        assert matrix[0].split()[:4] == ["dim", "light", "flat", "tiny"]
+        pairs = {(pair["a"], pair["b"]): pair["idd"] for pair in record(out)["pairwise_idd"]}
+        assert matrix[1].split()[:4] == ["dim", "0.0000", *(f"{pairs['dim', b]:.4f}" for b in ("light", "flat"))]
 
     def test_an_unreadable_file(self, styles: Path, tmp_path: Path) -> None:
         bad = styles / "dim" / "cat" / "0.png"

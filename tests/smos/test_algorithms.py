@@ -15,12 +15,14 @@ from torch.optim import SGD, Optimizer
 
 from gen.cli import main
 from gen.errors import BadSetting
+from gen.provenance import fingerprint_file
 from gen.smos import losses
 from gen.smos.algorithms import registry
 from gen.smos.algorithms.base import Algorithm, Batch, NoOptions, Step, Terms
 from gen.smos.algorithms.erm import ERM
 from gen.smos.backbones import Classifier, Features, Prediction
 from gen.smos.classifiers import load_classifier
+from gen.smos.export import export_precursor
 from gen.smos.markdown import as_markdown
 from gen.smos.settings import SMOSSettings
 from gen.smos.training import SMOSTrainer
@@ -412,3 +414,18 @@ class TestOldFiles:
 
     def test_shipped_precursors_load(self) -> None:
         assert load_classifier("smd-precursor").config["backbone"] == "efficientnet-lite0"
+
+
+def test_a_card_names_ones_own_algorithm(train: Make, tmp_path: Path) -> None:
+    class Twice(ERM):
+        @classmethod
+        def describe(cls, options: NoOptions) -> str:
+            return "twice the cross-entropy"
+
+    trainer = train(Twice, target=None, steps=1)
+    trainer.fit()
+    export_precursor(trainer, tmp_path / "model", {}, "unstated")
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text(encoding="utf-8")
+    sha = fingerprint_file(Path(__file__))
+    assert "twice the cross-entropy by `tests.smos.test_algorithms:" in card
+    assert f"Twice`, a file of its own (SHA-256 begins with {sha}), on all styles" in card

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gen.smos.swad import LossValley, MeanOfWeights
+from gen.smos.swad import LossValley, MeanOfWeights, tell_of_few_measurements
 
 STEPS = 3
 
@@ -93,3 +93,11 @@ def test_the_mean_does_not_follow_weights_that_move_on() -> None:
     mean.add(moving)
     moving["w"] += 10
     assert mean.mean["w"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("steps", "every", "told"), [(4, 2, True), (11, 2, False), (12, 3, True), (5001, 200, False)])
+def test_a_run_too_short_for_a_valley_is_told(
+    steps: int, every: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    tell_of_few_measurements(steps, every)
+    assert ("measurements in" in caplog.text) == told

@@ -62,7 +62,8 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(server):
-    return Client(server[2], verbose=False)
+    # Else the client reads all certificates again for every request, also of an address without SSL.
+    return Client(server[2], verbose=False, ssl_verify=False)
 
 
 def finish(client: Client, number: str, seconds: float = 120) -> dict:
@@ -358,7 +359,7 @@ class TestSafety:
         assert "root:" not in said
 
     def test_another_visitor_does_not_find_a_job(self, server, client):
-        other = Client(server[2], verbose=False)
+        other = Client(server[2], verbose=False, ssl_verify=False)
         with pytest.raises(AppError, match="No job"):
             other.predict("a" * 22, api_name="/job")
 
@@ -373,8 +374,8 @@ def test_strangers_meet_a_login_and_large_files_are_refused(tmp_path, monkeypatc
             urllib.request.urlopen(f"{url}gradio_api/info")
         assert error.value.code == 401
         with pytest.raises(Exception, match=r"(?i)auth|login|credential|401"):
-            Client(url, auth=("ann", "wrong"), verbose=False)
-        client = Client(url, auth=("ann", "secret"), verbose=False)
+            Client(url, auth=("ann", "wrong"), verbose=False, ssl_verify=False)
+        client = Client(url, auth=("ann", "secret"), verbose=False, ssl_verify=False)
         large = tmp_path / "large.png"
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (800, 800, 3)).astype(np.uint8)).save(large)
         assert large.stat().st_size > 1_000_000

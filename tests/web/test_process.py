@@ -45,7 +45,7 @@ def until(condition, seconds: float = 120) -> None:
 
 
 def test_sigterm_is_no_crash_and_the_counts_are_right_after_a_restart(tmp_path):
-    count = 15
+    count = 8
     folder = write_job(tmp_path, count)
     with Process(tmp_path) as server:
         until(lambda: finished(folder) >= 3)
@@ -70,9 +70,10 @@ def job_of(server: Process, number: str) -> dict:
 
 def test_a_proxy_that_does_not_answer_a_second_server_and_a_foreign_page(tmp_path):
     proxies = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
-    with Process(tmp_path, **proxies) as one, Process(tmp_path, **proxies) as two:
-        until(lambda: one.process.poll() is not None or two.process.poll() is not None)
-        refused, server = sorted((one, two), key=lambda process: process.process.poll() is None)
+    with Process(tmp_path, **proxies) as server:
+        assert server.url
+        with Process(tmp_path) as refused:
+            assert refused.process.wait(60) == 1
         with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client:
             assert client.get("/config").status_code == 200
             for path in ("upload", "run/draw"):
@@ -80,7 +81,6 @@ def test_a_proxy_that_does_not_answer_a_second_server_and_a_foreign_page(tmp_pat
                     answer = client.post(f"/gradio_api/{path}", headers=headers, files={"files": b"x"})
                     assert answer.status_code == 403, headers
         said = refused.said()
-        assert refused.process.returncode == 1
         assert "another run is writing to this folder" in said
         assert "Traceback" not in said
 

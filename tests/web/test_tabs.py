@@ -22,7 +22,7 @@ def test_a_tab_of_ones_own_is_one_file_and_one_row(tmp_path):
     page, service = build_app(settings)
     _, url, _ = launch(page, settings, prevent_thread_lock=True, quiet=True, show_error=True)
     try:
-        client = Client(url, verbose=False)
+        client = Client(url, verbose=False, ssl_verify=False)
         number = client.predict("night", api_name="/start_upper")
         end = time.monotonic() + 30
         while (job := client.predict(number, api_name="/job"))["state"] != "done":
