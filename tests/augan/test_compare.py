@@ -280,6 +280,7 @@ def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypa
     card, sha = (out / "models" / "own" / "MODEL_CARD.md").read_text(), fingerprint_file(tmp_path / "my_method.py")
     assert f"Trained by `my_method:GammaTrainer`, a file of its own (SHA-256 begins with {sha})" in card
     assert "| load_height | `64` |" in card
+    assert "This card has no measurements;" in card  # also when evaluation.json comes beside it
     assert gen.cli.main(["export-augan", str(out / "runs" / "own"), str(tmp_path / "wrong")]) == 1
     assert "the run of my_method:GammaTrainer trained other networks" in capsys.readouterr().err
     assert not (tmp_path / "wrong").exists()
