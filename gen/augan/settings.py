@@ -18,7 +18,7 @@ FeatureMatching = Literal["channel_mean", "full", "off"]
 
 @dataclass(frozen=True, kw_only=True)
 class AUGANSettings(UnpairedSettings):
-    """Settings of AU-GAN training; the defaults are the published ones (preset bdd)."""
+    """Settings of AU-GAN training; the defaults are the published ones (preset bdd has its frames' size, too)."""
 
     presets = Path(__file__).parent / "presets"
 

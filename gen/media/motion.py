@@ -1,6 +1,7 @@
 """Optical flow between the frames of a clip, and a filter along it that removes flicker from a translation."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, cast
 
 import cv2
@@ -44,7 +45,7 @@ def farneback(first: MatLike, second: MatLike) -> Floats:
 
 
 class MotionFinder:
-    """Optical flow of one clip; call `update` for its frames in order. Keeps one frame in memory.
+    """Optical flow of one clip; call `update`, or `pair`, for its frames in order. Keeps one frame in memory.
 
     Frames are first reduced to at most `width` pixels across (area average), to make the flow cheap.
     """
@@ -55,22 +56,31 @@ class MotionFinder:
 
     def update(self, frame: Image) -> Motion:
         """The motion from the next frame, uint8 (H, W, 3), RGB, to the one before. `ValueError` if the size changes."""
+        return self.pair(frame)()
+
+    def pair(self, frame: Image) -> Callable[[], Motion]:
+        """As `update`, but returns the work as a function, which may run later and in any thread."""
         current, previous = reduced(frame, self._size(frame)), self._previous
         self._previous = current
-        if previous is None:
-            size = current.shape[:2]
-            return Motion(current, current, np.zeros((*size, 2), np.float32), np.zeros(size, bool))
-        if previous.shape != current.shape:
+        if previous is not None and previous.shape != current.shape:
             raise ValueError(f"all frames of a clip must have one size: {current.shape} after {previous.shape}")
-        before, after = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (previous, current))
-        backward, forward = self.flow(after, before), self.flow(before, after)
-        return Motion(current, previous, backward, consistent(backward, forward))
+        return partial(motion_between, previous, current, self.flow)
 
     def _size(self, frame: Image) -> tuple[int, int]:
         """(width, height) of the reduced frame. At least 32 each: DIS needs a few patches of 8 pixels."""
         height, width = frame.shape[:2]
         scale = min(1.0, self.width / width)
         return max(32, round(width * scale)), max(32, round(height * scale))
+
+
+def motion_between(previous: Image | None, current: Image, flow: FlowMethod) -> Motion:
+    """The motion of a pair of reduced frames; none is valid if there is no previous one."""
+    if previous is None:
+        size = current.shape[:2]
+        return Motion(current, current, np.zeros((*size, 2), np.float32), np.zeros(size, bool))
+    before, after = (cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in (previous, current))
+    backward, forward = flow(after, before), flow(before, after)
+    return Motion(current, previous, backward, consistent(backward, forward))
 
 
 class FlickerFilter:

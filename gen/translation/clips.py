@@ -18,7 +18,7 @@ from gen.bars import progress_bar
 from gen.media.ahead import batches, iterate_ahead
 from gen.media.folders import Job
 from gen.media.images import Pixels
-from gen.media.motion import FlickerFilter, MotionFinder
+from gen.media.motion import FlickerFilter, Motion, MotionFinder
 from gen.media.video import UNLIMITED, ClipFrame, ClipLimits, ClipReader, ClipWriter, Encoding, Part
 from gen.metrics.flicker import FlickerMeter
 from gen.translation.made_with import mark_of
@@ -74,9 +74,9 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
     finder, meter, means = MotionFinder(), FlickerMeter(), RunningMeans()
     settings = network.settings
 
-    def observe(steadier: FlickerFilter, frame: ClipFrame, translated: Translated) -> Pixels:
+    def observe(steadier: FlickerFilter, found: Future[Motion], translated: Translated) -> Pixels:
         """The frame as it is kept, after everything that is measured on it."""
-        motion = finder.update(frame.rgb)
+        motion = found.result()
         kept = steadier.update(motion, translated.rgb)
         meter.update(motion, kept)
         means.add(translated.statistics)
@@ -92,6 +92,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
         ThreadPoolExecutor(1) as decoder,
         ThreadPoolExecutor(1) as encoder,
         ThreadPoolExecutor(1) as observer,
+        ThreadPoolExecutor(settings.workers) as flows,  # the slowest part of a clip on a GPU
         progress_bar(total=reader.expected_frames or None, unit="frame", desc=job.source.name, leave=False) as bar,
     ):
         sink = ClipSink(stack, job, reader, network)
@@ -106,7 +107,8 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
             results = network([f.rgb for f in frames], smoother)
             short_of_memory |= {network.warning} if network.warning else set()
             for frame, translated in zip(frames, results, strict=True):
-                kept = observer.submit(observe, steadier, frame, translated)
+                motion = flows.submit(finder.pair(frame.rgb))
+                kept = observer.submit(observe, steadier, motion, translated)
                 written.append(encoder.submit(write, frame, kept, translated.values))
             while len(written) > 2 * network.batch_size:  # bounded memory
                 written.popleft().result()

@@ -99,7 +99,7 @@ class TranslateSettings:
     tile: int | None = None
     """Rows per strip, for frames that do not fit into memory. Default: whole frames."""
     workers: int = 4
-    """Threads that decode, and as many that encode."""
+    """Threads that decode, as many that encode, and as many that find the motion in clips."""
 
     @property
     def max_pixels(self) -> int:

@@ -136,7 +136,7 @@ class TranslateTab(Tab):
         height, width = source.rgb.shape[:2]
         size = network_size(resolution, height, width)
         pipe = self.service.translator(model)
-        tile = strip_rows(size, height, width)
+        tile = strip_rows(size, height, width, self.service.device())
         out = pipe(source.rgb, direction, resolution=size, output_type="np", tile=tile)
         seen = size if isinstance(size, tuple) else pipe.network_size((height, width), size)
         note = f"Generated image, not a photograph. {width}x{height} pixels, processed at {seen[1]}x{seen[0]}."
@@ -219,7 +219,7 @@ class TranslateTab(Tab):
         if with_map and not has_map(model, direction):
             raise BadSetting(f"{model} has no map in this direction; choose the translation alone.")
         source = check_clip(Path(clip), self.service.settings)
-        size = clip_size(resolution, source)
+        size = clip_size(resolution, source, self.service.device())
         self.service.storage.check(source.stat().st_size)
         part = {"start": (start or "").strip() or None, "duration": (length or "").strip() or None}
         settings = {

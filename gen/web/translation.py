@@ -13,6 +13,7 @@ from gen.translation import registry
 from gen.translation.commands import translate_files as translate
 from gen.translation.made_with import present_weights_id
 from gen.translation.maps import SCALES, MapScale
+from gen.translation.network import PIXELS_AT_ONCE
 from gen.translation.pipeline import TranslationPipeline
 from gen.translation.precision import dtype_of
 from gen.translation.registry import translators
@@ -24,6 +25,7 @@ __all__ = [
     "AUTO",
     "DIRECTIONS",
     "LEGENDS",
+    "PIXELS_AT_ONCE",
     "WEATHER_CLASSIFIER",
     "Direction",
     "MapName",
