@@ -141,16 +141,21 @@ def read_evaluation(model: Path) -> dict[str, Any] | None:
 
 
 def model_folder(settings: EvaluateSettings) -> Path:
-    """The model's folder. Raises `BadSetting` without `out` for a model that is no folder of the user's.
+    """The model's folder. Raises `BadSetting` as `check_own`."""
+    check_own(settings.model, settings.out)
+    return weights.fetch(weights.resolve(settings.model))
+
+
+def check_own(model: str, out: Path | None) -> None:
+    """Raises `BadSetting` without `out` for a model that is no folder of the user's.
 
     A name means shared weights or a hub: nobody expects a measurement to change those. A path does.
     """
-    if settings.out is None and not Path(settings.model).is_dir():
+    if out is None and not Path(model).is_dir():
         raise BadSetting(
-            f"out must be set to a folder, because {settings.model} is a name and its weights may be shared; to write "
-            f"the model's own card, give its folder as a path, for example weights/{Path(settings.model).name}."
+            f"out must be set to a folder, because {model} is a name and its weights may be shared; to write "
+            f"the model's own card, give its folder as a path, for example weights/{Path(model).name}."
         )
-    return weights.fetch(weights.resolve(settings.model))
 
 
 def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:
