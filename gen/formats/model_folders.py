@@ -52,16 +52,17 @@ MOVED = {"gen.hda.networks": "gen.stylegan2.networks"}
 def load_pipeline(
     kind: type[Pipeline],
     folder: Path,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
     variant: str | None = None,
     torch_dtype: torch.dtype | None = None,
     **given: Any,
 ) -> Pipeline:
     """The pipeline of class `kind` that a folder holds, on the CPU, its networks in evaluation mode.
 
-    `dtype` (or `torch_dtype`): what the weights are converted to. `variant`: "fp16" for the files in half precision,
-    where a network has them. `given`: networks and values that replace those of the folder. Raises `BadInput` for a
-    folder that cannot be loaded, `BadSetting` for an unknown name in `given`.
+    `dtype` (or `torch_dtype`): what the weights are converted to; None: float32, or what the files of a `variant` have.
+    `variant`: "fp16" for the files in half precision, where a network has them. `given`: networks and values that
+    replace those of the folder. Raises `BadInput` for a folder that cannot be loaded, `BadSetting` for an unknown name
+    in `given`.
     """
     file = folder / INDEX
     index = read_config(file)
@@ -73,7 +74,8 @@ def load_pipeline(
     values = {name: value for name, value in index.items() if name in known - parts - given.keys()}
     _check_types(file, kind, values)
     wanted = sorted(parts - given.keys())
-    networks = {name: _part(folder, name, index.get(name), torch_dtype or dtype, variant) for name in wanted}
+    dtype = torch_dtype or dtype or (None if variant else torch.float32)
+    networks = {name: _part(folder, name, index.get(name), dtype, variant) for name in wanted}
     with _readable(file):
         return kind(**networks, **values, **given)
 
@@ -86,7 +88,7 @@ def part_names(kind: type[DiffusionPipeline]) -> set[str]:
     return (required | (optional & parameters.keys())) - {"self"}
 
 
-def _part(folder: Path, name: str, entry: Any, dtype: torch.dtype, variant: str | None) -> ModelMixin | None:
+def _part(folder: Path, name: str, entry: Any, dtype: torch.dtype | None, variant: str | None) -> ModelMixin | None:
     """The network that model_index.json names as [module, class]; its files are in the sub-folder `name`."""
     if entry is None or entry == [None, None]:
         return None
@@ -119,9 +121,12 @@ def _own_module(name: str) -> Any:
 
 
 def load_network(
-    kind: type[Network], folder: Path, dtype: torch.dtype = torch.float32, variant: str | None = None
+    kind: type[Network], folder: Path, dtype: torch.dtype | None = torch.float32, variant: str | None = None
 ) -> Network:
-    """The network of class `kind` that a folder holds, on the CPU, in evaluation mode. See `load_pipeline`."""
+    """The network of class `kind` that a folder holds, on the CPU, in evaluation mode. See `load_pipeline`.
+
+    `dtype=None`: that of the file's weights.
+    """
     config = read_config(folder / CONFIG)
     check_class(folder / CONFIG, config, kind)
     build = builder(kind, folder / CONFIG, config)
@@ -134,6 +139,7 @@ def load_network(
     for file in files:
         tensors |= read_safetensors(file)[0]
     check_kinds(folder, network.state_dict(), tensors)
+    dtype = dtype or next((x.dtype for x in tensors.values() if x.is_floating_point()), torch.float32)
     tensors = {name: x.to(dtype) if x.is_floating_point() else x for name, x in tensors.items()}
     network.load_state_dict(tensors, assign=True)
     if _incomplete(network):  # constants that no file holds, such as the mean of ImageNet

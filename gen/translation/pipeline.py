@@ -183,7 +183,8 @@ class TranslationPipeline(DiffusionPipeline):
     ) -> Self:
         """Load by name ("augan-night2day"), folder, or hub id; see `gen.formats.model_folders.load_pipeline`.
 
-        `variant="fp16"`, `dtype` and parts to replace as in diffusers. Raises `BadInput`.
+        `variant="fp16"` (in that precision, unless `dtype` is another) and parts to replace as in diffusers. Raises
+        `BadInput`.
         """
         hub = {name: kwargs.pop(name) for name in weights.HUB_OPTIONS & kwargs.keys()}
         return load_pipeline(cls, weights.fetch(pretrained_model_name_or_path, **hub), **kwargs)
