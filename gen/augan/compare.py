@@ -28,6 +28,7 @@ from gen.training.data_record import BYTES
 from gen.training.experiment import Experiment, named, write_text
 from gen.translation import registry
 from gen.translation.registry import Recipe
+from gen.translation.weathers import directions_of
 
 EQUAL = {"preset", "adverse", "normal", "rendered", "simulated", "out", "core_minutes", "images", "epochs", "seed"}
 """Settings that a recipe may not change, because all recipes share them."""
@@ -193,8 +194,10 @@ def evaluate_recipes(
             prepare(settings, name, recipe).check()
         except BadSetting as error:
             raise BadSetting(f"recipe {name} is not evaluated, because it is not as it was trained: {error}") from error
-    first, *others = recipes
     models, hold = settings.out / "models", settings.out / "frames" / "hold"
+    # The first is the evaluated model: a direction that it lacked would have no table for the others either.
+    recipes = dict(sorted(recipes.items(), key=lambda named: -len(directions_of(models / named[0]))))
+    first, *others = recipes
     measured = evaluate(
         EvaluateSettings(
             adverse=hold / "adverse",

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -38,7 +38,7 @@ from gen.media.video import ClipReader
 from gen.metrics import rivals
 from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.detection import Detector
-from gen.metrics.distances import list_images, read_batches, read_frame
+from gen.metrics.distances import evenly, list_images, read_batches, read_frame
 from gen.metrics.flicker import FlickerMeter
 from gen.metrics.paired import PairedScores, load_perceptual
 from gen.output import output_folder
@@ -141,16 +141,21 @@ def read_evaluation(model: Path) -> dict[str, Any] | None:
 
 
 def model_folder(settings: EvaluateSettings) -> Path:
-    """The model's folder. Raises `BadSetting` without `out` for a model that is no folder of the user's.
+    """The model's folder. Raises `BadSetting` as `check_own`."""
+    check_own(settings.model, settings.out)
+    return weights.fetch(weights.resolve(settings.model))
+
+
+def check_own(model: str, out: Path | None) -> None:
+    """Raises `BadSetting` without `out` for a model that is no folder of the user's.
 
     A name means shared weights or a hub: nobody expects a measurement to change those. A path does.
     """
-    if settings.out is None and not Path(settings.model).is_dir():
+    if out is None and not Path(model).is_dir():
         raise BadSetting(
-            f"out must be set to a folder, because {settings.model} is a name and its weights may be shared; to write "
-            f"the model's own card, give its folder as a path, for example weights/{Path(settings.model).name}."
+            f"out must be set to a folder, because {model} is a name and its weights may be shared; to write "
+            f"the model's own card, give its folder as a path, for example weights/{Path(model).name}."
         )
-    return weights.fetch(weights.resolve(settings.model))
 
 
 def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, out: Path) -> dict[str, Any]:
@@ -176,13 +181,13 @@ def measure_all(settings: EvaluateSettings, model: Path, device: torch.device, o
     to_adverse.run(normal)
     result: dict[str, Any] = {"spaces": spaces(measures, folders)}
     if to_normal.translates:
-        rows = to_normal.rows(to_adverse.untouched, settings.normal_reference)
+        rows = to_normal.rows(to_adverse.untouched)
         for name, flicker in clip.get("flicker", {}).items():
             rows[name]["flicker"] = flicker["added_warp_error"]
             rows[name]["e_warp"] = flicker["output_e_warp"]
         result |= {"adverse_to_normal": rows, "uncertainty": to_normal.calibration.result()}
     if to_adverse.translates:
-        result["normal_to_adverse"] = to_adverse.rows(to_normal.untouched, settings.adverse_reference)
+        result["normal_to_adverse"] = to_adverse.rows(to_normal.untouched)
     if settings.detector is not None:
         result["detector"] = settings.detector.name
     if left_out:
@@ -197,6 +202,24 @@ def check_different(settings: EvaluateSettings, adverse: list[Path], normal: lis
         raise BadSetting(
             f"normal: {settings.normal} has the same frames as {settings.adverse}; give those of clear days."
         )
+
+
+def other_images(folder: Path, than: Sequence[Path]) -> list[Path]:
+    """The images of a folder that are not, by their content, among `than`. Raises `BadSetting` for less than two."""
+    alike: dict[int, list[Path]] = {}
+    for path in than:
+        alike.setdefault(path.stat().st_size, []).append(path)
+    images = list_images(folder)
+    others = [
+        image
+        for image in images
+        if not any(filecmp.cmp(image, path, shallow=False) for path in alike.get(image.stat().st_size, ()))
+    ]
+    if len(others) < 2:  # no distance then
+        raise BadSetting(f"{folder}: a reference needs two frames at least that are not those to measure with.")
+    if left := len(images) - len(others):
+        log.warning("%s: %d frames are those to measure with, and are left out of the reference", folder, left)
+    return others
 
 
 def model_folders(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
@@ -397,6 +420,9 @@ class DirectionEvaluation:
         missing = [name for name in pipes if name not in self.pipes]
         if missing and settings.direction in ("both", direction):
             log.warning("%s: %s cannot translate it and is left out", direction, ", ".join(missing))
+        reference = settings.normal_reference if direction == "adverse_to_normal" else settings.adverse_reference
+        self.reference = other_images(reference, target) if self.translates and reference is not None else []
+        """Frames of the target domain for the floor, none of them of the target itself."""
         self.tone = rivals.tone(read_batches(target, settings.batch, left_out))
         self.resolution: Resolution = parse_resolution(settings.resolution)
         self.translators = translators(self.pipes, direction, self.tone, self.resolution) if self.translates else {}
@@ -415,7 +441,7 @@ class DirectionEvaluation:
                     self.calibration.add(self.pipes["model"], frames)
                 bar.update(len(frames))
 
-    def rows(self, target: FrameSet, reference: Path | None) -> dict[str, dict[str, Any]]:
+    def rows(self, target: FrameSet) -> dict[str, dict[str, Any]]:
         """The table of this direction; `target`: real frames of the target domain.
 
         Every row except the target has, by feature space, its distances from the target and their ratios to those of
@@ -423,9 +449,9 @@ class DirectionEvaluation:
         the number of images.
         """
         sets = {"untouched": self.untouched, **self.translated}
-        if reference is not None:
+        if self.reference:
             floor = sets["floor"] = FrameSet(self.measures)
-            images = list_images(reference, len(self.untouched.luma))
+            images = evenly(self.reference, len(self.untouched.luma))
             for frames in read_batches(images, self.settings.batch, self.left_out):
                 floor.add(frames)
         size, seed = self.settings.subset_size, self.settings.seed

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gen.augan.degrade import degrade_at_random
-from gen.augan.evaluation import identity
+from gen.augan.evaluation import check_own, identity
 from gen.augan.held_out import Streets
 from gen.augan.invention import FOLDER, local_deviation
 from gen.augan.invention_calibration import PIXEL_STEP
@@ -51,6 +51,7 @@ def evaluate(settings: InventionEvaluation) -> dict[str, Any]:
     folders that lack frames and for an invalid detector file.
     """
     check_seed(settings.seed)
+    check_own(settings.model, settings.out)
     if settings.detector is not None and settings.real is None:
         raise BadSetting("detector: needs real frames; set real to a folder of them.")
     detector = Detector(settings.detector) if settings.detector is not None else None

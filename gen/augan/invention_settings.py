@@ -91,6 +91,7 @@ class InventionEvaluation:
     seed: int = 0
     """Seed of the random degradations of the rendered frames."""
     out: Path | None = None
-    """Folder for evaluation.json. Default: invention/ in the model folder."""
+    """Folder for evaluation.json. Default, for a model given as a path: invention/ in its folder, with a new card. A
+    model given by name needs it, because its weights may be shared."""
     device: Device = "auto"
     """auto: the GPU if there is one."""

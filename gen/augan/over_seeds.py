@@ -46,7 +46,9 @@ def means(evaluation: Record, measured: Sequence[str]) -> str:
     tables: list[str] = []
     for direction, title in DIRECTIONS.items():
         if direction in evaluation:
-            runs = {recipe: [evaluation[direction][name] for name in names] for recipe, names in rows.items()}
+            found = evaluation[direction]  # without the models that lack the direction
+            runs = {recipe: [found[name] for name in names if name in found] for recipe, names in rows.items()}
+            runs = {recipe: those for recipe, those in runs.items() if those}
             tables.append(f"### {title}, over the seeds\n\n{_table(runs, _columns(evaluation))}")
     return "\n\n".join([HOW, *tables])
 

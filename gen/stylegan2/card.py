@@ -51,7 +51,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         f"- {record['images_shown']:,} images shown in {record['seconds'] / 60:.0f} minutes on "
         f"{hardware_sentence(hardware)}, {hardware.get('precision', s['precision'])}.",
         f"- Batch {s['batch']}, Adam at {s['lr']:g}, R1 {s['r1_gamma']:g}, path length weight {s['path_weight']:g}, "
-        f"DiffAugment {'on' if s['augment'] else 'off'}, averaged weights (EMA) with a half-life of "
+        f"{_augmentation(s)}, averaged weights (EMA) with a half-life of "
         f"{s['ema_half_life']:,} images.",
         *([f"- Trainer: {own}."] if (own := own_trainer_in(record)) else []),
         "",
@@ -61,6 +61,13 @@ def card(name: str, record: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _augmentation(s: dict[str, Any]) -> str:
+    """Which augmentation the images had: ADA comes instead of DiffAugment. Older records know no ADA."""
+    if s.get("ada_target"):
+        return f"adaptive augmentation (ADA) with a target of {s['ada_target']:g}"
+    return f"DiffAugment {'on' if s['augment'] else 'off'}"
 
 
 def _distance_lines(figures: dict[str, Any], trained_on: str) -> list[str]:

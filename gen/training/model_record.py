@@ -47,8 +47,8 @@ license: {front_matter(record["weights_license"])}
 # {name}
 
 Trained{code}, for {record["images_shown"]:,} images of each domain ({record["core_seconds"] / 60:.0f} core-minutes), on
-{hardware_sentence(record["hardware"])}. Nothing was measured yet;
-`gen evaluate-augan --model {name} --out DIR` measures it.
+{hardware_sentence(record["hardware"])}. This card has no measurements;
+`gen evaluate-augan --model {name} --out DIR` makes them.
 
 ## Data
 

@@ -43,8 +43,9 @@ def run(settings: TranslateSettings) -> int:
     report = translate_files(settings)
     for entry in report.entries:
         if entry.flicker and entry.status == "done":
-            numbers = ", ".join(f"{name} {value:.2f}" for name, value in entry.flicker.items())
-            print(f"{entry.output}: {entry.frames} frames, {numbers} grey levels")
+            grey = ", ".join(f"{name} {value:.2f}" for name, value in entry.flicker.items() if name.endswith("error"))
+            squares = "".join(f", {n} {value:.2g}" for n, value in entry.flicker.items() if n.endswith("_e_warp"))
+            print(f"{entry.output}: {entry.frames} frames, {grey} grey levels{squares}")
     for note, count in report.notes().items():
         print(f"{count} {note}")
     for line in report.remarks():

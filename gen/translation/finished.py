@@ -9,7 +9,7 @@ from pathlib import Path
 from gen.errors import BadSetting
 from gen.media.folders import Job, stamp_of
 from gen.media.mark import Header, check_whole, read_header, source_id
-from gen.translation.made_with import made_with, same_made_with
+from gen.translation.made_with import BF16, made_with, same_made_with
 from gen.translation.outputs import entry_of, outputs_of, side_files, sides_of
 from gen.translation.record import Known, Record
 from gen.translation.report import Entry
@@ -51,13 +51,14 @@ def skipped_entry(job: Job, settings: TranslateSettings, known: Known | None) ->
     """The entry of a finished file.
 
     The input's present size and time are recorded, which may be new with `hash`; but those that the output's mark tells
-    stay, because by them it is known that the mark is of this input.
+    stay, because by them it is known that the mark is of this input. So does the precision, which "auto" leaves open.
     """
     mark, before = read_header(job.target).mark, known.stamp if known else None
     told = before is not None and mark is not None and mark.source == source_id(before)
     stamp = before if told else stamp_of(job.source)
     job = replace(job, stamp=stamp, sha256=known.sha256 if known else None)
-    entry = entry_of(job, "skipped", settings)
+    made = mark.made_with if mark is not None else known.made_with if known is not None else ""
+    entry = entry_of(job, "skipped", replace(settings, precision="bf16" if BF16 in made else "fp32"))
     if known is not None and known.sides is not None:
         entry.sides = sorted(kind for kind in known.sides if _is_there(job, kind, known.finished))
     return entry

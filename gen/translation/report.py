@@ -63,7 +63,7 @@ class Entry:
     """Mean share invented, 0..1, if the invention map was made."""
     p95_invented: float | None = None
     flicker: dict[str, float] | None = None
-    """Warp errors of a clip, in grey levels; see gen.metrics.flicker."""
+    """Warp errors of a clip, in grey levels, and its E_warp, in squares of 0..1; see gen.metrics.flicker."""
     error: str | None = None
     weather: str | None = None
     """Weather that the classifier saw, if it chose the model."""

@@ -121,7 +121,6 @@ class FolderTab(Tab):
             "direction": direction,
             "model": model,
             "uncertainty": uncertainty,
-            "device": self.service.device(),
             "resolution": folder_size(resolution),
         }
         check_translation(settings)

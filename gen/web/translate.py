@@ -225,7 +225,6 @@ class TranslateTab(Tab):
         settings = {
             "direction": direction,
             "model": model,
-            "device": self.service.device(),
             "uncertainty": "overlay" if with_map else "none",
             **size,
             **part,

@@ -26,12 +26,9 @@ def run(service: Service, context: JobContext) -> None:
     context.report(0, 0, "loading the model")
     inputs, out = context.job.inputs, context.folder / "output"
     limits = service.settings
-    settings = TranslateSettings(
-        input=Path(inputs["source"]),
-        output=out,
-        max_megapixels=limits.megapixels,
-        **inputs["settings"],
-    )
+    # Jobs of earlier versions name the device that the server had then.
+    given = inputs["settings"] | {"device": service.device(), "max_megapixels": limits.megapixels}
+    settings = TranslateSettings(input=Path(inputs["source"]), output=out, **given)
     hidden = [settings.input if settings.input.is_dir() else settings.input.parent, context.folder]
     total = len(plan_jobs(settings.input, settings.output, settings.format))
 

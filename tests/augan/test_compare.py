@@ -144,6 +144,18 @@ def test_another_method_is_a_row_at_equal_cost(two_domains, tmp_path):
     assert weights.kind(out / "models" / "peer") == "CycleGANPipeline"
 
 
+def test_a_recipe_of_one_direction_takes_the_other_from_no_recipe(two_domains, tmp_path):
+    recipes, out = tmp_path / "recipes.yaml", tmp_path / "out"
+    one_way = "  directions: adverse_to_normal\n  cycle_weight: 0\n  nce_weight: 1\n"
+    recipes.write_text(PEER.replace("plain:\n", "") + one_way + "plain:\n")
+    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--seeds", "2")) == 0
+    there, back = (out / "README.md").read_text().split("over the seeds\n")[1:]
+    assert "\n| peer | 2 |" in there
+    assert "\n| plain | 2 |" in there
+    assert "\n| plain | 2 |" in back
+    assert "\n| peer | 2 |" not in back
+
+
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
@@ -268,6 +280,7 @@ def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypa
     card, sha = (out / "models" / "own" / "MODEL_CARD.md").read_text(), fingerprint_file(tmp_path / "my_method.py")
     assert f"Trained by `my_method:GammaTrainer`, a file of its own (SHA-256 begins with {sha})" in card
     assert "| load_height | `64` |" in card
+    assert "This card has no measurements;" in card  # also when evaluation.json comes beside it
     assert gen.cli.main(["export-augan", str(out / "runs" / "own"), str(tmp_path / "wrong")]) == 1
     assert "the run of my_method:GammaTrainer trained other networks" in capsys.readouterr().err
     assert not (tmp_path / "wrong").exists()

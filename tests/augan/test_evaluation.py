@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gen.augan.evaluation import (
     calibration,
     evaluate,
     identity,
+    other_images,
     parse_resolution,
     ratio,
     simulations,
@@ -32,6 +34,7 @@ from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
 from gen.media.left_out import LeftOut
 from gen.media.video import write_clip
+from gen.metrics.distances import list_images
 from gen.metrics.features import EfficientNetLite0Features
 from gen.weights import SHIPPED
 
@@ -246,6 +249,16 @@ class TestEvaluate:
         assert result["uncertainty"] is None
         assert result["normal_to_adverse"]["model"]["images"] == 2
         assert "floor" not in result["adverse_to_normal"]
+
+    def test_the_floor_has_no_frames_of_the_target(
+        self, settings: EvaluateSettings, place: Path, tmp_path: Path, caplog
+    ) -> None:
+        both = shutil.copytree(place / "day", tmp_path / "both")
+        with pytest.raises(BadSetting, match="needs two frames at least"):
+            evaluate(dataclasses.replace(settings, normal_reference=both, out=tmp_path / "judged"))
+        more = [Path(shutil.copy(place / "more_day" / f"{i}.png", both / f"other{i}.png")) for i in (5, 6)]
+        assert other_images(both, list_images(place / "day")) == more
+        assert "4 frames are those to measure with" in caplog.text
 
     def test_a_model_that_is_exported_again_meanwhile(
         self, settings: EvaluateSettings, place: Path, tmp_path: Path, monkeypatch

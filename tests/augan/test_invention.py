@@ -480,6 +480,8 @@ def test_evaluation_of_a_model_folder(trained, tmp_path):
     assert "| night |" not in section
     with pytest.raises(BadSetting, match="no invention map"):
         evaluate(InventionEvaluation(rendered=trained / "held", model=str(trained / "old")))
+    with pytest.raises(BadSetting, match="augan-night2day is a name and its weights may be shared"):
+        evaluate(InventionEvaluation(rendered=trained / "held"))
 
 
 def test_a_box_has_the_mean_of_what_it_covers():

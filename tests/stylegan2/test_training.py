@@ -211,6 +211,7 @@ class TestExport:
         ):
             assert text in card
         assert "12 training images:" in card
+        assert "DiffAugment on" in card
         assert (out / "samples.jpg").is_file()
         other = shutil.copytree(pictures, tmp_path / "held-out")
         change = {"w_average": torch.ones_like(pipe.generator.w_average)}
@@ -223,6 +224,13 @@ class TestExport:
         half = HDAPipeline.from_pretrained(out, variant="fp16")
         assert half.fingerprint == pipe.fingerprint
         assert not half.adaptations  # the card is of the generator that was exported
+
+    def test_the_card_names_the_augmentation_that_there_was(self, pictures: Path, tmp_path: Path) -> None:
+        StyleGAN2Trainer(settings(pictures, tmp_path / "run", ada_target=0.6)).fit()
+        export_model(tmp_path / "run", tmp_path / "model", True, None, 0, [], "research only")
+        card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+        assert "adaptive augmentation (ADA) with a target of 0.6" in card
+        assert "DiffAugment" not in card
 
     def test_an_export_that_is_cut_off_leaves_no_card_of_the_old_weights(
         self, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -82,7 +83,7 @@ def report_of(out: Path) -> dict[str, dict]:
     return {Path(f["input"]).name: f for f in json.loads((out / "report.json").read_text())["files"]}
 
 
-def test_a_tree_with_good_and_bad_files(tree, tmp_path, model):
+def test_a_tree_with_good_and_bad_files(tree, tmp_path, model, capsys):
     out = tmp_path / "out"
     assert main(["translate", str(tree), str(out), "--model", model]) == 1
     assert files_below(out) == GOOD | {"report.json"}
@@ -98,7 +99,14 @@ def test_a_tree_with_good_and_bad_files(tree, tmp_path, model):
     assert report["deep.png"]["mean_uncertainty"] >= 12.75
     assert report["deep.png"]["p95_uncertainty"] >= report["deep.png"]["mean_uncertainty"] - 1e-3
     assert report["drive.mp4"]["frames"] == 6
-    assert set(report["drive.mp4"]["flicker"]) == {"source_warp_error", "output_warp_error", "added_warp_error"}
+    errors = {f"{which}_warp_error" for which in ("source", "output", "added")}
+    assert set(report["drive.mp4"]["flicker"]) == errors | {"source_e_warp", "output_e_warp"}
+    told = capsys.readouterr().out
+    assert re.search(
+        r"drive.mp4: 6 frames, source_warp_error .*added_warp_error -?[\d.]+ grey levels, source_e_warp ", told
+    )
+    e_warp = report["drive.mp4"]["flicker"]["output_e_warp"]
+    assert f"output_e_warp {e_warp:.2g}\n" in told  # in squares of 0 to 1, of which two decimals are nothing
 
 
 def test_the_translation_is_the_pipelines(tree, tmp_path, model):

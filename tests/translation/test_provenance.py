@@ -63,7 +63,12 @@ def test_auto_takes_what_the_other_precision_has_finished(night, tmp_path):
     assert ", bf16" in read_header(out / "a.jpg").mark.made_with
     with pytest.raises(BadSetting, match=r"was made with .*bf16"):
         run(night, out, precision="fp32")
+    before = report_of(out)
     assert set(statuses(run(night, out)).values()) == {"skipped"}
+    assert all(file["made_with"] == before[name]["made_with"] for name, file in report_of(out).items())
+    (night / "a.jpg").unlink()  # the other has no mark
+    with pytest.raises(BadSetting, match=r"was made with .*bf16"):
+        run(night, out, precision="fp32")
 
 
 def test_the_command_of_the_shared_case(tmp_path, monkeypatch):
