@@ -5,6 +5,7 @@ the current one along the optical flow of the *source*, and take the difference 
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gen.media.motion import Image, Motion, reduced, warp
 
@@ -17,8 +18,8 @@ class FlickerMeter:
     """
 
     def __init__(self) -> None:
-        self.total = np.zeros(4)  # both errors of source and output; sums, because clips may be long
-        self.pairs = 0
+        self.absolute, self.squared = np.zeros(3), np.zeros(3)
+        """Of each error, sums over the pairs, as clips may be long: source, output, number of pairs."""
         self._previous: Image | None = None
 
     def update(self, motion: Motion, output: Image) -> None:
@@ -28,8 +29,9 @@ class FlickerMeter:
         if previous is None or not motion.valid.any():  # the first frame of a clip or scene has none to compare with
             return
         pairs = ((motion.previous, motion.current), (previous, current))
-        self.total += [error(*pair, motion) for error in (warp_error, e_warp) for pair in pairs]
-        self.pairs += 1
+        self.absolute += [*(warp_error(*pair, motion) for pair in pairs), 1]
+        if inside_motion(motion).any():
+            self.squared += [*(e_warp(*pair, motion) for pair in pairs), 1]
 
     def result(self) -> dict[str, float]:
         """Mean absolute errors in grey levels (0 to 255) over all pairs of frames; zeros if there are none.
@@ -38,7 +40,8 @@ class FlickerMeter:
         output along the same flow; `added_warp_error`: output minus source, the flicker that translation added.
         `source_e_warp`, `output_e_warp`: E_warp as the paper defines it, see `e_warp`.
         """
-        source, output, source_e_warp, output_e_warp = self.total / max(self.pairs, 1)
+        source, output, _ = self.absolute / max(self.absolute[2], 1)
+        source_e_warp, output_e_warp, _ = self.squared / max(self.squared[2], 1)
         return {
             "source_e_warp": float(source_e_warp),
             "output_e_warp": float(output_e_warp),
@@ -56,13 +59,18 @@ def warp_error(previous: Image, current: Image, motion: Motion) -> float:
 def e_warp(previous: Image, current: Image, motion: Motion) -> float:
     """E_warp of a pair: the mean of |current - warped previous|² over pixels, summed over channels in 0..1.
 
-    Over pixels with valid flow that are not at the edges of moving things, |∇u|² + |∇v|² > 0.01 |w|² + 0.002 of the
-    flow w = (u, v) (Ruder et al., "Artistic Style Transfer for Videos", GCPR 2016, as in Lai et al.). 0 if there are
-    none. With the flow of `MotionFinder` and at its size, so compare it with other figures by this program alone.
+    Over `inside_motion`. With the flow of `MotionFinder` and at its size, so compare it with other figures by this
+    program alone.
     """
-    flow = motion.flow
-    slopes = sum(np.square(np.gradient(flow[..., i])).sum(0) for i in (0, 1))
-    inside = motion.valid & (slopes <= 0.01 * np.square(flow).sum(-1) + 0.002)
-    if not inside.any():
-        return 0.0
-    return float(np.square((current - warp(previous, flow))[inside] / 255).sum(-1).mean())
+    change = (current - warp(previous, motion.flow))[inside_motion(motion)] / 255
+    return float(np.square(change).sum(-1).mean())
+
+
+def inside_motion(motion: Motion) -> NDArray[np.bool_]:
+    """(h, w): pixels with valid flow w = (u, v), and not at the edges of moving things.
+
+    Those are |∇u|² + |∇v|² > 0.01 |w|² + 0.002 (Ruder et al., "Artistic Style Transfer for Videos", GCPR 2016, as in
+    Lai et al.).
+    """
+    slopes = sum(np.square(np.gradient(motion.flow[..., i])).sum(0) for i in (0, 1))
+    return motion.valid & (slopes <= 0.01 * np.square(motion.flow).sum(-1) + 0.002)

@@ -1,5 +1,6 @@
 """The checkpoint format of rosinality/stylegan2-pytorch: read and write."""
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,21 @@ from gen.media.files import write_atomically
 from gen.stylegan2.assembly import Weights, build_generator, count_indices, prefixed, rename
 from gen.stylegan2.networks import StyleGAN2Generator
 
+log = logging.getLogger(__name__)
+
 
 def save_rosinality(generator: StyleGAN2Generator, path: Path) -> None:
     """Write `g_ema` and `latent_avg` under rosinality's names, with its filters: the form that most other tools read.
 
     Those tools derive the channels from the image size and one multiplier (`config_f_channels` with multiplier 1 or 2)
-    and need z as wide as w. Generators of other shapes are written too, but only `load_stylegan2` reads them.
+    and need z as wide as w. Generators of other shapes are written too, but only `load_stylegan2` reads them. The format
+    cannot say that activations are clamped; a warning then does.
     """
+    if generator.config["conv_clamp"] is not None:
+        log.warning(
+            f"{path}: this format cannot say that activations are clamped at {generator.config['conv_clamp']:g}; "
+            "pictures differ where they are."
+        )
     names = _rosinality_names(len(generator.to_rgbs), len(generator.mapping.layers))
     ours = {name: tensor.detach().float().cpu().clone() for name, tensor in generator.state_dict().items()}
     theirs = {names[name]: _rosinality_shape(name, ours[name]) for name in names}

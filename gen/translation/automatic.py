@@ -265,7 +265,7 @@ def left_entry(job: Job, sight: Sight, settings: TranslateSettings) -> Entry:
         "left",
         settings,
         made_with=left_with(settings, job),
-        note=f"copied unchanged: {why}",
+        note=f"{'copied unchanged' if copies_bytes(job, settings) else 'encoded anew, not translated'}: {why}",
         **sight._asdict(),
     )
     entry.sides = []
