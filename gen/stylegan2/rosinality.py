@@ -21,8 +21,8 @@ def save_rosinality(generator: StyleGAN2Generator, path: Path) -> None:
     """Write `g_ema` and `latent_avg` under rosinality's names, with its filters: the form that most other tools read.
 
     Those tools derive the channels from the image size and one multiplier (`config_f_channels` with multiplier 1 or 2)
-    and need z as wide as w. Generators of other shapes are written too, but only `load_stylegan2` reads them. The format
-    cannot say that activations are clamped; a warning then does.
+    and need z as wide as w. Generators of other shapes are written too, but only `load_stylegan2` reads them. The
+    format cannot say that activations are clamped; a warning then does.
     """
     if generator.config["conv_clamp"] is not None:
         log.warning(
