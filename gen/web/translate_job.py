@@ -29,9 +29,8 @@ def run(service: Service, context: JobContext) -> None:
     settings = TranslateSettings(
         input=Path(inputs["source"]),
         output=out,
-        device=service.device(),
         max_megapixels=limits.megapixels,
-        **inputs["settings"],
+        **inputs["settings"] | {"device": service.device()},  # a server that starts again may have another one
     )
     hidden = [settings.input if settings.input.is_dir() else settings.input.parent, context.folder]
     total = len(plan_jobs(settings.input, settings.output, settings.format))

@@ -156,7 +156,8 @@ class TestTranslate:
             "augan-night2day",
             api_name="/start_clip",
         )
-        while client.predict(number, api_name="/job")["done"] == 0:
+        while (job := client.predict(number, api_name="/job"))["done"] == 0:
+            assert job["state"] in ("waiting", "running"), job
             time.sleep(0.1)
         assert client.predict(number, api_name="/job")["unit"] == "frames"
         client.predict(number, api_name="/cancel_job")
