@@ -325,6 +325,18 @@ class TestShift:
         assert "dark" in Path(csv).read_text()
         assert "- dark/damaged.png: the image cannot be read" in notes
 
+    def test_the_zip_of_a_folder_has_the_name_that_the_visitor_gives(self, client, tmp_path):
+        fields = []
+        for name in ("dark", "light"):
+            archive = tmp_path / f"{name}.zip"
+            with zipfile.ZipFile(archive, "w") as file:
+                for scene in ("road", "town"):
+                    for index in range(2):
+                        file.write(NIGHT, f"frames of {name}/{scene}/{index}.jpg")
+            fields += [name, [handle_file(archive)]]
+        table = client.predict(*fields, "", None, "", None, api_name="/measure_shift")[0]
+        assert [row[:3] for row in table["data"]] == [["dark", 4, 2], ["light", 4, 2]]
+
     def test_one_is_not_enough(self, client):
         with pytest.raises(AppError, match="at least two"):
             client.predict("a", [handle_file(NIGHT)], *["", None] * 3, api_name="/measure_shift")
