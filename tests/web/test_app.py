@@ -297,6 +297,7 @@ class TestAdapt:
         report = client.predict("stylegan2-faces64", *fields, api_name="/check_domains")
         assert re.search(r"red: 4 images, rank \d", report)
         assert report.startswith("Too alike: red and blue")  # both are noise
+        assert "warning: red: skipped: 0-red/damaged.png: the image cannot be read" in report
         number = client.predict("stylegan2-faces64", 160, *fields, api_name="/start_adaptation")
         job = finish(client, number, 300)
         assert job["state"] == "done", job
