@@ -283,7 +283,7 @@ class Survey:
             "frames": frames,
             "notes": self.notes,
             "left_out": list(self.left_out.values()),
-            "settings": portable(s) | {"after": [path.name for path in s.after]},
+            "settings": portable(s) | {"after": list(self.names())},
             "versions": versions(("torch", "onnxruntime")),
             "machine": machine(torch.device("cpu")),
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -146,7 +146,7 @@ class AdaptTab(Tab):
                 text = report(make_trainer(self.service, inputs, folder / "run"))
             finally:
                 shutil.rmtree(folder, ignore_errors=True)  # only the text is wanted of it
-        return "\n".join([text, *problems])
+        return "\n".join([self.service.messages.plain(text), *problems])
 
     @readable_errors
     def start(self, source: str, images: float, *fields: Any) -> str:

@@ -226,6 +226,16 @@ class TestCommand:
         assert main(["measure-detector", str(found), str(found), "--labels", str(labels), "--limit", "2"]) == 0
         assert "Frames: 2." in capsys.readouterr().out
 
+    def test_the_record_names_the_rows(self, tmp_path: Path) -> None:
+        for folder in ("a", "b"):
+            (tmp_path / folder).mkdir()
+        labels = save(tmp_path / "labels.json", bdd(FRAMES))
+        found = [str(save(tmp_path / folder / "x.json", bdd(FRAMES, 0.9))) for folder in ("a", "b")]
+        given = [found[0], *found, "--labels", str(labels), "--out", str(tmp_path / "out")]
+        assert main(["measure-detector", *given]) == 0
+        record = json.loads((tmp_path / "out" / "table.json").read_text())
+        assert all(list(rows) == ["before", *record["settings"]["after"]] for rows in record["objects"].values())
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [

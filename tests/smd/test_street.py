@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import get_args
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -191,6 +192,9 @@ class TestWriting:
             frames = [f.rgb for f in clip]
         assert len(frames) == 4
         assert frames[0].shape == (64, 96, 3)
+        for clip, weather in zip(clips, ("day", "night"), strict=True):
+            with av.open(clip) as container:
+                assert container.metadata["comment"] == f"gen: rendered, {weather}"
         assert not (tmp_path / "day" / "000000").exists()  # the frames that it was encoded from
 
     def test_a_finished_clip_gets_the_depth_that_a_later_run_asks_for(self, tmp_path):

@@ -156,7 +156,8 @@ class TestTranslate:
             "augan-night2day",
             api_name="/start_clip",
         )
-        while client.predict(number, api_name="/job")["done"] == 0:
+        while (job := client.predict(number, api_name="/job"))["done"] == 0:
+            assert job["state"] in ("waiting", "running"), job
             time.sleep(0.1)
         assert client.predict(number, api_name="/job")["unit"] == "frames"
         client.predict(number, api_name="/cancel_job")
@@ -296,6 +297,7 @@ class TestAdapt:
         report = client.predict("stylegan2-faces64", *fields, api_name="/check_domains")
         assert re.search(r"red: 4 images, rank \d", report)
         assert report.startswith("Too alike: red and blue")  # both are noise
+        assert "warning: red: skipped: 0-red/damaged.png: the image cannot be read" in report
         number = client.predict("stylegan2-faces64", 160, *fields, api_name="/start_adaptation")
         job = finish(client, number, 300)
         assert job["state"] == "done", job
@@ -323,6 +325,18 @@ class TestShift:
         assert min(size(scatter) + size(pairs)) > 300
         assert "dark" in Path(csv).read_text()
         assert "- dark/damaged.png: the image cannot be read" in notes
+
+    def test_the_zip_of_a_folder_has_the_name_that_the_visitor_gives(self, client, tmp_path):
+        fields = []
+        for name in ("dark", "light"):
+            archive = tmp_path / f"{name}.zip"
+            with zipfile.ZipFile(archive, "w") as file:
+                for scene in ("road", "town"):
+                    for index in range(2):
+                        file.write(NIGHT, f"frames of {name}/{scene}/{index}.jpg")
+            fields += [name, [handle_file(archive)]]
+        table = client.predict(*fields, "", None, "", None, api_name="/measure_shift")[0]
+        assert [row[:3] for row in table["data"]] == [["dark", 4, 2], ["light", 4, 2]]
 
     def test_one_is_not_enough(self, client):
         with pytest.raises(AppError, match="at least two"):

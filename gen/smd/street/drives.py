@@ -73,7 +73,9 @@ def _render_clips(settings: StreetSettings) -> list[Path]:
     maps = [path for moment in moments for path in _maps_of(moment)]  # which an earlier run may not have been asked for
     if not all(is_written(path) for path in (*(folder / f"{name}.mp4" for folder in folders), *maps)):
         run_jobs(write_moment, moments, s.workers, len(moments), "frame", s.device)
-    return [_join_clip(folder, name, s.frames) for folder in folders]
+    return [
+        _join_clip(folder, name, s.frames, rendered(w)) for w, folder in zip(s.all_weathers(), folders, strict=True)
+    ]
 
 
 def _make_folders(settings: StreetSettings, name: str) -> list[Path]:
@@ -120,7 +122,7 @@ def write_moment(moment: Moment) -> int:
     frame = render_street(make_street(moment.seed), moment.time, weathers, height, width, s.samples, s.device)
     for weather, path in paths.items():
         picture = frame.images[weather].permute(1, 2, 0).cpu().numpy()
-        encode_still(path, Still(picture), mark=f"gen: rendered, {weather}")
+        encode_still(path, Still(picture), mark=rendered(weather))
     if s.depth:
         _write_map(extras[0], to_centimetres(frame.depth.cpu().numpy()))
         _write_map(extras[1], frame.labels.cpu().numpy())
@@ -143,11 +145,16 @@ def _write_map(path: Path, values: NDArray[np.uint8] | NDArray[np.uint16]) -> No
         Image.fromarray(values).save(partial)
 
 
-def _join_clip(folder: Path, name: str, count: int) -> Path:
+def rendered(weather: str) -> str:
+    """What pictures and clips of a weather say of themselves."""
+    return f"gen: rendered, {weather}"
+
+
+def _join_clip(folder: Path, name: str, count: int, mark: str) -> Path:
     """Encode the frames `folder`/`name`/*.png as `folder`/`name`.mp4, and remove them."""
     path, frames = folder / f"{name}.mp4", [folder / name / f"{i:05d}.png" for i in range(count)]
     if not is_written(path):
         pictures = (decode_still(frame).rgb for frame in frames)
-        write_clip(path, pictures, FRAME_RATE)
+        write_clip(path, pictures, FRAME_RATE, mark)
     shutil.rmtree(folder / name, ignore_errors=True)
     return path
