@@ -279,7 +279,7 @@ def costs(settings: CompareSettings, recipes: Mapping[str, Mapping[str, Any]]) -
         record = read_json(settings.out / "models" / name / "training.json")
         changes = ", ".join(f"{key}={value}" for key, value in recipe.items()) or "none"
         rows.append(
-            (name, changes, record["images_shown"], f"{record['core_seconds'] / 60:.0f}",
-             f"{record['core_seconds'] / record['images_shown']:.2f}", f"{record['seconds'] / 60:.0f}")
+            (name, changes, record["images_shown"], f"{record['core_seconds'] / 60:.3g}",
+             f"{record['core_seconds'] / record['images_shown']:.2f}", f"{record['seconds'] / 60:.3g}")
         )  # fmt: skip
     return markdown_table(("recipe", f"changes to preset {settings.preset}", *COSTS), rows)

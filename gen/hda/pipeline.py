@@ -18,7 +18,7 @@ from torch import Tensor
 from gen import weights
 from gen.errors import BadInput, BadSetting, NotFinite, short
 from gen.formats.json_files import read_json
-from gen.formats.model_folders import load_pipeline
+from gen.formats.model_folders import INDEX, load_pipeline
 from gen.hda.adaptation import Adaptation, blend, fingerprint, plain_name
 from gen.loading import loading
 from gen.media.resize import to_uint8
@@ -103,13 +103,16 @@ class HDAPipeline(DiffusionPipeline):
         with self.lock:
             strengths = self.strengths
             self.set_strengths({name: 0.0 for name in strengths})
-            save_parts(
-                Path(save_directory),
-                {"generator"},
-                lambda: super(HDAPipeline, self).save_pretrained(save_directory, **kwargs),
-                kwargs.get("variant"),
-            )
-            self.set_strengths(strengths)
+            try:
+                save_parts(
+                    Path(save_directory),
+                    {"generator"},
+                    lambda folder: super(HDAPipeline, self).save_pretrained(folder, **kwargs),
+                    INDEX,
+                    kwargs.get("variant"),
+                )
+            finally:
+                self.set_strengths(strengths)
         folder = Path(save_directory)
         for old in (*(folder / ADAPTATIONS).glob("*.safetensors"), folder / STRENGTHS):  # of what was saved here before
             old.unlink(missing_ok=True)

@@ -88,7 +88,12 @@ def weights() -> Iterator[Finding]:
     found = model_folders()
     for folder in dict.fromkeys(folder.resolve() for folder in weight_folders() if folder.is_dir()):
         names = [name for name, path in found.items() if path.resolve().parent == folder]
-        yield True, f"{folder}: {', '.join(names) or 'no model'}"
+        none = (
+            "no model, or only such as a folder before it has under the same names"
+            if any(folder.iterdir())
+            else "no model"
+        )
+        yield True, f"{folder}: {', '.join(names) or none}"
     if (named := os.environ.get("GEN_WEIGHTS")) and not Path(named).is_dir():
         yield False, f"$GEN_WEIGHTS is {named}, which is not a folder."
     if not found:

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Generator, Sequence, Set
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -31,6 +32,37 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
     float32 files of an earlier export to new ones in float16. So are the folders of networks that the old index names
     and the new model lacks.
     """
+    with _written(folder, save) as (temporary, files):
+        forget_model(folder, index, {path.parts[0] for path in files})
+        for parent in {path.parent for path in files if path.suffix == ".safetensors"}:
+            _remove_weights(folder / parent)
+        _move(temporary, folder, files, index)
+
+
+def save_parts(
+    folder: Path, parts: Set[str], save: Callable[[Path], object], index: str, variant: str | None = None
+) -> None:
+    """As `save_model`, for a pipeline that has the networks `parts`; of the same weights, other precisions stay.
+
+    `variant`: the precision that is saved, as diffusers calls it, for example "fp16"; None: full.
+    """
+    mark = f".{variant}" if variant else ""
+    with _written(folder, save) as (temporary, files):
+        same = {p for p in parts if _content(temporary / p, variant) == _content(folder / p, "fp16")}
+        if len(same) < len(parts) or networks_of(folder / index) - parts:
+            forget_model(folder, index, parts)
+        (folder / index).unlink(missing_ok=True)
+        for part in parts - same:
+            _remove_weights(folder / part)
+        for part in same:  # whole files and split ones do not replace each other
+            (folder / part / ONE_FILE.replace(".", f"{mark}.")).unlink(missing_ok=True)
+            (folder / part / f"{ONE_FILE}.index{mark}.json").unlink(missing_ok=True)
+        _move(temporary, folder, files, index)
+
+
+@contextmanager
+def _written(folder: Path, save: Callable[[Path], object]) -> Generator[tuple[Path, list[Path]]]:
+    """What `save` writes: a temporary folder in `folder`, and the files in it, relative to it."""
     make_out_folder(folder)
     temporary = folder / TEMPORARY
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed export
@@ -39,41 +71,26 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
         files = [path.relative_to(temporary) for path in sorted(temporary.rglob("*")) if path.is_file()]
         for path in files:
             open_to_others(temporary / path)
-        forget_model(folder, index, {path.parts[0] for path in files})
-        for parent in {path.parent for path in files if path.suffix == ".safetensors"}:
-            for old in (old for pattern in WEIGHTS for old in (folder / parent).glob(pattern)):
-                old.unlink()
-        for path in sorted(files, key=lambda path: path == Path(index)):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(temporary / path, folder / path)
+        yield temporary, files
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def save_parts(folder: Path, parts: Set[str], save: Callable[[], object], variant: str | None = None) -> None:
-    """Call `save`, by which a pipeline writes its networks `parts` to `folder` in place of those that may be there.
+def _move(temporary: Path, folder: Path, files: Sequence[Path], index: str) -> None:
+    """Move the files, the index last."""
+    for path in sorted(files, key=lambda path: path == Path(index)):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(temporary / path, folder / path)
 
-    If they are others, what the folder says of the old ones is removed, and so are their files in another precision.
-    `variant`: the precision that is saved, as diffusers calls it, for example "fp16"; None: full.
-    """
-    before = {part: _weights_in(_files(folder / part, "fp16")) for part in parts}
-    mark = f".{variant}" if variant else ""
-    index = f".index{mark}.json"
-    for part in parts:  # whole files and split ones do not replace each other
-        (folder / part / ONE_FILE.replace(".", f"{mark}.")).unlink(missing_ok=True)
-        (folder / part / f"{ONE_FILE}{index}").unlink(missing_ok=True)
-    save()
-    written = {part: _files(folder / part, variant) for part in parts}
-    changed = [part for part, files in written.items() if _weights_in(files) != before[part]]
-    for part, files in written.items():
-        for file in files:
-            open_to_others(file)
-        for file in (file for pattern in WEIGHTS for file in (folder / part).glob(pattern)):
-            new = file in files or (len(files) > 1 and file.name == f"{ONE_FILE}{index}")
-            if part in changed and not new:
-                file.unlink()
-    if changed:
-        forget_records(folder)
+
+def _remove_weights(folder: Path) -> None:
+    for file in (file for pattern in WEIGHTS for file in folder.glob(pattern)):
+        file.unlink()
+
+
+def _content(folder: Path, variant: str | None) -> str | None:
+    """The fingerprint of a network's weights; None if there are none."""
+    return _weights_in(_files(folder, variant))
 
 
 def _files(folder: Path, variant: str | None) -> list[Path]:
@@ -95,12 +112,18 @@ def _weights_in(files: Sequence[Path]) -> str | None:
 
 def forget_model(folder: Path, index: str, parts: Set[str]) -> None:
     """Remove the index, the records, and the networks that the index names, except those called as the new `parts`."""
-    old_parts = [name for name, value in json_if_whole(folder / index).items() if isinstance(value, list)]
+    old_parts = {name for name, value in json_if_whole(folder / index).items() if isinstance(value, list)}
     (folder / index).unlink(missing_ok=True)
     forget_records(folder)
-    for name in set(old_parts) - parts:
+    for name in old_parts - parts:
         if Path(name).name == name and not (folder / name).is_symlink():
             shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def networks_of(index: Path) -> set[str]:
+    """The networks that a model_index.json names; none if there is no such file."""
+    found = {name: value for name, value in json_if_whole(index).items() if isinstance(value, list)}
+    return {name for name, value in found.items() if not name.startswith("_") and any(value)}
 
 
 def forget_records(folder: Path) -> None:

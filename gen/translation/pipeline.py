@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from gen import weights
 from gen.errors import BadInput, BadSetting, NotFinite
-from gen.formats.model_folders import load_pipeline, part_names
+from gen.formats.model_folders import INDEX, load_pipeline, part_names
 from gen.loading import loading
 from gen.media.images import decode_still, from_pil
 from gen.media.resize import (
@@ -129,7 +129,8 @@ class TranslationPipeline(DiffusionPipeline):
         save_parts(
             Path(save_directory),
             parts,
-            lambda: super(TranslationPipeline, self).save_pretrained(save_directory, **kwargs),
+            lambda folder: super(TranslationPipeline, self).save_pretrained(folder, **kwargs),
+            INDEX,
             kwargs.get("variant"),
         )
 

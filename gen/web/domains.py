@@ -99,6 +99,8 @@ def gather_domains(service: Service, fields: tuple[Any, ...], folder: Path) -> t
             continue
         # The name becomes part of NAME=FOLDER:WEIGHT and of file names, so it holds no separators.
         name = safe_name(name or f"domain{len(domains) + 1}").replace(" ", "-").replace("_", "-")
+        if any(domain.startswith(f"{name}=") for domain in domains):
+            raise BadInput(f"Two domains are called {name}; give each another name.")
         path = folder / "input" / f"{len(domains)}-{name}"
         path.parent.mkdir(exist_ok=True)
         weight = check_number(f"weight of {name}", weight, 0.01, 100)

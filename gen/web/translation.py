@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from gen import weights
-from gen.augan.evaluation import read_evaluation
+from gen.augan.evaluation import FILE_NAME, read_evaluation
 from gen.augan.verdict import in_short
 from gen.errors import BadSetting
 from gen.translation import registry
@@ -68,11 +68,12 @@ def load(name: str, device: str) -> Pipeline:
 
 def measured(name: str, direction: str) -> str:
     """How well a model translates in a direction, as its evaluation says, in a few sentences."""
-    return _measured(name, direction, present_weights_id(name))
+    file = Path(weights.resolve(name)) / FILE_NAME
+    return _measured(name, direction, present_weights_id(name), file.stat().st_mtime_ns if file.is_file() else None)
 
 
 @functools.cache
-def _measured(name: str, direction: str, weights_id: str | None) -> str:
+def _measured(name: str, direction: str, weights_id: str | None, measured_at: int | None) -> str:
     """Reads all weights to see whether they are those that were measured: only once for each."""
     evaluation = read_evaluation(Path(weights.resolve(name)))
     if evaluation is None or direction not in evaluation:

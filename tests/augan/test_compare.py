@@ -197,6 +197,7 @@ def test_a_recipe_that_lacks_its_pairs_is_named_before_any_trains(two_domains, t
     assert not (tmp_path / "out" / "runs").exists()
 
 
+@pytest.mark.slow
 def test_nights_are_made_of_days_that_train_and_a_recipe_may_do_without(two_domains, tmp_path):
     recipes = tmp_path / "recipes.yaml"
     recipes.write_text("simulated:\n  simulated_share: 0.5\nreal:\n  simulated_share: 0\nlater:\n")

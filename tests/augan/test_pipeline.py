@@ -240,3 +240,22 @@ def test_painted_detail_survives_the_way_to_native_size():
     found = transfer_change(native, small, translated)
     assert found[..., 38:42, 38:42].mean() > 0.75
     assert found[..., 50:, :].abs().max() < 0.01
+
+
+def test_a_save_that_fails_leaves_the_old_model(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(Exception, match="not supported"):
+        small_pipeline(width=16).save_pretrained(tmp_path, max_shard_size="as you like")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_network_that_the_new_model_lacks_goes(tmp_path):
+    pipe = small_pipeline()
+    pipe.save_pretrained(tmp_path)
+    (tmp_path / "MODEL_CARD.md").write_text("of both directions")
+    pipe.register_modules(normal_to_adverse=None)
+    pipe.save_pretrained(tmp_path)
+    assert not (tmp_path / "normal_to_adverse").exists()
+    assert not (tmp_path / "MODEL_CARD.md").exists()
+    assert AUGANPipeline.from_pretrained(tmp_path).normal_to_adverse is None

@@ -156,7 +156,7 @@ def test_from_the_command_line_to_a_model(two_domains, tmp_path, capsys):
     assert pipe.capabilities.directions == ("adverse_to_normal",)
     said = (model / "MODEL_CARD.md").read_text().replace("\n", " ")
     assert "2 images of each" in said
-    assert "with the trainer `mine:Mine`, a file of its own, on" in said
+    assert "with the trainer `mine:Mine`, a file of its own (SHA-256 begins with " in said
     frame = next(night.iterdir())
     assert main(["translate", str(frame), str(tmp_path / "out.png"), "--model", str(model)]) == 0
     capsys.readouterr()

@@ -75,6 +75,7 @@ def test_held_out_images_that_changed_are_told(precursor: Path, capsys: pytest.C
     more.unlink()
 
 
+@pytest.mark.slow
 def test_table_goes_on_where_it_stopped(
     precursor: Path, domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

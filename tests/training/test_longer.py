@@ -78,7 +78,9 @@ def networks(out: Path) -> dict[str, torch.Tensor]:
     return {f"{name}.{key}": value for name, net in state["networks"].items() for key, value in net.items()}
 
 
-@pytest.mark.parametrize("make", [augan, cyclegan, stylegan2, adaptation, precursor])
+@pytest.mark.parametrize(
+    "make", [augan, cyclegan, stylegan2, adaptation, pytest.param(precursor, marks=pytest.mark.slow)]
+)
 def test_a_finished_run_can_be_made_longer(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], make: Callable[..., Trainer[Any]]
 ) -> None:

@@ -212,6 +212,7 @@ for entry in report.entries:
 """
 
 
+@pytest.mark.slow
 def test_a_real_limit_of_the_address_space(tmp_path: Path) -> None:
     CycleGANPipeline(ResNetGenerator(16, 1), None, 64, 64).save_pretrained(tmp_path / "m")
     (tmp_path / "in").mkdir()

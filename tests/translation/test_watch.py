@@ -179,7 +179,7 @@ def test_one_file_cannot_be_watched(tmp_path):
         run(picture(tmp_path / "a.jpg"), tmp_path / "o", watch=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_ctrl_c_ends_with_status_0_and_a_summary(tmp_path, number):
     from tests.translation.test_weathers import save_tiny
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from gen.web import app
 from gen.web.settings import WebSettings
@@ -44,6 +45,7 @@ def until(condition, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_sigterm_is_no_crash_and_the_counts_are_right_after_a_restart(tmp_path):
     count = 8
     folder = write_job(tmp_path, count)

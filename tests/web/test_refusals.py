@@ -92,6 +92,13 @@ def test_bad_files_are_a_sentence_and_leave_no_folder(server, tmp_path, name):
         assert set(service.jobs.root.iterdir()) == before
 
 
+def test_two_domains_of_one_name_are_refused_before_they_are_checked(server, tmp_path):
+    client, _ = server
+    file = upload(client, "a.png", picture())
+    answer = call(client, "check_domains", "stylegan2-faces64", "a b", [file], 1, "a-b", [file], 1, *["", None, 1] * 2)
+    assert answer.json()["error"] == "Two domains are called a-b; give each another name."
+
+
 def test_a_job_of_a_picture_that_ends_early(server, tmp_path):
     client, service = server
     files = [
