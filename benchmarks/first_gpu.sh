@@ -53,7 +53,7 @@ run adapt "a minute" $(gen adapt --source stylegan2-faces64 --domain "streets=$O
   --out "$OUT/adapted")
 run translate_fp32 "the network's time twice that of bf16" \
   $(gen translate "$OUT/streets/adverse/night" "$OUT/fp32" --device "$DEVICE" --precision fp32 --resolution native)
-run translate_bf16 "within half a grey level of fp32" \
+run translate_bf16 "within a grey level of fp32 on average" \
   $(gen translate "$OUT/streets/adverse/night" "$OUT/bf16" --device "$DEVICE" --precision bf16 --resolution native)
 run translate_tile "as translate_fp32, slower" \
   $(gen translate "$OUT/streets/adverse/night" "$OUT/tile" --device "$DEVICE" --precision fp32 --resolution native --tile 64)

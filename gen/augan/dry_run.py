@@ -84,10 +84,11 @@ def duration(s: AUGANSettings, total: int, kind: type[AUGANTrainer] = AUGANTrain
             peak = fixed + _extrapolated(kept, pixels / s.accumulate)
             basis = f"extrapolated from steps at crops of {CROPS[0]}x{CROPS[0]} and {CROPS[1]}x{CROPS[1]}"
     compiled = "; compiled networks are faster" if s.compile else ""
+    more = 2 * s.accumulate
+    less = f"; accumulate={more} takes less" if s.batch % (more * processes) == 0 else ""
     return (
         f"{total} images at {total / seconds:.3g} images/s: about {_hours(seconds)} on {device} ({basis}{compiled})\n"
-        f"memory: about {peak / 1e9:.2g} GB in {trainer.precision} ({basis}), beside the frames; "
-        f"accumulate={2 * s.accumulate} takes less"
+        f"memory: about {peak / 1e9:.2g} GB in {trainer.precision} ({basis}), beside the frames{less}"
     )
 
 

@@ -26,8 +26,8 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """Settings of an adaptation."""
 
     source: str
-    """The source generator: a model name or folder, a rosinality .pt or an NVlabs .pkl (FILE.pkl:3 for
-    class 3 of several)."""
+    """The source generator: a model name or folder, a rosinality .pt, an NVlabs .pkl, or FILE.pkl:3 for class 3 of a
+    generator of several classes."""
     domains: tuple[str, ...]
     """name=DIR[:alpha] for a folder of reference images, name=text:WORDS[:alpha] for a description in words."""
     encoders: Annotated[tuple[str, ...], Field(min_length=1)] = (
@@ -94,8 +94,8 @@ class GenerateSettings:
     """Generate images: single files, a grid from source to adapted, a latent walk, a morph between domains."""
 
     model: str = "stylegan2-faces64"
-    """A model name or folder, a rosinality .pt or an NVlabs .pkl (FILE.pkl:3 for
-    class 3 of several)."""
+    """A model name or folder, a rosinality .pt, an NVlabs .pkl, or FILE.pkl:3 for class 3 of a
+    generator of several classes."""
     adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """FILE[:strength]: a file that `gen adapt` wrote, its run directory, or a shipped adaptation's name (`gen models`
     lists them); may be repeated to blend several."""
@@ -130,8 +130,8 @@ class InvertSettings:
     """Photos of the kind that the generator draws, such as faces. Each is cropped to its middle square, which must be
     aligned like the training images."""
     model: str = "stylegan2-faces64"
-    """A model name or folder, a rosinality .pt or an NVlabs .pkl (FILE.pkl:3 for
-    class 3 of several)."""
+    """A model name or folder, a rosinality .pt, an NVlabs .pkl, or FILE.pkl:3 for class 3 of a
+    generator of several classes."""
     adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """FILE[:strength]: a file that `gen adapt` wrote, its run directory, or a shipped adaptation's name (`gen models`
     lists them); may be repeated to blend several."""

@@ -44,12 +44,9 @@ class InstanceNorm(nn.Module):
 
 
 def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Variance and mean (B, C, 1, 1) over the pixels of (B, C, H, W), in float32."""
-    return torch.var_mean(x.to(_statistics_dtype(x)), dim=(2, 3), correction=0, keepdim=True)
-
-
-def _statistics_dtype(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)
+    """Variance and mean (B, C, 1, 1) over the pixels of (B, C, H, W), in float32 at least."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    return torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
 
 
 def _one_pass(x: Tensor, weight: Tensor | None) -> bool:
@@ -72,7 +69,7 @@ def _scaled(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 
 class _Normalisation(torch.autograd.Function):
-    """Normalise over the pixels, with the gradient written out: a third of the bytes that autograd's own moves.
+    """Normalise over the pixels, with the gradient written out: it passes over the maps less often than autograd's own.
 
     With x^ = (x - mean) / deviation and N pixels, dx = scale (g - sum g / N - x^ sum(g x^) / N).
     """

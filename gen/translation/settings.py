@@ -94,8 +94,8 @@ class TranslateSettings:
     device: Device = "auto"
     """auto: the GPU if there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """bf16 is faster on hardware that has it, and differs by half a grey level on average. auto: bf16 on a GPU that has
-    it, else fp32; files that were finished in the other precision are not translated again."""
+    """bf16 is faster on hardware that has it, and differs by less than a grey level on average. auto: bf16 on a GPU
+    that has it, else fp32; files that were finished in the other precision are not translated again."""
     tile: int | None = None
     """Rows per strip, for frames that do not fit into memory. Default: whole frames."""
     workers: int = 4

@@ -37,3 +37,11 @@ def test_translations_come_nearer_to_the_true_day(name):
     assert scores["translated"]["psnr"] > scores["untouched"]["psnr"] + 3
     assert scores["translated"]["psnr"] > scores["brighter"]["psnr"]
     assert scores["translated"]["ssim"] > scores["untouched"]["ssim"]
+
+
+def test_bf16_differs_by_less_than_a_grey_level():
+    nights = [next(read_batches([SAMPLES / "adverse" / "night" / f"0000{n}.jpg"], 1)) for n in (10, 12)]
+    full, half = (AUGANPipeline.from_pretrained("augan-night2day", dtype=d) for d in (torch.float32, torch.bfloat16))
+    for night in nights:
+        one, other = (pipe.translate_frames(night, "adverse_to_normal")[0].float() for pipe in (full, half))
+        assert 0 < (one - other).abs().mean() < 1
