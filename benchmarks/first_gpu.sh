@@ -18,7 +18,7 @@ cd "$(dirname "$0")/.." || exit 1
 run() { # NAME EXPECTED COMMAND...
   local name=$1 expected=$2 began=$SECONDS code=0
   shift 2
-  timeout 120 "$@" >"$OUT/$name.log" 2>&1 || code=$?
+  timeout --kill-after=30 120 "$@" >"$OUT/$name.log" 2>&1 || code=$?
   printf '%-18s exit %-3s %4d s  expected: %s\n' "$name" "$code" $((SECONDS - began)) "$expected" | tee -a "$OUT/summary.txt"
   grep -E ' a second|images/s|ms|Error|error' "$OUT/$name.log" | tail -3 | tee -a "$OUT/summary.txt"
 }
