@@ -5,12 +5,13 @@
 #   benchmarks/first_gpu.sh OUT [DEVICE]
 #
 # Expected figures were computed from the operations and bytes of each step for one H100, and never measured.
-# DEVICE=cpu with PRESET=tiny IMAGES=16 tries the script itself.
+# DEVICE=cpu with PRESET=tiny IMAGES=16 tries the script itself. ONLY="generator adapt" runs these lines alone.
 set -u
 OUT=${1:?give a folder for the results}
 DEVICE=${2:-cuda}
 PRESET=${PRESET:-bdd}
 IMAGES=${IMAGES:-1200}
+ONLY=${ONLY:-}
 PYTHON=${PYTHON:-python}
 mkdir -p "$OUT"
 cd "$(dirname "$0")/.." || exit 1
@@ -18,6 +19,7 @@ cd "$(dirname "$0")/.." || exit 1
 run() { # NAME EXPECTED COMMAND...
   local name=$1 expected=$2 began=$SECONDS code=0
   shift 2
+  [[ -z $ONLY || " $ONLY " == *" $name "* ]] || return 0
   timeout --kill-after=30 120 "$@" >"$OUT/$name.log" 2>&1 || code=$?
   printf '%-18s exit %-3s %4d s  expected: %s\n' "$name" "$code" $((SECONDS - began)) "$expected" | tee -a "$OUT/summary.txt"
   grep -E ' a second|images/s|ms|Error|error' "$OUT/$name.log" | tail -3 | tee -a "$OUT/summary.txt"

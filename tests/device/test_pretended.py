@@ -1,6 +1,5 @@
 """On a pretended CUDA device: no operation mixes devices, and a step of a trainer waits for nothing."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.device.pretend import Device, MixedDevices, pretended_cuda
+from tests.device.conftest import REAL
+from tests.device.pretend import Device, MixedDevices
+from tests.device.real import RealDevice
 from tests.device.trainers import BATCH, TRAINERS, write_data
 
 pytestmark = pytest.mark.devices
@@ -19,12 +20,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_data(tmp_path_factory.mktemp("pretended"))
 
 
-@pytest.fixture
-def cuda() -> Iterator[Device]:
-    with pretended_cuda() as device:
-        yield device
-
-
+@pytest.mark.skipif(REAL, reason="there is a real device")
 class TestPretence:
     def test_values_are_right_and_gradients_flow(self, cuda: Device) -> None:
         x = torch.arange(6.0, requires_grad=True)
@@ -55,7 +51,7 @@ class TestPretence:
 
 
 @pytest.mark.parametrize("name", TRAINERS)
-def test_a_step_waits_for_nothing(data: Path, tmp_path: Path, name: str, cuda: Device) -> None:
+def test_a_step_waits_for_nothing(data: Path, tmp_path: Path, name: str, cuda: Device | RealDevice) -> None:
     trainer = TRAINERS[name](data, tmp_path)
     assert trainer.device.type == "cuda"
     for _ in range(2):

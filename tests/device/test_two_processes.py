@@ -1,5 +1,6 @@
 """Every trainer in two processes: sampled, measured, stopped by one of them, resumed; at the end both are the same."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,9 @@ pytestmark = pytest.mark.devices
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_data(tmp_path_factory.mktemp("two"))
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m"]
-    done = subprocess.run(
-        [*launch, "tests.device.trainers", str(root)], capture_output=True, text=True, timeout=600, cwd=REPOSITORY
-    )
+    command = [*launch, "tests.device.trainers", str(root)]
+    without_gpu = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=REPOSITORY, env=without_gpu)
     assert done.returncode == 0, done.stderr[-4000:]
     return root
 
