@@ -36,7 +36,9 @@ run street_cpu "slower than street_gpu" $(gen render-street "$OUT/streets_cpu" -
 run street_same "no picture differs by more than JPEG does" "$PYTHON" -c "
 import sys, pathlib, numpy as np
 from PIL import Image
-for path in sorted(pathlib.Path('$OUT/streets_cpu').rglob('*.jpg')):
+paths = sorted(pathlib.Path('$OUT/streets_cpu').rglob('*.jpg'))
+assert paths, 'street_cpu drew nothing'
+for path in paths:
     one, other = (np.asarray(Image.open(p), float) for p in (path, pathlib.Path('$OUT/streets') / path.relative_to('$OUT/streets_cpu')))
     print(path.name, 'mean difference', np.abs(one - other).mean())
     assert np.abs(one - other).mean() < 1
