@@ -214,8 +214,11 @@ def inside(output: str | Path, folder: Path) -> str:
     prefix = f"{folder}{os.sep}"
     if str(output).startswith(prefix):  # as planned; quick, because reports may have 100,000 files
         return str(output).removeprefix(prefix).replace(os.sep, "/")
-    path, root = Path(os.path.abspath(output)), Path(os.path.abspath(folder))
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(output)
+    for spelt in (os.path.abspath, os.path.realpath):  # the latter: a link elsewhere may lead into the folder
+        path, root = Path(spelt(output)), Path(spelt(folder))
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    return str(output)
 
 
 def entry_json(entry: Entry, folder: Path) -> dict[str, Any]:

@@ -367,10 +367,12 @@ def test_a_single_file_of_a_folder_is_recorded_in_the_folders_report(tmp_path, m
     assert "adverse_to_normal" in made["b.jpg"]
 
 
-def test_a_sub_folder_is_recorded_in_the_folders_report(night, tmp_path):
+@pytest.mark.parametrize("part", ["out/sub", "link"])
+def test_a_sub_folder_is_recorded_in_the_folders_report(night, tmp_path, part):
     out = tmp_path / "out"
     run(night, out)
-    run(night / "sub", out / "sub", overwrite=True, **OTHER)  # a BMP, which has no mark
+    (tmp_path / "link").symlink_to("out/sub")
+    run(night / "sub", tmp_path / part, overwrite=True, **OTHER)  # a BMP, which has no mark
     assert [p.name for p in out.rglob("*.json")] == ["report.json"]
     assert "normal_to_adverse" in report_of(out)["sub/b.bmp"]["made_with"]
     with pytest.raises(BadSetting, match="was made with"):
