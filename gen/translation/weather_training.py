@@ -57,8 +57,10 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
     if CLEAR_DAY not in weathers or len(weathers) < 2:
         raise BadSetting(f"train needs frames of {CLEAR_DAY} and of another weather, for example night=FOLDER.")
     labels = read_labels(settings.labels)
-    frames = {path.resolve() for part in folders.values() for _, folder in part for path in list_images(folder)}
-    if labels and not labels.keys() & frames:
+    frames = {
+        folder: {path.resolve() for path in list_images(folder)} for part in folders.values() for _, folder in part
+    }
+    if labels and not labels.keys() & set[Path]().union(*frames.values()):
         raise BadInput(
             f"{settings.labels}: it names no frame of these folders; its column file must hold their paths, relative "
             "to the folder of the CSV file."
@@ -69,6 +71,7 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
         [read_source(network, weather, folder, labels, weathers) for weather, folder in folders[name]]
         for name in ("train", "cross", "test")
     )
+    used = set[Path]().union(*(frames[folder] for name in ("train", "cross") for _, folder in folders[name]))
     head = fit([*given, *cross], weathers, settings.decay)
     record: dict[str, Any] = {
         "weathers": weathers,
@@ -78,6 +81,9 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
         "train": {source.folder: dict(Counter(source.weathers)) for source in given},
         "cross": {source.folder: dict(Counter(source.weathers)) for source in cross},
         "test": {source.folder: confusion(head, [source]) for source in test},
+        "trained_on": [
+            str(portable_value(folder)) for _, folder in folders["test"] if not used.isdisjoint(frames[folder])
+        ],
         "held out groups": cross_confusion(given, cross, weathers, settings.decay),
         "other cameras": confusion(fit(given, weathers, settings.decay), cross) if cross else {},
         "hardware": machine(device),

@@ -173,6 +173,23 @@ def test_the_command(tmp_path, monkeypatch):
     assert seen(classifier, list_images(Path("day"), 3)) == ["day"] * 3
 
 
+def test_frames_of_the_training_are_no_held_out_frames_wherever_they_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, dark in (("night/one", True), ("night/two", True), ("day", False), ("other", True)):
+        write_streets(Path(folder), 5, dark)
+    Path("link").symlink_to("day")
+    named = {"--train": ["night=night", "day=day"], "--test": ["night=night/two", "day=link", "night=other"]}
+    given = [word for option, folders in named.items() for folder in folders for word in (option, folder)]
+    assert main(["train-weather", "out", *given]) == 0
+    card = Path("out/MODEL_CARD.md").read_text()
+    assert "On these frames, not all of them held out;" in card
+    assert [name in card for name in ("`night/two`, trained on", "`link`, trained on", "`other`, trained on")] == [
+        True,
+        True,
+        False,
+    ]
+
+
 @pytest.mark.parametrize(
     ("given", "message"), [(("night=there",), "day"), (("night",), "WEATHER=FOLDER"), (("day=x", "fog=x"), "no such")]
 )
