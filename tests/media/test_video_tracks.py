@@ -159,6 +159,19 @@ def test_a_part_begins_at_its_frame_in_any_container(tmp_path, suffix):
     assert [float(f.pts * reader.time_base) for f in part] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16], abs=2e-3)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi", ".mpg"])
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video", "libx264"])
+def test_a_part_begins_at_any_frame(tmp_path, suffix, codec):
+    """Before, at and after key frames: some containers seek past the frame, or to one that needs frames before it."""
+    clip = make_clip(tmp_path / f"in{suffix}", moving_bars(50), codec=codec, metadata={})
+    with ClipReader(clip) as reader:
+        whole = [f.rgb for f in reader]
+    for first in range(1, 40):
+        with ClipReader(clip, Part(Fraction(first, 25), Fraction(1, 5))) as reader:
+            np.testing.assert_array_equal([f.rgb for f in reader], whole[first : first + 5])
+        assert reader.warnings == []
+
+
 def test_a_part_that_begins_before_the_first_packet_of_a_track(tmp_path):
     """FLV refuses to seek there."""
     with av.open(str(tmp_path / "in.flv"), "w") as out:

@@ -109,9 +109,10 @@ class ClipReader:
         """Open the file. Returns the first frame of the part and an iterator over the others."""
         self._open()
         found = not self.part.start or seek(self.container, self._start)
+        self.decoder.waits_for_key = bool(self.part.start)
         frames = iter(self.decoder)
         first = next(frames, None)
-        late = self._start + 1 / self.rate
+        late = self._start + Fraction(2, av.time_base)  # in whose units `_zero` is rounded
         if not found or (self.part.start and (first is None or first[1] * self.time_base > late)):
             self.container.close()  # containers without an index cannot find it: read all from the beginning
             self._open()
