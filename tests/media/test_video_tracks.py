@@ -172,6 +172,16 @@ def test_a_part_begins_at_any_frame(tmp_path, suffix, codec):
         assert reader.warnings == []
 
 
+def test_a_part_of_a_programme_stream_has_its_sound_from_the_first_sample_on(tmp_path):
+    clip = make_clip(tmp_path / "in.mpg", moving_bars(250), codec="mpeg2video", sound="mp2", seconds=10)
+    reader = copied(clip, tmp_path / "out.mp4", Part(Fraction(51, 25), Fraction(2)))
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        heard = list(out.decode(audio=0))
+    assert heard[0].time == pytest.approx(0, abs=0.03)
+    assert sum(f.samples for f in heard) / 48000 == pytest.approx(2, abs=0.06)
+    assert reader.warnings == []
+
+
 def test_a_part_that_begins_before_the_first_packet_of_a_track(tmp_path):
     """FLV refuses to seek there."""
     with av.open(str(tmp_path / "in.flv"), "w") as out:
