@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from gen.media.files import writing
 from gen.media.folders import Kind, Stamp
 from gen.media.walk import describe_left_out
+from gen.translation.made_with import same_text
 
 Status = Literal["done", "skipped", "left", "failed"]
 """Translated now; translated by an earlier run; copied unchanged, because no model fits; failed."""
@@ -167,7 +168,8 @@ class Report:
         for entry in self.entries:
             name = inside(entry.output, path.parent)
             old = earlier.get(name, {})
-            if entry.status == "skipped" and old.get("status") not in (None, "failed"):
+            known = old.get("status") not in (None, "failed") and same_text(str(old.get("made_with")), entry.made_with)
+            if entry.status == "skipped" and known:  # not of a file that was copied over the one that was measured
                 for value in MEASURED:
                     setattr(entry, value, old.get(value, getattr(entry, value)))
             files[name] = entry_json(entry, path.parent)

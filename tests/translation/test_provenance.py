@@ -115,6 +115,17 @@ def test_a_file_that_another_run_replaced_is_known_by_its_mark(night, tmp_path):
         run(night, out)
 
 
+def test_nothing_measured_on_another_translation_is_said_of_one_that_was_copied_over_it(night, tmp_path):
+    run(night, tmp_path / "o", **OTHER)
+    run(night / "a.jpg", tmp_path / "day.jpg")
+    shutil.copy2(tmp_path / "day.jpg", tmp_path / "o" / "a.jpg")
+    assert run(night / "a.jpg", tmp_path / "o" / "a.jpg").count("skipped") == 1
+    told = report_of(tmp_path / "o")
+    assert (told["a.jpg"]["seconds"], told["a.jpg"]["width"]) == (0, None)
+    assert run(night / "sub", tmp_path / "o" / "sub", **OTHER).count("skipped") == 1
+    assert report_of(tmp_path / "o")["sub/b.bmp"]["width"] == 32
+
+
 def test_an_unknown_file_is_refused_and_stays(night, tmp_path):
     own = picture(tmp_path / "o" / "a.jpg", 7).read_bytes()
     with pytest.raises(BadSetting, match=r"a\.jpg is not known to be a translation.*overwrite"):
