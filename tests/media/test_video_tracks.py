@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from gen.media.video import ClipReader, ClipWriter, Part
 from gen.media.video.boxes import XMP
@@ -126,6 +127,7 @@ def test_a_part_of_a_clip(full, tmp_path):
     """Times, sound and all other tracks are cut to it."""
     reader = copied(full, tmp_path / "out.mp4", Part(Fraction(3, 4), Fraction(1)))
     assert "time code, which is that of the clip's beginning" in reader.left_out
+    assert "picture track 1 (h264): no key frame of it lies in this part" in reader.left_out
     with av.open(str(tmp_path / "out.mp4")) as out:
         times = [f.time for f in out.decode(video=0)]
         assert times == pytest.approx([i / 25 + 0.01 for i in range(25)], abs=2e-3)
@@ -145,6 +147,22 @@ def test_a_part_of_a_clip(full, tmp_path):
     with ClipReader(full) as reader:
         whole = [f.rgb for f in reader]
     np.testing.assert_array_equal(part, whole[19:44])
+
+
+def test_a_part_has_the_cover_and_names_what_a_second_picture_lacks(tmp_path):
+    with av.open(str(tmp_path / "in.mp4"), "w") as out:
+        front, rear, cover = add_picture(out), add_picture(out, size=(24, 32)), add_picture(out, "mjpeg")
+        rear.disposition, cover.disposition = 0, Disposition.attached_pic
+        rear.options = {"g": "20", "keyint_min": "20", "sc_threshold": "0"}
+        mux(out, *pictures(front, 50), *pictures(rear, 50), *pictures(cover, 1))
+    reader = copied(tmp_path / "in.mp4", tmp_path / "out.mp4", Part(Fraction(1, 2), Fraction(1)))
+    assert reader.left_out == ["the first 0.30 s of picture track 1 (h264), before a key frame"]
+    with av.open(str(tmp_path / "in.mp4")) as source, av.open(str(tmp_path / "out.mp4")) as out:
+        assert [next(iter(c.decode(c.streams.video[1]))).time for c in (source, out)] == pytest.approx(
+            [0, 0.3], abs=0.01
+        )
+        shown = [bytes(next(iter(c.demux(c.streams.video[2])))) for c in (source, out)]
+        assert shown[0] == shown[1]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi", ".mov", ".webm"])
