@@ -265,6 +265,15 @@ def earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
     return entries_by_path(files, path.parent, out)
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether a report's name is that of a file of another program: whole JSON without a list of files."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # none, or one that was cut off
+        return False
+    return not (isinstance(report, dict) and "files" in report)
+
+
 def entries_by_path(files: Iterable[Any], folder: Path, out: str = "") -> dict[str, dict[str, Any]]:
     """Entries as they are on disk, by their path inside the output folder; what is no entry is left out."""
     found: dict[str, dict[str, Any]] = {}

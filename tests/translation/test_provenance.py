@@ -126,6 +126,17 @@ def test_nothing_measured_on_another_translation_is_said_of_one_that_was_copied_
     assert report_of(tmp_path / "o")["sub/b.bmp"]["width"] == 32
 
 
+def test_the_report_of_another_program_is_refused_and_stays(night, tmp_path):
+    own = tmp_path / "o" / "report.json"
+    own.parent.mkdir()
+    own.write_text('{"tests": []}')
+    with pytest.raises(BadSetting, match=r"report\.json is not a report of gen"):
+        run(night, tmp_path / "o")
+    assert own.read_text() == '{"tests": []}'
+    own.write_text('{"totals": {"done": 1')  # cut off by a lost machine
+    assert set(statuses(run(night, tmp_path / "o")).values()) == {"done"}
+
+
 def test_an_unknown_file_is_refused_and_stays(night, tmp_path):
     own = picture(tmp_path / "o" / "a.jpg", 7).read_bytes()
     with pytest.raises(BadSetting, match=r"a\.jpg is not known to be a translation.*overwrite"):
