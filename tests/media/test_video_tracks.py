@@ -190,6 +190,19 @@ def test_a_part_begins_at_any_frame(tmp_path, suffix, codec):
         assert reader.warnings == []
 
 
+def test_a_part_of_an_avi_whose_frames_are_reordered(tmp_path):
+    """As XviD writes it: frames before a key frame in time come after it, and cannot be decoded after a seek."""
+    with av.open(str(tmp_path / "in.avi"), "w") as out:
+        picture = add_picture(out, "mpeg4")
+        picture.options = {"g": "12", "bf": "2"}
+        mux(out, *pictures(picture, 50))
+    with ClipReader(tmp_path / "in.avi") as reader:
+        whole = [f.rgb for f in reader]
+    for first in (11, 12, 13, 25, 37):
+        with ClipReader(tmp_path / "in.avi", Part(Fraction(first, 25), Fraction(1, 5))) as reader:
+            np.testing.assert_array_equal([f.rgb for f in reader], whole[first : first + 5])
+
+
 def test_a_part_of_a_programme_stream_has_its_sound_from_the_first_sample_on(tmp_path):
     clip = make_clip(tmp_path / "in.mpg", moving_bars(250), codec="mpeg2video", sound="mp2", seconds=10)
     reader = copied(clip, tmp_path / "out.mp4", Part(Fraction(51, 25), Fraction(2)))

@@ -108,7 +108,9 @@ class ClipReader:
     def _begin(self) -> tuple[Timed, Iterator[Timed]]:
         """Open the file. Returns the first frame of the part and an iterator over the others."""
         self._open()
-        found = not self.part.start or seek(self.container, self._start)
+        # AVI has no display times: they are counted, and after a seek nobody knows how many frames a decoder drops.
+        blind = self.container.format.name == "avi" and self.stream.codec_context.reorder_depth > 0
+        found = not self.part.start or (not blind and seek(self.container, self._start))
         self.decoder.waits_for_key = bool(self.part.start)
         frames = iter(self.decoder)
         first = next(frames, None)
