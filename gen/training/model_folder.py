@@ -45,8 +45,8 @@ def save_parts(
 ) -> None:
     """As `save_model`, for a pipeline that has the networks `parts`; of the same weights, other precisions stay.
 
-    `variant`: the precision that is saved, as diffusers calls it, for example "fp16"; None: full. Raises `BadSetting` as
-    `check_kind` does.
+    `variant`: the precision that is saved, as diffusers calls it, for example "fp16"; None: full. Raises `BadSetting`
+    as `check_kind` does.
     """
     check_kind(folder, index)
     mark = f".{variant}" if variant else ""

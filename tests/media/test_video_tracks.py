@@ -190,6 +190,17 @@ def test_a_part_begins_at_any_frame(tmp_path, suffix, codec):
         assert reader.warnings == []
 
 
+@pytest.mark.parametrize("suffix", [".ts", ".mpg", ".mp4"])
+def test_half_a_second_at_30_frames_a_second_is_15_frames(tmp_path, suffix):
+    """The clock of the first two begins at a time that is no whole number of microseconds."""
+    clip = make_clip(tmp_path / f"in{suffix}", moving_bars(60), Fraction(30))
+    with ClipReader(clip) as reader:
+        whole = [f.rgb for f in reader]
+    for first in (0, 15, 30):
+        with ClipReader(clip, Part(Fraction(first, 30), Fraction(1, 2))) as reader:
+            np.testing.assert_array_equal([f.rgb for f in reader], whole[first : first + 15])
+
+
 def test_a_part_of_an_avi_whose_frames_are_reordered(tmp_path):
     """As XviD writes it: frames before a key frame in time come after it, and cannot be decoded after a seek."""
     with av.open(str(tmp_path / "in.avi"), "w") as out:

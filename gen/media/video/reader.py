@@ -146,7 +146,11 @@ class ClipReader:
     @property
     def _zero(self) -> Fraction:
         """When the container's first packet is shown, in seconds of its clock."""
-        return Fraction(self.container.start_time or 0, av.time_base)
+        rounded = Fraction(self.container.start_time or 0, av.time_base)  # which would part a frame from its time
+        begins = (
+            s.start_time * s.time_base for s in self.container.streams if s.start_time is not None and s.time_base
+        )
+        return next((exact for exact in begins if abs(exact - rounded) * av.time_base < 1), rounded)
 
     @property
     def _start(self) -> Fraction:
