@@ -2,11 +2,12 @@
 
 COCO: `images` (id, file_name, width, height), `annotations` (image_id, category_id, bbox, iscrowd) and `categories`;
 found objects are a list of image_id, category_id, bbox and score. BDD100K (also Scalabel): a list of frames with
-`name` and `labels`, each with `category`, `box2d` and, for found objects, `score`.
+`name` and `labels`, each with `category`, `box2d` and, for found objects, `score`. Frames of several videos may have
+one `name`; they are then called `videoName`/`name`, which is where they lie.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -91,7 +92,7 @@ def read_found(path: Path, labels: Labels) -> dict[str, list[Item]]:
     content = parse_json(read_bytes(path, LARGEST), str(path))
     with _readable(path):
         if not labels.ids:
-            return _bdd(path, content, scored=True).frames
+            return _bdd(path, content, labels).frames
         found: dict[str, list[Item]] = {name: [] for name in labels.frames}
         for entry in content:
             name, category = labels.ids[entry["image_id"]], labels.categories[entry["category_id"]]
@@ -113,6 +114,11 @@ def _readable(path: Path) -> Generator[None]:
 
 def _coco(path: Path, content: Mapping[str, Any]) -> Labels:
     ids = {image["id"]: str(image["file_name"]) for image in content["images"]}
+    if twice := [name for name, count in Counter(ids.values()).items() if count > 1]:
+        raise BadInput(
+            f"{path}: {len(twice)} pictures have the file_name of another one, for example {short(twice[0])}; "
+            "put the folder of each before its name."
+        )
     categories = {category["id"]: str(category["name"]) for category in content["categories"]}
     frames: dict[str, list[Item]] = {name: [] for name in ids.values()}
     for entry in content["annotations"]:
@@ -127,19 +133,34 @@ def _coco(path: Path, content: Mapping[str, Any]) -> Labels:
     return Labels(path, frames, sizes, ids, categories)
 
 
-def _bdd(path: Path, content: Any, scored: bool = False) -> Labels:
+def _bdd(path: Path, content: Any, labels: Labels | None = None) -> Labels:
+    """`labels`: what the content is not, but objects found in frames of these."""
+    listed = content["frames"] if isinstance(content, dict) else content
+    known = _of_several_videos(listed) if labels is None else labels.frames
     frames: dict[str, list[Item]] = {}
-    for frame in content["frames"] if isinstance(content, dict) else content:
-        items = frames.setdefault(str(frame["name"]), [])
+    for frame in listed:
+        whole = _with_video(frame)
+        items = frames.setdefault(whole if whole in known else str(frame["name"]), [])
         for label in frame.get("labels") or ():
             box = label.get("box2d")
             if not box:  # lanes and drivable areas
                 continue
-            score = float(label["score"]) if scored else 1.0
+            score = float(label["score"]) if labels is not None else 1.0
             crowd = bool((label.get("attributes") or {}).get("crowd", False))
             corners = (float(box["x1"]), float(box["y1"]), float(box["x2"]), float(box["y2"]))
             items.append(Item(_group(str(label["category"])), corners, score, crowd))
     return Labels(path, frames, {})
+
+
+def _with_video(frame: Mapping[str, Any]) -> str:
+    return f"{frame.get('videoName')}/{frame['name']}"
+
+
+def _of_several_videos(listed: Iterable[Mapping[str, Any]]) -> Collection[str]:
+    """Names with the video, where the name alone is that of frames of several videos."""
+    whole = {_with_video(frame): str(frame["name"]) for frame in listed}
+    counts = Counter(whole.values())
+    return {name for name, alone in whole.items() if counts[alone] > 1}
 
 
 def _group(category: str) -> str:

@@ -131,7 +131,7 @@ REPRESENTATIONS: dict[RepresentationName, Representation] = {
 
 
 class Entry(NamedTuple):
-    """A cached histogram, with the file's size in bytes and modification time in nanoseconds: its validity check."""
+    """A cached histogram, with the file's size in bytes and the time of its last change: its validity check."""
 
     size: int
     changed: int
@@ -190,9 +190,11 @@ def _entry(file: Path, root: Path, name: RepresentationName, known: dict[str, En
     try:
         stat = file.stat()
         old = known.get(_key(file, root))
-        if old and (old.size, old.changed) == (stat.st_size, stat.st_mtime_ns):
+        # In nanoseconds; not the modification time alone: every translation of a picture has that of its source.
+        changed = max(stat.st_mtime_ns, stat.st_ctime_ns)
+        if old and (old.size, old.changed) == (stat.st_size, changed):
             return old
-        return Entry(stat.st_size, stat.st_mtime_ns, describe(name, decode_still(file).rgb))
+        return Entry(stat.st_size, changed, describe(name, decode_still(file).rgb))
     except BadInput as error:
         return str(error)
     except OSError as error:

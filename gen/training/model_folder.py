@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
-from gen.errors import BadInput
+from gen.errors import BadInput, BadSetting
 from gen.formats.json_files import json_if_whole
 from gen.formats.model_folders import WEIGHTS as ONE_FILE
 from gen.formats.model_folders import weight_files
 from gen.formats.safetensors_files import read_safetensors
 from gen.media.files import make_out_folder, open_to_others
 from gen.provenance import fingerprint_weights
-from gen.weights import CARD
+from gen.weights import CARD, CONFIG, INDEX
 
 TEMPORARY = ".gen-model"
 """Folder inside the model's folder in which a new version is written."""
@@ -30,8 +30,9 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
     `index`: the file without which a folder is no model, model_index.json or config.json. It is removed first and moved
     last, so that the folder is the old model, the new one, or none. Old weights are removed: loading would prefer
     float32 files of an earlier export to new ones in float16. So are the folders of networks that the old index names
-    and the new model lacks.
+    and the new model lacks. Raises `BadSetting` as `check_kind` does.
     """
+    check_kind(folder, index)
     with _written(folder, save) as (temporary, files):
         forget_model(folder, index, {path.parts[0] for path in files})
         for parent in {path.parent for path in files if path.suffix == ".safetensors"}:
@@ -44,8 +45,10 @@ def save_parts(
 ) -> None:
     """As `save_model`, for a pipeline that has the networks `parts`; of the same weights, other precisions stay.
 
-    `variant`: the precision that is saved, as diffusers calls it, for example "fp16"; None: full.
+    `variant`: the precision that is saved, as diffusers calls it, for example "fp16"; None: full. Raises `BadSetting`
+    as `check_kind` does.
     """
+    check_kind(folder, index)
     mark = f".{variant}" if variant else ""
     with _written(folder, save) as (temporary, files):
         same = {p for p in parts if _content(temporary / p, variant) == _content(folder / p, "fp16")}
@@ -58,6 +61,19 @@ def save_parts(
             (folder / part / ONE_FILE.replace(".", f"{mark}.")).unlink(missing_ok=True)
             (folder / part / f"{ONE_FILE}.index{mark}.json").unlink(missing_ok=True)
         _move(temporary, folder, files, index)
+
+
+def check_kind(folder: Path, index: str) -> None:
+    """Raises `BadSetting` if a folder holds a pipeline, and a single network is to be saved there, or the reverse.
+
+    Neither would replace the other: the folder would be two models with one card.
+    """
+    if index == INDEX:
+        held = (folder / CONFIG).is_file() and any(folder.glob(WEIGHTS[0]))
+    else:
+        held = (folder / INDEX).is_file()
+    if held:
+        raise BadSetting(f"{folder}: this folder holds a model of another kind; choose another folder.")
 
 
 @contextmanager

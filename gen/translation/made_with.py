@@ -132,6 +132,13 @@ def same_made_with(recorded: str, settings: TranslateSettings, kind: str, old: b
     return found["rest"] in rests and _same_model(found["model"], settings.model)
 
 
+def same_text(one: str, other: str) -> bool:
+    """Whether two texts of reports or marks name the same weights and settings, whatever the model is called."""
+    found = [_PARTS.fullmatch(text) for text in (one, other)]
+    named = [(part["rest"], part["weights"]) for part in found if part is not None and part["weights"] is not None]
+    return one == other or (len(named) == 2 and named[0] == named[1])
+
+
 def _same_model(one: str, other: str) -> bool:
     """Whether two names or folders lead to one model."""
     if one == other:

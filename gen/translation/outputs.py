@@ -20,7 +20,8 @@ SIDES = ("map", "raw", *DRAWN)
 def report_path(settings: TranslateSettings) -> Path:
     """In the output folder, or beside a single output file; what reports further up list stays in the topmost."""
     out = settings.output
-    reports = (folder / REPORT for folder in reversed(Path(os.path.abspath(out)).parents))
+    spelt = (Path(os.path.abspath(out)), Path(os.path.realpath(out)))
+    reports = (folder / REPORT for path in spelt for folder in reversed(path.parents))
     own = single_report(out) if is_single(settings) else out / REPORT
     return next((path for path in reports if Record(path).lists(out)), own)
 

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from gen.media.files import writing
 from gen.media.folders import Kind, Stamp
 from gen.media.walk import describe_left_out
+from gen.translation.made_with import same_text
 
 Status = Literal["done", "skipped", "left", "failed"]
 """Translated now; translated by an earlier run; copied unchanged, because no model fits; failed."""
@@ -167,7 +168,8 @@ class Report:
         for entry in self.entries:
             name = inside(entry.output, path.parent)
             old = earlier.get(name, {})
-            if entry.status == "skipped" and old.get("status") not in (None, "failed"):
+            known = old.get("status") not in (None, "failed") and same_text(str(old.get("made_with")), entry.made_with)
+            if entry.status == "skipped" and known:  # not of a file that was copied over the one that was measured
                 for value in MEASURED:
                     setattr(entry, value, old.get(value, getattr(entry, value)))
             files[name] = entry_json(entry, path.parent)
@@ -214,8 +216,11 @@ def inside(output: str | Path, folder: Path) -> str:
     prefix = f"{folder}{os.sep}"
     if str(output).startswith(prefix):  # as planned; quick, because reports may have 100,000 files
         return str(output).removeprefix(prefix).replace(os.sep, "/")
-    path, root = Path(os.path.abspath(output)), Path(os.path.abspath(folder))
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(output)
+    for spelt in (os.path.abspath, os.path.realpath):  # the latter: a link elsewhere may lead into the folder
+        path, root = Path(spelt(output)), Path(spelt(folder))
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    return str(output)
 
 
 def entry_json(entry: Entry, folder: Path) -> dict[str, Any]:
@@ -258,6 +263,15 @@ def earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # none, or not one of ours
         return {}
     return entries_by_path(files, path.parent, out)
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether a report's name is that of a file of another program: whole JSON without a list of files."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # none, or one that was cut off
+        return False
+    return not (isinstance(report, dict) and "files" in report)
 
 
 def entries_by_path(files: Iterable[Any], folder: Path, out: str = "") -> dict[str, dict[str, Any]]:

@@ -24,7 +24,7 @@ from gen.output import LEAST, check_room
 from gen.translation.finished import UNKNOWN, has_content, hash_of
 from gen.translation.outputs import SIDES, entry_of, report_path, side_files
 from gen.translation.record import Record, lock_of
-from gen.translation.report import REPORT, Entry, Report, plain
+from gen.translation.report import REPORT, Entry, Report, is_foreign, plain
 from gen.translation.settings import TranslateSettings
 
 SAVE_SECONDS = 60.0
@@ -81,6 +81,8 @@ class Run:
         make_out_folder(path.parent)
         if path.is_dir():
             raise BadSetting(f"{path} is a folder, but the report must be written there; choose another output folder.")
+        if not self.record.finished_entries() and is_foreign(path):
+            raise BadSetting(f"{path} is not a report of gen, which would replace it; choose another output folder.")
         with locked(path.parent, lock_of(path)):
             if report_path(self.settings) != path:  # a run of a folder further up has begun meanwhile
                 raise BadSetting(f"{self.settings.output}: another run is writing to this folder; wait until it ends.")

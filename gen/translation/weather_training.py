@@ -24,10 +24,11 @@ from gen.metrics.distances import list_images, read_batches
 from gen.metrics.features import EfficientNetLite0Features
 from gen.provenance import machine, portable_value
 from gen.training.experiment import write_text
-from gen.training.model_folder import save_model
+from gen.training.model_folder import check_kind, save_model
 from gen.translation.weather import CLEAR_DAY, WeatherHead, extract
 from gen.translation.weather_card import write_card
 from gen.translation.weather_settings import WeatherSettings
+from gen.weights import CONFIG
 
 FOLDS = 4
 """Folds of the cross-validation."""
@@ -56,9 +57,12 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
     weathers = list(dict.fromkeys(weather for name in ("train", "cross") for weather, _ in folders[name]))
     if CLEAR_DAY not in weathers or len(weathers) < 2:
         raise BadSetting(f"train needs frames of {CLEAR_DAY} and of another weather, for example night=FOLDER.")
+    check_kind(settings.out, CONFIG)
     labels = read_labels(settings.labels)
-    frames = {path.resolve() for part in folders.values() for _, folder in part for path in list_images(folder)}
-    if labels and not labels.keys() & frames:
+    frames = {
+        folder: {path.resolve() for path in list_images(folder)} for part in folders.values() for _, folder in part
+    }
+    if labels and not labels.keys() & set[Path]().union(*frames.values()):
         raise BadInput(
             f"{settings.labels}: it names no frame of these folders; its column file must hold their paths, relative "
             "to the folder of the CSV file."
@@ -69,6 +73,7 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
         [read_source(network, weather, folder, labels, weathers) for weather, folder in folders[name]]
         for name in ("train", "cross", "test")
     )
+    used = set[Path]().union(*(frames[folder] for name in ("train", "cross") for _, folder in folders[name]))
     head = fit([*given, *cross], weathers, settings.decay)
     record: dict[str, Any] = {
         "weathers": weathers,
@@ -78,13 +83,16 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
         "train": {source.folder: dict(Counter(source.weathers)) for source in given},
         "cross": {source.folder: dict(Counter(source.weathers)) for source in cross},
         "test": {source.folder: confusion(head, [source]) for source in test},
+        "trained_on": [
+            str(portable_value(folder)) for _, folder in folders["test"] if not used.isdisjoint(frames[folder])
+        ],
         "held out groups": cross_confusion(given, cross, weathers, settings.decay),
         "other cameras": confusion(fit(given, weathers, settings.decay), cross) if cross else {},
         "hardware": machine(device),
     }
     if left_out := {s.folder: s.left_out for s in (*given, *cross, *test) if s.left_out}:
         record["left_out"] = left_out
-    save_model(settings.out, head.save_pretrained, "config.json")
+    save_model(settings.out, head.save_pretrained, CONFIG)
     write_text(settings.out / "training.json", json.dumps(record, indent=2) + "\n")
     write_card(settings.out)
     return record

@@ -30,7 +30,7 @@ def run(service: Service, context: JobContext) -> None:
     given = inputs["settings"] | {"device": service.device(), "max_megapixels": limits.megapixels}
     settings = TranslateSettings(input=Path(inputs["source"]), output=out, **given)
     hidden = [settings.input if settings.input.is_dir() else settings.input.parent, context.folder]
-    total = len(plan_jobs(settings.input, settings.output, settings.format))
+    total = 0
 
     def tell(progress: Progress) -> None:
         _report(context, progress, total, hidden)
@@ -46,6 +46,7 @@ def run(service: Service, context: JobContext) -> None:
         return pipe
 
     try:
+        total = len(plan_jobs(settings.input, settings.output, settings.format))
         report = translate(settings, load, watch)
         done = sum(entry.frames or 0 for entry in report.entries if entry.status == "done")
         kind = "clip" if any(entry.kind == "clip" for entry in report.entries) else "still"

@@ -290,6 +290,18 @@ def test_a_frame_of_the_same_name_is_not_taken_for_the_one_that_was_there(days, 
     assert changed == {"day/a.png.jpg", "adverse/0/a.png.jpg"}
 
 
+def test_days_that_those_of_another_folder_replace_are_told(tmp_path, caplog):
+    for number, camera in enumerate(("one", "two")):
+        (tmp_path / camera).mkdir()
+        frame = street(np.random.default_rng(number), night=False, height=96, width=160)
+        Image.fromarray(frame).save(tmp_path / camera / "0.png")
+        write_pairs(SimulateSettings(tmp_path / camera, tmp_path / "out", rounds=1, rows=72, workers=1))
+    assert [line for line in caplog.messages if "replace them" in line] == [
+        f"{tmp_path / 'out'}: 1 of its days were made of other pictures than those of their names in "
+        f"{tmp_path / 'two'}, which replace them where they can be read, for example 0.png.jpg"
+    ]
+
+
 def test_fewer_rounds_leave_no_frame_of_a_day_that_was_replaced(days, tmp_path, capsys):
     """Training pairs by name whatever lies in the folder, and the summary counts it."""
     out = tmp_path / "out"

@@ -176,6 +176,25 @@ class TestLabels:
         assert labels.key_of(PurePosixPath("x/d.jpg")) == "x/d.jpg"
         assert labels.key_of(PurePosixPath("z/d.jpg")) is None  # two have this name
 
+    def test_frames_of_several_videos_that_number_alike(self, tmp_path: Path) -> None:
+        """As in the data set SHIFT, whose frames lie in a folder for each video."""
+        from pathlib import PurePosixPath
+
+        videos = {"x": {"0.jpg": FRAMES["a.jpg"], "1.jpg": []}, "y": {"0.jpg": FRAMES["b.jpg"]}}
+        frames = [{**frame, "videoName": video} for video, some in videos.items() for frame in bdd(some)]
+        labels = read_labels(save(tmp_path / "shift.json", {"frames": frames}))
+        assert {name: len(items) for name, items in labels.frames.items()} == {"x/0.jpg": 2, "1.jpg": 0, "y/0.jpg": 2}
+        assert labels.key_of(PurePosixPath("0.jpg")) is None
+        assert labels.key_of(PurePosixPath("x/1.jpg")) == "1.jpg"
+        one = [{**bdd({"0.jpg": FRAMES["b.jpg"]}, 0.5)[0], "videoName": "y"}]
+        assert list(read_found(save(tmp_path / "found.json", one), labels)) == ["y/0.jpg"]
+
+    def test_pictures_of_one_name_are_refused(self, tmp_path: Path) -> None:
+        content = coco({"a.jpg": FRAMES["a.jpg"], "b.jpg": []})
+        content["images"][1]["file_name"] = "a.jpg"
+        with pytest.raises(BadInput, match=r"1 pictures have the file_name of another one, for example a\.jpg"):
+            read_labels(save(tmp_path / "x.json", content))
+
     @pytest.mark.parametrize("content", [[1], {"images": 3}, [{"name": "a", "labels": [{"box2d": {"x1": 1}}]}], "x"])
     def test_other_json_is_one_sentence(self, content: object, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="expected the JSON of COCO"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from gen.media.video import ClipReader, ClipWriter, Part
 from gen.media.video.boxes import XMP
@@ -126,6 +127,7 @@ def test_a_part_of_a_clip(full, tmp_path):
     """Times, sound and all other tracks are cut to it."""
     reader = copied(full, tmp_path / "out.mp4", Part(Fraction(3, 4), Fraction(1)))
     assert "time code, which is that of the clip's beginning" in reader.left_out
+    assert "picture track 1 (h264): no key frame of it lies in this part" in reader.left_out
     with av.open(str(tmp_path / "out.mp4")) as out:
         times = [f.time for f in out.decode(video=0)]
         assert times == pytest.approx([i / 25 + 0.01 for i in range(25)], abs=2e-3)
@@ -147,6 +149,22 @@ def test_a_part_of_a_clip(full, tmp_path):
     np.testing.assert_array_equal(part, whole[19:44])
 
 
+def test_a_part_has_the_cover_and_names_what_a_second_picture_lacks(tmp_path):
+    with av.open(str(tmp_path / "in.mp4"), "w") as out:
+        front, rear, cover = add_picture(out), add_picture(out, size=(24, 32)), add_picture(out, "mjpeg")
+        rear.disposition, cover.disposition = 0, Disposition.attached_pic
+        rear.options = {"g": "20", "keyint_min": "20", "sc_threshold": "0"}
+        mux(out, *pictures(front, 50), *pictures(rear, 50), *pictures(cover, 1))
+    reader = copied(tmp_path / "in.mp4", tmp_path / "out.mp4", Part(Fraction(1, 2), Fraction(1)))
+    assert reader.left_out == ["the first 0.30 s of picture track 1 (h264), before a key frame"]
+    with av.open(str(tmp_path / "in.mp4")) as source, av.open(str(tmp_path / "out.mp4")) as out:
+        assert [next(iter(c.decode(c.streams.video[1]))).time for c in (source, out)] == pytest.approx(
+            [0, 0.3], abs=0.01
+        )
+        shown = [bytes(next(iter(c.demux(c.streams.video[2])))) for c in (source, out)]
+        assert shown[0] == shown[1]
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi", ".mov", ".webm"])
 def test_a_part_begins_at_its_frame_in_any_container(tmp_path, suffix):
     codec = {".avi": "mpeg4", ".webm": "libvpx"}.get(suffix, "libx264")
@@ -157,6 +175,53 @@ def test_a_part_begins_at_its_frame_in_any_container(tmp_path, suffix):
         part = list(reader)
     np.testing.assert_array_equal([f.rgb for f in part], whole[30:35])
     assert [float(f.pts * reader.time_base) for f in part] == pytest.approx([0, 0.04, 0.08, 0.12, 0.16], abs=2e-3)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi", ".mpg"])
+@pytest.mark.parametrize("codec", ["mpeg4", "mpeg2video", "libx264"])
+def test_a_part_begins_at_any_frame(tmp_path, suffix, codec):
+    """Before, at and after key frames: some containers seek past the frame, or to one that needs frames before it."""
+    clip = make_clip(tmp_path / f"in{suffix}", moving_bars(50), codec=codec, metadata={})
+    with ClipReader(clip) as reader:
+        whole = [f.rgb for f in reader]
+    for first in range(1, 40):
+        with ClipReader(clip, Part(Fraction(first, 25), Fraction(1, 5))) as reader:
+            np.testing.assert_array_equal([f.rgb for f in reader], whole[first : first + 5])
+        assert reader.warnings == []
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mpg", ".mp4"])
+def test_half_a_second_at_30_frames_a_second_is_15_frames(tmp_path, suffix):
+    """The clock of the first two begins at a time that is no whole number of microseconds."""
+    clip = make_clip(tmp_path / f"in{suffix}", moving_bars(60), Fraction(30))
+    with ClipReader(clip) as reader:
+        whole = [f.rgb for f in reader]
+    for first in (0, 15, 30):
+        with ClipReader(clip, Part(Fraction(first, 30), Fraction(1, 2))) as reader:
+            np.testing.assert_array_equal([f.rgb for f in reader], whole[first : first + 15])
+
+
+def test_a_part_of_an_avi_whose_frames_are_reordered(tmp_path):
+    """As XviD writes it: frames before a key frame in time come after it, and cannot be decoded after a seek."""
+    with av.open(str(tmp_path / "in.avi"), "w") as out:
+        picture = add_picture(out, "mpeg4")
+        picture.options = {"g": "12", "bf": "2"}
+        mux(out, *pictures(picture, 50))
+    with ClipReader(tmp_path / "in.avi") as reader:
+        whole = [f.rgb for f in reader]
+    for first in (11, 12, 13, 25, 37):
+        with ClipReader(tmp_path / "in.avi", Part(Fraction(first, 25), Fraction(1, 5))) as reader:
+            np.testing.assert_array_equal([f.rgb for f in reader], whole[first : first + 5])
+
+
+def test_a_part_of_a_programme_stream_has_its_sound_from_the_first_sample_on(tmp_path):
+    clip = make_clip(tmp_path / "in.mpg", moving_bars(250), codec="mpeg2video", sound="mp2", seconds=10)
+    reader = copied(clip, tmp_path / "out.mp4", Part(Fraction(51, 25), Fraction(2)))
+    with av.open(str(tmp_path / "out.mp4")) as out:
+        heard = list(out.decode(audio=0))
+    assert heard[0].time == pytest.approx(0, abs=0.03)
+    assert sum(f.samples for f in heard) / 48000 == pytest.approx(2, abs=0.06)
+    assert reader.warnings == []
 
 
 def test_a_part_that_begins_before_the_first_packet_of_a_track(tmp_path):

@@ -115,6 +115,28 @@ def test_a_file_that_another_run_replaced_is_known_by_its_mark(night, tmp_path):
         run(night, out)
 
 
+def test_nothing_measured_on_another_translation_is_said_of_one_that_was_copied_over_it(night, tmp_path):
+    run(night, tmp_path / "o", **OTHER)
+    run(night / "a.jpg", tmp_path / "day.jpg")
+    shutil.copy2(tmp_path / "day.jpg", tmp_path / "o" / "a.jpg")
+    assert run(night / "a.jpg", tmp_path / "o" / "a.jpg").count("skipped") == 1
+    told = report_of(tmp_path / "o")
+    assert (told["a.jpg"]["seconds"], told["a.jpg"]["width"]) == (0, None)
+    assert run(night / "sub", tmp_path / "o" / "sub", **OTHER).count("skipped") == 1
+    assert report_of(tmp_path / "o")["sub/b.bmp"]["width"] == 32
+
+
+def test_the_report_of_another_program_is_refused_and_stays(night, tmp_path):
+    own = tmp_path / "o" / "report.json"
+    own.parent.mkdir()
+    own.write_text('{"tests": []}')
+    with pytest.raises(BadSetting, match=r"report\.json is not a report of gen"):
+        run(night, tmp_path / "o")
+    assert own.read_text() == '{"tests": []}'
+    own.write_text('{"totals": {"done": 1')  # cut off by a lost machine
+    assert set(statuses(run(night, tmp_path / "o")).values()) == {"done"}
+
+
 def test_an_unknown_file_is_refused_and_stays(night, tmp_path):
     own = picture(tmp_path / "o" / "a.jpg", 7).read_bytes()
     with pytest.raises(BadSetting, match=r"a\.jpg is not known to be a translation.*overwrite"):
@@ -367,10 +389,12 @@ def test_a_single_file_of_a_folder_is_recorded_in_the_folders_report(tmp_path, m
     assert "adverse_to_normal" in made["b.jpg"]
 
 
-def test_a_sub_folder_is_recorded_in_the_folders_report(night, tmp_path):
+@pytest.mark.parametrize("part", ["out/sub", "link"])
+def test_a_sub_folder_is_recorded_in_the_folders_report(night, tmp_path, part):
     out = tmp_path / "out"
     run(night, out)
-    run(night / "sub", out / "sub", overwrite=True, **OTHER)  # a BMP, which has no mark
+    (tmp_path / "link").symlink_to("out/sub")
+    run(night / "sub", tmp_path / part, overwrite=True, **OTHER)  # a BMP, which has no mark
     assert [p.name for p in out.rglob("*.json")] == ["report.json"]
     assert "normal_to_adverse" in report_of(out)["sub/b.bmp"]["made_with"]
     with pytest.raises(BadSetting, match="was made with"):

@@ -15,6 +15,7 @@ from gen.translation.weather import WeatherClassifier, WeatherHead, spread
 from gen.translation.weather_settings import WeatherSettings
 from gen.translation.weather_training import Source, confusion, cross_confusion, fit, groups, label_of, train
 from tests.conftest import write_streets
+from tests.translation.test_weathers import save_tiny
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -171,6 +172,41 @@ def test_the_command(tmp_path, monkeypatch):
     assert "| `night`, trained on | night | 0 | 10 | 100.0% |" in card
     classifier = WeatherClassifier.from_pretrained("out")
     assert seen(classifier, list_images(Path("day"), 3)) == ["day"] * 3
+
+
+def test_a_translator_is_not_replaced_by_a_classifier_nor_the_reverse(tmp_path):
+    def told(folder: Path) -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    save_tiny(tmp_path / "translator", ["night"])
+    write_streets(tmp_path / "night", 5, True)
+    write_streets(tmp_path / "day", 5, False)
+    before = told(tmp_path / "translator")
+    frames = ["--train", f"night={tmp_path / 'night'}", "--train", f"day={tmp_path / 'day'}"]
+    assert main(["train-weather", str(tmp_path / "translator"), *frames]) == 1
+    assert told(tmp_path / "translator") == before
+    assert main(["train-weather", str(tmp_path / "weather"), *frames]) == 0
+    before = told(tmp_path / "weather")
+    with pytest.raises(BadSetting, match="a model of another kind"):
+        save_tiny(tmp_path / "weather", ["night"])
+    assert told(tmp_path / "weather") == before
+
+
+def test_frames_of_the_training_are_no_held_out_frames_wherever_they_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, dark in (("night/one", True), ("night/two", True), ("day", False), ("other", True)):
+        write_streets(Path(folder), 5, dark)
+    Path("link").symlink_to("day")
+    named = {"--train": ["night=night", "day=day"], "--test": ["night=night/two", "day=link", "night=other"]}
+    given = [word for option, folders in named.items() for folder in folders for word in (option, folder)]
+    assert main(["train-weather", "out", *given]) == 0
+    card = Path("out/MODEL_CARD.md").read_text()
+    assert "On these frames, not all of them held out;" in card
+    assert [name in card for name in ("`night/two`, trained on", "`link`, trained on", "`other`, trained on")] == [
+        True,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize(

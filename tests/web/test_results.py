@@ -3,9 +3,16 @@
 import os
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from gen.errors import BadInput
+from gen.web import translate_job
 from gen.web.messages import hide_folders
-from gen.web.results import pack
+from gen.web.results import RESULTS, pack
+from gen.web.settings import WebSettings
 
 
 def test_files_of_any_time_and_name_are_packed(tmp_path: Path) -> None:
@@ -20,6 +27,21 @@ def test_files_of_any_time_and_name_are_packed(tmp_path: Path) -> None:
         assert archive.namelist() == ["nacht%E9.jpg", "old.jpg"]
         assert archive.getinfo("old.jpg").date_time[0] == 1980
         assert archive.testzip() is None
+
+
+def test_what_a_job_has_done_is_packed_though_the_servers_folder_is_gone(tmp_path: Path) -> None:
+    """After a restart."""
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "report.json").write_text('{"files": [], "warnings": []}')
+    (tmp_path / "output" / "a.jpg").write_bytes(b"picture")
+    settings = {"direction": "adverse_to_normal", "model": "augan-night2day"}
+    job = SimpleNamespace(inputs={"source": str(tmp_path / "gone"), "settings": settings})
+    context: Any = SimpleNamespace(job=job, folder=tmp_path, closing=False, report=print)
+    service: Any = SimpleNamespace(settings=WebSettings(results=tmp_path), device=lambda: "cpu")
+    with pytest.raises(BadInput, match="no such file or folder"):
+        translate_job.run(service, context)
+    with zipfile.ZipFile(tmp_path / RESULTS) as archive:
+        assert archive.namelist() == ["a.jpg", "report.json"]
 
 
 def test_messages_can_be_sent() -> None:

@@ -1,6 +1,7 @@
 """Write training pairs made from clear-day frames."""
 
 import dataclasses
+import logging
 import os
 import re
 import zlib
@@ -23,6 +24,8 @@ from gen.media.images import Still, at_rows, decode_still, encode_still
 from gen.media.mark import source_id
 from gen.media.resize import to_chw, to_float, to_uint8
 from gen.smd.writing import begin, check_seed, is_written, run_jobs
+
+log = logging.getLogger(__name__)
 
 SIMULATIONS: dict[Weather, Callable[[Tensor, int], Tensor]] = {"night": make_night, "fog": make_fog, "rain": make_rain}
 """Weather -> function of a day frame (3, H, W) in [-1, 1] and a seed that returns the same scene in that weather."""
@@ -56,6 +59,12 @@ def write_pairs(settings: SimulateSettings) -> tuple[int, list[str]]:
     begin(settings.out, {"weather": settings.weather, "rows": settings.rows, "seed": settings.seed}, folders)
     for folder in folders:
         make_out_folder(folder)
+    files = [(day, settings.out / "day" / day.file) for day in days]
+    if replaced := [file.name for day, file in files if is_written(file) and not _is_made(day, file)]:
+        log.warning(  # the days of another folder may be numbered alike
+            f"{settings.out}: {len(replaced)} of its days were made of other pictures than those of their names "
+            f"in {settings.days}, which replace them where they can be read, for example {replaced[0]}"
+        )
     run_jobs(write_day, days, settings.workers, len(days), "day")
     broken = [why for day in days if (why := _why_missing(day))]
     return len(days) - len(broken), broken

@@ -76,12 +76,15 @@ class VideoDecoder:
         self.corrupt = 0
         """Frames that the decoder completed from others."""
         self._unseen: set[int] = set()
+        self.waits_for_key = False
+        """Whether packets before the first key packet are left out: after a seek, frames that they need are missing."""
 
     def lost_between(self, start: int | None, end: int | None) -> int:
         """Frames that could not be decoded, between two times in units of `time_base`; None: no bound."""
         context = self.stream.codec_context
-        if context.name in UNSHOWN or (not self.errors and context.field_order > 1):  # a packet may hold one field
-            return self.errors
+        undated = self._decode_times is not None and (start, end) != (None, None)
+        if context.name in UNSHOWN or undated or (not self.errors and context.field_order > 1):
+            return self.errors  # a packet may hold one field
         times = [pts * self._finer for pts in self._unseen]
         return sum((start is None or time >= start) and (end is None or time < end) for time in times)
 
@@ -108,6 +111,9 @@ class VideoDecoder:
                 continue
             if packet.size == 0 and not is_last(packet):  # AVI: the frame before is shown once more
                 continue
+            if self.waits_for_key and not packet.is_keyframe:  # where MPEG-TS and MPEG-PS may seek to
+                continue
+            self.waits_for_key = False
             self._note(packet)
             try:
                 frames: list[av.VideoFrame] = self.stream.decode(packet)

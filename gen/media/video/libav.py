@@ -43,8 +43,11 @@ def reason(error: Exception) -> str:
 def seek(container: InputContainer, time: Fraction) -> bool:
     """Go to the last key packet before a time, in seconds of the container's clock.
 
-    False if there is none and the format refuses (FLV, before the first packet of its track); packets are lost then.
+    False if there is none and the format refuses (FLV, before the first packet of its track), and for MPEG-PS, where a
+    place within a packet of sound, or of a picture without a time, would be found; packets are lost then.
     """
+    if container.format.name == "mpeg":
+        return False
     try:
         container.seek(int(time * av.time_base))
     except av.FFmpegError:

@@ -108,10 +108,13 @@ class ClipReader:
     def _begin(self) -> tuple[Timed, Iterator[Timed]]:
         """Open the file. Returns the first frame of the part and an iterator over the others."""
         self._open()
-        found = not self.part.start or seek(self.container, self._start)
+        # AVI has no display times: they are counted, and after a seek nobody knows how many frames a decoder drops.
+        blind = self.container.format.name == "avi" and self.stream.codec_context.reorder_depth > 0
+        found = not self.part.start or (not blind and seek(self.container, self._start))
+        self.decoder.waits_for_key = bool(self.part.start)
         frames = iter(self.decoder)
         first = next(frames, None)
-        late = self._start + 1 / self.rate
+        late = self._start + Fraction(2, av.time_base)  # in whose units `_zero` is rounded
         if not found or (self.part.start and (first is None or first[1] * self.time_base > late)):
             self.container.close()  # containers without an index cannot find it: read all from the beginning
             self._open()
@@ -143,7 +146,11 @@ class ClipReader:
     @property
     def _zero(self) -> Fraction:
         """When the container's first packet is shown, in seconds of its clock."""
-        return Fraction(self.container.start_time or 0, av.time_base)
+        rounded = Fraction(self.container.start_time or 0, av.time_base)  # which would part a frame from its time
+        begins = (
+            s.start_time * s.time_base for s in self.container.streams if s.start_time is not None and s.time_base
+        )
+        return next((exact for exact in begins if abs(exact - rounded) * av.time_base < 1), rounded)
 
     @property
     def _start(self) -> Fraction:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import av
 from av.container import InputContainer
-from av.stream import Discard, Stream
+from av.stream import Discard, Disposition, Stream
 
 from gen.media.video.clock import PacketClock
 from gen.media.video.decoder import longest_gap
@@ -47,6 +47,8 @@ class Track:
         longest = round(longest_gap(self.input) / base) if self.stream.type in ("audio", "video") else None
         self._clock = PacketClock(1, round(Fraction(1, 4) / base), longest, leader)
         self._last: int | None = None
+        self.waited = False
+        """Whether frames of the window are left out, because a copy can begin at a key frame alone."""
         self._packets = self._in_window()
         self.next: Packet | None = next(self._packets, None)
         self.first = self.next
@@ -71,13 +73,20 @@ class Track:
 
     def _in_window(self) -> Iterator[Packet]:
         """Packets of the window, with times that count from its origin and do not fall."""
+        cover = bool(self.stream.disposition & Disposition.attached_pic)
         begun = self.window.start is None or self.stream.type != "video"
         for packet in read_packets(self.input, self.stream):
             if packet.size == 0 or (packet.is_discard and not self.window.hidden):
                 continue
+            if cover:  # of the whole clip, so that no part is without it
+                packet.pts = packet.dts = 0
+                yield packet
+                continue
             self._clock.fix(packet)
             time, end = self._span(packet)
             begun = begun or (packet.is_keyframe and time >= self.window.origin)
+            inside = time >= self.window.origin and (self.window.end is None or time < self.window.end)
+            self.waited = self.waited or (inside and not begun)
             if not begun or (self.window.start is not None and end <= self.window.start and time < self.window.start):
                 continue
             if self.window.end is not None and time >= self.window.end:

@@ -57,12 +57,17 @@ class Tracks:
             kept = self._copy(track) or (self._reencode(track) if track.stream.type == "audio" else None)
             if kept is None:
                 self._notes.lack(f"{describe(track.stream)}: {self._suffix} cannot hold it")
+        elif track.waited:
+            self._notes.lack(f"{describe(track.stream)}: no key frame of it lies in this part")
         elif track.window.start is None and track.window.end is None:
             self._notes.lack(f"{describe(track.stream)}: no packet of it can be read")
         if kept is None:
             track.close()
         else:
             self._copied.append(kept)
+            if track.waited and track.first is not None:
+                late = float((track.first.pts or 0) * track.first.time_base)
+                self._notes.lack(f"the first {late:.2f} s of {describe(track.stream)}, before a key frame")
 
     def _copy(self, track: Track) -> Copy | None:
         stream, expected = track.stream, COPIED_SOUND.get(self._suffix)
