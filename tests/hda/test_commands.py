@@ -296,6 +296,22 @@ class TestInvert:
         assert "would overwrite an input" in done.stderr
         assert photo.read_bytes() == before
 
+    def test_other_pictures_of_a_photos_name_are_not_overwritten(
+        self, model: Path, tmp_path: Path, blue: Path, red: Path
+    ) -> None:
+        photo, other, out = tmp_path / "me.jpg", tmp_path / "me.png", tmp_path / "out"
+        Image.open(blue / "0.png").save(photo)
+        shutil.copy(red / "0.png", other)
+        before = other.read_bytes()
+        done = run("invert", photo, "--model", model, "--out", tmp_path, "--steps", "3")
+        assert (done.returncode, "would be overwritten" in done.stderr) == (1, True)
+        assert run("invert", other, "--model", model, "--out", out, "--steps", "3").returncode == 0
+        drawn = ["generate", "--model", model, "--latents", out / "latents.safetensors"]
+        done = run(*drawn, "--out", tmp_path)  # beside the photos
+        assert (done.returncode, "would be overwritten" in done.stderr) == (1, True)
+        assert other.read_bytes() == before
+        assert run(*drawn, "--out", out).returncode == 0  # over its own
+
     def test_latents_of_an_earlier_run_stay(self, model: Path, tmp_path: Path, blue: Path) -> None:
         out = tmp_path / "out"
         for name in ("0", "1"):
