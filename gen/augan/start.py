@@ -16,6 +16,7 @@ from gen.formats.model_folders import builder, load_network, read_config
 from gen.loading import loading
 from gen.provenance import portable_value
 from gen.training.checkpoints import latest_checkpoint, load_last_good
+from gen.training.data_record import LINKED
 from gen.training.projected import STRIDE
 from gen.training.settings import as_record, make_settings, read_record
 from gen.training.streets import STREETS
@@ -105,8 +106,11 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def folders_of(record: Mapping[str, Any]) -> list[str]:
-    """The folders of frames that a run's checkpoint or a model's training.json names; either may be damaged."""
-    return sorted({str(entry["folder"]) for entry in _entries(record) if "folder" in entry})
+    """The folders of frames, and those that they are linked from, that a run's checkpoint or a model's training.json
+    names; either may be damaged."""
+    entries = _entries(record)
+    named = {str(entry["folder"]) for entry in entries if "folder" in entry}
+    return sorted(named.union(*(weights.texts(entry.get(LINKED)) for entry in entries)))
 
 
 def recorded_streets(record: Mapping[str, Any]) -> list[Any]:
