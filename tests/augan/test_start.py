@@ -207,6 +207,13 @@ def test_the_warm_up_is_on_where_discriminators_are_fresh_beside_a_model(two_dom
     assert begun("fresh", start_from=None).warm_up == 0
 
 
+def test_a_run_that_ends_within_its_warm_up_says_so(two_domains, tmp_path, model, caplog):
+    for images, told in ((6, True), (7, False)):
+        caplog.clear()
+        AUGANTrainer(fine_tuning(two_domains, tmp_path / str(images), model, warm_up=6, images=images))
+        assert ("end of the warm-up at 6" in caplog.text) == told
+
+
 def test_fine_tune_by_name_in_one_command_and_export(two_domains, tmp_path, monkeypatch, model):
     """What the README shows. The folder of weights is searched, the model it makes translates."""
     monkeypatch.setenv("GEN_WEIGHTS", str(model.parent))
