@@ -397,6 +397,12 @@ class TestEvaluate:
         assert again["hybrids"] == results["hybrids"]
         with pytest.raises(BadSetting, match="lr was "):
             evaluate_table(replace(settings, lr=0.5))
+        record = tmp_path / "red+blue" / "at-0.9" / "mean-point-1" / "settings.json"
+        text = record.read_text()
+        record.write_text(text.replace(json.loads(text)["data"]["source"], "of weights before"))
+        with pytest.raises(BadSetting, match="adapted from the generator of weights before"):
+            evaluate_table(settings)  # before the runs that are missing are trained
+        record.write_text(text)
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(red / "more.png")
         with pytest.raises(BadSetting, match="red: these are not the images that"):
             evaluate_table(settings)
