@@ -18,7 +18,8 @@ def write_card(folder: Path) -> Path:
     """Write `folder`/MODEL_CARD.md from training.json and, where there is one, notes.md. Returns its path."""
     record = read_json(folder / "training.json")
     notes = folder / "notes.md"
-    seen = record["test"].keys() & (record["train"].keys() | record["cross"].keys())
+    named = record["test"].keys() & (record["train"].keys() | record["cross"].keys())
+    seen = record.get("trained on", named)  # records of earlier versions lack it
     tests = [(f"`{name}`{', trained on' * (name in seen)}", confusion) for name, confusion in record["test"].items()]
     sections = [
         head(name_of(folder), record["weathers"], record.get("weights_license", "unstated")),

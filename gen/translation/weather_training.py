@@ -19,6 +19,7 @@ from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
 from gen.loading import loading
+from gen.media.folders import find_stills
 from gen.media.left_out import LeftOut
 from gen.metrics.distances import list_images, read_batches
 from gen.metrics.features import EfficientNetLite0Features
@@ -79,6 +80,7 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
         "cross": {source.folder: dict(Counter(source.weathers)) for source in cross},
         "test": {source.folder: confusion(head, [source]) for source in test},
         "held out groups": cross_confusion(given, cross, weathers, settings.decay),
+        "trained on": trained_on(folders),
         "other cameras": confusion(fit(given, weathers, settings.decay), cross) if cross else {},
         "hardware": machine(device),
     }
@@ -88,6 +90,16 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
     write_text(settings.out / "training.json", json.dumps(record, indent=2) + "\n")
     write_card(settings.out)
     return record
+
+
+def trained_on(folders: Mapping[str, Sequence[tuple[str, Path]]]) -> list[str]:
+    """The test folders that have frames of training, under whatever name; `folders` by their option."""
+
+    def frames(folder: Path) -> set[Path]:
+        return {path.resolve() for path in find_stills(folder, quiet=True)}
+
+    shown = {path for name in ("train", "cross") for _, folder in folders[name] for path in frames(folder)}
+    return [portable_value(folder) for _, folder in folders["test"] if shown & frames(folder)]
 
 
 def _named(item: str) -> tuple[str, Path]:
