@@ -108,9 +108,12 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
 def folders_of(record: Mapping[str, Any]) -> list[str]:
     """The folders of frames, and those that they are linked from, that a run's checkpoint or a model's training.json
     names; either may be damaged."""
-    entries = _entries(record)
-    named = {str(entry["folder"]) for entry in entries if "folder" in entry}
-    return sorted(named.union(*(weights.texts(entry.get(LINKED)) for entry in entries)))
+    return sorted(whole_folders_of(record).union(*(weights.texts(e.get(LINKED)) for e in _entries(record))))
+
+
+def whole_folders_of(record: Mapping[str, Any]) -> set[str]:
+    """The same without those that frames are linked from, of which training need not have used every frame."""
+    return {str(entry["folder"]) for entry in _entries(record) if "folder" in entry}
 
 
 def recorded_streets(record: Mapping[str, Any]) -> list[Any]:

@@ -36,7 +36,7 @@ DEVICE_SHARE = 0.25
 """Share of the free device memory that cached frames may take; the rest is for networks and activations."""
 
 MOST_ORIGINS = 50
-"""Folders that a record names at most as those that frames are linked from."""
+"""Folders that a record names at most as those that frames are linked from: some tools have one for each file."""
 
 MAX_WIDTH = 50
 """Most columns of a cached frame, in multiples of its rows. An image of 60,000 x 1 pixels would take 11 GB."""
@@ -93,18 +93,15 @@ class Frames:
             "cached_size": list(Counter(self.sizes).most_common(1)[0][0]),
         }
         record |= {STREETS: shown} if (shown := streets_of(self.paths)) else {}
-        record |= {LINKED: linked} if (linked := linked_from(self.paths, self.folder)) else {}
+        linked = sorted(map(folder_name, origins(self.paths, self.folder)))[:MOST_ORIGINS]
+        record |= {LINKED: linked} if linked else {}
         return record | ({"left_out": len(self.left_out)} if self.left_out else {})
 
 
-def linked_from(paths: Sequence[Path], folder: Path) -> list[str]:
-    """The folders outside `folder` in which linked frames lie, as `folder_name` gives them.
-
-    At most `MOST_ORIGINS`: some tools link each file to a folder of its own.
-    """
+def origins(paths: Sequence[Path], folder: Path) -> set[Path]:
+    """The folders outside `folder` in which linked ones of its frames lie."""
     root = folder.resolve()
-    origins = {place for place in map(_place, paths) if not place.is_relative_to(root)}
-    return sorted(map(folder_name, origins))[:MOST_ORIGINS]
+    return {place for place in map(_place, paths) if not place.is_relative_to(root)}
 
 
 @cache

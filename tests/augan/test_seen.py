@@ -112,6 +112,15 @@ def test_the_folder_that_frames_were_linked_from_is_named(tmp_path: Path) -> Non
     (model / "training.json").write_text(json.dumps({"settings": {}, "data": {"adverse": record}, "history": []}))
     used = [was_used(tmp_path / folder, model) for folder in ("train/night", "all", "all/1", "all/2")]
     assert used == [True, True, True, False]
+    held = tmp_path / "hold"
+    held.mkdir()
+    (held / "a.png").symlink_to(tmp_path / "all" / "2" / "0.png")
+    assert not was_used(held, model)
+    (held / "b.png").symlink_to(linked / "a.png")  # resolved to its first place, of which training need not have all
+    record["folder"] = folder_name(tmp_path / "all")
+    (model / "training.json").write_text(json.dumps({"settings": {}, "data": {"adverse": record}, "history": []}))
+    assert was_used(held, model)
+    record["folder"] = "train/night"
     earlier = {name: value for name, value in record.items() if name != "linked from"}
     assert check_same_data({"adverse": earlier}, {"adverse": record}) == []
     plain = load_frames("adverse", tmp_path / "all", tmp_path / "cache", 32, (32, 32)).summary()
