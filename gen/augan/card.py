@@ -20,6 +20,7 @@ from gen.formats.json_files import read_json
 from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
+from gen.training import longer
 from gen.training.own_code import own_trainer_in
 from gen.training.streets import STREETS
 from gen.translation.settings import Direction
@@ -172,6 +173,7 @@ def how_trained(training: Record) -> str:
         *((("trainer", own),) if (own := own_trainer_in(training)) else ()),
         ("images shown per domain", f"{training['images_shown']:,}"),
         ("optimiser steps", f"{training['steps']:,}"),
+        *((("made longer", changes),) if (changes := longer.in_words(training)) else ()),
         ("time", hours),
         *training["hardware"].items(),
         *((f"parameters: {part}", f"{count:,}") for part, count in _parts(training["parameters"])),

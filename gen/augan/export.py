@@ -17,6 +17,7 @@ from gen.licences import Licence
 from gen.loading import loading
 from gen.output import output_folder
 from gen.provenance import portable
+from gen.training import longer
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.experiment import write_text
 from gen.training.own_code import recorded_code, settings_of_run
@@ -87,6 +88,7 @@ def record(
         "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "adverse", "normal", "out")}
         | more,
         **recorded_code(state),
+        **longer.recorded(state),
         "images_shown": state["images_shown"],
         "steps": state["images_shown"] // settings.batch,
         "seconds": round(state["seconds"]),

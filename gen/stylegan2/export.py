@@ -26,6 +26,7 @@ from gen.stylegan2.networks import StyleGAN2Generator
 from gen.stylegan2.photos import read_square
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import batched, latents, make_generator
+from gen.training import longer
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.data import folder_name
 from gen.training.experiment import write_text
@@ -66,6 +67,7 @@ def export_model(
             "preset": settings.preset,
             "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "data", "out")} | more,
             **recorded_code(state),
+            **longer.recorded(state),
             "data": state["data"],
             "images_shown": state["images_shown"],
             "seconds": round(state["seconds"]),
