@@ -30,7 +30,7 @@ from gen.training import longer
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.data import folder_name
 from gen.training.experiment import write_text
-from gen.training.model_folder import forget_model
+from gen.training.model_folder import save_model
 from gen.training.own_code import recorded_code, settings_of_run
 
 AVERAGED = 10_000
@@ -86,17 +86,20 @@ def export_model(
 
 def save_generator(generator: StyleGAN2Generator, out: Path, half: bool) -> None:
     """Write a model folder that `HDAPipeline.from_pretrained` loads; afterwards `generator` is in float16."""
-    forget_model(out, "model_index.json", {"generator"})  # the index is written last: without it, it is no model
-    # What HDAPipeline has saved there is of another generator, or would be drawn in place of the one that the card has.
-    shutil.rmtree(out / "adaptations", ignore_errors=True)
-    save_variants(generator, [generator], out / "generator", half)
     # Written by hand, because the pipeline that reads it belongs to gen.hda, which lies above this package.
     index = {
         "_class_name": "HDAPipeline",
         "_diffusers_version": diffusers.__version__,
         "generator": [StyleGAN2Generator.__module__, StyleGAN2Generator.__name__],
     }
-    write_text(out / "model_index.json", json.dumps(index, indent=2) + "\n")
+
+    def save(folder: Path) -> None:
+        save_variants(generator, [generator], folder / "generator", half)
+        write_text(folder / "model_index.json", json.dumps(index, indent=2) + "\n")
+        # What HDAPipeline has saved there is of another generator, or would be drawn in place of the card's.
+        shutil.rmtree(out / "adaptations", ignore_errors=True)
+
+    save_model(out, save, "model_index.json")
 
 
 def averaged_generator(settings: StyleGAN2Settings, state: dict[str, Any]) -> StyleGAN2Generator:

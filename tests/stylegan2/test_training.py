@@ -244,10 +244,11 @@ class TestExport:
             raise KeyboardInterrupt
 
         before = {path: path.stat().st_mtime_ns for path in (tmp_path / "model").rglob("*")}
-        with monkeypatch.context() as patched:
-            patched.setattr("gen.stylegan2.export.measure", stop)
-            with pytest.raises(KeyboardInterrupt):
-                export_model(*again)
+        for step in ("measure", "save_variants"):
+            with monkeypatch.context() as patched:
+                patched.setattr(f"gen.stylegan2.export.{step}", stop)
+                with pytest.raises(KeyboardInterrupt):
+                    export_model(*again)
         with pytest.raises(BadInput, match="no such folder"):
             export_model(*again[:3], tmp_path / "typo", *again[4:])
         after = {path: path.stat().st_mtime_ns for path in (tmp_path / "model").rglob("*")}
