@@ -20,7 +20,9 @@ from gen.formats.json_files import read_json
 from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
+from gen.training import longer
 from gen.training.own_code import own_trainer_in
+from gen.training.streets import STREETS
 from gen.translation.settings import Direction
 from gen.translation.weathers import sentence, weathers_of
 from gen.weights import CARD, name_of, read_written, texts
@@ -155,7 +157,8 @@ def trained_on(training: Record, notes: str) -> str:
     frames = markdown_table(("domain", "folder", "frames", "trained at (height x width)"), rows)
     pairs = "".join(text for data, text in PAIRS.items() if data in training["data"])
     data = training["data"]
-    drawn = data.get("rendered adverse", {}).get("folder") == data["adverse"]["folder"]
+    adverse = data["adverse"]
+    drawn = STREETS in adverse or data.get("rendered adverse", {}).get("folder") == adverse["folder"]
     # Without pairs, nothing tells whether the frames are real: two folders of rendered frames train, too.
     about = pairs if drawn else f"The real frames are not paired.{pairs}" if pairs else "The frames are not paired."
     text = f"## Training data\n\n{frames}\n\n{about.strip()}"
@@ -170,6 +173,7 @@ def how_trained(training: Record) -> str:
         *((("trainer", own),) if (own := own_trainer_in(training)) else ()),
         ("images shown per domain", f"{training['images_shown']:,}"),
         ("optimiser steps", f"{training['steps']:,}"),
+        *((("made longer", changes),) if (changes := longer.in_words(training)) else ()),
         ("time", hours),
         *training["hardware"].items(),
         *((f"parameters: {part}", f"{count:,}") for part, count in _parts(training["parameters"])),

@@ -24,6 +24,7 @@ from gen.markdown import markdown_table
 from gen.media.files import make_out_folder
 from gen.media.folders import find_stills
 from gen.provenance import hardware_sentence
+from gen.training import longer
 from gen.training.data_record import BYTES
 from gen.training.experiment import Experiment, named, write_text
 from gen.translation import registry
@@ -221,10 +222,11 @@ def evaluate_recipes(
 
 
 def unequal(models: Path, recipes: Iterable[str]) -> str:
-    """A sentence each for time, machines and frames that not all recipes shared; empty if they shared all."""
+    """A sentence each for time, schedules, machines and frames that not all recipes shared; empty if all did."""
     records = {name: read_json(models / name / "training.json") for name in recipes}
     shared: dict[str, Callable[[Mapping[str, Any]], object]] = {
         "The cost was not equal; core-minutes": lambda r: r["settings"].get("core_minutes"),
+        "The schedules were not the same, as runs were made longer; lengths before that": longer.before,
         "The machines were not the same": lambda r: hardware_sentence(r["hardware"]),
     }
     for part in dict.fromkeys(part for record in records.values() for part in record["data"]):

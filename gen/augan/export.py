@@ -1,6 +1,7 @@
 """Export a training run as a model folder."""
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,12 @@ from gen.licences import Licence
 from gen.loading import loading
 from gen.output import output_folder
 from gen.provenance import portable
+from gen.training import longer
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.experiment import write_text
 from gen.training.own_code import recorded_code, settings_of_run
+
+log = logging.getLogger(__name__)
 
 
 def export_model(
@@ -55,8 +59,11 @@ def export_model(
         weathers=list(weathers) or start.get("weathers"),
     )
     with output_folder(out):
-        shutil.rmtree(out / INVENTION, ignore_errors=True)
+        had_map = (out / INVENTION).is_dir()
         save_variants(pipeline, generators, out, half)
+        shutil.rmtree(out / INVENTION, ignore_errors=True)  # only now: an export that fails leaves the old model whole
+        if had_map:
+            log.warning("%s: its invention map is gone; gen export-invention adds it again, if it fits", out)
         told = record(state, settings, generators, more) | {"weights_license": licence}
         write_text(out / "training.json", json.dumps(told, indent=2))
         refresh_card(out)
@@ -87,6 +94,7 @@ def record(
         "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "adverse", "normal", "out")}
         | more,
         **recorded_code(state),
+        **longer.recorded(state),
         "images_shown": state["images_shown"],
         "steps": state["images_shown"] // settings.batch,
         "seconds": round(state["seconds"]),

@@ -1,6 +1,7 @@
 """Train the invention map of a frozen translator on rendered pairs."""
 
 import json
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -19,19 +20,24 @@ from gen.augan.invention_calibration import calibrate
 from gen.augan.invention_losses import absolute_error, laplace_nll, share_loss, shares_in_batch
 from gen.augan.invention_settings import InventionSettings
 from gen.augan.pipeline import AUGANPipeline
+from gen.augan.seen import was_used
 from gen.errors import BadInput, BadSetting
 from gen.media.files import write_atomically
+from gen.media.folders import find_stills
 from gen.media.resize import to_float, to_uint8
 from gen.output import output_folder
 from gen.provenance import fingerprint, portable, portable_value
 from gen.tensors import on_device
 from gen.training.averaged import load_averaged, load_last_state
-from gen.training.data import Frames, Pairs, load_frames, match_pairs
+from gen.training.data import Frames, Pairs, folder_name, load_frames, match_pairs
 from gen.training.experiment import write_text
 from gen.training.loop import Trainer
 from gen.training.model_folder import save_model
 from gen.training.settings import make_settings
+from gen.training.streets import STREETS, streets_of
 from gen.translation.maps import GREY_LEVELS_SCALE, SHARE_SCALE, MapScale, colour_uncertainty
+
+log = logging.getLogger(__name__)
 
 SAMPLE_FRAMES = 6
 """Frames in a sample grid."""
@@ -217,6 +223,12 @@ def export_invention(run: Path, model: str, default: bool = False, calibrated_on
         record["calibration"] = {"rendered": portable_value(calibrated_on)} | {
             k: v._asdict() for k, v in affine.items()
         }
+        frames = calibrated_on / "adverse"
+        if was_used(frames, folder):
+            log.warning("%s: %s was trained on these streets, and errs more on others; give those", frames, folder)
+        # Numbers that were fitted to these streets are not held out on them.
+        shown = {"folder": folder_name(frames), STREETS: streets_of(find_stills(frames, quiet=True))}
+        record["data"] = record["data"] | {"calibration": shown}
     with output_folder(folder):
         save_model(folder / FOLDER, network.save_pretrained, "config.json")
         write_text(folder / FOLDER / "training.json", json.dumps(record, indent=2) + "\n")

@@ -7,10 +7,10 @@ from typing import Any
 
 from gen import weights
 from gen.augan.arguments import EvaluateSettings
-from gen.augan.start import FOLDERS, folders_of, recorded_streets
+from gen.augan.start import FOLDERS, folders_of, recorded_streets, whole_folders_of
 from gen.formats.json_files import json_if_whole
 from gen.media.folders import find_stills
-from gen.training.data import folder_name
+from gen.training.data import folder_name, origins
 from gen.training.streets import STREETS, overlap, streets_of
 
 Record = Mapping[str, Any]
@@ -27,7 +27,8 @@ def _measured(settings: EvaluateSettings) -> dict[str, Path]:
 
 
 def was_used(folder: Path, model: Path) -> bool:
-    """Whether the training.json of `model` names this folder of frames, one that it lies in, or one that lies in it.
+    """Whether the training.json of `model` names this folder of frames, one that it or a linked frame of it lies in, or
+    one that lies in it.
 
     Or one of its streets: those of `gen render-street` with a near seed. The runs of the models that it started from
     count too; records of earlier versions do not name their folders.
@@ -36,6 +37,9 @@ def was_used(folder: Path, model: Path) -> bool:
     used = {*folders_of(record), *(name for run in _runs_before(record) for name in weights.texts(run.get(FOLDERS)))}
     below = (Path(root) / name for root, folders, _ in os.walk(folder) for name in folders)
     if any(folder_name(near) in used for near in (folder, *folder.resolve().parents, *below)):
+        return True
+    places = origins(find_stills(folder, quiet=True), folder) if folder.is_dir() else ()  # of frames linked from there
+    if any(folder_name(near) in whole_folders_of(record) for place in places for near in (place, *place.parents)):
         return True
     shown = _streets(folder)
     return any(overlap(shown, streets) for streets in (recorded_streets(record), *_streets_before(record)))

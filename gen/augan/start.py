@@ -16,6 +16,7 @@ from gen.formats.model_folders import builder, load_network, read_config
 from gen.loading import loading
 from gen.provenance import portable_value
 from gen.training.checkpoints import latest_checkpoint, load_last_good
+from gen.training.data_record import LINKED
 from gen.training.projected import STRIDE
 from gen.training.settings import as_record, make_settings, read_record
 from gen.training.streets import STREETS
@@ -105,8 +106,14 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def folders_of(record: Mapping[str, Any]) -> list[str]:
-    """The folders of frames that a run's checkpoint or a model's training.json names; either may be damaged."""
-    return sorted({str(entry["folder"]) for entry in _entries(record) if "folder" in entry})
+    """The folders of frames, and those that they are linked from, that a run's checkpoint or a model's training.json
+    names; either may be damaged."""
+    return sorted(whole_folders_of(record).union(*(weights.texts(e.get(LINKED)) for e in _entries(record))))
+
+
+def whole_folders_of(record: Mapping[str, Any]) -> set[str]:
+    """The same without those that frames are linked from, of which training need not have used every frame."""
+    return {str(entry["folder"]) for entry in _entries(record) if "folder" in entry}
 
 
 def recorded_streets(record: Mapping[str, Any]) -> list[Any]:

@@ -1,5 +1,6 @@
 """Train AU-GAN on two unpaired folders of frames, optionally mixed with pairs."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ from gen.translation import losses as shared
 from gen.translation.losses import LogitSet
 from gen.translation.maps import colour_uncertainty
 from gen.translation.training import Fakes, UnpairedTrainer, detached, mean_over_parts
+
+log = logging.getLogger(__name__)
 
 LITE = "efficientnet-lite0"
 """Name of the frozen network's feature space in an evaluation."""
@@ -200,6 +203,16 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
         self.inherited = dict[str, Any]()
         if s.start_from is not None and self.checkpoint is None:  # a resumed run has its own weights
             self._begin_with(s.start_from)
+            self._tell_of_a_short_run()
+
+    def _tell_of_a_short_run(self) -> None:
+        """Warn if the run ends before the generators learn anything from unpaired frames."""
+        s, first = self.settings, self.settings.pairs_first + self.warm_up
+        if self.warm_up and s.core_minutes is None and self.total_images <= first:
+            log.warning(
+                "images: all %d images lie before the end of the warm-up at %d, so that the translations learn nothing "
+                "from unpaired frames; set more images, or a shorter warm_up.", self.total_images, first,
+            )  # fmt: skip
 
     def begin(self) -> None:
         """Load the weights to start from again, if the checkpoints that were to replace them are all damaged."""

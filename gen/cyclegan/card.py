@@ -8,6 +8,7 @@ from typing import Any
 from gen.formats.json_files import read_json
 from gen.licences import front_matter, section
 from gen.media.files import write_atomically
+from gen.training import longer
 from gen.training.own_code import own_trainer_in
 from gen.translation.weathers import directions_of, sentence, weathers_of
 from gen.weights import name_of
@@ -57,9 +58,10 @@ def _converted(record: Mapping[str, Any]) -> str:
 def _trained(record: Mapping[str, Any]) -> str:
     minutes = record["core_seconds"] / 60
     own = own_trainer_in(record)
+    made_longer = "".join(f"\n\n{line.removeprefix('- ')}" for line in longer.lines(record))
     return f"""Trained by `gen train-cyclegan`, preset {record["preset"]}, for {record["images_shown"]:,} images of each
 domain ({minutes:.0f} core-minutes){f", with the trainer {own}," if own else ","} on
 
 ```json
 {json.dumps(record["data"], indent=2)}
-```"""
+```{made_longer}"""

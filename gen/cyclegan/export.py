@@ -11,6 +11,7 @@ from gen.cyclegan.settings import CycleGANSettings, check_settings
 from gen.licences import Licence
 from gen.output import output_folder
 from gen.provenance import portable
+from gen.training import longer
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.experiment import write_text
 from gen.training.own_code import recorded_code, settings_of_run
@@ -38,6 +39,7 @@ def export_model(
         "preset": settings.preset,
         "settings": {name: value for name, value in portable(settings).items() if name not in hidden} | more,
         **recorded_code(state),
+        **longer.recorded(state),
         "weights_license": licence,
         **{name: state[name] for name in ("images_shown", "seconds", "core_seconds", "hardware", "data")},
     }

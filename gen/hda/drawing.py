@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,8 @@ def draw_all(settings: GenerateSettings) -> int:
     names, latents = _latents(pipe, s)
     # A PNG takes at least a byte per pixel; a command of hours should not end without its files.
     with output_folder(s.out, total=pipe.generator.size**2 * len(names)):
+        if s.latents:
+            _check_ours(s.out / f"{name}.png" for name in names)
         _draw_all(pipe, names, latents, s)
     print(f"wrote {len(set(names))} images to {s.out}")  # a seed that is given twice is one picture
     return 0
@@ -110,6 +112,17 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
     for name, clip in clips.items():
         shown = progress_bar(clip, total=frames, desc=Path(name).stem)
         write_clip(s.out / name, (_enlarged(frame) for frame in shown), s.rate, marks[name])
+
+
+def _check_ours(outputs: Iterable[Path]) -> None:
+    """Raises `BadInput` if an output would overwrite a picture that gen did not draw.
+
+    Pictures are called like the photos that they were made of, and these may lie in the output folder.
+    """
+    for output in outputs:
+        found = read_header(output)
+        if found.readable and found.mark is None:
+            raise BadInput(f"{output}: a picture that gen did not draw would be overwritten; choose another --out.")
 
 
 def drawn_with(pipe: HDAPipeline, model: str, what: str, strengths: Mapping[str, float] | None = None) -> str:
@@ -239,6 +252,7 @@ def invert_all(settings: InvertSettings) -> int:
         latents, known = _latents_before(s.out / LATENTS, pipe.fingerprint)
         photos, failed = _read_photos(s.photos, pipe.generator.size, known)
         check_not_inputs(s.photos, (s.out / f"{name}.png" for name in photos))
+        _check_ours(s.out / f"{name}.png" for name in photos)
         _invert_photos(pipe, photos, latents, known, perceptual, given, s)
     for reason in failed:
         print(f"skipped: {reason}")

@@ -120,13 +120,14 @@ def _names(hybrid: str) -> str:
 def experiment(s: EvaluateSettings, methods: Sequence[str]) -> Experiment[Job, str]:
     """All runs of the comparison, with seeds as the outermost loop: the first seed is complete first."""
     jobs = [Job(h, t, m, n) for n in range(s.seeds) for t in s.target_progress for h in s.hybrid for m in methods]
-    size = load_source(s.source).generator.size
+    source = load_source(s.source)
+    size = source.generator.size
     folders = {d.folder for h in s.hybrid for d in parse_domains(tuple(h.split(","))) if d.folder is not None}
     references = {folder: load_references(folder, size) for folder in sorted(folders)}
     for warning in (warning for found in references.values() for warning in found.warnings):
         log.warning(warning)
     hashes = {folder: found.hashes for folder, found in references.items()}
-    return Experiment(jobs, partial(train_one, s), partial(finished, s, hashes))
+    return Experiment(jobs, partial(train_one, s), partial(finished, s, source.fingerprint, hashes))
 
 
 def train_all(runs: Experiment[Job, str], workers: int) -> bool:
@@ -148,16 +149,22 @@ def run_settings(s: EvaluateSettings, job: Job) -> HDASettings:
     return replace(settings, **METHODS[job.method])
 
 
-def finished(s: EvaluateSettings, hashes: Mapping[Path, Sequence[str]], job: Job) -> str | None:
-    """Text that says so if the job has its adaptation, else None. `hashes`: of the references, by folder.
+def finished(s: EvaluateSettings, source: str, hashes: Mapping[Path, Sequence[str]], job: Job) -> str | None:
+    """Text that says so if the job has its adaptation, else None.
 
-    Raises `BadSetting` if the folder of the job holds a run with other settings or other references.
+    `source`: fingerprint of the source generator; `hashes`: of the references, by folder. Raises `BadSetting` if the
+    folder of the job holds a run with other settings, of another generator or with other references.
     """
     settings = run_settings(s, job)
     # Stricter than for a resumed run: all runs of a table have the same length and target.
     record = read_run(settings, may_change={"preset", "out", "device"})
     if record is None:
         return None
+    if (found := record.get("data", {}).get("source", source)) != source:
+        raise BadSetting(
+            f"model: {settings.out} was adapted from the generator {found}, but {s.source} is {source} now; choose "
+            "another output folder."
+        )
     recorded = record.get("data", {}).get("references", {})
     for domain in parse_domains(settings.domains):
         assert domain.folder is not None

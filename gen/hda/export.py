@@ -5,6 +5,7 @@ from pathlib import Path
 from gen.hda.adaptation import Adaptation, difference, fingerprint
 from gen.hda.training import HDATrainer
 from gen.provenance import portable
+from gen.training import longer
 from gen.training.own_code import recorded_code
 
 
@@ -18,6 +19,7 @@ def save_adaptation(trainer: HDATrainer) -> Path:
     record = {
         "settings": kept,
         **recorded_code(trainer.origin),
+        **longer.recorded(trainer.origin),
         "weights": {d.name: d.weight for d in trainer.domains},
         "encoders": [encoder.name for encoder in trainer.encoders],
         "references": trainer.origin["data"]["references"],

@@ -37,24 +37,27 @@ def rendering_to(out: Path, pixels: int) -> Generator[None]:
         yield
 
 
-def begin(out: Path, record: Mapping[str, Any], folders: Sequence[Path] = ()) -> None:
+def begin(
+    out: Path, record: Mapping[str, Any], folders: Sequence[Path] = (), parts: Mapping[str, Any] | None = None
+) -> None:
     """Make `out` and record the settings of its pictures there, so that no folder mixes two kinds.
 
-    `folders`: those that the pictures go to. Raises `BadSetting` if `out` holds pictures that were made with other
-    settings, or with unknown ones.
+    `folders`: those that the pictures go to. `parts`: entries of a new part of the folder, which its record may lack.
+    Raises `BadSetting` if `out` holds pictures that were made with other settings, or with unknown ones.
     """
     from gen.media.folders import find_stills  # it needs Pillow, which help texts must not wait for
 
     make_out_folder(out)
     path, record = out / RECORD, dict(record) | {"version": VERSION}
     old = json_if_whole(path)
+    record |= parts or {}
     if not old and any(folder.is_dir() and find_stills(folder) for folder in folders):
         raise BadSetting(
             f"{out}: this folder holds images, but no {RECORD} says how they were rendered; choose another output "
             f"folder, or remove them."
         )
     for name in record:
-        if old and old.get(name) != record[name]:
+        if old and old.get(name) != record[name] and (name in old or name not in (parts or {})):
             raise BadSetting(
                 f"{out}: its images were rendered with {name}={old.get(name)!r}, not {record[name]!r}; "
                 f"use the old value to resume, or choose another output folder."

@@ -31,6 +31,7 @@ from gen.smos.backbones import Backbone, load_backbone
 from gen.smos.classifiers import load_classifier
 from gen.smos.datasets import DomainSet, load_domains, split_domain
 from gen.smos.training import RESULTS
+from gen.training.data_record import HELD_OUT
 from gen.training.experiment import write_text
 from gen.training.settings import read_record
 
@@ -96,12 +97,17 @@ MEASURES = {"JS": js_divergence, "class JS": class_js_divergence, "A-distance": 
 
 @torch.no_grad()
 def extract_features(body: Backbone, data: DomainSet, count: int, seed: int) -> dict[str, DomainFeatures]:
-    """Features of at most `count` images of each domain, from the fifth that no network of this seed trained on."""
+    """Features of at most `count` images of each domain, from the fifth that no network of this seed trained on.
+
+    Raises `BadInput` for a domain whose fifth is a single image.
+    """
     device = pick_device()
     body.eval().to(device)
     found: dict[str, DomainFeatures] = {}
     for index, domain in enumerate(data.domains):
         indices = split_domain(len(domain), seed, index).outer[:count]
+        if len(indices) < 2:  # one to train the probe, one to test it
+            raise BadInput(f"{domain.frames.folder}: {len(domain)} images are too few to measure a fifth of them.")
         parts = np.array_split(indices, -(-len(indices) // 16))
         features = torch.cat([body(domain.images(part).to(device).float() / 255).pooled.cpu() for part in parts])
         found[domain.name] = DomainFeatures(features, domain.labels[indices])
@@ -139,9 +145,7 @@ class Analysis:
         method, target, seed = folder.parent.name, results["target"], int(results["seed"])
         if target not in self.domains.names:
             raise BadInput(f"{folder}: its target {target} is not a domain of the data set {self.domains.name}.")
-        # Of another split, images would be measured that were trained on.
-        if wrong := self.domains.differs_from((read_record(folder) or {}).get("data", {})):
-            raise BadInput(f"{folder}: it was trained on other images than this data set has: {wrong}.")
+        self._check_not_trained_on(folder)
         if seed not in self.before:
             self.features[seed] = extract_features(self.untrained, self.domains, self.count, seed)
             self.before[seed] = distances(self.features[seed])
@@ -161,6 +165,17 @@ class Analysis:
             "to target": {m: to_target(after[m], target) for m in MEASURES},
             "change": {m: to_target(after[m], target) - to_target(before[m], target) for m in MEASURES},
         }
+
+    def _check_not_trained_on(self, folder: Path) -> None:
+        """Raises `BadInput` if the images that are measured here may be those that the cell was trained on."""
+        record = read_record(folder) or {}
+        data, sizes = record.get("data", {}), self.domains.sizes()
+        wrong = self.domains.differs_from(data)
+        if val := record.get("settings", {}).get("val"):  # then nothing of its data set was held out
+            if not wrong or data.get(HELD_OUT, sizes) != sizes:
+                raise BadInput(f"{folder}: it was trained on all of its data set; give --data {val}, as it was then.")
+        elif wrong:  # of another split, images would be measured that were trained on
+            raise BadInput(f"{folder}: it was trained on other images than this data set has: {wrong}.")
 
 
 def analyse(

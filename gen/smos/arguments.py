@@ -81,7 +81,7 @@ class AnalyseArguments:
     table: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TABLE")]
     """The --out folder of `gen train-smos`."""
     data: Path
-    """The data set of the table."""
+    """The data set of the table; of a table with --set val=DIR, that DIR."""
     out: Path
     """Output folder for analysis.md, analysis.json and the embeddings."""
     images: int = 500

@@ -11,6 +11,7 @@ from gen.provenance import hardware_sentence, portable
 from gen.smd.writing import RECORD
 from gen.smos.classifiers import save_classifier
 from gen.smos.training import ALGORITHM, SMOSTrainer
+from gen.training import longer
 from gen.training.experiment import write_text
 from gen.training.own_code import in_words
 from gen.weights import name_of
@@ -29,6 +30,7 @@ def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float
         "data": trainer.origin["data"] | {"drawn_by_gen": drawn},
         "loss": trainer.algorithm.describe(trainer.algorithm.options),
         "steps": trainer.images_shown // trainer.settings.batch,
+        **longer.recorded(trainer.origin),
         "seconds": trainer.seconds,
         "history": trainer.history,
         "leave_one_style_out": leave_out,
@@ -97,6 +99,7 @@ def _training(record: dict[str, Any]) -> list[str]:
         f"- Started from {start}; {loss}, on all styles, {s['batch']} images of each per step, "
         f"{record['steps']:,} steps, Adam at {s['lr']:g}, batch norms {'frozen' if s['frozen_norms'] else 'trained'}, "
         f"{record['seconds'] / 60:.0f} minutes on {hardware_sentence(hardware)}. The last step is kept.",
+        *longer.lines(record),
         "",
     ]
 

@@ -7,6 +7,7 @@ from gen.formats.json_files import read_json
 from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.provenance import hardware_sentence
+from gen.training import longer
 from gen.training.experiment import write_text
 from gen.training.own_code import own_trainer_in
 from gen.weights import name_of
@@ -53,6 +54,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         f"- Batch {s['batch']}, Adam at {s['lr']:g}, R1 {s['r1_gamma']:g}, path length weight {s['path_weight']:g}, "
         f"{_augmentation(s)}, averaged weights (EMA) with a half-life of "
         f"{s['ema_half_life']:,} images.",
+        *longer.lines(record),
         *([f"- Trainer: {own}."] if (own := own_trainer_in(record)) else []),
         "",
         *_distance_lines(record["distances"], data["folder"]),

@@ -1,5 +1,6 @@
 """Turn a run directory into a model folder: averaged weights, samples, distances, model card."""
 
+import copy
 import json
 import shutil
 from collections.abc import Sequence
@@ -25,10 +26,11 @@ from gen.stylegan2.networks import StyleGAN2Generator
 from gen.stylegan2.photos import read_square
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import batched, latents, make_generator
+from gen.training import longer
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.data import folder_name
 from gen.training.experiment import write_text
-from gen.training.model_folder import forget_model
+from gen.training.model_folder import save_model
 from gen.training.own_code import recorded_code, settings_of_run
 
 AVERAGED = 10_000
@@ -58,12 +60,14 @@ def export_model(
     settings, more = settings_of_run(StyleGAN2Settings, state)
     generator = averaged_generator(settings, state)
     with output_folder(out):
-        save_generator(generator, out, half)
-        sheet = make_grid(to_uint8(_draw(generator, range(64), 0.7)), nrow=16, padding=2, pad_value=255)
+        stored = copy.deepcopy(generator)
+        nn.Module.float(nn.Module.half(stored))  # so the samples and distances are those of the float16 weights
+        sheet = make_grid(to_uint8(_draw(stored, range(64), 0.7)), nrow=16, padding=2, pad_value=255)
         record = {
             "preset": settings.preset,
             "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "data", "out")} | more,
             **recorded_code(state),
+            **longer.recorded(state),
             "data": state["data"],
             "images_shown": state["images_shown"],
             "seconds": round(state["seconds"]),
@@ -71,8 +75,9 @@ def export_model(
             "parameters": sum(p.numel() for p in generator.parameters()),
             "weights_license": weights_license,
             "notes": list(notes),
-            "distances": measure(generator, data, count, features, pick_device(device)) if data else {},
+            "distances": measure(stored, data, count, features, pick_device(device)) if data else {},
         }
+        save_generator(generator, out, half)  # only now: a measurement that fails leaves the old model as it is
         with write_atomically(out / "samples.jpg") as partial:
             to_picture(sheet).save(partial, quality=92)
         write_text(out / "training.json", json.dumps(record, indent=2))
@@ -80,19 +85,21 @@ def export_model(
 
 
 def save_generator(generator: StyleGAN2Generator, out: Path, half: bool) -> None:
-    """Write a model folder that `HDAPipeline.from_pretrained` loads; afterwards `generator` is rounded to float16."""
-    forget_model(out, "model_index.json", {"generator"})  # the index is written last: without it, it is no model
-    # What HDAPipeline has saved there is of another generator, or would be drawn in place of the one that the card has.
-    shutil.rmtree(out / "adaptations", ignore_errors=True)
-    save_variants(generator, [generator], out / "generator", half)
-    nn.Module.float(generator)  # so the samples and distances below are those of the stored float16 weights
+    """Write a model folder that `HDAPipeline.from_pretrained` loads; afterwards `generator` is in float16."""
     # Written by hand, because the pipeline that reads it belongs to gen.hda, which lies above this package.
     index = {
         "_class_name": "HDAPipeline",
         "_diffusers_version": diffusers.__version__,
         "generator": [StyleGAN2Generator.__module__, StyleGAN2Generator.__name__],
     }
-    write_text(out / "model_index.json", json.dumps(index, indent=2) + "\n")
+
+    def save(folder: Path) -> None:
+        save_variants(generator, [generator], folder / "generator", half)
+        write_text(folder / "model_index.json", json.dumps(index, indent=2) + "\n")
+        # What HDAPipeline has saved there is of another generator, or would be drawn in place of the card's.
+        shutil.rmtree(out / "adaptations", ignore_errors=True)
+
+    save_model(out, save, "model_index.json")
 
 
 def averaged_generator(settings: StyleGAN2Settings, state: dict[str, Any]) -> StyleGAN2Generator:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,14 @@ from gen.media.left_out import LeftOut
 from gen.media.resize import to_float
 from gen.provenance import fingerprint_bytes
 from gen.tensors import on_device
-from gen.training.data_record import BYTES
+from gen.training.data_record import BYTES, LINKED
 from gen.training.streets import STREETS, streets_of
 
 DEVICE_SHARE = 0.25
 """Share of the free device memory that cached frames may take; the rest is for networks and activations."""
+
+MOST_ORIGINS = 50
+"""Folders that a record names at most as those that frames are linked from: some tools have one for each file."""
 
 MAX_WIDTH = 50
 """Most columns of a cached frame, in multiples of its rows. An image of 60,000 x 1 pixels would take 11 GB."""
@@ -80,8 +83,8 @@ class Frames:
     def summary(self) -> dict[str, Any]:
         """For the record: the folder's name, count, file bytes, and the most common size (height, width) as cached.
 
-        Also the streets that `gen render-street` drew, and the number of unusable images, if there are any, so that
-        records without them compare equal to older ones.
+        Also the streets that `gen render-street` drew, the folders that frames are linked from, and the number of
+        unusable images, if there are any, so that records without them compare equal to older ones.
         """
         record: dict[str, Any] = {
             "folder": folder_name(self.folder),
@@ -90,7 +93,21 @@ class Frames:
             "cached_size": list(Counter(self.sizes).most_common(1)[0][0]),
         }
         record |= {STREETS: shown} if (shown := streets_of(self.paths)) else {}
+        linked = sorted(map(folder_name, origins(self.paths, self.folder)))[:MOST_ORIGINS]
+        record |= {LINKED: linked} if linked else {}
         return record | ({"left_out": len(self.left_out)} if self.left_out else {})
+
+
+def origins(paths: Sequence[Path], folder: Path) -> set[Path]:
+    """The folders outside `folder` in which linked ones of its frames lie."""
+    root = folder.resolve()
+    return {place for place in map(_place, paths) if not place.is_relative_to(root)}
+
+
+@cache
+def _place(path: Path) -> Path:
+    """The folder in which a file lies, links followed; cached, because records are made for every checkpoint."""
+    return path.resolve().parent
 
 
 def folder_name(folder: Path) -> str:

@@ -13,6 +13,9 @@ LEFT_OUT = "left_out"
 BYTES = "bytes"
 """Key of a record that sums the sizes of a folder's files. Records of earlier versions lack it."""
 
+LINKED = "linked from"
+"""Key of a record that names the folders that frames were linked from. It is not compared."""
+
 HELD_OUT = "held_out"
 """Key of a record that tells of the images on which a run is measured. Records of earlier versions lack it."""
 
@@ -59,10 +62,11 @@ def check_same_data(old: Mapping[str, Any], new: Mapping[str, Any], strict: bool
 
 
 def _without_counts(record: Any) -> Any:
-    """The record without the numbers of unusable images, the files' sizes and the streets, at any depth."""
+    """The record without the numbers of unusable images, the files' sizes, the streets and what was linked."""
     if not isinstance(record, Mapping):
         return record
-    return {name: _without_counts(value) for name, value in record.items() if name not in (LEFT_OUT, BYTES, STREETS)}
+    left = (LEFT_OUT, BYTES, STREETS, LINKED)
+    return {name: _without_counts(value) for name, value in record.items() if name not in left}
 
 
 def _is_folder(entry: Any) -> TypeGuard[Mapping[str, Any]]:

@@ -1,6 +1,7 @@
 """The training loop that every trainer shares: device, precision, schedule, EMA, records, checkpoints, resume."""
 
 import logging
+import math
 import os
 import time
 from abc import ABCMeta, abstractmethod
@@ -28,6 +29,7 @@ from gen.locks import locked
 from gen.media.files import check_out_folder
 from gen.output import output_folder
 from gen.provenance import after, machine
+from gen.training import longer
 from gen.training.checkpoints import (
     KEPT,
     DamagedCheckpoint,
@@ -123,6 +125,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         """Images shown when the run was resumed, and its hardware until then; None for a new run."""
         self._ended: dict[str, Any] | None = None
         """What the checkpoint of a run that had ended before says of its data and its trainer; else None."""
+        self._earlier: list[dict[str, Any]] = []
+        """Lengths that the run had before, see gen/training/longer.py."""
         self._start_clocks()
         self.log: RunLog | None = None
         """Open while `fit` runs, in the main process."""
@@ -530,8 +534,9 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
 
     @property
     def origin(self) -> dict[str, Any]:
-        """Data and code for the record. What changed when the run had ended did not train it."""
-        return self._ended if self._ended is not None else {"data": self.data_record(), **self._code}
+        """Data, code and earlier lengths for the record. What changed when the run had ended did not train it."""
+        now = {"data": self.data_record(), **self._code} if self._ended is None else self._ended
+        return now | longer.entry(self._earlier)
 
     @property
     def hardware(self) -> dict[str, Any]:
@@ -575,6 +580,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             self._trained_on = (self.images_shown, state["hardware"])
         self.core_seconds = state.get("core_seconds", 0.0)  # the first checkpoints had none
         self.load_extra_state(state["extra"])
+        self._earlier = longer.recorded(state).get(longer.KEY, [])
         notes = check_same_trainer(state, self._code)
         self._code = continued_code(state, self._code)
         notes += check_same_data(state["data"], self.data_record(), self.settings.strict)
@@ -639,15 +645,17 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             )
 
     def _report_new_schedule(self, old: Mapping[str, Any]) -> None:
-        """Print what a changed length does to the learning rate, which depends on the share of the run that is done."""
+        """Print and record what a changed length does to the learning rate, which depends on the share that is done."""
         new = as_record(self.settings)
-        lengths = ("images", "epochs", "steps", "core_minutes", "decay")
-        names = [n for n in lengths if n in old and n in new and old[n] != new[n]]
+        names = [n for n in longer.LENGTHS if n in old and n in new and old[n] != new[n]]
         if names:
             name, optimizer = next(iter(self.optimizers.items()))
             last, now = optimizer.param_groups[0]["lr"], self.learning_rate(name, self.share_done)
             changes = ", ".join(f"{n} is {new[n]} (was {old[n]})" for n in names)
             self.accelerator.print(f"{changes}: the learning rate continues at {now:.3g} (was {last:.3g})")
+            if not self.finished and not math.isclose(now, last):
+                change = {"before": {n: old[n] for n in names}, "images_shown": self.images_shown, "lr": [last, now]}
+                self._earlier.append(change)
 
     def begin_with(self, run: Path) -> None:
         """Load the networks of another run's last checkpoint, but not its optimisers, EMA or schedule.

@@ -8,6 +8,7 @@ from typing import Any
 from gen.licences import Licence, front_matter, section
 from gen.markdown import markdown_table
 from gen.provenance import hardware_sentence, portable
+from gen.training import longer
 from gen.training.experiment import write_text
 from gen.training.loop import Trainer
 from gen.training.own_code import KEY, in_words
@@ -39,6 +40,7 @@ def card(name: str, record: Mapping[str, Any]) -> str:
     """The text of a model card that says no more than the record: gen does not know the method."""
     code = f" by {in_words(record[KEY])}" if KEY in record else ""
     settings = markdown_table(("setting", "value"), [(key, f"`{value}`") for key, value in record["settings"].items()])
+    changes = longer.in_words(record)
     return f"""---
 library_name: gen
 license: {front_matter(record["weights_license"])}
@@ -47,7 +49,7 @@ license: {front_matter(record["weights_license"])}
 # {name}
 
 Trained{code}, for {record["images_shown"]:,} images of each domain ({record["core_seconds"] / 60:.0f} core-minutes), on
-{hardware_sentence(record["hardware"])}. This card has no measurements;
+{hardware_sentence(record["hardware"])}.{f" Made longer: {changes}." if changes else ""} This card has no measurements;
 `gen evaluate-augan --model {name} --out DIR` makes them.
 
 ## Data

@@ -441,6 +441,9 @@ class TestCard:
         card = write_card(trained).read_text(encoding="utf-8")
         assert "The real frames are not paired. Simulated frames (`gen simulate-weather`)" in card
         assert "of a synthetic street in" not in card
+        record["data"]["adverse"] |= {"streets": [[1, 4]]}  # of one weather that gen rendered
+        path.write_text(json.dumps(record))
+        assert "The real frames" not in write_card(trained).read_text(encoding="utf-8")
 
     def test_links_no_sheet_of_an_earlier_measurement(self, trained: Path, result: dict[str, Any]) -> None:
         (trained / "rendered.jpg").touch()

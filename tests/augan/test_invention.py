@@ -550,6 +550,7 @@ def test_export_calibrates_and_says_so(trained, tmp_path):
     record = json.loads((tmp_path / "model" / "invention" / "training.json").read_text())
     assert set(record["calibration"]) == {"rendered", "error", "share"}
     assert record["calibration"]["share"]["scale"] > 0
+    assert record["data"]["calibration"]["folder"].endswith("held/adverse")  # which is then not held out
     model = AUGANPipeline.from_pretrained(tmp_path / "model")
     measured = evaluate(InventionEvaluation(rendered=trained / "held", model=str(tmp_path / "model"), out=tmp_path))
     table = measured["rendered"]["night"]["as rendered"]["share"]["reliability"]

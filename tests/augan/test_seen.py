@@ -5,8 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from gen.augan.arguments import EvaluateSettings
-from gen.augan.seen import is_unknown, notes, seen_by, trained_on, used_in_training, warnings
+from gen.augan.seen import is_unknown, notes, seen_by, trained_on, used_in_training, warnings, was_used
 from gen.augan.start import summary
 from gen.training.data import folder_name, load_frames
 from gen.training.data_record import check_same_data
@@ -93,3 +96,32 @@ def test_streets_of_near_seeds_are_not_held_out(tmp_path: Path) -> None:
 def test_a_record_of_an_earlier_version_resumes_without_its_streets() -> None:
     before = {"adverse": {"folder": "a/b/c", "count": 4, "cached_size": [36, 64]}}
     assert check_same_data(before, {"adverse": before["adverse"] | {"streets": [[1, 4]]}}) == []
+
+
+def test_the_folder_that_frames_were_linked_from_is_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("all/1", "all/2"):  # as `gen compare-augan` links frames, or a person who trains on several folders
+        (tmp_path / name).mkdir(parents=True)
+        Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(tmp_path / name / "0.png")
+    linked = tmp_path / "train" / "night"
+    linked.mkdir(parents=True)
+    (linked / "a.png").symlink_to(tmp_path / "all" / "1" / "0.png")
+    record = load_frames("adverse", linked, tmp_path / "cache", 32, (32, 32)).summary()
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "training.json").write_text(json.dumps({"settings": {}, "data": {"adverse": record}, "history": []}))
+    used = [was_used(tmp_path / folder, model) for folder in ("train/night", "all", "all/1", "all/2")]
+    assert used == [True, True, True, False]
+    held = tmp_path / "hold"
+    held.mkdir()
+    (held / "a.png").symlink_to(tmp_path / "all" / "2" / "0.png")
+    assert not was_used(held, model)
+    (held / "b.png").symlink_to(linked / "a.png")  # resolved to its first place, of which training need not have all
+    record["folder"] = folder_name(tmp_path / "all")
+    (model / "training.json").write_text(json.dumps({"settings": {}, "data": {"adverse": record}, "history": []}))
+    assert was_used(held, model)
+    record["folder"] = "train/night"
+    earlier = {name: value for name, value in record.items() if name != "linked from"}
+    assert check_same_data({"adverse": earlier}, {"adverse": record}) == []
+    plain = load_frames("adverse", tmp_path / "all", tmp_path / "cache", 32, (32, 32)).summary()
+    assert "linked from" not in plain

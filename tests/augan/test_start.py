@@ -1,5 +1,6 @@
 """Fine-tuning: a run that begins with a model's generators, and fresh discriminators that learn first."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -8,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -207,6 +209,13 @@ def test_the_warm_up_is_on_where_discriminators_are_fresh_beside_a_model(two_dom
     assert begun("fresh", start_from=None).warm_up == 0
 
 
+def test_a_run_that_ends_within_its_warm_up_says_so(two_domains, tmp_path, model, caplog):
+    for images, told in ((6, True), (7, False)):
+        caplog.clear()
+        AUGANTrainer(fine_tuning(two_domains, tmp_path / str(images), model, warm_up=6, images=images))
+        assert ("end of the warm-up at 6" in caplog.text) == told
+
+
 def test_fine_tune_by_name_in_one_command_and_export(two_domains, tmp_path, monkeypatch, model):
     """What the README shows. The folder of weights is searched, the model it makes translates."""
     monkeypatch.setenv("GEN_WEIGHTS", str(model.parent))
@@ -295,14 +304,19 @@ def test_an_export_drops_a_card_that_tells_of_other_weights(two_domains, tmp_pat
     assert json.loads((mine / "evaluation.json").read_text()) == measured
 
 
-def test_an_export_drops_a_map_that_other_weights_had(two_domains, tmp_path, model):
+def test_an_export_drops_a_map_that_other_weights_had(two_domains, tmp_path, model, monkeypatch, caplog):
     run = tmp_path / "run"
     AUGANTrainer(fine_tuning(two_domains, run, model, images=2)).fit()
     pipe = AUGANPipeline.from_pretrained(model)
     both = (pipe.adverse_to_normal, pipe.normal_to_adverse)
     AUGANPipeline(*both, invention=InventionMap(height=64), default_map="invention").save_pretrained(tmp_path / "mine")
-    assert AUGANPipeline.from_pretrained(tmp_path / "mine").invention is not None
+    with monkeypatch.context() as patched:
+        patched.setattr("gen.augan.export.save_variants", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+        with pytest.raises(BadSetting):
+            export_model(run, tmp_path / "mine")
+    assert AUGANPipeline.from_pretrained(tmp_path / "mine").invention is not None  # all of the old model is there
     export_model(run, tmp_path / "mine")
+    assert "its invention map is gone" in caplog.text
     mine = AUGANPipeline.from_pretrained(tmp_path / "mine")
     assert mine.invention is None
     assert mine.shown_map("adverse_to_normal") == "cycle"

@@ -296,6 +296,22 @@ class TestInvert:
         assert "would overwrite an input" in done.stderr
         assert photo.read_bytes() == before
 
+    def test_other_pictures_of_a_photos_name_are_not_overwritten(
+        self, model: Path, tmp_path: Path, blue: Path, red: Path
+    ) -> None:
+        photo, other, out = tmp_path / "me.jpg", tmp_path / "me.png", tmp_path / "out"
+        Image.open(blue / "0.png").save(photo)
+        shutil.copy(red / "0.png", other)
+        before = other.read_bytes()
+        done = run("invert", photo, "--model", model, "--out", tmp_path, "--steps", "3")
+        assert (done.returncode, "would be overwritten" in done.stderr) == (1, True)
+        assert run("invert", other, "--model", model, "--out", out, "--steps", "3").returncode == 0
+        drawn = ["generate", "--model", model, "--latents", out / "latents.safetensors"]
+        done = run(*drawn, "--out", tmp_path)  # beside the photos
+        assert (done.returncode, "would be overwritten" in done.stderr) == (1, True)
+        assert other.read_bytes() == before
+        assert run(*drawn, "--out", out).returncode == 0  # over its own
+
     def test_latents_of_an_earlier_run_stay(self, model: Path, tmp_path: Path, blue: Path) -> None:
         out = tmp_path / "out"
         for name in ("0", "1"):
@@ -381,6 +397,12 @@ class TestEvaluate:
         assert again["hybrids"] == results["hybrids"]
         with pytest.raises(BadSetting, match="lr was "):
             evaluate_table(replace(settings, lr=0.5))
+        record = tmp_path / "red+blue" / "at-0.9" / "mean-point-1" / "settings.json"
+        text = record.read_text()
+        record.write_text(text.replace(json.loads(text)["data"]["source"], "of weights before"))
+        with pytest.raises(BadSetting, match="adapted from the generator of weights before"):
+            evaluate_table(settings)  # before the runs that are missing are trained
+        record.write_text(text)
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(red / "more.png")
         with pytest.raises(BadSetting, match="red: these are not the images that"):
             evaluate_table(settings)

@@ -197,6 +197,15 @@ class TestWriting:
                 assert container.metadata["comment"] == f"gen: rendered, {weather}"
         assert not (tmp_path / "day" / "000000").exists()  # the frames that it was encoded from
 
+    def test_clips_of_several_streets_in_one_folder(self, tmp_path):
+        for seed in (0, 1, 0):
+            render_drives(settings(tmp_path, clip=True, frames=2, weather=("night",), depth=False, seed=seed))
+        assert [path.name for path in sorted((tmp_path / "day").iterdir())] == ["000000.mp4", "000001.mp4"]
+        (tmp_path / "day" / "000002.mp4").touch()  # of somebody else
+        for seed, frames in ((1, 2), (2, None)):
+            with pytest.raises(BadSetting, match=f"frames of clip {seed}={frames}, not 3"):
+                render_drives(settings(tmp_path, clip=True, frames=3, weather=("night",), depth=False, seed=seed))
+
     def test_a_finished_clip_gets_the_depth_that_a_later_run_asks_for(self, tmp_path):
         clips = render_drives(settings(tmp_path, clip=True, frames=2, weather=("night",), depth=False))
         before = [clip.read_bytes() for clip in clips]

@@ -143,6 +143,11 @@ def test_all_rows_of_a_table_are_measured_on_the_same_images(
                "--method", "erm", *TINY, "--set", f"val={val}"]  # fmt: skip
     assert main([*command, "--target", "art"]) == 0
     assert main([*command, "--target", "art"]) == 0
+    analysis = ["analyse-smos", str(tmp_path / "t"), "--out", str(tmp_path / "a"), "--images", "20", "--data"]
+    assert main([*analysis, str(precursor.parent / "train")]) == 1  # all of it was trained on
+    assert "give --data" in capsys.readouterr().err
+    assert main([*analysis, str(val)]) == 1
+    assert "too few to measure a fifth of them" in capsys.readouterr().err
     shutil.copy(val / "ink" / "disc" / "000.png", val / "ink" / "disc" / "more.png")
     assert main([*command, "--target", "art,ink"]) == 1
     assert "was measured on other images than" in capsys.readouterr().err

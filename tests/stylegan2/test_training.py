@@ -243,11 +243,21 @@ class TestExport:
         def stop(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("gen.stylegan2.export.measure", stop)
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "model").rglob("*")}
+        for step in ("measure", "save_variants"):
+            with monkeypatch.context() as patched:
+                patched.setattr(f"gen.stylegan2.export.{step}", stop)
+                with pytest.raises(KeyboardInterrupt):
+                    export_model(*again)
+        with pytest.raises(BadInput, match="no such folder"):
+            export_model(*again[:3], tmp_path / "typo", *again[4:])
+        after = {path: path.stat().st_mtime_ns for path in (tmp_path / "model").rglob("*")}
+        assert after == before  # nothing was replaced yet
+
+        monkeypatch.setattr("gen.stylegan2.export.write_card", stop)
         with pytest.raises(KeyboardInterrupt):
             export_model(*again)
         assert not (tmp_path / "model" / "MODEL_CARD.md").exists()
-        assert not (tmp_path / "model" / "training.json").exists()
 
     def test_no_run(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="no checkpoint here"):

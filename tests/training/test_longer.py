@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from gen.augan.card import how_trained
+from gen.augan.export import export_model
 from gen.augan.settings import AUGANSettings
 from gen.augan.training import AUGANTrainer
 from gen.cyclegan.method import CycleGANTrainer
@@ -24,6 +26,7 @@ from gen.smos.training import SMOSTrainer
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import StyleGAN2Trainer
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
+from gen.training.longer import before, in_words
 from gen.training.loop import Trainer
 from tests.conftest import write_streets
 from tests.smos.conftest import write_domains
@@ -96,6 +99,21 @@ def test_a_finished_run_can_be_made_longer(
         torch.testing.assert_close(longer[name], value, rtol=0, atol=0, msg=name)
     with pytest.raises(BadSetting, match="already been trained on 16 images"):
         make(data, tmp_path / "longer", 4).fit()
+
+
+def test_a_learning_rate_that_rose_again_is_told_of(data: Path, tmp_path: Path) -> None:
+    for decay, told in ((0.0, "none"), (0.5, "images=8")):
+        run = tmp_path / told
+        for length in (8, 12, 12):
+            trainer = augan(data, run, length)
+            trainer.settings = replace(trainer.settings, decay=decay)
+            trainer.fit()
+        export_model(run, run / "model")
+        record = json.loads((run / "model" / "training.json").read_text())
+        assert before(record) == told
+    assert in_words(record).startswith("images=8 until 8 images, where the learning rate went from 0.0001 to 0.000133")
+    assert "made longer | images=8 until 8 images" in how_trained(record)
+    assert in_words(json.loads((run / "settings.json").read_text())) == in_words(record)
 
 
 def test_a_run_that_has_ended_keeps_the_record_of_its_data(data: Path, tmp_path: Path) -> None:

@@ -159,7 +159,9 @@ def test_the_command(tmp_path, monkeypatch):
     write_streets(Path("day"), 10, False)
     Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save("day/dark.png")
     Path("seen.csv").write_text("file,weather\nday/dark.png,unsure\n", "utf-8-sig")  # as spreadsheets write it
+    Path("link").symlink_to("night")
     folders = ["--train", f"day={tmp_path / 'day'}", "--train", "night=night", "--test", f"night={tmp_path / 'night'}"]
+    folders += ["--test", "night=link"]
     assert main(["train-weather", "out", *folders, "--labels", str(tmp_path / "seen.csv")]) == 0
     assert str(tmp_path) not in Path("out/training.json").read_text()  # as the records of all other trainings
     card = Path("out/MODEL_CARD.md").read_text()
@@ -169,7 +171,8 @@ def test_the_command(tmp_path, monkeypatch):
     assert Path("out/MODEL_CARD.md").read_text() == card
     assert "| `day` | 10 |  |" in card
     assert "On these frames, not all of them held out;" in card
-    assert "| `night`, trained on | night | 0 | 10 | 100.0% |" in card
+    for name in ("night", "link"):
+        assert f"| `{name}`, trained on | night | 0 | 10 | 100.0% |" in card
     classifier = WeatherClassifier.from_pretrained("out")
     assert seen(classifier, list_images(Path("day"), 3)) == ["day"] * 3
 

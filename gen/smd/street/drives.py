@@ -53,7 +53,9 @@ def render_drives(settings: StreetSettings) -> list[Path]:
     # The length of a clip is part of the record: its video cannot be made longer later.
     frames = {f"frames of clip {s.seed}": s.frames} if s.clip else {}
     folders = [weather_folder(s.out, weather) for weather in s.all_weathers()]
-    begin(s.out, {"size": s.size, "samples": s.samples} | frames, folders)
+    there = any((folder / f"{s.seed:06d}.mp4").exists() for folder in folders)  # then the record must tell its length
+    record = {"size": s.size, "samples": s.samples} | (frames if there else {})
+    begin(s.out, record, folders, {} if there else frames)
     return _render_clips(s) if s.clip else _render_frames(s)
 
 
