@@ -683,14 +683,15 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
 def _fast_arithmetic() -> Generator[None]:
     """Settings of torch for a GPU, which are those of the whole process: on a server, others work in it too."""
     backends = torch.backends
-    before = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cudnn.benchmark
-    # TF32: float32 products with 10 bits of mantissa, several times faster on GPUs that have it.
+    before = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
+    # TF32: float32 products with 10 bits of mantissa, several times faster on GPUs that have it. cuDNN's search for the
+    # fastest kernels (`benchmark`) stays off: it takes half a minute for the first step, and again for each new size of
+    # a part of the batch, such as its share of simulated pairs.
     backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = True
-    backends.cudnn.benchmark = True  # all crops have one size, so the search for the best kernel pays off
     try:
         yield
     finally:
-        backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32, backends.cudnn.benchmark = before
+        backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32 = before
 
 
 def _alone() -> bool:

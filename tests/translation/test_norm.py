@@ -74,6 +74,23 @@ def test_first_and_second_gradients_are_the_numerical_ones():
     assert torch.autograd.gradgradcheck(run, inputs)
 
 
+def test_a_compiler_sees_one_graph_of_plain_operations():
+    """The written-out gradient would split it (torch 2.11), and keeps the compiler from fusing."""
+    operations = []
+
+    def note(graph, inputs):
+        operations.append({str(node.target) for node in graph.graph.nodes if node.op == "call_function"})
+        return graph
+
+    network = nn.Sequential(nn.Conv2d(3, 5, 3), InstanceNorm(5)).to(memory_format=torch.channels_last)
+    image = torch.randn(2, 3, 16, 20).to(memory_format=torch.channels_last)
+    compiled = torch.compile(network, backend=note, fullgraph=True)
+    torch.testing.assert_close(compiled(image), network(image))
+    assert len(operations) == 1
+    assert any("var_mean" in name for name in operations[0])
+    assert not any("autograd" in name or "Normalisation" in name for name in operations[0])
+
+
 def test_smoother_is_a_running_average_over_frames():
     smoother, norm = StatisticsSmoother(0.75), InstanceNorm(1)
     frames = torch.randn(5, 1, 8, 8) * torch.arange(1, 6).view(5, 1, 1, 1)
