@@ -113,7 +113,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
             while len(written) > 2 * network.batch_size:  # bounded memory
                 written.popleft().result()
             bar.update(len(batch))
-            run.tell_frames(bar.n, reader.expected_frames)
+            run.tell_frames(bar.n, reader.expected_frames, (frames[-1].rgb, results[-1].rgb))
         for frame_written in written:
             frame_written.result()
     size = {"width": reader.width, "height": reader.height, "frames": means.count}

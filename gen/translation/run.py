@@ -18,6 +18,7 @@ from gen.errors import BadInput, BadSetting, GenError
 from gen.locks import check_free, locked
 from gen.media.files import keep_times, make_out_folder, sweep
 from gen.media.folders import Job, stamp_of
+from gen.media.images import Pixels
 from gen.media.mark import read_header
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
@@ -43,6 +44,8 @@ class Progress(NamedTuple):
     """Frames of the current clip, as far as its container says."""
     latest: Entry | None = None
     """The file that was finished just now."""
+    frame: tuple[Pixels, Pixels] | None = None
+    """The latest frame of the current clip and its translation."""
 
 
 @dataclass(frozen=True)
@@ -279,9 +282,9 @@ class Run:
             return False
         return True
 
-    def tell_frames(self, frames: int, of_frames: int) -> None:
-        """Tell the watcher how far the current clip is."""
-        self.watch.tell(Progress(self.bar.n, int(self.bar.total), frames, of_frames))
+    def tell_frames(self, frames: int, of_frames: int, latest: tuple[Pixels, Pixels]) -> None:
+        """Tell the watcher how far the current clip is, and show its latest frame and the translation of that."""
+        self.watch.tell(Progress(self.bar.n, int(self.bar.total), frames, of_frames, frame=latest))
 
     def check_stop(self) -> None:
         """Raises KeyboardInterrupt if the watcher wants to stop."""

@@ -177,6 +177,7 @@ class TranslateTab(Tab):
                 forecast = gr.Markdown(elem_classes="note")
                 _samples(sorted(str(p) for p in SAMPLES.rglob("*.mp4")), clip, "Sample")
             with gr.Column(min_width=300):
+                latest = image_output("Being translated: the latest frame, and its translation", visible=False)
                 result = clip_output("Translation", elem_id="clip-after")
                 both = gr.Button("Play both from the beginning", visible=False)
                 mapped = clip_output("Map laid over the translation", visible=False)
@@ -186,7 +187,7 @@ class TranslateTab(Tab):
         for changed in (clip, self.model, self.resolution):
             changed.change(self.forecast, [clip, self.model, self.resolution], [forecast], **HIDDEN)
         both.click(None, [start], None, js=PLAY_BOTH)
-        panel.connect(page, [result, mapped, both], self._show_clip)
+        panel.connect(page, [latest, result, mapped, both], self._show_clip)
 
     @readable_errors
     def start_clip(
@@ -246,15 +247,23 @@ class TranslateTab(Tab):
         return self.service.pace.forecast(model, clip_size(resolution, Path(clip))["resolution"], "clip", frames)
 
     def _show_clip(self, job: Job | None) -> list[Any]:
-        files = sorted((self.service.jobs.folder(job.id) / "output").glob("*.*")) if job and job.state == "done" else []
+        folder, state = (self.service.jobs.folder(job.id), job.state) if job else (Path(), "")
+        latest = folder / translate_job.PREVIEW
+        preview = str(latest) if state == "running" and latest.is_file() else None
+        files = sorted((folder / "output").glob("*.*")) if state == "done" else []
         clips = {f.name: str(f) for f in files if f.suffix.lower() in VIDEO_SUFFIXES}
         maps = [name for name in clips if name.removesuffix(f".overlay{Path(name).suffix}") in clips.keys() - {name}]
         result = next((path for name, path in clips.items() if name not in maps), None)
-        return [result, _shown_clip(clips[maps[0]] if maps else None), gr.Button(visible=result is not None)]
+        return [
+            _shown(preview),
+            gr.update(value=result, visible=preview is None),
+            _shown(clips[maps[0]] if maps else None),
+            gr.Button(visible=result is not None),
+        ]
 
 
-def _shown_clip(path: str | None) -> Any:
-    """An update of a clip that is hidden where there is none."""
+def _shown(path: str | None) -> Any:
+    """An update of a picture or clip that is hidden where there is none."""
     return gr.update(value=path, visible=path is not None)
 
 

@@ -2,7 +2,11 @@
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from gen.errors import BadInput
 from gen.media.files import writing
@@ -14,6 +18,12 @@ from gen.web.messages import hide_folders
 from gen.web.results import RESULTS, pack
 from gen.web.service import JobKind, Service
 from gen.web.translation import Pipeline, Progress, TranslateSettings, Watch, translate
+
+PREVIEW = "preview.jpg"
+"""In the folder of a job: the latest frame of the clip that is being translated."""
+PREVIEW_SECONDS = 2.0
+PREVIEW_SIZE = (640, 640)
+"""Most columns and rows of each of its two pictures."""
 
 
 def run(service: Service, context: JobContext) -> None:
@@ -32,8 +42,11 @@ def run(service: Service, context: JobContext) -> None:
     hidden = [settings.input if settings.input.is_dir() else settings.input.parent, context.folder]
     total = 0
 
+    preview = Preview(context.folder / PREVIEW)
+
     def tell(progress: Progress) -> None:
         _report(context, progress, total, hidden)
+        preview.show(progress)
 
     clip_limits = ClipLimits(limits.pixels, limits.clip_frames, limits.clip_seconds)
     watch = Watch(tell, lambda: context.cancelled, clip_limits)
@@ -57,6 +70,24 @@ def run(service: Service, context: JobContext) -> None:
             _edit_report(out / REPORT, hidden, inputs.get("renamed", []))
             pack(context.folder / RESULTS, out)
     _summarise(context, report, hidden)
+
+
+class Preview:
+    """A picture of the clip that is being translated: its latest frame, and the translation on the right."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._next = path, 0.0
+
+    def show(self, progress: Progress) -> None:
+        """Draw it anew, every `PREVIEW_SECONDS` at most."""
+        if progress.frame is None or time.monotonic() < self._next:
+            return
+        pair = [Image.fromarray(pixels) for pixels in progress.frame]
+        for picture in pair:
+            picture.thumbnail(PREVIEW_SIZE)
+        with suppress(OSError), writing(self.path) as partial:  # the translation is worth more
+            Image.fromarray(np.hstack([np.asarray(picture) for picture in pair])).save(partial, "JPEG", quality=85)
+        self._next = time.monotonic() + PREVIEW_SECONDS
 
 
 def _edit_report(path: Path, hidden: list[Path], renamed: list[str]) -> None:

@@ -160,6 +160,10 @@ class TestTranslate:
             assert job["state"] in ("waiting", "running"), job
             time.sleep(0.1)
         assert client.predict(number, api_name="/job")["unit"] == "frames"
+        with Image.open(server[1].jobs.folder(number) / "preview.jpg") as picture:  # shown while the job runs
+            night, day = np.hsplit(np.asarray(picture.convert("L")), 2)
+        assert night.shape == (360, 640)
+        assert day.mean() > night.mean() + 30
         client.predict(number, api_name="/cancel_job")
         assert finish(client, number)["state"] == "cancelled"
 
