@@ -4,7 +4,8 @@
 #
 #   benchmarks/first_gpu.sh OUT [DEVICE]
 #
-# Expected figures were computed from the operations and bytes of each step for one H100, and never measured.
+# Expected figures were computed from the operations and bytes of each step for one H100; docs/gpu.md has those that were
+# measured.
 # DEVICE=cpu with PRESET=tiny IMAGES=16 tries the script itself. ONLY="generator adapt" runs these lines alone.
 set -u
 OUT=${1:?give a folder for the results}
@@ -22,7 +23,7 @@ run() { # NAME EXPECTED COMMAND...
   [[ -z $ONLY || " $ONLY " == *" $name "* ]] || return 0
   timeout --kill-after=30 120 "$@" >"$OUT/$name.log" 2>&1 || code=$?
   printf '%-18s exit %-3s %4d s  expected: %s\n' "$name" "$code" $((SECONDS - began)) "$expected" | tee -a "$OUT/summary.txt"
-  grep -E ' a second|images/s|ms|Error|error' "$OUT/$name.log" | tail -3 | tee -a "$OUT/summary.txt"
+  grep -E ' a second|images/s|frames/s|ms|Error|error' "$OUT/$name.log" | tail -3 | tee -a "$OUT/summary.txt"
 }
 gen() { echo "$PYTHON -P -m gen.cli $*"; }
 both() { echo "$PYTHON -m torch.distributed.run --nproc-per-node 2 -m gen.cli $*"; }
@@ -45,6 +46,9 @@ for path in paths:
 "
 run generator "bf16 channels-last fastest" "$PYTHON" benchmarks/generator.py --device "$DEVICE" --size 1280x720
 run generator_compiled "faster than generator" "$PYTHON" benchmarks/generator.py --device "$DEVICE" --size 1280x720 --compile
+step() { echo "$PYTHON -P -m benchmarks.augan_step $OUT/streets/adverse/night $OUT/streets/day --preset $PRESET --device $DEVICE"; }
+run step "40 to 47 pairs a second on an H100; 30 on an H200" $(step) --kernels 20
+run step_compiled "75 to 80 pairs a second" $(step) --compile
 run augan_eager "40 to 47 pairs a second on an H100" $(gen $AUGAN --set compile=false --out "$OUT/eager")
 run augan_resume "resumes at the end at once" $(gen $AUGAN --set compile=false --out "$OUT/eager")
 run augan_compiled "75 to 80 pairs a second; no recompilation after the first minute" \
