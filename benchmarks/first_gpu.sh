@@ -6,7 +6,7 @@
 #
 # Expected figures were computed from the operations and bytes of each step for one H100; docs/gpu.md has those that were
 # measured.
-# DEVICE=cpu with PRESET=tiny IMAGES=16 tries the script itself. ONLY="generator adapt" runs these lines alone.
+# DEVICE=cpu with PRESET=tiny IMAGES=16 FACES=32 STEPS=11 tries the script itself. ONLY="generator adapt" runs these lines alone.
 set -u
 OUT=${1:?give a folder for the results}
 DEVICE=${2:-cuda}
@@ -55,10 +55,16 @@ run augan_compiled "75 to 80 pairs a second; no recompilation after the first mi
   env TORCH_LOGS=recompiles $(gen $AUGAN --set compile=true --out "$OUT/compiled")
 run augan_two "as augan_eager on each GPU, or an error that names the missing GPU" $(both $AUGAN --set compile=false --out "$OUT/two")
 run stylegan2 "no slower beside other work" \
-  $(gen train-stylegan2 --data "$OUT/streets/day" --preset config-f --set images=3200 size=64 device="$DEVICE" distance_images=0 \
+  $(gen train-stylegan2 --data "$OUT/streets/day" --preset config-f --set images=${FACES:-3200} size=64 device="$DEVICE" distance_images=0 \
     --out "$OUT/stylegan2")
+run stylegan2_two "as augan_two" $(both train-stylegan2 --data "$OUT/streets/day" --preset config-f --set images=${FACES:-3200} size=64 \
+  device="$DEVICE" distance_images=0 --out "$OUT/stylegan2_two")
 run adapt "a minute" $(gen adapt --source stylegan2-faces64 --domain "streets=$OUT/streets/day" --set images=800 device="$DEVICE" \
   --out "$OUT/adapted")
+run smd "faster than on a CPU" $(gen render-smd "$OUT/smd" --per-class 20 --device "$DEVICE")
+run smos "a minute; the accuracy of one cell" $(gen train-smos --data "$OUT/smd" --out "$OUT/smos" --method erm --target lowpoly \
+  --seeds 0 --preset cpu --set size=224 steps=${STEPS:-101} device="$DEVICE")
+run page "every translation answered, the adaptation done" "$PYTHON" benchmarks/web_memory.py --count 20 --adapt "$OUT/streets/day"
 run translate_fp32 "the network's time twice that of bf16" \
   $(gen translate "$OUT/streets/adverse/night" "$OUT/fp32" --device "$DEVICE" --precision fp32 --resolution native)
 run translate_bf16 "within a grey level of fp32 on average" \
