@@ -98,4 +98,5 @@ def fit(predicted: Tensor, loss: Callable[[Tensor], Tensor]) -> Affine:
         return value
 
     optimiser.step(closure)
-    return Affine(float(parameters[0].exp()), float(parameters[1]))
+    log_scale, shift = parameters.detach()
+    return Affine(float(log_scale.exp()), float(shift))

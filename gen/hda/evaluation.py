@@ -204,7 +204,7 @@ def measure_attributes(s: EvaluateSettings, adaptation: Path) -> dict[str, Any]:
     rows = [(name, *(f"{100 * value:.0f} %" for value in row.values())) for name, row in results.items()]
     spread = float(after.std(0).mean() / before.std(0).mean())
     text = markdown_table(("progress towards", *ATTRIBUTES), rows)
-    text += f"\n\n{s.samples} latents; diversity {spread:.2f} times that of the source.\n"
+    text += f"\n\n{adaptation} of {s.source}: {s.samples} latents; diversity {spread:.2f} times that of the source.\n"
     with output_folder(s.out):
         write_text(s.out / "attributes.md", text)
     print(f"{text}\nwrote {s.out / 'attributes.md'}")

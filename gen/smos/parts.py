@@ -1,5 +1,6 @@
 """Which images of each domain are trained on, validated on, and measured."""
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from numpy.typing import NDArray
 
 from gen.errors import BadInput
 from gen.formats.json_files import json_if_whole
+from gen.provenance import fingerprint_bytes
 from gen.smd.writing import RECORD
-from gen.smos.datasets import Domain, load_domains, split_domain
+from gen.smos.datasets import Domain, DomainSet, load_domains, split_domain
 from gen.smos.settings import SMOSSettings
 from gen.training.data_record import HELD_OUT
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,14 @@ def read_parts(settings: SMOSSettings) -> Parts:
     held = load_domains(s.val, s.size, cache, s.dataset, s.strict) if s.val else None
     if held and (held.classes, held.names) != (data.classes, data.names):
         raise BadInput(f"{s.val}: its domains and classes differ from those of {s.data}.")
-    if held and s.val and (held.record() == data.record() or _same_levels(s.data, s.val)):
+    seen = _seen(data, held) if held else 0
+    if held and s.val and (seen == sum(map(len, held.domains)) or _same_levels(s.data, s.val)):
         raise BadInput(
             f"{s.val}: its images are those that are trained on, so nothing is held out; give others, for game scenes "
             "those of `gen render-smd --split val`."
         )
+    if seen:
+        log.warning("%s: %d of its images are also among those of %s.", s.val, seen, s.data)
     parts = Parts(data.name, data.classes, data.record())
     if left_out := {d.name: len(d.frames.left_out) for d in data.domains if d.frames.left_out}:
         parts.record["left_out"] = left_out
@@ -64,6 +71,16 @@ def read_parts(settings: SMOSSettings) -> Parts:
     for index, domain in enumerate(data.domains):
         _add(parts, index, domain, held.domains[index] if held else None, s.seed, is_target=index == target)
     return parts
+
+
+def _seen(data: DomainSet, held: DomainSet) -> int:
+    """How many images of `held` are, pixel by pixel, also in their domain of `data`."""
+    domains = zip(map(_digests, data.domains), map(_digests, held.domains), strict=True)
+    return sum(digest in set(trained) for trained, others in domains for digest in others)
+
+
+def _digests(domain: Domain) -> list[str]:
+    return [fingerprint_bytes(domain.images([index]).numpy().tobytes()) for index in range(len(domain))]
 
 
 def _same_levels(one: Path, other: Path) -> bool:

@@ -1,6 +1,8 @@
 """The trainer on three tiny domains, with the real network and its ImageNet weights."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers.training_utils import EMAModel
+from PIL import Image
 
 from gen.errors import BadInput, BadSetting, TrainingDiverged
 from gen.smos import losses
@@ -296,10 +299,16 @@ class TestBadSettings:
         with pytest.raises(BadInput, match="its domains and classes differ from those of"):
             SMOSTrainer(make(val=val))
 
-    def test_val_of_what_is_trained_on(self, make: Make, tmp_path: Path) -> None:
+    def test_val_of_what_is_trained_on(self, make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         data = make().data
-        with pytest.raises(BadInput, match="nothing is held out"):
-            SMOSTrainer(make(val=data))
+        copy = shutil.copytree(data, tmp_path / "copy")
+        for folder in (data, copy):
+            with pytest.raises(BadInput, match="nothing is held out"):
+                SMOSTrainer(make(val=folder))
+        for folder in copy.glob("*/*"):
+            Image.new("RGB", (32, 32)).save(folder / "other.png")
+        SMOSTrainer(make(val=copy))
+        assert re.search(r"copy: \d+ of its images are also among those of", caplog.text)
         val = write_domains(tmp_path / "val", count=3, seed=9)
         for folder, split in ((data, "train"), (val, "val")):
             (folder / "render.json").write_text(json.dumps({"seed": 0, "split": split}))
