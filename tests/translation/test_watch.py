@@ -68,6 +68,17 @@ def record(out: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
+def test_a_new_file_that_wants_the_output_of_another(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "o"
+    picture(source / "a.gif")
+    with Watching(source, out) as watching:
+        wait_for((out / "a.png").exists)
+        picture(source / "a.png", 1)
+        wait_for(lambda: not (out / "a.png").exists() and (out / "a.gif.png").exists() and (out / "a.png.png").exists())
+    assert statuses(watching.report) == {"a.gif.png": "done", "a.png.png": "done"}
+    assert set(report_of(out)) == {"a.gif.png", "a.png.png"}
+
+
 def test_files_are_translated_as_they_come(tmp_path):
     """Those of the beginning, new ones, in new folders, and behind new links; the model is loaded once."""
     source, out = tmp_path / "in", tmp_path / "o"
