@@ -76,10 +76,16 @@ def watch(engine: Engine, jobs: Sequence[Job], todo: Sequence[Job]) -> None:
     run.bar.write(f"watching {run.settings.input}; Ctrl-C ends", file=sys.stderr)
     waiting = set(todo)
     handed = {job: stamp_of(job.source) for job in jobs if job not in waiting}
-    for new in settled_jobs(run, handed):
-        todo = engine.settle(new)
-        run.expect(len(todo))
-        engine.process(todo)
+    try:
+        for new in settled_jobs(run, handed):
+            todo = engine.settle(new)
+            run.expect(len(todo))
+            engine.process(todo)
+    except KeyboardInterrupt:
+        if left := [job.source for job in _plan_again(run) if not run.report.lists(job.target)]:
+            count = f"{len(left)} file{'s' * (len(left) > 1)} not translated yet"
+            run.report.warnings.append(f"{count}, for example {left[0]}; run the same command again.")
+        raise
 
 
 def settled_jobs(run: Run, handed: dict[Job, Stamp | None]) -> Iterator[list[Job]]:
