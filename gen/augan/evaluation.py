@@ -319,7 +319,8 @@ def save_sheet(
         return pipe.translate_frames(frame, direction, resolution=resolution, which_map="auto")
 
     others = {name: row for name, row in rows.items() if name != "model"}
-    frames = read_batches(list_images(folder, SHEET_FRAMES), 1, left_out)
+    # A copy: what only a sheet was to show is missing from no number.
+    frames = read_batches(list_images(folder, SHEET_FRAMES), 1, LeftOut(left_out))
     sheet = contact_sheet(frames, others, model, pipe.shown_map(direction))
     with write_atomically(path) as partial:
         sheet.save(partial, quality=90)
