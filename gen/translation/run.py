@@ -23,6 +23,7 @@ from gen.media.mark import read_header
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
 from gen.translation.finished import UNKNOWN, has_content, hash_of, is_another
+from gen.translation.made_with import same_text
 from gen.translation.outputs import SIDES, entry_of, is_single, report_path, side_files
 from gen.translation.record import Record, lock_of
 from gen.translation.report import REPORT, Entry, Report, is_foreign, plain
@@ -185,7 +186,8 @@ class Run:
         known = self.record.of(old.target)
         if known is None or known.input is None or is_another(old.target, known):
             return
-        if os.path.realpath(known.input) == os.path.realpath(source):
+        same = same_text(known.made_with, entry.made_with)  # else only `overwrite` may remove it
+        if (same or self.settings.overwrite) and os.path.realpath(known.input) == os.path.realpath(source):
             for path in (old.target, *side_files(old, known.sides or ())):
                 with suppress(OSError):
                     path.unlink()

@@ -99,6 +99,12 @@ def test_a_later_input_of_an_outputs_name_does_not_inherit_that_output(tmp_path)
     run(night, out, format="jpg")  # what another format has left, under its input's own name, stays
     assert (out / "b.jpg").is_file()
     assert report_of(out)["b.jpg.jpg"]["status"] == "done"
+    run(picture(tmp_path / "more" / "c.gif").parent, tmp_path / "p")
+    picture(tmp_path / "more" / "c.png", 1)
+    run(tmp_path / "more", tmp_path / "p", **OTHER)  # what another model has left, only `overwrite` may remove
+    assert set(report_of(tmp_path / "p")) == {"c.gif.png", "c.png", "c.png.png"}
+    run(tmp_path / "more", tmp_path / "p", overwrite=True)
+    assert set(report_of(tmp_path / "p")) == {"c.gif.png", "c.png.png"}
 
 
 def test_reports_are_merged_over_runs_with_other_inputs(night, tmp_path):
