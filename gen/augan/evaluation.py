@@ -232,7 +232,7 @@ def model_folders(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:
             raise BadSetting(f"rival must be name=FOLDER, for example projected=runs/projected-model, not {text!r}.")
-        if name in (*folders, *BASELINES, "untouched", "floor", "target"):
+        if name in (*folders, *BASELINES, *map(SIMULATED.format, SIMULATIONS), "untouched", "floor", "target"):
             raise BadSetting(f"rival: the name {name!r} is already used for another row; choose another name.")
         folders[name] = Path(folder)
     return folders
@@ -262,6 +262,9 @@ def spaces(measures: Measures, folders: dict[str, Path]) -> dict[str, dict[str, 
 
 BASELINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"gamma": rivals.gamma, "histogram": rivals.match_histogram}
 """Baselines: functions of the frames and of the target's mean histogram."""
+
+SIMULATED = "simulated {}"
+"""Name of the row of a simulated weather."""
 
 
 def able(pipes: dict[str, TranslationPipeline], direction: Direction) -> dict[str, TranslationPipeline]:
@@ -301,7 +304,8 @@ def simulations(pipe: TranslationPipeline) -> dict[str, Translate]:
 
         return all_of
 
-    return {f"simulated {weather}": simulate(weather) for weather in SIMULATIONS if weather in pipe.config["weathers"]}
+    known = pipe.config["weathers"]
+    return {SIMULATED.format(weather): simulate(weather) for weather in SIMULATIONS if weather in known}
 
 
 def save_sheet(

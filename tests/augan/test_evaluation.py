@@ -363,6 +363,7 @@ class TestErrors:
             ("=x", "must be name=FOLDER"),
             ("gamma=x", "already"),
             ("model=x", "already"),
+            ("simulated night=x", "already"),
         ],
     )
     def test_a_rival_without_a_name_of_its_own(self, settings: EvaluateSettings, rival: str, message: str) -> None:
