@@ -232,7 +232,7 @@ def model_folders(settings: EvaluateSettings, model: Path) -> dict[str, Path]:
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:
             raise BadSetting(f"rival must be name=FOLDER, for example projected=runs/projected-model, not {text!r}.")
-        if name in (*folders, *BASELINES, "untouched", "floor", "target"):
+        if name in (*folders, *BASELINES, *map(SIMULATED.format, SIMULATIONS), "untouched", "floor", "target"):
             raise BadSetting(f"rival: the name {name!r} is already used for another row; choose another name.")
         folders[name] = Path(folder)
     return folders
@@ -262,6 +262,9 @@ def spaces(measures: Measures, folders: dict[str, Path]) -> dict[str, dict[str, 
 
 BASELINES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"gamma": rivals.gamma, "histogram": rivals.match_histogram}
 """Baselines: functions of the frames and of the target's mean histogram."""
+
+SIMULATED = "simulated {}"
+"""Name of the row of a simulated weather."""
 
 
 def able(pipes: dict[str, TranslationPipeline], direction: Direction) -> dict[str, TranslationPipeline]:
@@ -301,7 +304,8 @@ def simulations(pipe: TranslationPipeline) -> dict[str, Translate]:
 
         return all_of
 
-    return {f"simulated {weather}": simulate(weather) for weather in SIMULATIONS if weather in pipe.config["weathers"]}
+    known = pipe.config["weathers"]
+    return {SIMULATED.format(weather): simulate(weather) for weather in SIMULATIONS if weather in known}
 
 
 def save_sheet(
@@ -319,7 +323,8 @@ def save_sheet(
         return pipe.translate_frames(frame, direction, resolution=resolution, which_map="auto")
 
     others = {name: row for name, row in rows.items() if name != "model"}
-    frames = read_batches(list_images(folder, SHEET_FRAMES), 1, left_out)
+    # A copy: what only a sheet was to show is missing from no number.
+    frames = read_batches(list_images(folder, SHEET_FRAMES), 1, LeftOut(left_out))
     sheet = contact_sheet(frames, others, model, pipe.shown_map(direction))
     with write_atomically(path) as partial:
         sheet.save(partial, quality=90)

@@ -117,7 +117,8 @@ class Survey:
         after = self.settings.after
         last = [path.stem if _is_json(path) else path.resolve().name for path in after]
         names = [
-            name if last.count(name) == 1 and name != BEFORE else str(path)
+            # A folder that is called as the row of the frames before must not take that row's place.
+            name if last.count(name) == 1 and name != BEFORE else f"./{path}" if str(path) == BEFORE else str(path)
             for name, path in zip(last, after, strict=True)
         ]
         return dict(zip(names, after, strict=True))

@@ -74,19 +74,26 @@ def watch(engine: Engine, jobs: Sequence[Job], todo: Sequence[Job]) -> None:
     run = engine.run
     run.watching = True
     run.bar.write(f"watching {run.settings.input}; Ctrl-C ends", file=sys.stderr)
-    waiting = {job.source for job in todo}
-    handed = {job.source: stamp_of(job.source) for job in jobs if job.source not in waiting}
-    for new in settled_jobs(run, handed):
-        todo = engine.settle(new)
-        run.expect(len(todo))
-        engine.process(todo)
+    waiting = set(todo)
+    handed = {job: stamp_of(job.source) for job in jobs if job not in waiting}
+    try:
+        for new in settled_jobs(run, handed):
+            todo = engine.settle(new)
+            run.expect(len(todo))
+            engine.process(todo)
+    except KeyboardInterrupt:
+        if left := [job.source for job in _plan_again(run) if not run.report.lists(job.target)]:
+            count = f"{len(left)} file{'s' * (len(left) > 1)} not translated yet"
+            run.report.warnings.append(f"{count}, for example {left[0]}; run the same command again.")
+        raise
 
 
-def settled_jobs(run: Run, handed: dict[Path, Stamp | None]) -> Iterator[list[Job]]:
+def settled_jobs(run: Run, handed: dict[Job, Stamp | None]) -> Iterator[list[Job]]:
     """Look at the input folder again and again, and give the jobs whose files are new or changed, and grow no more.
 
-    `handed`: the files that have been handed out, as they were then. Clocks may jump: file times are only compared for
-    equality, and waiting is measured by the monotonic clock.
+    `handed`: the jobs that have been handed out, with their files' stamps then; a new file may change the output's name
+    of another. Clocks may jump: file times are only compared for equality, and waiting is measured by the monotonic
+    clock.
     """
     seen: dict[Path, tuple[Stamp, float]] = {}
     while True:
@@ -94,13 +101,13 @@ def settled_jobs(run: Run, handed: dict[Path, Stamp | None]) -> Iterator[list[Jo
         new: list[Job] = []
         for job in _plan_again(run):
             stamp = stamp_of(job.source)
-            if stamp is None or handed.get(job.source) == stamp:
+            if stamp is None or handed.get(job) == stamp:
                 continue
             same, since = seen.setdefault(job.source, (stamp, began))
             if same != stamp:
                 seen[job.source] = (stamp, began)
             elif began - since >= SETTLE_SECONDS:
-                handed[job.source] = stamp
+                handed[job] = stamp
                 new.append(job)
         pause = max(POLL_SECONDS, 9 * (time.monotonic() - began))  # a tenth of the time at most is spent on looking
         if new:

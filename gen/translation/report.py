@@ -118,6 +118,11 @@ class Report:
         position = self._positions.setdefault(entry.output, len(self.entries))
         self.entries[position : position + 1] = [entry]
 
+    def drop(self, output: Path) -> None:
+        """Forget the result for an output that is there no more."""
+        self.entries = [entry for entry in self.entries if entry.output != str(output)]
+        self._positions = {entry.output: position for position, entry in enumerate(self.entries)}
+
     def lists(self, output: Path) -> bool:
         """Whether this run has a result for the output."""
         return str(output) in self._positions

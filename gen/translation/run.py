@@ -1,6 +1,7 @@
 """What the picture and clip engines share: settings, record, report, and the progress callback."""
 
 import errno
+import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -16,14 +17,15 @@ from gen.devices import is_out_of_memory
 from gen.disk import REASONS, why_not_written
 from gen.errors import BadInput, BadSetting, GenError
 from gen.locks import check_free, locked
-from gen.media.files import keep_times, make_out_folder, sweep
+from gen.media.files import fit_name, keep_times, make_out_folder, sweep
 from gen.media.folders import Job, stamp_of
 from gen.media.images import Pixels
 from gen.media.mark import read_header
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
-from gen.translation.finished import UNKNOWN, has_content, hash_of
-from gen.translation.outputs import SIDES, entry_of, report_path, side_files
+from gen.translation.finished import UNKNOWN, has_content, hash_of, is_another
+from gen.translation.made_with import same_text
+from gen.translation.outputs import SIDES, entry_of, is_single, report_path, side_files
 from gen.translation.record import Record, lock_of
 from gen.translation.report import REPORT, Entry, Report, is_foreign, plain
 from gen.translation.settings import TranslateSettings
@@ -173,6 +175,27 @@ class Run:
                 with suppress(OSError):
                     path.unlink()
 
+    def _remove_old_name(self, entry: Entry) -> None:
+        """Remove what this input left under the name that it had until another input came that wants the same one.
+
+        Else OUT/a.png, of a.gif, would pass for the translation of the a.png that came later; see `plan_jobs`.
+        """
+        source, target = Path(entry.input), Path(entry.output)
+        old = Job(source, target.with_name(fit_name(source.stem, target.suffix)), entry.kind)
+        if is_single(self.settings) or target.name != fit_name(source.name, target.suffix):
+            return
+        if old.target.name == source.name or not old.target.is_file():  # the input's own name misleads nobody
+            return
+        known = self.record.of(old.target)
+        if known is None or known.input is None or is_another(old.target, known):
+            return
+        same = same_text(known.made_with, entry.made_with)  # else only `overwrite` may remove it
+        if (same or self.settings.overwrite) and os.path.realpath(known.input) == os.path.realpath(source):
+            for path in (old.target, *side_files(old, known.sides or ())):
+                with suppress(OSError):
+                    path.unlink()
+            self.report.drop(old.target)
+
     def _known_sides(self, target: Path) -> frozenset[str]:
         """Kinds of the files that earlier runs have left beside an output."""
         known = self.record.of(target)
@@ -204,6 +227,7 @@ class Run:
             entry.warnings.append(f"The source is no photograph: it was {mark.verb.lower()} by gen.")
         if entry.status in ("done", "left"):
             self._remove_old_sides(entry)
+            self._remove_old_name(entry)
             self._settle(entry)
         elif entry.status == "skipped":
             self._recover(entry)

@@ -93,6 +93,7 @@ class Preview:
 def _edit_report(path: Path, hidden: list[Path], renamed: list[str]) -> None:
     """Hide the server's folders, and add what uploads were renamed to the warnings."""
     text = hide_folders(path.read_text("utf-8"), hidden)
+    text = text.replace(f'"{hidden[0]}"', f'"{hidden[0].name}"')  # the input folder itself, in the settings
     if renamed:
         report = json.loads(text)
         text = dump(report | {"warnings": list(dict.fromkeys([*report["warnings"], *renamed]))}, indent=1)

@@ -234,8 +234,12 @@ class TestEvaluate:
         assert sorted(p.name for p in (tmp_path / "elsewhere").iterdir()) == ["evaluation.json", "sheet.jpg"]
 
     def test_limit_and_a_model_without_a_head(self, settings: EvaluateSettings, place: Path, tmp_path: Path) -> None:
+        adverse = shutil.copytree(settings.adverse, tmp_path / "night")
+        last = sorted(adverse.iterdir())[-1]
+        last.write_bytes(b"broken")
         short = dataclasses.replace(
             settings,
+            adverse=adverse,
             model=str(place / "baseline"),
             baseline=None,
             rival=(),
@@ -247,7 +251,8 @@ class TestEvaluate:
         )
         result = evaluate(short)
         assert result["uncertainty"] is None
-        assert result["normal_to_adverse"]["model"]["images"] == 2
+        assert result["adverse_to_normal"]["model"]["images"] == result["normal_to_adverse"]["model"]["images"] == 2
+        assert "left_out" not in result  # a picture that only the contact sheet was to show
         assert "floor" not in result["adverse_to_normal"]
 
     def test_the_floor_has_no_frames_of_the_target(
@@ -358,6 +363,7 @@ class TestErrors:
             ("=x", "must be name=FOLDER"),
             ("gamma=x", "already"),
             ("model=x", "already"),
+            ("simulated night=x", "already"),
         ],
     )
     def test_a_rival_without_a_name_of_its_own(self, settings: EvaluateSettings, rival: str, message: str) -> None:

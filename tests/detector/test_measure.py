@@ -255,6 +255,11 @@ class TestCommand:
         record = json.loads((tmp_path / "out" / "table.json").read_text())
         assert all(list(rows) == ["before", *record["settings"]["after"]] for rows in record["objects"].values())
 
+    def test_a_folder_called_before_is_not_the_row_of_the_frames_before(self, tmp_path: Path) -> None:
+        settings = MeasureDetectorSettings(tmp_path / "x.json", (Path("before"), Path("b")), labels=tmp_path / "l.json")
+        save(tmp_path / "l.json", bdd(FRAMES))
+        assert list(Survey(settings).names()) == ["./before", "b"]
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [

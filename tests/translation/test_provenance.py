@@ -83,6 +83,30 @@ def test_the_command_of_the_shared_case(tmp_path, monkeypatch):
     assert (out / "report.json").read_text() == before
 
 
+def test_a_later_input_of_an_outputs_name_does_not_inherit_that_output(tmp_path):
+    """OUT/a.png, of a.gif, must not pass for the translation of the a.png that came later."""
+    night, out = tmp_path / "in", tmp_path / "o"
+    picture(night / "a.gif")
+    picture(night / "b.jpg")
+    run(night, out, compare=True)
+    assert set(report_of(out)) == {"a.png", "b.jpg"}
+    picture(night / "a.png", 1)
+    picture(night / "b.png", 1)
+    assert statuses(run(night, out)) == {"a.gif.png": "done", "a.png.png": "done", "b.jpg": "skipped", "b.png": "done"}
+    assert set(report_of(out)) == {"a.gif.png", "a.png.png", "b.jpg", "b.png"}
+    found = {path.name for path in out.iterdir() if path.suffix in (".png", ".jpg")}
+    assert found == {"a.gif.png", "a.png.png", "b.jpg", "b.png", "b.jpg.compare.jpg"}
+    run(night, out, format="jpg")  # what another format has left, under its input's own name, stays
+    assert (out / "b.jpg").is_file()
+    assert report_of(out)["b.jpg.jpg"]["status"] == "done"
+    run(picture(tmp_path / "more" / "c.gif").parent, tmp_path / "p")
+    picture(tmp_path / "more" / "c.png", 1)
+    run(tmp_path / "more", tmp_path / "p", **OTHER)  # what another model has left, only `overwrite` may remove
+    assert set(report_of(tmp_path / "p")) == {"c.gif.png", "c.png", "c.png.png"}
+    run(tmp_path / "more", tmp_path / "p", overwrite=True)
+    assert set(report_of(tmp_path / "p")) == {"c.gif.png", "c.png.png"}
+
+
 def test_reports_are_merged_over_runs_with_other_inputs(night, tmp_path):
     run(night, tmp_path / "o")
     picture(tmp_path / "more" / "c.bmp")

@@ -68,6 +68,17 @@ def record(out: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
+def test_a_new_file_that_wants_the_output_of_another(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "o"
+    picture(source / "a.gif")
+    with Watching(source, out) as watching:
+        wait_for((out / "a.png").exists)
+        picture(source / "a.png", 1)
+        wait_for(lambda: not (out / "a.png").exists() and (out / "a.gif.png").exists() and (out / "a.png.png").exists())
+    assert statuses(watching.report) == {"a.gif.png": "done", "a.png.png": "done"}
+    assert set(report_of(out)) == {"a.gif.png", "a.png.png"}
+
+
 def test_files_are_translated_as_they_come(tmp_path):
     """Those of the beginning, new ones, in new folders, and behind new links; the model is loaded once."""
     source, out = tmp_path / "in", tmp_path / "o"
@@ -110,6 +121,20 @@ def test_a_file_that_still_grows_is_not_read(tmp_path):
                 assert not (out / "a.jpg").exists()
         wait_for((out / "a.jpg").exists)
     assert statuses(watching.report) == {"a.jpg": "done"}
+
+
+def test_files_that_have_come_too_late_are_named(tmp_path, monkeypatch):
+    source, out = tmp_path / "in", tmp_path / "o"
+    picture(source / "a.jpg")
+    with Watching(source, out) as watching:
+        wait_for((out / "a.jpg").exists)
+        monkeypatch.setattr(engine, "SETTLE_SECONDS", 60)
+        picture(source / "b.jpg")
+        time.sleep(0.1)
+    late = f"1 file not translated yet, for example {source / 'b.jpg'}; run the same command again."
+    assert watching.report.warnings == [late]
+    assert f"warning: {late}" in watching.report.remarks()
+    assert run(source, out).warnings == []
 
 
 def test_a_broken_file_is_tried_again_when_it_changes(tmp_path):

@@ -44,6 +44,13 @@ def test_what_a_job_has_done_is_packed_though_the_servers_folder_is_gone(tmp_pat
         assert archive.namelist() == ["a.jpg", "report.json"]
 
 
+def test_a_report_does_not_tell_where_the_servers_folder_lies(tmp_path: Path) -> None:
+    drive, report = Path("/srv/shared/drive"), tmp_path / "report.json"
+    report.write_text(f'{{"settings": {{"input": "{drive}"}}, "files": [{{"input_path": "{drive}/a.jpg"}}]}}')
+    translate_job._edit_report(report, [drive, tmp_path], [])  # pyright: ignore[reportPrivateUsage]
+    assert report.read_text() == '{"settings": {"input": "drive"}, "files": [{"input_path": "a.jpg"}]}'
+
+
 def test_messages_can_be_sent() -> None:
     text = hide_folders("/a/b/" + os.fsdecode(b"nacht\xe9.jpg: broken"), ["/a/b"])
     assert text.encode("utf-8") == b"nacht%E9.jpg: broken"
