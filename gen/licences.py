@@ -53,6 +53,13 @@ def section(licence: str) -> str:
     return SECTIONS.get(licence, f"## Licence\n\nLicence of the weights: {licence}.")
 
 
+def in_short(licence: str) -> str:
+    """What may be done, for somebody who is about to make pictures. `licence`: as `weights.describe` has it."""
+    if licence.startswith("research use only"):
+        return "Licence: research use only. Pictures made with it are not for a product or a paid service."
+    return f"Licence: {licence}."
+
+
 def front_matter(licence: str) -> str:
     """The licence as model hubs know it."""
     return "apache-2.0" if licence == "apache-2.0" else "other"

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from gen.licences import Licence, front_matter, section
+from gen.licences import Licence, front_matter, in_short, section
 from gen.weights import describe, model_folders
 
 SHIPPED = [folder for name, folder in model_folders().items() if name != "squeezenet1_1"]  # that one has a licence file
@@ -28,5 +28,8 @@ def test_shipped_cards_say_what_may_be_done(folder) -> None:
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     licence = "apache-2.0" if "license: apache-2.0\n" in card else "research"
     assert card.count("Licence of the weights:") == 1
+    said = in_short(describe(folder).licence)
+    assert ("not for a product" in said) == (licence == "research")
+    assert ("any use" in said) == (licence == "apache-2.0")
     assert section(licence) in card
     assert describe(folder).licence == {"research": "research use only", "apache-2.0": "Apache-2.0, any use"}[licence]

@@ -107,7 +107,8 @@ def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
             raise BadInput(
                 f"{path}: recipe name {name!r} is reserved for another row of the table; choose another name."
             )
-        if equal := EQUAL & (recipe or {}).keys():
+        other = (recipe or {}).get("method", "augan") != "augan"  # whose presets are its own
+        if equal := (EQUAL - {"preset"} if other else EQUAL) & (recipe or {}).keys():
             raise BadInput(
                 f"{path}: recipe {name!r} sets {', '.join(sorted(equal))}, which all recipes share; remove it."
             )

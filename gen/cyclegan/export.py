@@ -50,8 +50,12 @@ def export_model(
 
 
 def make_recipe(given: Mapping[str, Any]) -> Recipe:
-    """CycleGAN as a recipe of `gen compare-augan`. `given`: settings of `CycleGANSettings`; its preset is the published
-    one, whatever AU-GAN's is. Raises `BadSetting` for wrong ones."""
-    settings = CycleGANSettings.from_preset(**{**given, "preset": "cyclegan"})
+    """CycleGAN as a recipe of `gen compare-augan`. `given`: settings of `CycleGANSettings`.
+
+    Its preset is the one of that name (tiny), or else the published one. Raises `BadSetting` for wrong settings.
+    """
+    name = str(given["preset"])
+    preset = name if name in CycleGANSettings.preset_names() else "cyclegan"
+    settings = CycleGANSettings.from_preset(**{**given, "preset": preset})
     check_settings(settings)
     return Recipe(settings, lambda: CycleGANTrainer(settings), lambda model: export_model(settings.out, model))

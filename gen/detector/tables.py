@@ -11,6 +11,8 @@ from gen.markdown import markdown_table
 
 BEFORE = "before"
 """Name of the row of the frames before translation."""
+UNTOLD = 0.5
+"""If a change may be as large as this share of the value, an interval that includes 0 tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,11 @@ def verdict(group: str, rows: Mapping[str, Mapping[str, Number]]) -> list[str]:
         if number.difference is None or number.difference_low is None or number.difference_high is None:
             continue
         sign = 1 if number.difference_low > 0 else -1 if number.difference_high < 0 else 0
+        says = f"{row} {words[sign + 1]} the detector"
+        if sign == 0 and max(-number.difference_low, number.difference_high) > UNTOLD * before > 0:
+            says = f"these frames show too few of them to tell what {row} does to the detector"
         sentences.append(
-            f"{group}: {row} {words[sign + 1]} the detector ({TITLES[measure]} {number.value:.3f}, before "
-            f"{before:.3f}; change {_signed(number)})."
+            f"{group}: {says} ({TITLES[measure]} {number.value:.3f}, before {before:.3f}; change {_signed(number)})."
         )
     return sentences
 

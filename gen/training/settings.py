@@ -119,12 +119,16 @@ class TrainerSettings(Checked):
         return make_settings(cls, cls.read_preset(preset), {"preset": preset, **given})
 
     @classmethod
+    def preset_names(cls) -> list[str]:
+        """The presets of this trainer."""
+        return sorted(file.stem for file in cls.presets.glob("*.yaml")) if cls.presets else []
+
+    @classmethod
     def read_preset(cls, preset: str) -> dict[str, Any]:
         """What the preset sets. Raises `BadSetting` if there is no such preset."""
-        files = {file.stem: file for file in sorted(cls.presets.glob("*.yaml"))} if cls.presets else {}
-        if preset not in files:
-            raise BadSetting(unknown("preset", preset, files))
-        return read_preset(files[preset])
+        if cls.presets is None or preset not in cls.preset_names():
+            raise BadSetting(unknown("preset", preset, cls.preset_names()))
+        return read_preset(cls.presets / f"{preset}.yaml")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

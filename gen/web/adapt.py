@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from gen.hda.settings import SAMPLES
+from gen.web.choices import licence_of
 from gen.web.domains import DomainFields, domain_names, gather_domains
 from gen.web.draw import ADAPTATION, DrawStep
 from gen.web.events import DEVICE, PRIVATE, event, image_output, readable_errors
@@ -185,6 +186,8 @@ def _source() -> Any:
     """The choice of a generator, and what the first one draws."""
     models = generators()
     source = gr.Dropdown(models, value=models[0] if models else None, label="Source generator")
+    licence = gr.Markdown(licence_of(models[0]) if models else "", elem_classes="note")
+    source.change(licence_of, [source], [licence], **PRIVATE)
     samples = Path(resolve(models[0])) / "samples.jpg" if models else None
     if samples and samples.is_file():
         drawn = image_output("What it draws: none of these people exist", str(samples), elem_classes="sheet")

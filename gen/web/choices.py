@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from gen.licences import in_short
 from gen.web.sizes import INFO, SIZES, size_choices
 from gen.web.translation import (
     AUTO,
@@ -16,7 +17,7 @@ from gen.web.translation import (
     translators,
     weathers_of,
 )
-from gen.weights import NONE_FOUND
+from gen.weights import NONE_FOUND, describe, model_folders
 
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """For events that only update the page."""
@@ -52,6 +53,12 @@ def measured_note(model: gr.Dropdown, direction: gr.Radio) -> gr.Markdown:
     return gr.Markdown(_measured(model.value, direction.value), elem_classes="measured")
 
 
+def licence_of(model: str | None) -> str:
+    """What may be done with pictures of a model; empty for one that is not there."""
+    folder = model_folders().get(model or "")
+    return in_short(describe(folder).licence) if folder else ""
+
+
 def follow(model: gr.Dropdown, direction: gr.Radio, measured: gr.Markdown) -> None:
     """Update the directions and the note when another model is selected."""
 
@@ -70,7 +77,7 @@ def _measured(model: str | None, direction: str | None) -> str:
         return NONE_FOUND
     if model not in translators() or direction not in directions_of(model):
         return ""
-    return measured(model, direction)
+    return f"{measured(model, direction)}\n\n{licence_of(model)}"
 
 
 def _options(model: str | None) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class DrawStep:
                 )
                 redraw = gr.Button("Draw this photo", variant="primary")
             with gr.Column(min_width=300):
-                inverted = image_output("Your photo, as the generator draws it, and adapted", visible=False)
+                inverted = image_output("Your photo, as the generator draws it, and adapted")
         shared = [source, adaptation, strength, second, share]
         for button, function, inputs, output, waits in (
             (draw, self.draw, [seeds, truncation], grid, draw),
@@ -75,7 +75,6 @@ class DrawStep:
                 function, [*shared, *inputs], [output], api_name=name, show_progress_on=[output, waits], **DEVICE
             )
             done.success(_reveal, None, [output], **PRIVATE)
-        redraw.click(_reveal, None, [inverted], **PRIVATE)  # at once, because the progress is shown on it
         adaptation.change(_nothing, None, [grid], **PRIVATE)  # the grid is of another adaptation
         known = [panel.state, panel.mine, adaptation]
         gr.on([panel.state.change, panel.mine.change, page.load], self.offer, known, [adaptation], **PRIVATE)

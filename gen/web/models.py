@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from gen import weights
+from gen.hda.parsing import ADAPTATION_FILE
 from gen.web.events import STATUS, event
 from gen.web.service import check_offered, generators
 from gen.web.tab import Tab
@@ -27,6 +28,8 @@ def used_in(entry: weights.ModelEntry) -> str:
         return "Translate"
     if entry.name in generators():
         return "Adapt"
+    if entry.name in weights.available(ADAPTATION_FILE):
+        return "Adapt, step 5"
     return "Translate (auto)" if entry.kind == WEATHER_CLASSIFIER else "training and evaluation"
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 import gen.cli
 from gen import BadInput, weights
-from gen.augan.compare import read_recipes, split_frames
+from gen.augan.arguments import CompareSettings
+from gen.augan.compare import prepare, read_recipes, split_frames
 from gen.provenance import fingerprint_file
 from tests.test_docs import WHOLE_FILES
 
@@ -169,6 +171,18 @@ def test_a_recipe_that_cannot_work_is_named_before_any_training(two_domains, tmp
     assert gen.cli.main(command(recipes, two_domains, tmp_path / "out", "--hold-out", "4")) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_another_method_has_presets_of_its_own(recipes, two_domains, tmp_path):
+    """That of the same name, or the published one, or the recipe's."""
+    recipes.write_text("plain: {method: cyclegan}\nfull: {method: cyclegan, preset: cyclegan}\n")
+    night, day = two_domains
+    settings = CompareSettings(recipes=recipes, adverse=night, normal=day, out=tmp_path / "out", preset="tiny")
+    found = {name: prepare(settings, name, recipe).settings for name, recipe in read_recipes(recipes).items()}
+    assert (found["plain"].preset, found["plain"].width) == ("tiny", 16)
+    assert (found["full"].preset, found["full"].width) == ("cyclegan", 64)
+    larger = prepare(replace(settings, preset="small"), "plain", {"method": "cyclegan"}).settings
+    assert larger.preset == "cyclegan"
 
 
 def test_nothing_to_judge(recipes, two_domains, tmp_path, capsys):

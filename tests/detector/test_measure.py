@@ -14,6 +14,7 @@ from gen.detector.labels import read_found, read_labels
 from gen.detector.scores import FOUND_SCORE, RECALLS, Matches, match
 from gen.detector.settings import MeasureDetectorSettings
 from gen.detector.survey import Survey
+from gen.detector.tables import BEFORE, Number, verdict
 from gen.errors import BadInput
 from gen.metrics.detection import Boxes
 
@@ -372,3 +373,18 @@ class TestFolders:
         assert any("EXIF turns these frames" in note for note in survey.notes) == (orientation < 5)
         if orientation >= 5:
             assert truth([10, 20, 40, 30], (100, 60))[1] == pytest.approx(seen)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.4, 0.0, "lights: these frames show too few of them to tell what day does to the detector (found"),
+        (-0.1, 0.1, "lights: day makes no clear difference to the detector (found"),
+        (-0.4, -0.1, "lights: day shows fewer to the detector (found"),
+        (0.1, 0.9, "lights: day shows more to the detector (found"),
+    ],
+)
+def test_a_wide_interval_is_no_all_clear(low: float, high: float, words: str) -> None:
+    rows = {BEFORE: {"found": Number(0.3, 0.1, 0.5)}, "day": {"found": Number(0.2, 0.0, 0.4, -0.1, low, high)}}
+    (sentence,) = verdict("lights", rows)
+    assert sentence.startswith(words)
