@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -75,6 +75,8 @@ class Run:
         self._next_save = time.monotonic() + SAVE_SECONDS
         self.watching = False
         """Whether the run has begun to wait for new files."""
+        self._removed: list[Path] = []
+        """Maps and comparisons that other settings had left beside translations that are new."""
         self.lost: str | None = None
         """Why the output can no longer be written; None while it can."""
         self.bar: tqdm[Any] = tqdm(disable=True)
@@ -114,6 +116,8 @@ class Run:
                     raise KeyboardInterrupt(f"{self.report.summary()}; run the same command to go on") from error
                 raise
             finally:
+                if self._removed:
+                    self.report.warnings.append(_removal(self._removed))
                 self.report.entries.sort(key=lambda entry: entry.input)
                 self.record.close(saved=self._save())
 
@@ -174,6 +178,7 @@ class Run:
             if self.record.of(path) is None and not self.report.lists(path):
                 with suppress(OSError):
                     path.unlink()
+                    self._removed.append(path)
 
     def _remove_old_name(self, entry: Entry) -> None:
         """Remove what this input left under the name that it had until another input came that wants the same one.
@@ -314,6 +319,13 @@ class Run:
         """Raises KeyboardInterrupt if the watcher wants to stop."""
         if self.watch.stop():
             raise KeyboardInterrupt
+
+
+def _removal(paths: Sequence[Path]) -> str:
+    what = "that earlier settings had left beside translations, such as maps"
+    if len(paths) == 1:
+        return f"1 file {what}, was removed: {paths[0]}."
+    return f"{len(paths)} files {what}, were removed, for example {paths[0]}."
 
 
 def size_of(path: Path) -> int | None:

@@ -1,7 +1,6 @@
 """The step of the Adapt tab that draws with an adaptation: a grid, a clip, one's own photo."""
 
 import re
-import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,6 @@ import gradio as gr
 from gen.errors import BadInput, BadSetting, GenError
 from gen.hda.parsing import ADAPTATION_FILE, adaptation_file
 from gen.web.domains import domain_names
-from gen.web.duration import duration
 from gen.web.events import DEVICE, PRIVATE, clip_output, event, image_input, image_output
 from gen.web.jobs import Job
 from gen.web.limits import check_number, check_still
@@ -91,7 +89,8 @@ class DrawStep:
         number, _, ended = (state or "").partition(" ")
         own = [(_label(job), job.id) for job in self._own([number, *numbers_of(mine)])]
         known = [value for _, value in own]
-        over = ended not in ("waiting", "running")
+        # One that was cancelled does not take the place of another of one's own.
+        over = ended not in ("waiting", "running") and not (ended == "cancelled" and now in known)
         value = number if number in known and over else now or _choices()[:2][-1][1]
         return gr.Dropdown([*own, *_choices()], value=value)
 
@@ -228,7 +227,8 @@ class DrawStep:
 
 
 def _label(job: Job) -> str:
-    return f"{domain_names(job.inputs) or 'job'} (yours, {duration(time.time() - job.created)} ago)"
+    state = "" if job.state == "done" else f", {job.state}"
+    return f"{domain_names(job.inputs) or 'job'} (yours{state}, job {job.id[:4]})"
 
 
 def _choices() -> list[tuple[str, str]]:

@@ -603,7 +603,9 @@ def test_files_beside_a_translation_go_when_it_is_replaced(tmp_path):
     source.write_bytes(source.read_bytes()[:-60])
     assert statuses(run(source.parent, out))["a.png"] == "failed"
     picture(source, 2)
-    run(source.parent, out)
+    (told,) = run(source.parent, out).warnings
+    assert told.startswith("1 file that earlier settings had left beside translations, such as maps, was removed: ")
+    assert told.endswith("a.png.compare.png.")
     assert {p.name for p in out.iterdir()} == {"a.png", "b.mp4", "b.mp4.compare.mp4", "report.json"}
     run(clip.parent, out, overwrite=True)
     assert {p.name for p in out.iterdir()} == {"a.png", "b.mp4", "report.json"}
