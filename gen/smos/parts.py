@@ -75,8 +75,11 @@ def read_parts(settings: SMOSSettings) -> Parts:
 
 def _seen(data: DomainSet, held: DomainSet) -> int:
     """How many images of `held` are, pixel by pixel, also in their domain of `data`."""
-    domains = zip(map(_digests, data.domains), map(_digests, held.domains), strict=True)
-    return sum(digest in set(trained) for trained, others in domains for digest in others)
+    seen = 0
+    for trained, other in zip(data.domains, held.domains, strict=True):
+        known = set(_digests(trained))
+        seen += sum(digest in known for digest in _digests(other))
+    return seen
 
 
 def _digests(domain: Domain) -> list[str]:

@@ -59,7 +59,7 @@ def test_a_step_waits_for_nothing(data: Path, tmp_path: Path, name: str, cuda: D
     cuda.forget()
     trainer.settings = _quiet(trainer.settings)
     trainer.train_one_step()
-    assert cuda.operations
+    assert isinstance(cuda, RealDevice) or cuda.operations
     assert not dict(cuda.waits)
 
 
