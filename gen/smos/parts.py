@@ -1,11 +1,12 @@
 """Which images of each domain are trained on, validated on, and measured."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from gen.errors import BadInput
@@ -14,6 +15,7 @@ from gen.provenance import fingerprint_bytes
 from gen.smd.writing import RECORD
 from gen.smos.datasets import Domain, DomainSet, load_domains, split_domain
 from gen.smos.settings import SMOSSettings
+from gen.training.data import frames_on
 from gen.training.data_record import HELD_OUT
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,11 @@ class Part:
     """Number of the domain in its data set: a seed of splits and draws."""
     domain: Domain
     indices: NDArray[np.int64]
+
+    def on(self, device: torch.device) -> "Part":
+        """The part with the images of its domain on a GPU, if they fit well: see `frames_on`."""
+        frames = frames_on(self.domain.frames, device)
+        return replace(self, domain=replace(self.domain, frames=frames))
 
 
 @dataclass

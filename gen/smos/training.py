@@ -169,7 +169,8 @@ class SMOSTrainer(Trainer[SMOSSettings]):
     def _read(self) -> None:
         parts = read_parts(self.settings)
         self.name, self.classes, self.record = parts.dataset, parts.classes, parts.record
-        self.train_parts, self.validation = parts.train, parts.validation
+        self.train_parts = [part.on(self.device) for part in parts.train]
+        self.validation = parts.validation
         self.target, self.target_held_out = parts.target, parts.target_held_out
 
     def _load_reference(self, algorithm: type[Algorithm[Any]]) -> nn.Module | None:
@@ -253,7 +254,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
                 (part, [draw(part.indices, seed, part.index, n, self.settings.replacement) for n in samples])
                 for part in self.train_parts
             ]
-            images = torch.cat([part.domain.images(indices) for part, indices in drawn])
+            images = torch.cat([on_device(part.domain.images(indices), self.device) for part, indices in drawn])
             labels = torch.from_numpy(np.concatenate([part.domain.labels[indices] for part, indices in drawn]))
         keys = [(seed, domain, n, 2) for domain in range(len(images) // len(samples)) for n in samples]
         images = augment(on_device(images, self.device).float() / 255, keys)

@@ -7,10 +7,12 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from gen.errors import BadInput, short
 from gen.formats.json_files import json_if_whole
@@ -61,6 +63,42 @@ def save_checkpoint(folder: Path, images_shown: int, state: dict[str, Any]) -> P
     for old in sorted(folder.glob("state-*.pt"))[:-KEPT]:
         old.unlink()
     return path
+
+
+class CheckpointWriter:
+    """Writes checkpoints one after the other, with `beside` while training goes on.
+
+    A GPU need not wait for the disk. On a CPU, writing beside training would take memory for a copy and gain little.
+    """
+
+    def __init__(self, beside: bool) -> None:
+        self._pool = ThreadPoolExecutor(1, "checkpoint") if beside else None
+        self._writing: Future[Path] | None = None
+
+    def write(self, folder: Path, images_shown: int, state: dict[str, Any]) -> None:
+        """`save_checkpoint` of the state as it is now. With `beside`, an error is raised by the next call or `wait`."""
+        if self._pool is None:
+            save_checkpoint(folder, images_shown, state)
+            return
+        self.wait()
+        self._writing = self._pool.submit(save_checkpoint, folder, images_shown, _on_host(state))
+
+    def wait(self) -> None:
+        """Returns when the last checkpoint is on the disk."""
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
+
+
+def _on_host(state: Any) -> Any:
+    """A copy of a state whose tensors are in the processor's memory; none shares it with the original."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: _on_host(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(_on_host(value) for value in state)
+    return state
 
 
 def _flush(descriptor: int) -> None:

@@ -308,9 +308,9 @@ class UnpairedData:
         pairs: Sequence[Pairs] = (),
     ) -> None:  # fmt: skip
         """Frames move to a CUDA device if they take less than a quarter of its free memory."""
-        self.adverse, self.normal = (_to_device(f, device) for f in (adverse, normal))
+        self.adverse, self.normal = (frames_on(f, device) for f in (adverse, normal))
         self.pairs = tuple(
-            replace(pair, adverse=_to_device(pair.adverse, device), normal=_to_device(pair.normal, device))
+            replace(pair, adverse=frames_on(pair.adverse, device), normal=frames_on(pair.normal, device))
             for pair in pairs
         )
         self.crop, self.seed, self.device = crop, seed, device
@@ -374,7 +374,7 @@ class ImageData:
 
     def __init__(self, frames: Frames, size: int, seed: int, device: torch.device, flip: bool = True) -> None:
         """`frames` cached as squares of `size`."""
-        self.frames = _to_device(frames, device)
+        self.frames = frames_on(frames, device)
         self.size, self.seed, self.device, self.flip = size, seed, device, flip
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
@@ -395,7 +395,8 @@ class ImageData:
         return self.frames.frame(index)
 
 
-def _to_device(frames: Frames, device: torch.device) -> Frames:
+def frames_on(frames: Frames, device: torch.device) -> Frames:
+    """The frames on a CUDA device if they take less than a quarter of its free memory, else as they are."""
     if device.type != "cuda" or frames.pixels.numel() > DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]:
         return frames
     return replace(frames, pixels=frames.pixels.to(device))

@@ -32,11 +32,11 @@ from gen.provenance import after, machine
 from gen.training import longer
 from gen.training.checkpoints import (
     KEPT,
+    CheckpointWriter,
     DamagedCheckpoint,
     checkpoints,
     latest_checkpoint,
     load_last_good,
-    save_checkpoint,
 )
 from gen.training.data_record import check_same_data
 from gen.training.ema import WeightAverage
@@ -109,6 +109,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         # accelerate numbers the processors of several processes, but torch knows "cpu:0" as no place to load to.
         if self.device.type != "cpu":
             self.device = self.accelerator.device
+        self._checkpoints = CheckpointWriter(beside=self.device.type == "cuda")
         self._check_processes()
         if self.accelerator.is_main_process and settings.out.is_dir():
             with locked(settings.out):  # a run that is going on is refused now, and not when all images are decoded
@@ -327,7 +328,9 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
                         self.watch()
                     self._flush()
                     self.save()  # inside, so that a first signal does not interrupt it
+                    self._checkpoints.wait()
             finally:
+                self._checkpoints.wait()  # after an error too: until then, the run directory is not another's
                 self._stop, self._stop_anywhere = False, None  # the next call goes on, as in a notebook after Ctrl-C
                 if self.log:
                     self.log.close()
@@ -505,7 +508,10 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
     # Checkpoints.
 
     def save(self) -> None:
-        """Write a checkpoint. Raises `TrainingDiverged` if a weight is not finite: a checkpoint must be usable."""
+        """Write a checkpoint. Raises `TrainingDiverged` if a weight is not finite: a checkpoint must be usable.
+
+        On a GPU it is written while training goes on; `checkpoint` waits for it.
+        """
         networks = {k: v.state_dict() for k, v in self.raw.items()}
         # In every process: weights are the same in all, so that all raise or none does.
         for name, network in networks.items():
@@ -529,7 +535,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         }
         if self.log:
             self.log.sync()
-        save_checkpoint(self.settings.out / "checkpoints", self.images_shown, state)
+        self._checkpoints.write(self.settings.out / "checkpoints", self.images_shown, state)
         self._saved_at = time.monotonic()
 
     @property
@@ -555,6 +561,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
     @property
     def checkpoint(self) -> Path | None:
         """The last checkpoint in the run directory, which `fit` resumes from; None for a new run."""
+        self._checkpoints.wait()
         return latest_checkpoint(self.settings.out / "checkpoints")
 
     def resume(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from gen.training.checkpoints import load_checkpoint
 from tests.device.conftest import REAL
 from tests.device.pretend import Device, MixedDevices
 from tests.device.real import RealDevice
@@ -61,6 +62,25 @@ def test_a_step_waits_for_nothing(data: Path, tmp_path: Path, name: str, cuda: D
     trainer.train_one_step()
     assert isinstance(cuda, RealDevice) or cuda.operations
     assert not dict(cuda.waits)
+
+
+def test_the_pictures_of_smos_lie_on_the_device(data: Path, tmp_path: Path, cuda: Device | RealDevice) -> None:
+    trainer = TRAINERS["smos"](data, tmp_path)
+    assert {part.domain.frames.pixels.device.type for part in trainer.train_parts} == {"cuda"}
+
+
+@pytest.mark.parametrize("name", ["augan", "smos"])
+def test_checkpoints_are_written_beside_training(
+    data: Path, tmp_path: Path, name: str, cuda: Device | RealDevice
+) -> None:
+    trainer = TRAINERS[name](data, tmp_path)
+    trainer.settings = replace(trainer.settings, checkpoint_every=1, checkpoint_seconds=0)
+    trainer.fit()
+    saved = load_checkpoint(trainer.checkpoint)
+    assert saved["images_shown"] == trainer.images_shown
+    for network, weights in saved["networks"].items():
+        for key, value in trainer.raw[network].state_dict().items():
+            assert torch.equal(weights[key], value.cpu())
 
 
 def _quiet(settings: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 from gen import BadInput, BadSetting
 from gen.training.averaged import load_last_state
 from gen.training.checkpoints import (
+    CheckpointWriter,
     DamagedCheckpoint,
     latest_checkpoint,
     load_checkpoint,
@@ -42,6 +43,39 @@ def test_the_last_two_are_kept_and_the_pointer_names_the_last(tmp_path):
         save_checkpoint(tmp_path, images, {"images_shown": images, "x": torch.ones(3)})
     assert sorted(os.listdir(tmp_path)) == ["latest.json", "state-000000020.pt", "state-000000030.pt"]
     assert load_checkpoint(latest_checkpoint(tmp_path))["images_shown"] == 30
+
+
+def test_a_checkpoint_that_is_written_beside_training_holds_the_state_of_its_call(tmp_path):
+    """Weights, and optimiser states whose counters lie in the processor's memory, change while it is written."""
+    weight = torch.nn.Parameter(torch.ones(200_000))
+    optimizer = torch.optim.Adam([weight], lr=0.1)
+    writer = CheckpointWriter(beside=True)
+    for images in (10, 20, 30):
+        weight.sum().backward()
+        optimizer.step()
+        now = {"x": weight, "optimizers": {"x": optimizer.state_dict()}, "images_shown": images, "names": ("a", ["b"])}
+        expected = (weight.detach().clone(), images // 10)
+        writer.write(tmp_path, images, now)
+        optimizer.step()  # two steps a checkpoint: half of them after the call
+        weight.data.copy_(expected[0])
+        optimizer.state[weight]["step"] -= 1
+        writer.wait()
+        state = load_checkpoint(latest_checkpoint(tmp_path))
+        assert torch.equal(state["x"], expected[0])
+        assert state["optimizers"]["x"]["state"][0]["step"] == expected[1]
+        assert (state["images_shown"], state["names"]) == (images, ("a", ["b"]))
+
+
+def test_a_write_that_failed_beside_training_is_an_error_of_the_next_or_of_the_end(tmp_path):
+    (tmp_path / "file").write_text("")
+    writer = CheckpointWriter(beside=True)
+    writer.write(tmp_path / "file", 10, {})
+    with pytest.raises(OSError, match="file"):
+        writer.wait()
+    writer.wait()  # told once
+    writer.write(tmp_path, 20, {"images_shown": 20})
+    writer.wait()
+    assert latest_checkpoint(tmp_path) is not None
 
 
 def damaged(data: bytes, how: str) -> bytes:
