@@ -172,13 +172,17 @@ class HDATrainer(Trainer[HDASettings]):
         values = self._progress or torch.stack(self._recent).mean(0).tolist()
         return {d.name: value for d, value in zip(self.domains, values, strict=True)}
 
+    def way(self) -> str:
+        """How far each domain has come, in words."""
+        shown = ", ".join(f"{name} {100 * value:.0f} %" for name, value in self.progress.items())
+        return f"{shown} of the way to the references"
+
     def ending(self) -> str:
         """Why training ended, in one line."""
-        shown = ", ".join(f"{name} {100 * value:.0f} %" for name, value in self.progress.items())
         why = (
             "the target is reached" if self.reached else "progress has stalled" if self.stalled else "all samples drawn"
         )
-        return f"{why} after {self.images_shown} samples in {self.seconds:.0f} s; progress: {shown}"
+        return f"{why} after {self.images_shown} samples in {self.seconds:.0f} s; {self.way()}"
 
     def learning_rate(self, name: str, progress: float) -> float:
         """The base schedule after a linear warm-up: the first gradients come from nearly equal features."""

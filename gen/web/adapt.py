@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
+from gen.errors import BadInput
 from gen.hda.settings import SAMPLES
 from gen.web.choices import licence_of
 from gen.web.domains import DomainFields, domain_names, gather_domains
@@ -34,8 +35,7 @@ def run_adapt(service: Service, context: JobContext) -> None:
     context.job.failures = list(map(service.messages.plain, skipped))
 
     def watch() -> None:
-        shown = ", ".join(f"{name} {100 * value:.0f} %" for name, value in trainer.progress.items())
-        context.report(trainer.images_shown, trainer.total_images, f"adapted: {shown}", "samples")
+        context.report(trainer.images_shown, trainer.total_images, trainer.way(), "samples")
         if context.cancelled:
             trainer.stop()
 
@@ -57,6 +57,7 @@ def make_trainer(service: Service, inputs: Mapping[str, Any], out: Path) -> Any:
 
     given = {"source": inputs["source"], "domains": inputs["domains"], "out": out, "device": service.device()}
     more = {"images": inputs["images"], "sample_every": 160} if inputs.get("images") else {}
+    more |= {"stop_when_stalled": False} if inputs.get("trained_on") else {}
     # Not `service.generator`: training changes the generator, and visitors draw with the shared one meanwhile.
     generator = load_source(inputs["source"]).generator
     return HDATrainer(make_settings(HDASettings, given, more), generator)
@@ -82,9 +83,10 @@ class AdaptTab(Tab):
                 domains = DomainFields(self.service)
                 domains.build()
                 fields = domains.fields
-                _go(steps, 3, "Next: check the pictures")
+                gr.Markdown("If you reload the page, choose the pictures again. A job that was started has copies.")
+                to_check = _go(steps, 3, "Next: check the pictures")
             with gr.Tab("3 Check", id=3):
-                self._checking(source, fields)
+                self._checking(source, fields, to_check)
                 _go(steps, 4, "Next: train", "secondary")
             with gr.Tab("4 Train", id=4):
                 panel = self._training(page, source, fields)
@@ -92,14 +94,20 @@ class AdaptTab(Tab):
             with gr.Tab("5 Draw", id=5):
                 DrawStep(self.service).build(page, source, panel)
 
-    def _checking(self, source: Any, fields: list[Any]) -> None:
+    def _checking(self, source: Any, fields: list[Any], to_check: gr.Button) -> None:
         gr.Markdown("The check takes some seconds. It finds pictures that are missing, alike or in each other's way.")
         check = gr.Button("Check the pictures", variant="primary")
         said = gr.HTML("", min_height=40, padding=False)
         with gr.Accordion("Detailed report", open=False, visible=False) as details:
             report = gr.Textbox(label="Report on the references", lines=12, interactive=False)
-        checked = check.click(
-            self.check, [source, *fields], [report], api_name="check_domains", show_progress_on=said, **DEVICE
+        checked = gr.on(
+            [check.click, to_check.click],
+            self.check,
+            [source, *fields],
+            [report],
+            api_name="check_domains",
+            show_progress_on=said,
+            **DEVICE,
         )
         checked.success(_in_short, [report], [said, details], **PRIVATE)
         gr.on([field.change for field in (source, *fields)], _outdated, [said], [said, details], **PRIVATE)
@@ -115,6 +123,7 @@ class AdaptTab(Tab):
         )
         train = gr.Button("Adapt", variant="primary")
         panel = JobPanel(self.service, "adapt", lambda job: domain_names(job.inputs))
+        longer = gr.Button("Train on: add as many samples", visible=False)
         preview = image_output("Preview: source, adapted, then the references of each domain", visible=False)
         file = gr.File(
             label="Download: adaptation file for `gen generate`",
@@ -123,7 +132,8 @@ class AdaptTab(Tab):
             elem_classes="downloads",
         )
         train.click(self.start, [source, images, *fields], [panel.number], api_name="start_adaptation")
-        panel.connect(page, [preview, file], self._show)
+        again = longer.click(self.train_on, [panel.number, images], None, api_name="continue_adaptation")
+        panel.connect(page, [preview, file, longer], self._show, again)
         return panel
 
     @event("device")
@@ -169,17 +179,38 @@ class AdaptTab(Tab):
             self.service.jobs.submit("adapt", job_id, inputs, problems)
             return job_id
 
+    @readable_errors
+    def train_on(self, job: str, images: float) -> str:
+        """Go on with an adaptation that has ended, even if it learned nothing more. Follow it with /job.
+
+        Args:
+            job: number of the Adapt job
+            images: maximum number of training samples to add
+
+        Returns:
+            the number of the job, which stays the same
+        """
+        ended = self.service.jobs.get(job)
+        images = check_number("maximum number of training samples", images, 1, MAX_SAMPLES)
+        if ended.kind != "adapt" or not ended.done:
+            raise BadInput("Only an adaptation that has begun to train can be trained on.")
+        inputs = ended.inputs | {"images": ended.done + int(images), "trained_on": True}
+        return self.service.jobs.run_again(ended.id, inputs).id
+
     def _show(self, job: Job | None) -> list[Any]:
-        """The newest preview and the adaptation file, each hidden until there is one."""
+        """The newest preview and the adaptation file, hidden until there is one; and whether to offer to train on."""
         samples = sorted((self.service.jobs.folder(job.id) / "run" / "samples").glob("*.jpg")) if job else []
         files = self.service.result_files(job) if job else []
         newest = (str(samples[-1]) if samples else None, files[0] if files else None)
-        return [gr.update(value=path, visible=path is not None) for path in newest]
+        ended = job is not None and job.over and newest[1] is not None
+        return [*(gr.update(value=path, visible=path is not None) for path in newest), gr.Button(visible=ended)]
 
 
-def _go(steps: Any, number: int, label: str, variant: Any = "primary") -> None:
+def _go(steps: Any, number: int, label: str, variant: Any = "primary") -> gr.Button:
     """A button that opens a step."""
-    gr.Button(label, variant=variant).click(lambda: gr.Tabs(selected=number), None, [steps], **PRIVATE)
+    button = gr.Button(label, variant=variant)
+    button.click(lambda: gr.Tabs(selected=number), None, [steps], **PRIVATE)
+    return button
 
 
 def _source() -> Any:

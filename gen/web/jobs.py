@@ -214,6 +214,28 @@ class Jobs:
         self.delete_old()
         return job
 
+    def run_again(self, job_id: str, inputs: dict[str, Any]) -> Job:
+        """Put a job that has ended back into its lane, with these inputs: it goes on from its files.
+
+        Raises `BadInput` for an unknown job or one that has not ended, `BadSetting` if too many jobs are waiting.
+        """
+        with self._changed:
+            job = self.get(job_id)
+            if not job.over:
+                raise BadInput("This job has not ended yet.")
+            self._check_waiting()
+            before = asdict(job)
+            job.inputs, job.cancel, job.attempts, job.error, job.note = inputs, False, 0, "", ""
+            job.ran, job.started, job.ended, job.created = job.all_seconds(), 0.0, 0.0, time.time()
+            job.state = "waiting"
+            try:
+                self.save(job)
+            except Exception:  # for example a full disk: it stays as it was
+                vars(job).update(before)
+                raise
+            self._changed.notify_all()
+        return job
+
     def get(self, job_id: str) -> Job:
         """A job by its id. Raises `BadInput` if there is none, or none any more."""
         job = self._table.get(str(job_id).strip())

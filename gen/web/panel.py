@@ -57,10 +57,10 @@ class JobPanel:
         self.state = gr.Textbox(visible=False)
         """Number and state of the job that is shown."""
 
-    def connect(self, page: gr.Blocks, outputs: Sequence[Any], show: Show) -> None:
+    def connect(self, page: gr.Blocks, outputs: Sequence[Any], show: Show, again: Any = None) -> None:
         """Keep the panel and the tab's `outputs` up to date; `show` gives the outputs' values.
 
-        Call it where the list of earlier jobs is to be seen.
+        `again`: the event that starts the job anew. Call it where the list of earlier jobs is to be seen.
         """
         self.show = show
         with gr.Accordion("Your earlier jobs", open=False):
@@ -81,6 +81,8 @@ class JobPanel:
         self.timer.tick(self.refresh, [self.number], everything, **PRIVATE)
         self.number.change(self.refresh, [self.number], everything, **PRIVATE)
         self.cancel.click(self.stop, [self.number], everything, **PRIVATE)
+        if again:  # the same job goes on
+            again.success(self.refresh, [self.number], everything, **PRIVATE)
         self.number.change(None, [self.number], [self.mine], js=REMEMBER % (self.name, MAX_JOBS))
         self.mine.change(self.list_jobs, [self.mine], [jobs, self.listed], **PRIVATE)
         self.state.change(self.list_jobs, [self.mine], [jobs, self.listed], **PRIVATE)

@@ -41,6 +41,7 @@ ENDPOINTS = {
     "/job_results": ["number"],
     "/check_domains": None,
     "/start_adaptation": None,
+    "/continue_adaptation": ["job", "images"],
     "/measure_shift": None,
 }
 """Public names and parameters: scripts of others depend on them. None: as many fields as there are domains."""
@@ -311,6 +312,8 @@ class TestAdapt:
         grid = np.asarray(Image.open(drawn).convert("RGB")).astype(float)
         third = len(grid) // 3
         assert np.abs(grid[:third] - grid[-third:]).mean() > 2  # the last row is adapted
+        assert client.predict(number, 160, api_name="/continue_adaptation") == number
+        assert finish(client, number, 300)["text"].startswith("Done: 320 of 320 samples")
 
 
 class TestShift:

@@ -89,6 +89,33 @@ def test_cancel_running_and_waiting(jobs, bench):
     assert bench.order == ["a"]
 
 
+def test_an_ended_job_runs_again_with_other_inputs(jobs, bench):
+    bench.go.set()
+    first = submit(jobs, name="a")
+    wait(jobs, first, "done")
+    took = jobs.get(first).all_seconds()
+    bench.go.clear()
+    assert jobs.run_again(first, {"name": "b"}).id == first
+    wait(jobs, first, "running")
+    with pytest.raises(BadInput, match="has not ended"):
+        jobs.run_again(first, {"name": "c"})
+    bench.go.set()
+    wait(jobs, first, "done")
+    assert bench.order == ["a", "b"]
+    assert jobs.get(first).all_seconds() > took
+
+
+def test_an_ended_job_that_cannot_run_again_stays_as_it_was(jobs, bench, monkeypatch):
+    bench.go.set()
+    first = submit(jobs, name="a")
+    wait(jobs, first, "done")
+    before = dataclasses.asdict(jobs.get(first))
+    monkeypatch.setattr(jobs, "save", lambda job: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        jobs.run_again(first, {"name": "b"})
+    assert dataclasses.asdict(jobs.get(first)) == before
+
+
 def test_errors_are_a_sentence(jobs):
     failed, crashed = submit(jobs, "fail"), submit(jobs, "crash")
     wait(jobs, crashed, "failed")
