@@ -132,7 +132,7 @@ class AdaptTab(Tab):
             elem_classes="downloads",
         )
         train.click(self.start, [source, images, *fields], [panel.number], api_name="start_adaptation")
-        again = longer.click(self.train_on, [panel.number, images], None, api_name="continue_adaptation")
+        again = longer.click(self.train_on, [panel.number, images], [panel.number], api_name="continue_adaptation")
         panel.connect(page, [preview, file, longer], self._show, again)
         return panel
 
