@@ -12,7 +12,7 @@ from typing import Any
 
 from gen.errors import BadInput, short, unknown
 from gen.formats.json_files import LARGEST_CONFIG, json_if_whole
-from gen.licences import section
+from gen.licences import in_short, section
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 INDEX = "model_index.json"
@@ -160,6 +160,15 @@ def describe(folder: str | os.PathLike[str]) -> ModelEntry:
     weathers = tuple(texts(config.get("weathers")))
     licence = _licence(folder, card)
     return ModelEntry(name_of(folder), folder, kind(folder), weathers, size / 1e6, licence, first_table(card))
+
+
+def licence_of(model: str | os.PathLike[str]) -> str:
+    """What may be done with pictures of a model, in a sentence or two; empty for one that is not on this machine."""
+    try:
+        folder = Path(resolve(model))
+    except BadInput:
+        return ""
+    return in_short(describe(folder).licence) if folder.is_dir() else ""
 
 
 def model_folders() -> dict[str, Path]:

@@ -17,6 +17,7 @@ from gen.translation.report import Report
 from gen.translation.run import Run, Watch
 from gen.translation.settings import TranslateSettings, check_settings
 from gen.translation.stills import translate_stills
+from gen.weights import licence_of
 
 Load = Callable[[TranslateSettings], Translator]
 """Gives the model that the settings name."""
@@ -78,6 +79,8 @@ class OneModel:
 
 def translate_jobs(jobs: Sequence[Job], network: Network, run: Run) -> None:
     """Translate pictures, then clips."""
+    if jobs and (licence := licence_of(network.settings.model)):
+        run.report.licences[network.settings.model] = licence
     try:
         for kind, work in (("still", translate_stills), ("clip", translate_clips)):
             work(run.begun([job for job in jobs if job.kind == kind], network.settings), network, run)

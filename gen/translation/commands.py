@@ -50,8 +50,9 @@ def run(settings: TranslateSettings) -> int:
         print(f"{count} {note}")
     for line in report.remarks():
         print(line)
-    if made_up := report.invented():
-        print(made_up)
+    for line in (report.weathers(), report.invented(), *sorted(set(report.licences.values()))):
+        if line:
+            print(line)
     print(f"{report.summary()}; see {report_path(settings)}")
     return 1 if report.count("failed") else 0
 

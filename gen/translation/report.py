@@ -109,6 +109,8 @@ class Report:
     """Files of the input folder that the run does not read, by path inside it, with the reason."""
     warnings: list[str] = field(default_factory=list[str])
     """Sentences that concern the run as a whole."""
+    licences: dict[str, str] = field(default_factory=dict[str, str])
+    """What may be done with the pictures of the run, by model."""
     stopped: str | None = None
     """Why the run ended before its last file; None if it did not."""
     _positions: dict[str, int] = field(default_factory=dict[str, int])
@@ -139,6 +141,12 @@ class Report:
     def notes(self) -> dict[str, int]:
         """Number of files for each note."""
         return dict(Counter(entry.note for entry in self.entries if entry.note))
+
+    def weathers(self) -> str | None:
+        """How many files show each weather, in words; None if nobody has looked."""
+        counts = Counter(entry.weather for entry in self.entries if entry.weather)
+        ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        return "weather: " + ", ".join(f"{count} {name}" for name, count in ordered) if counts else None
 
     def invented(self) -> str | None:
         """How much of the files was made up, in words; None if no map says."""
@@ -192,13 +200,14 @@ class Report:
 
     def _about(self, path: Path) -> dict[str, Any]:
         """What the report says of the run. A run of a part of the folder adds to what is said of the folder's run."""
-        own = {name: getattr(self, name) for name in ("settings", "left_out", "warnings", "stopped")}
+        own = {name: getattr(self, name) for name in ("settings", "licences", "left_out", "warnings", "stopped")}
         source, part = self.settings.get("input"), inside(str(self.settings.get("output", path.parent)), path.parent)
         single = isinstance(source, Path) and source.is_file()
         if path.name != REPORT or (part == "." and not single):
             return own
         try:
-            old = {name: json.loads(path.read_text(encoding="utf-8"))[name] for name in own}
+            # Reports of version 0.1 have no licences.
+            old = {name: ({"licences": {}} | json.loads(path.read_text(encoding="utf-8")))[name] for name in own}
             if single and Path(str(old["settings"]["input"])).is_file():
                 return own
             elsewhere = {name: why for name, why in old["left_out"].items() if not name.startswith(f"{part}/")}
@@ -206,7 +215,14 @@ class Report:
             warnings = list(dict.fromkeys([*old["warnings"], *self.warnings]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # none, or not one of ours
             return own
-        return {**old, "left_out": elsewhere | here, "warnings": warnings, "stopped": self.stopped or old["stopped"]}
+        licences = old["licences"] | self.licences
+        return {
+            **old,
+            "licences": licences,
+            "left_out": elsewhere | here,
+            "warnings": warnings,
+            "stopped": self.stopped or old["stopped"],
+        }
 
 
 def _still_there(name: str, old: Mapping[str, Any], folder: Path) -> bool:

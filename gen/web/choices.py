@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from gen.licences import in_short
+from gen import weights
 from gen.web.sizes import INFO, SIZES, size_choices
 from gen.web.translation import (
     AUTO,
@@ -17,7 +17,7 @@ from gen.web.translation import (
     translators,
     weathers_of,
 )
-from gen.weights import NONE_FOUND, describe, model_folders
+from gen.weights import NONE_FOUND, model_folders
 
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """For events that only update the page."""
@@ -56,7 +56,7 @@ def measured_note(model: gr.Dropdown, direction: gr.Radio) -> gr.Markdown:
 def licence_of(model: str | None) -> str:
     """What may be done with pictures of a model; empty for one that is not there."""
     folder = model_folders().get(model or "")
-    return in_short(describe(folder).licence) if folder else ""
+    return weights.licence_of(folder) if folder else ""
 
 
 def follow(model: gr.Dropdown, direction: gr.Radio, measured: gr.Markdown) -> None:

@@ -75,10 +75,17 @@ def test_each_picture_by_its_weather(models, tree, tmp_path, capsys):
     assert report["fog.jpg"]["made_with"] == LEFT
     for name in ("sub/day.jpg", "fog.jpg"):
         assert (out / name).read_bytes() == (tree / name).read_bytes()
+    assert list(json.loads((out / "report.json").read_text())["licences"]) == ["tiny-night"]
     by_hand = tmp_path / "by hand.jpg"
     main(["translate", str(tree / "night.jpg"), str(by_hand), "--model", "tiny-night"])
     assert (out / "night.jpg").read_bytes() == by_hand.read_bytes()
-    assert "1 done, 0 finished before, 2 copied unchanged, 1 failed" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for line in (
+        "weather: 1 day, 1 fog, 1 night",
+        "Licence: not stated.",
+        "1 done, 0 finished before, 2 copied unchanged, 1 failed",
+    ):
+        assert line in printed
 
 
 def test_a_second_run_does_nothing_again_and_a_new_model_does_what_was_left(models, tree, tmp_path, monkeypatch):
