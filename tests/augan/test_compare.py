@@ -262,6 +262,15 @@ def test_a_file_that_holds_no_recipes(tmp_path, text):
         read_recipes(path)
 
 
+@pytest.mark.parametrize(("file", "preset"), [("recipes", "fast"), ("claims", "bdd")])
+def test_the_recipes_of_the_docs_have_settings_that_exist(file, preset, two_domains, tmp_path):
+    night, day = two_domains
+    path = Path(f"docs/augan/{file}.yaml")
+    settings = CompareSettings(recipes=path, adverse=night, normal=day, preset=preset, out=tmp_path, simulate="night")
+    for name, recipe in read_recipes(settings.recipes).items():
+        assert prepare(settings, name, recipe).settings.adverse == tmp_path / "frames" / "train" / "adverse"
+
+
 @pytest.fixture
 def own_modules():
     yield
@@ -279,7 +288,7 @@ def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypa
     recipes = tmp_path / "recipes.yaml"
     recipes.write_text(
         f"edges:\n  trainer: {tmp_path}/edge_loss.py:EdgeTrainer\n  edge_weight: 0.5\n"
-        "own:\n  method: gamma\n  load_height: 64\n  crop: [64, 64]\n"
+        "own:\n  method: exponent\n  load_height: 64\n  crop: [64, 64]\n"
     )
     out = tmp_path / "out"
     assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--core-minutes", "0.03")) == 0
