@@ -260,6 +260,20 @@ def test_models_are_told_apart_by_their_weights(night, tmp_path, monkeypatch):
     assert str(tmp_path) not in read_header(tmp_path / "o" / "a.jpg").mark.text()
 
 
+def test_a_model_of_the_hub_is_known_by_its_weights(night, tmp_path, monkeypatch, capsys):
+    snapshot, out = tmp_path / "snapshot", tmp_path / "o"
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(snapshot))
+    save_tiny(snapshot, ["night"])
+    command = ["translate", str(night), str(out), "--model", "ann/tiny"]
+    assert main(command) == 0
+    assert main(command) == 0
+    assert {file["status"] for file in report_of(out).values()} == {"skipped"}
+    save_tiny(snapshot, ["night"], seed=1)
+    (night / "a.jpg").unlink()  # the other has no mark
+    assert main(command) == 1
+    assert "was made with ann/tiny" in capsys.readouterr().err
+
+
 def test_a_model_given_from_inside_its_folder_is_named(night, tmp_path, monkeypatch):
     model = save_tiny(tmp_path / "tiny", ["night"])
     monkeypatch.chdir(model)
