@@ -412,6 +412,19 @@ def test_two_cameras_that_number_alike_do_not_overwrite_each_other(tmp_path, mon
     assert set(statuses(run(tmp_path / "rear", out, overwrite=True)).values()) == {"done"}
 
 
+@pytest.mark.parametrize("name", ["latest", "latest/0001.jpg"])
+def test_a_link_that_leads_to_another_day_does_not_overwrite_the_day_before(tmp_path, name):
+    out = tmp_path / ("o.jpg" if name.endswith(".jpg") else "o")
+    for number, day in enumerate(("monday", "tuesday")):
+        picture(tmp_path / day / "0001.jpg", number)
+    (tmp_path / "latest").symlink_to("monday")
+    run(tmp_path / name, out)
+    (tmp_path / "latest").unlink()
+    (tmp_path / "latest").symlink_to("tuesday")
+    with pytest.raises(BadSetting, match=r"was made of .*monday/0001\.jpg, not "):
+        run(tmp_path / name, out)
+
+
 @pytest.mark.parametrize("place", [".", "sub"])
 def test_a_single_file_of_a_folder_is_recorded_in_the_folders_report(tmp_path, monkeypatch, place):
     source, out, name = tmp_path / "in", tmp_path / "out", (Path(place) / "a.jpg").as_posix()
