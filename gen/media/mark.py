@@ -2,16 +2,17 @@
 
 import hashlib
 import re
+import sys
 import zipfile
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import av
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from gen.errors import BadInput
 from gen.media.folders import Stamp, suffix_of
-from gen.media.images import READ_FORMATS, decode_still
+from gen.media.images import decode_still, open_header
 from gen.media.video import VIDEO_SUFFIXES, ClipReader
 
 _FORM = re.compile(
@@ -72,12 +73,12 @@ def _still_text(path: Path) -> str:
 
     Only there: a translation of a translation keeps the first one's mark at another place.
     """
-    try:
-        opened = Image.open(path, formats=READ_FORMATS)
-    except Image.UnidentifiedImageError:
-        decode_still(path)  # a copied TIFF of 16 bits, which Pillow does not open
-        return ""
-    with opened:
+    with path.open("rb") as file:
+        try:
+            opened = open_header(file, path)
+        except Exception:  # whatever it is
+            decode_still(path)  # a copied TIFF of 16 bits, which Pillow does not open
+            return ""
         if opened.format == "PNG":  # its EXIF may lie behind the pixels
             return str(opened.info.get("Description", ""))
         return str(opened.getexif().get(ExifTags.Base.ImageDescription, ""))
@@ -101,7 +102,7 @@ def check_whole(path: Path) -> None:
         with ClipReader(path) as reader:
             for _ in reader:
                 pass
-            if reader.warnings:
+            if not reader.whole:
                 raise BadInput(f"{path}: {reader.warnings[0]}")
     else:
-        decode_still(path)
+        decode_still(path, sys.maxsize)  # of three pictures side by side, each may have been as large as allowed

@@ -18,6 +18,7 @@ from gen import BadSetting
 from gen.cli import main
 from gen.locks import locked
 from gen.media import files
+from gen.media.images import decode_still
 from gen.media.mark import Mark, read_header
 from gen.translation import batch
 from gen.translation.record import record_path
@@ -598,6 +599,24 @@ def test_verify_finds_what_the_header_does_not_show(night, tmp_path):
         (out / name).write_bytes(data[:middle] if name == "a.jpg" else data[:middle] + bytes(len(data) - middle))
     assert statuses(run(night, out, verify=True))["a.jpg"] == "done"
     assert set(statuses(run(night, out, verify=True)).values()) == {"skipped"}
+
+
+def test_verify_takes_no_clip_for_damaged_in_whose_source_frames_were_missing(tmp_path):
+    (tmp_path / "in").mkdir()
+    times = [0, *range(1040, 2200, 40)]
+    make_clip(tmp_path / "in" / "c.mkv", moving_bars(len(times)), times=times)
+    report = run(tmp_path / "in", tmp_path / "o")
+    assert report.entries[0].warnings == ["Frames are missing for 1.0 s in all; the frame before is shown instead."]
+    assert statuses(run(tmp_path / "in", tmp_path / "o", verify=True)) == {"c.mkv": "skipped"}
+
+
+def test_pictures_above_pillows_limit_are_finished_too(night, tmp_path, monkeypatch):
+    """A comparison of pictures of 61 megapixels, and pictures of 200, which a new process opens first of all."""
+    run(night, tmp_path / "o", compare=True)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert set(statuses(run(night, tmp_path / "o", compare=True)).values()) == {"skipped"}
+    monkeypatch.setattr(decode_still, "__defaults__", (24 * 32,))
+    assert set(statuses(run(night, tmp_path / "o", compare=True, verify=True)).values()) == {"skipped"}
 
 
 def test_side_files_count_by_their_kind(night, tmp_path):
