@@ -237,7 +237,9 @@ class Run:
         elif entry.status == "skipped":
             self._recover(entry)
         else:
-            entry.sides = sorted({*entry.sides, *self._known_sides(Path(entry.output))})
+            job = Job(Path(entry.input), Path(entry.output), entry.kind)
+            sides = {*entry.sides, *self._known_sides(job.target)}
+            entry.sides = sorted(kind for kind in sides if any(path.is_file() for path in side_files(job, [kind])))
         if entry.status != "failed":
             entry.output_bytes = size_of(Path(entry.output))
         self.report.add(entry)

@@ -536,10 +536,11 @@ def test_a_failed_file_stays_in_the_report_while_its_input_is_there(tmp_path, mo
     picture(tmp_path / "in" / "a.jpg").with_name("b.jpg").write_bytes(b"no picture")
     picture(tmp_path / "more" / "c.jpg")
     monkeypatch.chdir(tmp_path)
-    run(Path("in"), Path("o"))
+    run(Path("in"), Path("o"), compare=True)
     monkeypatch.chdir(tmp_path / "more")
     run(Path("."), tmp_path / "o")
     assert report_of(tmp_path / "o").keys() == {"a.jpg", "b.jpg", "c.jpg"}
+    assert [report_of(tmp_path / "o")[name]["sides"] for name in ("a.jpg", "b.jpg")] == [["compare"], []]
 
 
 @pytest.mark.parametrize("first", ["folder", "file"])
