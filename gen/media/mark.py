@@ -19,6 +19,9 @@ _FORM = re.compile(
     r"(?P<verb>Translated|Drawn) by gen \((?P<made>.*?)(?:; source (?P<source>[0-9a-f]{8}))?\): not a photograph", re.S
 )
 
+_MADE = re.compile(r"gen: (?:clear day with )?(rendered|simulated)\b")
+"""What rendered streets and scenes, and simulated weathers, say of themselves."""
+
 
 class Mark(NamedTuple):
     """What a translation, or a picture of a generator, says of itself."""
@@ -53,6 +56,8 @@ class Header(NamedTuple):
     readable: bool
     """Whether it is a file of its kind, as far as its header says."""
     mark: Mark | None
+    made: str | None = None
+    """How gen made it: translated, drawn, rendered or simulated; None if it did not, as far as the file says."""
 
 
 def read_header(path: Path) -> Header:
@@ -65,7 +70,8 @@ def read_header(path: Path) -> Header:
         text = _clip_text(path) if suffix_of(path) in VIDEO_SUFFIXES else _still_text(path)
     except Exception:  # decoders of damaged files raise anything
         return Header(False, None)
-    return Header(True, Mark.parse(text))
+    mark, made = Mark.parse(text), _MADE.match(text)
+    return Header(True, mark, mark.verb.lower() if mark else made[1] if made else None)
 
 
 def _still_text(path: Path) -> str:

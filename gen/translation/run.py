@@ -227,9 +227,9 @@ class Run:
         """Record a file, tell the watcher, and save the report now and then."""
         for name, value in self.notes.get(entry.input, {}).items():
             setattr(entry, name, value)
-        if entry.status == "done" and (mark := read_header(Path(entry.input)).mark) is not None:
+        if entry.status == "done" and (made := read_header(Path(entry.input)).made) is not None:
             # As when an earlier run's output folder lies in the input folder.
-            entry.warnings.append(f"The source is no photograph: it was {mark.verb.lower()} by gen.")
+            entry.warnings.append(f"The source is no photograph: it was {made} by gen.")
         if entry.status in ("done", "left"):
             self._remove_old_sides(entry)
             self._remove_old_name(entry)

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
@@ -18,8 +19,8 @@ from gen import BadSetting
 from gen.cli import main
 from gen.locks import locked
 from gen.media import files
-from gen.media.images import decode_still
-from gen.media.mark import Mark, read_header
+from gen.media.images import Still, decode_still, encode_still
+from gen.media.mark import Header, Mark, read_header
 from gen.translation import batch
 from gen.translation.record import record_path
 from gen.translation.run import Run, Watch
@@ -203,6 +204,19 @@ def test_a_translation_of_a_translation_says_so(night, tmp_path, capsys):
     assert warned == {"first/a.jpg", "first/c.mp4"}  # a BMP has no mark
 
 
+def test_a_translation_of_a_rendered_or_simulated_frame_says_so(tmp_path):
+    marks = {"a.jpg": "rendered, night", "b.png": "clear day with simulated fog; source 0123abcd", "c.jpg": "clear day"}
+    (tmp_path / "in").mkdir()
+    for name, mark in marks.items():
+        encode_still(tmp_path / "in" / name, Still(np.zeros((8, 8, 3), np.uint8)), mark=f"gen: {mark}")
+    run(tmp_path / "in", tmp_path / "o")
+    assert {name: file["warnings"] for name, file in report_of(tmp_path / "o").items()} == {
+        "a.jpg": ["The source is no photograph: it was rendered by gen."],
+        "b.png": ["The source is no photograph: it was simulated by gen."],
+        "c.jpg": [],
+    }
+
+
 def test_an_unknown_side_file_is_refused(night, tmp_path):
     picture(tmp_path / "o" / "a.jpg.compare.jpg", 7)
     with pytest.raises(BadSetting, match=r"compare\.jpg is not known"):
@@ -346,8 +360,8 @@ def test_the_mark_is_of_the_last_translation(tmp_path, name):
 def test_what_is_no_file_of_its_kind_has_no_mark(tmp_path):
     for name in ("a.jpg", "b.mp4", "c.zip"):
         (tmp_path / name).write_text("Translated by gen (same, adverse_to_normal): not a photograph")
-        assert read_header(tmp_path / name) == (False, None)
-    assert read_header(tmp_path / "none.jpg") == (False, None)
+        assert read_header(tmp_path / name) == Header(False, None)
+    assert read_header(tmp_path / "none.jpg") == Header(False, None)
 
 
 # What counts as finished
