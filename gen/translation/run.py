@@ -157,6 +157,7 @@ class Run:
     def skip(self, entry: Entry) -> None:
         """Report a file that an earlier run has finished, before the work begins."""
         self._recover(entry)
+        self._remove_old_name(entry)  # the other input may have gone and come back since
         entry.output_bytes = size_of(Path(entry.output))
         self.report.add(entry)
 
@@ -236,6 +237,7 @@ class Run:
             self._settle(entry)
         elif entry.status == "skipped":
             self._recover(entry)
+            self._remove_old_name(entry)
         else:
             job = Job(Path(entry.input), Path(entry.output), entry.kind)
             sides = {*entry.sides, *self._known_sides(job.target)}

@@ -98,6 +98,11 @@ def test_a_later_input_of_an_outputs_name_does_not_inherit_that_output(tmp_path)
     assert set(report_of(out)) == {"a.gif.png", "a.png.png", "b.jpg", "b.png"}
     found = {path.name for path in out.iterdir() if path.suffix in (".png", ".jpg")}
     assert found == {"a.gif.png", "a.png.png", "b.jpg", "b.png", "b.jpg.compare.jpg"}
+    (night / "a.png").rename(tmp_path / "a.png")
+    assert statuses(run(night, out))["a.png"] == "done"
+    (tmp_path / "a.png").rename(night / "a.png")  # as with a card that is pulled out for a while
+    assert statuses(run(night, out))["a.gif.png"] == "skipped"
+    assert set(report_of(out)) == {"a.gif.png", "a.png.png", "b.jpg", "b.png"}
     run(night, out, format="jpg")  # what another format has left, under its input's own name, stays
     assert (out / "b.jpg").is_file()
     assert report_of(out)["b.jpg.jpg"]["status"] == "done"
