@@ -10,6 +10,7 @@ import gradio as gr
 
 from gen.errors import BadInput, BadSetting
 from gen.media.images import decode_still, encode_still
+from gen.media.mark import Mark
 from gen.media.video import VIDEO_SUFFIXES
 from gen.translation.maps import colour_uncertainty, decode_uncertainty_raw, encode_uncertainty_raw, overlay_uncertainty
 from gen.web import translate_job
@@ -31,6 +32,7 @@ from gen.web.translation import (
     check_translation,
     has_map,
     map_scale,
+    present_weights_id,
     translators,
     uncertainty_map,
 )
@@ -140,7 +142,8 @@ class TranslateTab(Tab):
         out = pipe(source.rgb, direction, resolution=size, output_type="np", tile=tile)
         seen = size if isinstance(size, tuple) else pipe.network_size((height, width), size)
         note = f"Generated image, not a photograph. {width}x{height} pixels, processed at {seen[1]}x{seen[0]}."
-        stem, mark = safe_name(Path(picture).stem), f"Translated by gen ({model}, {direction}): not a photograph"
+        stem, made = safe_name(Path(picture).stem), f"{model}, {direction}, resolution {seen[1]} wide {seen[0]} high"
+        mark = Mark(f"{made}, weights {present_weights_id(model)}", None).text()
         with self.service.new_folder() as folder:
             before, after = folder / f"{stem}-before.png", folder / f"{stem}-translated.png"
             encode_still(before, source)

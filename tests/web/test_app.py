@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 
 from gen import AUGANPipeline
 from gen.media.mark import read_header
+from gen.translation.made_with import weights_id
 from gen.translation.maps import SHARE_SCALE, decode_uncertainty_raw
 from gen.web.app import build_app, launch
 from gen.web.settings import WebSettings
@@ -114,7 +115,8 @@ class TestTranslate:
             image = Image.open(path)
             assert (image.mode, image.info["icc_profile"]) == (mode, profile)
         for path in (after, overlay):
-            assert read_header(Path(path)).mark == ("augan-night2day, adverse_to_normal", None, "Translated")
+            made = f"augan-night2day, adverse_to_normal, resolution 64 wide 40 high, weights {weights_id('augan-night2day')}"
+            assert read_header(Path(path)).mark == (made, None, "Translated")
         assert "Left out: 1 further" in note
 
     def test_the_map_is_the_models_own(self, client):
