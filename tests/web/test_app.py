@@ -115,7 +115,8 @@ class TestTranslate:
             image = Image.open(path)
             assert (image.mode, image.info["icc_profile"]) == (mode, profile)
         for path in (after, overlay):
-            made = f"augan-night2day, adverse_to_normal, resolution 64 wide 40 high, weights {weights_id('augan-night2day')}"
+            made = "augan-night2day, adverse_to_normal, resolution 64 wide 40 high, weights "
+            made += str(weights_id("augan-night2day"))
             assert read_header(Path(path)).mark == (made, None, "Translated")
         assert "Left out: 1 further" in note
 
