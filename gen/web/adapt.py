@@ -119,11 +119,12 @@ class AdaptTab(Tab):
             SAMPLES,
             step=160,
             label="Training samples at most",
-            info="Training stops earlier when it learns nothing more. 1600 take a few minutes without a GPU.",
+            info="Training stops earlier when it learns nothing more. 1600 take a few minutes without a GPU. For an "
+            "adaptation that has ended, Train on adds this number.",
         )
         train = gr.Button("Adapt", variant="primary")
         panel = JobPanel(self.service, "adapt", lambda job: domain_names(job.inputs))
-        longer = gr.Button("Train on: add as many samples", visible=False)
+        longer = gr.Button("Train on", visible=False)
         preview = image_output("Preview: source, adapted, then the references of each domain", visible=False)
         file = gr.File(
             label="Download: adaptation file for `gen generate`",
