@@ -17,7 +17,9 @@ from gen.errors import BadSetting
 from gen.locks import LOCK, locked
 from gen.media.files import fit_name, write_atomically
 from gen.media.folders import Stamp
+from gen.translation.made_with import same_text
 from gen.translation.report import (
+    BEFORE,
     REPORT,
     Entry,
     dump,
@@ -25,6 +27,7 @@ from gen.translation.report import (
     entries_by_path,
     entry_json,
     inside,
+    keep_measured,
     name_in,
     path_of,
     renamed,
@@ -154,8 +157,22 @@ class Record:
         """Note a result. Raises OSError if it cannot be written."""
         self._add(entry_json(entry, self.report.parent))
 
+    def restore_measured(self, entry: Entry) -> None:
+        """Give the entry of a job that was cut off or failed what was measured of the output, if it is still there."""
+        old = self._entries.get(inside(entry.output, self.report.parent), {}).get(BEFORE)
+        if not isinstance(old, Mapping) or not same_text(str(old.get("made_with")), entry.made_with):
+            return
+        known = Known.parse(old)
+        with suppress(OSError):
+            if known.stamp == entry.stamp and known.output_bytes == Path(entry.output).stat().st_size:
+                keep_measured(entry, old)
+
     def _add(self, entry: dict[str, Any]) -> None:
         name = path_of(entry, self.report.parent)
+        old = self._entries.get(name, {})
+        before = old if Known.parse(old).finished else old.get(BEFORE)
+        if before is not None and not Known.parse(entry).finished:
+            entry[BEFORE] = before
         self._entries[name] = entry
         (self._begun.add if entry["status"] == BEGUN else self._begun.discard)(name)
         if self._descriptor is None:

@@ -36,6 +36,10 @@ MEASURED = (
 )
 """Values of an entry that a later run, which skips the file, keeps."""
 
+BEFORE = "before"
+"""In the entry of a job that was cut off or failed: the entry of the output that it was to replace. What that says was
+measured stays true while the output is still there."""
+
 SAID = {"done": "done", "skipped": "finished before", "left": "copied unchanged", "failed": "failed"}
 """What `summary` calls each status."""
 
@@ -183,9 +187,10 @@ class Report:
             old = earlier.get(name, {})
             known = old.get("status") not in (None, "failed") and same_text(str(old.get("made_with")), entry.made_with)
             if entry.status == "skipped" and known:  # not of a file that was copied over the one that was measured
-                for value in MEASURED:
-                    setattr(entry, value, old.get(value, getattr(entry, value)))
+                keep_measured(entry, old)
             files[name] = entry_json(entry, path.parent)
+            if entry.status == "failed" and BEFORE in old:
+                files[name][BEFORE] = old[BEFORE]
         kept = [
             {"path": name, **old}
             for name, old in earlier.items()
@@ -223,6 +228,12 @@ class Report:
             "warnings": warnings,
             "stopped": self.stopped or old["stopped"],
         }
+
+
+def keep_measured(entry: Entry, old: Mapping[str, Any]) -> None:
+    """Give an entry what an earlier entry of the same output says was measured."""
+    for value in MEASURED:
+        setattr(entry, value, old.get(value, getattr(entry, value)))
 
 
 def _still_there(name: str, old: Mapping[str, Any], folder: Path) -> bool:

@@ -166,6 +166,7 @@ class Run:
         known = self.record.of(Path(entry.output))
         if known is not None and not known.finished:
             self._keep_times(entry)
+            self.record.restore_measured(entry)
             self.record.finish(entry)
 
     def _remove_old_sides(self, entry: Entry) -> None:
