@@ -20,7 +20,7 @@ from gen.locks import check_free, locked
 from gen.media.files import fit_name, keep_times, make_out_folder, sweep
 from gen.media.folders import Job, stamp_of
 from gen.media.images import Pixels
-from gen.media.mark import read_header
+from gen.media.mark import not_photographed, read_header
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
 from gen.translation.finished import UNKNOWN, has_content, hash_of, is_another
@@ -229,10 +229,9 @@ class Run:
         """Record a file, tell the watcher, and save the report now and then."""
         for name, value in self.notes.get(entry.input, {}).items():
             setattr(entry, name, value)
-        if entry.status == "done" and (made := read_header(Path(entry.input)).made) is not None:
-            # As when an earlier run's output folder lies in the input folder.
-            entry.warnings.append(f"The source is no photograph: it was {made} by gen.")
         if entry.status in ("done", "left"):
+            # As when an earlier run's output folder lies in the input folder.
+            entry.warnings += not_photographed(Path(entry.input))
             self._remove_old_sides(entry)
             self._remove_old_name(entry)
             self._settle(entry)

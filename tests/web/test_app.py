@@ -102,6 +102,7 @@ class TestTranslate:
         assert [Path(f).name.split("-")[-1] for f in files] == ["translated.png", "uncertainty.png"]
         assert np.asarray(Image.open(files[1])).dtype == np.uint16
         assert "not a photograph" in note
+        assert "it was translated by gen" in translate(client, after)[-1]
 
     def test_colours_and_transparency_are_kept_and_what_is_lost_is_named(self, client, tmp_path):
         """The source has more pages, and a profile without which its red and blue would change places."""
