@@ -217,16 +217,14 @@ class TestFolder:
 
 class TestScenes:
     def test_one_level_in_four_styles(self, client):
-        assert [size(p) for p in client.predict("snow", 3, api_name="/render_level")] == [
-            (256, 240),
-            (256, 224),
-            (320, 240),
-            (640, 480),
-        ]
+        pictures = client.predict("snow", 3, api_name="/render_level")
+        assert [size(p) for p in pictures] == [(256, 240), (256, 224), (320, 240), (640, 480)]
+        assert {read_header(Path(p)).made for p in pictures} == {"rendered"}
 
     def test_a_street_with_depth_and_labels(self, client):
         pictures = client.predict("fog", 17, api_name="/render_street")
         assert [size(p) for p in pictures] == [(640, 360)] * 4
+        assert [read_header(Path(p)).made for p in pictures[:2]] == ["rendered"] * 2
 
     def test_a_data_set(self, client):
         number = client.predict(["8bit", "hd"], ["snow", "cave"], 3, 64, 1, api_name="/start_scenes")
