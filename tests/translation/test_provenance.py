@@ -536,6 +536,20 @@ def test_a_run_of_a_part_keeps_what_the_report_says_of_the_folder(night, tmp_pat
     assert json.loads((out / "report.json").read_text())["left_out"].keys() == {"sub/more.txt"}
 
 
+def test_the_licences_of_all_pictures_stay_in_the_report(night, tmp_path):
+    one, other = (save_tiny(tmp_path / name, ["night"]) for name in ("one", "other"))
+    out = tmp_path / "o"
+
+    def licences(source: Path, out_folder: Path, model: str, **more) -> list[str]:
+        batch.translate(TranslateSettings(source, out_folder, model=model, **more))
+        return list(json.loads((out / "report.json").read_text("utf-8"))["licences"])
+
+    assert [licences(night, out, one) for _ in range(2)] == [[one], [one]]  # the second run finds all finished
+    assert licences(night / "sub", out / "sub", other, overwrite=True) == [one, other]
+    (out / "report.json").unlink()
+    assert licences(night, out, other, overwrite=True) == [other]
+
+
 def test_nothing_is_said_of_the_size_of_what_was_not_made(tmp_path):
     (tmp_path / "in").mkdir()
     make_clip(tmp_path / "in" / "a.mp4", moving_bars(3))
