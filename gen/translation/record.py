@@ -16,7 +16,7 @@ from typing import Any, Self
 from gen.errors import BadSetting
 from gen.locks import LOCK, locked
 from gen.media.files import fit_name, write_atomically
-from gen.media.folders import Stamp
+from gen.media.folders import Stamp, stamp_of
 from gen.translation.made_with import same_text
 from gen.translation.report import (
     BEFORE,
@@ -27,7 +27,6 @@ from gen.translation.report import (
     entries_by_path,
     entry_json,
     inside,
-    keep_measured,
     name_in,
     path_of,
     renamed,
@@ -157,15 +156,13 @@ class Record:
         """Note a result. Raises OSError if it cannot be written."""
         self._add(entry_json(entry, self.report.parent))
 
-    def restore_measured(self, entry: Entry) -> None:
-        """Give the entry of a job that was cut off or failed what was measured of the output, if it is still there."""
+    def before(self, entry: Entry) -> Mapping[str, Any] | None:
+        """What stood here before the latest job for an output began, if the output is still that one."""
         old = self._entries.get(inside(entry.output, self.report.parent), {}).get(BEFORE)
         if not isinstance(old, Mapping) or not same_text(str(old.get("made_with")), entry.made_with):
-            return
-        known = Known.parse(old)
-        with suppress(OSError):
-            if known.stamp == entry.stamp and known.output_bytes == Path(entry.output).stat().st_size:
-                keep_measured(entry, old)
+            return None
+        known, now = Known.parse(old), stamp_of(Path(entry.output))
+        return old if known.stamp == entry.stamp and now is not None and known.output_bytes == now.size else None
 
     def _add(self, entry: dict[str, Any]) -> None:
         name = path_of(entry, self.report.parent)

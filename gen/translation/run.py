@@ -27,11 +27,16 @@ from gen.translation.finished import UNKNOWN, has_content, hash_of, is_another
 from gen.translation.made_with import same_text
 from gen.translation.outputs import SIDES, entry_of, is_single, report_path, side_files
 from gen.translation.record import Record, lock_of
-from gen.translation.report import REPORT, Entry, Report, is_foreign, plain
+from gen.translation.report import REPORT, Entry, Report, is_foreign, keep_measured, plain
 from gen.translation.settings import TranslateSettings
 
 SAVE_SECONDS = 60.0
 """Seconds between two saves of the report, for those who read it meanwhile; the record has every file at once."""
+
+UNMEASURED = (
+    "The run that wrote the file was killed before it noted what the file lacks of its source; --overwrite translates "
+    "it again."
+)
 
 
 class Progress(NamedTuple):
@@ -166,7 +171,10 @@ class Run:
         known = self.record.of(Path(entry.output))
         if known is not None and not known.finished:
             self._keep_times(entry)
-            self.record.restore_measured(entry)
+            if (before := self.record.before(entry)) is not None:
+                keep_measured(entry, before)
+            elif entry.status == "skipped":
+                entry.warnings.append(UNMEASURED)
             self.record.finish(entry)
 
     def _remove_old_sides(self, entry: Entry) -> None:

@@ -24,7 +24,7 @@ from gen.media.mark import Header, Mark, read_header
 from gen.translation import batch, stills
 from gen.translation.record import record_path
 from gen.translation.report import MEASURED
-from gen.translation.run import Run, Watch
+from gen.translation.run import UNMEASURED, Run, Watch
 from gen.translation.settings import TranslateSettings
 from tests.media.test_video import make_clip, moving_bars
 from tests.translation.identity import Identity, picture, report_of, run, statuses
@@ -172,7 +172,7 @@ def test_what_was_measured_stays_when_a_rerun_of_the_file_is_not_finished(night,
             with pytest.raises(KeyboardInterrupt):
                 run(night, out, Watch(stop=lambda: True), overwrite=not compare, compare=compare)
     if how == "changed":  # as by a run that was killed before it recorded the file
-        before |= {"seconds": 0, "width": None, "height": None, "frames": None}
+        before |= {"seconds": 0, "width": None, "height": None, "frames": None, "warnings": [UNMEASURED]}
         with (out / "a.jpg").open("ab") as file:
             file.write(b"more")
     assert statuses(run(night, out)) == {"a.jpg": "skipped", "b.bmp": "done"}
