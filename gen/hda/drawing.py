@@ -102,9 +102,7 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
             (s.out / name).unlink()
             if not made[name]:
                 print(f"removed {name}, which an earlier run made of something else")
-    others = _others(s.out, {*names, Path(GRID).stem}, lambda name: drawn_with(pipe, s.model, f"{name}, {given}"))
-    if others:
-        print(f"{len(others)} more in {s.out} are of earlier runs with something else, for example {others[0]}")
+    _name_others(s.out, {*names, Path(GRID).stem}, lambda name: drawn_with(pipe, s.model, f"{name}, {given}"))
     if pipe.strengths:
         factors = parse_strengths(s.strengths)
         save_marked(s.out / GRID, Image.fromarray(strength_grid(pipe, latents[:COLUMNS], factors)), marks[GRID])
@@ -117,10 +115,12 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
         write_clip(s.out / name, (_enlarged(frame) for frame in shown), s.rate, marks[name])
 
 
-def _others(out: Path, names: Set[str], mark: Callable[[str], str]) -> list[str]:
-    """Pictures in `out`, except `names`, that were drawn with something else than `mark` of their name."""
+def _name_others(out: Path, names: Set[str], mark: Callable[[str], str]) -> None:
+    """Say which pictures in `out`, except `names`, were drawn with something else than `mark` of their name."""
     marks = {path: read_header(path).mark for path in sorted(out.glob("*.png")) if path.stem not in names}
-    return [path.name for path, old in marks.items() if old is not None and old != Mark.parse(mark(path.stem))]
+    others = [path.name for path, old in marks.items() if old is not None and old != Mark.parse(mark(path.stem))]
+    if others:
+        print(f"{len(others)} more in {out} are of earlier runs with something else, for example {others[0]}")
 
 
 def _check_ours(outputs: Iterable[Path]) -> None:
@@ -279,6 +279,10 @@ def _invert_photos(
     s: InvertSettings,
 ) -> None:
     """Invert and draw each photo, and add it to `latents` and `known`, see `_latents_before`."""
+
+    def mark(name: str) -> str:
+        return drawn_with(pipe, s.model, found_in(known.get(name, ""), s.steps, s.extended, s.seed), given)
+
     for name, (path, photo) in photos.items():
         pipe.set_strengths(0.0)  # latents are found in the source, on whose images the mapping network was trained
         with progress_bar(total=s.steps, desc=name) as bar:
@@ -291,10 +295,10 @@ def _invert_photos(
             w = project(pipe.generator, image, perceptual, s.steps, s.extended, seed=s.seed, progress=show)
         latents[name] = w[0].cpu().contiguous()
         known[name] = fingerprint_file(path)
-        mark = drawn_with(pipe, s.model, found_in(known[name], s.steps, s.extended, s.seed), given)
-        save_marked(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given), mark)
+        save_marked(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given), mark(name))
         with write_atomically(s.out / LATENTS) as partial:
             save_file(latents, partial, metadata={SOURCE: pipe.fingerprint, PHOTOS: json.dumps(known)})
+    _name_others(s.out, photos.keys(), mark)
 
 
 def found_in(photo: str, steps: int, extended: bool = True, seed: int = 0) -> str:

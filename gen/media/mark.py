@@ -74,6 +74,12 @@ def read_header(path: Path) -> Header:
     return Header(True, mark, mark.verb.lower() if mark else made[1] if made else None)
 
 
+def not_photographed(path: Path) -> list[str]:
+    """A warning if gen made a picture or clip; none if it did not, as far as the file says."""
+    made = read_header(path).made
+    return [f"The source is no photograph: it was {made} by gen."] if made else []
+
+
 def _still_text(path: Path) -> str:
     """The text at the mark's place in a picture's metadata. Raises if it is not a picture.
 

@@ -181,7 +181,7 @@ class Automatic:
         if self._is_copy(job, known):
             job = replace(job, stamp=stamp_of(job.source), sha256=known.sha256 if known else None)
             entry = left_entry(job, sight, self.settings)
-            if known and not copies_bytes(job, self.settings):
+            if known and known.made_with == entry.made_with:
                 entry.left_out, entry.warnings = known.left_out, known.warnings
             return entry
         if known is None:

@@ -81,9 +81,5 @@ def translate_jobs(jobs: Sequence[Job], network: Network, run: Run) -> None:
     """Translate pictures, then clips."""
     if jobs and (licence := licence_of(network.settings.model)):
         run.report.licences[network.settings.model] = licence
-    try:
-        for kind, work in (("still", translate_stills), ("clip", translate_clips)):
-            work(run.begun([job for job in jobs if job.kind == kind], network.settings), network, run)
-    finally:
-        if network.beyond and network.beyond not in run.report.warnings:
-            run.report.warnings.append(network.beyond)
+    for kind, work in (("still", translate_stills), ("clip", translate_clips)):
+        work(run.begun([job for job in jobs if job.kind == kind], network.settings), network, run)

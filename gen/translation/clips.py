@@ -86,7 +86,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
         sink.write(frame, kept.result(), values)
 
     written: deque[Future[None]] = deque()
-    short_of_memory: set[str] = set()
+    warnings: set[str] = set()
     with (
         ExitStack() as stack,
         ThreadPoolExecutor(1) as decoder,
@@ -105,7 +105,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
                 scene = batch[0][0]
             frames = [frame for _, frame in batch]
             results = network([f.rgb for f in frames], smoother)
-            short_of_memory |= {network.warning} if network.warning else set()
+            warnings |= set(network.warnings)
             for frame, translated in zip(frames, results, strict=True):
                 motion = flows.submit(finder.pair(frame.rgb))
                 kept = observer.submit(observe, steadier, motion, translated)
@@ -117,7 +117,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
         for frame_written in written:
             frame_written.result()
     size = {"width": reader.width, "height": reader.height, "frames": means.count}
-    notes = {"left_out": reader.left_out, "warnings": [*reader.warnings, *sorted(short_of_memory)]}
+    notes = {"left_out": reader.left_out, "warnings": [*reader.warnings, *sorted(warnings)]}
     return entry_of(job, "done", settings, flicker=meter.result(), **size, **means.result(), **notes)
 
 

@@ -113,6 +113,12 @@ _PARTS = re.compile(
 )
 
 
+def model_in(made_with: str) -> str | None:
+    """The model that a text of a report or a mark names; None if it names none."""
+    found = _PARTS.fullmatch(made_with)
+    return found["model"] if found is not None else None
+
+
 def same_made_with(recorded: str, settings: TranslateSettings, kind: str, old: bool = False) -> bool:
     """Whether a report or a mark says that a file was made with what `settings` say.
 

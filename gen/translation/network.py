@@ -54,10 +54,8 @@ class Network:
         self.resolution: Resolution = parse_resolution(settings.resolution)
         self.batch_size = settings.batch_size or (1 if model.device.type == "cpu" else 8)
         self.limits = MemoryLimits(settings.tile, model.capabilities.tiles)
-        self.beyond: str | None = None
-        """A sentence, if frames ran at far more rows than the model was made for; None if not."""
-        self.warning: str | None = None
-        """What the latest call did for lack of memory, as a sentence; None if nothing."""
+        self.warnings: list[str] = []
+        """Of the latest call: what it did for lack of memory, and that it ran far above the model's rows."""
 
     def __call__(self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None = None) -> list[Translated]:
         """Frames of equal size -> their translations and maps.
@@ -67,16 +65,16 @@ class Network:
         """
         height, width = frames[0].shape[:2]
         check_orientation((height, width), self.resolution)
-        self.beyond = self.beyond or self._far_beyond(height)
         done: list[Translated] = []
-        self.warning = None
+        short_of_memory: str | None = None
         most = max(1, PIXELS_AT_ONCE // (height * width))
         while waiting := frames[len(done) : len(done) + most]:
             plan = self.limits.plan(len(waiting), (height, width))
             results = self._try(waiting[: plan.frames], smoother, plan, (height, width))
             if results is not None:
-                self.warning = self.warning or self.limits.note(plan, len(waiting))
+                short_of_memory = short_of_memory or self.limits.note(plan, len(waiting))
                 done += results
+        self.warnings = [sentence for sentence in (short_of_memory, self._far_beyond(height)) if sentence]
         return done
 
     def _far_beyond(self, native: int) -> str | None:

@@ -16,8 +16,10 @@ from typing import Any, Self
 from gen.errors import BadSetting
 from gen.locks import LOCK, locked
 from gen.media.files import fit_name, write_atomically
-from gen.media.folders import Stamp
+from gen.media.folders import Stamp, stamp_of
+from gen.translation.made_with import same_text
 from gen.translation.report import (
+    BEFORE,
     REPORT,
     Entry,
     dump,
@@ -154,8 +156,20 @@ class Record:
         """Note a result. Raises OSError if it cannot be written."""
         self._add(entry_json(entry, self.report.parent))
 
+    def before(self, entry: Entry) -> Mapping[str, Any] | None:
+        """What stood here before the latest job for an output began, if the output is still that one."""
+        old = self._entries.get(inside(entry.output, self.report.parent), {}).get(BEFORE)
+        if not isinstance(old, Mapping) or not same_text(str(old.get("made_with")), entry.made_with):
+            return None
+        known, now = Known.parse(old), stamp_of(Path(entry.output))
+        return old if known.stamp == entry.stamp and now is not None and known.output_bytes == now.size else None
+
     def _add(self, entry: dict[str, Any]) -> None:
         name = path_of(entry, self.report.parent)
+        old = self._entries.get(name, {})
+        before = old if Known.parse(old).finished else old.get(BEFORE)
+        if before is not None and not Known.parse(entry).finished:
+            entry[BEFORE] = before
         self._entries[name] = entry
         (self._begun.add if entry["status"] == BEGUN else self._begun.discard)(name)
         if self._descriptor is None:

@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 from gen.media.files import writing
 from gen.media.folders import Kind, Stamp
 from gen.media.walk import describe_left_out
-from gen.translation.made_with import same_text
+from gen.translation.made_with import model_in, same_text
+from gen.weights import licence_of
 
 Status = Literal["done", "skipped", "left", "failed"]
 """Translated now; translated by an earlier run; copied unchanged, because no model fits; failed."""
@@ -35,6 +36,10 @@ MEASURED = (
     "warnings",
 )
 """Values of an entry that a later run, which skips the file, keeps."""
+
+BEFORE = "before"
+"""In the entry of a job that was cut off or failed: the entry of the output that it was to replace. What that says was
+measured stays true while the output is still there."""
 
 SAID = {"done": "done", "skipped": "finished before", "left": "copied unchanged", "failed": "failed"}
 """What `summary` calls each status."""
@@ -110,7 +115,7 @@ class Report:
     warnings: list[str] = field(default_factory=list[str])
     """Sentences that concern the run as a whole."""
     licences: dict[str, str] = field(default_factory=dict[str, str])
-    """What may be done with the pictures of the run, by model."""
+    """What may be done with the pictures of this run, by model; the file also has those of earlier runs."""
     stopped: str | None = None
     """Why the run ended before its last file; None if it did not."""
     _positions: dict[str, int] = field(default_factory=dict[str, int])
@@ -183,9 +188,10 @@ class Report:
             old = earlier.get(name, {})
             known = old.get("status") not in (None, "failed") and same_text(str(old.get("made_with")), entry.made_with)
             if entry.status == "skipped" and known:  # not of a file that was copied over the one that was measured
-                for value in MEASURED:
-                    setattr(entry, value, old.get(value, getattr(entry, value)))
+                keep_measured(entry, old)
             files[name] = entry_json(entry, path.parent)
+            if entry.status == "failed" and BEFORE in old:
+                files[name][BEFORE] = old[BEFORE]
         kept = [
             {"path": name, **old}
             for name, old in earlier.items()
@@ -194,20 +200,21 @@ class Report:
         everything = [*files.values(), *kept]
         totals = {status: sum(file.get("status") == status for file in everything) for status in get_args(Status)}
         about = self._about(path)
+        about["licences"] = _licences_of(everything, _earlier_licences(path) | self.licences)
         record = {"totals": totals, "settings": about.pop("settings"), "files": everything, **about}
         with writing(path) as partial:
             partial.write_text(dump(record, indent=1), encoding="utf-8")
 
     def _about(self, path: Path) -> dict[str, Any]:
         """What the report says of the run. A run of a part of the folder adds to what is said of the folder's run."""
-        own = {name: getattr(self, name) for name in ("settings", "licences", "left_out", "warnings", "stopped")}
+        own = {name: getattr(self, name) for name in ("settings", "left_out", "warnings", "stopped")}
         source, part = self.settings.get("input"), inside(str(self.settings.get("output", path.parent)), path.parent)
         single = isinstance(source, Path) and source.is_file()
         if path.name != REPORT or (part == "." and not single):
             return own
         try:
-            # Reports of version 0.1 have no licences.
-            old = {name: ({"licences": {}} | json.loads(path.read_text(encoding="utf-8")))[name] for name in own}
+            report = json.loads(path.read_text(encoding="utf-8"))
+            old = {name: report[name] for name in own}
             if single and Path(str(old["settings"]["input"])).is_file():
                 return own
             elsewhere = {name: why for name, why in old["left_out"].items() if not name.startswith(f"{part}/")}
@@ -215,14 +222,32 @@ class Report:
             warnings = list(dict.fromkeys([*old["warnings"], *self.warnings]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # none, or not one of ours
             return own
-        licences = old["licences"] | self.licences
         return {
             **old,
-            "licences": licences,
             "left_out": elsewhere | here,
             "warnings": warnings,
             "stopped": self.stopped or old["stopped"],
         }
+
+
+def _earlier_licences(path: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["licences"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none, or one of version 0.1, or not of ours
+        return {}
+
+
+def _licences_of(files: Iterable[Mapping[str, Any]], known: Mapping[str, str]) -> dict[str, str]:
+    """What may be done with the pictures of these entries, of earlier runs too, by model. `known`: as recorded."""
+    models = {model_in(made) for made in {str(file.get("made_with")) for file in files}}
+    found = {model: known.get(model) or licence_of(model) for model in sorted(filter(None, models))}
+    return {model: licence for model, licence in found.items() if licence}
+
+
+def keep_measured(entry: Entry, old: Mapping[str, Any]) -> None:
+    """Give an entry what an earlier entry of the same output says was measured."""
+    for value in MEASURED:
+        setattr(entry, value, old.get(value, getattr(entry, value)))
 
 
 def _still_there(name: str, old: Mapping[str, Any], folder: Path) -> bool:

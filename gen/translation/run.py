@@ -20,18 +20,23 @@ from gen.locks import check_free, locked
 from gen.media.files import fit_name, keep_times, make_out_folder, sweep
 from gen.media.folders import Job, stamp_of
 from gen.media.images import Pixels
-from gen.media.mark import read_header
+from gen.media.mark import not_photographed, read_header
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
 from gen.translation.finished import UNKNOWN, has_content, hash_of, is_another
 from gen.translation.made_with import same_text
 from gen.translation.outputs import SIDES, entry_of, is_single, report_path, side_files
 from gen.translation.record import Record, lock_of
-from gen.translation.report import REPORT, Entry, Report, is_foreign, plain
+from gen.translation.report import REPORT, Entry, Report, is_foreign, keep_measured, plain
 from gen.translation.settings import TranslateSettings
 
 SAVE_SECONDS = 60.0
 """Seconds between two saves of the report, for those who read it meanwhile; the record has every file at once."""
+
+UNMEASURED = (
+    "The run that wrote the file was killed before it noted what the file lacks of its source; --overwrite translates "
+    "it again."
+)
 
 
 class Progress(NamedTuple):
@@ -166,6 +171,10 @@ class Run:
         known = self.record.of(Path(entry.output))
         if known is not None and not known.finished:
             self._keep_times(entry)
+            if (before := self.record.before(entry)) is not None:
+                keep_measured(entry, before)
+            elif entry.status == "skipped":
+                entry.warnings.append(UNMEASURED)
             self.record.finish(entry)
 
     def _remove_old_sides(self, entry: Entry) -> None:
@@ -228,10 +237,9 @@ class Run:
         """Record a file, tell the watcher, and save the report now and then."""
         for name, value in self.notes.get(entry.input, {}).items():
             setattr(entry, name, value)
-        if entry.status == "done" and (made := read_header(Path(entry.input)).made) is not None:
-            # As when an earlier run's output folder lies in the input folder.
-            entry.warnings.append(f"The source is no photograph: it was {made} by gen.")
         if entry.status in ("done", "left"):
+            # As when an earlier run's output folder lies in the input folder.
+            entry.warnings += not_photographed(Path(entry.input))
             self._remove_old_sides(entry)
             self._remove_old_name(entry)
             self._settle(entry)

@@ -110,9 +110,9 @@ def _translate_batch(
         return [future for item in batch for future in _translate_batch([item], network, run, writers)]
     share = (time.perf_counter() - began) / len(batch)
     batch = [item._replace(seconds=item.seconds + share) for item in batch]
-    warnings = [network.warning] if network.warning else []
     return [
-        writers.submit(_write, item, network, warnings, result) for item, result in zip(batch, results, strict=True)
+        writers.submit(_write, item, network, network.warnings, result)
+        for item, result in zip(batch, results, strict=True)
     ]
 
 

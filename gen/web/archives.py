@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from gen.errors import BadInput, short
+from gen.media.walk import HIDDEN
 from gen.web.limits import check_file
 from gen.web.names import Unused, safe_name
 from gen.web.settings import WebSettings
@@ -43,8 +44,10 @@ def unpack(
         with _Bounded(archive) as file, zipfile.ZipFile(file) as opened:
             entries = [e for e in opened.infolist() if PurePosixPath(e.filename.strip("/")).parts]
             check_entries(archive, entries, settings)
-            for entry in (e for e in entries if not e.filename.endswith("/") and not _is_hidden(e.filename)):
+            for entry in (e for e in entries if not e.filename.endswith("/") and not _is_added(e.filename)):
                 try:
+                    if any(part.startswith(".") for part in PurePosixPath(entry.filename).parts):
+                        raise BadInput(f"{_shown(entry)}: {HIDDEN}.")
                     taken.append(_unpack_entry(opened, entry, into, unused, settings, clips))
                 except BadInput as error:
                     refused.append(f"{archive.name}: {error}")
@@ -124,6 +127,6 @@ def check_entries(archive: Path, entries: list[zipfile.ZipInfo], settings: WebSe
             raise BadInput(f"{name}: its folders are nested more than {MAX_DEPTH} deep; the zip was rejected.")
 
 
-def _is_hidden(name: str) -> bool:
+def _is_added(name: str) -> bool:
     """Whether an operating system added it, such as .DS_Store or __MACOSX."""
-    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+    return any(part.startswith(("._", ".DS_Store", "__MACOSX")) for part in PurePosixPath(name).parts)

@@ -1,11 +1,13 @@
 """The tab that renders scenes: game levels in all styles, and streets in any weather."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, get_args
 
 import gradio as gr
 import numpy as np
 
 from gen.errors import BadSetting
+from gen.media.images import Still, encode_still
 from gen.smd import styles as console
 from gen.smd.names import SCENES as CLASSES
 from gen.smd.rendering import contact_sheet
@@ -106,7 +108,7 @@ class ScenesTab(Tab):
 
         check_offered(scene, SCENES)
         world = make_world(scene, number(seed))
-        return tuple(render([world], style)[0] for style in STYLES)
+        return self._marked({style: render([world], style)[0] for style in STYLES})
 
     @event("render")
     def sheet(self, seed: int) -> Any:
@@ -139,10 +141,18 @@ class ScenesTab(Tab):
         check_offered(weather, WEATHERS)
         weathers = list(dict.fromkeys((weather, "day")))  # "day" only once: its name is a key of the result
         frame = render_street(make_street(number(seed)), 0.0, weathers)
-        images = [frame.images[name].permute(1, 2, 0).numpy() for name in (weather, "day")]
+        images = self._marked({name: frame.images[name].permute(1, 2, 0).numpy() for name in weathers})
         depth = (frame.depth.clamp(max=MAX_DEPTH) * (255 / MAX_DEPTH)).byte().numpy()
         labels = (colormaps["tab10"](frame.labels.numpy() % 10)[..., :3] * 255).astype(np.uint8)
-        return images[0], images[1], depth, labels
+        return images[0], images[-1], depth, labels
+
+    def _marked(self, pictures: Mapping[str, Any]) -> tuple[str, ...]:
+        """The files of rendered pictures (H, W, 3) by style or weather: they say so wherever they are taken."""
+        with self.service.new_folder() as folder:
+            paths = {folder / f"{name}.png": name for name in pictures}
+            for path, name in paths.items():
+                encode_still(path, Still(pictures[name]), mark=f"gen: rendered, {name}")
+        return tuple(map(str, paths))
 
     @readable_errors
     def start(self, styles: list[str], classes: list[str], count: int, size: int, seed: int) -> str:

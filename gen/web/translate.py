@@ -10,7 +10,7 @@ import gradio as gr
 
 from gen.errors import BadInput, BadSetting
 from gen.media.images import decode_still, encode_still
-from gen.media.mark import Mark
+from gen.media.mark import Mark, not_photographed
 from gen.media.video import VIDEO_SUFFIXES
 from gen.translation.maps import colour_uncertainty, decode_uncertainty_raw, encode_uncertainty_raw, overlay_uncertainty
 from gen.web import translate_job
@@ -148,7 +148,7 @@ class TranslateTab(Tab):
             before, after = folder / f"{stem}-before.png", folder / f"{stem}-translated.png"
             encode_still(before, source)
             lost = encode_still(after, replace(source, rgb=out.images[0]), mark=mark)
-            note += _remarks([*source.left_out, *lost], source.warnings)
+            note += _remarks([*source.left_out, *lost], [*source.warnings, *not_photographed(Path(picture))])
             found = uncertainty_map(pipe, out, direction)
             if found is None:
                 note += " This model has no map in this direction."

@@ -25,7 +25,7 @@ from gen.augan.simulated.murk import (
     veiled,
 )
 from gen.augan.simulated.night import exposure, make_night, shadows
-from gen.augan.simulated.pairs import SIMULATIONS, write_pairs
+from gen.augan.simulated.pairs import SIMULATIONS, simulate_frame, write_pairs
 from gen.augan.simulated.scene import sky_share, view_of
 from gen.augan.simulated.settings import SimulateSettings
 from gen.training.data import load_frames, match_pairs
@@ -246,12 +246,21 @@ def test_another_weather_in_the_same_folder_is_refused(days, tmp_path):
     assert json.loads((tmp_path / "out" / "render.json").read_text())["weather"] == "night"
 
 
-def test_a_broken_day_is_named_and_the_rest_is_made(days, tmp_path, capsys):
+def test_a_broken_or_narrow_day_is_named_and_the_rest_is_made(days, tmp_path, capsys):
     (days / "broken.jpg").write_bytes(b"no picture")
+    Image.new("RGB", (2, 96)).save(days / "aaa.png")
     assert gen.cli.main(["simulate-weather", str(days), str(tmp_path / "out"), "--rounds", "1", "--workers", "1"]) == 1
     told = capsys.readouterr().out
     assert "3 days and 3 frames" in told
     assert "broken.jpg" in told
+    assert "aaa.png: 2 columns for 96 rows are too narrow" in told
+
+
+@pytest.mark.parametrize("weather", ["night", "fog", "rain"])
+def test_the_least_width_is_wide_enough(weather):
+    for height, width in ((1, 2), (15, 2), (32, 3), (288, 19)):
+        frame = np.full((height, width, 3), 128, np.uint8)
+        assert simulate_frame(frame, weather, 1).shape == frame.shape
 
 
 def test_pairs_keep_the_colour_profile_of_their_day(tmp_path):

@@ -326,6 +326,9 @@ class TestInvert:
         for name in ("0", "1"):
             done = run("invert", blue / f"{name}.png", "--model", model, "--out", out, "--steps", "3")
             assert "inverted 1 of 1 photos" in done.stdout
+            assert "earlier runs" not in done.stdout
+        done = run("invert", blue / "1.png", "--model", model, "--out", out, "--steps", "2")
+        assert f"1 more in {out} are of earlier runs with something else, for example 0.png" in done.stdout
         latents, header = read_safetensors(out / "latents.safetensors")
         assert set(latents) == {"0", "1"}
         # Those of another generator are not replaced: its photos are inverted somewhere else.

@@ -280,6 +280,16 @@ def test_what_a_copy_in_another_format_lacks_is_still_told_after_a_second_run(se
         assert any("encoded anew" in sentence for sentence in report_of(out)["a.gif"]["warnings"])
 
 
+def test_a_copy_of_what_gen_made_says_so_after_a_second_run_too(seen, tmp_path):
+    """Its translations look like clear days; those of an earlier run may lie in the input folder."""
+    run(picture(tmp_path / "a.jpg"), tmp_path / "in" / "a.jpg")
+    seen["a.jpg"] = "day"
+    for _ in range(2):
+        assert run_auto(tmp_path / "in", tmp_path / "out") == {"a.jpg": "left"}
+        warnings = report_of(tmp_path / "out")["a.jpg"]["warnings"]
+        assert warnings == ["The source is no photograph: it was translated by gen."]
+
+
 def test_a_translation_of_the_size_and_time_of_its_input_is_no_copy(seen, tmp_path):
     source, out = picture(tmp_path / "in" / "a.bmp"), tmp_path / "out"
     (tmp_path / "out").mkdir()

@@ -464,11 +464,11 @@ def test_sizes_far_beyond_the_trained_rows_draw_one_warning(tmp_path, model, cap
     source.mkdir()
     for n in range(2):
         Image.fromarray(street(np.random.default_rng(n), 64, 112, True)).save(source / f"{n}.png")
-    assert main(["translate", str(source), str(tmp_path / "out"), "--model", model, "--resolution", resolution]) == 0
-    assert capsys.readouterr().out.count("was trained at 32 rows and ran at 64 rows") == warned
-    record = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert len(record["warnings"]) == warned
-    assert not any(file["warnings"] for file in record["files"])
+    command = ["translate", str(source), str(tmp_path / "out"), "--model", model, "--resolution", resolution]
+    for _ in range(2):  # the second run finds them finished
+        assert main(command) == 0
+        assert capsys.readouterr().out.count("was trained at 32 rows and ran at 64 rows") == warned
+        assert [len(file["warnings"]) for file in report_of(tmp_path / "out").values()] == [warned, warned]
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,10 @@ from gen.locks import locked
 from gen.media import files
 from gen.media.images import Still, decode_still, encode_still
 from gen.media.mark import Header, Mark, read_header
-from gen.translation import batch
+from gen.translation import batch, stills
 from gen.translation.record import record_path
-from gen.translation.run import Run, Watch
+from gen.translation.report import MEASURED
+from gen.translation.run import UNMEASURED, Run, Watch
 from gen.translation.settings import TranslateSettings
 from tests.media.test_video import make_clip, moving_bars
 from tests.translation.identity import Identity, picture, report_of, run, statuses
@@ -155,6 +156,29 @@ def test_nothing_measured_on_another_translation_is_said_of_one_that_was_copied_
     assert (told["a.jpg"]["seconds"], told["a.jpg"]["width"]) == (0, None)
     assert run(night / "sub", tmp_path / "o" / "sub", **OTHER).count("skipped") == 1
     assert report_of(tmp_path / "o")["sub/b.bmp"]["width"] == 32
+
+
+@pytest.mark.parametrize("how", ["stopped", "stopped twice", "failed", "changed"])
+def test_what_was_measured_stays_when_a_rerun_of_the_file_is_not_finished(night, tmp_path, monkeypatch, how):
+    out = tmp_path / "o"
+    run(night, out)
+    before = report_of(out)["a.jpg"]
+    if how == "failed":
+        with monkeypatch.context() as patched:
+            patched.setattr(stills, "encode_still", lambda *_, **__: 1 / 0)
+            run(night, out, overwrite=True)
+    else:
+        for compare in {"stopped twice": (True, False)}.get(how, (True,)):
+            with pytest.raises(KeyboardInterrupt):
+                run(night, out, Watch(stop=lambda: True), overwrite=not compare, compare=compare)
+    if how == "changed":  # as by a run that was killed before it recorded the file
+        before |= {"seconds": 0, "width": None, "height": None, "frames": None, "warnings": [UNMEASURED]}
+        with (out / "a.jpg").open("ab") as file:
+            file.write(b"more")
+    assert statuses(run(night, out)) == {"a.jpg": "skipped", "b.bmp": "done"}
+    told = report_of(out)["a.jpg"]
+    assert {value: told[value] for value in MEASURED} == {value: before[value] for value in MEASURED}
+    assert "before" not in told
 
 
 def test_the_report_of_another_program_is_refused_and_stays(night, tmp_path):
@@ -510,6 +534,20 @@ def test_a_run_of_a_part_keeps_what_the_report_says_of_the_folder(night, tmp_pat
     (night / "notes.txt").unlink()
     run(night, out, overwrite=True)
     assert json.loads((out / "report.json").read_text())["left_out"].keys() == {"sub/more.txt"}
+
+
+def test_the_licences_of_all_pictures_stay_in_the_report(night, tmp_path):
+    one, other = (save_tiny(tmp_path / name, ["night"]) for name in ("one", "other"))
+    out = tmp_path / "o"
+
+    def licences(source: Path, out_folder: Path, model: str, **more) -> list[str]:
+        batch.translate(TranslateSettings(source, out_folder, model=model, **more))
+        return list(json.loads((out / "report.json").read_text("utf-8"))["licences"])
+
+    assert [licences(night, out, one) for _ in range(2)] == [[one], [one]]  # the second run finds all finished
+    assert licences(night / "sub", out / "sub", other, overwrite=True) == [one, other]
+    (out / "report.json").unlink()
+    assert licences(night, out, other, overwrite=True) == [other]
 
 
 def test_nothing_is_said_of_the_size_of_what_was_not_made(tmp_path):

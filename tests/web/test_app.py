@@ -103,6 +103,7 @@ class TestTranslate:
         assert [Path(f).name.split("-")[-1] for f in files] == ["translated.png", "uncertainty.png"]
         assert np.asarray(Image.open(files[1])).dtype == np.uint16
         assert "not a photograph" in note
+        assert "it was translated by gen" in translate(client, after)[-1]
 
     def test_colours_and_transparency_are_kept_and_what_is_lost_is_named(self, client, tmp_path):
         """The source has more pages, and a profile without which its red and blue would change places."""
@@ -219,16 +220,14 @@ class TestFolder:
 
 class TestScenes:
     def test_one_level_in_four_styles(self, client):
-        assert [size(p) for p in client.predict("snow", 3, api_name="/render_level")] == [
-            (256, 240),
-            (256, 224),
-            (320, 240),
-            (640, 480),
-        ]
+        pictures = client.predict("snow", 3, api_name="/render_level")
+        assert [size(p) for p in pictures] == [(256, 240), (256, 224), (320, 240), (640, 480)]
+        assert {read_header(Path(p)).made for p in pictures} == {"rendered"}
 
     def test_a_street_with_depth_and_labels(self, client):
         pictures = client.predict("fog", 17, api_name="/render_street")
         assert [size(p) for p in pictures] == [(640, 360)] * 4
+        assert [read_header(Path(p)).made for p in pictures[:2]] == ["rendered"] * 2
 
     def test_a_data_set(self, client):
         number = client.predict(["8bit", "hd"], ["snow", "cave"], 3, 64, 1, api_name="/start_scenes")

@@ -190,11 +190,13 @@ def shared(path: Path, count: int, size: int) -> Path:
 
 class TestZips:
     def test_pictures_come_out_and_the_rest_is_told(self, tmp_path):
-        archive = zipped(tmp_path / "a.zip", {"x/1.png": picture(), "x/read.txt": b"no", "__MACOSX/x/1.png": b"no"})
+        files = {"x/1.png": picture(), "x/read.txt": b"no", ".old/2.png": picture()}
+        archive = zipped(tmp_path / "a.zip", files | {"__MACOSX/x/1.png": b"no", "x/.DS_Store": b"no"})
         taken, refused = unpack(archive, tmp_path / "out", SETTINGS)
         assert [p.relative_to(tmp_path / "out").as_posix() for p in taken] == ["x/1.png"]
-        assert len(refused) == 1
+        assert len(refused) == 2
         assert "read.txt" in refused[0]
+        assert refused[1] == "a.zip: .old/2.png: hidden file or folder."
         assert sorted(p.name for p in (tmp_path / "out").rglob("*") if p.is_file()) == ["1.png"]
 
     @pytest.mark.parametrize(

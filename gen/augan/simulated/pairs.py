@@ -171,9 +171,16 @@ def simulate_frame(frame: NDArray[np.uint8], weather: Weather, seed: int) -> NDA
 
 
 def _decoded(day: Day) -> Still:
-    """The day frame, reduced to at most `rows` rows, with the colour profile of its pixels and nothing else."""
+    """The day frame, reduced to at most `rows` rows, with the colour profile of its pixels and nothing else.
+
+    Raises `BadInput` if it cannot be read, or is too narrow for the filters of the simulations.
+    """
     still = decode_still(day.path)
-    return Still(at_rows(still.rgb, min(day.settings.rows, len(still.rgb))), icc=still.icc)
+    rgb = at_rows(still.rgb, min(day.settings.rows, len(still.rgb)))
+    height, width = rgb.shape[:2]
+    if width <= max(1, height // 16):
+        raise BadInput(f"{day.path}: {width} columns for {height} rows are too narrow to simulate weather in.")
+    return Still(rgb, icc=still.icc)
 
 
 def _why_missing(day: Day) -> str:
@@ -181,7 +188,7 @@ def _why_missing(day: Day) -> str:
     if _is_made(day, day.settings.out / "day" / day.file):
         return ""
     try:
-        decode_still(day.path)
+        _decoded(day)
     except BadInput as error:
         return str(error)
     return f"{day.path}: not written; run the command again."
