@@ -23,6 +23,7 @@ from gen.training.data import Batch
 from gen.translation import losses
 from gen.translation.norm import InstanceNorm
 from gen.translation.pipeline import NO_MAPS, Maps, TranslationPipeline
+from gen.translation.runtimes.graph import Network
 from gen.translation.settings import DIRECTIONS, Direction
 from gen.translation.tiling import Run, run_in_strips
 from gen.translation.training import Fakes, UnpairedTrainer
@@ -227,6 +228,11 @@ class CycleGANPipeline(TranslationPipeline):
         """The networks halve twice."""
         return ResNetGenerator.MULTIPLE
 
+    def network(self, direction: Direction) -> Network:
+        """The generator."""
+        generator: ResNetGenerator = self.generator(direction)
+        return lambda images: (generator(images.to(generator.dtype)),)
+
     def run_network(
         self, small: Tensor, direction: Direction, tile: int | None, native: tuple[int, int], invention: bool
     ) -> tuple[Tensor, Maps]:
@@ -236,7 +242,7 @@ class CycleGANPipeline(TranslationPipeline):
         tiny = min(small.shape[2:]) <= self.multiple
         images = pad_to_multiple(small, self.multiple * (2 if tiny else 1)).to(generator.dtype)
         if tile is None:
-            translated = generator(images)
+            (translated,) = self.outputs(direction, images)
         else:
             translated = run_in_strips(generator.model, images.cpu(), tile, generator.device).to(small.device)
         return translated[..., : small.shape[2], : small.shape[3]].float(), NO_MAPS

@@ -54,6 +54,8 @@ class Network:
         self.resolution: Resolution = parse_resolution(settings.resolution)
         self.batch_size = settings.batch_size or (1 if model.device.type == "cpu" else 8)
         self.limits = MemoryLimits(settings.tile, model.capabilities.tiles)
+        self.runtime = "torch"
+        """What computes the network."""
         self.beyond: str | None = None
         """A sentence, if frames ran at far more rows than the model was made for; None if not."""
         self.warning: str | None = None

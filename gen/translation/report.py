@@ -36,6 +36,11 @@ MEASURED = (
 )
 """Values of an entry that a later run, which skips the file, keeps."""
 
+BY_MODEL = ("licences", "runtimes")
+"""What a report says of the models of its run. Reports of version 0.1 do not."""
+ABOUT = ("settings", *BY_MODEL, "left_out", "warnings", "stopped")
+"""What a report says of its run."""
+
 SAID = {"done": "done", "skipped": "finished before", "left": "copied unchanged", "failed": "failed"}
 """What `summary` calls each status."""
 
@@ -111,6 +116,8 @@ class Report:
     """Sentences that concern the run as a whole."""
     licences: dict[str, str] = field(default_factory=dict[str, str])
     """What may be done with the pictures of the run, by model."""
+    runtimes: dict[str, str] = field(default_factory=dict[str, str])
+    """What computed the networks of the run, by model: torch, onnx or openvino."""
     stopped: str | None = None
     """Why the run ended before its last file; None if it did not."""
     _positions: dict[str, int] = field(default_factory=dict[str, int])
@@ -200,14 +207,14 @@ class Report:
 
     def _about(self, path: Path) -> dict[str, Any]:
         """What the report says of the run. A run of a part of the folder adds to what is said of the folder's run."""
-        own = {name: getattr(self, name) for name in ("settings", "licences", "left_out", "warnings", "stopped")}
+        own = {name: getattr(self, name) for name in ABOUT}
         source, part = self.settings.get("input"), inside(str(self.settings.get("output", path.parent)), path.parent)
         single = isinstance(source, Path) and source.is_file()
         if path.name != REPORT or (part == "." and not single):
             return own
         try:
-            # Reports of version 0.1 have no licences.
-            old = {name: ({"licences": {}} | json.loads(path.read_text(encoding="utf-8")))[name] for name in own}
+            written = json.loads(path.read_text(encoding="utf-8"))
+            old = {name: written[name] for name in own if name in written or name not in BY_MODEL}
             if single and Path(str(old["settings"]["input"])).is_file():
                 return own
             elsewhere = {name: why for name, why in old["left_out"].items() if not name.startswith(f"{part}/")}
@@ -215,10 +222,9 @@ class Report:
             warnings = list(dict.fromkeys([*old["warnings"], *self.warnings]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # none, or not one of ours
             return own
-        licences = old["licences"] | self.licences
         return {
             **old,
-            "licences": licences,
+            **{name: old.get(name, {}) | own[name] for name in BY_MODEL},
             "left_out": elsewhere | here,
             "warnings": warnings,
             "stopped": self.stopped or old["stopped"],
