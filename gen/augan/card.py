@@ -173,7 +173,7 @@ def how_trained(training: Record) -> str:
         *((("trainer", own),) if (own := own_trainer_in(training)) else ()),
         ("images shown per domain", f"{training['images_shown']:,}"),
         ("optimiser steps", f"{training['steps']:,}"),
-        *((("made longer", changes),) if (changes := longer.in_words(training)) else ()),
+        *((("schedule changed", changes),) if (changes := longer.in_words(training)) else ()),
         ("time", hours),
         *training["hardware"].items(),
         *((f"parameters: {part}", f"{count:,}") for part, count in _parts(training["parameters"])),

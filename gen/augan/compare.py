@@ -227,7 +227,7 @@ def unequal(models: Path, recipes: Iterable[str]) -> str:
     records = {name: read_json(models / name / "training.json") for name in recipes}
     shared: dict[str, Callable[[Mapping[str, Any]], object]] = {
         "The cost was not equal; core-minutes": lambda r: r["settings"].get("core_minutes"),
-        "The schedules were not the same, as runs were made longer; lengths before that": longer.before,
+        "The schedules were not the same, as lengths were changed during runs; before that": longer.before,
         "The machines were not the same": lambda r: hardware_sentence(r["hardware"]),
     }
     for part in dict.fromkeys(part for record in records.values() for part in record["data"]):

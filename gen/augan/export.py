@@ -22,6 +22,7 @@ from gen.training import longer
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.experiment import write_text
 from gen.training.own_code import recorded_code, settings_of_run
+from gen.translation.weathers import tell_of_lost_weathers
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def export_model(
     )
     with output_folder(out):
         had_map = (out / INVENTION).is_dir()
+        tell_of_lost_weathers(out, pipeline.config["weathers"])
         save_variants(pipeline, generators, out, half)
         shutil.rmtree(out / INVENTION, ignore_errors=True)  # only now: an export that fails leaves the old model whole
         if had_map:

@@ -17,6 +17,7 @@ from gen.training.experiment import write_text
 from gen.training.own_code import recorded_code, settings_of_run
 from gen.translation.registry import Recipe
 from gen.translation.settings import DIRECTIONS
+from gen.translation.weathers import tell_of_lost_weathers
 
 
 def export_model(
@@ -44,6 +45,7 @@ def export_model(
         **{name: state[name] for name in ("images_shown", "seconds", "core_seconds", "hardware", "data")},
     }
     with output_folder(out):
+        tell_of_lost_weathers(out, weathers)
         save_variants(pipeline, filter(None, networks), out, half)
         write_text(out / "training.json", json.dumps(record, indent=2))
         write_card(out)

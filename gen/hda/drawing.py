@@ -3,7 +3,7 @@
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,9 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
             (s.out / name).unlink()
             if not made[name]:
                 print(f"removed {name}, which an earlier run made of something else")
+    others = _others(s.out, {*names, Path(GRID).stem}, lambda name: drawn_with(pipe, s.model, f"{name}, {given}"))
+    if others:
+        print(f"{len(others)} more in {s.out} are of earlier runs with something else, for example {others[0]}")
     if pipe.strengths:
         factors = parse_strengths(s.strengths)
         save_marked(s.out / GRID, Image.fromarray(strength_grid(pipe, latents[:COLUMNS], factors)), marks[GRID])
@@ -112,6 +115,12 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
     for name, clip in clips.items():
         shown = progress_bar(clip, total=frames, desc=Path(name).stem)
         write_clip(s.out / name, (_enlarged(frame) for frame in shown), s.rate, marks[name])
+
+
+def _others(out: Path, names: Set[str], mark: Callable[[str], str]) -> list[str]:
+    """Pictures in `out`, except `names`, that were drawn with something else than `mark` of their name."""
+    marks = {path: read_header(path).mark for path in sorted(out.glob("*.png")) if path.stem not in names}
+    return [path.name for path, old in marks.items() if old is not None and old != Mark.parse(mark(path.stem))]
 
 
 def _check_ours(outputs: Iterable[Path]) -> None:

@@ -19,7 +19,7 @@ from gen.media.still_writing import STILL_FORMATS, encode_still
 
 __all__ = ["MAX_PIXELS", "NOT_READ", "READ_FORMATS", "STILL_FORMATS", "STILL_SUFFIXES", "WRITTEN_AS", "Metadata"]
 __all__ += ["Pixels", "Still", "at_rows", "decode_still", "encode_still", "from_pil", "middle_square", "orientation_of"]
-__all__ += ["read_size", "still_size"]
+__all__ += ["open_header", "read_size", "still_size"]
 
 HEIC = find_spec("pillow_heif") is not None
 """Whether the optional package that reads HEIC is installed."""
@@ -138,6 +138,15 @@ def read_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
             return layout.size[1], layout.size[0]
         with Image.open(file, formats=(format,)) as image:
             return image.height, image.width
+
+
+def open_header(file: BinaryIO, path: Path) -> Image.Image:
+    """The picture in an open file as Pillow opens it, to look at its header.
+
+    Of any size: Pillow's limit is for pixels, of which none are decoded here. Raises what it likes.
+    """
+    Image.init()
+    return Image.OPEN[_sniff(path, file)][0](file, str(path))
 
 
 def _check_start(path: Path, file: BinaryIO, max_pixels: int) -> tuple[str, Found]:

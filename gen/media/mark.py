@@ -2,21 +2,25 @@
 
 import hashlib
 import re
+import sys
 import zipfile
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import av
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from gen.errors import BadInput
 from gen.media.folders import Stamp, suffix_of
-from gen.media.images import READ_FORMATS, decode_still
+from gen.media.images import decode_still, open_header
 from gen.media.video import VIDEO_SUFFIXES, ClipReader
 
 _FORM = re.compile(
     r"(?P<verb>Translated|Drawn) by gen \((?P<made>.*?)(?:; source (?P<source>[0-9a-f]{8}))?\): not a photograph", re.S
 )
+
+_MADE = re.compile(r"gen: (?:clear day with )?(rendered|simulated)\b")
+"""What rendered streets and scenes, and simulated weathers, say of themselves."""
 
 
 class Mark(NamedTuple):
@@ -52,6 +56,8 @@ class Header(NamedTuple):
     readable: bool
     """Whether it is a file of its kind, as far as its header says."""
     mark: Mark | None
+    made: str | None = None
+    """How gen made it: translated, drawn, rendered or simulated; None if it did not, as far as the file says."""
 
 
 def read_header(path: Path) -> Header:
@@ -64,7 +70,8 @@ def read_header(path: Path) -> Header:
         text = _clip_text(path) if suffix_of(path) in VIDEO_SUFFIXES else _still_text(path)
     except Exception:  # decoders of damaged files raise anything
         return Header(False, None)
-    return Header(True, Mark.parse(text))
+    mark, made = Mark.parse(text), _MADE.match(text)
+    return Header(True, mark, mark.verb.lower() if mark else made[1] if made else None)
 
 
 def _still_text(path: Path) -> str:
@@ -72,12 +79,12 @@ def _still_text(path: Path) -> str:
 
     Only there: a translation of a translation keeps the first one's mark at another place.
     """
-    try:
-        opened = Image.open(path, formats=READ_FORMATS)
-    except Image.UnidentifiedImageError:
-        decode_still(path)  # a copied TIFF of 16 bits, which Pillow does not open
-        return ""
-    with opened:
+    with path.open("rb") as file:
+        try:
+            opened = open_header(file, path)
+        except Exception:  # whatever it is
+            decode_still(path)  # a copied TIFF of 16 bits, which Pillow does not open
+            return ""
         if opened.format == "PNG":  # its EXIF may lie behind the pixels
             return str(opened.info.get("Description", ""))
         return str(opened.getexif().get(ExifTags.Base.ImageDescription, ""))
@@ -101,7 +108,7 @@ def check_whole(path: Path) -> None:
         with ClipReader(path) as reader:
             for _ in reader:
                 pass
-            if reader.warnings:
+            if not reader.whole:
                 raise BadInput(f"{path}: {reader.warnings[0]}")
     else:
-        decode_still(path)
+        decode_still(path, sys.maxsize)  # of three pictures side by side, each may have been as large as allowed

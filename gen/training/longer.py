@@ -1,4 +1,4 @@
-"""Which lengths a run had before it was made longer: the learning rate had fallen by then, and rose again."""
+"""Which lengths a run had before its length or `decay` was changed, where that changed the learning rate."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ def recorded(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def before(record: Mapping[str, Any]) -> str:
-    """The earlier lengths alone, which are the same for recipes that were made longer together."""
+    """The earlier lengths alone, which are the same for recipes that were changed together."""
     return "; ".join(_settings(change) for change in record.get(KEY) or []) or "none"
 
 
@@ -35,7 +35,7 @@ def in_words(record: Mapping[str, Any]) -> str:
 
 def lines(record: Mapping[str, Any]) -> list[str]:
     """The same as an item of a list; none if the schedule never changed."""
-    return [f"- Made longer: {changes}."] if (changes := in_words(record)) else []
+    return [f"- Schedule changed: {changes}."] if (changes := in_words(record)) else []
 
 
 def _settings(change: Mapping[str, Any]) -> str:

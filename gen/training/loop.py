@@ -643,8 +643,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         """A run that has ended is only measured and exported again, and the record must say how it was trained."""
         now = as_record(self.settings)
         changed = {name: old[name] for name in self.settings.of_the_end & old.keys() if old[name] != now.get(name)}
-        settings, self.settings = self.settings, replace(self.settings, **changed)
-        ended, self.settings = self.finished, settings  # with what it had before, too
+        with self._with_settings(changed):  # with what it had before, too
+            ended = self.finished
         for name in sorted(changed) if ended else []:
             raise BadSetting(
                 f"{name}: this run has ended, and was trained with {changed[name]}, not {now[name]}; change it back, "
@@ -660,9 +660,20 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             last, now = optimizer.param_groups[0]["lr"], self.learning_rate(name, self.share_done)
             changes = ", ".join(f"{n} is {new[n]} (was {old[n]})" for n in names)
             self.accelerator.print(f"{changes}: the learning rate continues at {now:.3g} (was {last:.3g})")
-            if not self.finished and not math.isclose(now, last):
-                change = {"before": {n: old[n] for n in names}, "images_shown": self.images_shown, "lr": [last, now]}
-                self._earlier.append(change)
+            before = {n: old[n] for n in names}
+            with self._with_settings(before):  # not the last rate: in a warm-up it rises anyway
+                planned = self.learning_rate(name, self.share_done)
+            if not self.finished and not math.isclose(now, planned):
+                self._earlier.append({"before": before, "images_shown": self.images_shown, "lr": [last, now]})
+
+    @contextmanager
+    def _with_settings(self, changes: Mapping[str, Any]) -> Generator[None]:
+        """Within the block, the settings have these values, as a record has them."""
+        settings, self.settings = self.settings, replace(self.settings, **changes)
+        try:
+            yield
+        finally:
+            self.settings = settings
 
     def begin_with(self, run: Path) -> None:
         """Load the networks of another run's last checkpoint, but not its optimisers, EMA or schedule.

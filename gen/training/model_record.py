@@ -49,8 +49,8 @@ license: {front_matter(record["weights_license"])}
 # {name}
 
 Trained{code}, for {record["images_shown"]:,} images of each domain ({record["core_seconds"] / 60:.0f} core-minutes), on
-{hardware_sentence(record["hardware"])}.{f" Made longer: {changes}." if changes else ""} This card has no measurements;
-`gen evaluate-augan --model {name} --out DIR` makes them.
+{hardware_sentence(record["hardware"])}.{f" Schedule changed: {changes}." if changes else ""}
+This card has no measurements; `gen evaluate-augan --model {name} --out DIR` makes them.
 
 ## Data
 

@@ -73,15 +73,15 @@ def weights_id(model: str) -> str | None:
 
 
 def present_weights_id(model: str) -> str | None:
-    """16 hex digits for a model's weights and configuration, wherever its folder lies; None for a hub id.
+    """16 hex digits for a model's weights and configuration, wherever its folder lies; downloads those of a hub id.
 
-    Also None for a model that cannot be found, or that has no weights of its own.
+    None for a model that cannot be found, or that has no weights of its own.
     """
     try:
-        folder = Path(weights.resolve(model))
+        folder = weights.fetch(model)
     except BadInput:
         return None
-    files = [*folder.rglob("*.safetensors"), *_configurations(folder)] if folder.is_dir() else []
+    files = [*folder.rglob("*.safetensors"), *_configurations(folder)]
     stats = tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(files))
     return _weights_id(folder, stats) if any(file.suffix == ".safetensors" for file in files) else None
 

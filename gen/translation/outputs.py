@@ -56,7 +56,9 @@ def entry_of(job: Job, status: Status, settings: TranslateSettings, **values: An
     entry = Entry(str(job.source), str(job.target), job.kind, status, made, sides=sides_of(settings), **values)
     if job.stamp is not None:
         entry.input_bytes, entry.input_mtime_ns = job.stamp
-    entry.input_path, entry.input_sha256 = os.path.abspath(job.source), job.sha256
+    # The link that leads to the inputs may lead to others tomorrow, while these are still where they are.
+    entry.input_path = str(Path(os.path.realpath(settings.input)) / job.source.relative_to(settings.input))
+    entry.input_sha256 = job.sha256
     return entry
 
 

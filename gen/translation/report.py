@@ -86,7 +86,7 @@ class Entry:
     sides: list[str] = field(default_factory=list[str])
     """Kinds of the files written beside the output: map, overlay or raw, and compare."""
     input_path: str | None = None
-    """Absolute path of the input, which may have been given relative to a folder."""
+    """Absolute path of the input, which may have been given relative to a folder, or through a link."""
     input_bytes: int | None = None
     """Size of the input when it was read."""
     input_mtime_ns: int | None = None

@@ -157,6 +157,7 @@ class Run:
     def skip(self, entry: Entry) -> None:
         """Report a file that an earlier run has finished, before the work begins."""
         self._recover(entry)
+        self._remove_old_name(entry)  # the other input may have gone and come back since
         entry.output_bytes = size_of(Path(entry.output))
         self.report.add(entry)
 
@@ -227,17 +228,20 @@ class Run:
         """Record a file, tell the watcher, and save the report now and then."""
         for name, value in self.notes.get(entry.input, {}).items():
             setattr(entry, name, value)
-        if entry.status == "done" and (mark := read_header(Path(entry.input)).mark) is not None:
+        if entry.status == "done" and (made := read_header(Path(entry.input)).made) is not None:
             # As when an earlier run's output folder lies in the input folder.
-            entry.warnings.append(f"The source is no photograph: it was {mark.verb.lower()} by gen.")
+            entry.warnings.append(f"The source is no photograph: it was {made} by gen.")
         if entry.status in ("done", "left"):
             self._remove_old_sides(entry)
             self._remove_old_name(entry)
             self._settle(entry)
         elif entry.status == "skipped":
             self._recover(entry)
+            self._remove_old_name(entry)
         else:
-            entry.sides = sorted({*entry.sides, *self._known_sides(Path(entry.output))})
+            job = Job(Path(entry.input), Path(entry.output), entry.kind)
+            sides = {*entry.sides, *self._known_sides(job.target)}
+            entry.sides = sorted(kind for kind in sides if any(path.is_file() for path in side_files(job, [kind])))
         if entry.status != "failed":
             entry.output_bytes = size_of(Path(entry.output))
         self.report.add(entry)

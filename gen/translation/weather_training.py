@@ -67,6 +67,13 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
             f"{settings.labels}: it names no frame of these folders; its column file must hold their paths, relative "
             "to the folder of the CSV file."
         )
+    fitted = set[Path]().union(*(frames[folder] for _, folder in folders["train"]))
+    for _, folder in folders["cross"]:
+        if not fitted.isdisjoint(frames[folder]):
+            raise BadSetting(
+                f"cross: frames of {folder} are among those of train too, so its numbers would not be of held-out "
+                "frames; give them once."
+            )
     device = pick_device(settings.device)
     network = EfficientNetLite0Features().to(device)
     given, cross, test = (

@@ -1,5 +1,6 @@
 """The weathers, directions and working size that models name in their model_index.json, as data and in words."""
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from gen import weights
 from gen.errors import BadSetting
 from gen.translation.settings import DIRECTIONS, Direction
+
+log = logging.getLogger(__name__)
 
 CLEAR = "clear day"
 """The other domain of every model."""
@@ -18,6 +21,17 @@ def weathers_of(model: str | os.PathLike[str]) -> list[str]:
     Raises `BadInput` for an unknown model. For a hub id, [] until it is downloaded.
     """
     return weights.texts(_index(model).get("weathers"))
+
+
+def tell_of_lost_weathers(folder: os.PathLike[str], weathers: Sequence[str]) -> None:
+    """A warning before an export to `folder` if the model there names weathers and the new one names none."""
+    before = weights.texts(weights.read_index(folder).get("weathers"))
+    if before and not weathers:
+        log.warning(
+            "%s names %s; this export names no weather, so --model auto will not pick it: to name one, give --weather",
+            folder,
+            any_of(before),
+        )
 
 
 def directions_of(model: str | os.PathLike[str]) -> list[Direction]:

@@ -201,6 +201,15 @@ class TestGenerate:
         run(*command, "--seeds", "0-1")
         assert (tmp_path / "grid.png").exists()
 
+    def test_pictures_of_earlier_runs_with_something_else_are_named(
+        self, model: Path, adaptation: Path, tmp_path: Path
+    ) -> None:
+        command = ["generate", "--model", model, "--out", tmp_path]
+        run(*command, "--seeds", "0-2")
+        assert "earlier runs" not in run(*command, "--seeds", "3").stdout
+        said = run(*command, "--seeds", "0-1", "--adaptation", adaptation).stdout
+        assert f"2 more in {tmp_path} are of earlier runs with something else, for example seed0002.png" in said
+
     def test_many_pictures_are_written_as_they_are_drawn(
         self, model: Path, adaptation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -112,8 +112,27 @@ def test_a_learning_rate_that_rose_again_is_told_of(data: Path, tmp_path: Path) 
         record = json.loads((run / "model" / "training.json").read_text())
         assert before(record) == told
     assert in_words(record).startswith("images=8 until 8 images, where the learning rate went from 0.0001 to 0.000133")
-    assert "made longer | images=8 until 8 images" in how_trained(record)
+    assert "schedule changed | images=8 until 8 images" in how_trained(record)
     assert in_words(json.loads((run / "settings.json").read_text())) == in_words(record)
+
+
+def test_a_stopped_run_that_is_made_shorter_is_not_said_to_be_longer(data: Path, tmp_path: Path) -> None:
+    for length in (40, 12):
+        trainer = augan(data, tmp_path, length)
+        trainer.settings = replace(trainer.settings, decay=1.0)
+        trainer.watch = trainer.stop if length == 40 else trainer.watch
+        trainer.fit()
+    export_model(tmp_path, tmp_path / "model")
+    record = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert before(record) == "images=40"
+    assert "longer" not in how_trained(record)
+
+
+def test_a_learning_rate_that_rises_in_a_warm_up_is_no_other_schedule(data: Path, tmp_path: Path) -> None:
+    for length in (4, 8):  # of a warm-up of 8
+        trainer = adaptation(data, tmp_path, length)
+        trainer.fit()
+    assert "earlier_lengths" not in trainer.origin
 
 
 def test_a_run_that_has_ended_keeps_the_record_of_its_data(data: Path, tmp_path: Path) -> None:

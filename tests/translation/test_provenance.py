@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image
@@ -18,7 +19,8 @@ from gen import BadSetting
 from gen.cli import main
 from gen.locks import locked
 from gen.media import files
-from gen.media.mark import Mark, read_header
+from gen.media.images import Still, decode_still, encode_still
+from gen.media.mark import Header, Mark, read_header
 from gen.translation import batch
 from gen.translation.record import record_path
 from gen.translation.run import Run, Watch
@@ -96,6 +98,11 @@ def test_a_later_input_of_an_outputs_name_does_not_inherit_that_output(tmp_path)
     assert set(report_of(out)) == {"a.gif.png", "a.png.png", "b.jpg", "b.png"}
     found = {path.name for path in out.iterdir() if path.suffix in (".png", ".jpg")}
     assert found == {"a.gif.png", "a.png.png", "b.jpg", "b.png", "b.jpg.compare.jpg"}
+    (night / "a.png").rename(tmp_path / "a.png")
+    assert statuses(run(night, out))["a.png"] == "done"
+    (tmp_path / "a.png").rename(night / "a.png")  # as with a card that is pulled out for a while
+    assert statuses(run(night, out))["a.gif.png"] == "skipped"
+    assert set(report_of(out)) == {"a.gif.png", "a.png.png", "b.jpg", "b.png"}
     run(night, out, format="jpg")  # what another format has left, under its input's own name, stays
     assert (out / "b.jpg").is_file()
     assert report_of(out)["b.jpg.jpg"]["status"] == "done"
@@ -202,6 +209,19 @@ def test_a_translation_of_a_translation_says_so(night, tmp_path, capsys):
     assert warned == {"first/a.jpg", "first/c.mp4"}  # a BMP has no mark
 
 
+def test_a_translation_of_a_rendered_or_simulated_frame_says_so(tmp_path):
+    marks = {"a.jpg": "rendered, night", "b.png": "clear day with simulated fog; source 0123abcd", "c.jpg": "clear day"}
+    (tmp_path / "in").mkdir()
+    for name, mark in marks.items():
+        encode_still(tmp_path / "in" / name, Still(np.zeros((8, 8, 3), np.uint8)), mark=f"gen: {mark}")
+    run(tmp_path / "in", tmp_path / "o")
+    assert {name: file["warnings"] for name, file in report_of(tmp_path / "o").items()} == {
+        "a.jpg": ["The source is no photograph: it was rendered by gen."],
+        "b.png": ["The source is no photograph: it was simulated by gen."],
+        "c.jpg": [],
+    }
+
+
 def test_an_unknown_side_file_is_refused(night, tmp_path):
     picture(tmp_path / "o" / "a.jpg.compare.jpg", 7)
     with pytest.raises(BadSetting, match=r"compare\.jpg is not known"):
@@ -258,6 +278,20 @@ def test_models_are_told_apart_by_their_weights(night, tmp_path, monkeypatch):
     (tmp_path / "o" / "sub" / "b.bmp").unlink()
     assert translate("a/mine") == 1  # by the mark
     assert str(tmp_path) not in read_header(tmp_path / "o" / "a.jpg").mark.text()
+
+
+def test_a_model_of_the_hub_is_known_by_its_weights(night, tmp_path, monkeypatch, capsys):
+    snapshot, out = tmp_path / "snapshot", tmp_path / "o"
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(snapshot))
+    save_tiny(snapshot, ["night"])
+    command = ["translate", str(night), str(out), "--model", "ann/tiny"]
+    assert main(command) == 0
+    assert main(command) == 0
+    assert {file["status"] for file in report_of(out).values()} == {"skipped"}
+    save_tiny(snapshot, ["night"], seed=1)
+    (night / "a.jpg").unlink()  # the other has no mark
+    assert main(command) == 1
+    assert "was made with ann/tiny" in capsys.readouterr().err
 
 
 def test_a_model_given_from_inside_its_folder_is_named(night, tmp_path, monkeypatch):
@@ -331,8 +365,8 @@ def test_the_mark_is_of_the_last_translation(tmp_path, name):
 def test_what_is_no_file_of_its_kind_has_no_mark(tmp_path):
     for name in ("a.jpg", "b.mp4", "c.zip"):
         (tmp_path / name).write_text("Translated by gen (same, adverse_to_normal): not a photograph")
-        assert read_header(tmp_path / name) == (False, None)
-    assert read_header(tmp_path / "none.jpg") == (False, None)
+        assert read_header(tmp_path / name) == Header(False, None)
+    assert read_header(tmp_path / "none.jpg") == Header(False, None)
 
 
 # What counts as finished
@@ -396,6 +430,19 @@ def test_two_cameras_that_number_alike_do_not_overwrite_each_other(tmp_path, mon
     shutil.rmtree(tmp_path / "front")
     (tmp_path / "copy").rename(tmp_path / "front")
     assert set(statuses(run(tmp_path / "rear", out, overwrite=True)).values()) == {"done"}
+
+
+@pytest.mark.parametrize("name", ["latest", "latest/0001.jpg"])
+def test_a_link_that_leads_to_another_day_does_not_overwrite_the_day_before(tmp_path, name):
+    out = tmp_path / ("o.jpg" if name.endswith(".jpg") else "o")
+    for number, day in enumerate(("monday", "tuesday")):
+        picture(tmp_path / day / "0001.jpg", number)
+    (tmp_path / "latest").symlink_to("monday")
+    run(tmp_path / name, out)
+    (tmp_path / "latest").unlink()
+    (tmp_path / "latest").symlink_to("tuesday")
+    with pytest.raises(BadSetting, match=r"was made of .*monday/0001\.jpg, not "):
+        run(tmp_path / name, out)
 
 
 @pytest.mark.parametrize("place", [".", "sub"])
@@ -508,10 +555,11 @@ def test_a_failed_file_stays_in_the_report_while_its_input_is_there(tmp_path, mo
     picture(tmp_path / "in" / "a.jpg").with_name("b.jpg").write_bytes(b"no picture")
     picture(tmp_path / "more" / "c.jpg")
     monkeypatch.chdir(tmp_path)
-    run(Path("in"), Path("o"))
+    run(Path("in"), Path("o"), compare=True)
     monkeypatch.chdir(tmp_path / "more")
     run(Path("."), tmp_path / "o")
     assert report_of(tmp_path / "o").keys() == {"a.jpg", "b.jpg", "c.jpg"}
+    assert [report_of(tmp_path / "o")[name]["sides"] for name in ("a.jpg", "b.jpg")] == [["compare"], []]
 
 
 @pytest.mark.parametrize("first", ["folder", "file"])
@@ -571,6 +619,24 @@ def test_verify_finds_what_the_header_does_not_show(night, tmp_path):
         (out / name).write_bytes(data[:middle] if name == "a.jpg" else data[:middle] + bytes(len(data) - middle))
     assert statuses(run(night, out, verify=True))["a.jpg"] == "done"
     assert set(statuses(run(night, out, verify=True)).values()) == {"skipped"}
+
+
+def test_verify_takes_no_clip_for_damaged_in_whose_source_frames_were_missing(tmp_path):
+    (tmp_path / "in").mkdir()
+    times = [0, *range(1040, 2200, 40)]
+    make_clip(tmp_path / "in" / "c.mkv", moving_bars(len(times)), times=times)
+    report = run(tmp_path / "in", tmp_path / "o")
+    assert report.entries[0].warnings == ["Frames are missing for 1.0 s in all; the frame before is shown instead."]
+    assert statuses(run(tmp_path / "in", tmp_path / "o", verify=True)) == {"c.mkv": "skipped"}
+
+
+def test_pictures_above_pillows_limit_are_finished_too(night, tmp_path, monkeypatch):
+    """A comparison of pictures of 61 megapixels, and pictures of 200, which a new process opens first of all."""
+    run(night, tmp_path / "o", compare=True)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert set(statuses(run(night, tmp_path / "o", compare=True)).values()) == {"skipped"}
+    monkeypatch.setattr(decode_still, "__defaults__", (24 * 32,))
+    assert set(statuses(run(night, tmp_path / "o", compare=True, verify=True)).values()) == {"skipped"}
 
 
 def test_side_files_count_by_their_kind(night, tmp_path):

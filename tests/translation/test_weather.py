@@ -210,6 +210,8 @@ def test_frames_of_the_training_are_no_held_out_frames_wherever_they_are_found(t
         True,
         False,
     ]
+    with pytest.raises(BadSetting, match="frames of link are among those of train"):  # nor "other cameras"
+        train(WeatherSettings(Path("out"), ("night=night", "day=day"), ("day=link", "night=other")))
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,8 @@ class ClipReader:
         self._last = self._first[1]
         self.end: int | None = None
         """When the last frame ends, in units of the time base; known when all frames have been read."""
+        self.whole = True
+        """Whether nothing of the file is damaged or lost, as far as it shows; known when all frames have been read."""
 
     @property
     def left_out(self) -> list[str]:
@@ -217,6 +219,7 @@ class ClipReader:
         early = early_end(self.container, decoder) if self.part == WHOLE else None
         if early:
             self.notes.warn(early)
+        self.whole = not (jumps or lost or corrupt or early)  # missing frames are missing in a translation too
 
     def _changed(self) -> bool:
         """Whether somebody wrote to the file since it was opened."""
