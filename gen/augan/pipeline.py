@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gen.augan.invention import InventionMap
 from gen.augan.losses import laplace_scale
 from gen.augan.networks import AUGANGenerator, Translation
 from gen.augan.strips import translate_in_strips
 from gen.media.resize import resize
-from gen.translation.pipeline import Maps, TranslationOutput, TranslationPipeline
+from gen.translation.pipeline import Maps, Part, TranslationOutput, TranslationPipeline
 from gen.translation.runtimes.graph import Network
 from gen.translation.settings import DIRECTIONS, Direction, MapName
 
@@ -92,8 +92,26 @@ class AUGANPipeline(TranslationPipeline):
 
         return run
 
+    def parts(self) -> dict[str, Part]:
+        """The generators and the invention map."""
+        found = super().parts()
+        if self.invention is not None:
+            found["invention"] = Part(_InventionPart(self.invention), ("frame", "translation"), ("invented", "error"))
+        return found
+
     def _in_strips(self, direction: Direction, images: Tensor, tile: int) -> tuple[Tensor, ...]:
         return _outputs(translate_in_strips(self.generator(direction), images, tile))
+
+
+class _InventionPart(nn.Module):
+    def __init__(self, network: InventionMap) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frame: Tensor, translation: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames and their translations -> share made up, 0..1, and expected error in grey levels."""
+        out = self.network(frame, translation)
+        return out.share, out.error
 
 
 def _outputs(out: Translation) -> tuple[Tensor, ...]:

@@ -70,9 +70,9 @@ class BlurDownsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W), even sides -> (B, C, H/2, W/2)."""
-        row = constant((0.25, 0.5, 0.25), x)
-        kernel = (row[:, None] * row).expand(x.shape[1], 1, 3, 3)
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=x.shape[1])
+        row, channels = constant((0.25, 0.5, 0.25), x), int(x.shape[1])  # int: a constant in a traced graph
+        kernel = (row[:, None] * row).expand(channels, 1, 3, 3)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=channels)
 
 
 class ResNetGenerator(ModelMixin, ConfigMixin):

@@ -39,7 +39,7 @@ class InstanceNorm(nn.Module):
         if self.smoother is not None or torch.compiler.is_compiling():  # the compiler fuses it, there and back
             return _scaled(x, *self.affine(*statistics(x)))
         if x.device.type == "cpu" and x.is_contiguous() and _one_pass(x, self.weight):
-            return torch.group_norm(x, x.shape[1], self.weight, self.bias, EPS)
+            return torch.group_norm(x, self.channels, self.weight, self.bias, EPS)
         return cast(Tensor, _Normalisation.apply(x, self.weight, self.bias))
 
 

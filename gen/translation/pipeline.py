@@ -39,7 +39,7 @@ from gen.media.resize import (
 from gen.training.model_folder import save_parts
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.protocol import Capabilities
-from gen.translation.runtimes.graph import Network
+from gen.translation.runtimes.graph import IMAGES, OUTPUTS, Network
 from gen.translation.runtimes.runner import Runner
 from gen.translation.settings import DIRECTIONS, Direction, MapName, Resolution, WhichMap
 from gen.translation.weathers import check_weathers
@@ -74,6 +74,28 @@ class Maps(NamedTuple):
 
 
 NO_MAPS = Maps()
+
+
+class Part(NamedTuple):
+    """A module for other programs. It takes and returns images (B, C, H, W) of any size."""
+
+    module: nn.Module
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    """Names, of which the module may return the first only."""
+
+
+class Sized(nn.Module):
+    """A direction's network for images of any size."""
+
+    def __init__(self, pipe: "TranslationPipeline", direction: Direction, network: Network) -> None:
+        super().__init__()
+        self.generator, self.network, self.padded = pipe.generator(direction), network, pipe.padded
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See `Network`."""
+        height, width = images.shape[-2:]
+        return tuple(output[..., :height, :width] for output in self.network(self.padded(images)))
 
 
 class TranslationPipeline(DiffusionPipeline):
@@ -166,6 +188,14 @@ class TranslationPipeline(DiffusionPipeline):
         network = self.runners.get(direction) or self.network(direction)
         assert network is not None
         return network(images)
+
+    def parts(self) -> dict[str, Part]:
+        """What `gen export` writes a file of each for, by name: the networks that have a form for other programs."""
+        found: dict[str, Part] = {}
+        for direction in DIRECTIONS:
+            if getattr(self, direction, None) is not None and (network := self.network(direction)):
+                found[direction] = Part(Sized(self, direction, network), (IMAGES,), OUTPUTS)
+        return found
 
     def has_map(self, direction: Direction, name: MapName) -> bool:
         """Whether translations in this direction come with this uncertainty map."""

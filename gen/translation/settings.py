@@ -112,6 +112,18 @@ class TranslateSettings:
         return round(self.max_megapixels * 1e6)
 
 
+@dataclass(frozen=True)
+class ExportSettings:
+    """Write the networks of a model as files for programs without torch: images of any size in, images and maps out."""
+
+    model: tyro.conf.Positional[str]
+    """Name of a model in weights/, a model folder, or a hub id."""
+    out: tyro.conf.Positional[Path]
+    """Folder for the files and a README.md that says what goes in and comes out."""
+    to: Literal["onnx", "openvino"] = "onnx"
+    """Format. Both need `pip install onnx`, and openvino the package openvino too."""
+
+
 def check_settings(settings: TranslateSettings) -> None:
     """Raises `BadSetting` for values that cannot work, before any file is opened."""
     parse_resolution(settings.resolution)

@@ -6,7 +6,7 @@ graph serves pictures and clips.
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -24,8 +24,8 @@ Network = Callable[[Tensor], tuple[Tensor, ...]]
 IMAGES, PAST, DECAY, STATISTICS = "images", "past", "decay", "statistics"
 OUTPUTS = ("translation", "uncertainty")
 """Names of what a `Network` returns."""
-EXAMPLE = (1, 3, 64, 96)
-"""Shape of the images that a network is traced with. Its graph takes any that the network takes."""
+EXAMPLE = (1, 3, 96, 144)
+"""Shape of the images that a network is traced with; its graph takes all that the network takes."""
 MOST = 2**20
 """More channels than the norms of a network have together."""
 
@@ -48,7 +48,7 @@ class _Flow:
 
 
 class Graph(nn.Module):
-    """A network with the averages of its norms as an input and an output."""
+    """A network with the averages of its norms as an input and an output; without norms, the network alone."""
 
     def __init__(self, network: Network, modules: nn.Module) -> None:
         """`modules` has all norms of `network`, which runs through each of them at most once."""
@@ -56,8 +56,10 @@ class Graph(nn.Module):
         self.network, self.its_modules = network, modules
         self.norms = [module for module in modules.modules() if isinstance(module, InstanceNorm)]
 
-    def forward(self, images: Tensor, past: Tensor, decay: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor, past: Tensor | None = None, decay: Tensor | None = None) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W), averages (1, 2, C) and their weight, 0 to 1 -> outputs, then (B, 2, C) averages."""
+        if past is None or decay is None:
+            return self.network(images)
         flow = _Flow(past, decay)
         for norm in self.norms:
             norm.smoother = cast(Any, flow)
@@ -66,19 +68,7 @@ class Graph(nn.Module):
         finally:
             for norm in self.norms:
                 norm.smoother = None
-        return *outputs, torch.cat(flow.now, dim=2) if flow.now else past[:, :, :0]
-
-
-class Plain(nn.Module):
-    """A network alone, for programs that know nothing of averages."""
-
-    def __init__(self, network: Network, modules: nn.Module) -> None:
-        super().__init__()
-        self.network, self.its_modules = network, modules
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """See `Network`."""
-        return self.network(images)
+        return *outputs, torch.cat(flow.now, dim=2)
 
 
 def can_write() -> bool:
@@ -87,37 +77,44 @@ def can_write() -> bool:
 
 
 @torch.no_grad()
-def write_graph(network: Network, modules: nn.Module, file: Path, plain: bool = False) -> None:
-    """Write an ONNX file for images of any size; with `plain` without averages. `modules`: on the CPU, in float32."""
+def write_graph(network: Network, modules: nn.Module, file: Path) -> None:
+    """Write `Graph` as an ONNX file for images of any size. `modules` must be on the CPU, in float32."""
+    graph, images = Graph(network, modules), torch.zeros(EXAMPLE)
+    if not graph.norms:
+        write_onnx(graph, {IMAGES: images}, OUTPUTS[: len(network(images))], file)
+        return
+    *outputs, averages = graph(images, torch.zeros(1, 2, MOST), torch.zeros(()))
+    inputs = {IMAGES: images, PAST: torch.zeros(1, 2, averages.shape[2]), DECAY: torch.zeros(())}
+    write_onnx(graph, inputs, [*OUTPUTS[: len(outputs)], STATISTICS], file)
+
+
+@torch.no_grad()
+def write_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], file: Path) -> None:
+    """Write a module as an ONNX file; images (B, C, H, W) may have any size. `inputs`: an example of each, by name.
+
+    Raises `BadSetting` if the package onnx is missing.
+    """
     if not can_write():
         raise BadSetting("the package onnx is not installed; run pip install onnx.")
-    images = torch.zeros(EXAMPLE)
-    outputs = list(OUTPUTS[: len(network(images))])
-    if plain:
-        _write(Plain(network, modules), (images,), [IMAGES], outputs, file)
-        return
-    graph = Graph(network, modules)
-    size = graph(images, torch.zeros(1, 2, MOST), torch.zeros(()))[-1].shape[2]
-    inputs = (images, torch.zeros(1, 2, size), torch.zeros(()))
-    _write(graph, inputs, [IMAGES, PAST, DECAY], [*outputs, STATISTICS], file)
-
-
-def _write(
-    module: nn.Module, inputs: tuple[Tensor, ...], names: Sequence[str], outputs: Sequence[str], file: Path
-) -> None:
-    any_size = {IMAGES: {0: "batch", 2: "height", 3: "width"}}
-    any_size |= {name: any_size[IMAGES] for name in OUTPUTS} | {STATISTICS: {0: "batch"}}
+    pictures = [*(name for name, value in inputs.items() if value.ndim == 4), *outputs]
+    sizes = {name: {0: "batch", 2: "height", 3: "width"} for name in pictures} | {STATISTICS: {0: "batch"}}
+    torch.onnx.register_custom_op_symbolic("aten::expm1", _expm1, 9)
     with warnings.catch_warnings(), write_atomically(file) as partial:
         warnings.simplefilter("ignore")  # on constants, which are meant
         # The check would trace again, and find that constants are cached by then.
-        traced = torch.jit.trace(module.eval(), inputs, check_trace=False)
+        traced = torch.jit.trace(module.eval(), tuple(inputs.values()), check_trace=False)
         # dynamo=False: what the new exporter of torch 2.13 writes for these networks cannot be loaded.
         torch.onnx.export(
             cast(Any, traced),
-            inputs,
+            tuple(inputs.values()),
             str(partial),
-            input_names=list(names),
+            input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes={name: any_size[name] for name in (*names, *outputs) if name in any_size},
+            dynamic_axes={name: axes for name, axes in sizes.items() if name in (*inputs, *outputs)},
             dynamo=False,
         )
+
+
+def _expm1(graph: Any, x: Any) -> Any:
+    """ONNX has no such operation."""
+    return graph.op("Sub", graph.op("Exp", x), graph.op("Constant", value_t=torch.tensor(1.0)))

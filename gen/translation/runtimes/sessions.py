@@ -24,16 +24,22 @@ class Session(Protocol):
         """Inputs by name -> the outputs in order."""
         ...
 
-    def width(self, name: str) -> int:
-        """Size of an input's last axis."""
+    def width(self, name: str) -> int | None:
+        """Size of an input's last axis; None if there is no such input."""
         ...
 
 
 def load_session(runtime: str, file: Path, precision: Precision, threads: int) -> Session:
     """A graph in a runtime of `PACKAGES`. Raises `BadSetting` if its package is missing or lacks the precision."""
-    if not is_installed(runtime):
-        raise BadSetting(f"runtime {runtime}: the package {PACKAGES[runtime]} is not installed; run pip install it.")
+    check_installed(runtime)
     return OpenVINO(file, precision, threads) if runtime == "openvino" else OnnxRuntime(file, precision, threads)
+
+
+def check_installed(runtime: str) -> None:
+    """Raises `BadSetting` if the package of a runtime is missing."""
+    if not is_installed(runtime):
+        name = PACKAGES[runtime]
+        raise BadSetting(f"{runtime}: the package {name} is not installed; run pip install {name} onnx.")
 
 
 def is_installed(runtime: str) -> bool:
@@ -57,9 +63,10 @@ class OpenVINO:
         # Copies, because the next call writes to the same memory.
         return [np.array(value) for value in self._request.infer(dict(inputs)).values()]
 
-    def width(self, name: str) -> int:
+    def width(self, name: str) -> int | None:
         """See `Session`."""
-        return self._request.get_compiled_model().input(name).partial_shape[-1].get_length()
+        inputs = self._request.get_compiled_model().inputs
+        return next((port.partial_shape[-1].get_length() for port in inputs if name in port.names), None)
 
 
 class OnnxRuntime:
@@ -78,6 +85,6 @@ class OnnxRuntime:
         """See `Session`."""
         return self._session.run(None, dict(inputs))
 
-    def width(self, name: str) -> int:
+    def width(self, name: str) -> int | None:
         """See `Session`."""
-        return next(value.shape[-1] for value in self._session.get_inputs() if value.name == name)
+        return next((value.shape[-1] for value in self._session.get_inputs() if value.name == name), None)
