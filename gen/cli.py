@@ -22,6 +22,7 @@ atexit.register(gc.freeze)
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "translate": ("gen.translation.commands:translate", "translate a frame, a folder tree or a clip"),
+    "export": ("gen.translation.commands:export", "write a model as ONNX or OpenVINO files, for other programs"),
     "train-augan": ("gen.augan.commands:train", "train AU-GAN on two folders of frames"),
     "compare-augan": ("gen.augan.commands:compare", "train recipes at equal cost and compare them in one table"),
     "export-augan": ("gen.augan.commands:export", "turn an AU-GAN run into a model folder"),

@@ -151,11 +151,11 @@ class Binomial(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
-        kernel = constant((0.25, 0.5, 0.25), x)
+        kernel, channels = constant((0.25, 0.5, 0.25), x), int(x.shape[1])  # int: a constant in a traced graph
         for side in ((0, 0, 1, 1), (1, 1, 0, 0)):
             shape = (1, 1, 3, 1) if side[2] else (1, 1, 1, 3)
-            weight = kernel.view(shape).expand(x.shape[1], 1, -1, -1)
-            x = F.conv2d(F.pad(x, side, mode="reflect"), weight, groups=x.shape[1])
+            weight = kernel.view(shape).expand(channels, 1, -1, -1)
+            x = F.conv2d(F.pad(x, side, mode="reflect"), weight, groups=channels)
         return x
 
 

@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gen.augan.invention import InventionMap
 from gen.augan.losses import laplace_scale
 from gen.augan.networks import AUGANGenerator, Translation
 from gen.augan.strips import translate_in_strips
 from gen.media.resize import resize
-from gen.translation.pipeline import Maps, TranslationOutput, TranslationPipeline
+from gen.translation.pipeline import Maps, Part, TranslationOutput, TranslationPipeline
+from gen.translation.runtimes.graph import Network
 from gen.translation.settings import DIRECTIONS, Direction, MapName
 
 
@@ -72,22 +73,49 @@ class AUGANPipeline(TranslationPipeline):
         self, small: Tensor, direction: Direction, tile: int | None, native: tuple[int, int], invention: bool
     ) -> tuple[Tensor, Maps]:
         """See `TranslationPipeline.run_network`."""
-        out = self._run(self.generator(direction), self.padded(small), tile)
-        rows, columns = small.shape[-2:]
-        translated = out.image[..., :rows, :columns].to(small.device).float()
-        cycle = None
-        if out.log_scale is not None:
-            cycle = resize(laplace_scale(out.log_scale[..., :rows, :columns]), native)[:, 0]
+        padded, (rows, columns) = self.padded(small), small.shape[-2:]
+        image, *scales = self.outputs(direction, padded) if tile is None else self._in_strips(direction, padded, tile)
+        translated = image[..., :rows, :columns].to(small.device).float()
+        cycle = resize(scales[0][..., :rows, :columns], native)[:, 0] if scales else None
         if invention and self.invention is not None and direction == "adverse_to_normal":
             return translated, Maps(cycle, *_expectation(self.invention, small, translated, native))
         return translated, Maps(cycle)
 
-    def _run(self, generator: AUGANGenerator, images: Tensor, tile: int | None) -> Translation:
-        if tile is not None:
-            return translate_in_strips(generator, images, tile)
-        if images.device.type == "cpu":  # its norms are many times faster in NCHW layout
-            images = images.contiguous()
-        return generator(images.to(generator.dtype))
+    def network(self, direction: Direction) -> Network:
+        """The generator, with the scale b of the cycle error in grey levels if it has the head for it."""
+        generator: AUGANGenerator = self.generator(direction)
+
+        def run(images: Tensor) -> tuple[Tensor, ...]:
+            if images.device.type == "cpu":  # its norms are many times faster in NCHW layout
+                images = images.contiguous()
+            return _outputs(generator(images.to(generator.dtype)))
+
+        return run
+
+    def parts(self) -> dict[str, Part]:
+        """The generators and the invention map."""
+        found = super().parts()
+        if self.invention is not None:
+            found["invention"] = Part(_InventionPart(self.invention), ("frame", "translation"), ("invented", "error"))
+        return found
+
+    def _in_strips(self, direction: Direction, images: Tensor, tile: int) -> tuple[Tensor, ...]:
+        return _outputs(translate_in_strips(self.generator(direction), images, tile))
+
+
+class _InventionPart(nn.Module):
+    def __init__(self, network: InventionMap) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frame: Tensor, translation: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames and their translations -> share made up, 0..1, and expected error in grey levels."""
+        out = self.network(frame, translation)
+        return out.share, out.error
+
+
+def _outputs(out: Translation) -> tuple[Tensor, ...]:
+    return (out.image,) if out.log_scale is None else (out.image, laplace_scale(out.log_scale))
 
 
 def _expectation(

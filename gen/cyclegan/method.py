@@ -23,6 +23,7 @@ from gen.training.data import Batch
 from gen.translation import losses
 from gen.translation.norm import InstanceNorm
 from gen.translation.pipeline import NO_MAPS, Maps, TranslationPipeline
+from gen.translation.runtimes.graph import Network
 from gen.translation.settings import DIRECTIONS, Direction
 from gen.translation.tiling import Run, run_in_strips
 from gen.translation.training import Fakes, UnpairedTrainer
@@ -69,9 +70,9 @@ class BlurDownsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W), even sides -> (B, C, H/2, W/2)."""
-        row = constant((0.25, 0.5, 0.25), x)
-        kernel = (row[:, None] * row).expand(x.shape[1], 1, 3, 3)
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=x.shape[1])
+        row, channels = constant((0.25, 0.5, 0.25), x), int(x.shape[1])  # int: a constant in a traced graph
+        kernel = (row[:, None] * row).expand(channels, 1, 3, 3)
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel, stride=2, groups=channels)
 
 
 class ResNetGenerator(ModelMixin, ConfigMixin):
@@ -227,6 +228,11 @@ class CycleGANPipeline(TranslationPipeline):
         """The networks halve twice."""
         return ResNetGenerator.MULTIPLE
 
+    def network(self, direction: Direction) -> Network:
+        """The generator."""
+        generator: ResNetGenerator = self.generator(direction)
+        return lambda images: (generator(images.to(generator.dtype)),)
+
     def run_network(
         self, small: Tensor, direction: Direction, tile: int | None, native: tuple[int, int], invention: bool
     ) -> tuple[Tensor, Maps]:
@@ -236,7 +242,7 @@ class CycleGANPipeline(TranslationPipeline):
         tiny = min(small.shape[2:]) <= self.multiple
         images = pad_to_multiple(small, self.multiple * (2 if tiny else 1)).to(generator.dtype)
         if tile is None:
-            translated = generator(images)
+            (translated,) = self.outputs(direction, images)
         else:
             translated = run_in_strips(generator.model, images.cpu(), tile, generator.device).to(small.device)
         return translated[..., : small.shape[2], : small.shape[3]].float(), NO_MAPS

@@ -141,7 +141,7 @@ class Automatic:
                 for begun in self.run.begun([job], self.settings, left_with(self.settings, job)):
                     self._leave(begun, sight)
         for model, group in groups.items():
-            translate_jobs(group, self._network(model), self.run)
+            translate_jobs(group, self._network(model, group), self.run)
 
     def _classify(self, job: Job) -> Sight | None:
         """The file's weather; None, and an entry in the report, if it cannot be read."""
@@ -221,10 +221,10 @@ class Automatic:
     def _settings(self, model: str) -> TranslateSettings:
         return replace(self.settings, model=model)
 
-    def _network(self, model: str) -> Network:
+    def _network(self, model: str, jobs: Sequence[Job] = ()) -> Network:
         if model not in self._networks:
             settings = self._settings(model)
-            self._networks[model] = load_network(self.load, settings)
+            self._networks[model] = load_network(self.load, settings, jobs)
         return self._networks[model]
 
 

@@ -15,6 +15,7 @@ from gen.translation.precision import dtype_of
 from gen.translation.protocol import Translator
 from gen.translation.report import Report
 from gen.translation.run import Run, Watch
+from gen.translation.runtimes.choice import LEAST, use_runtime
 from gen.translation.settings import TranslateSettings, check_settings
 from gen.translation.stills import translate_stills
 from gen.weights import licence_of
@@ -37,12 +38,14 @@ def translate(settings: TranslateSettings, load: Load = load_model, watch: Watch
     return run_engine(OneModel(settings, load, watch))
 
 
-def load_network(load: Load, settings: TranslateSettings) -> Network:
-    """The model with the settings of a run.
+def load_network(load: Load, settings: TranslateSettings, jobs: Sequence[Job] = ()) -> Network:
+    """The model with the settings of a run, in the runtime that suits these jobs.
 
     Raises `BadSetting` if it is no longer what the run has compared finished files with: it may load hours later.
     """
     network = Network(load(settings), settings)
+    frames = sum(1 if job.kind == "still" else LEAST for job in jobs)
+    network.runtime = use_runtime(network.model, settings, frames)
     if weights_id(settings.model) != present_weights_id(settings.model):
         raise BadSetting(f"model: {settings.model} has changed since the run began; run the command again.")
     return network
@@ -68,7 +71,7 @@ class OneModel:
             except BadSetting as error:
                 self.run.refuse(job, error)
         if self._network is None and (todo or self.settings.watch):
-            self._network = load_network(self.load, self.settings)
+            self._network = load_network(self.load, self.settings, todo)
         return todo
 
     def process(self, jobs: Sequence[Job]) -> None:

@@ -116,7 +116,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) ->
             run.tell_frames(bar.n, reader.expected_frames, (frames[-1].rgb, results[-1].rgb))
         for frame_written in written:
             frame_written.result()
-    size = {"width": reader.width, "height": reader.height, "frames": means.count}
+    size = {"width": reader.width, "height": reader.height, "frames": means.count, "runtime": network.runtime}
     notes = {"left_out": reader.left_out, "warnings": [*reader.warnings, *sorted(warnings)]}
     return entry_of(job, "done", settings, flicker=meter.result(), **size, **means.result(), **notes)
 

@@ -8,7 +8,7 @@ import tyro
 
 from gen.errors import BadSetting
 from gen.translation.registry import at_hand
-from gen.translation.settings import AUTO, TranslateSettings
+from gen.translation.settings import AUTO, ExportSettings, TranslateSettings
 
 if TYPE_CHECKING:
     from gen.translation.batch import Load
@@ -55,6 +55,17 @@ def run(settings: TranslateSettings) -> int:
             print(line)
     print(f"{report.summary()}; see {report_path(settings)}")
     return 1 if report.count("failed") else 0
+
+
+def export(arguments: Sequence[str]) -> int:
+    """`gen export`."""
+    settings = tyro.cli(ExportSettings, args=list(arguments), prog="gen export")
+    from gen.translation.runtimes.export import export
+
+    for file in export(settings):
+        print(f"wrote {file}")
+    print(f"{settings.out / 'README.md'} says what goes in and comes out")
+    return 0
 
 
 def train_weather(arguments: Sequence[str]) -> int:

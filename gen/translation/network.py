@@ -54,6 +54,8 @@ class Network:
         self.resolution: Resolution = parse_resolution(settings.resolution)
         self.batch_size = settings.batch_size or (1 if model.device.type == "cpu" else 8)
         self.limits = MemoryLimits(settings.tile, model.capabilities.tiles)
+        self.runtime = "torch"
+        """What computes the network."""
         self.warnings: list[str] = []
         """Of the latest call: what it did for lack of memory, and that it ran far above the model's rows."""
 

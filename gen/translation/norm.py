@@ -39,7 +39,7 @@ class InstanceNorm(nn.Module):
         if self.smoother is not None or torch.compiler.is_compiling():  # the compiler fuses it, there and back
             return _scaled(x, *self.affine(*statistics(x)))
         if x.device.type == "cpu" and x.is_contiguous() and _one_pass(x, self.weight):
-            return torch.group_norm(x, x.shape[1], self.weight, self.bias, EPS)
+            return torch.group_norm(x, self.channels, self.weight, self.bias, EPS)
         return cast(Tensor, _Normalisation.apply(x, self.weight, self.bias))
 
 
@@ -63,7 +63,7 @@ def _affine(mean: Tensor, deviation: Tensor, weight: Tensor | None, bias: Tensor
 
 def _scaled(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """x * scale + shift, rounded once to the type of x: a bf16 shift is off by .05 where mean / deviation is 10."""
-    if torch.is_grad_enabled() or torch.compiler.is_compiling():
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return torch.addcmul(shift, x, scale).to(x.dtype)
     return torch.addcmul(shift, x, scale, out=torch.empty_like(x))  # one kernel, no copy in float32
 
@@ -109,12 +109,13 @@ class StatisticsSmoother:
     def __init__(self, decay: float) -> None:
         """`decay` in [0, 1): weight of the running average at each frame; 0 disables averaging."""
         self.decay = decay
-        self.past: dict[InstanceNorm, tuple[Tensor, Tensor]] = {}
+        self.past: dict[object, tuple[Tensor, ...]] = {}
+        """By norm, or by what runs all norms of a network, as it keeps them."""
 
     def smooth(self, norm: InstanceNorm, var: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
         """Statistics (B, C, 1, 1) of consecutive frames -> their running averages, in the same order."""
         smoothed: list[tuple[Tensor, Tensor]] = []
-        past = self.past.get(norm)
+        past = cast(tuple[Tensor, Tensor] | None, self.past.get(norm))
         for now in zip(var.split(1), mean.split(1), strict=True):
             if past is not None:
                 now = (torch.lerp(now[0], past[0], self.decay), torch.lerp(now[1], past[1], self.decay))

@@ -9,7 +9,7 @@ import os
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -39,6 +39,8 @@ from gen.media.resize import (
 from gen.training.model_folder import save_parts
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.protocol import Capabilities
+from gen.translation.runtimes.graph import IMAGES, OUTPUTS, Network
+from gen.translation.runtimes.runner import Runner
 from gen.translation.settings import DIRECTIONS, Direction, MapName, Resolution, WhichMap
 from gen.translation.weathers import check_weathers
 
@@ -72,6 +74,28 @@ class Maps(NamedTuple):
 
 
 NO_MAPS = Maps()
+
+
+class Part(NamedTuple):
+    """A module for other programs. It takes and returns images (B, C, H, W) of any size."""
+
+    module: nn.Module
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    """Names, of which the module may return the first only."""
+
+
+class Sized(nn.Module):
+    """A direction's network for images of any size."""
+
+    def __init__(self, pipe: "TranslationPipeline", direction: Direction, network: Network) -> None:
+        super().__init__()
+        self.generator, self.network, self.padded = pipe.generator(direction), network, pipe.padded
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """See `Network`."""
+        height, width = images.shape[-2:]
+        return tuple(output[..., :height, :width] for output in self.network(self.padded(images)))
 
 
 class TranslationPipeline(DiffusionPipeline):
@@ -112,14 +136,15 @@ class TranslationPipeline(DiffusionPipeline):
         if default_map is not None:
             self.register_to_config(default_map=default_map)
         self.lock = threading.Lock()  # a clip's smoother hangs on the network while a batch runs
+        self.runners: dict[Direction, Runner] = {}
+        """What runs the network of a direction in place of torch; see `gen.translation.runtimes.choice`."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the lock, which can be neither copied nor pickled."""
-        return {name: value for name, value in self.__dict__.items() if name != "lock"}
+        """Without the lock and the runners, which can be neither copied nor pickled."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("lock", "runners")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.lock = threading.Lock()
+        self.__dict__.update(state, lock=threading.Lock(), runners={})
 
     def save_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, save_directory: str | os.PathLike[str], **kwargs: Any
@@ -137,6 +162,7 @@ class TranslationPipeline(DiffusionPipeline):
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """As in diffusers; on CUDA, convolutions are then in channels-last layout, which is faster there."""
         moved = super().to(*args, **kwargs)
+        moved.runners.clear()  # they hold the weights as they were
         if moved.device.type == "cuda":
             for network in moved.components.values():
                 if isinstance(network, nn.Module):
@@ -152,6 +178,24 @@ class TranslationPipeline(DiffusionPipeline):
         Returns the translation (B, 3, h, w), float32 on the device of `small`, and maps at `native` size, float32.
         `invention=False`: the invention map is not needed. The caller holds the lock, and has attached the smoother.
         """
+
+    def network(self, direction: Direction) -> Network | None:
+        """The network of a direction as other runtimes run it; None if the method has no such form."""
+        return None
+
+    def outputs(self, direction: Direction, images: Tensor) -> tuple[Tensor, ...]:
+        """What `network` makes of images that it can take, in torch or in the runtime that is in use."""
+        network = self.runners.get(direction) or self.network(direction)
+        assert network is not None
+        return network(images)
+
+    def parts(self) -> dict[str, Part]:
+        """What `gen export` writes a file of each for, by name: the networks that have a form for other programs."""
+        found: dict[str, Part] = {}
+        for direction in DIRECTIONS:
+            if getattr(self, direction, None) is not None and (network := self.network(direction)):
+                found[direction] = Part(Sized(self, direction, network), (IMAGES,), OUTPUTS)
+        return found
 
     def has_map(self, direction: Direction, name: MapName) -> bool:
         """Whether translations in this direction come with this uncertainty map."""
@@ -254,7 +298,7 @@ class TranslationPipeline(DiffusionPipeline):
         invention: bool = True,
     ) -> tuple[Tensor, Maps]:
         """As `translate_frames`, with every map that the model has; `invention=False` leaves that one out."""
-        network = self.generator(direction)
+        self.generator(direction)
         if tile is not None and tile < 1:
             raise BadSetting(f"tile must be at least 1, not {tile}; try 256.")
         native_size = (frames.shape[1], frames.shape[2])
@@ -267,7 +311,7 @@ class TranslationPipeline(DiffusionPipeline):
         native = None if large else to_float(frames.permute(0, 3, 1, 2))
         small = shrink_in_bands(frames, size) if native is None else resize(native, size)
         # Under the lock throughout: another thread's frames must not pass through this clip's statistics.
-        with self.lock, smoother.attached(network) if smoother is not None else nullcontext():
+        with self.lock, self._smoothed(direction, tile, smoother):
             translated, maps = self.run_network(small, direction, tile, native_size, invention)
         if native is None:
             _check_finite(translated, *maps)
@@ -276,6 +320,15 @@ class TranslationPipeline(DiffusionPipeline):
             translated = transfer_change(native, small, translated)
         _check_finite(translated, *maps)
         return to_uint8(translated).permute(0, 2, 3, 1).contiguous().cpu(), maps
+
+    def _smoothed(
+        self, direction: Direction, tile: int | None, smoother: StatisticsSmoother | None
+    ) -> AbstractContextManager[None]:
+        """Within the block, what runs the network takes its statistics through the smoother."""
+        if smoother is None:
+            return nullcontext()
+        runner = self.runners.get(direction) if tile is None else None
+        return runner.smoothed(smoother) if runner else smoother.attached(self.generator(direction))
 
     def shown_map(self, direction: Direction, which: WhichMap = "auto") -> MapName | None:
         """Which map a translation in this direction comes with; None if it has none.

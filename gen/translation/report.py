@@ -24,6 +24,7 @@ MAX_KINDS = 10
 
 MEASURED = (
     "seconds",
+    "runtime",
     "width",
     "height",
     "frames",
@@ -58,6 +59,8 @@ class Entry:
     seconds: float = 0.0
     """Of a picture: decoding, its share of the batch's time in the network, and encoding, without waiting in between.
     Of a clip: from its opening to its end."""
+    runtime: str | None = None
+    """What computed the network: torch, onnx or openvino. Where memory was short, strips were computed by torch."""
     width: int | None = None
     """Of the translation, as are height and frames; None if none was made."""
     height: int | None = None

@@ -140,6 +140,7 @@ def _write(item: Decoded, network: Network, warnings: list[str], result: Transla
         return entry_of(job, "failed", settings, error=reason(job, error))
     height, width = rgb.shape[:2]
     seconds = item.seconds + time.perf_counter() - began
-    measured = {"seconds": seconds, "width": width, "height": height, "frames": 1, **statistics}
+    measured = {"seconds": seconds, "width": width, "height": height, "frames": 1, "runtime": network.runtime}
+    measured |= statistics
     left_out = list(dict.fromkeys([*still.left_out, *lost]))
     return entry_of(job, "done", settings, **measured, left_out=left_out, warnings=[*still.warnings, *warnings])

@@ -34,8 +34,8 @@ class InStrips(Protocol):
 def run_in_strips(module: nn.Module, x: Tensor, rows: int, device: torch.device) -> Tensor:
     """As `module(x)`, with at most `rows` rows of a convolution's output on `device` at a time.
 
-    `x` (B, C, H, W) and the result are on the CPU. `module`: a Sequential, an `InStrips`, a convolution, a norm, or
-    something that works on each channel by itself.
+    `x` (B, C, H, W) and the result are on the CPU. `module`: a Sequential, an `InStrips`, a convolution, a norm in
+    evaluation, or something that works on each channel by itself.
     """
 
     def run(part: nn.Module, y: Tensor) -> Tensor:
@@ -53,6 +53,8 @@ def run_in_strips(module: nn.Module, x: Tensor, rows: int, device: torch.device)
         return _collect(_deconv_strips(module, x, rows, device))
     if isinstance(module, InstanceNorm):
         return _normalise(module, x, device)
+    if isinstance(module, nn.BatchNorm2d):  # its statistics are fixed, so any rows will do, but all channels
+        return torch.cat([module(part.to(device)).cpu() for part in x.split(rows, dim=2)], dim=2)
     return torch.cat([module(part.to(device)).cpu() for part in x.split(CHANNELS_AT_ONCE, dim=1)], dim=1)
 
 

@@ -37,7 +37,8 @@ def run(service: Service, context: JobContext) -> None:
     inputs, out = context.job.inputs, context.folder / "output"
     limits = service.settings
     # Jobs of earlier versions name the device that the server had then.
-    given = inputs["settings"] | {"device": service.device(), "max_megapixels": limits.megapixels}
+    # torch: the model is shared with visitors, who may translate at the same time.
+    given = inputs["settings"] | {"device": service.device(), "max_megapixels": limits.megapixels, "runtime": "torch"}
     settings = TranslateSettings(input=Path(inputs["source"]), output=out, **given)
     hidden = [settings.input if settings.input.is_dir() else settings.input.parent, context.folder]
     total = 0

@@ -1,0 +1,96 @@
+"""`gen export`: a model's networks as ONNX or OpenVINO files, for programs without torch."""
+
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gen.about import VERSION
+from gen.errors import BadSetting
+from gen.media.files import write_atomically
+from gen.output import output_folder
+from gen.translation import registry
+from gen.translation.made_with import weights_id
+from gen.translation.pipeline import Part, TranslationPipeline
+from gen.translation.runtimes.graph import write_onnx
+from gen.translation.runtimes.sessions import check_installed
+from gen.translation.settings import ExportSettings
+from gen.weights import licence_of, name_of
+
+EXAMPLE = (1, 3, 90, 134)
+"""Shape of the images that a part is traced with: sides that must be padded, so that the padding is traced too."""
+
+
+def export(settings: ExportSettings) -> list[Path]:
+    """Write a file for each part of a model, and README.md; returns the files. Raises `BadSetting` or `BadInput`."""
+    if settings.to == "openvino":
+        check_installed("openvino")
+    pipe = registry.load(settings.model, "cpu", torch.float32)
+    if not (parts := pipe.parts()):
+        raise BadSetting(f"model: {settings.model} has no part that can be exported.")
+    with output_folder(settings.out):
+        (settings.out / "README.md").unlink(missing_ok=True)  # with it, the folder is whole
+        files = [_write(part, settings.out / f"{name}.onnx", settings) for name, part in parts.items()]
+        with write_atomically(settings.out / "README.md") as partial:
+            partial.write_text(readme(settings, pipe, parts), encoding="utf-8")
+    return files
+
+
+def _write(part: Part, file: Path, settings: ExportSettings) -> Path:
+    with torch.no_grad():
+        inputs = {name: torch.zeros(EXAMPLE) for name in part.inputs}
+        outputs = part.outputs[: len(part.module(*inputs.values()))]
+        write_onnx(part.module, inputs, outputs, file)
+    about = {
+        "model": name_of(settings.model),
+        "weights": weights_id(settings.model) or "",
+        "licence": licence_of(settings.model),
+        "gen": VERSION,
+    }
+    if settings.to == "onnx":
+        _sign(file, about)
+        return file
+    ov: Any = import_module("openvino")
+    model = ov.Core().read_model(file)
+    for name, text in about.items():
+        model.set_rt_info(text, [name])
+    ov.save_model(model, file.with_suffix(".xml"), compress_to_fp16=False)
+    file.unlink()
+    return file.with_suffix(".xml")
+
+
+def _sign(file: Path, about: dict[str, str]) -> None:
+    onnx: Any = import_module("onnx")
+    model = onnx.load(file)
+    onnx.helper.set_model_props(model, about)
+    with write_atomically(file) as partial:
+        onnx.save(model, partial)
+
+
+def readme(settings: ExportSettings, pipe: TranslationPipeline, names: Iterable[str]) -> str:
+    """What a programmer must know of the files."""
+    suffix = "onnx" if settings.to == "onnx" else "xml (with .bin)"
+    files = "\n".join(f"- `{name}.{suffix}`: {WORDS.get(name, name)}" for name in names)
+    able = pipe.capabilities
+    return f"""# {name_of(settings.model)} for other programs
+
+{licence_of(settings.model)} Written by gen {VERSION}; weights {weights_id(settings.model) or "of a hub model"}.
+
+{files}
+
+All are float32. Images are (batch, 3, height, width), RGB, from -1 (black) to 1 (white): `x / 127.5 - 1`. Any size
+works; the model is made for {able.auto_height} rows. `gen translate` runs it there and carries the change of colour to
+the frame's own size along its edges; that step is not in the files.
+"""
+
+
+WORDS = {
+    "adverse_to_normal": "`images` -> `translation` to clear day and, if the model has that map, `uncertainty` (batch, "
+    "1, height, width), the expected cycle error in grey levels",
+    "normal_to_adverse": "`images` of clear day -> `translation` to the model's weather",
+    "invention": "`frame` and its `translation` -> `invented`, the share of each pixel that is made up, 0 to 1, and "
+    "`error`, the expected error in grey levels. Reduce both to the rows that the map was trained on first: `height` "
+    "in its config.json",
+}

@@ -1,0 +1,211 @@
+"""Other runtimes than torch: the same pictures, for frames and for clips, and files that other programs can use."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gen import BadSetting, weights
+from gen.augan.invention import InventionMap
+from gen.augan.networks import AUGANGenerator
+from gen.augan.pipeline import AUGANPipeline
+from gen.cli import main
+from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
+from gen.translation.norm import StatisticsSmoother
+from gen.translation.runtimes import choice
+from gen.translation.runtimes.choice import use_runtime
+from gen.translation.settings import TranslateSettings
+from tests.translation.identity import Identity
+
+PUBLISHED = {"width": 4, "blocks": 1, "transfer_blocks": 1, "reconstruction": False}
+LIGHT = PUBLISHED | {"design": "light", "exposure": 30.0, "pretrained": True}
+
+
+def augan(**shape: object) -> AUGANPipeline:
+    torch.manual_seed(0)
+    to_day = AUGANGenerator(**shape)
+    to_night = AUGANGenerator(**shape | {"transfer_blocks": 0, "uncertainty": False} | _darkens(shape))
+    invention = InventionMap(height=32, widths=(8, 8, 8, 8))
+    torch.nn.init.normal_(invention.leave.weight)
+    return AUGANPipeline(to_day, to_night, trained_height=32, trained_width=56, invention=invention)
+
+
+def _darkens(shape: dict) -> dict:
+    return {"exposure": -shape["exposure"]} if shape.get("exposure") else {}
+
+
+def cyclegan(**shape: object) -> CycleGANPipeline:
+    torch.manual_seed(0)
+    network = ResNetGenerator(width=4, blocks=1, **shape).eval()
+    return CycleGANPipeline(network, None, trained_height=32, trained_width=56)
+
+
+PIPELINES = {
+    "published": lambda: augan(**PUBLISHED),
+    "light": lambda: augan(**LIGHT),
+    "cyclegan": cyclegan,
+    "cut": lambda: cyclegan(norm="batch", antialias_down=True, antialias_up=True),
+}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture(params=PIPELINES)
+def pipe(request):
+    return PIPELINES[request.param]()
+
+
+def settings(runtime: str, **changes: object) -> TranslateSettings:
+    return TranslateSettings(Path("in"), Path("out"), model="mine", runtime=runtime, **changes)
+
+
+def frames(count: int, height: int, width: int) -> torch.Tensor:
+    rng = np.random.default_rng(height + width)
+    return torch.from_numpy(rng.integers(0, 256, (count, height, width, 3), dtype=np.uint8))
+
+
+def assert_same(one, other):
+    for a, b in zip(one, other, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert (a.float() - b.float()).abs().max() <= (1 if a.dtype == torch.uint8 else 1e-3)
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnx"])
+def test_pictures_of_any_size_and_clips_are_those_of_torch(pipe, runtime):
+    batches = [frames(2, 32, 56), frames(1, 37, 51), frames(3, 64, 64)]
+    directions = [d for d in ("adverse_to_normal", "normal_to_adverse") if getattr(pipe, d) is not None]
+
+    def translated(smoother=None):
+        return [pipe.translate_frames(x, d, resolution=None, smoother=smoother) for d in directions for x in batches]
+
+    def clip():  # frames in order, in batches of two and one
+        smoother = StatisticsSmoother(0.7)
+        return [pipe.translate_frames(x, directions[0], smoother=smoother) for x in (batches[0], frames(1, 32, 56))]
+
+    expected, smooth = translated(), clip()
+    for direction in directions:
+        assert use_runtime(pipe, settings(runtime, direction=direction), 1) == runtime
+    for now, before in zip(translated() + clip(), expected + smooth, strict=True):
+        assert_same(now, before)
+    assert_same(pipe.translate_frames(batches[0], directions[0], tile=8), expected[0])  # strips are torch's
+    if runtime == "openvino":  # without smoothing, the last frame is another one
+        alone = pipe.translate_frames(frames(1, 32, 56), directions[0])
+        changed = (alone[0].int() - smooth[1][0].int()).abs().max()
+        assert changed > 1 or not any(
+            "InstanceNorm" in type(m).__name__ for m in pipe.generator(directions[0]).modules()
+        )
+
+
+def test_a_second_run_takes_the_graph_that_is_there_and_other_weights_do_not(monkeypatch):
+    one = augan(**PUBLISHED)
+    use_runtime(one, settings("openvino"), 1)
+    (graph,) = (choice.cache() / "graphs").iterdir()
+    written = graph.stat().st_mtime_ns
+    use_runtime(augan(**PUBLISHED), settings("onnx"), 1)
+    assert [file.stat().st_mtime_ns for file in (choice.cache() / "graphs").iterdir()] == [written]
+    with torch.no_grad():
+        next(one.adverse_to_normal.parameters()).mul_(2)
+    expected = one.network("adverse_to_normal")(torch.zeros(1, 3, 32, 64))
+    use_runtime(one, settings("openvino"), 1)
+    assert_same(one.outputs("adverse_to_normal", torch.zeros(1, 3, 32, 64)), expected)
+
+
+def test_auto_measures_once_for_long_runs_and_remembers(monkeypatch):
+    pipe, calls = augan(**PUBLISHED), []
+    speeds = {"torch": 2.0, "openvino": 1.0}
+    monkeypatch.setattr(choice, "measure", lambda *given: calls.append(given) or speeds)
+    assert use_runtime(pipe, settings("auto"), 299) == "torch"
+    assert not pipe.runners
+    assert use_runtime(pipe, settings("auto"), 300) == "openvino"
+    assert use_runtime(pipe, settings("auto"), 1) == "openvino"  # known by now
+    assert use_runtime(pipe, settings("auto", tile=64), 300) == "torch"
+    assert not pipe.runners
+    assert len(calls) == 1
+    speeds["openvino"] = 3.0
+    other = augan(**LIGHT)
+    assert use_runtime(other, settings("auto"), 300) == "torch"
+    assert use_runtime(other.to(torch.float16), settings("auto"), 300) == "torch"
+
+
+def test_a_measurement_has_both_and_leaves_the_model_as_it_is(monkeypatch):
+    monkeypatch.setattr(choice, "SECONDS", 0.01)
+    pipe = augan(**PUBLISHED)
+    measured = choice.measure(pipe, "adverse_to_normal")
+    assert measured.keys() == {"torch", "openvino"}
+    assert min(measured.values()) > 0
+    assert not pipe.runners
+
+
+def test_bf16_differs_by_rounding():
+    pipe = augan(**LIGHT).to(torch.bfloat16)
+    expected = pipe.translate_frames(frames(1, 32, 56), "adverse_to_normal")
+    use_runtime(pipe, settings("openvino"), 1)
+    found = pipe.translate_frames(frames(1, 32, 56), "adverse_to_normal")
+    assert (found[0].float() - expected[0].float()).abs().mean() < 2
+
+
+def test_what_cannot_be_is_a_sentence(monkeypatch):
+    with pytest.raises(BadSetting, match="fp32"):
+        use_runtime(augan(**PUBLISHED).to(torch.bfloat16), settings("onnx"), 1)
+    with pytest.raises(BadSetting, match="mine runs in torch alone"):
+        use_runtime(Identity(), settings("openvino"), 1)
+    assert use_runtime(Identity(), settings("auto"), 10_000) == "torch"
+    monkeypatch.setattr(AUGANPipeline, "network", lambda self, direction: None)
+    with pytest.raises(BadSetting, match="runs in torch alone, not in openvino"):
+        use_runtime(augan(**PUBLISHED), settings("openvino"), 1)
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch) -> Path:
+    augan(**LIGHT).save_pretrained(tmp_path / "weights" / "mine")
+    monkeypatch.setattr(weights, "weight_folders", lambda: [tmp_path / "weights"])
+    return tmp_path / "weights" / "mine"
+
+
+def test_the_command_and_its_report(model, tmp_path):
+    Image.fromarray(frames(1, 40, 60)[0].numpy()).save(tmp_path / "a.png")
+    for runtime in ("torch", "openvino"):
+        out = tmp_path / runtime
+        assert (
+            main(["translate", str(tmp_path / "a.png"), str(out / "a.png"), "--model", "mine", "--runtime", runtime])
+            == 0
+        )
+        assert json.loads((out / "a.report.json").read_text())["files"][0]["runtime"] == runtime
+    one, other = (np.asarray(Image.open(tmp_path / r / "a.png")).astype(int) for r in ("torch", "openvino"))
+    assert np.abs(one - other).max() <= 1
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_exported_files_take_any_size_and_equal_torch(model, tmp_path, to):
+    import onnxruntime
+    import openvino
+
+    out = tmp_path / "files"
+    assert main(["export", "mine", str(out), "--to", to]) == 0
+    pipe = AUGANPipeline.from_pretrained(model)
+    suffix = "onnx" if to == "onnx" else "xml"
+    for name, part in pipe.parts().items():
+        file = out / f"{name}.{suffix}"
+        if to == "onnx":
+            session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+            assert session.get_modelmeta().custom_metadata_map["licence"].startswith("Licence: not stated")
+            run = lambda given, session=session: session.run(None, given)  # noqa: E731
+        else:
+            compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            run = lambda given, compiled=compiled: list(compiled(given).values())  # noqa: E731
+        for height, width in ((32, 64), (41, 67), (33, 32)):
+            given = {n: torch.rand(2, 3, height, width) * 2 - 1 for n in part.inputs}
+            with torch.no_grad():
+                expected = part.module(*given.values())
+            found = run({n: x.numpy() for n, x in given.items()})
+            assert len(found) == len(expected)
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_allclose(a, b.numpy(), rtol=1e-3, atol=1e-3)
+    assert f"`invention.{suffix}" in (out / "README.md").read_text()
