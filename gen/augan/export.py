@@ -99,8 +99,8 @@ def record(
         **longer.recorded(state),
         "images_shown": state["images_shown"],
         "steps": state["images_shown"] // settings.batch,
-        "seconds": round(state["seconds"]),
-        "core_seconds": round(state.get("core_seconds", 0)) or None,
+        "seconds": state["seconds"],
+        "core_seconds": state.get("core_seconds"),  # the first checkpoints had none
         "feature_networks": state["extra"].get("feature_networks", [LITE] if uses_frozen_network(settings) else []),
         "history": state["extra"].get("inherited", {}).get("history", []),
         "hardware": state["hardware"],
