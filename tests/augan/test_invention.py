@@ -569,3 +569,15 @@ def test_the_record_of_a_run_that_was_made_longer_says_so(trained, tmp_path):
     export_invention(tmp_path / "run", str(tmp_path / "model"))
     record = json.loads((tmp_path / "model" / "invention" / "training.json").read_text())
     assert longer.in_words(record).startswith("images=240 until 240 images")
+
+
+def test_pairs_of_several_sizes_can_be_measured_and_calibrated_on(trained, tmp_path):
+    """As `gen simulate-weather` makes them of the days of several cameras."""
+    shutil.copytree(trained / "held", tmp_path / "pairs")
+    for path in (tmp_path / "pairs").rglob("000.png"):
+        with Image.open(path) as image:
+            image.resize((80, 112)).save(path)
+    shutil.copytree(trained / "model", tmp_path / "model")
+    measured = evaluate(InventionEvaluation(rendered=tmp_path / "pairs", model=str(tmp_path / "model"), out=tmp_path))
+    assert measured["rendered"].keys() == {"night"}
+    export_invention(trained / "run", str(tmp_path / "model"), calibrated_on=tmp_path / "pairs")
