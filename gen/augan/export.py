@@ -13,7 +13,9 @@ from gen.augan.invention import FOLDER as INVENTION
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.settings import AUGANSettings, uses_frozen_network
+from gen.augan.start import folders_of
 from gen.augan.training import LITE, GeneratorPair
+from gen.formats.json_files import json_if_whole
 from gen.licences import Licence
 from gen.loading import loading
 from gen.output import output_folder
@@ -21,6 +23,7 @@ from gen.provenance import portable
 from gen.training import longer
 from gen.training.averaged import load_averaged, load_last_state, save_variants
 from gen.training.experiment import write_text
+from gen.training.model_folder import tell_of_notes
 from gen.training.own_code import recorded_code, settings_of_run
 from gen.translation.weathers import tell_of_lost_weathers
 
@@ -59,14 +62,15 @@ def export_model(
         auto_height=auto_height or start.get("auto_height"),
         weathers=list(weathers) or start.get("weathers"),
     )
+    told = record(state, settings, generators, more) | {"weights_license": licence}
     with output_folder(out):
+        tell_of_notes(out, set(folders_of(json_if_whole(out / "training.json"))), set(folders_of(told)))
         had_map = (out / INVENTION).is_dir()
         tell_of_lost_weathers(out, pipeline.config["weathers"])
         save_variants(pipeline, generators, out, half)
         shutil.rmtree(out / INVENTION, ignore_errors=True)  # only now: an export that fails leaves the old model whole
         if had_map:
             log.warning("%s: its invention map is gone; gen export-invention adds it again, if it fits", out)
-        told = record(state, settings, generators, more) | {"weights_license": licence}
         write_text(out / "training.json", json.dumps(told, indent=2))
         refresh_card(out)
 
@@ -99,8 +103,8 @@ def record(
         **longer.recorded(state),
         "images_shown": state["images_shown"],
         "steps": state["images_shown"] // settings.batch,
-        "seconds": round(state["seconds"]),
-        "core_seconds": round(state.get("core_seconds", 0)) or None,
+        "seconds": state["seconds"],
+        "core_seconds": state.get("core_seconds"),  # the first checkpoints had none
         "feature_networks": state["extra"].get("feature_networks", [LITE] if uses_frozen_network(settings) else []),
         "history": state["extra"].get("inherited", {}).get("history", []),
         "hardware": state["hardware"],

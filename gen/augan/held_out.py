@@ -11,7 +11,7 @@ from torch import Tensor
 from gen.bars import progress_bar
 from gen.errors import BadInput
 from gen.media.left_out import LeftOut
-from gen.media.resize import to_float
+from gen.media.resize import resize, to_float
 from gen.metrics import distances
 from gen.metrics.distances import list_images
 
@@ -75,7 +75,8 @@ class Streets:
         true = self._day(path.name)
         if true is None or not others:
             raise BadInput(f"{path}: its true day, or the days of all other streets, cannot be read.")
-        return true, torch.cat(others)
+        size = true.shape[2], true.shape[3]
+        return true, torch.cat([resize(day, size) for day in others])  # simulated pairs may be of several cameras
 
     def _read_day(self, name: str) -> Tensor | None:
         return self.left_out.read(self.folder / "day" / name, read_frame)

@@ -28,6 +28,7 @@ from gen.media.resize import to_float, to_uint8
 from gen.output import output_folder
 from gen.provenance import fingerprint, portable, portable_value
 from gen.tensors import on_device
+from gen.training import longer
 from gen.training.averaged import load_averaged, load_last_state
 from gen.training.data import Frames, Pairs, folder_name, load_frames, match_pairs
 from gen.training.experiment import write_text
@@ -240,6 +241,7 @@ def _record(state: dict[str, Any]) -> dict[str, Any]:
     settings = portable(make_settings(InventionSettings, state["settings"]))
     return {
         "settings": {k: v for k, v in settings.items() if k not in ("preset", "out")},
+        **longer.recorded(state),
         **{k: state[k] for k in ("images_shown", "hardware", "data")},
         "seconds": round(state["seconds"]),
     }

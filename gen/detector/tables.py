@@ -104,7 +104,9 @@ def verdict(group: str, rows: Mapping[str, Mapping[str, Number]]) -> list[str]:
             continue
         sign = 1 if number.difference_low > 0 else -1 if number.difference_high < 0 else 0
         says = f"{row} {words[sign + 1]} the detector"
-        if sign == 0 and max(-number.difference_low, number.difference_high) > UNTOLD * before > 0:
+        widest = max(-number.difference_low, number.difference_high)
+        nothing = measure == "found" and before == widest == 0  # of which no label says that something is there
+        if sign == 0 and (widest > UNTOLD * before or nothing):
             says = f"these frames show too few of them to tell what {row} does to the detector"
         sentences.append(
             f"{group}: {says} ({TITLES[measure]} {number.value:.3f}, before {before:.3f}; change {_signed(number)})."
@@ -122,7 +124,8 @@ def _cells(name: str, numbers: Mapping[str, Number]) -> list[str]:
     if number is None or math.isnan(number.value):
         return [""] * (2 if name in CHANGE else 1)
     value = f"{number.value:.3f} [{number.low:.3f}, {number.high:.3f}]"
-    return [value, *([_signed(number) if number.difference is not None else ""] if name in CHANGE else [])]
+    known = number.difference is not None and not math.isnan(number.difference)
+    return [value, *([_signed(number) if known else ""] if name in CHANGE else [])]
 
 
 def plain(number: Number) -> dict[str, float | None]:

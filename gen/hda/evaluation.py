@@ -23,6 +23,7 @@ from gen.hda.attributes import ATTRIBUTES, attribute_progress
 from gen.hda.domains import parse_domains
 from gen.hda.encoders import network_of
 from gen.hda.export import save_adaptation
+from gen.hda.parsing import adaptation_file
 from gen.hda.pipeline import HDAPipeline, load_source
 from gen.hda.references import load_references
 from gen.hda.scoring import EDGE_IMAGES, Scorer
@@ -70,6 +71,9 @@ def evaluate_table(settings: EvaluateSettings) -> dict[str, Any]:
     Raises `KeyboardInterrupt` if Ctrl-C stopped a run; the same call continues it.
     """
     s = replace(settings, encoder=settings.encoder or HDASettings.encoders)
+    for name, (value, least) in {"runs": (s.seeds, 1), "samples": (s.samples, 2), "jobs": (s.jobs, 1)}.items():
+        if value < least:
+            raise BadSetting(f"{name} must be at least {least}, not {value}.")
     if s.adaptation is not None:
         return measure_attributes(s, s.adaptation)
     methods = check_settings(s)
@@ -190,16 +194,17 @@ def train_one(s: EvaluateSettings, job: Job) -> str | None:
 
 def measure_attributes(s: EvaluateSettings, adaptation: Path) -> dict[str, Any]:
     """Progress of each attribute by domain, on latents that no run has seen, truncated as for display."""
+    folders = {d.name: d.folder for d in parse_domains(tuple(",".join(s.hybrid).split(","))) if d.folder}
+    if not folders:
+        raise BadSetting(f"hybrid {','.join(s.hybrid)}: give domains with references; words cannot be measured.")
     pipe = load_source(s.source).to(pick_device(s.device))
     latents = pipe.latents(range(FIRST_SEED, FIRST_SEED + s.samples))
     before = draw_images(pipe, latents)
-    pipe.load_adaptation(adaptation)
+    pipe.load_adaptation(adaptation_file(str(adaptation)))
     after = draw_images(pipe, latents)
-    domains = parse_domains(tuple(",".join(s.hybrid).split(",")))
     results = {
-        d.name: attribute_progress(before, after, load_references(d.folder, before.shape[-1]).images)
-        for d in domains
-        if d.folder
+        name: attribute_progress(before, after, load_references(folder, before.shape[-1]).images)
+        for name, folder in folders.items()
     }
     rows = [(name, *(f"{100 * value:.0f} %" for value in row.values())) for name, row in results.items()]
     spread = float(after.std(0).mean() / before.std(0).mean())

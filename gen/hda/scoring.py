@@ -53,8 +53,8 @@ class Scorer:
         scores["structure"] = float(structure_consistency(self.source_edges, self._edges(images)).mean())
         scores["diversity"] = self._diversity(images)
         scores |= {name: float(measure(images).mean()) for name, measure in ATTRIBUTES.items()}
-        if len(self.references) == 1:
-            (refs,) = self.references.values()
+        refs, *others = self.references.values()
+        if not others and len(refs) > 1:  # the spread of a single image is not defined
             scores["Fréchet distance to the references"] = frechet_distance(features, self.judge(refs))
         return scores | self._progress(images)
 

@@ -1,5 +1,6 @@
 """Write a model folder so that a killed export never leaves one that mixes old and new weights."""
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Generator, Sequence, Set
@@ -20,6 +21,22 @@ from gen.weights import CARD, CONFIG, INDEX
 TEMPORARY = ".gen-model"
 """Folder inside the model's folder in which a new version is written."""
 WEIGHTS = ("*.safetensors", "*.safetensors.index*.json")
+NOTES = "notes.md"
+"""What people write on the training data; model cards have it verbatim."""
+
+log = logging.getLogger(__name__)
+
+
+def tell_of_notes(folder: Path, old: Set[str], new: Set[str]) -> None:
+    """Say that the folder's notes may be on other data: its model was trained on `old`, and the next one on `new`."""
+    if (folder / NOTES).is_file() and old and old != new:
+        log.warning(
+            "%s was written when the model was trained on %s; it goes into the card of this one, which was trained on "
+            "%s: see that it still holds",
+            folder / NOTES,
+            ", ".join(sorted(old)),
+            ", ".join(sorted(new)),
+        )
 
 
 def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None:

@@ -18,13 +18,14 @@ from torch import Tensor
 from gen.bars import progress_bar
 from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting
+from gen.formats.json_files import json_if_whole
 from gen.loading import loading
 from gen.media.left_out import LeftOut
 from gen.metrics.distances import list_images, read_batches
 from gen.metrics.features import EfficientNetLite0Features
 from gen.provenance import machine, portable_value
 from gen.training.experiment import write_text
-from gen.training.model_folder import check_kind, save_model
+from gen.training.model_folder import check_kind, save_model, tell_of_notes
 from gen.translation.weather import CLEAR_DAY, WeatherHead, extract
 from gen.translation.weather_card import write_card
 from gen.translation.weather_settings import WeatherSettings
@@ -99,6 +100,8 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
     }
     if left_out := {s.folder: s.left_out for s in (*given, *cross, *test) if s.left_out}:
         record["left_out"] = left_out
+    before = json_if_whole(settings.out / "training.json")
+    tell_of_notes(settings.out, *({*of.get("train", ()), *of.get("cross", ())} for of in (before, record)))
     save_model(settings.out, head.save_pretrained, CONFIG)
     write_text(settings.out / "training.json", json.dumps(record, indent=2) + "\n")
     write_card(settings.out)

@@ -14,6 +14,9 @@ from gen import BadInput, weights
 from gen.augan.arguments import CompareSettings
 from gen.augan.compare import prepare, read_recipes, split_frames
 from gen.provenance import fingerprint_file
+from gen.training.averaged import load_last_state
+from gen.translation.registry import load
+from gen.translation.settings import DIRECTIONS
 from tests.test_docs import WHOLE_FILES
 
 TINY = """
@@ -101,6 +104,15 @@ def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_p
     assert "The machine was busy or waited: plain@1 2 minutes for 1 core-minutes." in text
     assert "Not trained yet: wide@1." in text
     assert re.search(rf"\| wide \| 1 \| .* \| {rows['wide']['luma']:.1f} \|\n", text)
+
+
+def test_a_run_of_one_step_has_its_cost(recipes, two_domains, tmp_path):
+    recipes.write_text("plain:\n")
+    out = tmp_path / "out"
+    assert gen.cli.main(command(recipes, two_domains, out, "--hold-out", "4", "--core-minutes", "0.00001")) == 0
+    cost = re.search(r"\| plain \| none \| 2 \| (\S+) \| (\S+) \| (\S+) \|", (out / "README.md").read_text())
+    assert cost
+    assert all(float(value) > 0 for value in cost.groups())
 
 
 def test_a_recipe_that_has_changed_since_is_not_judged(recipes, two_domains, tmp_path, capsys):
@@ -298,6 +310,11 @@ def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypa
     records = {row: json.loads((out / "models" / row / "training.json").read_text()) for row in ("edges", "own")}
     assert records["edges"]["trainer"]["class"] == "edge_loss:EdgeTrainer"
     assert records["own"]["trainer"]["class"] == "my_method:GammaTrainer"
+    model, state = out / "models" / "own", load_last_state(out / "runs" / "own")
+    index, (height, width) = weights.read_index(model), records["own"]["data"]["adverse"]["cached_size"]
+    assert (index["trained_height"], index["trained_width"]) == (height, width)
+    saved = [load(model).generator(direction).log_exponent for direction in DIRECTIONS]
+    assert saved == state["ema"]["shadow_params"]  # the averaged weights
     learned = json.loads((out / "evaluation.json").read_text())["adverse_to_normal"]["own"]
     assert learned["luma"] > json.loads((out / "evaluation.json").read_text())["adverse_to_normal"]["untouched"]["luma"]
 

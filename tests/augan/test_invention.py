@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from gen.augan.invention_training import InventionTrainer, export_invention
 from gen.augan.networks import AUGANGenerator
 from gen.media.resize import luma, to_float
 from gen.provenance import fingerprint
+from gen.training import longer
 from gen.translation.batch import translate
 from gen.translation.maps import SHARE_SCALE, decode_uncertainty_raw
 from gen.translation.settings import TranslateSettings
@@ -558,3 +560,24 @@ def test_export_calibrates_and_says_so(trained, tmp_path):
     assert model.shown_map("adverse_to_normal") == "invention"
     assert gen.cli.main(command[:3]) == 0  # without --default, what was the default stays
     assert AUGANPipeline.from_pretrained(tmp_path / "model").shown_map("adverse_to_normal") == "invention"
+
+
+def test_the_record_of_a_run_that_was_made_longer_says_so(trained, tmp_path):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    shutil.copytree(trained / "old", tmp_path / "model")
+    InventionTrainer(replace(settings(trained, images=244), out=tmp_path / "run")).fit()
+    export_invention(tmp_path / "run", str(tmp_path / "model"))
+    record = json.loads((tmp_path / "model" / "invention" / "training.json").read_text())
+    assert longer.in_words(record).startswith("images=240 until 240 images")
+
+
+def test_pairs_of_several_sizes_can_be_measured_and_calibrated_on(trained, tmp_path):
+    """As `gen simulate-weather` makes them of the days of several cameras."""
+    shutil.copytree(trained / "held", tmp_path / "pairs")
+    for path in (tmp_path / "pairs").rglob("000.png"):
+        with Image.open(path) as image:
+            image.resize((80, 112)).save(path)
+    shutil.copytree(trained / "model", tmp_path / "model")
+    measured = evaluate(InventionEvaluation(rendered=tmp_path / "pairs", model=str(tmp_path / "model"), out=tmp_path))
+    assert measured["rendered"].keys() == {"night"}
+    export_invention(trained / "run", str(tmp_path / "model"), calibrated_on=tmp_path / "pairs")

@@ -315,8 +315,14 @@ def test_an_export_drops_a_map_that_other_weights_had(two_domains, tmp_path, mod
         with pytest.raises(BadSetting):
             export_model(run, tmp_path / "mine")
     assert AUGANPipeline.from_pretrained(tmp_path / "mine").invention is not None  # all of the old model is there
+    (tmp_path / "mine" / "notes.md").write_text("Frames of another city.")
+    (tmp_path / "mine" / "training.json").write_text('{"data": {"adverse": {"folder": "city/night"}}}')
     export_model(run, tmp_path / "mine")
     assert "its invention map is gone" in caplog.text
+    assert "notes.md was written when the model was trained on city/night; it goes into the card" in caplog.text
+    caplog.clear()
+    export_model(run, tmp_path / "mine")
+    assert "notes.md" not in caplog.text
     assert "weather" not in caplog.text
     export_model(run, tmp_path / "mine", weathers=["night"])
     export_model(run, tmp_path / "mine")

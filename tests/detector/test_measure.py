@@ -1,6 +1,7 @@
 """`gen measure-detector`: its numbers against slow references, both label formats, and all that may be missing."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from gen.detector.labels import read_found, read_labels
 from gen.detector.scores import FOUND_SCORE, RECALLS, Matches, match
 from gen.detector.settings import MeasureDetectorSettings
 from gen.detector.survey import Survey
-from gen.detector.tables import BEFORE, Number, verdict
+from gen.detector.tables import BEFORE, Number, as_text, verdict
 from gen.errors import BadInput
 from gen.metrics.detection import Boxes
 
@@ -388,3 +389,22 @@ def test_a_wide_interval_is_no_all_clear(low: float, high: float, words: str) ->
     rows = {BEFORE: {"found": Number(0.3, 0.1, 0.5)}, "day": {"found": Number(0.2, 0.0, 0.4, -0.1, low, high)}}
     (sentence,) = verdict("lights", rows)
     assert sentence.startswith(words)
+
+
+@pytest.mark.parametrize("high", [0.0, 0.4])
+def test_where_nothing_was_found_nothing_is_clear(high: float) -> None:
+    rows = {
+        BEFORE: {"found": Number(0, 0, 0), "precision": Number(math.nan, math.nan, math.nan)},
+        "day": {
+            "found": Number(high / 2, 0, high, high / 2, 0, high),
+            "precision": Number(0.5, 0.5, 0.5, *[math.nan] * 3),
+        },
+    }
+    text = as_text({"lights": rows})
+    assert "lights: these frames show too few of them to tell what day does" in text
+    assert "nan" not in text
+
+
+def test_labelled_objects_that_are_never_found_are_enough() -> None:
+    (sentence,) = verdict("lights", {BEFORE: {"ap50": Number(0, 0, 0)}, "day": {"ap50": Number(0, 0, 0, 0, 0, 0)}})
+    assert "makes no clear difference" in sentence

@@ -419,6 +419,20 @@ class TestEvaluate:
         with pytest.raises(BadSetting, match="red: these are not the images that"):
             evaluate_table(settings)
 
+    def test_a_single_reference(self, model: Path, tmp_path: Path, red: Path) -> None:
+        """Its spread is not defined, which left runs without a table."""
+        for picture in sorted(red.iterdir())[1:]:
+            picture.unlink()
+        settings = EvaluateSettings(
+            hybrid=(f"red={red}",), out=tmp_path / "out", source=str(model), methods="HDA λ=0.5", seeds=1,
+            images=8, encoder=("efficientnet-lite0@64",), samples=3,
+        )  # fmt: skip
+        rows = evaluate_table(settings)["hybrids"]["red"]["0.1"]
+        assert "similarity red" in rows["HDA λ=0.5"][0]
+        run_directory = tmp_path / "out" / "red" / "at-0.1" / "HDA-lambda-0.5-0"
+        measured = evaluate_table(replace(settings, adaptation=run_directory))  # the folder is enough
+        assert measured.keys() == {"red"}
+
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
@@ -426,6 +440,10 @@ class TestEvaluate:
             ({"hybrid": ("red=text:a red face",)}, "they have no references"),
             ({"hybrid": ("red=a", "red=b")}, "must be different, not red, red"),
             ({"methods": "magic"}, "unknown method 'magic'; available: sequential"),
+            ({"seeds": 0}, "runs must be at least 1, not 0"),
+            ({"samples": 1}, "samples must be at least 2, not 1"),
+            ({"jobs": 0}, "jobs must be at least 1, not 0"),
+            ({"hybrid": ("red=text:a red face",), "adaptation": Path("x")}, "words cannot be measured"),
         ],
     )
     def test_what_cannot_be_compared(self, tmp_path: Path, red: Path, changes: dict[str, object], reason: str) -> None:

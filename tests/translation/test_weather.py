@@ -152,7 +152,7 @@ def test_labels():
     ]  # fmt: skip
 
 
-def test_the_command(tmp_path, monkeypatch):
+def test_the_command(tmp_path, monkeypatch, caplog):
     """Two kinds of drawn streets: a model folder with record and card, which loads and is right."""
     monkeypatch.chdir(tmp_path)
     write_streets(Path("night"), 10, True)
@@ -175,6 +175,9 @@ def test_the_command(tmp_path, monkeypatch):
         assert f"| `{name}`, trained on | night | 0 | 10 | 100.0% |" in card
     classifier = WeatherClassifier.from_pretrained("out")
     assert seen(classifier, list_images(Path("day"), 3)) == ["day"] * 3
+    Path("out/notes.md").write_text("Streets of my own.")
+    assert main(["train-weather", "out", "--train", "day=day", "--train", "night=link"]) == 0
+    assert "notes.md was written when the model was trained on day, night; it goes into" in caplog.text
 
 
 def test_a_translator_is_not_replaced_by_a_classifier_nor_the_reverse(tmp_path):
