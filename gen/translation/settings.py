@@ -51,7 +51,8 @@ class TranslateSettings:
     resolution: str = "auto"
     """Size the network runs at: auto (best for the model), native, or WIDTHxHEIGHT, for example 512x288."""
     uncertainty: Literal["none", "map", "overlay", "raw"] = "none"
-    """Also write the per-pixel uncertainty: as a colour map, as a tinted picture, or as 16-bit values."""
+    """Also write the per-pixel uncertainty: as a colour map, as a tinted picture, or as 16-bit values. Another kind
+    than that of an earlier run replaces its files."""
     which_map: WhichMap = "auto"
     """Which uncertainty map. invention: share of each pixel that is invented, 0 to 1; cycle: expected error after
     translating there and back, in grey levels; auto: the model's default."""
@@ -100,7 +101,7 @@ class TranslateSettings:
     that has it, else fp32; files that were finished in the other precision are not translated again."""
     runtime: Runtime = "auto"
     """What computes the network on a CPU. openvino: often twice as fast; needs `pip install openvino onnx`. auto: the
-    faster of torch and openvino, measured once for runs of at least 300 frames."""
+    faster of torch and openvino, measured once, for runs of at least 300 pictures or with a clip."""
     tile: int | None = None
     """Rows per strip, for frames that do not fit into memory. Default: whole frames."""
     workers: int = 4

@@ -72,7 +72,8 @@ def _sign(file: Path, about: dict[str, str]) -> None:
 def readme(settings: ExportSettings, pipe: TranslationPipeline, names: Iterable[str]) -> str:
     """What a programmer must know of the files."""
     suffix = "onnx" if settings.to == "onnx" else "xml (with .bin)"
-    files = "\n".join(f"- `{name}.{suffix}`: {WORDS.get(name, name)}" for name in names)
+    rows = pipe.invention.config["height"] if getattr(pipe, "invention", None) else 0
+    files = "\n".join(f"- `{name}.{suffix}`: {WORDS.get(name, name).format(rows=rows)}" for name in names)
     able = pipe.capabilities
     return f"""# {name_of(settings.model)} for other programs
 
@@ -91,6 +92,5 @@ WORDS = {
     "1, height, width), the expected cycle error in grey levels",
     "normal_to_adverse": "`images` of clear day -> `translation` to the model's weather",
     "invention": "`frame` and its `translation` -> `invented`, the share of each pixel that is made up, 0 to 1, and "
-    "`error`, the expected error in grey levels. Reduce both to the rows that the map was trained on first: `height` "
-    "in its config.json",
+    "`error`, the expected error in grey levels. Reduce both to {rows} rows first",
 }
