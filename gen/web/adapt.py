@@ -46,7 +46,8 @@ def run_adapt(service: Service, context: JobContext) -> None:
     save_adaptation(trainer)  # a cancelled job too: what it has learned so far can be drawn with
     if not trainer.finished:
         raise Stopped
-    context.job.note = trainer.ending()
+    why = "it learned nothing more; " if trainer.stalled else ""
+    context.job.note = f"{why}{trainer.way()}. Too weak? Train on."
 
 
 def make_trainer(service: Service, inputs: Mapping[str, Any], out: Path) -> Any:
@@ -127,7 +128,7 @@ class AdaptTab(Tab):
         longer = gr.Button("Train on", visible=False)
         preview = image_output("Preview: source, adapted, then the references of each domain", visible=False)
         file = gr.File(
-            label="Download: adaptation file for `gen generate`",
+            label="Download the adaptation, for gen generate",
             interactive=False,
             visible=False,
             elem_classes="downloads",

@@ -48,7 +48,14 @@ class DomainFields:
                         min_width=220,
                     )
                     with gr.Column(min_width=220):
-                        weight = gr.Slider(0.1, 3, 1, step=0.1, label=f"Domain {number}: weight")
+                        weight = gr.Slider(
+                            0.1,
+                            3,
+                            1,
+                            step=0.1,
+                            label=f"Domain {number}: weight",
+                            info="Larger, if it comes out too weak",
+                        )
                         removers.append(gr.Button("Remove this domain", size="sm", visible=number > 1))
                 shown = gr.Gallery(
                     visible=False,

@@ -144,7 +144,7 @@ def _paragraph(text: str) -> str:
 
 def _caption(job: Job, title: str) -> str:
     count = f", {job.done} of {job.of} {job.unit}" if job.of else ""
-    return f"{f'{title}: ' if title else ''}{job.state}{count}, {duration(time.time() - job.created)} ago"
+    return f"{f'{title}: ' if title else ''}{job.state}{count}, begun {duration(time.time() - job.created)} ago"
 
 
 def numbers_of(mine: str) -> list[str]:

@@ -153,6 +153,7 @@ class TranslateTab(Tab):
             if found is None:
                 note += " This model has no map in this direction."
                 return (str(before), str(after)), None, [str(after)], note, None
+            note += " It is no evidence: the map misses some of what is made up."
             name, values = found
             raw = folder / f"{stem}-uncertainty.png"
             encode_uncertainty_raw(raw, values, map_scale(name))
