@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,10 @@ from PIL import Image
 # A time limit for each example fails by chance where the processor is shared; pytest-timeout limits whole tests.
 settings.register_profile("gen", deadline=None)
 settings.load_profile("gen")
+
+# Graphs and measured speeds of tiny models do not belong into the cache of whoever runs the tests.
+CACHE = tempfile.TemporaryDirectory(prefix="gen-tests-")
+os.environ["XDG_CACHE_HOME"] = CACHE.name
 
 REPOSITORY = Path(__file__).parent.parent
 DATA = Path(os.environ.get("GEN_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))

@@ -1,12 +1,13 @@
 """Translate a picture, a clip, or a tree of both with one model."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from gen.devices import pick_device
 from gen.errors import BadSetting
 from gen.media.folders import Job
 from gen.translation import registry
-from gen.translation.clips import translate_clips
+from gen.translation.clips import open_clip, translate_clips
 from gen.translation.engine import run_engine
 from gen.translation.finished import finished_before, skipped_entry
 from gen.translation.made_with import present_weights_id, weights_id
@@ -44,11 +45,23 @@ def load_network(load: Load, settings: TranslateSettings, jobs: Sequence[Job] = 
     Raises `BadSetting` if it is no longer what the run has compared finished files with: it may load hours later.
     """
     network = Network(load(settings), settings)
-    frames = sum(1 if job.kind == "still" else LEAST for job in jobs)
-    network.runtime = use_runtime(network.model, settings, frames)
+    network.runtime = use_runtime(network.model, settings, _frames(jobs, settings))
     if weights_id(settings.model) != present_weights_id(settings.model):
         raise BadSetting(f"model: {settings.model} has changed since the run began; run the command again.")
     return network
+
+
+def _frames(jobs: Sequence[Job], settings: TranslateSettings) -> int:
+    """How many frames the jobs have, as far as headers say; it stops counting when there are many."""
+    count = sum(job.kind == "still" for job in jobs)
+    for job in jobs:
+        if count < LEAST and job.kind == "clip":
+            with (
+                suppress(Exception),
+                open_clip(job.source, settings) as reader,
+            ):  # whatever is wrong is told in its turn
+                count += reader.expected_frames
+    return count
 
 
 class OneModel:

@@ -14,6 +14,9 @@ from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.cli import main
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
+from gen.media.folders import Job
+from gen.media.video import write_clip
+from gen.translation.batch import _frames
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.runtimes import choice
 from gen.translation.runtimes.choice import use_runtime
@@ -132,6 +135,24 @@ def test_auto_measures_once_for_long_runs_and_remembers(monkeypatch):
     other = augan(**LIGHT)
     assert use_runtime(other, settings("auto"), 300) == "torch"
     assert use_runtime(other.to(torch.float16), settings("auto"), 300) == "torch"
+
+
+def test_auto_falls_back_to_torch_if_the_cache_cannot_be_written(tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    pipe = augan(**PUBLISHED)
+    assert use_runtime(pipe, settings("auto"), 300) == "torch"
+    assert not pipe.runners
+    assert "OpenVINO is not used, because it failed" in caplog.text
+    assert pipe.translate_frames(frames(1, 32, 56), "adverse_to_normal")[0].shape == (1, 32, 56, 3)
+
+
+def test_the_frames_of_a_clip_are_counted(tmp_path):
+    write_clip(tmp_path / "a.mp4", iter(frames(7, 32, 56).numpy()), 24, "")
+    (tmp_path / "broken.mp4").write_text("no clip")
+    jobs = [Job(tmp_path / name, tmp_path / "o", kind) for name, kind in
+            (("a.mp4", "clip"), ("broken.mp4", "clip"), ("b.png", "still"))]  # fmt: skip
+    assert _frames(jobs, settings("auto")) == 8
 
 
 def test_a_measurement_has_both_and_leaves_the_model_as_it_is(monkeypatch):

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from gen.translation.runtimes.runner import Runner
 from gen.translation.runtimes.sessions import Precision, is_installed, load_session
 from gen.translation.settings import Direction, Runtime, TranslateSettings
 
+log = logging.getLogger(__name__)
+
 LEAST = 300
 """Frames of a run that repay the ten seconds of writing a graph and measuring it."""
 SECONDS = 1.5
@@ -32,21 +35,27 @@ def use_runtime(model: Translator, settings: TranslateSettings, frames: int) -> 
     """Run the model's network in the runtime of the settings; returns which one is used.
 
     "auto": the faster one of torch and OpenVINO, if OpenVINO is installed, as measured once for these weights on this
-    machine and remembered. It is measured for runs of at least `LEAST` frames. Raises `BadSetting` for a runtime that
-    cannot be used.
+    machine and remembered. It is measured for runs of at least `LEAST` frames; if that fails, a warning says so and
+    torch is used. Raises `BadSetting` for another runtime that cannot be used.
     """
     runtime, direction = settings.runtime, settings.direction
     if not isinstance(model, TranslationPipeline):
         if runtime not in ("auto", "torch"):
             raise BadSetting(f"runtime: {settings.model} runs in torch alone; leave runtime out.")
         return "torch"
-    if runtime == "auto":
-        runtime = "torch" if settings.tile is not None else _faster(model, direction, frames)
-    if runtime == "torch":
-        model.runners.pop(direction, None)
-    else:
+    model.runners.pop(direction, None)
+    if runtime not in ("auto", "torch"):
         model.runners[direction] = _runner(model, direction, runtime)
-    return runtime
+        return runtime
+    if runtime == "torch" or settings.tile is not None:
+        return "torch"
+    try:
+        if _faster(model, direction, frames) == "openvino":
+            model.runners[direction] = _runner(model, direction, "openvino")
+            return "openvino"
+    except Exception as error:  # such as a cache that cannot be written: torch always works
+        log.warning("OpenVINO is not used, because it failed: %s", (str(error).splitlines() or [repr(error)])[0])
+    return "torch"
 
 
 def _faster(pipe: TranslationPipeline, direction: Direction, frames: int) -> Runtime:
