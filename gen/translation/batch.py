@@ -7,6 +7,7 @@ from gen.devices import pick_device
 from gen.errors import BadSetting
 from gen.media.folders import Job
 from gen.translation import registry
+from gen.translation.clear_days import clear_days_among
 from gen.translation.clips import open_clip, translate_clips
 from gen.translation.engine import run_engine
 from gen.translation.finished import finished_before, skipped_entry
@@ -85,6 +86,8 @@ class OneModel:
                 self.run.refuse(job, error)
         if self._network is None and (todo or self.settings.watch):
             self._network = load_network(self.load, self.settings, todo)
+            if clear := clear_days_among(todo, self._network.model, self.settings):
+                self.run.warn(clear)
         return todo
 
     def process(self, jobs: Sequence[Job]) -> None:

@@ -1,6 +1,7 @@
 """What the picture and clip engines share: settings, record, report, and the progress callback."""
 
 import errno
+import logging
 import os
 import sys
 import time
@@ -29,6 +30,8 @@ from gen.translation.outputs import SIDES, entry_of, is_single, report_path, sid
 from gen.translation.record import Record, lock_of
 from gen.translation.report import REPORT, Entry, Report, is_foreign, keep_measured, plain
 from gen.translation.settings import TranslateSettings
+
+log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 60.0
 """Seconds between two saves of the report, for those who read it meanwhile; the record has every file at once."""
@@ -125,6 +128,11 @@ class Run:
                     self.report.warnings.append(_removal(self._removed))
                 self.report.entries.sort(key=lambda entry: entry.input)
                 self.record.close(saved=self._save())
+
+    def warn(self, sentence: str) -> None:
+        """Say what concerns the run as a whole, in its report at the end, and now: the end may be hours away."""
+        self.report.warnings.append(sentence)
+        log.warning(sentence)
 
     def expect(self, files: int) -> None:
         """Count so many files more in the progress bar."""

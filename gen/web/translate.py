@@ -12,7 +12,9 @@ from gen.errors import BadInput, BadSetting
 from gen.media.images import decode_still, encode_still
 from gen.media.mark import Mark, not_photographed
 from gen.media.video import VIDEO_SUFFIXES
+from gen.translation.clear_days import is_clear_day, weathers_expected
 from gen.translation.maps import colour_uncertainty, decode_uncertainty_raw, encode_uncertainty_raw, overlay_uncertainty
+from gen.translation.weathers import any_of
 from gen.web import translate_job
 from gen.web.choices import HIDDEN, direction_radio, follow, measured_note, model_dropdown, size_radio
 from gen.web.estimate import count_frames
@@ -144,6 +146,8 @@ class TranslateTab(Tab):
         note = f"Generated image, not a photograph. {width}x{height} pixels, processed at {seen[1]}x{seen[0]}."
         stem, made = safe_name(Path(picture).stem), f"{model}, {direction}, resolution {seen[1]} wide {seen[0]} high"
         mark = Mark(f"{made}, weights {present_weights_id(model)}", None).text()
+        if (weathers := weathers_expected(pipe, direction)) and is_clear_day(source.rgb):
+            note += f" It shows a clear day; the model is for {any_of(weathers)}, and changes whatever it gets."
         with self.service.new_folder() as folder:
             before, after = folder / f"{stem}-before.png", folder / f"{stem}-translated.png"
             encode_still(before, source)
