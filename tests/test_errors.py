@@ -22,3 +22,9 @@ def test_a_foreign_name_is_one_short_line() -> None:
     text = unknown("name", "a\nb" + "x" * 500, ["ab"])
     assert "\n" not in text
     assert len(text) < 130
+
+
+def test_a_long_list_is_left_out_where_one_name_is_near():
+    names = [f"width{n}" for n in range(30)] + ["pair_weight"]
+    assert unknown("setting", "pair_weigth", names) == "unknown setting 'pair_weigth'; did you mean pair_weight?"
+    assert "available: width0" in unknown("setting", "q", names)

@@ -120,8 +120,8 @@ class CompareSettings:
 
     recipes: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RECIPES")]
     """YAML file: recipe names, each with the settings that differ from the preset, as field: value. `method: cyclegan`
-    trains a CycleGAN or CUT instead of an AU-GAN. A recipe cannot have the name of another row of the table: untouched,
-    gamma, histogram, baseline, model, floor, target."""
+    trains a CycleGAN or CUT instead of an AU-GAN, and `trainer: FILE.py:CLASS` a trainer of your own. A recipe cannot
+    have the name of another row of the table: untouched, gamma, histogram, baseline, model, floor, target."""
     adverse: Path
     """Folder of frames in adverse weather."""
     normal: Path

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gen.augan.arguments import CompareSettings, EvaluateSettings
-from gen.augan.card import ROWS, results
+from gen.augan.card import MEANING, ROWS, results
 from gen.augan.evaluation import evaluate
 from gen.augan.over_seeds import arms, means, recipe_of
 from gen.augan.settings import AUGANSettings
@@ -218,8 +218,20 @@ def evaluate_recipes(
         named(missing),
         means(measured, list(recipes)),
         results(measured, model=first),
+        f"## How to read this\n\n{evidence(settings)}\n\n{MEANING}",
     ]
     write_text(settings.out / "README.md", "\n\n".join(filter(None, parts)) + "\n")
+
+
+def evidence(settings: CompareSettings) -> str:
+    """How much the tables are evidence of."""
+    frames = f"All recipes were judged on {settings.hold_out} frames of each folder that none was trained on."
+    if settings.seeds > 1:
+        return f"{frames} Each was trained {settings.seeds} times."
+    return (
+        f"{frames} Each was trained once, so that small differences may be chance: `--seeds 3` trains each three times "
+        "and adds the spread."
+    )
 
 
 def unequal(models: Path, recipes: Iterable[str]) -> str:

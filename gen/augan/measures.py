@@ -87,10 +87,10 @@ def load_spaces(names: Sequence[Space]) -> list[Features]:
     for name in dict.fromkeys(names or SPACES):
         try:
             spaces.append(load_features(name))
-        except BadSetting as error:
+        except BadSetting:
             if names:
                 raise
-            log.warning("no FID, because Inception's weights are not available: %s", error)
+            log.warning("no FID without Inception's weights; --features inception says where to get them")
     return spaces
 
 

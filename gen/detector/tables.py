@@ -13,6 +13,8 @@ BEFORE = "before"
 """Name of the row of the frames before translation."""
 UNTOLD = 0.5
 """If a change may be as large as this share of the value, an interval that includes 0 tells nothing."""
+UNLABELLED = " Whether they are there, only --labels can tell."
+"""Follows a verdict on what a detector found, right or wrong."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def verdict(group: str, rows: Mapping[str, Mapping[str, Number]]) -> list[str]:
         "ap50": ("hurts", "makes no clear difference to", "helps"),
         "found": ("shows fewer to", "makes no clear difference to", "shows more to"),
     }[measure]
+    unknown = "" if measure == "ap50" else UNLABELLED
     before = rows[BEFORE][measure].value
     sentences: list[str] = []
     for row, numbers in rows.items():
@@ -107,9 +110,12 @@ def verdict(group: str, rows: Mapping[str, Mapping[str, Number]]) -> list[str]:
         widest = max(-number.difference_low, number.difference_high)
         nothing = measure == "found" and before == widest == 0  # of which no label says that something is there
         if sign == 0 and (widest > UNTOLD * before or nothing):
-            says = f"these frames show too few of them to tell what {row} does to the detector"
+            says = f"these frames cannot tell what {row} does to the detector, the interval is too wide"
+            if nothing:
+                says = f"nothing was found, so these frames cannot tell what {row} does to the detector"
         sentences.append(
             f"{group}: {says} ({TITLES[measure]} {number.value:.3f}, before {before:.3f}; change {_signed(number)})."
+            f"{unknown if sign else ''}"
         )
     return sentences
 

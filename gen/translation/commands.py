@@ -50,7 +50,7 @@ def run(settings: TranslateSettings) -> int:
         print(f"{count} {note}")
     for line in report.remarks():
         print(line)
-    for line in (report.weathers(), report.invented(), *sorted(set(report.licences.values()))):
+    for line in (report.weathers(), report.invented(), report.runtimes(), *sorted(set(report.licences.values()))):
         if line:
             print(line)
     print(f"{report.summary()}; see {report_path(settings)}")

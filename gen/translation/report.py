@@ -164,6 +164,11 @@ class Report:
         mean, (most, output) = sum(share for share, _ in known) / len(known), max(known)
         return f"made up: {mean:.0%} of a frame on average, most in {output} ({most:.0%})"
 
+    def runtimes(self) -> str | None:
+        """What computed the networks of this run, in words; None if it was torch alone."""
+        used = sorted({entry.runtime for entry in self.entries if entry.status == "done" and entry.runtime} - {"torch"})
+        return f"computed by {' and '.join(used)}, not torch" if used else None
+
     def remarks(self) -> Iterator[str]:
         """What the outputs lack and what went wrong on the way, each kind once with its number of files."""
         yield from describe_left_out(self.left_out)

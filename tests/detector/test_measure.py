@@ -379,7 +379,7 @@ class TestFolders:
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (-0.4, 0.0, "lights: these frames show too few of them to tell what day does to the detector (found"),
+        (-0.4, 0.0, "lights: these frames cannot tell what day does to the detector, the interval is too wide (found"),
         (-0.1, 0.1, "lights: day makes no clear difference to the detector (found"),
         (-0.4, -0.1, "lights: day shows fewer to the detector (found"),
         (0.1, 0.9, "lights: day shows more to the detector (found"),
@@ -389,6 +389,7 @@ def test_a_wide_interval_is_no_all_clear(low: float, high: float, words: str) ->
     rows = {BEFORE: {"found": Number(0.3, 0.1, 0.5)}, "day": {"found": Number(0.2, 0.0, 0.4, -0.1, low, high)}}
     (sentence,) = verdict("lights", rows)
     assert sentence.startswith(words)
+    assert ("--labels" in sentence) == ("shows" in words)  # more that is found may also be more that is wrong
 
 
 @pytest.mark.parametrize("high", [0.0, 0.4])
@@ -401,7 +402,8 @@ def test_where_nothing_was_found_nothing_is_clear(high: float) -> None:
         },
     }
     text = as_text({"lights": rows})
-    assert "lights: these frames show too few of them to tell what day does" in text
+    assert "frames cannot tell what day does to the detector" in text
+    assert ("lights: nothing was found" in text) == (high == 0)
     assert "nan" not in text
 
 

@@ -190,7 +190,7 @@ def model(tmp_path, monkeypatch) -> Path:
     return tmp_path / "weights" / "mine"
 
 
-def test_the_command_and_its_report(model, tmp_path):
+def test_the_command_and_its_report(model, tmp_path, capsys):
     Image.fromarray(frames(1, 40, 60)[0].numpy()).save(tmp_path / "a.png")
     for runtime in ("torch", "openvino"):
         out = tmp_path / runtime
@@ -199,6 +199,7 @@ def test_the_command_and_its_report(model, tmp_path):
             == 0
         )
         assert json.loads((out / "a.report.json").read_text())["files"][0]["runtime"] == runtime
+        assert (f"computed by {runtime}, not torch" in capsys.readouterr().out) == (runtime != "torch")
     one, other = (np.asarray(Image.open(tmp_path / r / "a.png")).astype(int) for r in ("torch", "openvino"))
     assert np.abs(one - other).max() <= 1
 
