@@ -62,8 +62,8 @@ def _shares(evaluation: Record, rows: Record, space: str, direction: str) -> str
         if value in outcomes.values()
     ]
     return (
-        f"**The translations' distance to {target} is {_and(parts)}.** On {frames} it is "
-        f"{ratios['model']} of the untouched frames' (kernel distance; {others})."
+        f"**The translations' distance to {target} is {_and(parts)}.** On {frames} it is {ratios['model']}; 0 would "
+        f"be no difference, and 1 is that of the untouched frames (kernel distance; {others})."
     )
 
 

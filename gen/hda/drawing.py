@@ -325,13 +325,15 @@ def _latents_before(file: Path, source: str) -> tuple[dict[str, Tensor], dict[st
     return latents, dict.fromkeys(latents, "")
 
 
-def invert_photo(pipe: HDAPipeline, photo: Path, steps: int) -> Pixels:
-    """Photo | inverted | adapted at the pipeline's strengths, (H, W, 3)."""
+def invert_photo(
+    pipe: HDAPipeline, photo: Path, steps: int, progress: Callable[[float], object] | None = None
+) -> Pixels:
+    """Photo | inverted | adapted at the pipeline's strengths, (H, W, 3). `progress`: as in `project`."""
     image, perceptual = read_square(photo, pipe.generator.size), load_perceptual().to(pipe.device)
     with pipe.lock:
         given = dict(pipe.strengths)
         pipe.set_strengths(0.0)  # as in `invert_all`
-        w = project(pipe.generator, image[None].to(pipe.device), perceptual, steps)
+        w = project(pipe.generator, image[None].to(pipe.device), perceptual, steps, progress=progress)
         return np.asarray(_side_by_side(pipe, image, w[0], given))
 
 

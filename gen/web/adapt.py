@@ -87,15 +87,15 @@ class AdaptTab(Tab):
                 gr.Markdown("If you reload the page, choose the pictures again. A job that was started has copies.")
                 to_check = _go(steps, 3, "Next: check the pictures")
             with gr.Tab("3 Check", id=3):
-                self._checking(source, fields, to_check)
-                _go(steps, 4, "Next: train", "secondary")
+                self._checking(source, fields, to_check, steps)
             with gr.Tab("4 Train", id=4):
-                panel = self._training(page, source, fields)
-                _go(steps, 5, "Next: draw", "secondary")
+                panel = self._training(page, source, fields, steps)
             with gr.Tab("5 Draw", id=5):
                 DrawStep(self.service).build(page, source, panel)
+        licence = gr.Markdown(licence_of(source.value), elem_classes="note")  # on every step
+        source.change(licence_of, [source], [licence], **PRIVATE)
 
-    def _checking(self, source: Any, fields: list[Any], to_check: gr.Button) -> None:
+    def _checking(self, source: Any, fields: list[Any], to_check: gr.Button, steps: gr.Tabs) -> None:
         gr.Markdown("The check takes some seconds. It finds pictures that are missing, alike or in each other's way.")
         check = gr.Button("Check the pictures", variant="primary")
         said = gr.HTML("", min_height=40, padding=False)
@@ -110,10 +110,12 @@ class AdaptTab(Tab):
             show_progress_on=said,
             **DEVICE,
         )
-        checked.success(_in_short, [report], [said, details], **PRIVATE)
-        gr.on([field.change for field in (source, *fields)], _outdated, [said], [said, details], **PRIVATE)
+        to_train = _go(steps, 4, "Next: train", "secondary")
+        shown = [said, details, check, to_train]
+        checked.success(_in_short, [report], shown, **PRIVATE)
+        gr.on([field.change for field in (source, *fields)], _outdated, [said], shown, **PRIVATE)
 
-    def _training(self, page: gr.Blocks, source: Any, fields: list[Any]) -> JobPanel:
+    def _training(self, page: gr.Blocks, source: Any, fields: list[Any], steps: gr.Tabs) -> JobPanel:
         images = gr.Slider(
             160,
             MAX_SAMPLES,
@@ -125,7 +127,8 @@ class AdaptTab(Tab):
         )
         train = gr.Button("Adapt", variant="primary")
         panel = JobPanel(self.service, "adapt", lambda job: domain_names(job.inputs))
-        longer = gr.Button("Train on", visible=False)
+        longer = gr.Button(_longer(SAMPLES), visible=False)
+        images.change(_longer_by, [images], [longer], **PRIVATE)
         preview = image_output("Preview: source, adapted, then the references of each domain", visible=False)
         file = gr.File(
             label="Download the adaptation, for gen generate",
@@ -135,7 +138,8 @@ class AdaptTab(Tab):
         )
         train.click(self.start, [source, images, *fields], [panel.number], api_name="start_adaptation")
         again = longer.click(self.train_on, [panel.number, images], [panel.number], api_name="continue_adaptation")
-        panel.connect(page, [preview, file, longer], self._show, again)
+        to_draw = _go(steps, 5, "Next: draw", "secondary")
+        panel.connect(page, [preview, file, longer, to_draw], self._show, again)
         return panel
 
     @event("device")
@@ -200,12 +204,25 @@ class AdaptTab(Tab):
         return self.service.jobs.run_again(ended.id, inputs).id
 
     def _show(self, job: Job | None) -> list[Any]:
-        """The newest preview and the adaptation file, hidden until there is one; and whether to offer to train on."""
+        """The newest preview and the adaptation file, hidden until there is one; the buttons for what comes next."""
         samples = sorted((self.service.jobs.folder(job.id) / "run" / "samples").glob("*.jpg")) if job else []
         files = self.service.result_files(job) if job else []
         newest = (str(samples[-1]) if samples else None, files[0] if files else None)
         ended = job is not None and job.over and newest[1] is not None
-        return [*(gr.update(value=path, visible=path is not None) for path in newest), gr.Button(visible=ended)]
+        next_is = gr.Button(variant="primary" if ended else "secondary")
+        return [
+            *(gr.update(value=path, visible=path is not None) for path in newest),
+            gr.Button(visible=ended),
+            next_is,
+        ]
+
+
+def _longer_by(images: float) -> gr.Button:
+    return gr.Button(_longer(images))
+
+
+def _longer(images: float) -> str:
+    return f"Train on: at most {images:,.0f} samples more"
 
 
 def _go(steps: Any, number: int, label: str, variant: Any = "primary") -> gr.Button:
@@ -219,8 +236,6 @@ def _source() -> Any:
     """The choice of a generator, and what the first one draws."""
     models = generators()
     source = gr.Dropdown(models, value=models[0] if models else None, label="Source generator")
-    licence = gr.Markdown(licence_of(models[0]) if models else "", elem_classes="note")
-    source.change(licence_of, [source], [licence], **PRIVATE)
     samples = Path(resolve(models[0])) / "samples.jpg" if models else None
     if samples and samples.is_file():
         drawn = image_output("What it draws: none of these people exist", str(samples), elem_classes="sheet")
@@ -233,16 +248,21 @@ def _only_for(model: str) -> Callable[[str], Any]:
     return lambda name: gr.update(visible=name == model)
 
 
-def _in_short(report: str | None) -> tuple[str, Any]:
-    """The report's first line as HTML, in bold up to its colon or full stop; and the details, now visible."""
+def _in_short(report: str | None) -> tuple[Any, ...]:
+    """The report's first line as HTML, in bold up to its colon or full stop; the details, now visible; the buttons."""
     line = (report or "").split("\n")[0]
     first, mark, rest = re.findall(r"\A([^:.]*)([:.]?)(.*)", line, re.S)[0]
     kind = "go" if first == "Go ahead" else "wait"
     text = f"<b>{html.escape(first)}{mark}</b>{html.escape(rest)}"
-    return f'<p class="verdict {kind}" role="status">{text}</p>', gr.Accordion(visible=True)
+    return f'<p class="verdict {kind}" role="status">{text}</p>', gr.Accordion(visible=True), *_next_is(kind == "go")
 
 
-def _outdated(said: str | None) -> tuple[str, Any]:
+def _next_is(training: bool) -> list[gr.Button]:
+    """The button that checks and the one that leads to the training: the one that comes next stands out."""
+    return [gr.Button(variant="secondary" if it_is else "primary") for it_is in (training, not training)]
+
+
+def _outdated(said: str | None) -> tuple[Any, ...]:
     """In place of a verdict on what has changed since; nothing where there was none."""
     told = '<p class="verdict wait" role="status">Something has changed. Check the pictures again.</p>'
-    return told if said else "", gr.Accordion(visible=False)
+    return told if said else "", gr.Accordion(visible=False), *_next_is(False)

@@ -1,6 +1,7 @@
 """The step of the Adapt tab that draws with an adaptation: a grid, a clip, one's own photo."""
 
 import re
+import time
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ import gradio as gr
 from gen.errors import BadInput, BadSetting, GenError
 from gen.hda.parsing import ADAPTATION_FILE, adaptation_file
 from gen.web.domains import domain_names
+from gen.web.duration import duration
 from gen.web.events import DEVICE, PRIVATE, clip_output, event, image_input, image_output
 from gen.web.jobs import Job
 from gen.web.limits import check_number, check_still
@@ -23,6 +25,7 @@ MAX_STEPS = 1000
 MIN_SIDE = 192
 """Pixels to which each drawn image is enlarged at least: those of a small generator would be tiny on the page."""
 ADAPTATION = f"run/{ADAPTATION_FILE}"
+PROGRESS = gr.Progress()
 FIRST = "faces64-sketch-sunglasses"
 """The shipped adaptation that is offered first."""
 
@@ -32,6 +35,8 @@ class DrawStep:
 
     def __init__(self, service: Service) -> None:
         self.service = service
+        self.stopping: set[str | None] = set()
+        """Browser sessions that want their photo no longer."""
 
     def build(self, page: gr.Blocks, source: Any, panel: JobPanel) -> None:
         """Lay it out. `panel`: that of step 4, whose jobs can be drawn with."""
@@ -59,7 +64,8 @@ class DrawStep:
                 steps = gr.Slider(
                     50, MAX_STEPS, 300, step=50, label="Steps", info="More steps draw you more closely and take longer."
                 )
-                redraw = gr.Button("Draw this photo", variant="primary")
+                with gr.Row():
+                    redraw, stop = gr.Button("Draw this photo", variant="primary"), gr.Button("Stop")
             with gr.Column(min_width=300):
                 inverted = image_output("Your photo, as the generator draws it, and adapted")
         shared = [source, adaptation, strength, second, share]
@@ -73,6 +79,7 @@ class DrawStep:
                 function, [*shared, *inputs], [output], api_name=name, show_progress_on=[output, waits], **DEVICE
             )
             done.success(_reveal, None, [output], **PRIVATE)
+        stop.click(self.stop, None, None, **PRIVATE)
         adaptation.change(_nothing, None, [grid], **PRIVATE)  # the grid is of another adaptation
         known = [panel.state, panel.mine, adaptation]
         gr.on([panel.state.change, panel.mine.change, page.load], self.offer, known, [adaptation], **PRIVATE)
@@ -186,7 +193,16 @@ class DrawStep:
 
     @event("device")
     def invert(
-        self, source: str, job: str, strength: float, second: str, share: float, photo: str, steps: float
+        self,
+        source: str,
+        job: str,
+        strength: float,
+        second: str,
+        share: float,
+        photo: str,
+        steps: float,
+        request: gr.Request | None = None,
+        progress: gr.Progress = PROGRESS,
     ) -> str:
         """Find the latent of a photo in the source generator, and draw that latent adapted.
 
@@ -208,12 +224,28 @@ class DrawStep:
         if not photo:
             raise BadInput("Choose a photo first.")
         check_still(Path(photo), self.service.settings)
-        steps = check_number("steps", steps, 1, MAX_STEPS)
+        steps = int(check_number("steps", steps, 1, MAX_STEPS))
+        session, began, done = request and request.session_hash, time.monotonic(), 0
+        self.stopping.discard(session)
+
+        def tell(distance: float) -> None:
+            nonlocal done
+            done += 1
+            if session in self.stopping:
+                raise BadInput("Stopped.")
+            left = (time.monotonic() - began) / done * (steps - done)
+            progress((done, steps), f"About {duration(left)} left", unit="steps")
+
         with self._loaded(source, job, strength, second, share) as pipe:
-            drawn = invert_photo(pipe, Path(photo), int(steps))
-            found = found_in(fingerprint_file(Path(photo)), int(steps))
+            drawn = invert_photo(pipe, Path(photo), steps, tell)
+            found = found_in(fingerprint_file(Path(photo)), steps)
             mark = drawn_with(pipe, source, found)
         return self._marked(enlarged(drawn, 3), mark)
+
+    @event("status")
+    def stop(self, request: gr.Request) -> None:
+        """Stop drawing the photo of this browser session."""
+        self.stopping.add(request.session_hash)
 
     def _marked(self, pixels: Any, mark: str) -> str:
         """The file of a drawn picture (H, W, 3), which says what drew it wherever it is taken."""

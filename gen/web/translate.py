@@ -107,6 +107,7 @@ class TranslateTab(Tab):
         inputs = [picture, self.direction, self.model, self.resolution, opacity]
         clicked = button.click(self.translate, inputs, outputs, api_name="translate", **DEVICE)
         clicked.then(_map_panel, [state], [panel, scale], **HIDDEN)
+        picture.upload(_still_the_other, None, [note], **HIDDEN)
         opacity.release(self.redraw, [opacity, state], [overlay], **HIDDEN)
         if examples:
             loaded = examples.load_input_event
@@ -291,6 +292,10 @@ def _overlay(folder: Path, files: Files, opacity: float) -> str:
     path = folder / Path(after).name.replace("-translated.", "-overlay.")
     encode_still(path, replace(still, alpha=None))
     return str(path)
+
+
+def _still_the_other() -> str:
+    return "This is still the picture before. Press Translate for the new one."
 
 
 def _remarks(left_out: Sequence[str], warnings: Sequence[str]) -> str:

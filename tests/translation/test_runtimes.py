@@ -1,6 +1,8 @@
 """Other runtimes than torch: the same pictures, for frames and for clips, and files that other programs can use."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from gen.translation.batch import _frames
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.runtimes import choice
 from gen.translation.runtimes.choice import use_runtime
+from gen.translation.runtimes.sessions import openvino_core
 from gen.translation.settings import TranslateSettings
 from tests.translation.identity import Identity
 
@@ -207,7 +210,6 @@ def test_the_command_and_its_report(model, tmp_path, capsys):
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
 def test_exported_files_take_any_size_and_equal_torch(model, tmp_path, to):
     import onnxruntime
-    import openvino
 
     out = tmp_path / "files"
     assert main(["export", "mine", str(out), "--to", to]) == 0
@@ -220,7 +222,7 @@ def test_exported_files_take_any_size_and_equal_torch(model, tmp_path, to):
             assert session.get_modelmeta().custom_metadata_map["licence"].startswith("Licence: not stated")
             run = lambda given, session=session: session.run(None, given)  # noqa: E731
         else:
-            compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            compiled = openvino_core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             run = lambda given, compiled=compiled: list(compiled(given).values())  # noqa: E731
         for height, width in ((32, 64), (41, 67), (33, 32)):
             given = {n: torch.rand(2, 3, height, width) * 2 - 1 for n in part.inputs}
@@ -231,3 +233,26 @@ def test_exported_files_take_any_size_and_equal_torch(model, tmp_path, to):
             for a, b in zip(found, expected, strict=True):
                 np.testing.assert_allclose(a, b.numpy(), rtol=1e-3, atol=1e-3)
     assert f"`invention.{suffix}" in (out / "README.md").read_text()
+
+
+SIGNALLED = """
+import faulthandler, os, signal, sys
+import torch
+from gen.translation.runtimes.graph import write_graph
+from gen.translation.runtimes.sessions import load_session
+
+faulthandler.enable()
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+layer = torch.nn.Conv2d(3, 3, 1)
+write_graph(lambda images: (layer(images),), layer, sys.argv[1])
+sessions = [load_session("openvino", sys.argv[1], "fp32", 1) for _ in range(2)]
+del sessions[0], sessions[0]
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+
+
+def test_a_signal_after_several_sessions_is_heard(tmp_path):
+    """Else Ctrl-C would kill the process before its report is written. It needs a processor with AMX to fail."""
+    command = [sys.executable, "-W", "ignore", "-c", SIGNALLED, str(tmp_path / "graph.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr

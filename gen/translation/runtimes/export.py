@@ -15,7 +15,7 @@ from gen.translation import registry
 from gen.translation.made_with import weights_id
 from gen.translation.pipeline import Part, TranslationPipeline
 from gen.translation.runtimes.graph import write_onnx
-from gen.translation.runtimes.sessions import check_installed
+from gen.translation.runtimes.sessions import check_installed, openvino_core
 from gen.translation.settings import ExportSettings
 from gen.weights import licence_of, name_of
 
@@ -53,7 +53,7 @@ def _write(part: Part, file: Path, settings: ExportSettings) -> Path:
         _sign(file, about)
         return file
     ov: Any = import_module("openvino")
-    model = ov.Core().read_model(file)
+    model = openvino_core().read_model(file)
     for name, text in about.items():
         model.set_rt_info(text, [name])
     ov.save_model(model, file.with_suffix(".xml"), compress_to_fp16=False)

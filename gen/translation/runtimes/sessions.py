@@ -1,6 +1,7 @@
 """ONNX files in OpenVINO (https://docs.openvino.ai) and in ONNX Runtime (https://onnxruntime.ai), on the CPU."""
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,16 +48,26 @@ def is_installed(runtime: str) -> bool:
     return find_spec(PACKAGES[runtime]) is not None
 
 
+@cache
+def openvino_core() -> Any:
+    """OpenVINO, once for the process and until its end.
+
+    Where processors have AMX, each `Core` gives its thread a stack for signals, and frees it at its own end. If two end
+    in the order of their beginnings, the second brings back the stack of the first: the next signal kills the process.
+    """
+    openvino: Any = import_module("openvino")  # not installed everywhere, so unknown to type checkers
+    return openvino.Core()
+
+
 class OpenVINO:
     """A graph in OpenVINO."""
 
     def __init__(self, file: Path, precision: Precision, threads: int) -> None:
-        openvino: Any = import_module("openvino")  # not installed everywhere, so unknown to type checkers
         hints = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "INFERENCE_NUM_THREADS": threads,
         }
-        self._request: Any = openvino.Core().compile_model(file, "CPU", hints).create_infer_request()
+        self._request: Any = openvino_core().compile_model(file, "CPU", hints).create_infer_request()
 
     def run(self, inputs: Mapping[str, Values]) -> list[Values]:
         """See `Session`."""
