@@ -236,7 +236,7 @@ def test_exported_files_take_any_size_and_equal_torch(model, tmp_path, to):
 
 
 SIGNALLED = """
-import faulthandler, os, signal, sys
+import faulthandler, os, pathlib, signal, sys
 import torch
 from gen.translation.runtimes.graph import write_graph
 from gen.translation.runtimes.sessions import load_session
@@ -244,7 +244,7 @@ from gen.translation.runtimes.sessions import load_session
 faulthandler.enable()
 signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
 layer = torch.nn.Conv2d(3, 3, 1)
-write_graph(lambda images: (layer(images),), layer, sys.argv[1])
+write_graph(lambda images: (layer(images),), layer, pathlib.Path(sys.argv[1]))
 sessions = [load_session("openvino", sys.argv[1], "fp32", 1) for _ in range(2)]
 del sessions[0], sessions[0]
 os.kill(os.getpid(), signal.SIGUSR1)
