@@ -334,6 +334,20 @@ def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
     assert 0.3 < height / width < 0.45  # three rows of eight: the adaptation was there
 
 
+def test_ones_own_photo_shows_the_time_left_and_is_stopped(page):
+    tab(page, "Adapt")
+    tab(page, "5 Draw")
+    page.get_by_text("Draw your own photo").click()
+    page.get_by_label("Steps").locator("visible=true").first.fill("1000")
+    page.locator(
+        "[role=tabpanel]:visible .block:has-text('Your photo: one face') input[type=file]"
+    ).last.set_input_files("samples/day_real/000000.jpg")
+    page.get_by_role("button", name="Draw this photo").click()
+    page.get_by_text(re.compile("About .* left")).wait_for(timeout=WAIT)
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text("Stopped.").wait_for(timeout=60_000)
+
+
 def test_shift(page, tmp_path):
     tab(page, "Domain shift")
     for number, level in enumerate((40, 200)):

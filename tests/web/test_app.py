@@ -24,6 +24,7 @@ from gen.web.translate import legend
 from tests.web.test_limits import bomb
 
 NIGHT = Path("samples/adverse/night/000010.jpg")
+DAY = Path("samples/day_real/000000.jpg")
 
 ENDPOINTS = {
     "/translate": ["picture", "direction", "model", "resolution", "opacity"],
@@ -103,7 +104,10 @@ class TestTranslate:
         assert [Path(f).name.split("-")[-1] for f in files] == ["translated.png", "uncertainty.png"]
         assert np.asarray(Image.open(files[1])).dtype == np.uint16
         assert "not a photograph" in note
-        assert "it was translated by gen" in translate(client, after)[-1]
+        again = translate(client, after)[-1]
+        assert "it was translated by gen" in again
+        assert "It shows a clear day; the model is for night or rainy night" in translate(client, DAY)[-1]
+        assert "clear day" not in note
 
     def test_colours_and_transparency_are_kept_and_what_is_lost_is_named(self, client, tmp_path):
         """The source has more pages, and a profile without which its red and blue would change places."""
