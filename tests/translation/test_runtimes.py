@@ -219,6 +219,8 @@ def test_exported_files_take_any_size_and_equal_torch(model, tmp_path, to):
         file = out / f"{name}.{suffix}"
         if to == "onnx":
             session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+            shapes = [output.shape for output in session.get_outputs()]
+            assert all(shape in (["batch", n, "height", "width"] for n in (1, 3)) for shape in shapes), shapes
             assert session.get_modelmeta().custom_metadata_map["licence"].startswith("Licence: not stated")
             run = lambda given, session=session: session.run(None, given)  # noqa: E731
         else:
@@ -232,7 +234,16 @@ def test_exported_files_take_any_size_and_equal_torch(model, tmp_path, to):
             assert len(found) == len(expected)
             for a, b in zip(found, expected, strict=True):
                 np.testing.assert_allclose(a, b.numpy(), rtol=1e-3, atol=1e-3)
-    assert f"`invention.{suffix}" in (out / "README.md").read_text()
+    text = (out / "README.md").read_text()
+    assert f"`invention.{suffix}" in text
+    night = Image.fromarray(frames(1, 65, 96)[0].numpy())
+    night.save(out / "night.png")
+    program = (
+        text.split("```python\n")[1].split("```")[0].replace("night.jpg", "night.png").replace("day.jpg", "day.png")
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=out, check=True)
+    by_pipe = np.asarray(pipe(night).images[0]).astype(int)
+    assert np.abs(np.asarray(Image.open(out / "day.png")).astype(int) - by_pipe).max() <= 2
 
 
 SIGNALLED = """

@@ -10,6 +10,7 @@ import torch
 from gen.about import VERSION
 from gen.errors import BadSetting
 from gen.media.files import write_atomically
+from gen.media.resize import EDGE_VARIANCE, LUMA, WINDOW
 from gen.output import output_folder
 from gen.translation import registry
 from gen.translation.made_with import weights_id
@@ -41,8 +42,8 @@ def export(settings: ExportSettings) -> list[Path]:
 def _write(part: Part, file: Path, settings: ExportSettings) -> Path:
     with torch.no_grad():
         inputs = {name: torch.zeros(EXAMPLE) for name in part.inputs}
-        outputs = part.outputs[: len(part.module(*inputs.values()))]
-        write_onnx(part.module, inputs, outputs, file)
+        made = part.module(*inputs.values())
+        write_onnx(part.module, inputs, part.outputs[: len(made)], file)
     about = {
         "model": name_of(settings.model),
         "weights": weights_id(settings.model) or "",
@@ -50,7 +51,7 @@ def _write(part: Part, file: Path, settings: ExportSettings) -> Path:
         "gen": VERSION,
     }
     if settings.to == "onnx":
-        _sign(file, about)
+        _sign(file, about, [output.shape[1] for output in made])
         return file
     ov: Any = import_module("openvino")
     model = openvino_core().read_model(file)
@@ -61,9 +62,12 @@ def _write(part: Part, file: Path, settings: ExportSettings) -> Path:
     return file.with_suffix(".xml")
 
 
-def _sign(file: Path, about: dict[str, str]) -> None:
+def _sign(file: Path, about: dict[str, str], channels: Iterable[int]) -> None:
+    """Write what the file is into it, and how many channels its outputs have, which torch loses where it crops."""
     onnx: Any = import_module("onnx")
     model = onnx.load(file)
+    for output, count in zip(model.graph.output, channels, strict=True):
+        output.type.tensor_type.shape.dim[1].dim_value = count
     onnx.helper.set_model_props(model, about)
     with write_atomically(file) as partial:
         onnx.save(model, partial)
@@ -83,8 +87,47 @@ def readme(settings: ExportSettings, pipe: TranslationPipeline, names: Iterable[
 
 All are float32. Images are (batch, 3, height, width), RGB, from -1 (black) to 1 (white): `x / 127.5 - 1`. Any size
 works; the model is made for {able.auto_height} rows. `gen translate` runs it there and carries the change of colour to
-the frame's own size along its edges; that step is not in the files.
+the frame's own size along its edges. That step is not in the files; in Python, it is:
+
+```python
+{LOADED[settings.to].format(name=next(iter(names)))}
+{CARRIED.format(rows=able.auto_height, window=WINDOW, variance=EDGE_VARIANCE, luma=list(LUMA))}
+```
 """
+
+
+LOADED = {
+    "onnx": """import cv2, numpy as np, onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("{name}.onnx")
+network = lambda images: session.run(None, {{"images": images}})[0]
+""",
+    "openvino": """import cv2, numpy as np, openvino
+from PIL import Image
+
+model = openvino.Core().compile_model("{name}.xml", "CPU")
+network = lambda images: model(images)[0]
+""",
+}
+CARRIED = """
+def translate(picture: Image.Image) -> Image.Image:
+    size = round(picture.width * {rows} / picture.height), {rows}
+    native, small = (np.float32(p) / 127.5 - 1 for p in (picture, picture.resize(size, Image.BILINEAR)))
+    change = network(small.transpose(2, 0, 1)[None])[0].transpose(1, 2, 0) - small
+
+    # The change as a linear function of luma, fitted in windows (a guided filter), then at the picture's own size.
+    luma = lambda image: (image @ np.float32({luma}))[..., None]
+    mean = lambda x: cv2.blur(x, ({window}, {window}), borderType=cv2.BORDER_REPLICATE).reshape(x.shape)
+    large = lambda x: cv2.resize(x, picture.size, interpolation=cv2.INTER_LINEAR)
+    guide = luma(small)
+    covariance = mean(guide * change) - mean(guide) * mean(change)
+    slope = mean(covariance / (mean(guide * guide) - mean(guide) ** 2 + {variance}))
+    result = native + large(slope) * luma(native) + large(change - slope * guide)
+    return Image.fromarray((result.clip(-1, 1) * 127.5 + 127.5).round().astype(np.uint8))
+
+
+translate(Image.open("night.jpg").convert("RGB")).save("day.jpg")"""
 
 
 WORDS = {
