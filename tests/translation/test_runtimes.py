@@ -221,7 +221,7 @@ def test_exported_files_take_any_size_and_equal_torch(model, tmp_path, to):
         else:
             compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             run = lambda given, compiled=compiled: list(compiled(given).values())  # noqa: E731
-        for height, width in ((32, 64), (41, 67), (33, 32)):
+        for height, width in ((32, 64), (41, 67), (33, 32), (16, 17)):
             given = {n: torch.rand(2, 3, height, width) * 2 - 1 for n in part.inputs}
             with torch.no_grad():
                 expected = part.module(*given.values())
@@ -230,3 +230,20 @@ def test_exported_files_take_any_size_and_equal_torch(model, tmp_path, to):
             for a, b in zip(found, expected, strict=True):
                 np.testing.assert_allclose(a, b.numpy(), rtol=1e-3, atol=1e-3)
     assert f"`invention.{suffix}" in (out / "README.md").read_text()
+
+
+def test_an_export_replaces_an_earlier_one_and_nothing_else(model, tmp_path, capsys):
+    out = tmp_path / "files"
+    out.mkdir()
+    (out / "README.md").write_text("# My project")
+    assert main(["export", "mine", str(out)]) == 1
+    assert "README.md is not of gen export" in capsys.readouterr().err
+    assert [file.name for file in out.iterdir()] == ["README.md"]
+    assert (out / "README.md").read_text() == "# My project"
+    (out / "README.md").unlink()
+    (out / "notes.onnx").write_text("mine")
+    assert main(["export", "mine", str(out)]) == 0
+    cyclegan().save_pretrained(model.parent / "other")  # of one direction
+    assert main(["export", "other", str(out), "--to", "openvino"]) == 0
+    expected = {"README.md", "adverse_to_normal.bin", "adverse_to_normal.xml", "notes.onnx"}
+    assert {file.name for file in out.iterdir()} == expected
