@@ -120,6 +120,30 @@ def test_a_second_run_takes_the_graph_that_is_there_and_other_weights_do_not(mon
     assert_same(one.outputs("adverse_to_normal", torch.zeros(1, 3, 32, 64)), expected)
 
 
+def test_a_damaged_graph_is_written_again(monkeypatch):
+    pipe = augan(**PUBLISHED)
+    use_runtime(pipe, settings("onnx"), 1)
+    (graph,) = (choice.cache() / "graphs").iterdir()
+    whole = graph.read_bytes()
+    for content in (whole[: len(whole) // 2], b""):
+        graph.write_bytes(content)
+        for runtime in ("onnx", "openvino"):
+            assert use_runtime(pipe, settings(runtime), 1) == runtime
+        assert len(graph.read_bytes()) == len(whole)
+
+
+def test_the_graph_of_a_method_whose_file_has_changed_is_another(tmp_path, monkeypatch):
+    import sys
+
+    pipe = cyclegan()
+    use_runtime(pipe, settings("onnx"), 1)
+    module = sys.modules[type(pipe).__module__]
+    (tmp_path / "method.py").write_text("# another translation with the same weights")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "method.py"))
+    use_runtime(pipe, settings("onnx"), 1)
+    assert len(list((choice.cache() / "graphs").iterdir())) == 2
+
+
 def test_auto_measures_once_for_long_runs_and_remembers(monkeypatch):
     pipe, calls = augan(**PUBLISHED), []
     speeds = {"torch": 2.0, "openvino": 1.0}
@@ -144,6 +168,8 @@ def test_auto_falls_back_to_torch_if_the_cache_cannot_be_written(tmp_path, monke
     assert use_runtime(pipe, settings("auto"), 300) == "torch"
     assert not pipe.runners
     assert "OpenVINO is not used, because it failed" in caplog.text
+    with pytest.raises(BadSetting, match="openvino failed"):
+        use_runtime(pipe, settings("openvino"), 1)
     assert pipe.translate_frames(frames(1, 32, 56), "adverse_to_normal")[0].shape == (1, 32, 56, 3)
 
 
