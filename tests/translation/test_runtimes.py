@@ -273,3 +273,15 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(model, tmp_path, cap
     assert main(["export", "other", str(out), "--to", "openvino"]) == 0
     expected = {"README.md", "adverse_to_normal.bin", "adverse_to_normal.xml", "notes.onnx"}
     assert {file.name for file in out.iterdir()} == expected
+
+
+def test_an_openvino_file_that_cannot_be_written_is_a_sentence(model, tmp_path, monkeypatch, capsys):
+    import openvino
+
+    def full(*given: object, **options: object) -> None:
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(openvino, "save_model", full)
+    assert main(["export", "mine", str(tmp_path / "files"), "--to", "openvino"]) == 1
+    assert "is there room on the disk?" in capsys.readouterr().err
+    assert not list((tmp_path / "files").iterdir())

@@ -75,12 +75,17 @@ def _write(part: Part, file: Path, settings: ExportSettings) -> Path:
         _sign(file, about)
         return file
     ov: Any = import_module("openvino")
-    model = ov.Core().read_model(file)
-    for name, text in about.items():
-        model.set_rt_info(text, [name])
-    ov.save_model(model, file.with_suffix(".xml"), compress_to_fp16=False)
-    file.unlink()
-    return file.with_suffix(".xml")
+    written = file.with_suffix(".xml")
+    try:
+        model = ov.Core().read_model(file)
+        for name, text in about.items():
+            model.set_rt_info(text, [name])
+        ov.save_model(model, written, compress_to_fp16=False)
+    except RuntimeError as error:  # it says no more than "iostream error"
+        raise BadSetting(f"{written}: OpenVINO cannot write the file ({error}); is there room on the disk?") from error
+    finally:
+        file.unlink()
+    return written
 
 
 def _sign(file: Path, about: dict[str, str]) -> None:
