@@ -203,7 +203,7 @@ class Report:
         everything = [*files.values(), *kept]
         totals = {status: sum(file.get("status") == status for file in everything) for status in get_args(Status)}
         about = self._about(path)
-        about["licences"] = _licences_of(everything, _earlier_licences(path) | self.licences)
+        about["licences"] = _licences_of(everything, _joined(_earlier_licences(path), self.licences, kept))
         record = {"totals": totals, "settings": about.pop("settings"), "files": everything, **about}
         with writing(path) as partial:
             partial.write_text(dump(record, indent=1), encoding="utf-8")
@@ -238,6 +238,15 @@ def _earlier_licences(path: Path) -> dict[str, str]:
         return dict(json.loads(path.read_text(encoding="utf-8"))["licences"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none, or one of version 0.1, or not of ours
         return {}
+
+
+def _joined(before: Mapping[str, str], now: Mapping[str, str], kept: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Licences by model; both of them where pictures stay that a model of another licence made under the same name."""
+    joined = {**before, **now}
+    for model in {model_in(str(file.get("made_with"))) for file in kept} & before.keys() & now.keys():
+        new, old = now[model], before[model]
+        joined[model] = old if new in old else f"{new} Of pictures of earlier runs: {old}"
+    return joined
 
 
 def _licences_of(files: Iterable[Mapping[str, Any]], known: Mapping[str, str]) -> dict[str, str]:
