@@ -42,7 +42,7 @@ BEFORE = "before"
 """In the entry of a job that was cut off or failed: the entry of the output that it was to replace. What that says was
 measured stays true while the output is still there."""
 
-SAID = {"done": "done", "skipped": "finished before", "left": "copied unchanged", "failed": "failed"}
+SAID = {"done": "done", "skipped": "finished before", "left": "not translated", "failed": "failed"}
 """What `summary` calls each status."""
 
 
