@@ -60,7 +60,8 @@ class Entry:
     """Of a picture: decoding, its share of the batch's time in the network, and encoding, without waiting in between.
     Of a clip: from its opening to its end."""
     runtime: str | None = None
-    """What computed the network: torch, onnx or openvino. Where memory was short, strips were computed by torch."""
+    """What computed the network: torch, onnx or openvino. Of a clip: of its end, because torch takes over where
+    memory is too short."""
     width: int | None = None
     """Of the translation, as are height and frames; None if none was made."""
     height: int | None = None

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.media.folders import Job
 from gen.media.video import write_clip
 from gen.translation.batch import _frames
+from gen.translation.network import Network
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.runtimes import choice
 from gen.translation.runtimes.choice import use_runtime
@@ -207,6 +209,18 @@ def test_what_cannot_be_is_a_sentence(monkeypatch):
     monkeypatch.setattr(AUGANPipeline, "network", lambda self, direction: None)
     with pytest.raises(BadSetting, match="runs in torch alone, not in openvino"):
         use_runtime(augan(**PUBLISHED), settings("openvino"), 1)
+
+
+def test_torch_takes_over_where_another_runtime_has_too_little_memory(monkeypatch):
+    pipe, picture = augan(**LIGHT), frames(1, 32, 56)[0].numpy()
+    expected = pipe.translate_frames(torch.from_numpy(picture)[None], "adverse_to_normal")[0][0]
+    network = Network(pipe, settings("openvino"))
+    network.runtime = use_runtime(pipe, settings("openvino"), 1)
+    session = pipe.runners["adverse_to_normal"].session
+    monkeypatch.setattr(session, "_request", MagicMock(**{"infer.return_value": {0: np.zeros((1, 3, 0, 0))}}))
+    (found,) = network([picture])
+    assert (network.runtime, pipe.runners) == ("torch", {})
+    assert np.array_equal(found.rgb, expected.numpy())
 
 
 @pytest.fixture
