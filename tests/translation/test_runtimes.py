@@ -280,6 +280,8 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(model, tmp_path, cap
     assert "README.md is not of gen export" in capsys.readouterr().err
     assert [file.name for file in out.iterdir()] == ["README.md"]
     assert (out / "README.md").read_text() == "# My project"
+    assert main(["export", "mine", str(model)]) == 1
+    assert "is a model folder" in capsys.readouterr().err
     (out / "README.md").unlink()
     (out / "notes.onnx").write_text("mine")
     assert main(["export", "mine", str(out)]) == 0

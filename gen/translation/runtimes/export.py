@@ -18,7 +18,7 @@ from gen.translation.pipeline import Part, TranslationPipeline
 from gen.translation.runtimes.graph import write_onnx
 from gen.translation.runtimes.sessions import check_installed
 from gen.translation.settings import ExportSettings
-from gen.weights import licence_of, name_of, read_written
+from gen.weights import INDEX, licence_of, name_of, read_written
 
 EXAMPLE = (1, 3, 90, 134)
 """Shape of the images that a part is traced with: sides that must be padded, so that the padding is traced too."""
@@ -38,6 +38,8 @@ def export(settings: ExportSettings) -> list[Path]:
     pipe = registry.load(settings.model, "cpu", torch.float32)
     if not (parts := pipe.parts()):
         raise BadSetting(f"model: {settings.model} has no part that can be exported.")
+    if (settings.out / INDEX).exists():  # whose weights may be replaced, while the files would stay
+        raise BadSetting(f"out: {settings.out} is a model folder; choose a folder of its own for the files.")
     with output_folder(settings.out):
         _remove_earlier(settings.out)
         files = [_write(part, settings.out / f"{name}.onnx", settings) for name, part in parts.items()]
