@@ -244,7 +244,8 @@ def _earlier_licences(path: Path) -> dict[str, str]:
 def _joined(before: Mapping[str, str], now: Mapping[str, str], kept: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Licences by model; both of them where pictures stay that a model of another licence made under the same name."""
     joined = {**before, **now}
-    for model in {model_in(str(file.get("made_with"))) for file in kept} & before.keys() & now.keys():
+    stay = {model for file in kept if (model := model_in(str(file.get("made_with"))))}
+    for model in stay & before.keys() & now.keys():
         new, old = now[model], before[model]
         joined[model] = old if new in old else f"{new} Of pictures of earlier runs: {old}"
     return joined
