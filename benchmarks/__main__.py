@@ -32,7 +32,9 @@ def main(wanted: list[str]) -> None:
     about = machine(torch.device("cpu")) | {"threads": torch.get_num_threads()} | versions(("openvino", "onnxruntime"))
     name = re.sub(r"\W+", "-", f"{about['cpu']} {about['cores']} cores").strip("-").lower()
     file = RESULTS / f"{name}.json"
-    results = json.loads(file.read_text()) if file.is_file() else {"rows": {}}
+    results = json.loads(file.read_text()) if file.is_file() else {}
+    if results.get("machine") != about:  # rows of other versions or threads would stand under these
+        results = {"rows": {}}
     results |= {"machine": about, "limits": {k: round(v, 1) for k, v in limits().items()}}
     for key in wanted or ROWS:
         rows = []

@@ -30,6 +30,10 @@ from gen.training.experiment import Experiment, named, write_text
 from gen.translation import registry
 from gen.translation.registry import Recipe
 from gen.translation.weathers import directions_of
+from gen.weights import read_written
+
+TITLE = "# Recipes at equal cost"
+"""First line of README.md."""
 
 EQUAL = {"preset", "adverse", "normal", "rendered", "simulated", "out", "core_minutes", "images", "epochs", "seed"}
 """Settings that a recipe may not change, because all recipes share them."""
@@ -51,6 +55,9 @@ def compare(settings: CompareSettings) -> int:
     for name in settings.only:
         if name not in recipes:
             raise BadSetting(f"{settings.recipes}: {unknown('recipe', name, recipes)}")
+    about = settings.out / "README.md"
+    if about.is_file() and not read_written(about).startswith(TITLE):
+        raise BadSetting(f"{about} is not of gen compare-augan, which would replace it; choose another output folder.")
     recipes = arms(recipes, settings.seed, settings.seeds)
     make_out_folder(settings.out)  # not locked: several processes may train recipes, and each of them has its own lock
     for domain, folder in (("adverse", settings.adverse), ("normal", settings.normal)):
@@ -211,7 +218,7 @@ def evaluate_recipes(
         )
     )
     parts = [
-        "# Recipes at equal cost",
+        TITLE,
         costs(settings, recipes),
         unequal(models, recipes),
         busy(models, recipes),

@@ -23,7 +23,7 @@ from gen.media.left_out import MAX_LISTED, LeftOut
 from gen.metrics.detection import GROUPS, Boxes, Detector
 from gen.metrics.distances import evenly, list_images, read_frame
 from gen.output import output_folder
-from gen.provenance import machine, portable, versions
+from gen.provenance import machine, portable, portable_value, versions
 
 Size = tuple[float, float]
 Frames = dict[str, Boxes]
@@ -285,6 +285,7 @@ class Survey:
             "notes": self.notes,
             "left_out": list(self.left_out.values()),
             "settings": portable(s) | {"after": list(self.names())},
+            "folders": {name: portable_value(path) for name, path in {BEFORE: s.before, **self.names()}.items()},
             "versions": versions(("torch", "onnxruntime")),
             "machine": machine(torch.device("cpu")),
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -16,6 +16,7 @@ from gen.media.images import Pixels
 from gen.translation.maps import COUNTED_AS, SCALES, colour_uncertainty, percentile
 from gen.translation.memory import MemoryLimits, Plan
 from gen.translation.norm import StatisticsSmoother
+from gen.translation.pipeline import TranslationPipeline
 from gen.translation.protocol import Translator
 from gen.translation.settings import MapName, Resolution, TranslateSettings, parse_resolution
 
@@ -55,7 +56,7 @@ class Network:
         self.batch_size = settings.batch_size or (1 if model.device.type == "cpu" else 8)
         self.limits = MemoryLimits(settings.tile, model.capabilities.tiles)
         self.runtime = "torch"
-        """What computes the network."""
+        """What computes the network; torch from where memory was too short on."""
         self.warnings: list[str] = []
         """Of the latest call: what it did for lack of memory, and that it ran far above the model's rows."""
 
@@ -99,12 +100,20 @@ class Network:
             with smoother.undone_on_error() if smoother is not None else nullcontext():
                 return self._translate(frames, smoother, plan.tile)
         except Exception as error:
-            if not is_out_of_memory(error) or not self.limits.shrink(plan, size):
+            if not is_out_of_memory(error) or not (self._back_to_torch() or self.limits.shrink(plan, size)):
                 raise
         gc.collect()  # after the handler, which holds the tensors of the failed attempt
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
+
+    def _back_to_torch(self) -> bool:
+        """Leave another runtime, which keeps the memory it has taken and knows no strips; False if torch is used."""
+        if self.runtime == "torch" or not isinstance(self.model, TranslationPipeline):
+            return False
+        self.model.runners.pop(self.settings.direction, None)
+        self.runtime = "torch"
+        return True
 
     def _translate(
         self, frames: Sequence[Pixels], smoother: StatisticsSmoother | None, tile: int | None

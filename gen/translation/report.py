@@ -42,7 +42,7 @@ BEFORE = "before"
 """In the entry of a job that was cut off or failed: the entry of the output that it was to replace. What that says was
 measured stays true while the output is still there."""
 
-SAID = {"done": "done", "skipped": "finished before", "left": "copied unchanged", "failed": "failed"}
+SAID = {"done": "done", "skipped": "finished before", "left": "not translated", "failed": "failed"}
 """What `summary` calls each status."""
 
 
@@ -60,7 +60,8 @@ class Entry:
     """Of a picture: decoding, its share of the batch's time in the network, and encoding, without waiting in between.
     Of a clip: from its opening to its end."""
     runtime: str | None = None
-    """What computed the network: torch, onnx or openvino. Where memory was short, strips were computed by torch."""
+    """What computed the network: torch, onnx or openvino. Of a clip: of its end, because torch takes over where
+    memory is too short."""
     width: int | None = None
     """Of the translation, as are height and frames; None if none was made."""
     height: int | None = None
@@ -208,7 +209,7 @@ class Report:
         everything = [*files.values(), *kept]
         totals = {status: sum(file.get("status") == status for file in everything) for status in get_args(Status)}
         about = self._about(path)
-        about["licences"] = _licences_of(everything, _earlier_licences(path) | self.licences)
+        about["licences"] = _licences_of(everything, _joined(_earlier_licences(path), self.licences, kept))
         record = {"totals": totals, "settings": about.pop("settings"), "files": everything, **about}
         with writing(path) as partial:
             partial.write_text(dump(record, indent=1), encoding="utf-8")
@@ -243,6 +244,16 @@ def _earlier_licences(path: Path) -> dict[str, str]:
         return dict(json.loads(path.read_text(encoding="utf-8"))["licences"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):  # none, or one of version 0.1, or not of ours
         return {}
+
+
+def _joined(before: Mapping[str, str], now: Mapping[str, str], kept: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Licences by model; both of them where pictures stay that a model of another licence made under the same name."""
+    joined = {**before, **now}
+    stay = {model for file in kept if (model := model_in(str(file.get("made_with"))))}
+    for model in stay & before.keys() & now.keys():
+        new, old = now[model], before[model]
+        joined[model] = old if new in old else f"{new} Of pictures of earlier runs: {old}"
+    return joined
 
 
 def _licences_of(files: Iterable[Mapping[str, Any]], known: Mapping[str, str]) -> dict[str, str]:

@@ -111,12 +111,12 @@ def _translate_batch(
     share = (time.perf_counter() - began) / len(batch)
     batch = [item._replace(seconds=item.seconds + share) for item in batch]
     return [
-        writers.submit(_write, item, network, network.warnings, result)
+        writers.submit(_write, item, network, network.runtime, network.warnings, result)
         for item, result in zip(batch, results, strict=True)
     ]
 
 
-def _write(item: Decoded, network: Network, warnings: list[str], result: Translated) -> Entry:
+def _write(item: Decoded, network: Network, runtime: str, warnings: list[str], result: Translated) -> Entry:
     """Encode all outputs of a picture. The translation comes last: when it exists, its side files do."""
     job, still, settings = item.job, item.still, network.settings
     rgb, values, statistics = result
@@ -140,7 +140,7 @@ def _write(item: Decoded, network: Network, warnings: list[str], result: Transla
         return entry_of(job, "failed", settings, error=reason(job, error))
     height, width = rgb.shape[:2]
     seconds = item.seconds + time.perf_counter() - began
-    measured = {"seconds": seconds, "width": width, "height": height, "frames": 1, "runtime": network.runtime}
+    measured = {"seconds": seconds, "width": width, "height": height, "frames": 1, "runtime": runtime}
     measured |= statistics
     left_out = list(dict.fromkeys([*still.left_out, *lost]))
     return entry_of(job, "done", settings, **measured, left_out=left_out, warnings=[*still.warnings, *warnings])

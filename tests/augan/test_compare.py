@@ -215,6 +215,14 @@ def test_options_that_make_no_sense(recipes, two_domains, tmp_path, capsys, more
     assert words in capsys.readouterr().err
 
 
+def test_a_readme_of_others_is_not_replaced(recipes, two_domains, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "README.md").write_text("# My project")
+    assert gen.cli.main(command(recipes, two_domains, tmp_path / "out", "--hold-out", "4")) == 1
+    assert "README.md is not of gen compare-augan" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["README.md"]
+
+
 def test_a_recipe_that_lacks_its_pairs_is_named_before_any_trains(two_domains, tmp_path, capsys):
     path = tmp_path / "recipes.yaml"
     path.write_text("plain:\npairs:\n  pairs_first: 5\n")

@@ -256,6 +256,8 @@ class TestCommand:
         assert main(["measure-detector", *given]) == 0
         record = json.loads((tmp_path / "out" / "table.json").read_text())
         assert all(list(rows) == ["before", *record["settings"]["after"]] for rows in record["objects"].values())
+        folders = {row: Path(path).resolve() for row, path in record["folders"].items()}
+        assert folders == dict(zip(["before", *found], map(Path, [found[0], *found]), strict=True))
 
     def test_a_folder_called_before_is_not_the_row_of_the_frames_before(self, tmp_path: Path) -> None:
         settings = MeasureDetectorSettings(tmp_path / "x.json", (Path("before"), Path("b")), labels=tmp_path / "l.json")

@@ -480,6 +480,37 @@ def test_what_dash_cams_hide_in_free_space_and_behind_the_clip_is_named(tmp_path
     assert copied(clip, tmp_path / "out.mp4").left_out == names
 
 
+def test_what_dash_cams_hide_in_avi_files_is_named(tmp_path):
+    clip = make_clip(tmp_path / "in.avi", moving_bars(5))
+    data, gps = clip.read_bytes(), b"[1520000000000]$GPRMC,174829.00,A,3359.1,N,".ljust(1000)
+    assert copied(clip, tmp_path / "out.mp4").left_out == []
+
+    def with_chunk(kind: bytes, content: bytes) -> bytes:
+        size = struct.unpack("<I", data[4:8])[0] + 8 + len(content)
+        return data[:4] + struct.pack("<I", size) + data[8:] + struct.pack("<4sI", kind, len(content)) + content
+
+    for content, names in (
+        (with_chunk(b"JUNK", bytes(1000)), []),
+        (with_chunk(b"JUNK", b"name of a muxer".ljust(1000, b"\0")), []),
+        (with_chunk(b"JUNK", gps), ["data in a chunk that is marked as JUNK"]),
+        (with_chunk(b"gps0", gps), ["metadata chunk gps0"]),
+        (data + gps, ["data behind the clip"]),
+        (data[:4] + bytes(4) + data[8:] + gps, []),  # was cut off: nothing tells where it ends
+    ):
+        clip.write_bytes(content)
+        assert copied(clip, tmp_path / "out.mp4").left_out == names
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".m2ts"])
+def test_what_dash_cams_hide_between_the_packets_of_tracks_is_named(tmp_path, suffix):
+    clip = make_clip(tmp_path / f"in{suffix}", moving_bars(5), sound="aac")
+    assert copied(clip, tmp_path / "out.mp4").left_out == []
+    before = b"" if suffix == ".ts" else bytes(4)  # a time
+    gps = before + bytes([0x47, 0x43, 0x00, 0x10]) + b"$GPRMC,174829.00,A,3359.1,N,".ljust(184)
+    clip.write_bytes(clip.read_bytes() + 3 * gps)
+    assert copied(clip, tmp_path / "out.mp4").left_out == ["data in packets that belong to no track (PID 0x300)"]
+
+
 def test_lost_metadata_is_named(tmp_path):
     with av.open(str(tmp_path / "in.mkv"), "w") as out:
         out.metadata.update(title="drive", dashcam_serial="0815")

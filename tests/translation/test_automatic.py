@@ -83,7 +83,7 @@ def test_each_picture_by_its_weather(models, tree, tmp_path, capsys):
     for line in (
         "weather: 1 day, 1 fog, 1 night",
         "Licence: not stated.",
-        "1 done, 0 finished before, 2 copied unchanged, 1 failed",
+        "1 done, 0 finished before, 2 not translated, 1 failed",
     ):
         assert line in printed
 

@@ -551,6 +551,22 @@ def test_the_licences_of_all_pictures_stay_in_the_report(night, tmp_path):
     assert licences(night, out, other, overwrite=True) == [other]
 
 
+def test_the_licence_of_weights_that_were_replaced_stays_while_their_pictures_do(night, tmp_path):
+    out, model = tmp_path / "o", Path(save_tiny(tmp_path / "one", ["night"]))
+
+    def licences(source: Path, out_folder: Path, licence: str) -> str:
+        (model / "training.json").write_text(json.dumps({"weights_license": licence}))
+        batch.translate(TranslateSettings(source, out_folder, model=str(model), overwrite=True))
+        (text,) = json.loads((out / "report.json").read_text("utf-8"))["licences"].values()
+        return text
+
+    assert "research" in licences(night, out, "research-only")
+    for _ in range(2):
+        both = licences(night / "sub", out / "sub", "apache-2.0")
+        assert (both.count("research"), both.count("Apache")) == (1, 1)
+    assert "research" not in licences(night, out, "apache-2.0")
+
+
 def test_nothing_is_said_of_the_size_of_what_was_not_made(tmp_path):
     (tmp_path / "in").mkdir()
     make_clip(tmp_path / "in" / "a.mp4", moving_bars(3))

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.media.folders import Job
 from gen.media.video import write_clip
 from gen.translation.batch import _frames
+from gen.translation.network import Network
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.runtimes import choice
 from gen.translation.runtimes.choice import use_runtime
@@ -123,6 +125,30 @@ def test_a_second_run_takes_the_graph_that_is_there_and_other_weights_do_not(mon
     assert_same(one.outputs("adverse_to_normal", torch.zeros(1, 3, 32, 64)), expected)
 
 
+def test_a_damaged_graph_is_written_again(monkeypatch):
+    pipe = augan(**PUBLISHED)
+    use_runtime(pipe, settings("onnx"), 1)
+    (graph,) = (choice.cache() / "graphs").iterdir()
+    whole = graph.read_bytes()
+    for content in (whole[: len(whole) // 2], b""):
+        graph.write_bytes(content)
+        for runtime in ("onnx", "openvino"):
+            assert use_runtime(pipe, settings(runtime), 1) == runtime
+        assert len(graph.read_bytes()) == len(whole)
+
+
+def test_the_graph_of_a_method_whose_file_has_changed_is_another(tmp_path, monkeypatch):
+    import sys
+
+    pipe = cyclegan()
+    use_runtime(pipe, settings("onnx"), 1)
+    module = sys.modules[type(pipe).__module__]
+    (tmp_path / "method.py").write_text("# another translation with the same weights")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "method.py"))
+    use_runtime(pipe, settings("onnx"), 1)
+    assert len(list((choice.cache() / "graphs").iterdir())) == 2
+
+
 def test_auto_measures_once_for_long_runs_and_remembers(monkeypatch):
     pipe, calls = augan(**PUBLISHED), []
     speeds = {"torch": 2.0, "openvino": 1.0}
@@ -147,6 +173,8 @@ def test_auto_falls_back_to_torch_if_the_cache_cannot_be_written(tmp_path, monke
     assert use_runtime(pipe, settings("auto"), 300) == "torch"
     assert not pipe.runners
     assert "OpenVINO is not used, because it failed" in caplog.text
+    with pytest.raises(BadSetting, match="openvino failed"):
+        use_runtime(pipe, settings("openvino"), 1)
     assert pipe.translate_frames(frames(1, 32, 56), "adverse_to_normal")[0].shape == (1, 32, 56, 3)
 
 
@@ -184,6 +212,18 @@ def test_what_cannot_be_is_a_sentence(monkeypatch):
     monkeypatch.setattr(AUGANPipeline, "network", lambda self, direction: None)
     with pytest.raises(BadSetting, match="runs in torch alone, not in openvino"):
         use_runtime(augan(**PUBLISHED), settings("openvino"), 1)
+
+
+def test_torch_takes_over_where_another_runtime_has_too_little_memory(monkeypatch):
+    pipe, picture = augan(**LIGHT), frames(1, 32, 56)[0].numpy()
+    expected = pipe.translate_frames(torch.from_numpy(picture)[None], "adverse_to_normal")[0][0]
+    network = Network(pipe, settings("openvino"))
+    network.runtime = use_runtime(pipe, settings("openvino"), 1)
+    session = pipe.runners["adverse_to_normal"].session
+    monkeypatch.setattr(session, "_request", MagicMock(**{"infer.return_value": {0: np.zeros((1, 3, 0, 0))}}))
+    (found,) = network([picture])
+    assert (network.runtime, pipe.runners) == ("torch", {})
+    assert np.array_equal(found.rgb, expected.numpy())
 
 
 @pytest.fixture
@@ -226,7 +266,7 @@ def test_exported_files_take_any_size_and_equal_torch(model, tmp_path, to):
         else:
             compiled = openvino_core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             run = lambda given, compiled=compiled: list(compiled(given).values())  # noqa: E731
-        for height, width in ((32, 64), (41, 67), (33, 32)):
+        for height, width in ((32, 64), (41, 67), (33, 32), (16, 17)):
             given = {n: torch.rand(2, 3, height, width) * 2 - 1 for n in part.inputs}
             with torch.no_grad():
                 expected = part.module(*given.values())
@@ -267,3 +307,34 @@ def test_a_signal_after_several_sessions_is_heard(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", SIGNALLED, str(tmp_path / "graph.onnx")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
+def test_an_export_replaces_an_earlier_one_and_nothing_else(model, tmp_path, capsys):
+    out = tmp_path / "files"
+    out.mkdir()
+    (out / "README.md").write_text("# My project")
+    assert main(["export", "mine", str(out)]) == 1
+    assert "README.md is not of gen export" in capsys.readouterr().err
+    assert [file.name for file in out.iterdir()] == ["README.md"]
+    assert (out / "README.md").read_text() == "# My project"
+    assert main(["export", "mine", str(model)]) == 1
+    assert "is a model folder" in capsys.readouterr().err
+    (out / "README.md").unlink()
+    (out / "notes.onnx").write_text("mine")
+    assert main(["export", "mine", str(out)]) == 0
+    cyclegan().save_pretrained(model.parent / "other")  # of one direction
+    assert main(["export", "other", str(out), "--to", "openvino"]) == 0
+    expected = {"README.md", "adverse_to_normal.bin", "adverse_to_normal.xml", "notes.onnx"}
+    assert {file.name for file in out.iterdir()} == expected
+
+
+def test_an_openvino_file_that_cannot_be_written_is_a_sentence(model, tmp_path, monkeypatch, capsys):
+    import openvino
+
+    def full(*given: object, **options: object) -> None:
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(openvino, "save_model", full)
+    assert main(["export", "mine", str(tmp_path / "files"), "--to", "openvino"]) == 1
+    assert "is there room on the disk?" in capsys.readouterr().err
+    assert not list((tmp_path / "files").iterdir())

@@ -10,6 +10,7 @@ from av.container import InputContainer
 from gen.media.video.boxes import lost_boxes
 from gen.media.video.cropping import is_cropped
 from gen.media.video.libav import open_input
+from gen.media.video.unread import lost_chunks, lost_packets
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # a name of PyAV's stubs alone
@@ -94,6 +95,10 @@ def lost_metadata(
         yield "the container's crop: the whole frames are there"
     if "mp4" in source.format.name:
         yield from lost_boxes(source_path)
+    elif source.format.name == "avi":
+        yield from lost_chunks(source_path)
+    elif source.format.name == "mpegts":
+        yield from lost_packets(source_path, {stream.id for stream in source.streams})
 
 
 def _lost_of_parts(wanted: Iterable[Mapping[str, str]], have: Iterable[Mapping[str, str]]) -> list[str]:

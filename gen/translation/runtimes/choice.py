@@ -4,6 +4,7 @@ import copy
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +13,13 @@ import torch
 from torch import Tensor
 
 from gen.about import VERSION
-from gen.errors import BadSetting
+from gen.errors import BadSetting, GenError
 from gen.formats.json_files import json_if_whole
 from gen.media.files import writing
-from gen.provenance import fingerprint_bytes, fingerprint_weights, machine
+from gen.provenance import fingerprint_bytes, fingerprint_file, fingerprint_weights, machine
 from gen.translation.pipeline import TranslationPipeline
 from gen.translation.protocol import Translator
-from gen.translation.runtimes.graph import can_write, write_graph
+from gen.translation.runtimes.graph import Graph, can_write, write_graph
 from gen.translation.runtimes.runner import Runner
 from gen.translation.runtimes.sessions import Precision, is_installed, load_session
 from gen.translation.settings import Direction, Runtime, TranslateSettings
@@ -45,7 +46,15 @@ def use_runtime(model: Translator, settings: TranslateSettings, frames: int) -> 
         return "torch"
     model.runners.pop(direction, None)
     if runtime not in ("auto", "torch"):
-        model.runners[direction] = _runner(model, direction, runtime)
+        try:
+            model.runners[direction] = _runner(model, direction, runtime)
+        except GenError:
+            raise
+        except Exception as error:  # such as a cache that cannot be written
+            raise BadSetting(
+                f"runtime: {runtime} failed ({_first_line(error)}); set runtime=torch, or $XDG_CACHE_HOME to a folder "
+                "that can be written."
+            ) from error
         return runtime
     if runtime == "torch" or settings.tile is not None:
         return "torch"
@@ -54,8 +63,12 @@ def use_runtime(model: Translator, settings: TranslateSettings, frames: int) -> 
             model.runners[direction] = _runner(model, direction, "openvino")
             return "openvino"
     except Exception as error:  # such as a cache that cannot be written: torch always works
-        log.warning("OpenVINO is not used, because it failed: %s", (str(error).splitlines() or [repr(error)])[0])
+        log.warning("OpenVINO is not used, because it failed: %s", _first_line(error))
     return "torch"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [repr(error)])[0]
 
 
 def _faster(pipe: TranslationPipeline, direction: Direction, frames: int) -> Runtime:
@@ -102,7 +115,14 @@ def _runner(pipe: TranslationPipeline, direction: Direction, runtime: str) -> Ru
     if pipe.network(direction) is None:
         raise BadSetting(f"runtime: this model runs in torch alone, not in {runtime}; set runtime=torch.")
     precision: Precision = "bf16" if pipe.dtype == torch.bfloat16 else "fp32"
-    return Runner(load_session(runtime, graph_file(pipe, direction), precision, torch.get_num_threads()))
+    file, threads = graph_file(pipe, direction), torch.get_num_threads()
+    try:
+        return Runner(load_session(runtime, file, precision, threads))
+    except BadSetting:
+        raise
+    except Exception:  # a damaged file, as a machine that loses power leaves it
+        file.unlink(missing_ok=True)
+        return Runner(load_session(runtime, graph_file(pipe, direction), precision, threads))
 
 
 def graph_file(pipe: TranslationPipeline, direction: Direction) -> Path:
@@ -121,7 +141,14 @@ def _weights_key(pipe: TranslationPipeline, direction: Direction) -> str:
     """16 hex digits for the weights and the shape of a network, and for what writes its graph."""
     network = pipe.generator(direction)
     about = [fingerprint_weights(network.state_dict(), torch.float32), dict(network.config), VERSION, torch.__version__]
+    about += [_code_of(kind) for kind in (type(pipe), type(network), Graph)]  # a method of one's own is still changing
     return fingerprint_bytes(json.dumps(about, default=str).encode())
+
+
+def _code_of(kind: type) -> str | None:
+    """The fingerprint of the file that a class is in; None without a file."""
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return fingerprint_file(Path(file)) if file and Path(file).is_file() else None
 
 
 def cache() -> Path:

@@ -1,5 +1,6 @@
 """`gen export`: a model's networks as ONNX or OpenVINO files, for programs without torch."""
 
+import re
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -18,25 +19,48 @@ from gen.translation.pipeline import Part, TranslationPipeline
 from gen.translation.runtimes.graph import write_onnx
 from gen.translation.runtimes.sessions import check_installed, openvino_core
 from gen.translation.settings import ExportSettings
-from gen.weights import licence_of, name_of
+from gen.weights import INDEX, licence_of, name_of, read_written
 
 EXAMPLE = (1, 3, 90, 134)
 """Shape of the images that a part is traced with: sides that must be padded, so that the padding is traced too."""
+LEAST = 16
+"""Pixels a side that any part takes: smaller images would need another kind of padding than the one that is traced."""
+SIGNATURE = "Written by gen"
+"""In the README.md of an export."""
 
 
 def export(settings: ExportSettings) -> list[Path]:
-    """Write a file for each part of a model, and README.md; returns the files. Raises `BadSetting` or `BadInput`."""
+    """Write a file for each part of a model, and README.md; returns the files. Raises `BadSetting` or `BadInput`.
+
+    The files of an earlier export to the same folder are removed.
+    """
     if settings.to == "openvino":
         check_installed("openvino")
     pipe = registry.load(settings.model, "cpu", torch.float32)
     if not (parts := pipe.parts()):
         raise BadSetting(f"model: {settings.model} has no part that can be exported.")
+    if (settings.out / INDEX).exists():  # whose weights may be replaced, while the files would stay
+        raise BadSetting(f"out: {settings.out} is a model folder; choose a folder of its own for the files.")
     with output_folder(settings.out):
-        (settings.out / "README.md").unlink(missing_ok=True)  # with it, the folder is whole
+        _remove_earlier(settings.out)
         files = [_write(part, settings.out / f"{name}.onnx", settings) for name, part in parts.items()]
         with write_atomically(settings.out / "README.md") as partial:
             partial.write_text(readme(settings, pipe, parts), encoding="utf-8")
     return files
+
+
+def _remove_earlier(out: Path) -> None:
+    """Remove what an earlier export has left, README.md first: with it, the folder is whole. Raises `BadSetting`."""
+    about = out / "README.md"
+    if not about.is_file():
+        return
+    text = read_written(about)
+    if SIGNATURE not in text:
+        raise BadSetting(f"{about} is not of gen export, which would replace it; choose another output folder.")
+    about.unlink()
+    for name in re.findall(r"^- `([^`./]+)\.(?:onnx|xml)", text, re.M):
+        for suffix in (".onnx", ".xml", ".bin"):
+            (out / f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def _write(part: Part, file: Path, settings: ExportSettings) -> Path:
@@ -54,12 +78,17 @@ def _write(part: Part, file: Path, settings: ExportSettings) -> Path:
         _sign(file, about, [output.shape[1] for output in made])
         return file
     ov: Any = import_module("openvino")
-    model = openvino_core().read_model(file)
-    for name, text in about.items():
-        model.set_rt_info(text, [name])
-    ov.save_model(model, file.with_suffix(".xml"), compress_to_fp16=False)
-    file.unlink()
-    return file.with_suffix(".xml")
+    written = file.with_suffix(".xml")
+    try:
+        model = openvino_core().read_model(file)
+        for name, text in about.items():
+            model.set_rt_info(text, [name])
+        ov.save_model(model, written, compress_to_fp16=False)
+    except RuntimeError as error:  # it says no more than "iostream error"
+        raise BadSetting(f"{written}: OpenVINO cannot write the file ({error}); is there room on the disk?") from error
+    finally:
+        file.unlink()
+    return written
 
 
 def _sign(file: Path, about: dict[str, str], channels: Iterable[int]) -> None:
@@ -81,13 +110,17 @@ def readme(settings: ExportSettings, pipe: TranslationPipeline, names: Iterable[
     able = pipe.capabilities
     return f"""# {name_of(settings.model)} for other programs
 
-{licence_of(settings.model)} Written by gen {VERSION}; weights {weights_id(settings.model) or "of a hub model"}.
+{licence_of(settings.model)} {SIGNATURE} {VERSION}; weights {weights_id(settings.model) or "of a hub model"}.
 
 {files}
 
-All are float32. Images are (batch, 3, height, width), RGB, from -1 (black) to 1 (white): `x / 127.5 - 1`. Any size
-works; the model is made for {able.auto_height} rows. `gen translate` runs it there and carries the change of colour to
-the frame's own size along its edges. That step is not in the files; in Python, it is:
+All are float32. Images are (batch, 3, height, width), RGB, from -1 (black) to 1 (white): `x / 127.5 - 1`. A
+`translation` may go beyond: limit it to -1..1 before you make bytes of it. On some processors OpenVINO computes in bf16
+unless told otherwise, which is some grey levels off: compile with `INFERENCE_PRECISION_HINT` `f32`.
+
+Any size from {max(LEAST, able.multiple)} pixels a side works; the model is made for {able.auto_height} rows.
+`gen translate` runs it there and carries the change of colour to the frame's own size along its edges. That step is not
+in the files; in Python, it is:
 
 ```python
 {LOADED[settings.to].format(name=next(iter(names)))}
@@ -106,7 +139,7 @@ network = lambda images: session.run(None, {{"images": images}})[0]
     "openvino": """import cv2, numpy as np, openvino
 from PIL import Image
 
-model = openvino.Core().compile_model("{name}.xml", "CPU")
+model = openvino.Core().compile_model("{name}.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})
 network = lambda images: model(images)[0]
 """,
 }

@@ -72,7 +72,10 @@ class OpenVINO:
     def run(self, inputs: Mapping[str, Values]) -> list[Values]:
         """See `Session`."""
         # Copies, because the next call writes to the same memory.
-        return [np.array(value) for value in self._request.infer(dict(inputs)).values()]
+        outputs = [np.array(value) for value in self._request.infer(dict(inputs)).values()]
+        if not all(output.size for output in outputs):
+            raise MemoryError("OpenVINO gave no result, as it does for lack of memory")
+        return outputs
 
     def width(self, name: str) -> int | None:
         """See `Session`."""
