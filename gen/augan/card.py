@@ -21,6 +21,7 @@ from gen.licences import front_matter, section
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
 from gen.training import longer
+from gen.training.data_record import changed_during_training
 from gen.training.own_code import own_trainer_in
 from gen.training.streets import STREETS
 from gen.translation.settings import Direction
@@ -161,6 +162,8 @@ def trained_on(training: Record, notes: str) -> str:
     drawn = STREETS in adverse or data.get("rendered adverse", {}).get("folder") == adverse["folder"]
     # Without pairs, nothing tells whether the frames are real: two folders of rendered frames train, too.
     about = pairs if drawn else f"The real frames are not paired.{pairs}" if pairs else "The frames are not paired."
+    changed = ", ".join(changed_during_training(data))
+    about += f" While it was trained, images of these vanished or were replaced: {changed}." if changed else ""
     text = f"## Training data\n\n{frames}\n\n{about.strip()}"
     return f"{text}\n\n{notes}" if notes else text
 

@@ -25,7 +25,7 @@ from gen.media.files import make_out_folder
 from gen.media.folders import find_stills
 from gen.provenance import hardware_sentence
 from gen.training import longer
-from gen.training.data_record import BYTES
+from gen.training.data_record import BYTES, EARLIER_BYTES
 from gen.training.experiment import Experiment, named, write_text
 from gen.translation import registry
 from gen.translation.registry import Recipe
@@ -271,7 +271,8 @@ def _frames(record: Mapping[str, Any], part: str) -> str:
     if data is None:
         return NO_FRAMES
     size = f"{data[BYTES]:,} bytes" if BYTES in data else "of unknown size"  # in records of earlier versions
-    return f"{data['count']} ({size})"
+    before = f", earlier {', '.join(f'{n:,}' for n in data[EARLIER_BYTES])} bytes" if EARLIER_BYTES in data else ""
+    return f"{data['count']} ({size}{before})"
 
 
 def busy(models: Path, recipes: Iterable[str]) -> str:

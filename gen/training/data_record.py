@@ -13,6 +13,9 @@ LEFT_OUT = "left_out"
 BYTES = "bytes"
 """Key of a record that sums the sizes of a folder's files. Records of earlier versions lack it."""
 
+EARLIER_BYTES = "earlier bytes"
+"""Key of a record that lists what `BYTES` was before images vanished or were replaced. It is not compared."""
+
 LINKED = "linked from"
 """Key of a record that names the folders that frames were linked from. It is not compared."""
 
@@ -61,11 +64,35 @@ def check_same_data(old: Mapping[str, Any], new: Mapping[str, Any], strict: bool
     return notes + [f"{n}: images were replaced since this run began; it goes on with the new ones." for n in changed]
 
 
+def with_earlier(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The record `new` of a resumed run, with what `old` says of the images that the run began with: they trained it.
+
+    These are the streets, the folders of linked images, and the bytes, where they were others.
+    """
+    return {name: _with_earlier(old.get(name), entry) for name, entry in new.items()}
+
+
+def _with_earlier(before: Any, now: Any) -> Any:
+    if not (_is_folder(before) and _is_folder(now)):
+        return now
+    both = {key: [*before.get(key, ()), *now.get(key, ())] for key in (STREETS, LINKED)}
+    earlier = [*before.get(EARLIER_BYTES, ())]
+    if BYTES in before and before[BYTES] != now.get(BYTES):
+        earlier.append(before[BYTES])
+    kept = {key: sorted(v for i, v in enumerate(values) if v not in values[:i]) for key, values in both.items()}
+    return {**now, **{key: values for key, values in (kept | {EARLIER_BYTES: earlier}).items() if values}}
+
+
+def changed_during_training(record: Mapping[str, Any]) -> list[str]:
+    """Names of the folders of a record whose images vanished or were replaced while the run was trained."""
+    return [name for name, entry in record.items() if _is_folder(entry) and entry.get(EARLIER_BYTES)]
+
+
 def _without_counts(record: Any) -> Any:
     """The record without the numbers of unusable images, the files' sizes, the streets and what was linked."""
     if not isinstance(record, Mapping):
         return record
-    left = (LEFT_OUT, BYTES, STREETS, LINKED)
+    left = (LEFT_OUT, BYTES, EARLIER_BYTES, STREETS, LINKED)
     return {name: _without_counts(value) for name, value in record.items() if name not in left}
 
 

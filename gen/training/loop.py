@@ -38,7 +38,7 @@ from gen.training.checkpoints import (
     latest_checkpoint,
     load_last_good,
 )
-from gen.training.data_record import check_same_data
+from gen.training.data_record import check_same_data, with_earlier
 from gen.training.ema import WeightAverage
 from gen.training.logging import RunLog
 from gen.training.optimizers import adam, set_lr
@@ -126,6 +126,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         """Images shown when the run was resumed, and its hardware until then; None for a new run."""
         self._ended: dict[str, Any] | None = None
         """What the checkpoint of a run that had ended before says of its data and its trainer; else None."""
+        self._earlier_data: dict[str, Any] = {}
+        """What the checkpoint that the run was resumed from says of its data."""
         self._earlier: list[dict[str, Any]] = []
         """Lengths that the run had before, see gen/training/longer.py."""
         self._start_clocks()
@@ -541,7 +543,8 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
     @property
     def origin(self) -> dict[str, Any]:
         """Data, code and earlier lengths for the record. What changed when the run had ended did not train it."""
-        now = {"data": self.data_record(), **self._code} if self._ended is None else self._ended
+        data = with_earlier(self._earlier_data, self.data_record())
+        now = {"data": data, **self._code} if self._ended is None else self._ended
         return now | longer.entry(self._earlier)
 
     @property
@@ -591,6 +594,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         notes = check_same_trainer(state, self._code)
         self._code = continued_code(state, self._code)
         notes += check_same_data(state["data"], self.data_record(), self.settings.strict)
+        self._earlier_data = state["data"]
         if self.finished:
             self._check_end(state["settings"])
         self._ended = {"data": state["data"], **recorded_code(state)} if self.finished else None

@@ -5,6 +5,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from gen.loading import loading
 from gen.media.left_out import LeftOut
 from gen.metrics.distances import list_images, read_batches
 from gen.metrics.features import EfficientNetLite0Features
-from gen.provenance import machine, portable_value
+from gen.provenance import fingerprint_file, machine, portable_value
 from gen.training.experiment import write_text
 from gen.training.model_folder import check_kind, save_model, tell_of_notes
 from gen.translation.weather import CLEAR_DAY, WeatherHead, extract
@@ -68,9 +69,11 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
             f"{settings.labels}: it names no frame of these folders; its column file must hold their paths, relative "
             "to the folder of the CSV file."
         )
-    fitted = set[Path]().union(*(frames[folder] for _, folder in folders["train"]))
+    # By content: a copy of a frame, under whatever name, is not held out.
+    content = {folder: set(_content(paths)) for folder, paths in frames.items()}
+    fitted = set[str]().union(*(content[folder] for _, folder in folders["train"]))
     for _, folder in folders["cross"]:
-        if not fitted.isdisjoint(frames[folder]):
+        if not fitted.isdisjoint(content[folder]):
             raise BadSetting(
                 f"cross: frames of {folder} are among those of train too, so its numbers would not be of held-out "
                 "frames; give them once."
@@ -81,7 +84,7 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
         [read_source(network, weather, folder, labels, weathers) for weather, folder in folders[name]]
         for name in ("train", "cross", "test")
     )
-    used = set[Path]().union(*(frames[folder] for name in ("train", "cross") for _, folder in folders[name]))
+    used = fitted.union(*(content[folder] for _, folder in folders["cross"]))
     head = fit([*given, *cross], weathers, settings.decay)
     record: dict[str, Any] = {
         "weathers": weathers,
@@ -92,7 +95,7 @@ def train(settings: WeatherSettings) -> dict[str, Any]:
         "cross": {source.folder: dict(Counter(source.weathers)) for source in cross},
         "test": {source.folder: confusion(head, [source]) for source in test},
         "trained_on": [
-            str(portable_value(folder)) for _, folder in folders["test"] if not used.isdisjoint(frames[folder])
+            str(portable_value(folder)) for _, folder in folders["test"] if not used.isdisjoint(content[folder])
         ],
         "held out groups": cross_confusion(given, cross, weathers, settings.decay),
         "other cameras": confusion(fit(given, weathers, settings.decay), cross) if cross else {},
@@ -113,6 +116,13 @@ def _named(item: str) -> tuple[str, Path]:
     if not weather or not folder:
         raise BadSetting(f"{item!r} must be WEATHER=FOLDER, for example night=driving/train/night.")
     return weather, Path(folder)
+
+
+def _content(paths: Iterable[Path]) -> Iterator[str]:
+    """A fingerprint of each file that can be read."""
+    for path in paths:
+        with suppress(OSError):  # it is left out where its features are read
+            yield fingerprint_file(path)
 
 
 def read_labels(path: Path | None) -> dict[Path, str]:

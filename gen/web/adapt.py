@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from gen.errors import BadInput
+from gen.formats.json_files import json_if_whole
 from gen.hda.settings import SAMPLES
 from gen.web.choices import licence_of
 from gen.web.domains import DomainFields, domain_names, gather_domains
@@ -198,10 +199,18 @@ class AdaptTab(Tab):
         """
         ended = self.service.jobs.get(job)
         images = check_number("maximum number of training samples", images, 1, MAX_SAMPLES)
-        if ended.kind != "adapt" or not ended.done:
+        trained = self._trained(ended)
+        if ended.kind != "adapt" or not trained:
             raise BadInput("Only an adaptation that has begun to train can be trained on.")
-        inputs = ended.inputs | {"images": ended.done + int(images), "trained_on": True}
+        inputs = ended.inputs | {"images": trained + int(images), "trained_on": True}
         return self.service.jobs.run_again(ended.id, inputs).id
+
+    def _trained(self, job: Job) -> int:
+        """Samples of its last checkpoint: its record counts those of the last attempt, which may have failed early."""
+        from gen.training.checkpoints import POINTER  # it imports torch
+
+        pointer = json_if_whole(self.service.jobs.folder(job.id) / "run" / "checkpoints" / POINTER)
+        return int(pointer.get("images_shown", 0))
 
     def _show(self, job: Job | None) -> list[Any]:
         """The newest preview and the adaptation file, hidden until there is one; the buttons for what comes next."""

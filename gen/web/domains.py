@@ -99,13 +99,13 @@ def gather_domains(service: Service, fields: tuple[Any, ...], folder: Path) -> t
     """
     domains: list[str] = []
     problems: list[str] = []
-    for name, files, weight in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
+    for number, (name, files, weight) in enumerate(zip(fields[::3], fields[1::3], fields[2::3], strict=True), 1):
         if not files:
             if isinstance(name, str) and name.strip():
                 raise BadInput(f"The domain {safe_name(name)} has no pictures; add about ten, or remove the domain.")
             continue
         # The name becomes part of NAME=FOLDER:WEIGHT and of file names, so it holds no separators.
-        name = safe_name(name or f"domain{len(domains) + 1}").replace(" ", "-").replace("_", "-")
+        name = safe_name(name or f"domain{number}").replace(" ", "-").replace("_", "-")
         if any(domain.startswith(f"{name}=") for domain in domains):
             raise BadInput(f"Two domains are called {name}; give each another name.")
         path = folder / "input" / f"{len(domains)}-{name}"

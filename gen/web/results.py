@@ -1,9 +1,12 @@
 """What jobs do with their results: pack them for download."""
 
 import zipfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from gen.media.files import writing
+from gen.web.jobs import JobContext, Stopped
 from gen.web.names import utf8
 
 RESULTS = "results.zip"
@@ -17,3 +20,22 @@ def pack(path: Path, folder: Path) -> None:
     with writing(path) as partial, zipfile.ZipFile(partial, "w", strict_timestamps=False) as archive:
         for file in sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".gen")):
             archive.write(file, utf8(file.relative_to(folder).as_posix()))
+
+
+@contextmanager
+def kept(context: JobContext, keep: Callable[[], None]) -> Generator[None]:
+    """Call `keep` after the block, and for a cancelled or failed job too: it keeps what is done.
+
+    A job that the stop of the server interrupts packs its results after the restart. One that came to its end
+    meanwhile, or failed, never runs again.
+    """
+    try:
+        yield
+    except (Stopped, KeyboardInterrupt):
+        if not context.closing:
+            keep()
+        raise
+    except BaseException:
+        keep()
+        raise
+    keep()

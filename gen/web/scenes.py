@@ -15,7 +15,7 @@ from gen.smd.street.settings import WeatherName
 from gen.web.events import RENDER, event, image_output, readable_errors
 from gen.web.jobs import Job, JobContext
 from gen.web.panel import JobPanel
-from gen.web.results import RESULTS, pack
+from gen.web.results import RESULTS, kept, pack
 from gen.web.service import JobKind, Service, check_offered
 from gen.web.tab import Tab
 
@@ -32,16 +32,17 @@ def run_scenes(service: Service, context: JobContext) -> None:
 
     settings = RenderSettings(out=context.folder / "scenes", workers=1, **context.job.inputs["settings"])
     done, total = 0, settings.per_class * len(settings.styles) * len(settings.scenes)
-    try:
+
+    def keep() -> None:
+        if settings.out.exists():
+            pack(context.folder / RESULTS, settings.out)
+
+    with kept(context, keep):
         for chunk in chunks(settings):
             context.stop_if_cancelled()
             (settings.out / chunk.style.name / chunk.scene).mkdir(parents=True, exist_ok=True)
             done += write_chunk(settings, chunk)
             context.report(done, total, unit="images")
-    finally:
-        # A cancelled job keeps what is done. One that continues after a restart packs its results then.
-        if not context.closing and settings.out.exists():
-            pack(context.folder / RESULTS, settings.out)
 
 
 class ScenesTab(Tab):

@@ -79,12 +79,12 @@ class ShiftTab(Tab):
         folders: list[Path] = []
         problems: list[str] = []
         root.mkdir()
-        for name, files in zip(fields[::2], fields[1::2], strict=True):
+        for letter, name, files in zip(LETTERS, fields[::2], fields[1::2], strict=True):
             if not files:
                 continue
-            path = root / safe_name(name or f"domain {LETTERS[len(folders)]}")
+            path = root / safe_name(name or f"domain {letter}")
             if path.exists():
-                raise BadInput(f"{name}: two domains have this name; rename one.")
+                raise BadInput(f"{path.name}: two domains have this name; rename one.")
             problems += gather(files, path, self.service.limits(), clips=False)[1]
             _lift_only_folder(path)
             folders.append(path)

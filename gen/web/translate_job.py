@@ -15,7 +15,7 @@ from gen.media.video import ClipLimits
 from gen.translation.report import MAX_KINDS, REPORT, Report, dump
 from gen.web.jobs import JobContext
 from gen.web.messages import hide_folders
-from gen.web.results import RESULTS, pack
+from gen.web.results import RESULTS, kept, pack
 from gen.web.service import JobKind, Service
 from gen.web.translation import Pipeline, Progress, TranslateSettings, Watch, translate
 
@@ -59,17 +59,17 @@ def run(service: Service, context: JobContext) -> None:
         began = time.monotonic()
         return pipe
 
-    try:
+    def keep() -> None:
+        if (out / REPORT).exists():
+            _edit_report(out / REPORT, hidden, inputs.get("renamed", []))
+            pack(context.folder / RESULTS, out)
+
+    with kept(context, keep):
         total = len(plan_jobs(settings.input, settings.output, settings.format))
         report = translate(settings, load, watch)
         done = sum(entry.frames or 0 for entry in report.entries if entry.status == "done")
         kind = "clip" if any(entry.kind == "clip" for entry in report.entries) else "still"
         service.pace.note(settings.model, settings.resolution, kind, done, time.monotonic() - began)
-    finally:
-        # A cancelled job keeps what is done. One that continues after a restart packs its results then.
-        if not context.closing and (out / REPORT).exists():
-            _edit_report(out / REPORT, hidden, inputs.get("renamed", []))
-            pack(context.folder / RESULTS, out)
     _summarise(context, report, hidden)
 
 

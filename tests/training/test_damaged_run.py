@@ -14,7 +14,7 @@ import torch
 from gen.errors import BadSetting
 from gen.locks import locked
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
-from gen.training.data_record import check_same_data
+from gen.training.data_record import changed_during_training, check_same_data
 from gen.training.settings import read_record
 from tests.training.test_loop import LineTrainer, averaging, made, metrics
 
@@ -229,6 +229,27 @@ class TestData:
         assert check_same_data(self.OLD, new, strict=True) == []  # a record of an earlier version
         (note,) = check_same_data(old, self.changed(count=19, bytes=900))
         assert "1 of 20 images vanished" in note
+
+    def test_what_a_run_began_with_stays_in_its_record(self, tmp_path, monkeypatch):
+        """Else streets that trained it would count as held out."""
+        before = {"bytes": 1000, "streets": [[0, 3]], "linked from": ["x/y/one"]}
+        now = {"bytes": 1001, "streets": [[500, 503]], "linked from": ["x/y/two"]}
+        records = [self.changed(**before), self.changed(**now), self.changed(**now), self.changed(**before)]
+        both = {"streets": [[0, 3], [500, 503]], "linked from": ["x/y/one", "x/y/two"]}
+        for steps, record in enumerate(records, 1):
+            trainer = made(tmp_path)
+            trainer.watch = lambda last=8 * steps, trainer=trainer: trainer.images_shown == last and trainer.stop()
+            monkeypatch.setattr(trainer, "data_record", lambda record=record: record)
+            trainer.fit()
+            told = json.loads((tmp_path / "settings.json").read_text())["data"]
+            assert load_checkpoint(trainer.checkpoint)["data"] == told
+            if steps == 1:
+                assert told == record
+                assert changed_during_training(told) == []
+            elif steps < 4:
+                assert told == self.changed(**now | both | {"earlier bytes": [1000]})
+                assert changed_during_training(told) == ["adverse"]
+        assert told == self.changed(**before | both | {"earlier bytes": [1000, 1001]})
 
     def test_records_of_other_kinds_must_be_the_same(self):
         """The splits of SMOS and the references of HDA depend on each image."""

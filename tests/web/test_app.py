@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,13 @@ from gradio_client.exceptions import AppError
 from PIL import Image, ImageCms
 
 from gen import AUGANPipeline
+from gen.errors import BadInput
 from gen.media.mark import read_header
 from gen.translation.made_with import weights_id
 from gen.translation.maps import SHARE_SCALE, decode_uncertainty_raw
+from gen.web.adapt import AdaptTab
 from gen.web.app import build_app, launch
+from gen.web.jobs import Job, Jobs
 from gen.web.settings import WebSettings
 from gen.web.translate import legend
 from tests.web.test_limits import bomb
@@ -324,6 +328,24 @@ class TestAdapt:
         assert (job["state"], job["of"]) == ("cancelled", 320)
 
 
+def test_an_adaptation_whose_last_attempt_failed_early_can_be_trained_on(tmp_path):
+    """For example because the source generator had been replaced, and then put back."""
+    jobs = Jobs(tmp_path / "jobs", {}, 1, 9)
+    ident = jobs.new_folder()
+    failed = Job(ident, "adapt", {"images": 480}, state="failed", done=0)
+    again = SimpleNamespace(get=lambda number: failed, folder=jobs.folder, run_again=lambda number, inputs: failed)
+    tab = AdaptTab(SimpleNamespace(jobs=again))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(BadInput, match="has begun to train"):
+        AdaptTab.train_on.__wrapped__(tab, ident, 160)
+    (tmp_path / "jobs" / ident / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "jobs" / ident / "run" / "checkpoints" / "latest.json").write_text('{"images_shown": 328}')
+    given = list[dict]()
+    again.run_again = lambda number, inputs: given.append(inputs) or failed
+    assert AdaptTab.train_on.__wrapped__(tab, ident, 160) == ident
+    assert given == [{"images": 488, "trained_on": True}]
+    jobs.close()
+
+
 class TestShift:
     def test_two_domains(self, client, tmp_path):
         fields: list = []
@@ -352,6 +374,12 @@ class TestShift:
             fields += [name, [handle_file(archive)]]
         table = client.predict(*fields, "", None, "", None, api_name="/measure_shift")[0]
         assert [row[:3] for row in table["data"]] == [["dark", 4, 2], ["light", 4, 2]]
+
+    def test_a_domain_without_a_name_is_called_as_its_field(self, client, tmp_path):
+        table = client.predict(
+            "", [handle_file(NIGHT)], "", None, "", [handle_file(NIGHT)], "", None, api_name="/measure_shift"
+        )[0]
+        assert [row[0] for row in table["data"]] == ["domain A", "domain C"]
 
     def test_one_is_not_enough(self, client):
         with pytest.raises(AppError, match="at least two"):

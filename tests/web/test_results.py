@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from gen.errors import BadInput
-from gen.web import translate_job
+from gen.web import results, scenes, translate_job
+from gen.web.jobs import Stopped
 from gen.web.messages import hide_folders
 from gen.web.results import RESULTS, pack
 from gen.web.settings import WebSettings
@@ -42,6 +44,38 @@ def test_what_a_job_has_done_is_packed_though_the_servers_folder_is_gone(tmp_pat
         translate_job.run(service, context)
     with zipfile.ZipFile(tmp_path / RESULTS) as archive:
         assert archive.namelist() == ["a.jpg", "report.json"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "closing", "packed"),
+    [
+        (None, False, True),
+        (None, True, True),  # the server is told to stop while the last batch is at work: the job is done
+        (Stopped, False, True),
+        (Stopped, True, False),  # it goes on after the restart
+        (KeyboardInterrupt, True, False),
+        (BadInput, True, True),
+    ],
+)
+def test_results_are_kept_unless_the_job_goes_on_after_a_restart(
+    raised: type[BaseException] | None, closing: bool, packed: bool
+) -> None:
+    context: Any = SimpleNamespace(closing=False)
+    kept = list[bool]()
+    with suppress(Stopped, KeyboardInterrupt, BadInput), results.kept(context, lambda: kept.append(True)):
+        context.closing = closing
+        if raised is not None:
+            raise raised
+    assert kept == [True] * packed
+
+
+def test_a_data_set_that_ends_while_the_server_stops_is_packed(tmp_path: Path) -> None:
+    settings = {"styles": ["8bit"], "scenes": ["snow"], "per_class": 1, "size": 16, "seed": 0}
+    context: Any = SimpleNamespace(job=SimpleNamespace(inputs={"settings": settings}), folder=tmp_path, closing=True)
+    context.stop_if_cancelled = context.report = lambda *args, **kwargs: None
+    scenes.run_scenes(SimpleNamespace(), context)  # pyright: ignore[reportArgumentType]
+    with zipfile.ZipFile(tmp_path / RESULTS) as archive:
+        assert len([name for name in archive.namelist() if name.endswith(".jpg")]) == 1
 
 
 def test_a_report_does_not_tell_where_the_servers_folder_lies(tmp_path: Path) -> None:
