@@ -77,7 +77,7 @@ def test_threads_that_load_at_once_all_succeed(tmp_path):
             errors.append(name)
 
     with ThreadPoolExecutor(len(names)) as pool:
-        for _ in range(20):
+        for _ in range(8):
             barrier = threading.Barrier(len(names))
             for future in [pool.submit(load, name, barrier) for name in names]:
                 future.result()

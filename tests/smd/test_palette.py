@@ -101,6 +101,7 @@ def shown():
     return {style: p.reshape(len(SCENES), 6, *p.shape[1:]) for style, p in pictures.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("one", "two"), [("16bit", "hd"), ("lowpoly", "hd"), ("16bit", "lowpoly")])
 def test_brightness_says_little_of_the_class_in_another_style(shown, one, two):
     a, b = ((shown[style] @ LUMA).mean((1, 2, 3)) for style in (one, two))

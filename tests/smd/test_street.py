@@ -179,6 +179,7 @@ class TestWriting:
         assert path.stat().st_mtime_ns == before
         assert len(list((tmp_path / "day").iterdir())) == 3
 
+    @pytest.mark.slow
     def test_one_and_two_workers_write_the_same(self, tmp_path):
         for workers in (1, 2):
             render_drives(settings(tmp_path / str(workers), workers=workers))

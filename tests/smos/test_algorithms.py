@@ -379,6 +379,7 @@ class TestOldFiles:
         folder = REPOSITORY / "docs" / "pacs"
         assert as_markdown(json.loads((folder / "results.json").read_text())) == (folder / "table.md").read_text()
 
+    @pytest.mark.slow
     def test_a_run_of_an_earlier_version_resumes(self, domains: Path, tmp_path: Path) -> None:
         """Before algorithms had files of their own, settings had no `options`, and checkpoints no `algorithm`."""
 

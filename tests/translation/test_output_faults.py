@@ -112,6 +112,7 @@ def test_clips_on_a_full_disk(tmp_path, small_disk):
     assert not list((small_disk / "o").glob("*.mp4"))
 
 
+@pytest.mark.slow
 def test_a_size_limit_fails_the_files_that_are_too_large(tmp_path, many):
     """`ulimit -f`: the small ones are written."""
     Image.effect_noise((2000, 2000), 100).save(many / "large.png")
@@ -166,6 +167,7 @@ def test_a_read_only_output(tmp_path, many, monkeypatch):
         run(many, tmp_path / "o")
 
 
+@pytest.mark.slow
 def test_sigterm_ends_like_ctrl_c(tmp_path, many):
     """As the command line does: the report is written, and nothing half-written is left."""
     script = (
