@@ -1,5 +1,6 @@
 """Conversion between images (uint8) and network tensors (float, [-1, 1]), and resizing."""
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,9 @@ WINDOW = 7
 EDGE_VARIANCE = 1e-3
 """The guided filter's epsilon: variance of luma (range [-1, 1]) above which a window counts as an edge. 1e-3 is a
 standard deviation of 4 grey levels, above typical sensor noise."""
+
+CACHED_ROWS = 16
+"""Rows that OpenCV's way carries the change to at once."""
 
 BAND_ROWS = 256
 """Rows that are converted at once in pictures that are too large for float copies of the whole."""
@@ -114,6 +118,29 @@ def shrink_in_bands(frames: Tensor, size: tuple[int, int]) -> Tensor:
     bands = (to_float(frames[:, row : row + BAND_ROWS].permute(0, 3, 1, 2)) for row in rows)
     narrow = torch.cat([resize(band, (band.shape[2], size[1])) for band in bands], dim=2)
     return resize(narrow, size)
+
+
+def transfer_change_by_opencv(frames: Tensor, small: Tensor, translated: Tensor) -> Tensor:
+    """uint8 (B, H, W, 3) -> uint8 of the same shape, on a CPU: `to_uint8(transfer_change(...))` in half of the time.
+
+    A pixel may differ by one, where it lies between two grey levels. For sizes of at least those of `small`.
+    """
+    height, width = frames.shape[1:3]
+    out = torch.empty_like(frames)
+    for frame, slope, rest, result in zip(frames, *_fit_change(small, translated), out, strict=True):
+        slope, rest = (cv2.resize(to_pixels(x), (width, height), interpolation=cv2.INTER_LINEAR) for x in (slope, rest))
+        for row in range(0, height, CACHED_ROWS):  # so few at a time stay in the cache
+            rows = slice(row, row + CACHED_ROWS)
+            pixels = frame[rows].numpy().astype(np.float32)
+            grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) - 127.5
+            change = slope[rows] * grey[..., None] + 127.5 * rest[rows]
+            result.numpy()[rows] = np.rint(pixels + change).clip(0, 255)
+    return out
+
+
+def to_pixels(image: Tensor) -> NDArray[np.float32]:
+    """Floats (C, H, W) -> (H, W, C) in one piece of memory."""
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy())
 
 
 def transfer_change_in_bands(frames: Tensor, small: Tensor, translated: Tensor) -> Tensor:

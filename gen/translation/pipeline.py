@@ -34,6 +34,7 @@ from gen.media.resize import (
     to_float,
     to_uint8,
     transfer_change,
+    transfer_change_by_opencv,
     transfer_change_in_bands,
 )
 from gen.training.model_folder import save_parts
@@ -313,12 +314,13 @@ class TranslationPipeline(DiffusionPipeline):
         # Under the lock throughout: another thread's frames must not pass through this clip's statistics.
         with self.lock, self._smoothed(direction, tile, smoother):
             translated, maps = self.run_network(small, direction, tile, native_size, invention)
+        _check_finite(translated, *maps)
         if native is None:
-            _check_finite(translated, *maps)
             return transfer_change_in_bands(frames, small, translated).cpu(), maps
+        if self.device.type == "cpu" and size[0] < native_size[0] and size[1] < native_size[1]:
+            return transfer_change_by_opencv(frames, small, translated), maps
         if size != native_size:
             translated = transfer_change(native, small, translated)
-        _check_finite(translated, *maps)
         return to_uint8(translated).permute(0, 2, 3, 1).contiguous().cpu(), maps
 
     def _smoothed(

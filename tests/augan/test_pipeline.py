@@ -12,7 +12,7 @@ from PIL import Image
 from gen import AUGANPipeline, BadInput, BadSetting
 from gen.augan.networks import AUGANGenerator
 from gen.augan.strips import translate_in_strips
-from gen.media.resize import transfer_change
+from gen.media.resize import to_float, to_uint8, transfer_change, transfer_change_by_opencv, transfer_change_in_bands
 from gen.translation.norm import StatisticsSmoother
 
 WEIGHTS_SEED = 1
@@ -240,6 +240,19 @@ def test_painted_detail_survives_the_way_to_native_size():
     found = transfer_change(native, small, translated)
     assert found[..., 38:42, 38:42].mean() > 0.75
     assert found[..., 50:, :].abs().max() < 0.01
+
+
+@pytest.mark.parametrize("size", [(64, 96), (45, 67), (720, 41)])
+@pytest.mark.parametrize("way", [transfer_change_by_opencv, transfer_change_in_bands])
+def test_all_ways_to_native_size_agree(way, size):
+    frames = torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8)
+    native = to_float(frames.permute(0, 3, 1, 2))
+    small = torch.nn.functional.interpolate(native, size=(20, 28), mode="bilinear", antialias=True)
+    translated = torch.rand(small.shape) * 2.4 - 1.2
+    expected = to_uint8(transfer_change(native, small, translated)).permute(0, 2, 3, 1).int()
+    difference = (way(frames, small, translated).int() - expected).abs()
+    assert difference.max() <= 1
+    assert difference.float().mean() < 0.01
 
 
 def test_a_save_that_fails_leaves_the_old_model(pipe, tmp_path):
