@@ -11,6 +11,7 @@ from gen.translation.clear_days import clear_days_among
 from gen.translation.clips import open_clip, translate_clips
 from gen.translation.engine import run_engine
 from gen.translation.finished import finished_before, skipped_entry
+from gen.translation.lanes import lanes_for
 from gen.translation.made_with import present_weights_id, weights_id
 from gen.translation.network import Network
 from gen.translation.precision import dtype_of
@@ -100,5 +101,6 @@ def translate_jobs(jobs: Sequence[Job], network: Network, run: Run) -> None:
     """Translate pictures, then clips."""
     if jobs and (licence := licence_of(network.settings.model)):
         run.report.licences[network.settings.model] = licence
-    for kind, work in (("still", translate_stills), ("clip", translate_clips)):
-        work(run.begun([job for job in jobs if job.kind == kind], network.settings), network, run)
+    stills, clips = ([job for job in jobs if job.kind == kind] for kind in ("still", "clip"))
+    translate_stills(run.begun(stills, network.settings), lanes_for(network, len(stills)), run)
+    translate_clips(run.begun(clips, network.settings), network, run)

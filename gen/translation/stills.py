@@ -4,13 +4,16 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from gen.media.ahead import batches, map_ahead
 from gen.media.folders import Job
 from gen.media.images import Still, decode_still, encode_still, still_size
+from gen.translation.lanes import map_in_lanes
 from gen.translation.made_with import mark_of
 from gen.translation.maps import colour_uncertainty, encode_uncertainty_raw, overlay_uncertainty
 from gen.translation.network import Network, Translated
@@ -40,8 +43,21 @@ class Decoded(NamedTuple):
     """Spent on it so far: decoding, then its share of the network's time."""
 
 
-def translate_stills(jobs: Iterable[Job], network: Network, run: Run) -> None:
-    """Translate these pictures, in bounded memory. What fails is reported, and the rest go on."""
+class Made(NamedTuple):
+    """A picture that the network has translated."""
+
+    item: Decoded
+    result: Translated
+    runtime: str
+    warnings: list[str]
+
+
+def translate_stills(jobs: Iterable[Job], lanes: Sequence[Network], run: Run) -> None:
+    """Translate these pictures, in bounded memory, as many at once as there are networks, which are all the same.
+
+    What fails is reported, and the rest go on.
+    """
+    network = lanes[0]
     workers = network.settings.workers
     window = 2 * (workers + network.batch_size)
     max_pixels = network.settings.max_pixels
@@ -51,11 +67,15 @@ def translate_stills(jobs: Iterable[Job], network: Network, run: Run) -> None:
         decoded = map_ahead(readers, decode, measured, window, lambda item: item.pixels, MAX_PIXELS_AHEAD)
         waiting: deque[tuple[Future[Entry], int]] = deque()
         try:
-            for batch in batches(_readable(decoded, run), network.batch_size, _batch_key):
-                pixels = batch[0].still.rgb.size // 3
-                waiting.extend((entry, pixels) for entry in _translate_batch(batch, network, run, writers))
-                while waiting and (waiting[0][0].done() or _too_many(waiting, window)):
-                    run.finish(waiting.popleft()[0].result())
+            ready = batches(_readable(decoded, run), network.batch_size, _batch_key)
+            with closing(map_in_lanes(_translate_batch, ready, lanes)) as translated:
+                for made in chain.from_iterable(translated):
+                    if isinstance(made, Made):
+                        waiting.append((writers.submit(_write, made, network), made.result.rgb.size // 3))
+                    else:
+                        run.fail(*made, network.settings)
+                    while waiting and (waiting[0][0].done() or _too_many(waiting, window)):
+                        run.finish(waiting.popleft()[0].result())
         finally:  # after Ctrl-C too, what is being written is finished and reported
             for entry, _ in waiting:
                 run.finish(entry.result())
@@ -90,36 +110,32 @@ def _decode(measured: Measured, max_pixels: int) -> Decoded | tuple[Job, Excepti
 def _readable(decoded: Iterable[Decoded | tuple[Job, Exception]], run: Run) -> Iterator[Decoded]:
     """The pictures that could be decoded; the others are reported."""
     for item in decoded:
+        run.check_stop()
         if isinstance(item, Decoded):
             yield item
         else:
             run.fail(*item)
 
 
-def _translate_batch(
-    batch: Sequence[Decoded], network: Network, run: Run, writers: ThreadPoolExecutor
-) -> list[Future[Entry]]:
-    run.check_stop()
+def _translate_batch(batch: Sequence[Decoded], network: Network) -> list[Made | tuple[Job, Exception]]:
     began = time.perf_counter()
     try:
         results = network([item.still.rgb for item in batch])
     except Exception as error:  # one by one they may pass, and the rest go on
         if len(batch) == 1:
-            run.fail(batch[0].job, error, network.settings)
-            return []
-        return [future for item in batch for future in _translate_batch([item], network, run, writers)]
+            return [(batch[0].job, error)]
+        return [made for item in batch for made in _translate_batch([item], network)]
     share = (time.perf_counter() - began) / len(batch)
-    batch = [item._replace(seconds=item.seconds + share) for item in batch]
     return [
-        writers.submit(_write, item, network, network.runtime, network.warnings, result)
+        Made(item._replace(seconds=item.seconds + share), result, network.runtime, network.warnings)
         for item, result in zip(batch, results, strict=True)
     ]
 
 
-def _write(item: Decoded, network: Network, runtime: str, warnings: list[str], result: Translated) -> Entry:
+def _write(made: Made, network: Network) -> Entry:
     """Encode all outputs of a picture. The translation comes last: when it exists, its side files do."""
-    job, still, settings = item.job, item.still, network.settings
-    rgb, values, statistics = result
+    (job, still, seconds), (rgb, values, statistics), runtime, warnings = made
+    settings = network.settings
     began = time.perf_counter()
     try:
         encode = partial(
@@ -139,7 +155,7 @@ def _write(item: Decoded, network: Network, runtime: str, warnings: list[str], r
     except Exception as error:  # whatever is wrong with this file, the rest go on
         return entry_of(job, "failed", settings, error=reason(job, error))
     height, width = rgb.shape[:2]
-    seconds = item.seconds + time.perf_counter() - began
+    seconds += time.perf_counter() - began
     measured = {"seconds": seconds, "width": width, "height": height, "frames": 1, "runtime": runtime}
     measured |= statistics
     left_out = list(dict.fromkeys([*still.left_out, *lost]))

@@ -47,7 +47,7 @@ def use_runtime(model: Translator, settings: TranslateSettings, frames: int) -> 
     model.runners.pop(direction, None)
     if runtime not in ("auto", "torch"):
         try:
-            model.runners[direction] = _runner(model, direction, runtime)
+            model.runners[direction] = runner_for(model, direction, runtime)
         except GenError:
             raise
         except Exception as error:  # such as a cache that cannot be written
@@ -60,7 +60,7 @@ def use_runtime(model: Translator, settings: TranslateSettings, frames: int) -> 
         return "torch"
     try:
         if _faster(model, direction, frames) == "openvino":
-            model.runners[direction] = _runner(model, direction, "openvino")
+            model.runners[direction] = runner_for(model, direction, "openvino")
             return "openvino"
     except Exception as error:  # such as a cache that cannot be written: torch always works
         log.warning("OpenVINO is not used, because it failed: %s", _first_line(error))
@@ -95,7 +95,7 @@ def measure(pipe: TranslationPipeline, direction: Direction) -> dict[str, float]
     rows, (height, width) = pipe.capabilities.auto_height, pipe.capabilities.trained_size
     image = pipe.padded(torch.zeros(1, 3, rows, round(width * rows / height)))
     with torch.inference_mode():
-        return {"torch": _seconds(network, image), "openvino": _seconds(_runner(pipe, direction, "openvino"), image)}
+        return {"torch": _seconds(network, image), "openvino": _seconds(runner_for(pipe, direction, "openvino"), image)}
 
 
 def _seconds(network: Callable[[Tensor], object], image: Tensor) -> float:
@@ -109,13 +109,14 @@ def _seconds(network: Callable[[Tensor], object], image: Tensor) -> float:
     return fastest
 
 
-def _runner(pipe: TranslationPipeline, direction: Direction, runtime: str) -> Runner:
+def runner_for(pipe: TranslationPipeline, direction: Direction, runtime: str, threads: int | None = None) -> Runner:
+    """What runs a direction's network in another runtime than torch. `threads`: None for as many as torch uses."""
     if pipe.device.type != "cpu":
         raise BadSetting(f"runtime: {runtime} computes on the CPU; set device=cpu, or runtime=torch.")
     if pipe.network(direction) is None:
         raise BadSetting(f"runtime: this model runs in torch alone, not in {runtime}; set runtime=torch.")
     precision: Precision = "bf16" if pipe.dtype == torch.bfloat16 else "fp32"
-    file, threads = graph_file(pipe, direction), torch.get_num_threads()
+    file, threads = graph_file(pipe, direction), threads or torch.get_num_threads()
     try:
         return Runner(load_session(runtime, file, precision, threads))
     except BadSetting:
