@@ -14,12 +14,20 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import translation
+from benchmarks import page, scale, training, translation
 from benchmarks.limits import limits
 from gen.markdown import markdown_table
 from gen.provenance import machine, versions
 
-ROWS = {"folders": translation.folders, "hosts": translation.hosts, "runtimes": translation.runtimes}
+ROWS = {
+    "folders": translation.folders,
+    "hosts": translation.hosts,
+    "clips": translation.clips,
+    "runtimes": translation.runtimes,
+    "steps": training.steps,
+    "scale": scale.scale,
+    "page": page.page,
+}
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 START, END = "<!-- table: python -m benchmarks -->", "<!-- end -->"

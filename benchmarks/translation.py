@@ -5,61 +5,22 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 
 from benchmarks.limits import fastest
 from benchmarks.plain import loop, macs, of_equal_cost, resnet9
+from benchmarks.rows import SAMPLES, Identity, Row, copies
+from gen.media.video import ClipReader, write_clip
 from gen.translation import registry
 from gen.translation.batch import translate
-from gen.translation.protocol import Capabilities
 from gen.translation.runtimes.choice import use_runtime
 from gen.translation.runtimes.sessions import is_installed
 from gen.translation.settings import TranslateSettings
 
 MODEL = "augan-night2day"
-SAMPLES = Path(__file__).parent.parent / "samples" / "adverse"
-
-
-class Row(NamedTuple):
-    """One comparison."""
-
-    name: str
-    ours: float
-    """Seconds."""
-    theirs: float
-    what: str
-    """What theirs is."""
-    goal: float | None = None
-    """theirs / ours that is asked for."""
-
-
-class Identity:
-    """The frames themselves."""
-
-    device = torch.device("cpu")
-    capabilities = Capabilities({"adverse_to_normal": ()}, 1, (256, 512), 256)
-
-    def shown_map(self, direction, which="auto"):
-        """See `Translator`."""
-        return None
-
-    def translate_frames(self, frames, direction, **options):
-        """See `Translator`."""
-        return frames, None
-
-
-def copies(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
-    """`count` JPEG frames of `size` (width, height), from the rendered nights of samples/."""
-    nights = sorted(SAMPLES.rglob("*.jpg"))
-    folder.mkdir()
-    files = [folder / f"{number:04d}.jpg" for number in range(count)]
-    pictures = [Image.open(night).resize(size) for night in nights]
-    for number, file in enumerate(files):
-        pictures[number % len(pictures)].save(file, quality=95)
-    return files
 
 
 def ours(frames: Path, out: Path, load, **settings: object) -> tuple[float, str | None]:
@@ -133,3 +94,23 @@ def runtimes() -> Iterator[Row]:
         yield Row(
             f"network at {image.shape[3]}x{image.shape[2]}, {runtime}, {precision}", mine, base, "torch, fp32", goal
         )
+
+
+def clips() -> Iterator[Row]:
+    """The rendered drive of samples/ enlarged to 1280x720, and the same network by itself on its frames."""
+    pipe = registry.load(MODEL)
+    root = Path(tempfile.mkdtemp())
+    try:
+        with ClipReader(next(SAMPLES.rglob("*.mp4"))) as reader:
+            frames = [Image.fromarray(frame.rgb).resize((1280, 720)) for frame in reader]
+        write_clip(root / "clip.mp4", map(np.asarray, frames), 30)
+        for runtime in ("torch", *(name for name in ("openvino",) if is_installed(name))):
+            seconds, _ = ours(root / "clip.mp4", root / f"{runtime}.mp4", lambda settings: pipe, runtime=runtime)
+            image = pipe.padded(torch.rand(1, 3, 192, 341) * 2 - 1)
+            with torch.inference_mode():
+                alone = fastest(lambda x=image: pipe.outputs("adverse_to_normal", x), 3)
+            yield Row(
+                f"frame of a clip of 1280x720, network in {runtime}", seconds / len(frames), alone, "its network alone"
+            )
+    finally:
+        shutil.rmtree(root)
