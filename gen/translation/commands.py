@@ -1,6 +1,7 @@
 """The command lines of translation: `gen translate`, `gen train-weather`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ import tyro
 
 from gen.errors import BadSetting
 from gen.translation.registry import at_hand
-from gen.translation.settings import AUTO, ExportSettings, TranslateSettings
+from gen.translation.settings import AUTO, FAST, FAST_MODEL, ExportSettings, TranslateSettings
 
 if TYPE_CHECKING:
     from gen.translation.batch import Load
@@ -25,7 +26,8 @@ def translate(arguments: Sequence[str]) -> int:
             "their folder."
         )
     about = f"{TranslateSettings.__doc__}\n\n{at_hand()}"
-    return run(tyro.cli(TranslateSettings, args=list(arguments), prog="gen translate", description=about))
+    settings = tyro.cli(TranslateSettings, args=list(arguments), prog="gen translate", description=about)
+    return run(replace(settings, model=FAST_MODEL) if settings.model == FAST else settings)
 
 
 def translate_files(settings: TranslateSettings, load: "Load | None" = None, watch: "Watch | None" = None) -> "Report":

@@ -28,6 +28,8 @@ Runtime = Literal["auto", "torch", "onnx", "openvino"]
 
 AUTO = "auto"
 """Instead of a model's name: choose the model for each file by its weather."""
+FAST, FAST_MODEL = "fast", "augan-night2day-fast"
+"""Instead of a model's name, and the name that it stands for."""
 
 MAX_NAME = 255
 """Bytes of a file name that usual file systems allow."""
@@ -45,7 +47,8 @@ class TranslateSettings:
     output: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """Output: a file if the input is a file; if it is a folder, a folder with the same structure."""
     model: str = "augan-night2day"
-    """Name of a model in weights/, a model folder, or a hub id. auto: for each file, the model made for its weather."""
+    """Name of a model in weights/, a model folder, or a hub id. auto: for each file, the model made for its weather.
+    fast: augan-night2day-fast, a small network for nights."""
     direction: Direction = "adverse_to_normal"
     """adverse_to_normal: from the model's weather to clear day; normal_to_adverse: the other way."""
     resolution: str = "auto"

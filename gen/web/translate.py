@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, GenError
 from gen.media.images import decode_still, encode_still
 from gen.media.mark import Mark, not_photographed
 from gen.media.video import VIDEO_SUFFIXES
@@ -29,6 +29,7 @@ from gen.web.sizes import clip_size, network_size, strip_rows
 from gen.web.tab import Tab
 from gen.web.translation import (
     DIRECTIONS,
+    FAST_MODEL,
     LEGENDS,
     MapName,
     check_translation,
@@ -37,6 +38,7 @@ from gen.web.translation import (
     present_weights_id,
     translators,
     uncertainty_map,
+    weathers_of,
 )
 
 SAMPLES = Path("samples/adverse")
@@ -107,12 +109,31 @@ class TranslateTab(Tab):
         inputs = [picture, self.direction, self.model, self.resolution, opacity]
         clicked = button.click(self.translate, inputs, outputs, api_name="translate", **DEVICE)
         clicked.then(_map_panel, [state], [panel, scale], **HIDDEN)
-        picture.upload(_still_the_other, None, [note], **HIDDEN)
+        asked, shown_first = [picture, self.direction, self.model], [slider, note, panel]
+        picture.upload(self.preview, asked, shown_first, **DEVICE | HIDDEN)
         opacity.release(self.redraw, [opacity, state], [overlay], **HIDDEN)
         if examples:
             loaded = examples.load_input_event
             done = loaded.then(self.translate, inputs, outputs, api_visibility="private", **DEVICE)
             done.then(_map_panel, [state], [panel, scale], **HIDDEN)
+
+    @event("device")
+    def preview(self, picture: str, direction: str, model: str) -> tuple[Any, ...]:
+        """Before and after by the small model, if it is for the same weather; a note; and the map of before hidden."""
+        later = "Press Translate for"
+        try:
+            if not picture or direction != DIRECTIONS[0] or weathers_of(model) != weathers_of(FAST_MODEL):
+                raise BadInput(f"{FAST_MODEL} is no preview of this.")
+            source = decode_still(check_still(Path(picture), self.service.settings))
+            out = self.service.translator(FAST_MODEL)(source.rgb, DIRECTIONS[0], output_type="np")
+        except GenError:  # Translate says what is wrong with a picture
+            return gr.skip(), f"This is still the picture before. {later} the new one.", gr.skip()
+        with self.service.new_folder() as folder:
+            shown = folder / "before.png", folder / "after.png"
+            encode_still(shown[0], source)
+            mark = Mark(f"{FAST_MODEL}, preview, weights {present_weights_id(FAST_MODEL)}", None).text()
+            encode_still(shown[1], replace(source, rgb=out.images[0]), mark=mark)
+        return tuple(map(str, shown)), f"A preview by {FAST_MODEL}. {later} {model}.", gr.Column(visible=False)
 
     @event("device")
     def translate(
@@ -292,10 +313,6 @@ def _overlay(folder: Path, files: Files, opacity: float) -> str:
     path = folder / Path(after).name.replace("-translated.", "-overlay.")
     encode_still(path, replace(still, alpha=None))
     return str(path)
-
-
-def _still_the_other() -> str:
-    return "This is still the picture before. Press Translate for the new one."
 
 
 def _remarks(left_out: Sequence[str], warnings: Sequence[str]) -> str:

@@ -18,12 +18,13 @@ from gen.translation.pipeline import TranslationPipeline
 from gen.translation.precision import dtype_of
 from gen.translation.registry import translators
 from gen.translation.run import Progress, Watch
-from gen.translation.settings import AUTO, DIRECTIONS, Direction, MapName, TranslateSettings, check_settings
+from gen.translation.settings import AUTO, DIRECTIONS, FAST_MODEL, Direction, MapName, TranslateSettings, check_settings
 from gen.translation.weathers import any_of, directions_of, rows_of, sentence, weathers_of
 
 __all__ = [
     "AUTO",
     "DIRECTIONS",
+    "FAST_MODEL",
     "LEGENDS",
     "PIXELS_AT_ONCE",
     "WEATHER_CLASSIFIER",
