@@ -282,7 +282,7 @@ def busy(models: Path, recipes: Iterable[str]) -> str:
         record = read_json(models / name / "training.json")
         wall, core = record["seconds"], record["core_seconds"]
         if wall > LOADED * core and wall - core > 10 and not record["hardware"].get("gpu"):
-            times.append(f"{name} {wall / 60:.0f} minutes for {core / 60:.0f} core-minutes")
+            times.append(f"{name} {wall / 60:.1f} minutes for {core / 60:.1f} core-minutes")
     return f"The machine was busy or waited: {', '.join(times)}. {LOAD}" if times else ""
 
 

@@ -255,8 +255,8 @@ def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[s
     for name in sorted(recorded.keys() - {f.name for f in fields} - may_change):
         if recorded[name] is not None:
             raise BadSetting(
-                f"{name}: this run was begun by another version of gen, which had this setting ({recorded[name]!r}); "
-                f"continue it with that version, or choose another output folder."
+                f"{name}: this run was begun by another method or version of gen, which had this setting "
+                f"({recorded[name]!r}); continue it with that one, or choose another output folder."
             )
     check_same_run({**_jsonable(defaults), **recorded}, as_record(settings), may_change)
 

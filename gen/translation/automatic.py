@@ -89,6 +89,8 @@ class Automatic:
         self.classifier = WeatherClassifier.from_pretrained().to(pick_device(settings.device))
         self.models = models_by_weather(self.classifier.weathers)
         self._networks: dict[str, Network] = {}
+        self._todo: Sequence[Job] = ()
+        """All files that are not finished, by whose number the runtime is chosen."""
         if settings.uncertainty != "none":  # a model without a map is reported now, and not amid the work
             for model in set(self.models.values()):
                 self._network(model)
@@ -117,6 +119,7 @@ class Automatic:
 
     def process(self, jobs: Sequence[Job]) -> None:
         """See `Engine`."""
+        self._todo = jobs
         for start in range(0, len(jobs), CHUNK):
             self._process(jobs[start : start + CHUNK])
 
@@ -141,7 +144,7 @@ class Automatic:
                 for begun in self.run.begun([job], self.settings, left_with(self.settings, job)):
                     self._leave(begun, sight)
         for model, group in groups.items():
-            translate_jobs(group, self._network(model, group), self.run)
+            translate_jobs(group, self._network(model), self.run)
 
     def _classify(self, job: Job) -> Sight | None:
         """The file's weather; None, and an entry in the report, if it cannot be read."""
@@ -221,10 +224,10 @@ class Automatic:
     def _settings(self, model: str) -> TranslateSettings:
         return replace(self.settings, model=model)
 
-    def _network(self, model: str, jobs: Sequence[Job] = ()) -> Network:
+    def _network(self, model: str) -> Network:
         if model not in self._networks:
             settings = self._settings(model)
-            self._networks[model] = load_network(self.load, settings, jobs)
+            self._networks[model] = load_network(self.load, settings, self._todo)
         return self._networks[model]
 
 

@@ -104,7 +104,7 @@ class TranslateSettings:
     that has it, else fp32; files that were finished in the other precision are not translated again."""
     runtime: Runtime = "auto"
     """What computes the network on a CPU. openvino: often twice as fast; needs `pip install openvino onnx`. auto: the
-    faster of torch and openvino, measured once, for runs of at least 300 pictures or frames of clips."""
+    faster of torch and openvino, measured once, for runs of at least 200 pictures or frames of clips."""
     tile: int | None = None
     """Rows per strip, for frames that do not fit into memory. Default: whole frames."""
     workers: int = 4

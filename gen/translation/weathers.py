@@ -24,13 +24,14 @@ def weathers_of(model: str | os.PathLike[str]) -> list[str]:
 
 
 def tell_of_lost_weathers(folder: os.PathLike[str], weathers: Sequence[str]) -> None:
-    """A warning before an export to `folder` if the model there names weathers and the new one names none."""
-    before = weights.texts(weights.read_index(folder).get("weathers"))
-    if before and not weathers:
+    """A warning before an export to `folder` if the model there names weathers that the new one does not."""
+    lost = [name for name in weights.texts(weights.read_index(folder).get("weathers")) if name not in weathers]
+    if lost:
         log.warning(
-            "%s names %s; this export names no weather, so --model auto will not pick it: to name one, give --weather",
+            "%s names %s, and this export does not, so --model auto will not pick it for that: to name a weather, give "
+            "--weather",
             folder,
-            any_of(before),
+            any_of(lost),
         )
 
 

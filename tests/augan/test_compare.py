@@ -101,7 +101,7 @@ def test_recipes_are_trained_and_judged_in_one_table(recipes, two_domains, tmp_p
     assert "The cost was not equal; core-minutes: plain 0.02, wide 0.01, plain@1 0.02." in text
     assert "The machines were not the same: plain " in text
     assert re.search(r"The normal frames were not the same: plain 6 .*, wide 6 \(7 bytes\)", text)
-    assert "The machine was busy or waited: plain@1 2 minutes for 1 core-minutes." in text
+    assert "The machine was busy or waited: plain@1 1.5 minutes for 1.0 core-minutes." in text
     assert "Not trained yet: wide@1." in text
     assert re.search(rf"\| wide \| 1 \| .* \| {rows['wide']['luma']:.1f} \|\n", text)
 

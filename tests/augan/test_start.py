@@ -326,7 +326,7 @@ def test_an_export_drops_a_map_that_other_weights_had(two_domains, tmp_path, mod
     assert "weather" not in caplog.text
     export_model(run, tmp_path / "mine", weathers=["night"])
     export_model(run, tmp_path / "mine")
-    assert "names night; this export names no weather" in caplog.text
+    assert "names night, and this export does not" in caplog.text
     mine = AUGANPipeline.from_pretrained(tmp_path / "mine")
     assert mine.invention is None
     assert mine.shown_map("adverse_to_normal") == "cycle"

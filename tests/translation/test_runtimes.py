@@ -153,24 +153,34 @@ def test_auto_measures_once_for_long_runs_and_remembers(monkeypatch):
     pipe, calls = augan(**PUBLISHED), []
     speeds = {"torch": 2.0, "openvino": 1.0}
     monkeypatch.setattr(choice, "measure", lambda *given: calls.append(given) or speeds)
-    assert use_runtime(pipe, settings("auto"), 299) == "torch"
+    assert use_runtime(pipe, settings("auto"), choice.LEAST - 1) == "torch"
     assert not pipe.runners
-    assert use_runtime(pipe, settings("auto"), 300) == "openvino"
+    assert use_runtime(pipe, settings("auto"), choice.LEAST) == "openvino"
     assert use_runtime(pipe, settings("auto"), 1) == "openvino"  # known by now
-    assert use_runtime(pipe, settings("auto", tile=64), 300) == "torch"
+    assert use_runtime(pipe, settings("auto", tile=64), choice.LEAST) == "torch"
     assert not pipe.runners
     assert len(calls) == 1
     speeds["openvino"] = 3.0
     other = augan(**LIGHT)
-    assert use_runtime(other, settings("auto"), 300) == "torch"
-    assert use_runtime(other.to(torch.float16), settings("auto"), 300) == "torch"
+    assert use_runtime(other, settings("auto"), choice.LEAST) == "torch"
+    assert use_runtime(other.to(torch.float16), settings("auto"), choice.LEAST) == "torch"
+
+
+def test_a_damaged_measurement_is_made_again(monkeypatch):
+    pipe, calls = augan(**PUBLISHED), []
+    monkeypatch.setattr(choice, "measure", lambda *given: calls.append(given) or {"torch": 2.0, "openvino": 1.0})
+    use_runtime(pipe, settings("auto"), choice.LEAST)
+    speeds = choice.cache() / "speeds.json"
+    speeds.write_text(speeds.read_text().replace("1.0", '"fast"'))
+    assert use_runtime(pipe, settings("auto"), choice.LEAST) == "openvino"
+    assert len(calls) == 2
 
 
 def test_auto_falls_back_to_torch_if_the_cache_cannot_be_written(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     pipe = augan(**PUBLISHED)
-    assert use_runtime(pipe, settings("auto"), 300) == "torch"
+    assert use_runtime(pipe, settings("auto"), choice.LEAST) == "torch"
     assert not pipe.runners
     assert "OpenVINO is not used, because it failed" in caplog.text
     with pytest.raises(BadSetting, match="openvino failed"):

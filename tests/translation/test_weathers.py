@@ -12,6 +12,7 @@ from gen.translation.automatic import models_by_weather
 from gen.translation.registry import at_hand
 from gen.translation.weathers import any_of, check_weathers, directions_of, sentence, weathers_of
 from gen.web.choices import introduction, model_dropdown
+from tests.translation.identity import picture
 
 
 def save_tiny(folder, weathers=(), both=True, seed=0) -> str:
@@ -75,3 +76,12 @@ def test_help_the_page_and_auto_offer_what_the_folders_say(tmp_path, monkeypatch
 def test_the_shipped_folder():
     assert weathers_of("augan-night2day") == ["night", "rainy night"]
     assert directions_of("augan-night2day") == ["adverse_to_normal", "normal_to_adverse"]
+
+
+def test_fast_is_the_name_of_the_small_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("GEN_WEIGHTS", str(tmp_path / "weights"))
+    save_tiny(tmp_path / "weights" / "augan-night2day-fast", ["night"])
+    picture(tmp_path / "a.png")
+    assert main(["translate", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--model", "fast"]) == 0
+    (file,) = json.loads((tmp_path / "b.report.json").read_text())["files"]
+    assert file["made_with"].startswith("augan-night2day-fast,")

@@ -26,7 +26,7 @@ from gen.translation.settings import Direction, Runtime, TranslateSettings
 
 log = logging.getLogger(__name__)
 
-LEAST = 300
+LEAST = 200
 """Frames of a run that repay the ten seconds of writing a graph and measuring it."""
 SECONDS = 1.5
 """For which each runtime is measured."""
@@ -78,7 +78,7 @@ def _faster(pipe: TranslationPipeline, direction: Direction, frames: int) -> Run
     known = json_if_whole(cache() / "speeds.json")
     key = json.dumps([_weights_key(pipe, direction), str(pipe.dtype), torch.get_num_threads(), machine(pipe.device)])
     seconds = known.get(key)
-    if not isinstance(seconds, dict) or not seconds.keys() >= {"torch", "openvino"}:
+    if not (isinstance(seconds, dict) and all(isinstance(seconds.get(n), float) for n in ("torch", "openvino"))):
         if frames < LEAST:
             return "torch"
         seconds = measure(pipe, direction)
