@@ -109,7 +109,7 @@ class FlickerFilter:
         self._previous = steady
         # Only the correction is enlarged and added, never the reduced image itself.
         correction = cv2.resize(steady - change, (output.shape[1], output.shape[0]), interpolation=cv2.INTER_LINEAR)
-        return np.rint(output + correction).clip(0, 255).astype(np.uint8)
+        return cast(Image, cv2.add(output, correction, dtype=cv2.CV_8U))  # rounded, 0 to 255
 
 
 def agreement(motion: Motion) -> Floats:

@@ -131,10 +131,10 @@ def transfer_change_by_opencv(frames: Tensor, small: Tensor, translated: Tensor)
         slope, rest = (cv2.resize(to_pixels(x), (width, height), interpolation=cv2.INTER_LINEAR) for x in (slope, rest))
         for row in range(0, height, CACHED_ROWS):  # so few at a time stay in the cache
             rows = slice(row, row + CACHED_ROWS)
-            pixels = frame[rows].numpy().astype(np.float32)
-            grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) - 127.5
+            pixels = frame[rows].numpy()
+            grey = cv2.cvtColor(pixels.astype(np.float32), cv2.COLOR_RGB2GRAY) - 127.5
             change = slope[rows] * grey[..., None] + 127.5 * rest[rows]
-            result.numpy()[rows] = np.rint(pixels + change).clip(0, 255)
+            cv2.add(pixels, change, result.numpy()[rows], dtype=cv2.CV_8U)  # rounded, 0 to 255
     return out
 
 
