@@ -16,7 +16,7 @@ from gen.translation.maps import colour_uncertainty, encode_uncertainty_raw, ove
 from gen.translation.network import Network, Translated
 from gen.translation.outputs import entry_of
 from gen.translation.report import Entry
-from gen.translation.run import Run, reason
+from gen.translation.run import Results, reason
 
 MAX_PIXELS_AHEAD = 100_000_000
 """Pixels of pictures that wait for the network, and as many that wait to be written. A larger one waits alone."""
@@ -40,7 +40,7 @@ class Decoded(NamedTuple):
     """Spent on it so far: decoding, then its share of the network's time."""
 
 
-def translate_stills(jobs: Iterable[Job], network: Network, run: Run) -> None:
+def translate_stills(jobs: Iterable[Job], network: Network, run: Results) -> None:
     """Translate these pictures, in bounded memory. What fails is reported, and the rest go on."""
     workers = network.settings.workers
     window = 2 * (workers + network.batch_size)
@@ -87,7 +87,7 @@ def _decode(measured: Measured, max_pixels: int) -> Decoded | tuple[Job, Excepti
         return measured.job, error
 
 
-def _readable(decoded: Iterable[Decoded | tuple[Job, Exception]], run: Run) -> Iterator[Decoded]:
+def _readable(decoded: Iterable[Decoded | tuple[Job, Exception]], run: Results) -> Iterator[Decoded]:
     """The pictures that could be decoded; the others are reported."""
     for item in decoded:
         if isinstance(item, Decoded):
@@ -97,7 +97,7 @@ def _readable(decoded: Iterable[Decoded | tuple[Job, Exception]], run: Run) -> I
 
 
 def _translate_batch(
-    batch: Sequence[Decoded], network: Network, run: Run, writers: ThreadPoolExecutor
+    batch: Sequence[Decoded], network: Network, run: Results, writers: ThreadPoolExecutor
 ) -> list[Future[Entry]]:
     run.check_stop()
     began = time.perf_counter()
