@@ -112,8 +112,8 @@ class TranslateSettings:
     """local: this process; ray: all machines of a Ray cluster; needs `pip install ray`. All of them need gen, and the
     same folders under the same paths: IN, OUT, the model's, and the one that the command is run in."""
     address: str | None = None
-    """With --engine ray: the cluster, as HOST:PORT or auto. Default: the one that runs on this machine or that
-    $RAY_ADDRESS names, else this machine alone."""
+    """With --engine ray: HOST:PORT of the cluster; local: this machine alone. Default: the cluster that $RAY_ADDRESS
+    names or that this machine is part of, else local."""
 
     @property
     def max_pixels(self) -> int:
