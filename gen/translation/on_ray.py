@@ -26,6 +26,7 @@ from gen.translation.ray_worker import Order, Worker, owner_of
 from gen.translation.record import lock_of
 from gen.translation.report import REPORT
 from gen.translation.run import Results
+from gen.translation.runtimes.choice import LEAST
 from gen.translation.settings import TranslateSettings
 from gen.translation.workers import Load
 
@@ -112,7 +113,7 @@ class OnRay:
         self._join()
         report = report_path(settings)
         lock = report.parent / lock_of(report)
-        order = self._ray.put(Order(settings, list(jobs), weights_id(settings.model), lock, owner_of(lock)))
+        order = self._ray.put(Order(settings, list(jobs[:LEAST]), weights_id(settings.model), lock, owner_of(lock)))
         self._orders[settings.model] = order
         for _ in range(TRIES):
             self._start(1)
@@ -147,7 +148,9 @@ class OnRay:
                 sweep(report.parent, below=report.name == REPORT)
 
     def close(self) -> None:
-        """End the workers."""
+        """End the workers. Without effect if Ray itself has ended."""
+        if not self._ray.is_initialized():
+            return
         for worker in [*self._starting.values(), *(worker for worker, _ in self._busy.values()), *self._idle]:
             self._ray.kill(worker)
 

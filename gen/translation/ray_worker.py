@@ -32,7 +32,7 @@ class Order(NamedTuple):
 
     settings: TranslateSettings
     jobs: Sequence[Job]
-    """All jobs that are known when the model is loaded: they decide on the runtime."""
+    """Jobs that are known when the model is loaded, as many as decide on the runtime."""
     weights: str | None
     """`weights_id` of the model, as the run has compared finished files with it."""
     lock: Path

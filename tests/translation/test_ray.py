@@ -194,7 +194,7 @@ class TestTwoMachines:
         automatic.translate(plain, lambda _: Identity())
         automatic.translate(self.settings(two_nodes[0], source, tmp_path / "ray", model="auto"), lambda _: Identity())
         assert_same(tmp_path / "plain", tmp_path / "ray")
-        assert {entry["status"] for entry in entries(tmp_path / "ray").values()} == {"done", "left"}
+        assert {entry["status"] for entry in report_of(tmp_path / "ray").values()} == {"done", "left"}
 
     def test_a_machine_that_is_lost(self, two_nodes, tmp_path, caplog):
         """The last test: one machine is left after it."""
@@ -219,18 +219,18 @@ class TestTwoMachines:
 @pytest.mark.devices
 def test_ctrl_c_in_a_terminal(tmp_path, model):  # noqa: F811
     source, out = tmp_path / "in", tmp_path / "out"
-    for number in range(300):
+    for number in range(TEN * TEN):
         picture(source / f"{number:03d}.png", number)
     command = [sys.executable, "-m", "gen.cli", "translate", str(source), str(out), "--model", model]
-    on_ray = [*command, "--engine", "ray", "--address", "local", "--resolution", "1024x768"]
+    on_ray = [*command, "--engine", "ray", "--address", "local", "--resolution", "512x384"]
     with subprocess.Popen(on_ray, cwd=REPOSITORY, stderr=subprocess.PIPE, text=True, process_group=0) as running:
-        wait_for(lambda: len(list(out.glob("*.png"))) > 20)
+        wait_for(lambda: len(list(out.glob("*.png"))) > TEN)
         os.killpg(running.pid, signal.SIGINT)
         told = running.communicate(timeout=60)[1]
     assert running.returncode == 130
     assert "gen translate: stopped: " in told
     assert "done" in told
     finished = len(list(out.glob("*.png")))
-    assert finished < 300
-    done = subprocess.run([*command, "--resolution", "1024x768"], cwd=REPOSITORY, capture_output=True, text=True)
-    assert f"{300 - finished} done, {finished} finished before" in done.stdout
+    assert finished < TEN * TEN
+    done = subprocess.run([*command, "--resolution", "512x384"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert f"{TEN * TEN - finished} done, {finished} finished before" in done.stdout
