@@ -62,6 +62,9 @@ def assert_same(one: Path, other: Path) -> None:
 
 def test_a_run_on_ray_is_a_plain_run(tmp_path, model, capfd, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)  # relative paths mean the same to workers
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    Path("who_imports.py").write_text(f"import os\nopen({str(tmp_path / 'who')!r}, 'a').write(f'{{os.getpid()}} ')")
+    monkeypatch.setenv("GEN_PLUGINS", "who_imports.py")
     tree(Path("in"), TEN)
     Path("in/bad.jpg").write_bytes(b"not a picture")
     command = ["translate", "in", "plain", "--model", model, "--compare"]
@@ -74,6 +77,7 @@ def test_a_run_on_ray_is_a_plain_run(tmp_path, model, capfd, monkeypatch):  # no
     told = capfd.readouterr()
     assert told.err == plain.err == "failed: in/bad.jpg: not an image in a supported format.\n"
     assert f"{TEN} done, 1 finished before, 1 failed; see ray/report.json" in told.out
+    assert len(set(Path("who").read_text().split())) > 1  # workers have the plugins too
     assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler  # Ray's own would end without a report
     assert_same(tmp_path / "plain", tmp_path / "ray")
     assert main([*command[:2], "ray", *command[3:]]) == 1
