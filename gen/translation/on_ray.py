@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -39,6 +40,8 @@ GROUP = 16
 STOP_SECONDS = 30.0
 """How long a run that ends early waits for what workers are writing."""
 CONNECT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
+"""For a worker that starts, before a warning. To start takes some seconds, unless the cluster has other work."""
 STOPPING = "stopping"
 """The thread of a worker that hears of it while another one translates."""
 LOGS = "Ray's logs, in /tmp/ray/session_latest/logs on its machines, say why."
@@ -117,8 +120,12 @@ class OnRay:
         self._orders[settings.model] = order
         for _ in range(TRIES):
             self._start(1)
+            began = time.monotonic()
             while not self._idle:
                 self._wait()
+                if time.monotonic() - began > WAIT_SECONDS:
+                    began = float("inf")
+                    log.warning("the Ray cluster has not started a worker yet; are its CPUs or GPUs all in use?")
             worker = self._idle.pop()
             with suppress(*self._lost):
                 able = self._answer(worker.load.remote(order))
@@ -129,6 +136,7 @@ class OnRay:
     def translate(self, jobs: Sequence[Job], settings: TranslateSettings, run: Results) -> None:
         """See `Workers`."""
         waiting, lost = self._units(jobs, settings, run), False
+        self._tries.clear()
         try:
             while True:
                 self._start(len(jobs))
