@@ -208,11 +208,13 @@ class TestTwoMachines:
 
         def tell(progress: Any) -> None:
             finished.append(progress.latest.output)
-            if len(finished) == 12:
-                cluster.remove_node(nodes[0], allow_graceful=False)
+            workers = {line.split()[0] for line in log.read_text().splitlines()}
+            if len(workers) == 2 == len(nodes):  # both are at work
+                cluster.remove_node(nodes.pop(), allow_graceful=False)
 
         settings = self.settings(cluster, source, out)
-        report = batch.translate(settings, lambda _: Slow(log), Watch(tell=tell))
+        log.touch()
+        report = batch.translate(settings, lambda _: Slow(log, seconds=0.3), Watch(tell=tell))
         assert "a worker of the Ray cluster has ended" in caplog.text
         assert len({line.split()[0] for line in log.read_text().splitlines()}) >= 2
         assert len(finished) == len(set(finished)) == len(report.entries) == report.count("done") == 61
