@@ -15,7 +15,7 @@ from gen.media.folders import Job, stamp_of
 from gen.media.images import decode_still, encode_still
 from gen.media.mark import read_header
 from gen.media.video import UNLIMITED, ClipLimits
-from gen.translation.batch import Load, load_model, load_network, translate_jobs
+from gen.translation.batch import translate_jobs, workers_of
 from gen.translation.clips import copy_clip, open_clip
 from gen.translation.engine import run_engine
 from gen.translation.finished import (
@@ -30,7 +30,6 @@ from gen.translation.finished import (
     unknown_maker,
 )
 from gen.translation.made_with import metadata_removed
-from gen.translation.network import Network
 from gen.translation.outputs import entry_of
 from gen.translation.record import Known
 from gen.translation.registry import translators
@@ -39,6 +38,7 @@ from gen.translation.run import Run, Watch, reason
 from gen.translation.settings import TranslateSettings, check_settings, encoding_options
 from gen.translation.weather import CLEAR_DAY, WeatherClassifier
 from gen.translation.weathers import directions_of, weathers_of
+from gen.translation.workers import Load, Workers, load_model
 
 LEFT = "no model: left as it is"
 """`made_with` of a file that was only copied, see `left_with`."""
@@ -66,7 +66,8 @@ def translate(settings: TranslateSettings, load: Load = load_model, watch: Watch
         raise BadSetting(
             "direction: model=auto only translates adverse_to_normal; for normal_to_adverse, set model to a name."
         )
-    return run_engine(Automatic(settings, load, watch))
+    with workers_of(settings, load) as workers:
+        return run_engine(Automatic(settings, workers, watch))
 
 
 def models_by_weather(weathers: Sequence[str]) -> dict[str, str]:
@@ -83,17 +84,16 @@ def models_by_weather(weathers: Sequence[str]) -> dict[str, str]:
 class Automatic:
     """One run: the classifier, the models as they are needed, and the report."""
 
-    def __init__(self, settings: TranslateSettings, load: Load, watch: Watch | None) -> None:
-        self.settings, self.load = settings, load
+    def __init__(self, settings: TranslateSettings, workers: Workers, watch: Watch | None) -> None:
+        self.settings, self.workers = settings, workers
         self.run = Run(settings, watch)
         self.classifier = WeatherClassifier.from_pretrained().to(pick_device(settings.device))
         self.models = models_by_weather(self.classifier.weathers)
-        self._networks: dict[str, Network] = {}
         self._todo: Sequence[Job] = ()
         """All files that are not finished, by whose number the runtime is chosen."""
         if settings.uncertainty != "none":  # a model without a map is reported now, and not amid the work
             for model in set(self.models.values()):
-                self._network(model)
+                self.workers.load(self._settings(model))
 
     def settle(self, jobs: Sequence[Job]) -> list[Job]:
         """Report the finished files whose weather this classifier has seen in an earlier run; returns all others.
@@ -144,7 +144,8 @@ class Automatic:
                 for begun in self.run.begun([job], self.settings, left_with(self.settings, job)):
                     self._leave(begun, sight)
         for model, group in groups.items():
-            translate_jobs(group, self._network(model), self.run)
+            self.workers.load(self._settings(model), self._todo)
+            translate_jobs(group, self.workers, self._settings(model), self.run)
 
     def _classify(self, job: Job) -> Sight | None:
         """The file's weather; None, and an entry in the report, if it cannot be read."""
@@ -223,12 +224,6 @@ class Automatic:
 
     def _settings(self, model: str) -> TranslateSettings:
         return replace(self.settings, model=model)
-
-    def _network(self, model: str) -> Network:
-        if model not in self._networks:
-            settings = self._settings(model)
-            self._networks[model] = load_network(self.load, settings, self._todo)
-        return self._networks[model]
 
 
 def _sight_of(known: Known | None) -> Sight | None:

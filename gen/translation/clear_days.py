@@ -11,7 +11,7 @@ from gen.errors import GenError
 from gen.media.folders import Job
 from gen.media.images import Pixels, decode_still
 from gen.translation.clips import open_clip
-from gen.translation.protocol import Translator
+from gen.translation.protocol import Capabilities
 from gen.translation.settings import Direction, TranslateSettings
 from gen.translation.weather import CLEAR_DAY, WeatherClassifier
 from gen.translation.weathers import any_of
@@ -22,9 +22,9 @@ LOOKED_AT = 16
 """Files of a run that are looked at, spread evenly."""
 
 
-def clear_days_among(jobs: Sequence[Job], model: Translator, settings: TranslateSettings) -> str | None:
+def clear_days_among(jobs: Sequence[Job], able: Capabilities, settings: TranslateSettings) -> str | None:
     """A sentence if at least half of the files looked at show a clear day and the model is for other weather."""
-    weathers = weathers_expected(model, settings.direction)
+    weathers = weathers_expected(able, settings.direction)
     looked_at = jobs[:: -(-len(jobs) // LOOKED_AT) or 1]
     if not weathers or not looked_at:
         return None
@@ -41,9 +41,9 @@ def clear_days_among(jobs: Sequence[Job], model: Translator, settings: Translate
     )
 
 
-def weathers_expected(model: Translator, direction: Direction) -> tuple[str, ...]:
+def weathers_expected(able: Capabilities, direction: Direction) -> tuple[str, ...]:
     """The weathers that a model takes frames of in this direction; () if it takes clear days, or does not say."""
-    return model.capabilities.weathers if direction == "adverse_to_normal" else ()
+    return able.weathers if direction == "adverse_to_normal" else ()
 
 
 def is_clear_day(frame: Pixels) -> bool:

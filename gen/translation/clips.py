@@ -27,7 +27,7 @@ from gen.translation.network import MapValues, Network, Translated
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.outputs import entry_of
 from gen.translation.report import Entry
-from gen.translation.run import Run
+from gen.translation.run import Results
 from gen.translation.settings import TranslateSettings, parse_time
 
 CUT_CORRELATION = 0.2
@@ -47,7 +47,7 @@ def open_clip(path: Path, settings: TranslateSettings, limits: ClipLimits = UNLI
     return ClipReader(path, part, limits, encoding_of(settings).keeps_fields)
 
 
-def translate_clips(jobs: Iterable[Job], network: Network, run: Run) -> None:
+def translate_clips(jobs: Iterable[Job], network: Network, run: Results) -> None:
     """Translate these clips. What fails is reported, and the rest go on."""
     for job in jobs:
         began = time.perf_counter()
@@ -70,7 +70,7 @@ def copy_clip(job: Job, settings: TranslateSettings) -> dict[str, list[str]]:
     return {"left_out": reader.left_out, "warnings": reader.warnings}
 
 
-def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Run) -> Entry:
+def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Results) -> Entry:
     finder, meter, means = MotionFinder(), FlickerMeter(), RunningMeans()
     settings = network.settings
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from tqdm import tqdm
 
@@ -68,6 +68,24 @@ class Watch:
     """Asked before every batch. If it returns True, the run ends as by Ctrl-C and keeps what is finished."""
     limits: ClipLimits = UNLIMITED
     """What a clip may hold at most; a clip that holds more fails."""
+
+
+class Results(Protocol):
+    """What the picture and clip engines ask of a `Run`."""
+
+    watch: Watch
+
+    def begun(self, jobs: Iterable[Job], settings: TranslateSettings) -> Iterator[Job]:
+        """See `Run`, as for the others."""
+        ...
+
+    def finish(self, entry: Entry) -> None: ...  # noqa: D102
+
+    def fail(self, job: Job, error: Exception, settings: TranslateSettings | None = None) -> None: ...  # noqa: D102
+
+    def check_stop(self) -> None: ...  # noqa: D102
+
+    def tell_frames(self, frames: int, of_frames: int, latest: tuple[Pixels, Pixels]) -> None: ...  # noqa: D102
 
 
 class Run:

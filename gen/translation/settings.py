@@ -26,6 +26,8 @@ Resolution = tuple[int, int] | Literal["auto"] | None
 
 Runtime = Literal["auto", "torch", "onnx", "openvino"]
 
+Engine = Literal["local", "ray"]
+
 AUTO = "auto"
 """Instead of a model's name: choose the model for each file by its weather."""
 FAST, FAST_MODEL = "fast", "augan-night2day-fast"
@@ -109,6 +111,12 @@ class TranslateSettings:
     """Rows per strip, for frames that do not fit into memory. Default: whole frames."""
     workers: int = 4
     """Threads that decode, as many that encode, and as many that find the motion in clips."""
+    engine: Engine = "local"
+    """local: this process; ray: all machines of a Ray cluster; needs `pip install ray`. All of them need gen, and the
+    same folders under the same paths: IN, OUT, the model's, and the one that the command is run in."""
+    address: str | None = None
+    """With --engine ray: HOST:PORT of the cluster; local: this machine alone. Default: the cluster that $RAY_ADDRESS
+    names or that this machine is part of, else local."""
 
     @property
     def max_pixels(self) -> int:
@@ -150,6 +158,10 @@ def check_settings(settings: TranslateSettings) -> None:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise BadSetting(f"{name} must be at least 1, not {value}.")
+    if settings.address is not None and settings.engine != "ray":
+        raise BadSetting("address is of a Ray cluster; set engine=ray too.")
+    if settings.engine == "ray" and settings.device not in ("auto", "cpu", "cuda"):
+        raise BadSetting(f"device={settings.device}: Ray gives each worker its GPU; use auto, cuda or cpu.")
     _check_clip_settings(settings)
 
 

@@ -19,7 +19,7 @@ from gen.translation.maps import colour_uncertainty, encode_uncertainty_raw, ove
 from gen.translation.network import Network, Translated
 from gen.translation.outputs import entry_of
 from gen.translation.report import Entry
-from gen.translation.run import Run, reason
+from gen.translation.run import Results, reason
 
 MAX_PIXELS_AHEAD = 100_000_000
 """Pixels of pictures that wait for the network, and as many that wait to be written. A larger one waits alone."""
@@ -52,7 +52,7 @@ class Made(NamedTuple):
     warnings: list[str]
 
 
-def translate_stills(jobs: Iterable[Job], lanes: Sequence[Network], run: Run) -> None:
+def translate_stills(jobs: Iterable[Job], lanes: Sequence[Network], run: Results) -> None:
     """Translate these pictures, in bounded memory, as many at once as there are networks, which are all the same.
 
     What fails is reported, and the rest go on.
@@ -107,7 +107,7 @@ def _decode(measured: Measured, max_pixels: int) -> Decoded | tuple[Job, Excepti
         return measured.job, error
 
 
-def _readable(decoded: Iterable[Decoded | tuple[Job, Exception]], run: Run) -> Iterator[Decoded]:
+def _readable(decoded: Iterable[Decoded | tuple[Job, Exception]], run: Results) -> Iterator[Decoded]:
     """The pictures that could be decoded; the others are reported."""
     for item in decoded:
         run.check_stop()

@@ -168,7 +168,7 @@ class TranslateTab(Tab):
         note = f"Generated image, not a photograph. {width}x{height} pixels, processed at {seen[1]}x{seen[0]}."
         stem, made = safe_name(Path(picture).stem), f"{model}, {direction}, resolution {seen[1]} wide {seen[0]} high"
         mark = Mark(f"{made}, weights {present_weights_id(model)}", None).text()
-        if (weathers := weathers_expected(pipe, direction)) and is_clear_day(source.rgb):
+        if (weathers := weathers_expected(pipe.capabilities, direction)) and is_clear_day(source.rgb):
             note += f" It shows a clear day; the model is for {any_of(weathers)}, and changes whatever it gets."
         with self.service.new_folder() as folder:
             before, after = folder / f"{stem}-before.png", folder / f"{stem}-translated.png"

@@ -56,7 +56,9 @@ def test_no_warning(tmp_path, files, model, settings):
 @pytest.mark.parametrize(("folder", "shown"), [("day", True), ("adverse", False)])
 def test_a_clip_is_known_by_its_first_frame(tmp_path, folder, shown):
     (clip,) = [job for job in plan_jobs(SAMPLES / folder, tmp_path, None, {}) if job.kind == "clip"]
-    sentence = clear_days_among([clip], ForNights(), TranslateSettings(clip.source, clip.target, model="same"))
+    sentence = clear_days_among(
+        [clip], ForNights.capabilities, TranslateSettings(clip.source, clip.target, model="same")
+    )
     assert (sentence or "").startswith(f"{clip.source} shows a clear day") == shown
 
 
@@ -69,6 +71,6 @@ def test_a_large_folder_is_only_sampled(monkeypatch, tmp_path):
 
     monkeypatch.setattr(clear_days, "first_frame", note)
     jobs = [Job(Path(f"{i}.jpg"), tmp_path / f"{i}.jpg", "still") for i in range(1000)]
-    assert clear_days_among(jobs, ForNights(), TranslateSettings(tmp_path, tmp_path)) is None
+    assert clear_days_among(jobs, ForNights.capabilities, TranslateSettings(tmp_path, tmp_path)) is None
     assert LOOKED_AT - 1 <= len(looked_at) <= LOOKED_AT
     assert int(looked_at[-1].stem) > 900

@@ -19,13 +19,13 @@ from gen.cli import main
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.media.folders import Job
 from gen.media.video import write_clip
-from gen.translation.batch import _frames
 from gen.translation.network import Network
 from gen.translation.norm import StatisticsSmoother
 from gen.translation.runtimes import choice
 from gen.translation.runtimes.choice import use_runtime
 from gen.translation.runtimes.sessions import openvino_core
 from gen.translation.settings import TranslateSettings
+from gen.translation.workers import _frames
 from tests.translation.identity import Identity
 
 PUBLISHED = {"width": 4, "blocks": 1, "transfer_blocks": 1, "reconstruction": False}

@@ -1,0 +1,247 @@
+"""`--engine ray`: hands the files of a run to the machines of a Ray cluster. Ray is imported only when it is used.
+
+The process of the command keeps the record, the report and the lock, as without Ray. It hands files to workers, actors
+of Ray that have the model loaded, and records the entries that they give back: a file is finished when its entry has
+arrived. The files of a worker that ends, or whose machine is lost, are handed out again.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import Any
+
+from gen.errors import BadInput, BadSetting, GenError
+from gen.media.files import sweep
+from gen.media.folders import Job
+from gen.translation.made_with import weights_id
+from gen.translation.outputs import report_path
+from gen.translation.protocol import Capabilities
+from gen.translation.ray_worker import Order, Worker, owner_of
+from gen.translation.record import lock_of
+from gen.translation.report import REPORT
+from gen.translation.run import Results
+from gen.translation.runtimes.choice import LEAST
+from gen.translation.settings import TranslateSettings
+from gen.translation.workers import Load
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+"""So often a file is handed out if the workers that translate it end; then it fails."""
+GROUP = 16
+"""Pictures that are handed out at once, so that a worker decodes and encodes beside the network. Clips go alone."""
+STOP_SECONDS = 30.0
+"""How long a run that ends early waits for what workers are writing."""
+CONNECT_SECONDS = 10.0
+WAIT_SECONDS = 60.0
+"""For a worker that starts, before a warning. To start takes some seconds, unless the cluster has other work."""
+STOPPING = "stopping"
+"""The thread of a worker that hears of it while another one translates."""
+LOGS = "Ray's logs, in /tmp/ray/session_latest/logs on its machines, say why."
+TOLD = ("GEN_PLUGINS", "GEN_WEIGHTS")
+"""Environment variables that workers on other machines need too."""
+
+
+@contextmanager
+def workers_on_ray(settings: TranslateSettings, load: Load) -> Generator["OnRay"]:
+    """Workers of the cluster that the settings name, within the block. Raises `BadSetting` if there is none."""
+    try:
+        import ray
+    except ImportError as error:
+        raise BadSetting("engine ray: the package ray is not installed; run pip install ray.") from error
+    own = not ray.is_initialized()
+    workers = OnRay(ray, settings, load)
+    try:
+        yield workers
+    finally:
+        workers.close()
+        if own:
+            ray.shutdown()
+
+
+def connect(ray: Any, address: str | None) -> None:
+    """Join a cluster, or start one on this machine alone, unless this process has done so. Raises `BadSetting`."""
+    if ray.is_initialized():
+        return
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        host, _, port = (address or "").rpartition(":")
+        if host and port.isdecimal() and "/" not in host:  # Ray itself would try for minutes, and then end the process
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise BadSetting(
+            f"address: no Ray cluster can be joined at {address or 'this machine'} ({str(error).splitlines()[0]}); "
+            "`ray start --head` starts one and says its address."
+        ) from error
+    finally:
+        if main:
+            signal.signal(signal.SIGTERM, handler)  # Ray's own would end the process without a report
+
+
+class OnRay:
+    """Hands jobs to the workers of a cluster, which is joined when there is something to do. See `Workers`."""
+
+    def __init__(self, ray: Any, settings: TranslateSettings, load: Load) -> None:
+        self._ray, self._settings, self._load = ray, settings, load
+        errors = ray.exceptions
+        self._lost = (
+            errors.RayActorError,
+            errors.NodeDiedError,
+            errors.ObjectLostError,
+            errors.OutOfMemoryError,
+            errors.WorkerCrashedError,
+        )
+        self._actor: Any = None
+        self._most = 0
+        """Workers that the cluster has room for: one a GPU or, without GPUs, one a CPU."""
+        self._orders: dict[str, Any] = {}
+        self._starting: dict[Any, Any] = {}
+        """Workers, by the answer that they owe. They start when there is room for them."""
+        self._busy: dict[Any, tuple[Any, list[Job]]] = {}
+        self._idle: list[Any] = []
+        self._again: list[Job] = []
+        self._tries: Counter[Job] = Counter()
+
+    def load(self, settings: TranslateSettings, jobs: Sequence[Job] = ()) -> Capabilities:
+        """See `Workers`. One worker loads the model here; the others do when they are handed files for it."""
+        self._join()
+        report = report_path(settings)
+        lock = report.parent / lock_of(report)
+        order = self._ray.put(Order(settings, list(jobs[:LEAST]), weights_id(settings.model), lock, owner_of(lock)))
+        self._orders[settings.model] = order
+        for _ in range(TRIES):
+            self._start(1)
+            began = time.monotonic()
+            while not self._idle:
+                self._wait()
+                if time.monotonic() - began > WAIT_SECONDS:
+                    began = float("inf")
+                    log.warning("the Ray cluster has not started a worker yet; are its CPUs or GPUs all in use?")
+            worker = self._idle.pop()
+            with suppress(*self._lost):
+                able = self._answer(worker.load.remote(order))
+                self._idle.append(worker)
+                return able
+        raise BadSetting(f"engine ray: {TRIES} workers ended while they loaded {settings.model}; {LOGS}")
+
+    def translate(self, jobs: Sequence[Job], settings: TranslateSettings, run: Results) -> None:
+        """See `Workers`."""
+        waiting, lost = self._units(jobs, settings, run), False
+        self._tries.clear()
+        try:
+            while True:
+                self._start(len(jobs))
+                while self._idle and (unit := [self._again.pop()] if self._again else next(waiting, None)):
+                    worker = self._idle.pop()
+                    answer = worker.translate.remote(unit, self._orders[settings.model], run.watch.limits)
+                    self._busy[answer] = (worker, unit)
+                if self._idle and not self._busy:
+                    return
+                for answer in self._wait():
+                    lost |= not self._collect(answer, settings, run)
+                run.check_stop()
+        finally:
+            self._stop(run)
+            if lost:
+                report = report_path(settings)
+                sweep(report.parent, below=report.name == REPORT)
+
+    def close(self) -> None:
+        """End the workers. Without effect if Ray itself has ended."""
+        if not self._ray.is_initialized():
+            return
+        for worker in [*self._starting.values(), *(worker for worker, _ in self._busy.values()), *self._idle]:
+            self._ray.kill(worker)
+
+    def _join(self) -> None:
+        if self._actor is not None:
+            return
+        connect(self._ray, self._settings.address)
+        there = self._ray.cluster_resources()
+        on_gpu = self._settings.device != "cpu" and there.get("GPU", 0) >= 1
+        self._most = int(there.get("GPU" if on_gpu else "CPU", 0))
+        if self._most < 1:
+            raise BadSetting("engine ray: the cluster has no CPUs to work on; see `ray start --num-cpus`.")
+        told = {name: os.environ[name] for name in TOLD if name in os.environ}
+        options = {"num_cpus": 1, "num_gpus": int(on_gpu), "concurrency_groups": {STOPPING: 1}}
+        self._actor = self._ray.remote(**options, runtime_env={"env_vars": told} if told else None)(Worker)
+
+    def _units(self, jobs: Sequence[Job], settings: TranslateSettings, run: Results) -> Iterator[list[Job]]:
+        """What is handed out at once. Clips first, which take longest; few pictures are spread over all workers."""
+        for clip in run.begun([job for job in jobs if job.kind == "clip"], settings):
+            yield [clip]
+        stills = [job for job in jobs if job.kind == "still"]
+        begun, size = iter(run.begun(stills, settings)), max(1, min(GROUP, len(stills) // (4 * self._most)))
+        while unit := list(islice(begun, size)):
+            yield unit
+
+    def _start(self, wanted: int) -> None:
+        """Have so many workers, as far as the cluster has room."""
+        there = len(self._starting) + len(self._busy) + len(self._idle)
+        for _ in range(min(wanted, self._most) - there):
+            worker = self._actor.remote(self._load)
+            self._starting[worker.start.remote(os.getcwd())] = worker
+
+    def _wait(self) -> list[Any]:
+        """Wait for a second at most: for workers that start, which are idle then, and for answers, which it returns."""
+        ready, _ = self._ray.wait([*self._busy, *self._starting], timeout=1.0)
+        for answer in ready:
+            if answer in self._starting:
+                worker = self._starting.pop(answer)
+                try:
+                    self._answer(answer)
+                    self._idle.append(worker)
+                except self._lost as error:  # no other is started for it, which might end alike
+                    self._most -= 1
+                    if self._most < 1:
+                        raise BadSetting(f"engine ray: all workers ended while they started; {LOGS}") from error
+        return [answer for answer in ready if answer in self._busy]
+
+    def _collect(self, answer: Any, settings: TranslateSettings, run: Results) -> bool:
+        """Record what a worker has done. False if it has ended: its jobs are then handed out again, one by one."""
+        worker, jobs = self._busy.pop(answer)
+        try:
+            entries = self._answer(answer)
+        except self._lost:
+            self._ray.kill(worker)  # it may only be out of reach
+            log.warning("a worker of the Ray cluster has ended; other workers take its files over")
+            for job in jobs:
+                self._tries[job] += 1
+                if self._tries[job] < TRIES:
+                    self._again.append(job)
+                else:
+                    why = f"{job.source}: {TRIES} workers ended while they translated it, as for want of memory; {LOGS}"
+                    run.fail(job, BadInput(why), settings)
+            return False
+        self._idle.append(worker)
+        for entry in entries:
+            run.finish(entry)
+        return True
+
+    def _answer(self, answer: Any) -> Any:
+        """What a worker returned. Raises what it returned as a `GenError`."""
+        value = self._ray.get(answer)
+        if isinstance(value, GenError):
+            raise value
+        return value
+
+    def _stop(self, run: Results) -> None:
+        """End the work that is going on, if Ctrl-C or an error has ended the run, and record what is finished."""
+        if not self._busy:
+            return
+        for worker, _ in self._busy.values():
+            worker.stop.options(concurrency_group=STOPPING).remote()
+        ready, _ = self._ray.wait(list(self._busy), num_returns=len(self._busy), timeout=STOP_SECONDS)
+        for answer in ready:
+            with suppress(*self._lost, GenError):
+                for entry in self._answer(answer):
+                    run.finish(entry)
