@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,14 @@ from gen.translation import registry
 from gen.translation.batch import translate
 from gen.translation.runtimes.choice import use_runtime
 from gen.translation.runtimes.sessions import is_installed
-from gen.translation.settings import TranslateSettings
+from gen.translation.settings import FAST_MODEL, TranslateSettings
 
 MODEL = "augan-night2day"
 
 
 def ours(frames: Path, out: Path, load, **settings: object) -> tuple[float, str | None]:
     """Seconds of `gen translate`, with the model loaded, and the runtime that it used."""
-    chosen = TranslateSettings(frames, out, model=MODEL, device="cpu", **settings)
+    chosen = TranslateSettings(frames, out, **{"model": MODEL, "device": "cpu", **settings})
     began = time.perf_counter()
     report = translate(chosen, load)
     return time.perf_counter() - began, report.entries[0].runtime
@@ -98,19 +99,20 @@ def runtimes() -> Iterator[Row]:
 
 def clips() -> Iterator[Row]:
     """The rendered drive of samples/ enlarged to 1280x720, and the same network by itself on its frames."""
-    pipe = registry.load(MODEL)
     root = Path(tempfile.mkdtemp())
     try:
         with ClipReader(next(SAMPLES.rglob("*.mp4"))) as reader:
             frames = [Image.fromarray(frame.rgb).resize((1280, 720)) for frame in reader]
         write_clip(root / "clip.mp4", map(np.asarray, frames), 30)
-        for runtime in ("torch", *(name for name in ("openvino",) if is_installed(name))):
-            seconds, _ = ours(root / "clip.mp4", root / f"{runtime}.mp4", lambda settings: pipe, runtime=runtime)
-            image = pipe.padded(torch.rand(1, 3, 192, 341) * 2 - 1)
+        runtimes = ("torch", *(name for name in ("openvino",) if is_installed(name)))
+        for model, runtime in product((MODEL, FAST_MODEL), runtimes):
+            pipe = registry.load(model)
+            out = root / f"{model}-{runtime}.mp4"
+            seconds, _ = ours(root / "clip.mp4", out, lambda settings, pipe=pipe: pipe, model=model, runtime=runtime)
+            image = pipe.padded(torch.rand(1, 3, *pipe.network_size((720, 1280), "auto")) * 2 - 1)
             with torch.inference_mode():
-                alone = fastest(lambda x=image: pipe.outputs("adverse_to_normal", x), 3)
-            yield Row(
-                f"frame of a clip of 1280x720, network in {runtime}", seconds / len(frames), alone, "its network alone"
-            )
+                alone = fastest(lambda x=image, pipe=pipe: pipe.outputs("adverse_to_normal", x), 3)
+            name = f"frame of a clip of 1280x720, {model}, network in {runtime}"
+            yield Row(name, seconds / len(frames), alone, "its network alone")
     finally:
         shutil.rmtree(root)

@@ -21,6 +21,7 @@ def test_names_paths_and_hub_ids(tmp_path, monkeypatch):
 SHIPPED_KINDS = {
     "augan-fog2clear": "AUGANPipeline",
     "augan-night2day": "AUGANPipeline",
+    "augan-night2day-fast": "AUGANPipeline",
     "augan-night2day-rendered": "AUGANPipeline",
     "augan-rain2clear": "AUGANPipeline",
     "smd-precursor": "Classifier",

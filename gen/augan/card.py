@@ -391,8 +391,8 @@ def _parts(value: object) -> list[tuple[str, Any]]:
 
 
 PAIRS = {
-    "rendered day": " Rendered frames (`gen render-street`) are paired: they show the\nsame moment of a synthetic "
-    "street in adverse weather and on a clear day.",
+    "rendered day": " Frames called rendered are pairs of one moment in adverse\nweather and on a clear day, drawn by "
+    "`gen render-street` unless the text below says otherwise.",
     "simulated day": " Simulated frames (`gen simulate-weather`) are paired:\neach was made from its clear-day frame.",
 }
 """Data set -> sentence on its pairs."""

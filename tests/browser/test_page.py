@@ -142,6 +142,16 @@ def test_a_sample_needs_one_click(page):
     assert page.get_by_text("100 %", exact=True).is_visible()
 
 
+def test_an_uploaded_picture_has_a_preview(page):
+    choose(page, NIGHTS[0])
+    page.get_by_text("A preview by augan-night2day-fast. Press Translate for augan-night2day.").wait_for(timeout=WAIT)
+    assert page.locator(".slider-wrap img").first.evaluate(WIDTH) == 640
+    assert not page.get_by_text("Opacity of the map").is_visible()
+    page.get_by_role("button", name="Translate", exact=True).click()
+    page.get_by_text("Generated image, not a photograph").first.wait_for(timeout=WAIT)
+    page.get_by_text("Opacity of the map").wait_for(timeout=WAIT)
+
+
 def test_a_wrong_file_is_one_plain_sentence(page, tmp_path):
     (tmp_path / "night.png").write_text("this is no picture")
     choose(page, tmp_path / "night.png")
