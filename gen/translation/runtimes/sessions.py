@@ -66,6 +66,7 @@ class OpenVINO:
         hints = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,  # else the threads of several sessions share a core
         }
         self._request: Any = openvino_core().compile_model(file, "CPU", hints).create_infer_request()
 
