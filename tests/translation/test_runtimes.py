@@ -348,3 +348,33 @@ def test_an_openvino_file_that_cannot_be_written_is_a_sentence(model, tmp_path, 
     assert main(["export", "mine", str(tmp_path / "files"), "--to", "openvino"]) == 1
     assert "is there room on the disk?" in capsys.readouterr().err
     assert not list((tmp_path / "files").iterdir())
+
+
+AT_ONCE = """
+import pathlib, sys, threading
+import torch
+from gen.translation.runtimes.graph import write_graph
+from gen.translation.runtimes.runner import Runner
+from gen.translation.runtimes.sessions import load_session
+
+layer = torch.nn.Conv2d(3, 3, 1)
+write_graph(lambda images: (layer(images),), layer, pathlib.Path(sys.argv[1]))
+runners = [Runner(load_session("openvino", pathlib.Path(sys.argv[1]), "fp32", 1)) for _ in range(4)]
+barrier = threading.Barrier(4)
+
+def work(runner):
+    with torch.inference_mode():
+        barrier.wait()
+        runner(torch.zeros(1, 3, 8, 8))
+
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=work, args=(runner,)) for runner in runners]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def test_the_first_runs_of_a_process_may_be_at_once(tmp_path):
+    """In threads of their own they would wait for each other for ever."""
+    command = [sys.executable, "-W", "ignore", "-c", AT_ONCE, str(tmp_path / "graph.onnx")]
+    subprocess.run(command, check=True, timeout=120)

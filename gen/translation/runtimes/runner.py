@@ -1,7 +1,9 @@
 """A direction's network in another runtime than torch, in place of the network."""
 
+import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +16,10 @@ from gen.translation.runtimes.sessions import Session
 
 class Runner:
     """Runs a graph of `write_graph`; a `Network`."""
+
+    _begun: ClassVar[set[type]] = set()
+    _first: ClassVar[threading.Lock] = threading.Lock()
+    """Held in the first runs of a process: OpenVINO then prepares numpy, and two threads at once wait for ever."""
 
     def __init__(self, session: Session) -> None:
         self.session, self.channels = session, session.width(PAST)
@@ -39,7 +45,11 @@ class Runner:
         inputs = {IMAGES: images.float().contiguous().numpy()}
         if past is not None:
             inputs |= {PAST: past.numpy(), DECAY: np.array(decay, np.float32)}
-        return tuple(map(torch.from_numpy, self.session.run(inputs)))
+        kind = type(self.session)
+        with nullcontext() if kind in self._begun else self._first:
+            outputs = self.session.run(inputs)
+        self._begun.add(kind)
+        return tuple(map(torch.from_numpy, outputs))
 
     @contextmanager
     def smoothed(self, smoother: StatisticsSmoother | None) -> Generator[None]:
