@@ -356,6 +356,7 @@ def test_ones_own_photo_shows_the_time_left_and_is_stopped(page):
     page.get_by_text(re.compile("About .* left")).wait_for(timeout=WAIT)
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_text("Stopped.").wait_for(timeout=60_000)
+    assert page.get_by_role("button", name="Draw this photo").is_enabled()
 
 
 def test_shift(page, tmp_path):
