@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gen.bars import progress_bar
+from gen.interrupts import interrupts_held
 from gen.media.ahead import batches, iterate_ahead
 from gen.media.folders import Job
 from gen.media.images import Pixels
@@ -52,9 +53,10 @@ def translate_clips(jobs: Iterable[Job], network: Network, run: Results) -> None
     for job in jobs:
         began = time.perf_counter()
         try:
-            with open_clip(job.source, network.settings, run.watch.limits) as reader:
-                entry = _translate_clip(job, reader, network, run)
-            run.finish(replace(entry, seconds=time.perf_counter() - began))
+            with ExitStack() as closing:
+                with open_clip(job.source, network.settings, run.watch.limits) as reader:
+                    entry = _translate_clip(job, reader, network, run, closing)
+                run.finish(replace(entry, seconds=time.perf_counter() - began))
         except Exception as error:  # whatever is wrong with this clip, the rest go on
             run.fail(job, error, network.settings)
 
@@ -70,7 +72,8 @@ def copy_clip(job: Job, settings: TranslateSettings) -> dict[str, list[str]]:
     return {"left_out": reader.left_out, "warnings": reader.warnings}
 
 
-def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Results) -> Entry:
+def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Results, closing: ExitStack) -> Entry:
+    """`closing`: ends when the entry is reported; Ctrl-C waits for that once all frames are written."""
     finder, meter, means = MotionFinder(), FlickerMeter(), RunningMeans()
     settings = network.settings
 
@@ -116,6 +119,7 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Results
             run.tell_frames(bar.n, reader.expected_frames, (frames[-1].rgb, results[-1].rgb))
         for frame_written in written:
             frame_written.result()
+        closing.enter_context(interrupts_held())
     size = {"width": reader.width, "height": reader.height, "frames": means.count, "runtime": network.runtime}
     notes = {"left_out": reader.left_out, "warnings": [*reader.warnings, *sorted(warnings)]}
     return entry_of(job, "done", settings, flicker=meter.result(), **size, **means.result(), **notes)

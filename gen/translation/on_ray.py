@@ -18,6 +18,7 @@ from itertools import islice
 from typing import Any
 
 from gen.errors import BadInput, BadSetting, GenError
+from gen.interrupts import interrupts_held
 from gen.media.files import sweep
 from gen.media.folders import Job
 from gen.translation.made_with import weights_id
@@ -147,7 +148,8 @@ class OnRay:
                 if self._idle and not self._busy:
                     return
                 for answer in self._wait():
-                    lost |= not self._collect(answer, settings, run)
+                    with interrupts_held():  # else Ctrl-C here would leave translated files out of the report
+                        lost |= not self._collect(answer, settings, run)
                 run.check_stop()
         finally:
             self._stop(run)
@@ -242,6 +244,6 @@ class OnRay:
             worker.stop.options(concurrency_group=STOPPING).remote()
         ready, _ = self._ray.wait(list(self._busy), num_returns=len(self._busy), timeout=STOP_SECONDS)
         for answer in ready:
-            with suppress(*self._lost, GenError):
+            with interrupts_held(), suppress(*self._lost, GenError):
                 for entry in self._answer(answer):
                     run.finish(entry)

@@ -17,6 +17,7 @@ from gen.bars import progress_bar
 from gen.devices import is_out_of_memory
 from gen.disk import REASONS, why_not_written
 from gen.errors import BadInput, BadSetting, GenError
+from gen.interrupts import interrupts_held
 from gen.locks import check_free, locked
 from gen.media.files import fit_name, keep_times, make_out_folder, sweep
 from gen.media.folders import Job, stamp_of
@@ -142,10 +143,11 @@ class Run:
                     raise KeyboardInterrupt(f"{self.report.summary()}; run the same command to go on") from error
                 raise
             finally:
-                if self._removed:
-                    self.report.warnings.append(_removal(self._removed))
-                self.report.entries.sort(key=lambda entry: entry.input)
-                self.record.close(saved=self._save())
+                with interrupts_held():
+                    if self._removed:
+                        self.report.warnings.append(_removal(self._removed))
+                    self.report.entries.sort(key=lambda entry: entry.input)
+                    self.record.close(saved=self._save())
 
     def warn(self, sentence: str) -> None:
         """Say what concerns the run as a whole, in its report at the end, and now: the end may be hours away."""
@@ -261,6 +263,10 @@ class Run:
 
     def finish(self, entry: Entry) -> None:
         """Record a file, tell the watcher, and save the report now and then."""
+        with interrupts_held():  # else Ctrl-C here would leave a finished file out of the report
+            self._finish(entry)
+
+    def _finish(self, entry: Entry) -> None:
         for name, value in self.notes.get(entry.input, {}).items():
             setattr(entry, name, value)
         if entry.status in ("done", "left"):

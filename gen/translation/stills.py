@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
+from gen.interrupts import interrupts_held
 from gen.media.ahead import batches, map_ahead
 from gen.media.folders import Job
 from gen.media.images import Still, decode_still, encode_still, still_size
@@ -71,14 +72,25 @@ def translate_stills(jobs: Iterable[Job], lanes: Sequence[Network], run: Results
             with closing(map_in_lanes(_translate_batch, ready, lanes)) as translated:
                 for made in chain.from_iterable(translated):
                     if isinstance(made, Made):
-                        waiting.append((writers.submit(_write, made, network), made.result.rgb.size // 3))
+                        with interrupts_held():
+                            waiting.append((writers.submit(_write, made, network), made.result.rgb.size // 3))
                     else:
                         run.fail(*made, network.settings)
                     while waiting and (waiting[0][0].done() or _too_many(waiting, window)):
-                        run.finish(waiting.popleft()[0].result())
+                        _finish_first(waiting, run)
+            while waiting:
+                _finish_first(waiting, run)
         finally:  # after Ctrl-C too, what is being written is finished and reported
-            for entry, _ in waiting:
-                run.finish(entry.result())
+            with interrupts_held():
+                while waiting:
+                    _finish_first(waiting, run)
+
+
+def _finish_first(waiting: deque[tuple[Future[Entry], int]], run: Results) -> None:
+    entry = waiting[0][0].result()
+    with interrupts_held():  # what leaves `waiting` is in the report
+        run.finish(entry)
+        waiting.popleft()
 
 
 def _too_many(waiting: Iterable[tuple[Future[Entry], int]], window: int) -> bool:
