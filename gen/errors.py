@@ -35,13 +35,15 @@ MANY = 20
 def unknown(kind: str, name: object, offered: Iterable[str], more: str = "") -> str:
     """A message such as "unknown scene 'dessert'; did you mean desert? Available: snow, desert."
 
-    It suggests at most three of the names offered, and then leaves out a long list. Of a path, the last part is
-    compared. `more`: what else is available, in words that follow the names.
+    It suggests at most three of the names offered, those that begin with it first, and then leaves out a long list.
+    Of a path, the last part is compared. `more`: what else is available, in words that follow the names.
     """
     names, text = list(offered), short(str(name))
     lower = {offer.lower(): offer for offer in names}
     wanted = text.lower().rpartition("/")[2]
-    near = [lower[match] for match in difflib.get_close_matches(wanted, lower, n=3, cutoff=0.7)]
+    begin = [offer for offer in lower if len(wanted) > 2 and offer.startswith(wanted)]
+    close = difflib.get_close_matches(wanted, lower, n=3, cutoff=0.7)
+    near = [lower[match] for match in dict.fromkeys(begin[:2] + close)][:3]
     if near and len(names) > MANY:
         return f"unknown {kind} {text!r}; did you mean {' or '.join(near)}?"
     guess = f"did you mean {' or '.join(near)}? Available" if near else "available"

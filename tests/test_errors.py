@@ -28,3 +28,8 @@ def test_a_long_list_is_left_out_where_one_name_is_near():
     names = [f"width{n}" for n in range(30)] + ["pair_weight"]
     assert unknown("setting", "pair_weigth", names) == "unknown setting 'pair_weigth'; did you mean pair_weight?"
     assert "available: width0" in unknown("setting", "q", names)
+
+
+def test_names_that_begin_with_what_was_written_come_first():
+    names = ["strict", "start_from", *map(str, range(20))]
+    assert unknown("setting", "start", names) == "unknown setting 'start'; did you mean start_from or strict?"

@@ -107,6 +107,7 @@ class Run:
         self.lost: str | None = None
         """Why the output can no longer be written; None while it can."""
         self.bar: tqdm[Any] = tqdm(disable=True)
+        self._closed = False
 
     @contextmanager
     def output(self) -> Generator[None]:
@@ -135,6 +136,7 @@ class Run:
             try:
                 yield
                 self._check_lost()
+                self._close()
             except BaseException as error:
                 if self.settings.watch and isinstance(error, KeyboardInterrupt):
                     return
@@ -143,11 +145,18 @@ class Run:
                     raise KeyboardInterrupt(f"{self.report.summary()}; run the same command to go on") from error
                 raise
             finally:
-                with interrupts_held():
-                    if self._removed:
-                        self.report.warnings.append(_removal(self._removed))
-                    self.report.entries.sort(key=lambda entry: entry.input)
-                    self.record.close(saved=self._save())
+                self._close()
+
+    def _close(self) -> None:
+        """Write the report, once."""
+        with interrupts_held():
+            if self._closed:
+                return
+            self._closed = True
+            if self._removed:
+                self.report.warnings.append(_removal(self._removed))
+            self.report.entries.sort(key=lambda entry: entry.input)
+            self.record.close(saved=self._save())
 
     def warn(self, sentence: str) -> None:
         """Say what concerns the run as a whole, in its report at the end, and now: the end may be hours away."""
