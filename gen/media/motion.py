@@ -1,8 +1,9 @@
 """Optical flow between the frames of a clip, and a filter along it that removes flicker from a translation."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import NamedTuple, cast
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from typing import cast
 
 import cv2
 import numpy as np
@@ -16,7 +17,8 @@ AGREEMENT_SCALE = 8.0
 """Grey levels of difference along the flow at which `agreement` falls to 1/e: above noise, below most object edges."""
 
 
-class Motion(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Motion:
     """Motion from one frame of a clip to the previous one, both reduced to (h, w)."""
 
     current: Image
@@ -27,6 +29,11 @@ class Motion(NamedTuple):
     """(h, w, 2), pixels: the point at x in `current` is at x + flow(x) in `previous`."""
     valid: NDArray[np.bool_]
     """(h, w): where the flow is reliable (see `consistent`); False everywhere for a first frame."""
+
+    @cached_property
+    def change(self) -> Floats:
+        """(h, w, 3): what is new in `current`, against `previous` warped onto it."""
+        return self.current - warp(self.previous, self.flow)
 
 
 FlowMethod = Callable[[MatLike, MatLike], Floats]
@@ -114,19 +121,26 @@ class FlickerFilter:
 
 def agreement(motion: Motion) -> Floats:
     """(h, w), 0 to 1: confidence that each pixel and the one that the flow leads to show the same point."""
-    difference = np.abs(motion.current - warp(motion.previous, motion.flow)).mean(-1)
-    return np.exp(-np.square(difference / np.float32(AGREEMENT_SCALE)), dtype=np.float32) * motion.valid.astype(
-        np.float32
-    )
+    difference = over_channels(np.abs(motion.change)) / np.float32(3 * AGREEMENT_SCALE)
+    return np.exp(-np.square(difference)) * motion.valid
 
 
 def warp(image: NDArray[np.generic], flow: Floats) -> Floats:
     """Sample `image` (H, W, C) at x + flow(x), bilinear, with the border repeated; `flow` (H, W, 2) in pixels."""
-    height, width = flow.shape[:2]
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    floats = image.astype(np.float32)
-    looked_up = cv2.remap(floats, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    place, none = _places(*flow.shape[:2]) + flow, cast(Floats, None)
+    looked_up = cv2.remap(image.astype(np.float32), place, none, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return cast(Floats, looked_up)
+
+
+@lru_cache(maxsize=4)
+def _places(height: int, width: int) -> Floats:
+    """(H, W, 2): x and y of each pixel."""
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+
+
+def over_channels(values: Floats) -> Floats:
+    """(H, W, C) -> their sums (H, W). numpy's own sum over a short last axis takes several times as long."""
+    return cast(Floats, sum(values[..., channel] for channel in range(values.shape[-1])))
 
 
 def consistent(backward: Floats, forward: Floats) -> NDArray[np.bool_]:
@@ -136,10 +150,9 @@ def consistent(backward: Floats, forward: Floats) -> NDArray[np.bool_]:
     """
     height, width = backward.shape[:2]
     returned = warp(forward, backward)
-    error = np.square(backward + returned).sum(-1)
-    bound = 0.01 * (np.square(backward).sum(-1) + np.square(returned).sum(-1)) + 0.5
-    x = np.arange(width)[None] + backward[..., 0]
-    y = np.arange(height)[:, None] + backward[..., 1]
+    error = over_channels(np.square(backward + returned))
+    bound = 0.01 * over_channels(np.square(backward) + np.square(returned)) + 0.5
+    x, y = np.moveaxis(_places(height, width) + backward, -1, 0)
     return (error <= bound) & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 

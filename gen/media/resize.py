@@ -21,7 +21,7 @@ EDGE_VARIANCE = 1e-3
 """The guided filter's epsilon: variance of luma (range [-1, 1]) above which a window counts as an edge. 1e-3 is a
 standard deviation of 4 grey levels, above typical sensor noise."""
 
-CACHED_ROWS = 16
+CACHED_ROWS = 8
 """Rows that OpenCV's way carries the change to at once."""
 
 BAND_ROWS = 256
@@ -120,6 +120,11 @@ def shrink_in_bands(frames: Tensor, size: tuple[int, int]) -> Tensor:
     return resize(narrow, size)
 
 
+def shrink_on_cpu(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """`shrink_in_bands` in a tenth of the time, on a CPU; rounded to grey levels, as training frames of a size are."""
+    return to_float(resize(frames.permute(0, 3, 1, 2), size))
+
+
 def transfer_change_by_opencv(frames: Tensor, small: Tensor, translated: Tensor) -> Tensor:
     """uint8 (B, H, W, 3) -> uint8 of the same shape, on a CPU: `to_uint8(transfer_change(...))` in half of the time.
 
@@ -127,14 +132,16 @@ def transfer_change_by_opencv(frames: Tensor, small: Tensor, translated: Tensor)
     """
     height, width = frames.shape[1:3]
     out = torch.empty_like(frames)
-    for frame, slope, rest, result in zip(frames, *_fit_change(small, translated), out, strict=True):
-        slope, rest = (cv2.resize(to_pixels(x), (width, height), interpolation=cv2.INTER_LINEAR) for x in (slope, rest))
+    for frame, slope, rest, result in zip(frames.numpy(), *_fit_change(small, translated), out.numpy(), strict=True):
+        slope, rest = to_pixels(slope), 127.5 * to_pixels(rest - slope)  # of luma in 0..255
+        slope, rest = (cv2.resize(x, (width, height), interpolation=cv2.INTER_LINEAR) for x in (slope, rest))
         for row in range(0, height, CACHED_ROWS):  # so few at a time stay in the cache
             rows = slice(row, row + CACHED_ROWS)
-            pixels = frame[rows].numpy()
-            grey = cv2.cvtColor(pixels.astype(np.float32), cv2.COLOR_RGB2GRAY) - 127.5
-            change = slope[rows] * grey[..., None] + 127.5 * rest[rows]
-            cv2.add(pixels, change, result.numpy()[rows], dtype=cv2.CV_8U)  # rounded, 0 to 255
+            grey = cv2.cvtColor(frame[rows].astype(np.float32), cv2.COLOR_RGB2GRAY)
+            change = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+            change *= slope[rows]
+            change += rest[rows]
+            cv2.add(frame[rows], change, result[rows], dtype=cv2.CV_8U)  # rounded, 0 to 255
     return out
 
 

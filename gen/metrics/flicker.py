@@ -7,7 +7,7 @@ the current one along the optical flow of the *source*, and take the difference 
 import numpy as np
 from numpy.typing import NDArray
 
-from gen.media.motion import Image, Motion, reduced, warp
+from gen.media.motion import Floats, Image, Motion, over_channels, reduced, warp
 
 
 class FlickerMeter:
@@ -28,10 +28,10 @@ class FlickerMeter:
         self._previous = current
         if previous is None or not motion.valid.any():  # the first frame of a clip or scene has none to compare with
             return
-        pairs = ((motion.previous, motion.current), (previous, current))
-        self.absolute += [*(warp_error(*pair, motion) for pair in pairs), 1]
-        if inside_motion(motion).any():
-            self.squared += [*(e_warp(*pair, motion) for pair in pairs), 1]
+        changes = (motion.change, current - warp(previous, motion.flow))
+        self.absolute += [*(warp_error(change, motion) for change in changes), 1]
+        if (inside := inside_motion(motion)).any():
+            self.squared += [*(e_warp(change, inside) for change in changes), 1]
 
     def result(self) -> dict[str, float]:
         """Mean absolute errors in grey levels (0 to 255) over all pairs of frames; zeros if there are none.
@@ -51,19 +51,21 @@ class FlickerMeter:
         }
 
 
-def warp_error(previous: Image, current: Image, motion: Motion) -> float:
-    """Mean of |current - warped previous| over the channels and the pixels with valid flow, in grey levels."""
-    return float(np.abs(current - warp(previous, motion.flow))[motion.valid].mean())
+def warp_error(change: Floats, motion: Motion) -> float:
+    """Mean of |change| over the channels and the pixels with valid flow, in grey levels.
+
+    `change`: (h, w, 3), current - warped previous.
+    """
+    return float(over_channels(np.abs(change))[motion.valid].mean()) / 3
 
 
-def e_warp(previous: Image, current: Image, motion: Motion) -> float:
+def e_warp(change: Floats, inside: NDArray[np.bool_]) -> float:
     """E_warp of a pair: the mean of |current - warped previous|² over pixels, summed over channels in 0..1.
 
-    Over `inside_motion`. With the flow of `MotionFinder` and at its size, so compare it with other figures by this
+    `inside`: `inside_motion`. With the flow of `MotionFinder` and at its size, so compare it with other figures by this
     program alone.
     """
-    change = (current - warp(previous, motion.flow))[inside_motion(motion)] / 255
-    return float(np.square(change).sum(-1).mean())
+    return float(over_channels(np.square(change))[inside].mean()) / 255**2
 
 
 def inside_motion(motion: Motion) -> NDArray[np.bool_]:
@@ -72,5 +74,6 @@ def inside_motion(motion: Motion) -> NDArray[np.bool_]:
     Those are |∇u|² + |∇v|² > 0.01 |w|² + 0.002 (Ruder et al., "Artistic Style Transfer for Videos", GCPR 2016, as in
     Lai et al.).
     """
-    slopes = sum(np.square(np.gradient(motion.flow[..., i])).sum(0) for i in (0, 1))
-    return motion.valid & (slopes <= 0.01 * np.square(motion.flow).sum(-1) + 0.002)
+    down, right = np.gradient(motion.flow, axis=(0, 1))
+    slopes = over_channels(np.square(down) + np.square(right))
+    return motion.valid & (slopes <= 0.01 * over_channels(np.square(motion.flow)) + 0.002)
