@@ -51,7 +51,8 @@ def card(name: str, record: dict[str, Any]) -> str:
         f"- Data: {data['count']} images of `{data['folder']}`, scaled to {s['size']} pixels.",
         f"- {record['images_shown']:,} images shown in {record['seconds'] / 60:.0f} minutes on "
         f"{hardware_sentence(hardware)}, {hardware.get('precision', s['precision'])}.",
-        f"- Batch {s['batch']}, Adam at {s['lr']:g}, R1 {s['r1_gamma']:g}, path length weight {s['path_weight']:g}, "
+        *([f"- Initial weights: `{s['start_from']}`."] if s.get("start_from") else []),
+        f"- Batch {s['batch']}, Adam at {s['lr']:g}, {_discriminator(s)}, path length weight {s['path_weight']:g}, "
         f"{_augmentation(s)}, averaged weights (EMA) with a half-life of "
         f"{s['ema_half_life']:,} images.",
         *longer.lines(record),
@@ -63,6 +64,13 @@ def card(name: str, record: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _discriminator(s: dict[str, Any]) -> str:
+    """Older records know one discriminator only."""
+    if s.get("adversary") == "projected":
+        return "a projected discriminator on EfficientNet-Lite0 (Sauer et al. 2021)"
+    return f"R1 {s['r1_gamma']:g}"
 
 
 def _augmentation(s: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""GAN losses of StyleGAN2. Logits are (B,), large for a real image.
+"""GAN losses of StyleGAN2. Logits are (B,), or (B, 1, h, w) of patches; large for a real image.
 
 The penalties are differentiated twice, which torch.compile does not support: call them on the uncompiled networks.
 """
@@ -18,6 +18,16 @@ def logistic_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 def non_saturating_generator(fake: Tensor) -> Tensor:
     """Non-saturating generator loss, softplus(-D(G(z))) (Goodfellow et al. 2014)."""
     return F.softplus(-fake).mean()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Hinge loss, max(0, 1 - D(x)) + max(0, 1 + D(G(z))) (Lim and Ye 2017), as projected discriminators use it."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def hinge_generator(fake: Tensor) -> Tensor:
+    """Its counterpart for the generator, -D(G(z))."""
+    return -fake.mean()
 
 
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:

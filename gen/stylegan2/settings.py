@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from gen.metrics.names import FeatureName
 from gen.training.settings import Batch, EMASettings, ImagesOrEpochs, Positive, PositiveFloat, TrainerSettings
+
+Adversary = Literal["published", "projected"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,18 @@ class StyleGAN2Settings(ImagesOrEpochs, EMASettings, TrainerSettings):
     mapping_layers: Positive = 8
     """Layers of the mapping network, from z to w."""
 
+    start_from: Path | None = None
+    """Initial weights of the generator: a model folder, the name of shipped weights, or another project's .pt or .pkl.
+    One for smaller images is given finer levels. Default: random weights."""
+    warm_up: Annotated[int, Field(ge=0)] = 0
+    """Images at the start during which only the discriminator is trained: about 1,000 with start_from, which has
+    none."""
+
+    adversary: Adversary = "published"
+    """Discriminator. published: StyleGAN2's, trained from scratch; projected: heads on the features of a frozen
+    ImageNet network, which need fewer images (set r1_gamma=0)."""
+    projected_width: Positive = 64
+    """Channels that the projected discriminator mixes each feature map to."""
     augment: bool = True
     """Use DiffAugment, which helps with sets of a few thousand images."""
     ada_target: Annotated[float, Field(ge=0, lt=1)] = 0.0

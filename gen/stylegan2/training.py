@@ -1,7 +1,7 @@
 """Train a StyleGAN2 generator on a folder of images."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,9 +21,11 @@ from gen.stylegan2.ada import EVERY, ada_augment, adjusted
 from gen.stylegan2.augment import DRAWS, diff_augment
 from gen.stylegan2.networks import StyleGAN2Discriminator, StyleGAN2Generator, config_f_channels
 from gen.stylegan2.settings import StyleGAN2Settings
+from gen.stylegan2.start import begin_with
 from gen.training.data import ImageData, load_frames
 from gen.training.loop import Trainer
 from gen.training.optimizers import adam
+from gen.training.projected import ProjectedHeads, Projector
 
 T = TypeVar("T")
 
@@ -66,6 +68,8 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         s = settings
         if s.size & (s.size - 1):
             raise BadSetting(f"size must be a power of two, for example 64, 128 or 256, not {s.size}.")
+        if s.adversary == "projected" and s.r1_gamma:
+            raise BadSetting("r1_gamma: must be 0 with adversary=projected, whose heads are regularised by their norm.")
         super().__init__(settings)
         with self.accelerator.main_process_first():
             self.frames = load_frames(
@@ -73,8 +77,12 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
             )
         self.data = ImageData(self.frames, s.size, s.seed, self.device, s.flip)
         self.generator = make_generator(s)
-        channels = self.generator.config["channels"]
-        self.discriminator = StyleGAN2Discriminator(channels)
+        self.projector: Projector | None = None
+        if s.adversary == "projected":
+            self.projector = Projector(s.projected_width, s.seed).to(self.device)
+            self.discriminator = ProjectedHeads(s.projected_width)
+        else:
+            self.discriminator = StyleGAN2Discriminator(self.generator.config["channels"])
         self.setup({"generator": self.generator, "discriminator": self.discriminator}, averaged="generator")
         self.path_mean = torch.zeros((), device=self.device)
         zero = torch.zeros((), device=self.device)
@@ -87,6 +95,16 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         """The mean signs of D(real) since it was changed."""
         self._draws = ADA_DRAWS if s.ada_target else DRAWS
         self._reference: Population | None = None
+        self.begun = False
+        if self.checkpoint is None:  # a resumed run has its own weights
+            self.begin()
+
+    def begin(self) -> None:
+        """Load the weights to start from; also if the checkpoints that were to replace them are all damaged."""
+        if self.settings.start_from is not None and not self.begun:
+            begin_with(cast(StyleGAN2Generator, self.raw["generator"]), self.settings.start_from)
+            self.average_from_here()
+            self.begun = True
 
     @property
     def total_images(self) -> int:
@@ -128,6 +146,8 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         # Generator.
         self.discriminator.requires_grad_(False)
         self.generator.requires_grad_(True)
+        if self.images_shown < s.warm_up:
+            return record | self.penalties
         record["generator"] = self._update("generator", self.generator_loss, batches, GENERATOR)
         if s.path_weight and number % s.path_every == 0:
             self.penalties["path_length"] = self._update("generator", self._path_penalty, batches, PATH)
@@ -168,20 +188,26 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         """The discriminator's loss on real images (B, 3, H, W) and on generated ones. Extend it to change the loss."""
         with self.accelerator.autocast():
             fake = self.generator.synthesis(self._styles(draws), draws.noise)
-            logits = [
-                self.discriminator(self._augmented(images, draw))
-                for images, draw in zip((real, fake), draws.augment, strict=True)
-            ]
+            of_real, of_fake = (
+                self._logits(images, draw) for images, draw in zip((real, fake), draws.augment, strict=True)
+            )
         if self.settings.ada_target:
-            self._signs.append(logits[0].detach().sign().mean())
-        return losses.logistic_discriminator(*logits)
+            self._signs.append(torch.cat([logits.detach().flatten() for logits in of_real]).sign().mean())
+        loss = losses.hinge_discriminator if self.projector else losses.logistic_discriminator
+        return torch.stack([loss(*pair) for pair in zip(of_real, of_fake, strict=True)]).sum()
 
     def generator_loss(self, real: Tensor, draws: Draws) -> Tensor:
         """The generator's loss on generated images. Extend it to change the loss."""
         with self.accelerator.autocast():
             fake = self.generator.synthesis(self._styles(draws), draws.noise)
-            logits = self.discriminator(self._augmented(fake, draws.augment[1]))
-        return losses.non_saturating_generator(logits)
+            of_fake = self._logits(fake, draws.augment[1])
+        loss = losses.hinge_generator if self.projector else losses.non_saturating_generator
+        return torch.stack([loss(logits) for logits in of_fake]).sum()
+
+    def _logits(self, images: Tensor, draws: Tensor) -> list[Tensor]:
+        """What the discriminator says of images: logits (B,), or those of each scale's patches (B, 1, h, w)."""
+        images = self._augmented(images, draws)
+        return self.discriminator(self.projector(images)) if self.projector else [self.discriminator(images)]
 
     def _augmented(self, images: Tensor, draws: Tensor) -> Tensor:
         if self.settings.ada_target:
@@ -199,7 +225,8 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         """
         s = self.settings
         real = real.detach().requires_grad_(True)
-        logits = StyleGAN2Discriminator.forward(self.discriminator, self._augmented(real, draws.augment[0]))
+        discriminator = cast(StyleGAN2Discriminator, self.discriminator)
+        logits = StyleGAN2Discriminator.forward(discriminator, self._augmented(real, draws.augment[0]))
         penalty = losses.r1_penalty(logits, real)
         return penalty * (s.r1_gamma / 2 * s.r1_every)
 
@@ -307,7 +334,7 @@ def batched(items: Sequence[T], size: int) -> list[Sequence[T]]:
 
 @loading
 def make_generator(s: StyleGAN2Settings) -> StyleGAN2Generator:
-    """A new generator of the shape in the settings. Raises `BadSetting` where a layer would have no channel."""
+    """A generator of the shape in the settings, new or of `start_from`. Raises `BadSetting`."""
     channels = config_f_channels(s.size, s.channel_multiplier, s.channel_max)
     if min(channels) < 1:
         raise BadSetting(
