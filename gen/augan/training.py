@@ -214,11 +214,6 @@ class AUGANTrainer(UnpairedTrainer[AUGANSettings]):
                 "from unpaired frames; set more images, or a shorter warm_up.", self.total_images, first,
             )  # fmt: skip
 
-    def begin(self) -> None:
-        """Load the weights to start from again, if the checkpoints that were to replace them are all damaged."""
-        if self.settings.start_from is not None and not self.inherited:
-            self._begin_with(self.settings.start_from)
-
     def _begin_with(self, start: Path) -> None:
         """Load a run's networks, or a model's generators, which by default enables the warm-up."""
         self.inherited = inherited(start)

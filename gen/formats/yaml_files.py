@@ -1,12 +1,13 @@
 """Read YAML that other people made: bounded in size, also after its references to other parts are filled in."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gen.errors import BadInput
+from gen.errors import BadInput, short
 from gen.formats.json_files import read_bytes
 
 LARGEST = 100_000
@@ -19,6 +20,10 @@ MOST_NODES = 20_000
 """Values, with each counted as often as it is referred to: ten lines of references can stand for a billion."""
 
 
+MERGE = "<<"
+"""Takes over the values of another mapping. It may stand there more than once."""
+
+
 def read_yaml(path: Path) -> Any:
     """The value in a YAML file. Raises `BadInput` if it is no valid YAML, or too large."""
     try:
@@ -26,6 +31,7 @@ def read_yaml(path: Path) -> Any:
         try:
             node = loader.get_single_node()
             _check_size(path, node)
+            _check_keys(path, node)
             return loader.construct_document(node) if node is not None else None
         finally:
             loader.dispose()
@@ -45,6 +51,15 @@ def _check_size(path: Path, node: yaml.Node | None) -> None:
             raise BadInput(f"{path}: an integer of {len(part.value)} characters is too long.")
         if count > MOST_NODES:
             raise BadInput(f"{path}: with its references (&name, *name) it holds more than {MOST_NODES} values.")
+
+
+def _check_keys(path: Path, node: yaml.Node | None) -> None:
+    """Raises `BadInput` for a name that stands twice in one mapping: the parser would take the last."""
+    for part in _nodes(node) if node is not None else ():
+        if isinstance(part, yaml.MappingNode):
+            names = Counter(key.value for key, _ in part.value if isinstance(key, yaml.ScalarNode))
+            if (twice := [name for name, count in names.items() if count > 1 and name != MERGE]) != []:
+                raise BadInput(f"{path}: the name {short(twice[0])!r} is there twice; rename or remove one.")
 
 
 def _nodes(root: yaml.Node) -> Iterator[yaml.Node]:

@@ -95,16 +95,9 @@ class StyleGAN2Trainer(Trainer[StyleGAN2Settings]):
         """The mean signs of D(real) since it was changed."""
         self._draws = ADA_DRAWS if s.ada_target else DRAWS
         self._reference: Population | None = None
-        self.begun = False
-        if self.checkpoint is None:  # a resumed run has its own weights
-            self.begin()
-
-    def begin(self) -> None:
-        """Load the weights to start from; also if the checkpoints that were to replace them are all damaged."""
-        if self.settings.start_from is not None and not self.begun:
-            begin_with(cast(StyleGAN2Generator, self.raw["generator"]), self.settings.start_from)
+        if s.start_from is not None and self.checkpoint is None:  # a resumed run has its own weights
+            begin_with(cast(StyleGAN2Generator, self.raw["generator"]), s.start_from)
             self.average_from_here()
-            self.begun = True
 
     @property
     def total_images(self) -> int:

@@ -23,7 +23,7 @@ from torch.optim import Optimizer
 
 from gen.about import VERSION
 from gen.devices import is_out_of_memory, pick_device
-from gen.errors import BadSetting, TrainingDiverged
+from gen.errors import BadInput, BadSetting, TrainingDiverged
 from gen.loading import loading
 from gen.locks import locked
 from gen.media.files import check_out_folder
@@ -183,9 +183,6 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `extra_state` returned."""
-
-    def begin(self) -> None:
-        """Called by `fit` for a run that has no checkpoint to resume from."""
 
     def learning_rate(self, name: str, progress: float) -> float:
         """Learning rate of network `name` when the share `progress` of the run is done, 0..1."""
@@ -570,14 +567,14 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
     def resume(self) -> None:
         """Load the last good checkpoint of the run directory, if there is one.
 
-        Damaged ones are renamed, with a warning. Raises `BadSetting` if it belongs to a run with other settings or
-        data, or is already longer than this run.
+        Damaged ones are renamed, with a warning. Raises `BadInput` if all are, and `BadSetting` if it belongs to a run
+        with other settings or data, or is already longer than this run.
         """
-        main = self.accelerator.is_main_process
+        main, newest = self.accelerator.is_main_process, self.checkpoint
         with self.accelerator.main_process_first():  # it renames damaged checkpoints before the others look
             found = load_last_good(self.settings.out / "checkpoints", self.device, self._check_state, set_aside=main)
         if found is None:
-            self.begin()
+            self._check_new(newest)
             return
         path, state = found
         for name, network in self.raw.items():
@@ -602,6 +599,14 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
             log.warning(note)
         self.accelerator.print(f"resuming {path} at {self.images_shown} of {self.total_images} images")
         self._report_new_schedule(state["settings"])
+
+    def _check_new(self, newest: Path | None) -> None:
+        """Raises `BadInput` for a run whose checkpoints are all damaged: to train it anew is for its owner to decide."""
+        if newest is not None:
+            raise BadInput(
+                f"{newest.parent}: no checkpoint is whole, so that what the run has learned is lost. The damaged ones are "
+                "kept as *.damaged; run the command again to start from the beginning, or choose another output folder."
+            )
 
     def _check_state(self, path: Path, state: Mapping[str, Any]) -> None:
         """All checks of a checkpoint; before the first change, and before `fit` writes its record over the old one.

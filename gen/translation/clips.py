@@ -107,10 +107,10 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Results
                 smoother, steadier = _smoother(network, reader), FlickerFilter(settings.steady)
                 scene = batch[0][0]
             frames = [frame for _, frame in batch]
+            motions = [flows.submit(finder.pair(frame.rgb)) for frame in frames]  # while the network runs
             results = network([f.rgb for f in frames], smoother)
             warnings |= set(network.warnings)
-            for frame, translated in zip(frames, results, strict=True):
-                motion = flows.submit(finder.pair(frame.rgb))
+            for frame, motion, translated in zip(frames, motions, results, strict=True):
                 kept = observer.submit(observe, steadier, motion, translated)
                 written.append(encoder.submit(write, frame, kept, translated.values))
             while len(written) > 2 * network.batch_size:  # bounded memory

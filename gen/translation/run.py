@@ -371,7 +371,7 @@ class Run:
     def check_stop(self) -> None:
         """Raises KeyboardInterrupt if the watcher wants to stop."""
         if self.watch.stop():
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("cancelled")
 
 
 def _removal(paths: Sequence[Path]) -> str:

@@ -33,7 +33,6 @@ from gen.web.translation import (
     LEGENDS,
     MapName,
     check_translation,
-    has_map,
     map_scale,
     present_weights_id,
     translators,
@@ -109,7 +108,7 @@ class TranslateTab(Tab):
         inputs = [picture, self.direction, self.model, self.resolution, opacity]
         clicked = button.click(self.translate, inputs, outputs, api_name="translate", **DEVICE)
         clicked.then(_map_panel, [state], [panel, scale], **HIDDEN)
-        asked, shown_first = [picture, self.direction, self.model], [slider, note, panel]
+        asked, shown_first = [picture, self.direction, self.model], [slider, note, panel, files, state]
         picture.upload(self.preview, asked, shown_first, **DEVICE | HIDDEN)
         opacity.release(self.redraw, [opacity, state], [overlay], **HIDDEN)
         if examples:
@@ -119,7 +118,8 @@ class TranslateTab(Tab):
 
     @event("device")
     def preview(self, picture: str, direction: str, model: str) -> tuple[Any, ...]:
-        """Before and after by the small model, if it is for the same weather; a note; and the map of before hidden."""
+        """Before and after by the small model, if it is for the same weather, and a note; the map and files of before
+        go."""
         later = "Press Translate for"
         try:
             if not picture or direction != DIRECTIONS[0] or weathers_of(model) != weathers_of(FAST_MODEL):
@@ -127,13 +127,15 @@ class TranslateTab(Tab):
             source = decode_still(check_still(Path(picture), self.service.settings))
             out = self.service.translator(FAST_MODEL)(source.rgb, DIRECTIONS[0], output_type="np")
         except GenError:  # Translate says what is wrong with a picture
-            return gr.skip(), f"This is still the picture before. {later} the new one.", gr.skip()
+            kept = f"This is still the picture before. {later} the new one."
+            return gr.skip(), kept, gr.skip(), gr.skip(), gr.skip()
         with self.service.new_folder() as folder:
             shown = folder / "before.png", folder / "after.png"
             encode_still(shown[0], source)
             mark = Mark(f"{FAST_MODEL}, preview, weights {present_weights_id(FAST_MODEL)}", None).text()
             encode_still(shown[1], replace(source, rgb=out.images[0]), mark=mark)
-        return tuple(map(str, shown)), f"A preview by {FAST_MODEL}. {later} {model}.", gr.Column(visible=False)
+        told = f"A preview by {FAST_MODEL}. {later} {model}."
+        return tuple(map(str, shown)), told, gr.Column(visible=False), None, None
 
     @event("device")
     def translate(
@@ -247,8 +249,6 @@ class TranslateTab(Tab):
         if not clip:
             raise BadInput("Choose a clip first.")
         check_offered(model, translators())
-        if with_map and not has_map(model, direction):
-            raise BadSetting(f"{model} has no map in this direction; choose the translation alone.")
         source = check_clip(Path(clip), self.service.settings)
         size = clip_size(resolution, source, self.service.device())
         self.service.storage.check(source.stat().st_size)

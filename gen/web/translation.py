@@ -9,6 +9,7 @@ from gen import weights
 from gen.augan.evaluation import FILE_NAME, read_evaluation
 from gen.augan.verdict import in_short
 from gen.errors import BadSetting
+from gen.formats.json_files import json_if_whole
 from gen.translation import registry
 from gen.translation.commands import translate_files as translate
 from gen.translation.made_with import present_weights_id
@@ -37,7 +38,6 @@ __all__ = [
     "any_of",
     "check_translation",
     "directions_of",
-    "has_map",
     "load",
     "map_scale",
     "measured",
@@ -91,12 +91,19 @@ def check_translation(settings: Mapping[str, Any]) -> None:
     known = DIRECTIONS[:1] if model == AUTO else directions_of(model)
     if direction not in known:
         raise BadSetting(f"direction: {model} translates {' and '.join(known)}, not {direction!r}.")
+    if kind != "none" and model != AUTO and not has_map(model, direction):
+        raise BadSetting(f"uncertainty: {model} has no uncertainty map for {direction}; choose the translation alone.")
     check_settings(TranslateSettings(input=Path(), output=Path(), **settings))
 
 
 def has_map(name: str, direction: str) -> bool:
-    """Whether a model's translations in this direction come with a map, as its index says."""
-    return direction == "adverse_to_normal" and "default_map" in weights.read_index(weights.resolve(name))
+    """Whether a model's translations in this direction come with a map, as its files say."""
+    folder = weights.resolve(name)
+    index = weights.read_index(folder)
+    if direction != "adverse_to_normal" or "default_map" not in index:
+        return False
+    invention = (index.get("invention") or [None])[0] is not None
+    return invention or bool(json_if_whole(Path(folder) / direction / weights.CONFIG).get("uncertainty", True))
 
 
 def uncertainty_map(pipe: Pipeline, output: Any, direction: Direction) -> tuple[MapName, Any] | None:

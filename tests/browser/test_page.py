@@ -150,6 +150,11 @@ def test_an_uploaded_picture_has_a_preview(page):
     page.get_by_role("button", name="Translate", exact=True).click()
     page.get_by_text("Generated image, not a photograph").first.wait_for(timeout=WAIT)
     page.get_by_text("Opacity of the map").wait_for(timeout=WAIT)
+    downloads = page.locator(".downloads a[download]")
+    downloads.first.wait_for(timeout=WAIT)
+    choose(page, NIGHTS[1])  # what is offered for download is of the picture that is shown
+    page.get_by_text("A preview by augan-night2day-fast").wait_for(timeout=WAIT)
+    assert downloads.count() == 0
 
 
 def test_a_wrong_file_is_one_plain_sentence(page, tmp_path):

@@ -86,3 +86,17 @@ def test_json_files(tmp_path: Path) -> None:
         read_json(tmp_path / "a.json")
     with pytest.raises(BadInput, match="larger than"):
         read_json(tmp_path / "a.json", 2)
+
+
+@pytest.mark.parametrize("text", ["a: 1\nb: 2\na: 3", "r:\n  width: 4\n  width: 8", "- {x: 1, x: 1}"])
+def test_a_name_that_is_there_twice_is_told(text, tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput, match="the name '(a|width|x)' is there twice"):
+        read_yaml(path)
+
+
+def test_a_mapping_may_take_over_two_others(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text("a: &a {x: 1}\nb: &b {y: 2}\nc:\n  <<: *a\n  <<: *b\n  x: 3")
+    assert read_yaml(path)["c"]["x"] == 3

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gen.errors import BadSetting
+from gen.errors import BadInput, BadSetting
 from gen.locks import locked
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.training.data_record import changed_during_training, check_same_data
@@ -98,9 +98,13 @@ def test_weights_of_another_shape_are_set_aside(half, whole, caplog):
     assert torch.equal(weights(half), weights(whole))
 
 
-def test_without_a_good_checkpoint_the_run_begins_again(half, whole, caplog):
+def test_without_a_good_checkpoint_the_run_stops_and_begins_again_if_told(half, whole):
+    before = (half / "metrics.jsonl").read_bytes()
     for path in (half / "checkpoints").glob("state-*.pt"):
         path.write_bytes(b"")
+    with pytest.raises(BadInput, match="no checkpoint is whole"):
+        run(half)
+    assert (half / "metrics.jsonl").read_bytes() == before
     run(half)
     assert len(list((half / "checkpoints").glob("*.damaged"))) == 2
     assert torch.equal(weights(half), weights(whole))
@@ -126,7 +130,8 @@ def test_a_checkpoint_without_its_average_is_set_aside(tmp_path, caplog):
     state = load_checkpoint(path)
     del state["ema"]
     torch.save(state, path)
-    averaging(tmp_path, images=16).fit()
+    with pytest.raises(BadInput, match="no checkpoint is whole"):
+        averaging(tmp_path, images=16).fit()
     assert "(no ema)" in caplog.text
 
 

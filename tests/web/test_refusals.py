@@ -197,3 +197,12 @@ def test_a_clip_that_goes_on_after_its_header_is_stopped(server, tmp_path, monke
         time.sleep(0.1)
     assert job["state"] == "failed"
     assert "more than 10 frames" in job["said"]
+
+
+def test_a_map_that_a_model_lacks_is_refused_before_files_are_copied(server, tmp_path):
+    client, service = server
+    file, before = upload(client, "night.png", picture()), set(service.jobs.root.iterdir())
+    for direction, model in (("adverse_to_normal", "augan-night2day-fast"), ("normal_to_adverse", MODEL)):
+        answer = call(client, "start_folder", [file], direction, model, "map", "")
+        assert f"{model} has no uncertainty map for {direction}; choose the translation alone" in answer.json()["error"]
+    assert set(service.jobs.root.iterdir()) == before

@@ -42,3 +42,13 @@ def test_a_file_and_a_folder_of_one_name(tmp_path):
     assert [path.name for path in taken] == ["a.jpg"]
     assert len(refused) == 1
     assert "its folder has the name of another file" in refused[0]
+
+
+def test_a_broken_zip_costs_itself(tmp_path):
+    good, broken = tmp_path / "good.jpg", tmp_path / "broken.zip"
+    shutil.copyfile(NIGHT, good)
+    broken.write_bytes(b"PK\3\4" * 100)
+    taken, refused = gather([str(broken), str(good)], tmp_path / "in", WebSettings())
+    assert [path.name for path in taken] == ["good.jpg"]
+    assert "broken.zip: this zip cannot be unpacked" in refused[0]
+    assert [path.name for path in (tmp_path / "in").rglob("*") if path.is_file()] == ["good.jpg"]
