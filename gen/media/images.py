@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
 
 from gen.errors import BadInput
-from gen.media import png, still_colour, tiff
+from gen.media import jpeg, png, still_colour, tiff
 from gen.media.still import Metadata, Pixels, Still
 from gen.media.still_metadata import Found, further_frames, read_after, read_before
 from gen.media.still_writing import STILL_FORMATS, encode_still
@@ -222,7 +222,10 @@ def _decode(path: Path, file: BinaryIO, format: str, found: Found, max_pixels: i
         frames = further_frames(image, layout.tags.pages if layout else found.frames)
         image.seek(0)
         image.load()
-        return _from_loaded(image, layout, found, file, frames)
+        still = _from_loaded(image, layout, found, file, frames)
+    if format == "JPEG" and (sentence := jpeg.damage(file)):
+        return replace(still, warnings=(*still.warnings, sentence))
+    return still
 
 
 def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:

@@ -296,3 +296,23 @@ def test_overlay_leaves_certain_places_untouched():
     tinted = overlay_uncertainty(gradient(), scale)
     np.testing.assert_array_equal(tinted[:, :20], gradient()[:, :20])
     assert np.abs(tinted[:, 20:].astype(int) - gradient()[:, 20:]).mean() > 20
+
+
+def test_a_jpeg_whose_data_are_damaged_says_so(tmp_path):
+    """Pillow decodes what it can, and leaves the rest green without a word."""
+    whole = tmp_path / "whole.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)).save(whole, quality=90)
+    data = whole.read_bytes()
+    assert not decode_still(whole).warnings
+    for name, damaged in {
+        "zeros at the end": data[: len(data) * 2 // 3] + bytes(len(data) // 3),
+        "zeros inside": data[: len(data) // 2] + bytes(600) + data[len(data) // 2 + 600 :],
+    }.items():
+        path = tmp_path / f"{name}.jpg"
+        path.write_bytes(damaged)
+        still = decode_still(path)
+        assert still.rgb.shape == (120, 160, 3)
+        assert any("The JPEG data are damaged" in sentence for sentence in still.warnings), name
+    junk = tmp_path / "junk behind.jpg"
+    junk.write_bytes(data + bytes(1000))
+    assert not any("damaged" in sentence for sentence in decode_still(junk).warnings)
