@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from gen.errors import BadInput, BadSetting, GenError
@@ -53,6 +54,8 @@ TOLD = ("GEN_PLUGINS", "GEN_WEIGHTS")
 @contextmanager
 def workers_on_ray(settings: TranslateSettings, load: Load) -> Generator["OnRay"]:
     """Workers of the cluster that the settings name, within the block. Raises `BadSetting` if there is none."""
+    if settings.address != "local":
+        _use_token()
     try:
         import ray
     except ImportError as error:
@@ -67,6 +70,16 @@ def workers_on_ray(settings: TranslateSettings, load: Load) -> Generator["OnRay"
             ray.shutdown()
 
 
+def _use_token() -> None:
+    """Show the cluster this user's token, if there is one; before Ray is imported, which reads the environment then.
+
+    `ray start` asks for the token wherever it finds one, but `ray.init` with an address does not show it by itself.
+    """
+    known = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if known or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
 def connect(ray: Any, address: str | None) -> None:
     """Join a cluster, or start one on this machine alone, unless this process has done so. Raises `BadSetting`."""
     if ray.is_initialized():
@@ -79,9 +92,10 @@ def connect(ray: Any, address: str | None) -> None:
             socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
+        place = address or os.environ.get("RAY_ADDRESS") or "this machine"
         raise BadSetting(
-            f"address: no Ray cluster can be joined at {address or 'this machine'} ({str(error).splitlines()[0]}); "
-            "`ray start --head` starts one and says its address."
+            f"address: no Ray cluster can be joined at {place} ({str(error).splitlines()[0]}); `ray start --head` starts "
+            "one and says its address. If one runs there, all machines need the same file ~/.ray/auth_token."
         ) from error
     finally:
         if main:

@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -240,3 +242,38 @@ def test_ctrl_c_in_a_terminal(tmp_path, model):  # noqa: F811
     assert finished < TEN * TEN
     done = subprocess.run([*command, "--resolution", "512x384"], cwd=REPOSITORY, capture_output=True, text=True)
     assert f"{TEN * TEN - finished} done, {finished} finished before" in done.stdout
+
+
+@pytest.mark.devices
+def test_a_cluster_that_asks_for_a_token_is_joined(tmp_path, model):  # noqa: F811
+    """`ray start` asks for one wherever ~/.ray/auth_token is there, as it is after the first local run."""
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("0123456789abcdef" * 4)
+    picture(tmp_path / "in" / "a.png", 0)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    ours |= {"HOME": str(tmp_path), "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray"), "RAY_USAGE_STATS_ENABLED": "0"}
+    cluster = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--port", str(port)]
+    cluster += ["--num-cpus", "1", "--include-dashboard=false"]
+    command = ["in", "out", "--model", model, "--engine", "ray", "--address", f"127.0.0.1:{port}"]
+    with subprocess.Popen(cluster, env=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as head:
+        try:
+            wait_for(lambda: _answers(port))
+            told = subprocess.run(
+                [sys.executable, str(REPOSITORY / "scripts" / "translate.py"), *command],
+                env=ours, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False,
+            )  # fmt: skip
+        finally:
+            head.terminate()
+    assert told.returncode == 0, told.stderr
+    assert "1 done" in told.stdout
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
