@@ -94,7 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: success, 1: error, 2: usage error, 130: stopped by Ctrl-C or SIGTERM, 141: broken pipe.
     """
-    if threading.current_thread() is threading.main_thread():
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread:
         # As Ctrl-C, so that temporary files are removed and records written.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):  # a file name that is no UTF-8 must not end a run when it is printed
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
-            return run(list(sys.argv[1:] if arguments is None else arguments))
+            status = run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             sys.stdout.flush()
     except BrokenPipeError:  # as in `gen ... | head`
@@ -110,6 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
         )  # so that Python's flush at exit does not fail too
         return 141
+    if status == 130 and arguments is None and in_main_thread:
+        # The process ends now. Another signal would end its threads while they compute, which ends it badly.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+    return status
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -601,11 +601,12 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         self._report_new_schedule(state["settings"])
 
     def _check_new(self, newest: Path | None) -> None:
-        """Raises `BadInput` for a run whose checkpoints are all damaged: to train it anew is for its owner to decide."""
+        """Raises `BadInput` if `newest` is there, but cannot be loaded: whether to begin again is for a person to say."""
         if newest is not None:
             raise BadInput(
-                f"{newest.parent}: no checkpoint is whole, so that what the run has learned is lost. The damaged ones are "
-                "kept as *.damaged; run the command again to start from the beginning, or choose another output folder."
+                f"{newest.parent}: no checkpoint is whole, so that what the run has learned is lost. The damaged ones "
+                "are kept as *.damaged; run the command again to start from the beginning, or choose another output "
+                "folder."
             )
 
     def _check_state(self, path: Path, state: Mapping[str, Any]) -> None:

@@ -94,8 +94,8 @@ def connect(ray: Any, address: str | None) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         place = address or os.environ.get("RAY_ADDRESS") or "this machine"
         raise BadSetting(
-            f"address: no Ray cluster can be joined at {place} ({str(error).splitlines()[0]}); `ray start --head` starts "
-            "one and says its address. If one runs there, all machines need the same file ~/.ray/auth_token."
+            f"address: no Ray cluster can be joined at {place} ({str(error).splitlines()[0]}); `ray start --head` "
+            "starts one and says its address. If one runs there, all machines need the same file ~/.ray/auth_token."
         ) from error
     finally:
         if main:

@@ -92,7 +92,7 @@ def test_json_files(tmp_path: Path) -> None:
 def test_a_name_that_is_there_twice_is_told(text, tmp_path):
     path = tmp_path / "twice.yaml"
     path.write_text(text)
-    with pytest.raises(BadInput, match="the name '(a|width|x)' is there twice"):
+    with pytest.raises(BadInput, match=r"the name '(a|width|x)' is there twice"):
         read_yaml(path)
 
 

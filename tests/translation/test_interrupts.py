@@ -1,8 +1,11 @@
 """Ctrl-C at any line of a run: what is there and called done in the report are the same files."""
 
+import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -113,3 +116,24 @@ def test_another_thread_holds_nothing():
     thread.start()
     thread.join()
     assert reached == ["end"]
+
+
+@pytest.mark.parametrize("gap", [0.05, 0.3])
+def test_two_signals_end_the_process_as_one_does(gap, tmp_path, model):  # noqa: F811
+    """The second must not kill threads that still compute: that ended the process by SIGABRT now and then."""
+    for i in range(60):
+        Image.fromarray(street(np.random.default_rng(i), 120, 200, True)).save(tmp_path / f"{i}.png")
+    command = [sys.executable, "-m", "gen.cli", "translate", str(tmp_path), str(tmp_path / "out"), "--model", model]
+    listening = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=listening
+    ) as process:
+        while not list((tmp_path / "out").glob("[0-9]*.png")) and process.poll() is None:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        time.sleep(gap)
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate()[1]
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
