@@ -601,7 +601,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         self._report_new_schedule(state["settings"])
 
     def _check_new(self, newest: Path | None) -> None:
-        """Raises `BadInput` if `newest` is there, but cannot be loaded: whether to begin again is for a person to say."""
+        """Raises `BadInput` if `newest` is there, but cannot be loaded: a person decides whether to begin again."""
         if newest is not None:
             raise BadInput(
                 f"{newest.parent}: no checkpoint is whole, so that what the run has learned is lost. The damaged ones "

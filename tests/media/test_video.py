@@ -294,7 +294,39 @@ def test_a_cut_recording_is_told_in_any_container(tmp_path, codec, suffix):
     clip.write_bytes(data[: len(data) // 2])
     with ClipReader(clip) as reader:
         assert 15 <= len(list(reader)) <= 45
-    assert any(re.search(r"ends early: its header declares (60|2\.4) .*, and .* are", w) for w in reader.warnings)
+    assert any(re.search(r"ends early.*: its header declares (60|2\.4) .*, and .* are", w) for w in reader.warnings)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "words"), [(".mkv", "Frames are missing for"), (".avi", "frames inside are missing")]
+)
+def test_a_hole_in_a_clip_is_told_in_full(tmp_path, suffix, words):
+    """Of a hole the decoder sees at most the frame at its edge."""
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(100)]
+    clip = make_clip(tmp_path / f"hole{suffix}", frames, codec="ffv1")
+    data = bytearray(clip.read_bytes())
+    data[len(data) * 4 // 10 : len(data) * 6 // 10] = bytes(len(data) * 6 // 10 - len(data) * 4 // 10)
+    clip.write_bytes(data)
+    with ClipReader(clip) as reader:
+        assert 60 <= len(list(reader)) <= 95
+    assert any(words in sentence for sentence in reader.warnings), reader.warnings
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.9])
+def test_a_cut_avi_is_told_though_ffmpeg_shortens_its_duration(tmp_path, keep):
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(60)]
+    clip = make_clip(tmp_path / "cut.avi", frames, codec="ffv1", sound="mp3")
+    with ClipReader(clip) as reader:
+        assert len(list(reader)) == 60
+    assert not reader.warnings
+    data = clip.read_bytes()
+    clip.write_bytes(data[: int(len(data) * keep)])
+    with ClipReader(clip) as reader:
+        assert 20 < len(list(reader)) < 59
+    assert not reader.whole
+    assert any("its header declares 2.4 s, and" in sentence for sentence in reader.warnings), reader.warnings
 
 
 def test_a_cut_wmv_is_told(tmp_path):

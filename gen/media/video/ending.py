@@ -33,12 +33,17 @@ def early_end(container: InputContainer, decoder: VideoDecoder) -> str | None:
     stream, end, declared = decoder.stream, (decoder.end or 0) * decoder.time_base, max(0, decoder.stream.frames)
     if declared:
         length = ((stream.duration or 0) + (stream.start_time or 0)) * (stream.time_base or 0)
+        have = f"{declared} frames, and {decoder.packets} are there"
+        avi = container.format.name == "avi"
+        if avi:  # ffmpeg shortens the duration to what is there; the rate is constant, and dropped frames count
+            length = max(length, declared / decoder.rate)
+            have = f"{float(length):.1f} s, and {float(end):.1f} s are there"
         # 1.5 frames: rounding of timestamps must not count as an early end. Packets are counted, not frames, because a
         # trimmed clip has frames that are not shown.
         short = not stream.duration or length - end > Fraction(3, 2) / decoder.rate
         early = decoder.packets < declared and short
-        have = f"{declared} frames, and {decoder.packets} are there"
     else:
+        avi = False
         length = Fraction(container.duration or 0, av.time_base)
         # Durations count from zero, or from the start of a clock that was set back below zero (MPEG-TS).
         zero = min(Fraction(container.start_time or 0, av.time_base), Fraction(0))
@@ -47,7 +52,8 @@ def early_end(container: InputContainer, decoder: VideoDecoder) -> str | None:
     if container.format.name == "asf" and not container.duration:  # ffmpeg believes it only if the file's size agrees
         return "The file is not as long as its header declares; it may be cut or damaged."
     if early:
-        return f"The file ends early: its header declares {have}."
+        inside = ", or frames inside are missing and what follows is shown too early" if avi else ""
+        return f"The file ends early{inside}: its header declares {have}."
     if container.size - decoder.bytes > max(UNREAD, container.size / 2):
         return f"Only {decoder.bytes / 1e6:.1f} of {container.size / 1e6:.1f} MB could be read; the rest is no packet."
     return None

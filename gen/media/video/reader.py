@@ -203,11 +203,14 @@ class ClipReader:
         self.end = end_of_picture(decoder, self._last, part_end) - shift
         matrix = self.format.unknown_matrix
         jumps, lost, corrupt = len(decoder.clock.jumps), decoder.lost_between(part_start, part_end), decoder.corrupt
-        gaps = 0.0 if lost else float(decoder.frame_clock.gaps * self.time_base)
+        gaps = float(decoder.frame_clock.gaps * self.time_base - lost / decoder.rate)
         for wrong, words in (
             (jumps, f"The clip's clock jumps {_times(jumps)}; time goes on there by one frame."),
             (lost, f"{_frames(lost)} could not be decoded; the frame before is shown instead."),
-            (gaps, f"Frames are missing for {gaps:.1f} s in all; the frame before is shown instead."),
+            (
+                gaps > 1.5 / decoder.rate,
+                f"Frames are missing for {gaps:.1f} s in all; the frame before is shown instead.",
+            ),
             (corrupt, f"{_frames(corrupt)} could be decoded only in part."),
             (self.format.deinterlaced, "The clip is interlaced; the output is deinterlaced."),
             (self.format.hdr, f"The clip is HDR ({self.format.hdr}); the output is SDR, with white at 203 cd/m2."),
