@@ -26,10 +26,11 @@ from gen.media.mark import not_photographed, read_header
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
 from gen.translation.finished import UNKNOWN, has_content, hash_of, is_another
+from gen.translation.foreign import is_foreign
 from gen.translation.made_with import same_text
 from gen.translation.outputs import SIDES, entry_of, is_single, report_path, side_files
 from gen.translation.record import Record, lock_of
-from gen.translation.report import REPORT, Entry, Report, is_foreign, keep_measured, plain
+from gen.translation.report import REPORT, Entry, Report, keep_measured, plain
 from gen.translation.settings import TranslateSettings
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class Run:
         make_out_folder(path.parent)
         if path.is_dir():
             raise BadSetting(f"{path} is a folder, but the report must be written there; choose another output folder.")
-        if not self.record.finished_entries() and is_foreign(path):
+        if is_foreign(path):
             raise BadSetting(f"{path} is not a report of gen, which would replace it; choose another output folder.")
         with locked(path.parent, lock_of(path)):
             if report_path(self.settings) != path:  # a run of a folder further up has begun meanwhile
