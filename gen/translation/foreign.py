@@ -1,4 +1,4 @@
-"""Whether the file under a report's name is a report of gen, or one of another program, which a run must not replace."""
+"""Whether the file under a report's name is a report of gen, or of another program: a run must not replace that."""
 
 import json
 import re
@@ -35,6 +35,6 @@ def is_report(content: Any) -> bool:
 
 
 def _begins_as_report(text: str) -> bool:
-    """Whether a text is a report that a full disk or a lost machine has cut off, perhaps to nothing or to zero bytes."""
+    """Whether a text is a report that a full disk or a lost machine has cut off, perhaps to nothing, or zero bytes."""
     begun = re.sub(r"[\s\0]", "", text[:1000])
     return begun.startswith(BEGINNING) or BEGINNING.startswith(begun)
