@@ -152,6 +152,13 @@ def fit_name(stem: str, ending: str) -> str:
     return stem + ending
 
 
+def size_of(path: Path) -> int | None:
+    """Bytes of a file; None if it cannot be looked at."""
+    with suppress(OSError):
+        return path.stat().st_size
+    return None
+
+
 def keep_times(source: Path, target: Path) -> None:
     """Give `target` the access and modification times of `source`, to the nanosecond.
 

@@ -237,6 +237,36 @@ def test_the_report_of_another_program_in_a_sub_folder_stays(night, tmp_path):
     assert own.read_text() == '{"files": [{"path": "b.bmp", "covered": 3}]}'
 
 
+def test_no_comparison_is_replaced_by_the_translation_of_another_input(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "o"
+    picture(source / "a.gif", 0)
+    run(source, out, compare=True)
+    assert (out / "a.png.compare.png").is_file()
+    picture(source / "a.png.compare.png", 1)  # comes later, and takes the place of what belongs to the first
+    for expected in (
+        {"a.gif.png": "done", "a.png.compare.png": "done"},
+        {"a.gif.png": "skipped", "a.png.compare.png": "skipped"},
+    ):
+        assert statuses(run(source, out, compare=True)) == expected
+        names = {path.name for path in out.glob("*.png")}
+        assert names == {
+            f"{name}{mark}" for name in ("a.gif.png", "a.png.compare.png") for mark in ("", ".compare.png")
+        }
+        assert decode_still(out / "a.png.compare.png").rgb.shape == (24, 32, 3)
+        assert decode_still(out / "a.gif.png.compare.png").rgb.shape == (24, 64, 3)
+
+
+def test_another_folder_s_translation_does_not_replace_a_comparison_nor_the_reverse(tmp_path):
+    first, second = picture(tmp_path / "x" / "a.gif", 0), picture(tmp_path / "y" / "a.png.compare.png", 1)
+    for name, (one, other) in {"o": (first, second), "p": (second, first)}.items():
+        out = tmp_path / name
+        run(one.parent, out, compare=one == first)
+        before = (out / "a.png.compare.png").read_bytes()
+        with pytest.raises(BadSetting, match=r"a\.png\.compare\.png (was made of|is the translation of another)"):
+            run(other.parent, out, compare=other == first)
+        assert (out / "a.png.compare.png").read_bytes() == before
+
+
 def test_an_unknown_file_is_refused_and_stays(night, tmp_path):
     own = picture(tmp_path / "o" / "a.jpg", 7).read_bytes()
     with pytest.raises(BadSetting, match=r"a\.jpg is not known to be a translation.*overwrite"):
