@@ -6,6 +6,7 @@ found objects are a list of image_id, category_id, bbox and score. BDD100K (also
 one `name`; they are then called `videoName`/`name`, which is where they lie.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -94,10 +95,44 @@ def read_found(path: Path, labels: Labels) -> dict[str, list[Item]]:
         if not labels.ids:
             return _bdd(path, content, labels).frames
         found: dict[str, list[Item]] = {name: [] for name in labels.frames}
-        for entry in content:
-            name, category = labels.ids[entry["image_id"]], labels.categories[entry["category_id"]]
-            found[name].append(Item(_group(category), _corners(entry["bbox"]), float(entry["score"]), ignored=False))
+        for number, entry in enumerate(content, 1):
+            with _entry(path, f"entry {number}"):
+                name = _known(labels.ids, entry, "image_id")
+            with _entry(path, f"entry {number}, of {short(name)}"):
+                category = _known(labels.categories, entry, "category_id")
+                item = Item(_group(category), _corners(entry["bbox"]), _score(entry["score"]), ignored=False)
+            found[name].append(item)
         return found
+
+
+class _Impossible(Exception):
+    """A value that no object can have; the message says which, and what would be right."""
+
+
+@contextmanager
+def _entry(path: Path, place: str) -> Generator[None]:
+    """Turn an impossible value into a `BadInput` that names the file and the place in it."""
+    try:
+        yield
+    except _Impossible as error:
+        raise BadInput(f"{path}: {place}: {error}.") from error
+
+
+def _known(names: Mapping[Any, str], entry: Mapping[str, Any], key: str) -> str:
+    """The name that belongs to an entry's `image_id` or `category_id`."""
+    number = entry[key]
+    try:
+        return names[number]
+    except (KeyError, TypeError) as error:  # the latter: a list
+        kind, listed = ("image", "images") if key == "image_id" else ("category", "categories")
+        raise _Impossible(f"{key} {short(repr(number))} is no {kind} of the labels' `{listed}`") from error
+
+
+def _score(value: Any) -> float:
+    score = float(value)
+    if not 0 <= score <= 1:
+        raise _Impossible(f"the score is {score:g}, but must be from 0 to 1")
+    return score
 
 
 @contextmanager
@@ -121,10 +156,13 @@ def _coco(path: Path, content: Mapping[str, Any]) -> Labels:
         )
     categories = {category["id"]: str(category["name"]) for category in content["categories"]}
     frames: dict[str, list[Item]] = {name: [] for name in ids.values()}
-    for entry in content["annotations"]:
+    for number, entry in enumerate(content["annotations"], 1):
         crowd = bool(entry.get("iscrowd", 0))
-        item = Item(_group(categories[entry["category_id"]]), _corners(entry["bbox"]), 1.0, crowd)
-        frames[ids[entry["image_id"]]].append(item)
+        with _entry(path, f"annotation {number}"):
+            name = _known(ids, entry, "image_id")
+        with _entry(path, f"annotation {number}, of {short(name)}"):
+            item = Item(_group(_known(categories, entry, "category_id")), _corners(entry["bbox"]), 1.0, crowd)
+        frames[name].append(item)
     sizes = {
         str(image["file_name"]): (float(image["width"]), float(image["height"]))
         for image in content["images"]
@@ -140,14 +178,16 @@ def _bdd(path: Path, content: Any, labels: Labels | None = None) -> Labels:
     frames: dict[str, list[Item]] = {}
     for frame in listed:
         whole = _with_video(frame)
-        items = frames.setdefault(whole if whole in known else str(frame["name"]), [])
-        for label in frame.get("labels") or ():
+        name = whole if whole in known else str(frame["name"])
+        items = frames.setdefault(name, [])
+        for number, label in enumerate(frame.get("labels") or (), 1):
             box = label.get("box2d")
             if not box:  # lanes and drivable areas
                 continue
-            score = float(label["score"]) if labels is not None else 1.0
+            with _entry(path, f"label {number} of {short(name)}"):
+                score = _score(label["score"]) if labels is not None else 1.0
+                corners = _possible(*(float(box[key]) for key in ("x1", "y1", "x2", "y2")))
             crowd = bool((label.get("attributes") or {}).get("crowd", False))
-            corners = (float(box["x1"]), float(box["y1"]), float(box["x2"]), float(box["y2"]))
             items.append(Item(_group(str(label["category"])), corners, score, crowd))
     return Labels(path, frames, {})
 
@@ -170,7 +210,15 @@ def _group(category: str) -> str:
 def _corners(bbox: Iterable[float]) -> tuple[float, float, float, float]:
     """COCO's left, top, width, height -> corners."""
     left, top, width, height = map(float, bbox)
-    return left, top, left + width, top + height
+    return _possible(left, top, left + width, top + height)
+
+
+def _possible(left: float, top: float, right: float, bottom: float) -> tuple[float, float, float, float]:
+    """The corners. Raises `_Impossible` if they are of no box; those of no area, which COCO's own labels have, are."""
+    if not all(map(math.isfinite, (left, top, right, bottom))) or right < left or bottom < top:
+        size = f"{right - left:g} wide and {bottom - top:g} high"
+        raise _Impossible(f"the box is {size}, but width and height must be positive numbers")
+    return left, top, right, bottom
 
 
 def as_boxes(items: Iterable[Item], groups: list[str], size: tuple[float, float]) -> Boxes:

@@ -22,15 +22,25 @@ FOREIGN_AGE = 24 * 3600
 def write_atomically(path: Path) -> Generator[Path]:
     """Yield a temporary path in the same folder, and rename it to `path` when the block succeeds.
 
-    On any error, Ctrl-C included, the temporary file is removed and `path` is unchanged. The temporary name is hidden
-    and keeps the suffix, because encoders choose the format by it; a suffix too long to be one of theirs is left out.
+    On any error, Ctrl-C included, the temporary file is removed and `path` is unchanged.
+    """
+    with temporary(path) as partial:
+        yield partial
+        open_to_others(partial)
+        os.replace(partial, path)
+
+
+@contextmanager
+def temporary(path: Path) -> Generator[Path]:
+    """Yield a path beside `path` for a file that is removed after the block.
+
+    Its name is hidden and keeps the suffix, because encoders choose the format by it; a suffix too long to be one of
+    theirs is left out.
     """
     suffix = path.suffix if len(path.suffix) < 16 else ""
     partial = path.with_name(f"{_prefix()}{os.getpid()}-{uuid4().hex[:12]}.partial{suffix}")
     try:
         yield partial
-        open_to_others(partial)
-        os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -140,6 +150,13 @@ def fit_name(stem: str, ending: str) -> str:
     while len(os.fsencode(stem + ending)) > MAX_NAME:
         stem = stem[:-1]
     return stem + ending
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a file; None if it cannot be looked at."""
+    with suppress(OSError):
+        return path.stat().st_size
+    return None
 
 
 def keep_times(source: Path, target: Path) -> None:

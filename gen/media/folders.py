@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 Kind = Literal["still", "clip"]
 SIDE_MARKS = (".uncertainty", ".overlay", ".compare")
 """Marks before the suffix of files written beside a translation: its map, its overlay, its comparison."""
+DRAWN = ("overlay", "compare")
+"""Kinds of files beside a translation that have its format."""
+SIDES = ("map", "raw", *DRAWN)
+"""Kinds of all files beside a translation."""
 
 NO_STILL = "not a picture that gen reads"
 NOT_READ = "not a picture or clip that gen reads"
@@ -91,6 +95,13 @@ class Job:
         return self.target.with_name(fit_name(self.target.name, f"{mark}{suffix or self.target.suffix}"))
 
 
+def side_files(job: Job, sides: Iterable[str]) -> list[Path]:
+    """The files of these kinds beside the job's translation; a map of a picture and its raw values share one."""
+    suffix = {"map": job.target.suffix, "raw": ".zip"} if job.kind == "clip" else {"map": ".png", "raw": ".png"}
+    names = {kind: (".uncertainty", suffix[kind]) for kind in suffix} | {k: (f".{k}", None) for k in DRAWN}
+    return [job.beside(*names[kind]) for kind in sides if kind in names]
+
+
 def plan_jobs(
     source: Path,
     target: Path,
@@ -102,9 +113,10 @@ def plan_jobs(
 
     `still_format`: "keep", or the suffix of all output images without the dot; formats that are not written become
     another, for example gif png. Clips stay mp4, mov or mkv; others become mp4. Two inputs with the same output path
-    (a.png and a.jpg) keep their old suffix in the new name. `left_out` receives the files of a folder that are not
-    read: path inside `source` -> reason. Raises `BadInput` if there are no inputs, unless the folder `may_be_empty`, or
-    if an output would overwrite an input.
+    (a.png and a.jpg) keep their old suffix in the new name, and so does one whose map or comparison would have the path
+    of another's output, whether it is asked for or not: names stay the same from run to run. `left_out` receives the
+    files of a folder that are not read: path inside `source` -> reason. Raises `BadInput` if there are no inputs,
+    unless the folder `may_be_empty`, or if an output would overwrite an input.
     """
     left_out = {} if left_out is None else left_out
     if source.is_dir():
@@ -185,7 +197,11 @@ def _without_collisions(jobs: list[Job]) -> list[Job]:
 
 
 def _colliding(jobs: list[Job]) -> set[Path]:
-    return {target for target, count in Counter(job.target for job in jobs).items() if count > 1}
+    """Targets of several jobs, and those whose files beside them would be the target of another."""
+    counts = Counter(job.target for job in jobs)
+    twice = {target for target, count in counts.items() if count > 1}
+    marked = {target for target in counts if target.stem.endswith(SIDE_MARKS)}  # only these can lie beside another
+    return twice | {job.target for job in jobs if marked and not marked.isdisjoint(side_files(job, SIDES))}
 
 
 def _with_whole_name(job: Job) -> Job:

@@ -27,7 +27,12 @@ def translate(arguments: Sequence[str]) -> int:
         )
     about = f"{TranslateSettings.__doc__}\n\n{at_hand()}"
     settings = tyro.cli(TranslateSettings, args=list(arguments), prog="gen translate", description=about)
-    return run(replace(settings, model=FAST_MODEL) if settings.model == FAST else settings)
+    return run(replace(settings, model=model_of(settings.model)))
+
+
+def model_of(name: str) -> str:
+    """The model that a name on the command line stands for."""
+    return FAST_MODEL if name == FAST else name
 
 
 def translate_files(settings: TranslateSettings, load: "Load | None" = None, watch: "Watch | None" = None) -> "Report":
@@ -64,7 +69,7 @@ def export(arguments: Sequence[str]) -> int:
     settings = tyro.cli(ExportSettings, args=list(arguments), prog="gen export")
     from gen.translation.runtimes.export import export
 
-    for file in export(settings):
+    for file in export(replace(settings, model=model_of(settings.model))):
         print(f"wrote {file}")
     print(f"{settings.out / 'README.md'} says what goes in and comes out")
     return 0

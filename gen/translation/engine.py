@@ -8,10 +8,12 @@ from typing import Protocol
 
 from gen.errors import BadInput, BadSetting
 from gen.media.folders import Job, Stamp, plan_jobs, stamp_of
+from gen.media.images import STILL_FORMATS
 from gen.translation.made_with import forget_weights
 from gen.translation.outputs import check_outputs
 from gen.translation.report import Report
 from gen.translation.run import Run
+from gen.translation.settings import TranslateSettings
 
 POLL_SECONDS = 1.0
 """Seconds between two looks at a folder that is watched."""
@@ -66,7 +68,15 @@ def plan(run: Run) -> list[Job]:
     if part and not settings.watch and not any(job.kind == "clip" for job in jobs):
         warning = f"{settings.input}: there is no clip, so {' and '.join(part)} changed nothing; they are for clips."
         run.report.warnings.append(warning)
+    if settings.format != "keep" and any(j.target == settings.output and not has_format(j, settings) for j in jobs):
+        warning = f"--format {settings.format} changed nothing: the name {settings.output} says what is written."
+        run.report.warnings.append(warning)
     return jobs
+
+
+def has_format(job: Job, settings: TranslateSettings) -> bool:
+    """Whether the output is of the format that the settings ask for."""
+    return STILL_FORMATS.get(job.target.suffix.lower()) == STILL_FORMATS[f".{settings.format}"]
 
 
 def watch(engine: Engine, jobs: Sequence[Job], todo: Sequence[Job]) -> None:

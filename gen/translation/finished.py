@@ -7,16 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from gen.errors import BadSetting
-from gen.media.folders import Job, stamp_of
+from gen.media.folders import SIDE_MARKS, Job, side_files, stamp_of
 from gen.media.mark import Header, check_whole, read_header, source_id
 from gen.translation.made_with import BF16, made_with, same_made_with
-from gen.translation.outputs import entry_of, outputs_of, side_files, sides_of
+from gen.translation.outputs import entry_of, outputs_of, sides_of
 from gen.translation.record import Known, Record
 from gen.translation.report import Entry
 from gen.translation.settings import TranslateSettings
 
 UNKNOWN = "something unknown"
 """`made_with` of a file under an output's name that no run has made, as far as is known."""
+
+OTHER_FOLDER = "choose another output folder, or set overwrite to replace it."
 
 
 def finished_before(job: Job, settings: TranslateSettings, record: Record) -> bool:
@@ -34,6 +36,7 @@ def finished_before(job: Job, settings: TranslateSettings, record: Record) -> bo
         check_maker(path, job, header, known, settings)
     if headers and known is not None:
         check_input(job, known)
+    check_neighbours(job, settings, record)
     target = headers.get(job.target)
     if target is None or len(headers) < len(outputs_of(job, settings)):
         return False
@@ -125,17 +128,31 @@ def check_input(job: Job, known: Known) -> None:
     except OSError:  # the new input cannot be read, which its job will report
         return
     if not same:
-        raise BadSetting(
-            f"{job.target} was made of {other}, not {job.source}; choose another output folder, or set overwrite to "
-            "replace it."
-        )
+        raise BadSetting(f"{job.target} was made of {other}, not {job.source}; {OTHER_FOLDER}")
+
+
+def check_neighbours(job: Job, settings: TranslateSettings, record: Record) -> None:
+    """Raises `BadSetting` if an earlier run, of other inputs, has left something else under the job's outputs' names.
+
+    That is a translation, where a file beside the job's own is to be, or the reverse. Within a run there is no such
+    case, see `plan_jobs`.
+    """
+    for path in side_files(job, sides_of(settings)):
+        if path.is_file() and record.of(path) is not None:
+            raise BadSetting(f"{path} is the translation of another input; {OTHER_FOLDER}")
+    main = job.target.with_suffix("").with_suffix("")  # which the target would be a map or a comparison of
+    if not job.target.stem.endswith(SIDE_MARKS) or not job.target.is_file() or record.of(job.target) is not None:
+        return
+    known = record.of(main)
+    if known is None or known.input is None or known.input.is_relative_to(os.path.realpath(settings.input)):
+        return
+    if job.target in side_files(Job(known.input, main, job.kind), known.sides or ()):
+        raise BadSetting(f"{job.target} was made of {known.input}, not {job.source}; {OTHER_FOLDER}")
 
 
 def unknown_maker(path: Path) -> BadSetting:
     """The error for a file under an output's name of which nothing is known."""
-    return BadSetting(
-        f"{path} is not known to be a translation of gen; choose another output folder, or set overwrite to replace it."
-    )
+    return BadSetting(f"{path} is not known to be a translation of gen; {OTHER_FOLDER}")
 
 
 def other_maker(path: Path, made: str, wanted: str) -> BadSetting:

@@ -1,20 +1,15 @@
 """The files that a run leaves for each input, and the report's entry of them."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gen.media.folders import Job, check_not_inputs
+from gen.media.folders import Job, check_not_inputs, side_files
 from gen.translation.made_with import made_with
 from gen.translation.record import Record, single_report
 from gen.translation.report import REPORT, Entry, Status
 from gen.translation.settings import TranslateSettings
-
-DRAWN = ("overlay", "compare")
-"""Kinds of files beside a translation that have its format."""
-SIDES = ("map", "raw", *DRAWN)
-"""Kinds of all files beside a translation."""
 
 
 def report_path(settings: TranslateSettings) -> Path:
@@ -41,13 +36,6 @@ def sides_of(settings: TranslateSettings) -> list[str]:
     """Kinds of the files beside the translation, as the report names them."""
     uncertainty = [] if settings.uncertainty == "none" else [settings.uncertainty]
     return [*uncertainty, *(["compare"] if settings.compare else [])]
-
-
-def side_files(job: Job, sides: Iterable[str]) -> list[Path]:
-    """The files of these kinds beside the job's translation; a map of a picture and its raw values share one."""
-    suffix = {"map": job.target.suffix, "raw": ".zip"} if job.kind == "clip" else {"map": ".png", "raw": ".png"}
-    names = {kind: (".uncertainty", suffix[kind]) for kind in suffix} | {k: (f".{k}", None) for k in DRAWN}
-    return [job.beside(*names[kind]) for kind in sides if kind in names]
 
 
 def entry_of(job: Job, status: Status, settings: TranslateSettings, **values: Any) -> Entry:

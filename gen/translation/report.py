@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from gen.media.files import writing
 from gen.media.folders import Kind, Stamp
 from gen.media.walk import describe_left_out
+from gen.translation.foreign import is_report
 from gen.translation.made_with import model_in, same_text
 from gen.weights import licence_of
 
@@ -320,23 +321,14 @@ def _clean(value: object) -> object:
 
 
 def earlier_entries(path: Path) -> dict[str, dict[str, Any]]:
-    """The entries of a report by their path inside the output folder; {} if there is no report."""
+    """The entries of a report by their path inside the output folder; {} if there is no report of gen."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        files: list[Any] = list(report["files"])
-        out = str(report.get("settings", {}).get("output", ""))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # none, or not one of ours
+    except (OSError, ValueError, RecursionError):  # none, or not one of ours
         return {}
-    return entries_by_path(files, path.parent, out)
-
-
-def is_foreign(path: Path) -> bool:
-    """Whether a report's name is that of a file of another program: whole JSON without a list of files."""
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # none, or one that was cut off
-        return False
-    return not (isinstance(report, dict) and "files" in report)
+    if not is_report(report):
+        return {}
+    return entries_by_path(report["files"], path.parent, str(report["settings"].get("output", "")))
 
 
 def entries_by_path(files: Iterable[Any], folder: Path, out: str = "") -> dict[str, dict[str, Any]]:

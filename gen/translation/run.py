@@ -19,17 +19,18 @@ from gen.disk import REASONS, why_not_written
 from gen.errors import BadInput, BadSetting, GenError
 from gen.interrupts import interrupts_held
 from gen.locks import check_free, locked
-from gen.media.files import fit_name, keep_times, make_out_folder, sweep
-from gen.media.folders import Job, stamp_of
+from gen.media.files import fit_name, keep_times, make_out_folder, size_of, sweep
+from gen.media.folders import SIDES, Job, side_files, stamp_of
 from gen.media.images import Pixels
 from gen.media.mark import not_photographed, read_header
 from gen.media.video import UNLIMITED, ClipLimits
 from gen.output import LEAST, check_room
 from gen.translation.finished import UNKNOWN, has_content, hash_of, is_another
+from gen.translation.foreign import is_foreign
 from gen.translation.made_with import same_text
-from gen.translation.outputs import SIDES, entry_of, is_single, report_path, side_files
+from gen.translation.outputs import entry_of, is_single, report_path
 from gen.translation.record import Record, lock_of
-from gen.translation.report import REPORT, Entry, Report, is_foreign, keep_measured, plain
+from gen.translation.report import REPORT, Entry, Report, keep_measured, plain
 from gen.translation.settings import TranslateSettings
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class Run:
         make_out_folder(path.parent)
         if path.is_dir():
             raise BadSetting(f"{path} is a folder, but the report must be written there; choose another output folder.")
-        if not self.record.finished_entries() and is_foreign(path):
+        if is_foreign(path):
             raise BadSetting(f"{path} is not a report of gen, which would replace it; choose another output folder.")
         with locked(path.parent, lock_of(path)):
             if report_path(self.settings) != path:  # a run of a folder further up has begun meanwhile
@@ -221,11 +222,14 @@ class Run:
         for path in set(side_files(job, SIDES)) - set(side_files(job, entry.sides)):
             if path not in known and read_header(path).mark is None:  # where the record is silent, the mark speaks
                 continue
-            # Otherwise it is the translation of an input with such a name.
-            if self.record.of(path) is None and not self.report.lists(path):
+            if not self._is_translation(path):
                 with suppress(OSError):
                     path.unlink()
                     self._removed.append(path)
+
+    def _is_translation(self, path: Path) -> bool:
+        """Whether what has the name of a file beside a translation is that of an input with such a name."""
+        return self.record.of(path) is not None or self.report.lists(path)
 
     def _remove_old_name(self, entry: Entry) -> None:
         """Remove what this input left under the name that it had until another input came that wants the same one.
@@ -243,7 +247,8 @@ class Run:
             return
         same = same_text(known.made_with, entry.made_with)  # else only `overwrite` may remove it
         if (same or self.settings.overwrite) and os.path.realpath(known.input) == os.path.realpath(source):
-            for path in (old.target, *side_files(old, known.sides or ())):
+            beside = (path for path in side_files(old, known.sides or ()) if not self._is_translation(path))
+            for path in (old.target, *beside):
                 with suppress(OSError):
                     path.unlink()
             self.report.drop(old.target)
@@ -379,13 +384,6 @@ def _removal(paths: Sequence[Path]) -> str:
     if len(paths) == 1:
         return f"1 file {what}, was removed: {paths[0]}."
     return f"{len(paths)} files {what}, were removed, for example {paths[0]}."
-
-
-def size_of(path: Path) -> int | None:
-    """Bytes of a file; None if it cannot be looked at."""
-    with suppress(OSError):
-        return path.stat().st_size
-    return None
 
 
 def reason(job: Job, error: Exception) -> str:

@@ -129,7 +129,7 @@ class ExportSettings:
     """Write the networks of a model as files for programs without torch: images of any size in, images and maps out."""
 
     model: tyro.conf.Positional[str]
-    """Name of a model in weights/, a model folder, or a hub id."""
+    """Name of a model in weights/, a model folder, or a hub id. fast: augan-night2day-fast."""
     out: tyro.conf.Positional[Path]
     """Folder for the files and a README.md that says what goes in and comes out."""
     to: Literal["onnx", "openvino"] = "onnx"

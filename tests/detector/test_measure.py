@@ -202,6 +202,61 @@ class TestLabels:
         with pytest.raises(BadInput, match="expected the JSON of COCO"):
             read_labels(save(tmp_path / "x.json", content))
 
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"score": 5}, r"entry 2, of b\.jpg: the score is 5, but must be from 0 to 1"),
+            ({"score": 90}, "score is 90"),
+            ({"score": -1}, "score is -1"),
+            ({"score": "nan"}, "score is nan"),
+            ({"bbox": [1, 2, -3, 4]}, r"entry 2, of b\.jpg: the box is -3 wide and 4 high"),
+            ({"bbox": [1, 2, 3, -4]}, "the box is 3 wide and -4 high"),
+            ({"bbox": [1, 2, "inf", 4]}, "the box is inf wide"),
+            ({"category_id": 99}, r"entry 2, of b\.jpg: category_id 99 is no category of the labels' `categories`"),
+            ({"category_id": [1]}, r"category_id \[1\] is no category"),
+            ({"image_id": "1"}, "entry 2: image_id '1' is no image of the labels' `images`"),
+            ({"image_id": None}, "entry 2: image_id None is no image"),
+        ],
+    )
+    def test_impossible_found_objects_of_coco_are_named(
+        self, change: dict[str, Any], message: str, tmp_path: Path
+    ) -> None:
+        labels = read_labels(save(tmp_path / "coco.json", coco(FRAMES)))
+        result = {"image_id": 1, "category_id": 0, "bbox": [1, 2, 3, 4], "score": 0.5}
+        with pytest.raises(BadInput, match=message) as raised:
+            read_found(save(tmp_path / "found.json", [result, result | change]), labels)
+        assert str(raised.value).startswith(str(tmp_path / "found.json"))
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"bbox": [1, 2, -3, 4]}, r"annotation 1, of a\.jpg: the box is -3 wide and 4 high"),
+            ({"category_id": 99}, r"annotation 1, of a\.jpg: category_id 99 is no category"),
+            ({"image_id": "a"}, "annotation 1: image_id 'a' is no image"),
+        ],
+    )
+    def test_impossible_labels_of_coco_are_named(self, change: dict[str, Any], message: str, tmp_path: Path) -> None:
+        content = coco(FRAMES)
+        content["annotations"][0] |= change
+        with pytest.raises(BadInput, match=message):
+            read_labels(save(tmp_path / "coco.json", content))
+
+    def test_impossible_objects_of_bdd_are_named(self, tmp_path: Path) -> None:
+        backwards = save(tmp_path / "b.json", bdd({"a.jpg": [("car", [10, 10, 5, 40])]}, 0.5))
+        with pytest.raises(BadInput, match=r"b\.json: label 1 of a\.jpg: the box is -5 wide and 30 high"):
+            read_labels(backwards)
+        labels = read_labels(save(tmp_path / "bdd.json", bdd(FRAMES)))
+        with pytest.raises(BadInput, match=r"b\.json: label 1 of a\.jpg: the box"):
+            read_found(backwards, labels)
+        with pytest.raises(BadInput, match=r"p\.json: label 1 of a\.jpg: the score is 90, but must be from 0 to 1"):
+            read_found(save(tmp_path / "p.json", bdd(FRAMES, 90)), labels)
+
+    def test_boxes_without_area_are_taken(self, tmp_path: Path) -> None:
+        """COCO's own labels have a few."""
+        flat = {"a.jpg": [("car", [10, 10, 10, 40]), ("car", [10, 10, 40, 40])]}
+        for content in (coco(flat), bdd(flat)):
+            assert len(read_labels(save(tmp_path / "x.json", content)).frames["a.jpg"]) == 2
+
     def test_no_object_at_all(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="no labelled object"):
             read_labels(save(tmp_path / "x.json", coco({"a.jpg": []})))

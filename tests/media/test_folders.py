@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gen import BadInput
-from gen.media.folders import Job, find_stills, plan_jobs
+from gen.media.folders import SIDES, Job, find_stills, plan_jobs, side_files
 from gen.translation.report import Entry, Report
 
 words = st.text("abc é夜", min_size=1, max_size=4).map(str.strip).filter(bool)
@@ -57,6 +57,43 @@ def test_inputs_that_would_meet_keep_their_suffix(tmp_path):
     make_tree(tmp_path / "in", [([], "a.png", ".png")])
     found = sorted(j.target.name for j in plan_jobs(tmp_path / "in", tmp_path / "out", "png"))
     assert found == ["a.jpg.png", "a.png.png", "a.png.png.png", "b.png.png"]
+
+
+stems = st.builds(str.__add__, st.sampled_from(["a", "b"]), st.sampled_from(["", ".png", ".jpg", ".mp4"]))
+marks = st.lists(st.sampled_from([".compare", ".overlay", ".uncertainty", ".png", ".jpg", ".mp4"]), max_size=3)
+kinds = st.sampled_from([".gif", ".pgm", ".png", ".jpg", ".heic", ".jfif", ".avi", ".ts", ".mp4"])
+crowds = st.lists(st.tuples(stems, marks.map("".join), kinds).map("".join), min_size=1, max_size=8, unique=True)
+
+
+@given(crowds, st.sampled_from(["keep", "jpg", "png"]))
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_file_beside_a_translation_is_the_translation_of_another_input(tmp_path_factory, crowd, still_format):
+    root = tmp_path_factory.mktemp("plan")
+    (root / "in").mkdir()
+    for name in crowd:
+        (root / "in" / name).touch()
+    jobs = plan_jobs(root / "in", root / "out", still_format)
+    targets, beside = {job.target for job in jobs}, [path for job in jobs for path in set(side_files(job, SIDES))]
+    assert len(targets) == len(jobs)
+    assert len(set(beside)) == len(beside)
+    assert targets.isdisjoint(beside)
+
+
+@pytest.mark.parametrize(
+    ("names", "still_format", "targets"),
+    [
+        (["a.gif", "a.png.compare.png"], "keep", ["a.gif.png", "a.png.compare.png"]),
+        (["a.png", "a.jpg.overlay.png"], "jpg", ["a.jpg.overlay.jpg", "a.png.jpg"]),
+        (["a.jfif", "a.jpg.uncertainty.gif"], "keep", ["a.jfif.jpg", "a.jpg.uncertainty.png"]),
+        (["a.avi", "a.mp4.compare.ts"], "keep", ["a.avi.mp4", "a.mp4.compare.mp4"]),
+        # The whole name of the first is that of the second.
+        (["a.gif", "a.gif.png", "a.png.compare.png"], "keep", ["a.gif.png", "a.gif.png.png", "a.png.compare.png.png"]),
+        (["a.gif", "b.png.compare.png"], "keep", ["a.png", "b.png.compare.png"]),
+    ],
+)
+def test_an_input_whose_comparison_is_the_output_of_another_keeps_its_suffix(tmp_path, names, still_format, targets):
+    make_tree(tmp_path / "in", [([], Path(name).stem, Path(name).suffix) for name in names])
+    assert sorted(j.target.name for j in plan_jobs(tmp_path / "in", tmp_path / "out", still_format)) == targets
 
 
 def test_an_output_above_the_input_is_no_reason_to_skip_it(tmp_path, monkeypatch):

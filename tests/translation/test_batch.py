@@ -483,6 +483,23 @@ def test_a_part_of_no_clip_is_told(tmp_path, model, capsys, options, named):
     assert (f"there is no clip, so {named} changed nothing" in said) == bool(named)
 
 
+@pytest.mark.parametrize(
+    ("output", "format", "told"),
+    [
+        ("x.png", "jpg", True),
+        ("x.png", "png", False),
+        ("x.JPEG", "jpg", False),
+        ("x.png", "keep", False),
+        ("folder", "jpg", False),
+    ],
+)
+def test_a_format_that_the_output_s_name_overrules_is_told(tmp_path, model, capsys, output, format, told):
+    Image.fromarray(street(np.random.default_rng(0), 32, 56, True)).save(tmp_path / "a.png")
+    out = tmp_path / output
+    assert main(["translate", str(tmp_path / "a.png"), str(out), "--model", model, "--format", format]) == 0
+    assert (f"--format {format} changed nothing: the name {out} says" in capsys.readouterr().out) == told
+
+
 def test_how_much_was_made_up_is_said():
     from gen.translation.report import Entry, Report
 

@@ -22,6 +22,7 @@ from gen.media import files
 from gen.media.images import Still, decode_still, encode_still
 from gen.media.mark import Header, Mark, read_header
 from gen.translation import batch, stills
+from gen.translation.foreign import is_foreign
 from gen.translation.record import record_path
 from gen.translation.report import MEASURED
 from gen.translation.run import UNMEASURED, Run, Watch
@@ -182,15 +183,88 @@ def test_what_was_measured_stays_when_a_rerun_of_the_file_is_not_finished(night,
     assert "before" not in told
 
 
-def test_the_report_of_another_program_is_refused_and_stays(night, tmp_path):
-    own = tmp_path / "o" / "report.json"
+FOREIGN = {
+    "another": '{"tests": []}',
+    "lines": '{"a": 1}\n{"a": 2}\n',
+    "marked": '\ufeff{"totals": {"done": 1}, "settings": {}, "files": []}',
+    "coverage": '{"files": {"a.py": {"cov": 3}}, "totals": 5}',
+    "entries": '{"totals": {"done": 1}, "settings": {}, "files": [{"path": "a.jpg", "covered": 3}]}',
+    "listed": '{"files": [{"path": "a.jpg", "input": "a.jpg", "output": "a.jpg", "kind": "still", "status": "done"}]}',
+    "comment": '{"run": 7, // my notes\n"x": 1}',
+    "cut off": '{"tests": [1, 2',
+    "text": "my notes",
+    "Latin": '{"caf\xe9": 1',
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("single", [False, True])
+def test_the_report_of_another_program_is_refused_and_stays(night, tmp_path, content, single):
+    own = tmp_path / "o" / ("d.report.json" if single else "report.json")
     own.parent.mkdir()
-    own.write_text('{"tests": []}')
+    own.write_text(content, encoding="latin-1" if "\xe9" in content else "utf-8")
+    before = own.read_bytes()
+    given = (night / "a.jpg", tmp_path / "o" / "d.jpg") if single else (night, tmp_path / "o")
     with pytest.raises(BadSetting, match=r"report\.json is not a report of gen"):
-        run(night, tmp_path / "o")
-    assert own.read_text() == '{"tests": []}'
-    own.write_text('{"totals": {"done": 1')  # cut off by a lost machine
+        run(*given)
+    assert own.read_bytes() == before
+    assert [path.name for path in own.parent.iterdir() if not path.name.startswith(".")] == [own.name]
+
+
+@pytest.mark.parametrize("content", ["", "\0" * 500, "{", '{\n "tot', '{\n "totals": {\n  "done": 1'])
+def test_a_report_that_a_lost_machine_has_cut_off_is_replaced(night, tmp_path, content):
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "report.json").write_text(content)
     assert set(statuses(run(night, tmp_path / "o")).values()) == {"done"}
+
+
+def test_every_beginning_of_a_report_is_known_as_one(night, tmp_path):
+    run(night, tmp_path / "o")
+    report = tmp_path / "o" / "report.json"
+    whole = report.read_bytes()
+    assert not is_foreign(report)
+    for end in range(0, len(whole), 7):
+        report.write_bytes(whole[:end])
+        assert not is_foreign(report)
+
+
+def test_the_report_of_another_program_in_a_sub_folder_stays(night, tmp_path):
+    """The run of a folder takes over the reports of its parts, and removes them."""
+    own = tmp_path / "o" / "sub" / "report.json"
+    own.parent.mkdir(parents=True)
+    own.write_text('{"files": [{"path": "b.bmp", "covered": 3}]}')
+    run(night, tmp_path / "o")
+    assert own.read_text() == '{"files": [{"path": "b.bmp", "covered": 3}]}'
+
+
+def test_no_comparison_is_replaced_by_the_translation_of_another_input(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "o"
+    picture(source / "a.gif", 0)
+    run(source, out, compare=True)
+    assert (out / "a.png.compare.png").is_file()
+    picture(source / "a.png.compare.png", 1)  # comes later, and takes the place of what belongs to the first
+    for expected in (
+        {"a.gif.png": "done", "a.png.compare.png": "done"},
+        {"a.gif.png": "skipped", "a.png.compare.png": "skipped"},
+    ):
+        assert statuses(run(source, out, compare=True)) == expected
+        names = {path.name for path in out.glob("*.png")}
+        assert names == {
+            f"{name}{mark}" for name in ("a.gif.png", "a.png.compare.png") for mark in ("", ".compare.png")
+        }
+        assert decode_still(out / "a.png.compare.png").rgb.shape == (24, 32, 3)
+        assert decode_still(out / "a.gif.png.compare.png").rgb.shape == (24, 64, 3)
+
+
+def test_another_folder_s_translation_does_not_replace_a_comparison_nor_the_reverse(tmp_path):
+    first, second = picture(tmp_path / "x" / "a.gif", 0), picture(tmp_path / "y" / "a.png.compare.png", 1)
+    for name, (one, other) in {"o": (first, second), "p": (second, first)}.items():
+        out = tmp_path / name
+        run(one.parent, out, compare=one == first)
+        before = (out / "a.png.compare.png").read_bytes()
+        with pytest.raises(BadSetting, match=r"a\.png\.compare\.png (was made of|is the translation of another)"):
+            run(other.parent, out, compare=other == first)
+        assert (out / "a.png.compare.png").read_bytes() == before
 
 
 def test_an_unknown_file_is_refused_and_stays(night, tmp_path):

@@ -19,12 +19,13 @@ from gen.cli import main
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
 from gen.media.folders import Job
 from gen.media.video import write_clip
+from gen.translation import commands
 from gen.translation.network import Network
 from gen.translation.norm import StatisticsSmoother
-from gen.translation.runtimes import choice
+from gen.translation.runtimes import choice, export
 from gen.translation.runtimes.choice import use_runtime
 from gen.translation.runtimes.sessions import openvino_core
-from gen.translation.settings import TranslateSettings
+from gen.translation.settings import ExportSettings, TranslateSettings
 from gen.translation.workers import _frames
 from tests.translation.identity import Identity
 
@@ -338,6 +339,55 @@ def test_an_export_replaces_an_earlier_one_and_nothing_else(model, tmp_path, cap
     assert {file.name for file in out.iterdir()} == expected
 
 
+@pytest.mark.parametrize(("to", "name"), [("onnx", "x.onnx"), ("openvino", "x.xml"), ("openvino", "x.bin")])
+@pytest.mark.parametrize("about", [None, "Written by gen 1\n\n- `x.other`: of something else\n"])
+def test_an_export_does_not_replace_a_file_that_it_did_not_write(model, tmp_path, capsys, to, name, about):
+    own = tmp_path / "files" / name.replace("x.", "normal_to_adverse.")
+    own.parent.mkdir()
+    own.write_text("mine")
+    if about:
+        (own.parent / "README.md").write_text(about)
+    before = {file.name: file.read_text() for file in own.parent.iterdir()}
+    assert main(["export", "mine", str(own.parent), "--to", to]) == 1
+    assert f"{own} is not of gen export" in capsys.readouterr().err
+    assert {file.name: file.read_text() for file in own.parent.iterdir()} == before
+
+
+@pytest.mark.parametrize("first", ["onnx", "openvino"])
+def test_an_export_to_the_other_format_leaves_files_of_like_names(model, tmp_path, first):
+    out, second = tmp_path / "files", {"onnx": "openvino", "openvino": "onnx"}[first]
+    out.mkdir()
+    own = out / ("adverse_to_normal.onnx" if first == "openvino" else "adverse_to_normal.bin")
+    own.write_text("mine")
+    assert main(["export", "mine", str(out), "--to", first]) == 0
+    assert own.read_text() == "mine"
+    assert main(["export", "mine", str(out), "--to", second]) == 1
+    own.unlink()
+    assert main(["export", "mine", str(out), "--to", second]) == 0
+    suffixes = {"onnx": {".onnx"}, "openvino": {".xml", ".bin"}}[second]
+    assert {file.suffix for file in out.iterdir()} == suffixes | {".md"}
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_an_export_that_was_cut_off_is_replaced_by_the_next(model, tmp_path, monkeypatch, to):
+    out = tmp_path / "files"
+    assert main(["export", "mine", str(out)]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(export, "readme", MagicMock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            export.export(ExportSettings("mine", out, to))
+    assert "cut off" in (out / "README.md").read_text()
+    assert main(["export", "mine", str(out)]) == 0
+    assert {file.suffix for file in out.iterdir()} == {".onnx", ".md"}
+    assert "cut off" not in (out / "README.md").read_text()
+
+
+def test_fast_is_exported_too(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "FAST_MODEL", "mine")
+    assert main(["export", "fast", str(tmp_path / "files")]) == 0
+    assert (tmp_path / "files" / "README.md").read_text().startswith("# mine for other programs")
+
+
 def test_an_openvino_file_that_cannot_be_written_is_a_sentence(model, tmp_path, monkeypatch, capsys):
     import openvino
 
@@ -347,7 +397,8 @@ def test_an_openvino_file_that_cannot_be_written_is_a_sentence(model, tmp_path, 
     monkeypatch.setattr(openvino, "save_model", full)
     assert main(["export", "mine", str(tmp_path / "files"), "--to", "openvino"]) == 1
     assert "is there room on the disk?" in capsys.readouterr().err
-    assert not list((tmp_path / "files").iterdir())
+    (left,) = (tmp_path / "files").iterdir()
+    assert left.read_text().startswith("# An export that was cut off")
 
 
 AT_ONCE = """

@@ -1,7 +1,8 @@
 """`gen export`: a model's networks as ONNX or OpenVINO files, for programs without torch."""
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 
 from gen.about import VERSION
 from gen.errors import BadSetting
-from gen.media.files import write_atomically
+from gen.media.files import temporary, write_atomically
 from gen.media.resize import EDGE_VARIANCE, LUMA, WINDOW
 from gen.output import output_folder
 from gen.translation import registry
@@ -32,7 +33,7 @@ SIGNATURE = "Written by gen"
 def export(settings: ExportSettings) -> list[Path]:
     """Write a file for each part of a model, and README.md; returns the files. Raises `BadSetting` or `BadInput`.
 
-    The files of an earlier export to the same folder are removed.
+    The files of an earlier export to the same folder, which its README.md names, are removed.
     """
     if settings.to == "openvino":
         check_installed("openvino")
@@ -42,32 +43,54 @@ def export(settings: ExportSettings) -> list[Path]:
     if (settings.out / INDEX).exists():  # whose weights may be replaced, while the files would stay
         raise BadSetting(f"out: {settings.out} is a model folder; choose a folder of its own for the files.")
     with output_folder(settings.out):
-        _remove_earlier(settings.out)
-        files = [_write(part, settings.out / f"{name}.onnx", settings) for name, part in parts.items()]
-        with write_atomically(settings.out / "README.md") as partial:
-            partial.write_text(readme(settings, pipe, parts), encoding="utf-8")
+        _make_room(settings.out, [name for part in parts for name in _names(part, settings)])
+        files = [_write(part, settings.out / _names(name, settings)[0], settings) for name, part in parts.items()]
+        _write_readme(settings.out, readme(settings, pipe, parts))
     return files
 
 
-def _remove_earlier(out: Path) -> None:
-    """Remove what an earlier export has left, README.md first: with it, the folder is whole. Raises `BadSetting`."""
+def _names(part: str, settings: ExportSettings) -> list[str]:
+    """The files of a part."""
+    return [f"{part}.onnx"] if settings.to == "onnx" else [f"{part}.xml", f"{part}.bin"]
+
+
+def _make_room(out: Path, names: Sequence[str]) -> None:
+    """Remove what an earlier export has left, and nothing else. Raises `BadSetting` if other files are in the way.
+
+    Until the export is whole, README.md says which files are of it: the next one may replace those if it is cut off.
+    """
+    old = _earlier(out)
+    for name in names:
+        if os.path.lexists(out / name) and name not in old:
+            raise BadSetting(
+                f"{out / name} is not of gen export, as far as is known, which would replace it; choose another output "
+                "folder."
+            )
+    listed = "\n".join(f"- `{name}`" for name in sorted({*names, *old}))
+    _write_readme(out, f"# An export that was cut off\n\n{SIGNATURE} {VERSION}. Run it again.\n\n{listed}\n")
+    for name in old:
+        (out / name).unlink(missing_ok=True)
+
+
+def _earlier(out: Path) -> list[str]:
+    """The files that README.md says an earlier export has written; [] if there is none. Raises `BadSetting`."""
     about = out / "README.md"
     if not about.is_file():
-        return
+        return []
     text = read_written(about)
     if SIGNATURE not in text:
         raise BadSetting(f"{about} is not of gen export, which would replace it; choose another output folder.")
-    about.unlink()
-    for name in re.findall(r"^- `([^`./]+)\.(?:onnx|xml)", text, re.M):
-        for suffix in (".onnx", ".xml", ".bin"):
-            (out / f"{name}{suffix}").unlink(missing_ok=True)
+    found = re.findall(r"^- `([^`./]+)\.(onnx|xml|bin)", text, re.M)
+    files = [f"{name}.{suffix}" for name, suffix in found]
+    return files + [f"{name}.bin" for name, suffix in found if suffix == "xml"]
 
 
-def _write(part: Part, file: Path, settings: ExportSettings) -> Path:
-    with torch.no_grad():
-        inputs = {name: torch.zeros(EXAMPLE) for name in part.inputs}
-        made = part.module(*inputs.values())
-        write_onnx(part.module, inputs, part.outputs[: len(made)], file)
+def _write_readme(out: Path, text: str) -> None:
+    with write_atomically(out / "README.md") as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _write(part: Part, written: Path, settings: ExportSettings) -> Path:
     about = {
         "model": name_of(settings.model),
         "weights": weights_id(settings.model) or "",
@@ -75,20 +98,30 @@ def _write(part: Part, file: Path, settings: ExportSettings) -> Path:
         "gen": VERSION,
     }
     if settings.to == "onnx":
-        _sign(file, about, [output.shape[1] for output in made])
-        return file
+        _sign(written, about, _write_part(part, written))
+        return written
     ov: Any = import_module("openvino")
-    written = file.with_suffix(".xml")
-    try:
-        model = openvino_core().read_model(file)
-        for name, text in about.items():
-            model.set_rt_info(text, [name])
-        ov.save_model(model, written, compress_to_fp16=False)
-    except RuntimeError as error:  # it says no more than "iostream error"
-        raise BadSetting(f"{written}: OpenVINO cannot write the file ({error}); is there room on the disk?") from error
-    finally:
-        file.unlink()
+    with temporary(written.with_suffix(".onnx")) as file:
+        _write_part(part, file)
+        try:
+            model = openvino_core().read_model(file)
+            for name, text in about.items():
+                model.set_rt_info(text, [name])
+            ov.save_model(model, written, compress_to_fp16=False)
+        except RuntimeError as error:  # it says no more than "iostream error"
+            raise BadSetting(
+                f"{written}: OpenVINO cannot write the file ({error}); is there room on the disk?"
+            ) from error
     return written
+
+
+def _write_part(part: Part, file: Path) -> list[int]:
+    """Write a part as an ONNX file; returns the channels of its outputs."""
+    with torch.no_grad():
+        inputs = {name: torch.zeros(EXAMPLE) for name in part.inputs}
+        made = part.module(*inputs.values())
+        write_onnx(part.module, inputs, part.outputs[: len(made)], file)
+    return [output.shape[1] for output in made]
 
 
 def _sign(file: Path, about: dict[str, str], channels: Iterable[int]) -> None:
