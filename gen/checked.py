@@ -29,6 +29,7 @@ def checked(kind: type, name: str, value: Any) -> Any:
     except ValidationError as error:
         raise readable(error, name) from error
     check_finite({name: converted})
+    check_no_booleans({name: value}, {name: converted})
     return converted
 
 
@@ -54,3 +55,15 @@ def check_finite(settings: Mapping[str, Any]) -> None:
         for number in value if isinstance(value, tuple | list) else [value]:
             if isinstance(number, float) and not math.isfinite(number):
                 raise BadSetting(f"{name} must be a finite number, not {number}.")
+
+
+def check_no_booleans(given: Mapping[str, Any], converted: Mapping[str, Any]) -> None:
+    """Raises `BadSetting` for a boolean that was converted to a number: width=true would be a width of 1."""
+    for name, value in given.items():
+        now = converted[name]
+        if isinstance(value, list | tuple) and isinstance(now, list | tuple):
+            numbered = [f"{name}.{number}" for number in range(len(value))]
+            check_no_booleans(dict(zip(numbered, value, strict=True)), dict(zip(numbered, now, strict=True)))
+        elif isinstance(value, bool) and isinstance(now, int | float) and not isinstance(now, bool):
+            wanted = "integer" if isinstance(now, int) else "number"
+            raise BadSetting(f"{name}: Input should be a valid {wanted}, but it is {value}.")

@@ -40,7 +40,7 @@ class CycleGANSettings(UnpairedSettings):
     crop: tuple[Annotated[int, Field(ge=64, multiple_of=4)], Annotated[int, Field(ge=64, multiple_of=4)]] = (256, 256)
     """Height and width in pixels of a training crop; multiples of 4."""
     epochs: PositiveFloat = 200.0
-    """Length of the run if `images` is not given, in epochs of the smaller domain."""
+    """Length of the run in epochs of the smaller domain, if `images` is not given; goes before a preset's `images`."""
 
     cycle_weight: Annotated[float, Field(ge=0)] = 10.0
     """Weight of cycle consistency, L1."""

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from gen.errors import BadInput
 from gen.media.files import fit_name
 from gen.media.images import STILL_FORMATS, STILL_SUFFIXES, WRITTEN_AS
+from gen.media.results import PLOTS, SHIFT, has_shift_table
 from gen.media.video import VIDEO_SUFFIXES
 from gen.media.walk import HIDDEN, describe_left_out, walk
 
@@ -31,15 +32,23 @@ SIDE_FILE = "written beside a translation by an earlier run"
 def find_stills(folder: Path, quiet: bool = False, sides: bool = False) -> list[Path]:
     """All images in `folder` and its sub-folders, linked ones too, sorted, without hidden files and folders.
 
-    Nor the maps and comparisons beside translations, unless `sides`. Logs a warning with the number of other files, by
-    reason; `quiet`: does not.
+    Nor the maps and comparisons beside translations, unless `sides`, nor the plots of `gen measure-shift`. Logs a
+    warning with the number of other files, by reason; `quiet`: does not.
     """
     left_out: dict[str, str] = {}
-    found = _find(folder, STILL_SUFFIXES, NO_STILL, left_out)
+    found = _without_plots(_find(folder, STILL_SUFFIXES, NO_STILL, left_out), quiet)
     found = found if sides else _without_sides(found, folder, left_out)
     for line in [] if quiet else describe_left_out({n: why for n, why in left_out.items() if why != HIDDEN}):
         log.warning(f"{folder}: {line}")
     return found
+
+
+def _without_plots(found: Sequence[Path], quiet: bool) -> list[Path]:
+    """Without the plots beside a table of `gen measure-shift`, whose output folder may lie below what it measures."""
+    results = {folder for folder in {path.parent for path in found if path.name in PLOTS} if has_shift_table(folder)}
+    for folder in [] if quiet else sorted(results):
+        log.warning("left out: %s is %s", folder, SHIFT)
+    return [path for path in found if not (path.name in PLOTS and path.parent in results)]
 
 
 def _find(

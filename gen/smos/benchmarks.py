@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gen.errors import BadInput, BadSetting, unknown
+from gen.media.results import is_shift_result
 
 OFFICE_HOME = (
     "Alarm_Clock Backpack Batteries Bed Bike Bottle Bucket Calculator Calendar Candles Chair Clipboards Computer Couch "
@@ -88,7 +89,7 @@ def find_benchmark(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]
     """
     if not root.is_dir():
         raise BadInput(f"{root}: no such folder; a data set is a folder of DOMAIN/CLASS/IMAGE.")
-    folders = {f.name: f for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith((".", "_"))}
+    folders = {f.name: f for f in _folders(root) if not f.name.startswith("_")}
     if name in ("auto", "any"):
         for known in BENCHMARKS if name == "auto" else ():
             found, missing = _match(BENCHMARKS[known], folders)
@@ -113,6 +114,12 @@ def find_benchmark(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]
     return name, dict(sorted(found.items()))
 
 
+def _folders(folder: Path) -> list[Path]:
+    """The folders in `folder`, sorted, without hidden ones and results of `gen measure-shift`."""
+    inside = [f for f in sorted(folder.iterdir()) if f.is_dir() and not f.name.startswith(".")]
+    return [f for f in inside if not is_shift_result(f)]
+
+
 def _match(benchmark: Benchmark, folders: dict[str, Path]) -> tuple[dict[str, Path], list[str]]:
     """Folders by usual domain name, and the domains without a folder."""
     plain = {_plain(name): folder for name, folder in folders.items()}
@@ -127,8 +134,7 @@ def _match(benchmark: Benchmark, folders: dict[str, Path]) -> tuple[dict[str, Pa
 
 def check_classes(name: str, folders: dict[str, Path]) -> tuple[str, ...]:
     """The classes, which must be the same in every domain. Raises `BadInput` naming what is missing or too much."""
-    classes = {domain: {f.name for f in folder.iterdir() if f.is_dir() and not f.name.startswith(".")}
-               for domain, folder in folders.items()}  # fmt: skip
+    classes = {domain: {f.name for f in _folders(folder)} for domain, folder in folders.items()}
     together = set[str]().union(*classes.values())
     wanted = BENCHMARKS[name].classes if name in BENCHMARKS else len(together)
     known = set(wanted) if isinstance(wanted, tuple) else together

@@ -9,6 +9,21 @@ LENGTHS = ("images", "epochs", "steps", "core_minutes", "decay")
 """Settings of the schedule, of which a run may change one when it is resumed."""
 
 
+def schedule(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the recorded settings that the learning rate follows: the one that is the length, and `decay`."""
+    lengths = ("core_minutes", "images", "steps", "epochs")
+    length = next((name for name in lengths if settings.get(name) is not None), None)
+    return {name: settings[name] for name in (length, "decay") if name in settings}
+
+
+def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """How one `schedule` differs from another, in words."""
+    gone = ", ".join(f"{name}={value}" for name, value in was.items() if name not in now)
+    return ", ".join(
+        f"{name} is {value} (was {was.get(name, gone)})" for name, value in now.items() if was.get(name) != value
+    )
+
+
 def entry(earlier: list[dict[str, Any]]) -> dict[str, Any]:
     """The entry for the records; empty without earlier lengths."""
     return {KEY: earlier} if earlier else {}

@@ -664,17 +664,21 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
     def _report_new_schedule(self, old: Mapping[str, Any]) -> None:
         """Print and record what a changed length does to the learning rate, which depends on the share that is done."""
         new = as_record(self.settings)
-        names = [n for n in longer.LENGTHS if n in old and n in new and old[n] != new[n]]
-        if names:
-            name, optimizer = next(iter(self.optimizers.items()))
-            last, now = optimizer.param_groups[0]["lr"], self.learning_rate(name, self.share_done)
-            changes = ", ".join(f"{n} is {new[n]} (was {old[n]})" for n in names)
-            self.accelerator.print(f"{changes}: the learning rate continues at {now:.3g} (was {last:.3g})")
-            before = {n: old[n] for n in names}
-            with self._with_settings(before):  # not the last rate: in a warm-up it rises anyway
-                planned = self.learning_rate(name, self.share_done)
-            if not self.finished and not math.isclose(now, planned):
-                self._earlier.append({"before": before, "images_shown": self.images_shown, "lr": [last, now]})
+        before = {name: old[name] for name in longer.LENGTHS if name in old and name in new}
+        was, now = longer.schedule(new | before), longer.schedule(new)
+        name, optimizer = next(iter(self.optimizers.items()))
+        last, rate = optimizer.param_groups[0]["lr"], self.learning_rate(name, self.share_done)
+        with self._with_settings({name: value for name, value in before.items() if value != new[name]}):
+            share, planned = self.share_done, self.learning_rate(name, self.share_done)
+        # 9 epochs may be as many images as before; and a run that has ended does not continue.
+        if self.finished or (share == self.share_done and was.get("decay") == now.get("decay")):
+            return
+        self.accelerator.print(
+            f"{longer.changes(was, now)}: the learning rate continues at {rate:.3g} (was {last:.3g})"
+        )
+        if not math.isclose(rate, planned):  # not the last rate: in a warm-up it rises anyway
+            changed = {name: value for name, value in was.items() if now.get(name) != value}
+            self._earlier.append({"before": changed, "images_shown": self.images_shown, "lr": [last, rate]})
 
     @contextmanager
     def _with_settings(self, changes: Mapping[str, Any]) -> Generator[None]:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from gen.checked import Checked, check_finite, checked, readable
+from gen.checked import Checked, check_finite, check_no_booleans, checked, readable
 from gen.device_names import Device
 from gen.errors import BadInput, BadSetting, short, unknown
 from gen.formats.json_files import json_if_whole
@@ -114,8 +114,9 @@ class TrainerSettings(Checked):
     def from_preset(cls, preset: str, **given: Any) -> Self:
         """The settings of a preset, with those `given` in place of its own; strings become paths and numbers.
 
-        Raises `BadSetting` for an unknown preset or setting, and for a wrong value.
+        Raises `BadSetting` for an unknown preset or setting, for a wrong value, and for two lengths.
         """
+        check_one_length(given, ("images", "epochs"))
         return make_settings(cls, cls.read_preset(preset), {"preset": preset, **given})
 
     @classmethod
@@ -142,12 +143,15 @@ class TimeLimit:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImagesOrEpochs(TimeLimit):
-    """For a trainer whose length is given in images or in epochs."""
+    """For a trainer whose length is given in images or in epochs.
+
+    Where both are there, as in records of runs, `images` is the length; see `make_settings` for presets.
+    """
 
     images: Positive | None = None
     """Training images to show, of each domain. Default: `epochs` of the smallest domain."""
     epochs: PositiveFloat = 20.0
-    """Length of the run if `images` is not given, in epochs of the smallest domain."""
+    """Length of the run in epochs of the smallest domain, if `images` is not given; goes before a preset's `images`."""
 
     def images_to_show(self, smallest: int) -> int:
         """Length of the run in images; `smallest`: images in the smallest domain."""
@@ -171,9 +175,14 @@ ONCE_EVERYWHERE = frozenset({"images", "epochs", "core_minutes", "ema_half_life"
 def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
     """A `kind` from mappings; later ones override earlier ones, and strings are converted to the fields' types.
 
-    Raises `BadSetting` naming the setting that is unknown, missing or wrong.
+    `epochs` in a mapping also override `images` in an earlier one, and its default. Raises `BadSetting` naming the
+    setting that is unknown, missing or wrong.
     """
-    merged = {key: value for layer in layers for key, value in layer.items()}
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        if issubclass(kind, ImagesOrEpochs) and layer.get("epochs") is not None:
+            merged["images"] = None  # unless this layer has both, as records of runs do
+        merged |= layer
     known = {field.name for field in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     for name in sorted(merged.keys() - known):
         raise BadSetting(unknown("setting", name, sorted(known)))
@@ -183,13 +192,17 @@ def make_settings(kind: type[T], *layers: Mapping[str, Any]) -> T:
     except ValidationError as error:
         raise readable(error) from error
     check_finite(vars(settings))
+    check_no_booleans(merged, vars(settings))
     if preset is not None:
         object.__setattr__(settings, "preset", Preset(checked(kind, "preset", preset)))
     return settings
 
 
 def check_overrides(kind: type, overrides: Mapping[str, Any]) -> None:
-    """Raises `BadSetting` for an override that is no setting of `kind` or has a wrong value, whatever else is given."""
+    """Raises `BadSetting` for an override that is no setting of `kind` or has a wrong value, whatever else is given.
+
+    And for several lengths: only one of them would have an effect.
+    """
     known = sorted(field.name for field in dataclasses.fields(kind))
     for name, value in overrides.items():
         if name not in known:
@@ -197,6 +210,14 @@ def check_overrides(kind: type, overrides: Mapping[str, Any]) -> None:
         if name == "preset":
             raise BadSetting(f"--set preset={value}: choose a preset with --preset NAME.")
         checked(kind, name, value)
+    check_one_length(overrides, ("images", "epochs", "core_minutes"))
+
+
+def check_one_length(given: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Raises `BadSetting` if more than one of `names` is given, each a length of the run; null is none."""
+    lengths = [name for name in names if given.get(name) is not None]
+    if len(lengths) > 1:
+        raise BadSetting(f"{lengths[0]} and {lengths[1]} are both given; give one.")
 
 
 def read_preset(path: Path) -> dict[str, Any]:

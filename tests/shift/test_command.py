@@ -21,6 +21,7 @@ from gen.shift.measures import DomainStatistics, Estimate
 from gen.shift.plots import Dot, draw_heat_map, draw_scatter
 from gen.shift.settings import MeasureShiftSettings
 from gen.shift.survey import Survey, run
+from gen.smos.benchmarks import check_classes, find_benchmark
 
 
 def write_class(folder: Path, count: int, brightness: int, seed: int = 0) -> Path:
@@ -196,6 +197,26 @@ class TestLayout:
         for again in (styles / "dim", styles / "light" / ".." / "dim"):
             with pytest.raises(BadInput, match="dim: this folder is given twice"):
                 self.domains(styles, again)
+
+    def test_plots_of_an_earlier_run_are_no_images(
+        self, styles: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        measure(styles, "--out", tmp_path / "out", "--reference", "none")
+        for place in (styles / "dim" / "out", styles / "light" / "cat" / "out", styles / "out", styles):
+            shutil.copytree(tmp_path / "out", place, dirs_exist_ok=True)
+            caplog.clear()
+            found = find_domains([styles], tmp_path / "second")
+            assert {domain.name: len(domain.files) for domain in found} == {"dim": 11, "light": 11}
+            assert f"left out: {place} is a result of gen measure-shift" in caplog.text
+        shutil.rmtree(styles / "light" / "cat" / "out")
+        name, folders = find_benchmark(styles)
+        assert (list(folders), check_classes(name, folders)) == (["dim", "light"], ("cat", "dog"))
+
+    def test_pictures_of_the_same_names_are_images(self, styles: Path) -> None:
+        (styles / "dim" / "cat" / "0.png").rename(styles / "dim" / "cat" / "scatter.png")
+        (styles / "dim" / "cat" / "table.json").write_text('{"domains": [{"name": "cat"}]}')
+        found = find_domains([styles], styles / "results")
+        assert {domain.name: len(domain.files) for domain in found} == {"dim": 11, "light": 11}
 
     def test_plots_within_the_tree_are_no_images(self, styles: Path) -> None:
         write_class(styles / "results" / "shift", 1, 60)

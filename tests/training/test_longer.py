@@ -101,6 +101,27 @@ def test_a_finished_run_can_be_made_longer(
         make(data, tmp_path / "longer", 4).fit()
 
 
+def test_only_a_schedule_that_changes_is_told_of(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`images`, else `epochs`, of 10 days: what has no effect, or the same, is not named."""
+    lengths: list[tuple[int | None, float, str]] = [
+        (8, 20.0, ""),
+        (8, 9.0, ""),
+        (None, 0.8, ""),
+        (None, 1.2, "epochs is 1.2 (was 0.8): the learning rate continues at"),
+        (16, 1.2, "images is 16 (was epochs=1.2): the learning rate continues at"),
+    ]
+    for images, epochs, told in lengths:
+        trainer = augan(data, tmp_path, 8)
+        trainer.settings = replace(trainer.settings, images=images, epochs=epochs)
+        trainer.fit()
+        said = capsys.readouterr().out
+        assert told in said
+        assert ("continues at" in said) == bool(told)
+    assert trainer.images_shown == 16
+
+
 def test_a_learning_rate_that_rose_again_is_told_of(data: Path, tmp_path: Path) -> None:
     for decay, told in ((0.0, "none"), (0.5, "images=8")):
         run = tmp_path / told
