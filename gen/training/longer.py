@@ -13,7 +13,7 @@ def schedule(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the recorded settings that the learning rate follows: the one that is the length, and `decay`."""
     lengths = ("core_minutes", "images", "steps", "epochs")
     length = next((name for name in lengths if settings.get(name) is not None), None)
-    return {name: settings[name] for name in (length, "decay") if name in settings}
+    return {name: settings[name] for name in (length, "decay") if name is not None and name in settings}
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:

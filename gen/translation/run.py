@@ -397,5 +397,4 @@ def _reason(job: Job, error: Exception) -> str:
         return text if job.source.name in text or job.target.name in text else f"{job.source}: {text}"
     if is_out_of_memory(error):
         return f"{job.source}: there is too little memory for it, even frame by frame in strips; lower the resolution."
-    text = (str(error).splitlines() or [""])[0] or type(error).__name__
-    return f"{job.source}: {text}."
+    return f"{job.source}: {(str(error).splitlines() or [''])[0] or type(error).__name__}."
