@@ -53,6 +53,9 @@ SOURCE = "source"
 PHOTOS = "photos"
 """Entry in the same header: the fingerprint of each photo by the name of its latent, as JSON."""
 
+DRAWN = "Drawn"
+"""Verb of the mark of what a generator drew."""
+
 GRID, WALK, MORPH = "grid.png", "walk.mp4", "morph.mp4"
 
 AT_ONCE = 16
@@ -75,33 +78,39 @@ def draw_all(settings: GenerateSettings) -> int:
     names, latents = _latents(pipe, s)
     # A PNG takes at least a byte per pixel; a command of hours should not end without its files.
     with output_folder(s.out, total=pipe.generator.size**2 * len(names)):
-        if s.latents:
-            _check_ours(s.out / f"{name}.png" for name in names)
+        made = [name for name, is_made in _beside(pipe, s).items() if is_made]
+        _check_ours(s.out / file for file in [*(f"{name}.png" for name in names), *made])
         _draw_all(pipe, names, latents, s)
     print(f"wrote {len(set(names))} images to {s.out}")  # a seed that is given twice is one picture
     return 0
 
 
+def _beside(pipe: HDAPipeline, settings: GenerateSettings) -> dict[str, bool]:
+    """Of each file that may lie beside the pictures, whether it is made."""
+    return {WALK: settings.walk, MORPH: settings.morph, GRID: bool(pipe.strengths)}
+
+
 def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings: GenerateSettings) -> None:
     s = settings
     given = f"latents {fingerprint_file(s.latents)}" if s.latents else f"truncation {s.truncation:g}"
+    replaced = 0
     every = given if s.latents else f"seeds {s.seeds}, {given}"
     for first in range(0, len(names), AT_ONCE):  # as they are drawn: thousands do not fit into memory
         images = pipe(latents=latents[first : first + AT_ONCE]).images
         for name, image in zip(names[first : first + AT_ONCE], images, strict=True):
-            save_marked(s.out / f"{name}.png", image, drawn_with(pipe, s.model, f"{name}, {given}"))
+            replaced += _save_in_place(s.out / f"{name}.png", image, drawn_with(pipe, s.model, f"{name}, {given}"))
+    _tell_of_replaced(replaced)
     some, few = (f"the first {most} of " if len(names) > most else "" for most in (COLUMNS, MORPHED))
     marks = {
         WALK: drawn_with(pipe, s.model, every),
         MORPH: drawn_with(pipe, s.model, few + every),
         GRID: drawn_with(pipe, s.model, f"{some}{every}, strengths {s.strengths}"),
     }
-    made = {WALK: s.walk, MORPH: s.morph, GRID: bool(pipe.strengths)}
+    made = _beside(pipe, s)
     for name, mark in marks.items():  # of an earlier run with something else, beside which these pictures would lie
-        if (old := read_header(s.out / name).mark) is not None and old != Mark.parse(mark):
+        if _drawn_otherwise(s.out / name, mark):
             (s.out / name).unlink()
-            if not made[name]:
-                print(f"removed {name}, which an earlier run made of something else")
+            print(f"{'replaced' if made[name] else 'removed'} {name}, which an earlier run made of something else")
     _name_others(s.out, {*names, Path(GRID).stem}, lambda name: drawn_with(pipe, s.model, f"{name}, {given}"))
     if pipe.strengths:
         factors = parse_strengths(s.strengths)
@@ -117,28 +126,51 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
 
 def _name_others(out: Path, names: Set[str], mark: Callable[[str], str]) -> None:
     """Say which pictures in `out`, except `names`, were drawn with something else than `mark` of their name."""
-    marks = {path: read_header(path).mark for path in sorted(out.glob("*.png")) if path.stem not in names}
-    others = [path.name for path, old in marks.items() if old is not None and old != Mark.parse(mark(path.stem))]
+    paths = [path for path in sorted(out.glob("*.png")) if path.stem not in names]
+    others = [path.name for path in paths if _drawn_otherwise(path, mark(path.stem))]
     if others:
         print(f"{len(others)} more in {out} are of earlier runs with something else, for example {others[0]}")
 
 
 def _check_ours(outputs: Iterable[Path]) -> None:
-    """Raises `BadInput` if an output would overwrite a picture that gen did not draw.
+    """Raises `BadInput` if an output would overwrite a file that gen did not draw, whatever is in it.
 
     Pictures are called like the photos that they were made of, and these may lie in the output folder.
     """
     for output in outputs:
-        found = read_header(output)
-        if found.readable and found.mark is None:
-            raise BadInput(f"{output}: a picture that gen did not draw would be overwritten; choose another --out.")
+        if output.exists() and output.stat().st_size and _drawn_mark(output) is None:
+            raise BadInput(f"{output}: a file that gen did not draw would be overwritten; choose another --out.")
+
+
+def _drawn_mark(path: Path) -> Mark | None:
+    """The mark of a picture or clip that gen drew; None for all others, translations too."""
+    mark = read_header(path).mark
+    return mark if mark is not None and mark.verb == DRAWN else None
+
+
+def _drawn_otherwise(path: Path, mark: str) -> bool:
+    """Whether gen drew the file with something else than `mark`."""
+    old = _drawn_mark(path)
+    return old is not None and old != Mark.parse(mark)
+
+
+def _save_in_place(path: Path, image: Image.Image, mark: str) -> bool:
+    """As `save_marked`; returns whether a picture that gen drew otherwise was there."""
+    otherwise = _drawn_otherwise(path, mark)
+    save_marked(path, image, mark)
+    return otherwise
+
+
+def _tell_of_replaced(pictures: int) -> None:
+    if pictures:
+        print(f"replaced {pictures} picture{'s' * (pictures > 1)} of an earlier draw with other settings")
 
 
 def drawn_with(pipe: HDAPipeline, model: str, what: str, strengths: Mapping[str, float] | None = None) -> str:
     """The mark for the metadata of a picture. `strengths`: default those of the pipeline; `what`: seed, truncation."""
     parts = [(pipe.adaptations[name], k) for name, k in (pipe.strengths if strengths is None else strengths).items()]
     adapted = [f"{part.name} {fingerprint_weights(part.difference)} at {k:g}" for part, k in parts]
-    return Mark(", ".join([name_of(model), what, *adapted, f"weights {pipe.fingerprint}"]), None, "Drawn").text()
+    return Mark(", ".join([name_of(model), what, *adapted, f"weights {pipe.fingerprint}"]), None, DRAWN).text()
 
 
 def load_blended(model: str, adaptations: Sequence[str], device: str) -> HDAPipeline:
@@ -283,6 +315,7 @@ def _invert_photos(
     def mark(name: str) -> str:
         return drawn_with(pipe, s.model, found_in(known.get(name, ""), s.steps, s.extended, s.seed), given)
 
+    replaced = 0
     for name, (path, photo) in photos.items():
         pipe.set_strengths(0.0)  # latents are found in the source, on whose images the mapping network was trained
         with progress_bar(total=s.steps, desc=name) as bar:
@@ -295,9 +328,10 @@ def _invert_photos(
             w = project(pipe.generator, image, perceptual, s.steps, s.extended, seed=s.seed, progress=show)
         latents[name] = w[0].cpu().contiguous()
         known[name] = fingerprint_file(path)
-        save_marked(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given), mark(name))
+        replaced += _save_in_place(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given), mark(name))
         with write_atomically(s.out / LATENTS) as partial:
             save_file(latents, partial, metadata={SOURCE: pipe.fingerprint, PHOTOS: json.dumps(known)})
+    _tell_of_replaced(replaced)
     _name_others(s.out, photos.keys(), mark)
 
 

@@ -20,13 +20,13 @@ from gen.cli import main
 from gen.errors import BadInput, BadSetting
 from gen.formats.safetensors_files import read_safetensors
 from gen.hda.adaptation import Adaptation
-from gen.hda.drawing import draw_all, found_in, load_latents, morph
+from gen.hda.drawing import draw_all, found_in, load_latents, morph, save_marked
 from gen.hda.evaluation import evaluate_table
 from gen.hda.parsing import ADAPTATION_FILE
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import EvaluateSettings, GenerateSettings
 from gen.hda.training import HDATrainer
-from gen.media.mark import read_header
+from gen.media.mark import Mark, read_header
 from gen.provenance import fingerprint_file
 from tests.stylegan2.conftest import write_pictures
 
@@ -209,6 +209,43 @@ class TestGenerate:
         assert "earlier runs" not in run(*command, "--seeds", "3").stdout
         said = run(*command, "--seeds", "0-1", "--adaptation", adaptation).stdout
         assert f"2 more in {tmp_path} are of earlier runs with something else, for example seed0002.png" in said
+
+    def test_pictures_of_an_earlier_draw_are_replaced_and_it_is_said(
+        self, model: Path, adaptation: Path, tmp_path: Path
+    ) -> None:
+        command = ["generate", "--model", model, "--out", tmp_path, "--seeds", "0-1"]
+        for more, told in (
+            ((), ""),
+            ((), ""),
+            (("--truncation", "0.5"), "replaced 2 pictures of an earlier draw with other settings"),
+            (("--truncation", "0.5", "--adaptation", adaptation), "replaced 2 pictures"),
+            (("--truncation", "0.5", "--adaptation", f"{adaptation}:0.5"), "replaced grid.png, which an earlier run"),
+            (("--truncation", "0.5", "--adaptation", f"{adaptation}:0.5"), ""),
+        ):
+            said = run(*command, *more).stdout
+            assert told in said
+            assert ("replaced" in said) == bool(told)
+
+    @pytest.mark.parametrize("name", ["seed0001.png", "grid.png", "walk.mp4", "morph.mp4"])
+    @pytest.mark.parametrize("content", ["picture", "words", "translation"])
+    def test_what_gen_did_not_draw_is_not_replaced(
+        self, model: Path, adaptation: Path, tmp_path: Path, name: str, content: str
+    ) -> None:
+        foreign = tmp_path / name
+        if content == "words":
+            foreign.write_text("no picture")
+        elif content == "picture":
+            Image.new("RGB", (8, 8)).save(foreign, format="png")
+        else:
+            save_marked(foreign.with_suffix(".png"), Image.new("RGB", (8, 8)), Mark("augan", None).text())
+            foreign.with_suffix(".png").replace(foreign)
+        before = foreign.read_bytes()
+        done = run("generate", "--model", model, "--adaptation", adaptation, "--seeds", "0-1", "--out", tmp_path,
+                   "--walk", "--morph", "--seconds", "0.1")  # fmt: skip
+        assert done.returncode == 1
+        assert f"{foreign}: a file that gen did not draw would be overwritten" in done.stderr
+        assert {path.name for path in tmp_path.iterdir()} == {name}  # said before anything was drawn
+        assert foreign.read_bytes() == before
 
     def test_many_pictures_are_written_as_they_are_drawn(
         self, model: Path, adaptation: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
