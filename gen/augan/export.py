@@ -47,7 +47,7 @@ def export_model(
     uncertainty head is left out if the run has trained on pairs only, because only cycles train it.
     Raises `BadInput` if `run` has no checkpoint.
     """
-    state = load_last_state(run)
+    state = load_last_state(run, "train-augan")
     settings, more = settings_of_run(AUGANSettings, state)
     pair = GeneratorPair(settings)
     load_averaged(pair, state)

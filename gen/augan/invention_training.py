@@ -212,7 +212,7 @@ def export_invention(run: Path, model: str, default: bool = False, calibrated_on
     pipelines show by default. `calibrated_on`: rendered frames for `calibrate`. Raises `BadInput` if `run` has no
     checkpoint, or if the map was trained for other weights of the model.
     """
-    state, folder = load_last_state(run), model_folder(model)
+    state, folder = load_last_state(run, "train-invention"), model_folder(model)
     if state["data"]["translator"] != fingerprint(folder, exclude=FOLDER):
         raise BadInput(f"{folder}: the map in {run} was trained for other weights; train one for this model.")
     network = InventionMap(height=state["data"]["height"])

@@ -28,7 +28,7 @@ def export_model(
     In float32, and in float16 as `variant="fp16"`; with `half`, in float16 only. `weathers`: what the adverse frames
     showed, for example ["night"]. Raises `BadInput` if `run` has no checkpoint.
     """
-    state = load_last_state(run)
+    state = load_last_state(run, "train-cyclegan")
     settings, more = settings_of_run(CycleGANSettings, state)
     pair = GeneratorPair(settings)
     load_averaged(pair, state)

@@ -56,7 +56,7 @@ def export_model(
     kernel distance between `count` generated images and that folder, measured in the networks named by `features`.
     Raises `BadInput` where `run` has no checkpoint.
     """
-    state = load_last_state(run)
+    state = load_last_state(run, "train-stylegan2")
     settings, more = settings_of_run(StyleGAN2Settings, state)
     generator = averaged_generator(settings, state)
     with output_folder(out):

@@ -10,6 +10,7 @@ from torch import nn
 
 from gen.errors import BadInput
 from gen.training.checkpoints import DamagedCheckpoint, load_last_good
+from gen.training.kinds import check_trained_by
 from gen.training.model_folder import save_model
 from gen.training.own_code import KEY
 
@@ -17,11 +18,12 @@ SHARD = "15MB"
 """Size at which a weight file is split, so that it can be kept in a git repository."""
 
 
-def load_last_state(run: Path) -> dict[str, Any]:
-    """The state in the last good checkpoint of a run directory. Raises `BadInput` if it has none."""
+def load_last_state(run: Path, command: str) -> dict[str, Any]:
+    """The state in the last good checkpoint of a run of gen `command`. Raises `BadInput` if it has none."""
     found = load_last_good(run / "checkpoints", check=_check_exportable)
     if found is None:
         raise BadInput(f"{run}: no checkpoint here that can be loaded; give the output folder of a training run.")
+    check_trained_by(run, found.state["settings"], command)
     return found.state
 
 

@@ -12,8 +12,8 @@ LENGTHS = ("images", "epochs", "steps", "core_minutes", "decay")
 def schedule(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the recorded settings that the learning rate follows: the one that is the length, and `decay`."""
     lengths = ("core_minutes", "images", "steps", "epochs")
-    length = next((name for name in lengths if settings.get(name) is not None), None)
-    return {name: settings[name] for name in (length, "decay") if name is not None and name in settings}
+    given = [name for name in lengths if settings.get(name) is not None]
+    return {name: settings[name] for name in (*given[:1], "decay") if name in settings}
 
 
 def changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
