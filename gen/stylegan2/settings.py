@@ -41,7 +41,7 @@ class StyleGAN2Settings(ImagesOrEpochs, EMASettings, TrainerSettings):
 
     adversary: Adversary = "published"
     """Discriminator. published: StyleGAN2's, trained from scratch; projected: heads on the features of a frozen
-    ImageNet network, which need fewer images (set r1_gamma=0)."""
+    ImageNet network (set r1_gamma=0)."""
     projected_width: Positive = 64
     """Channels that the projected discriminator mixes each feature map to."""
     augment: bool = True
