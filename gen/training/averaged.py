@@ -18,12 +18,16 @@ SHARD = "15MB"
 """Size at which a weight file is split, so that it can be kept in a git repository."""
 
 
-def load_last_state(run: Path, command: str) -> dict[str, Any]:
-    """The state in the last good checkpoint of a run of gen `command`. Raises `BadInput` if it has none."""
+def load_last_state(run: Path, command: str | None = None) -> dict[str, Any]:
+    """The state in the last good checkpoint of a run directory.
+
+    Raises `BadInput` if it has none, or if it is a run of another command than gen `command`, where one is given.
+    """
     found = load_last_good(run / "checkpoints", check=_check_exportable)
     if found is None:
         raise BadInput(f"{run}: no checkpoint here that can be loaded; give the output folder of a training run.")
-    check_trained_by(run, found.state["settings"], command)
+    if command is not None:
+        check_trained_by(run, found.state["settings"], command)
     return found.state
 
 

@@ -318,7 +318,7 @@ def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypa
     records = {row: json.loads((out / "models" / row / "training.json").read_text()) for row in ("edges", "own")}
     assert records["edges"]["trainer"]["class"] == "edge_loss:EdgeTrainer"
     assert records["own"]["trainer"]["class"] == "my_method:GammaTrainer"
-    model, state = out / "models" / "own", load_last_state(out / "runs" / "own", "train-augan")
+    model, state = out / "models" / "own", load_last_state(out / "runs" / "own")
     index, (height, width) = weights.read_index(model), records["own"]["data"]["adverse"]["cached_size"]
     assert (index["trained_height"], index["trained_width"]) == (height, width)
     saved = [load(model).generator(direction).log_exponent for direction in DIRECTIONS]

@@ -165,7 +165,7 @@ def test_entries_of_another_kind_are_damage(tmp_path, wrong):
 def test_a_state_that_lacks_an_entry_is_not_exported(tmp_path):
     save_checkpoint(tmp_path / "checkpoints", 10, {"images_shown": 10})
     with pytest.raises(BadInput, match="no checkpoint here that can be loaded"):
-        load_last_state(tmp_path, "train-augan")
+        load_last_state(tmp_path)
 
 
 @pytest.mark.parametrize("batch", ["0", "1e9", "9" * 20])
