@@ -27,7 +27,7 @@ def load_last_state(run: Path, command: str | None = None) -> dict[str, Any]:
     if found is None:
         raise BadInput(f"{run}: no checkpoint here that can be loaded; give the output folder of a training run.")
     if command is not None:
-        check_trained_by(run, found.state["settings"], command)
+        check_trained_by(run, found.state, command)
     return found.state
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.errors import BadInput
+from gen.training.own_code import KEY
 
 TOLD_BY = {
     "train-augan": "transfer_blocks",
@@ -19,11 +20,15 @@ TOLD_BY = {
 EXPORTS = {name: name.replace("train-", "export-") for name in list(TOLD_BY)[:4]}
 
 
-def check_trained_by(run: Path, settings: Mapping[str, Any], command: str) -> None:
-    """Raises `BadInput`, which names the right command, if the recorded settings are not those of `command`."""
+def check_trained_by(run: Path, state: Mapping[str, Any], command: str) -> None:
+    """Raises `BadInput`, which names what trained the run, if a checkpoint's settings are not those of `command`."""
+    settings = state["settings"]
     if TOLD_BY[command] in settings:  # first: a trainer of the user's own may have further settings
         return
     found = next((name for name, setting in TOLD_BY.items() if setting in settings), None)
+    if found is None and state.get(KEY):
+        own = state[KEY]["class"]
+        raise BadInput(f"{run}: the run of {own} trained other networks than gen {command}; give a run of that.")
     if found is None:
         raise BadInput(f"{run}: this is no run of gen {command}; give one.")
     right = f"use gen {EXPORTS[found]}" if found in EXPORTS else f"give a run of gen {command}"

@@ -43,7 +43,7 @@ def test_an_export_of_another_kind_of_run_names_the_right_command(
     command: str, trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if command == trained:
-        check_trained_by(tmp_path, names(KINDS[trained]), command)
+        check_trained_by(tmp_path, {"settings": names(KINDS[trained])}, command)
         return
     state: dict[str, Any] = {"data": {}, "hardware": {}, "networks": {}, "images_shown": 8, "seconds": 1.0}
     save_checkpoint(tmp_path / "run" / "checkpoints", 8, state | {"settings": names(KINDS[trained])})
@@ -55,5 +55,8 @@ def test_an_export_of_another_kind_of_run_names_the_right_command(
 
 def test_runs_of_nothing_known_and_of_trainers_with_more_settings(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="this is no run of gen train-augan; give one"):
-        check_trained_by(tmp_path, {"lr": 1e-4}, "train-augan")
-    check_trained_by(tmp_path, names(AUGANSettings) | {"domains": None}, "train-augan")
+        check_trained_by(tmp_path, {"settings": {"lr": 1e-4}}, "train-augan")
+    own: dict[str, Any] = {"trainer": {"class": "mine:Trainer"}}
+    with pytest.raises(BadInput, match="the run of mine:Trainer trained other networks than gen train-invention"):
+        check_trained_by(tmp_path, own | {"settings": {"lr": 1e-4}}, "train-invention")
+    check_trained_by(tmp_path, own | {"settings": names(AUGANSettings) | {"domains": None}}, "train-augan")
