@@ -92,7 +92,8 @@ class LossValley:
         losses = [s.loss for s in last]
         if len(last) < self.converge or min(losses) < losses[0]:
             return
-        self.threshold = sum(losses) / len(losses) * (1 + self.ratio)
+        mean = max(sum(losses) / len(losses), min(losses))  # rounding may take it below equal losses
+        self.threshold = mean * (1 + self.ratio)
         reach = max(self.tolerance - self.converge, 0)
         for segment in self.waiting[: -self.converge][::-1][:reach]:
             if segment.loss > self.threshold:

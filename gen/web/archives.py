@@ -28,6 +28,10 @@ ENCRYPTED = 1
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+class BrokenZip(BadInput):
+    """Of no use itself, but no reason to refuse what was uploaded beside it."""
+
+
 def unpack(
     archive: Path, into: Path, settings: WebSettings, clips: bool = True, unused: Unused | None = None
 ) -> tuple[list[Path], list[str]]:
@@ -35,7 +39,7 @@ def unpack(
 
     `unused`: finds and remembers the names of files whose own are taken.
 
-    Raises `BadInput` for a broken zip, one that holds too much, or one with names that lead out of it.
+    Raises `BrokenZip`, and `BadInput` for one that holds too much, or that has names which lead out of it.
     """
     taken: list[Path] = []
     refused: list[str] = []
@@ -54,9 +58,9 @@ def unpack(
     except BadInput:
         raise
     except Exception as error:  # zipfile and its decoders raise a dozen kinds
-        raise BadInput(f"{archive.name}: this zip cannot be unpacked ({_reason(error)}).") from error
+        raise BrokenZip(f"{archive.name}: this zip cannot be unpacked ({_reason(error)}).") from error
     if not taken and not refused:
-        raise BadInput(f"{archive.name}: the zip holds no files.")
+        raise BrokenZip(f"{archive.name}: the zip holds no files.")
     return taken, refused
 
 

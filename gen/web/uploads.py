@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gen.errors import BadInput
-from gen.web.archives import unpack
+from gen.web.archives import BrokenZip, unpack
 from gen.web.limits import check_file
 from gen.web.names import Unused, safe_name
 from gen.web.settings import WebSettings
@@ -40,23 +40,23 @@ def _gather(
         left = replace(
             settings, files=settings.files - len(taken), unpacked_mb=settings.unpacked_mb - _megabytes(taken)
         )
-        try:
-            if file.suffix.lower() == ".zip":
-                found, reasons = _unpacked(file, unused(into / safe_name(file.stem)), left, clips, unused)
-                taken, refused = taken + found, refused + reasons
-                continue
-            check_file(file, file.name, settings, clips)
-            if file.stat().st_size > left.unpacked_mb * 1_000_000:
-                raise BadInput(f"{file.name}: the files are larger than {settings.unpacked_mb} MB together.")
-            target = unused(into / _path_in(file.name))
+        if file.suffix.lower() == ".zip":
+            found, reasons = _unpacked(file, unused(into / safe_name(file.stem)), left, clips, unused)
+            taken, refused = taken + found, refused + reasons
+        else:
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-            except (FileExistsError, NotADirectoryError):
-                raise BadInput(f"{file.name}: its folder has the name of another file.") from None
-            shutil.copyfile(file, target)
-            taken.append(target)
-        except BadInput as error:
-            refused.append(str(error))
+                check_file(file, file.name, settings, clips)
+                if file.stat().st_size > left.unpacked_mb * 1_000_000:
+                    raise BadInput(f"{file.name}: the files are larger than {settings.unpacked_mb} MB together.")
+                target = unused(into / _path_in(file.name))
+                try:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                except (FileExistsError, NotADirectoryError):
+                    raise BadInput(f"{file.name}: its folder has the name of another file.") from None
+                shutil.copyfile(file, target)
+                taken.append(target)
+            except BadInput as error:
+                refused.append(str(error))
         if len(taken) > settings.files:
             raise BadInput(f"{len(taken)} files; at most {settings.files} are allowed at once.")
     if not taken:
@@ -67,12 +67,12 @@ def _gather(
 def _unpacked(
     file: Path, into: Path, settings: WebSettings, clips: bool, unused: Unused
 ) -> tuple[list[Path], list[str]]:
-    """See `unpack`. After an error nothing is left of the zip."""
+    """See `unpack`. Of a broken zip nothing is left but the reason."""
     try:
         return unpack(file, into, settings, clips, unused)
-    except BadInput:
+    except BrokenZip as error:
         shutil.rmtree(into, ignore_errors=True)
-        raise
+        return [], [str(error)]
 
 
 def _path_in(name: str) -> Path:

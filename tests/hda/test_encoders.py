@@ -98,7 +98,7 @@ class TestEvery:
             ("vgg", "unknown encoder 'vgg'; available"),
             ("efficientnet-lite0@100", "multiple of 32"),
             ("efficientnet-lite0@big", "size in pixels"),
-            ("timm", "unknown encoder 'timm'; available"),
+            ("timm", "unknown encoder 'timm'; did you mean timm:MODEL"),
             ("clip:/no/such/folder", "not found"),
         ],
     )

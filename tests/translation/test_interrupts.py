@@ -41,6 +41,14 @@ LINES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _listening():
+    """A shell's background job is born deaf to Ctrl-C, and the tests may be such a job."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
 def interrupted_at(line: int, counted: list[int]):
     """Ctrl-C when so many lines of `LINES` have begun; `counted[0]` becomes how many there were."""
