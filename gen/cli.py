@@ -14,6 +14,7 @@ from gen.about import VERSION
 from gen.devices import is_out_of_memory
 from gen.disk import why_not_opened, why_not_written
 from gen.errors import GenError, unknown
+from gen.interrupts import SIGNALS
 from gen.plugins import load_plugins
 
 # Python looks for cycles among all objects when it ends; after torch and gradio that takes seconds, and frees nothing
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     if status == 130 and arguments is None and in_main_thread:
         # The process ends now. Another signal would end its threads while they compute, which ends it badly.
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
     return status
 

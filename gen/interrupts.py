@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Those that ask a command to stop."""
 
 
 @contextmanager

@@ -58,7 +58,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         *longer.lines(record),
         *([f"- Trainer: {own}."] if (own := own_trainer_in(record)) else []),
         "",
-        *_distance_lines(record["distances"], data["folder"]),
+        *_distance_lines(record["distances"], data["folder"], "efficientnet-lite0" if _is_projected(s) else None),
         *(["## Limits", "", *(f"- {note}" for note in record["notes"]), ""] if record["notes"] else []),
         section(record["weights_license"]),
         "",
@@ -68,9 +68,13 @@ def card(name: str, record: dict[str, Any]) -> str:
 
 def _discriminator(s: dict[str, Any]) -> str:
     """Older records know one discriminator only."""
-    if s.get("adversary") == "projected":
+    if _is_projected(s):
         return "a projected discriminator on EfficientNet-Lite0 (Sauer et al. 2021)"
     return f"R1 {s['r1_gamma']:g}"
+
+
+def _is_projected(s: dict[str, Any]) -> bool:
+    return s.get("adversary") == "projected"
 
 
 def _augmentation(s: dict[str, Any]) -> str:
@@ -80,15 +84,18 @@ def _augmentation(s: dict[str, Any]) -> str:
     return f"DiffAugment {'on' if s['augment'] else 'off'}"
 
 
-def _distance_lines(figures: dict[str, Any], trained_on: str) -> list[str]:
-    """`trained_on`: the folder of the training images; others may have been measured. Older records do not say."""
+def _distance_lines(figures: dict[str, Any], trained_on: str, took_part: str | None) -> list[str]:
+    """`trained_on`: the folder of the training images; others may have been measured. Older records do not say.
+
+    `took_part`: the feature network that the discriminator used.
+    """
     if not figures:
         return []
     folder = figures.get("folder", trained_on)
     what = "training images" if folder == trained_on else f"images of `{folder}`"
     rows = [
-        (title, f"{value:.4g}")
-        for network in figures.values()
+        (f"{title}; the discriminator used it" if name == took_part else title, f"{value:.4g}")
+        for name, network in figures.items()
         if isinstance(network, dict)
         for title, value in network.items()
         if title != "title"

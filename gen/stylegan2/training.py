@@ -327,7 +327,7 @@ def batched(items: Sequence[T], size: int) -> list[Sequence[T]]:
 
 @loading
 def make_generator(s: StyleGAN2Settings) -> StyleGAN2Generator:
-    """A generator of the shape in the settings, new or of `start_from`. Raises `BadSetting`."""
+    """A new generator of the shape in the settings. Raises `BadSetting` where a layer would have no channel."""
     channels = config_f_channels(s.size, s.channel_multiplier, s.channel_max)
     if min(channels) < 1:
         raise BadSetting(

@@ -130,3 +130,12 @@ def test_projected_losses(pictures: Path, tmp_path: Path) -> None:
 def test_r1_is_refused_with_projected(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match="r1_gamma: must be 0"):
         StyleGAN2Trainer(projected(pictures, tmp_path, r1_gamma=1))
+
+
+def test_the_card_says_which_judge_took_part_in_training(pictures: Path, tmp_path: Path) -> None:
+    StyleGAN2Trainer(projected(pictures, tmp_path / "run", images=4)).fit()
+    export_model(tmp_path / "run", tmp_path / "model", False, pictures, 12, (), "unstated")
+    card = (tmp_path / "model" / "MODEL_CARD.md").read_text()
+    assert "a projected discriminator on EfficientNet-Lite0" in card
+    rows = [line for line in card.splitlines() if line.startswith("| ") and "distance (" in line]
+    assert {("EfficientNet" in row): ("the discriminator used it" in row) for row in rows} == {True: True, False: False}
