@@ -172,17 +172,19 @@ class Report:
         return f"computed by {' and '.join(used)}, not torch" if used else None
 
     def remarks(self) -> Iterator[str]:
-        """What the outputs lack and what went wrong on the way, each kind once with its number of files."""
+        """What the outputs lack and what went wrong on the way, each kind once with its number of files, and one."""
         yield from describe_left_out(self.left_out)
         yield from (f"warning: {words}" for words in self.warnings)
         for title, found in (
-            ("left out", [words for entry in self.entries for words in entry.left_out]),
-            ("warning", [words for entry in self.entries for words in entry.warnings]),
+            ("left out", [(words, entry.input) for entry in self.entries for words in entry.left_out]),
+            ("warning", [(words, entry.input) for entry in self.entries for words in entry.warnings]),
         ):
-            for words, count in Counter(found).most_common(MAX_KINDS):
-                yield f"{title}: {words} ({count} files)" if count > 1 else f"{title}: {words}"
-            if len(set(found)) > MAX_KINDS:
-                yield f"{title}: {len(set(found)) - MAX_KINDS} more kinds, see the report"
+            counts, first = Counter(words for words, _ in found), dict(reversed(found))
+            for words, count in counts.most_common(MAX_KINDS):
+                where = f"{count} files, for example {first[words]}" if count > 1 else first[words]
+                yield f"{title}: {words} ({where})" if len(self.entries) > 1 else f"{title}: {words}"
+            if len(counts) > MAX_KINDS:
+                yield f"{title}: {len(counts) - MAX_KINDS} more kinds, see the report"
 
     def write(self, path: Path, earlier: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """Write as JSON, with the entries of earlier runs whose files are still there.

@@ -302,7 +302,7 @@ def test_a_translation_of_a_translation_says_so(night, tmp_path, capsys):
     make_clip(night / "c.mp4", list(moving_bars(3)))
     for out in ("first", "second"):  # the second run finds the first one's output among its inputs
         assert main(["translate", str(night), str(night / out), "--model", model]) == 0
-    said = "warning: The source is no photograph: it was translated by gen. (2 files)"
+    said = "warning: The source is no photograph: it was translated by gen. (2 files, for example"
     assert said in capsys.readouterr().out
     warned = {path for path, file in report_of(night / "second").items() if file["warnings"]}
     assert warned == {"first/a.jpg", "first/c.mp4"}  # a BMP has no mark
