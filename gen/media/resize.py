@@ -120,11 +120,6 @@ def shrink_in_bands(frames: Tensor, size: tuple[int, int]) -> Tensor:
     return resize(narrow, size)
 
 
-def shrink_on_cpu(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """`shrink_in_bands` in a tenth of the time, on a CPU; rounded to grey levels, as training frames of a size are."""
-    return to_float(resize(frames.permute(0, 3, 1, 2), size))
-
-
 def transfer_change_by_opencv(frames: Tensor, small: Tensor, translated: Tensor) -> Tensor:
     """uint8 (B, H, W, 3) -> uint8 of the same shape, on a CPU: `to_uint8(transfer_change(...))` in half of the time.
 

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -71,10 +72,13 @@ def workers_on_ray(settings: TranslateSettings, load: Load) -> Generator["OnRay"
 
 
 def _use_token() -> None:
-    """Show the cluster this user's token, if there is one; before Ray is imported, which reads the environment then.
+    """Show the cluster this user's token, if there is one.
 
-    `ray start` asks for the token wherever it finds one, but `ray.init` with an address does not show it by itself.
+    `ray start` asks for the token wherever it finds one, but `ray.init` with an address does not show it by itself. Ray
+    reads the environment when it is imported; where that is done, it is left to whoever did.
     """
+    if "ray" in sys.modules:
+        return
     known = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     if known or (Path.home() / ".ray" / "auth_token").is_file():
         os.environ.setdefault("RAY_AUTH_MODE", "token")

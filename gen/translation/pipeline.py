@@ -31,7 +31,6 @@ from gen.media.resize import (
     pad_to_multiple,
     resize,
     shrink_in_bands,
-    shrink_on_cpu,
     to_float,
     to_uint8,
     transfer_change,
@@ -308,23 +307,17 @@ class TranslationPipeline(DiffusionPipeline):
         if self.device.type == "cuda":  # uint8 crosses the bus, from memory that the GPU can read by itself
             frames = frames.pin_memory()
         frames = frames.to(self.device, non_blocking=True)
-        shrinks = size[0] < native_size[0] and size[1] < native_size[1]
-        large = shrinks and native_size[0] * native_size[1] > LARGE
-        native = None  # as floats; where the frames are shrunk, they need not be
-        if shrinks and self.device.type == "cpu":
-            small = shrink_on_cpu(frames, size)
-        elif large:
-            small = shrink_in_bands(frames, size)
-        else:
-            native = to_float(frames.permute(0, 3, 1, 2))  # rows of RGB pixels are the channels-last layout already
-            small = resize(native, size)
+        large = native_size[0] * native_size[1] > LARGE and size[0] < native_size[0] and size[1] < native_size[1]
+        # Rows of RGB pixels are the channels-last layout already.
+        native = None if large else to_float(frames.permute(0, 3, 1, 2))
+        small = shrink_in_bands(frames, size) if native is None else resize(native, size)
         # Under the lock throughout: another thread's frames must not pass through this clip's statistics.
         with self.lock, self._smoothed(direction, tile, smoother):
             translated, maps = self.run_network(small, direction, tile, native_size, invention)
         _check_finite(translated, *maps)
-        if large:
-            return transfer_change_in_bands(frames, small, translated).cpu(), maps
         if native is None:
+            return transfer_change_in_bands(frames, small, translated).cpu(), maps
+        if self.device.type == "cpu" and size[0] < native_size[0] and size[1] < native_size[1]:
             return transfer_change_by_opencv(frames, small, translated), maps
         if size != native_size:
             translated = transfer_change(native, small, translated)
