@@ -176,7 +176,7 @@ class TestTwoMachines:
         watch = Watch(tell=lambda progress: finished.append(progress.latest.output), stop=lambda: len(finished) >= 8)
         with pytest.raises(KeyboardInterrupt, match=r"done.*; run the same command to go on"):
             batch.translate(self.settings(two_nodes[0], source, out), lambda _: Slow(log), watch)
-        assert json.loads((out / "report.json").read_text())["stopped"] == "Ctrl-C"
+        assert json.loads((out / "report.json").read_text())["stopped"] == "cancelled"
         assert 8 <= len(finished) == len(set(finished)) < 40
         # What the workers were writing is finished too: nothing lies there of which the record does not know.
         assert {str(path) for path in out.rglob("*.png")} == set(finished)
