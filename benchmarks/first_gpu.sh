@@ -54,6 +54,9 @@ run augan_resume "resumes at the end at once" $(gen $AUGAN --set compile=false -
 run augan_compiled "75 to 80 pairs a second; no recompilation after the first minute" \
   env TORCH_LOGS=recompiles $(gen $AUGAN --set compile=true --out "$OUT/compiled")
 run augan_two "as augan_eager on each GPU, or an error that names the missing GPU" $(both $AUGAN --set compile=false --out "$OUT/two")
+run stylegan2_step "238 images a second on an H200; the kernels say why no more" "$PYTHON" -P -m benchmarks.stylegan2_step \
+  "$OUT/streets/day" --device "$DEVICE" --kernels 20
+run blur "folded or slices faster than depthwise" "$PYTHON" -P -m benchmarks.blur --device "$DEVICE"
 run stylegan2 "no slower beside other work" \
   $(gen train-stylegan2 --data "$OUT/streets/day" --preset config-f --set images=${FACES:-3200} size=64 device="$DEVICE" distance_images=0 \
     --out "$OUT/stylegan2")

@@ -1,0 +1,62 @@
+"""Seconds, memory and kernels of one StyleGAN2 training step.
+
+python -m benchmarks.stylegan2_step FOLDER [--preset faces128] [--device cuda] [--batch 64] [--kernels 20]
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from gen.provenance import machine
+from gen.stylegan2.settings import StyleGAN2Settings
+from gen.stylegan2.training import StyleGAN2Trainer
+
+WARM_UP, STEPS = 16, 32
+"""A step with the R1 penalty is one in 16."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path, help="folder of images")
+    parser.add_argument("--preset", default="faces128")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
+    parser.add_argument("--kernels", type=int, default=0, help="also list this many, by time")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        given = {"data": options.data, "out": Path(folder), "start_from": None, "warm_up": 0, "distance_images": 0}
+        changes = {"device": options.device, "batch": options.batch, "precision": options.precision}
+        settings = StyleGAN2Settings.from_preset(options.preset, **given | changes, log_every=10**9, images=10**9)
+        trainer = StyleGAN2Trainer(settings)
+        device = trainer.device
+
+        def run(steps: int) -> float:
+            began = time.perf_counter()
+            for _ in range(steps):
+                trainer.train_one_step()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            return (time.perf_counter() - began) / steps
+
+        print(machine(device), f"preset {options.preset}, batch {options.batch}, precision {options.precision}")
+        run(WARM_UP)
+        seconds = run(STEPS)
+        print(f"{1000 * seconds:.0f} ms a step, {options.batch / seconds:.1f} images a second")
+        if device.type == "cuda":
+            print(f"peak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
+        if options.kernels:
+            kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+            with profile(activities=kinds) as found:
+                run(WARM_UP)
+            key = f"self_{'cuda' if device.type == 'cuda' else 'cpu'}_time_total"
+            print(found.key_averages().table(sort_by=key, row_limit=options.kernels, max_name_column_width=60))
+
+
+if __name__ == "__main__":
+    main()
