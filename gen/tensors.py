@@ -1,4 +1,7 @@
-"""Small tensors on a device, without waiting for it: a plain copy from the host waits until all its work is done."""
+"""Small tensors on a device, and statistics of large ones.
+
+A plain copy from the host to a device waits until all the device's work is done; these do not.
+"""
 
 from collections.abc import Sequence
 from functools import cache
@@ -25,3 +28,15 @@ def constant(values: tuple[float, ...], like: Tensor) -> Tensor:
 def _constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):  # it may be used in training later
         return on_device(values, device, dtype)
+
+
+def spatial_moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Variance (biased) and mean over the pixels of (B, C, H, W): (B, C, 1, 1) each, in float32 at least."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+    # On a CPU torch's own takes ten times as long: it goes from number to number, and not many at once.
+    mean = x.mean((2, 3), keepdim=True)
+    difference = x - mean
+    square = difference.square() if difference.requires_grad else difference.square_()
+    return square.mean((2, 3), keepdim=True), mean

@@ -108,7 +108,9 @@ def read_recipes(path: Path) -> dict[str, dict[str, Any]]:
             f"{path}: expected recipe names with settings below them, for example `light:` and `  width: 24`."
         )
     for name, recipe in recipes.items():
-        if not re.fullmatch(r"\w[\w.+-]{0,99}", str(name)):
+        if not isinstance(name, str):
+            raise BadInput(f"{path}: recipe name {name!r} is not text in YAML; put it in quotes.")
+        if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
             raise BadInput(f"{path}: recipe name {short(repr(name))} may have only letters, digits and . + - _.")
         if str(name) in ROWS:
             raise BadInput(
@@ -129,7 +131,8 @@ def _is_recipe(value: Any) -> bool:
 
 def split_frames(folder: Path, out: Path, domain: str, hold_out: int) -> None:
     """Link `hold_out` evenly spaced frames of `folder` into `out`/hold/`domain`, the rest into `out`/train/`domain`."""
-    frames = find_stills(folder)
+    # A file that several links lead to is one frame: else it could be held out and trained on.
+    frames = list({frame.resolve(): frame for frame in reversed(find_stills(folder))}.values())[::-1]
     if len(frames) <= hold_out:
         raise BadInput(f"hold_out must be less than the {len(frames)} frames in {folder}, not {hold_out}.")
     held = {frames[i * len(frames) // hold_out] for i in range(hold_out)}

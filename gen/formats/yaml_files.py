@@ -31,7 +31,7 @@ def read_yaml(path: Path) -> Any:
         try:
             node = loader.get_single_node()
             _check_size(path, node)
-            _check_keys(path, node)
+            _check_keys(path, node, loader)
             return loader.construct_document(node) if node is not None else None
         finally:
             loader.dispose()
@@ -53,12 +53,19 @@ def _check_size(path: Path, node: yaml.Node | None) -> None:
             raise BadInput(f"{path}: with its references (&name, *name) it holds more than {MOST_NODES} values.")
 
 
-def _check_keys(path: Path, node: yaml.Node | None) -> None:
-    """Raises `BadInput` for a name that stands twice in one mapping: the parser would take the last."""
+def _check_keys(path: Path, node: yaml.Node | None, loader: yaml.SafeLoader) -> None:
+    """Raises `BadInput` for a name that stands twice in one mapping: the parser would take the last.
+
+    Names are compared as the parser reads them: 0.5 and 0.50 are one.
+    """
     for part in _nodes(node) if node is not None else ():
         if isinstance(part, yaml.MappingNode):
-            names = Counter(key.value for key, _ in part.value if isinstance(key, yaml.ScalarNode))
-            if (twice := [name for name, count in names.items() if count > 1 and name != MERGE]) != []:
+            names = Counter(
+                loader.construct_object(key)
+                for key, _ in part.value
+                if isinstance(key, yaml.ScalarNode) and key.value != MERGE
+            )
+            if (twice := [str(name) for name, count in names.items() if count > 1]) != []:
                 raise BadInput(f"{path}: the name {short(twice[0])!r} is there twice; rename or remove one.")
 
 

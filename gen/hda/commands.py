@@ -12,6 +12,7 @@ import tyro
 
 from gen.errors import BadSetting
 from gen.hda.domains import parse_domains
+from gen.hda.full import FILE, MODEL, check_full, record_full
 from gen.hda.parsing import parse_adaptation, parse_strengths
 from gen.hda.settings import EvaluateSettings, GenerateSettings, HDASettings, InvertSettings
 from gen.media.files import check_out_folder
@@ -81,12 +82,12 @@ def adapt(arguments: Sequence[str]) -> int:
     with output_folder(settings.out):
         path = save_adaptation(trainer)
         print(f"{trainer.ending() if trainer.finished else stopped}\nwrote {path}")
-        # Those of an earlier run with --full would no longer be of this adaptation.
-        if args.full or (settings.out / "model").exists() or (settings.out / "model.pt").exists():
+        if check_full(settings.out, settings.source, args.full):
             pipe.load_adaptation(path)
-            save_model(settings.out / "model", pipe.save_pretrained, "model_index.json")
-            save_rosinality(pipe.generator, settings.out / "model.pt")
-            print(f"wrote {settings.out / 'model'} and model.pt")
+            save_model(settings.out / MODEL, pipe.save_pretrained, "model_index.json")
+            save_rosinality(pipe.generator, settings.out / FILE)
+            record_full(settings.out)
+            print(f"wrote {settings.out / MODEL} and {FILE}")
     print(f"\ndraw images with: gen generate --model {settings.source} --adaptation {path} --out out")
     return status
 
@@ -97,6 +98,7 @@ def _adapt_settings(kind: type[S], args: AdaptArguments, overrides: dict[str, An
         given["encoders"] = args.encoder
     settings = make_settings(kind, given, overrides)
     check_out_folder(settings.out)
+    check_full(settings.out, settings.source, args.full)  # before hours of training
     parse_domains(settings.domains)  # the trainer parses them again; here a mistake is reported before torch loads
     return settings
 

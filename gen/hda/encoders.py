@@ -15,6 +15,7 @@ from gen.loading import loading
 from gen.metrics.encoder_names import full_name, loader_of, names_of
 from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD, SqueezeNetFeatures
 from gen.pretrained import LiteBackbone
+from gen.tensors import spatial_moments
 
 LITE = "efficientnet-lite0"
 LITE_KINDS: dict[str, Literal["", "grid", "style"]] = {LITE: "", f"{LITE}-grid": "grid", f"{LITE}-style": "style"}
@@ -128,7 +129,7 @@ class LiteEncoder(Encoder):
 
 def channel_statistics(x: Tensor) -> Tensor:
     """(B, C, H, W) -> mean and standard deviation of each channel, (B, 2 C)."""
-    variance, mean = torch.var_mean(x, (2, 3), correction=0)
+    variance, mean = (moment.flatten(1) for moment in spatial_moments(x))
     return torch.cat([mean, (variance + 1e-6).sqrt()], 1)  # 1e-6: the root has no finite gradient at 0
 
 

@@ -103,7 +103,7 @@ def letterbox(frame: NDArray[np.uint8], size: tuple[int, int]) -> tuple[NDArray[
     The frame keeps its aspect ratio and lies at the top left; the rest is grey.
     """
     scale = min(size[0] / frame.shape[0], size[1] / frame.shape[1])
-    height, width = int(frame.shape[0] * scale), int(frame.shape[1] * scale)
+    height, width = (max(1, int(side * scale)) for side in frame.shape[:2])
     square = np.full((*size, 3), FILL, np.uint8)
     square[:height, :width] = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(square[..., ::-1].transpose(2, 0, 1), dtype=np.float32)[None], scale

@@ -4,12 +4,12 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Generator, Sequence, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, short
 from gen.formats.json_files import json_if_whole
 from gen.formats.model_folders import WEIGHTS as ONE_FILE
 from gen.formats.model_folders import weight_files
@@ -51,6 +51,7 @@ def save_model(folder: Path, save: Callable[[Path], object], index: str) -> None
     """
     check_kind(folder, index)
     with _written(folder, save) as (temporary, files):
+        _check_class(folder / index, temporary / index)
         forget_model(folder, index, {path.parts[0] for path in files})
         for parent in {path.parent for path in files if path.suffix == ".safetensors"}:
             _remove_weights(folder / parent)
@@ -68,6 +69,7 @@ def save_parts(
     check_kind(folder, index)
     mark = f".{variant}" if variant else ""
     with _written(folder, save) as (temporary, files):
+        _check_class(folder / index, temporary / index)
         same = {p for p in parts if _content(temporary / p, variant) == _content(folder / p, "fp16")}
         if len(same) < len(parts) or networks_of(folder / index) - parts:
             forget_model(folder, index, parts)
@@ -91,6 +93,15 @@ def check_kind(folder: Path, index: str) -> None:
         held = (folder / INDEX).is_file()
     if held:
         raise BadSetting(f"{folder}: this folder holds a model of another kind; choose another folder.")
+
+
+def _check_class(old: Path, new: Path) -> None:
+    """Raises `BadSetting` if the index `old` is of another class of models than `new`: its networks would be lost."""
+    before, now = (json_if_whole(index).get("_class_name") for index in (old, new))
+    if before is not None and before != now:
+        raise BadSetting(
+            f"{old.parent}: this folder holds a model of another kind ({short(str(before))}); choose another folder."
+        )
 
 
 @contextmanager
@@ -144,13 +155,22 @@ def _weights_in(files: Sequence[Path]) -> str | None:
 
 
 def forget_model(folder: Path, index: str, parts: Set[str]) -> None:
-    """Remove the index, the records, and the networks that the index names, except those called as the new `parts`."""
-    old_parts = {name for name, value in json_if_whole(folder / index).items() if isinstance(value, list)}
+    """Remove the index, the records, and the networks that the index names, except those called as the new `parts`.
+
+    Of a network's folder only the network's own files go, and the folder if nothing else is in it: the index is a file
+    that anyone may have written.
+    """
+    old_parts = networks_of(folder / index)
     (folder / index).unlink(missing_ok=True)
     forget_records(folder)
     for name in old_parts - parts:
-        if Path(name).name == name and not (folder / name).is_symlink():
-            shutil.rmtree(folder / name, ignore_errors=True)
+        old = folder / name
+        if name in ("", ".", "..") or Path(name).name != name or old.is_symlink() or not old.is_dir():
+            continue
+        _remove_weights(old)
+        (old / CONFIG).unlink(missing_ok=True)
+        with suppress(OSError):  # something else is in it
+            old.rmdir()
 
 
 def networks_of(index: Path) -> set[str]:

@@ -7,6 +7,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from gen.tensors import spatial_moments
+
 EPS = 1e-5
 """Added to the variance."""
 
@@ -37,16 +39,10 @@ class InstanceNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape, each channel of each image normalised over its pixels."""
         if self.smoother is not None or torch.compiler.is_compiling():  # the compiler fuses it, there and back
-            return _scaled(x, *self.affine(*statistics(x)))
+            return _scaled(x, *self.affine(*spatial_moments(x)))
         if x.device.type == "cpu" and x.is_contiguous() and _one_pass(x, self.weight):
             return torch.group_norm(x, self.channels, self.weight, self.bias, EPS)
         return cast(Tensor, _Normalisation.apply(x, self.weight, self.bias))
-
-
-def statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Variance and mean (B, C, 1, 1) over the pixels of (B, C, H, W), in float32 at least."""
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
 
 
 def _one_pass(x: Tensor, weight: Tensor | None) -> bool:
@@ -76,7 +72,7 @@ class _Normalisation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-        var, mean = statistics(x)
+        var, mean = spatial_moments(x)
         deviation = torch.rsqrt(var + EPS)
         ctx.save_for_backward(x, weight, mean, deviation)
         return _scaled(x, *_affine(mean, deviation, weight, bias))
@@ -85,7 +81,7 @@ class _Normalisation(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         g, (x, weight, mean, deviation) = grads[0], ctx.saved_tensors
         if torch.is_grad_enabled():  # for gradients of gradients, as functions of x
-            var, mean = statistics(x)
+            var, mean = spatial_moments(x)
             deviation = torch.rsqrt(var + EPS)
         pixels, dtype = x.shape[2] * x.shape[3], mean.dtype
         sum_g = g.sum((2, 3), keepdim=True, dtype=dtype)

@@ -30,6 +30,7 @@ from gen.media.images import decode_still, from_pil
 from gen.media.resize import (
     pad_to_multiple,
     resize,
+    shrink_by_rows,
     shrink_in_bands,
     to_float,
     to_uint8,
@@ -109,6 +110,22 @@ class TranslationPipeline(DiffusionPipeline):
 
     _optional_components: ClassVar[list[str]] = list(DIRECTIONS)
     output_class: ClassVar[type[TranslationOutput]] = TranslationOutput
+
+    @property
+    def device(self) -> torch.device:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Where the networks are. diffusers' own looks through all modules each time: 5 ms a frame."""
+        weight = self._first_weight()
+        return super().device if weight is None else weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The precision of the networks."""
+        weight = self._first_weight()
+        return super().dtype if weight is None else weight.dtype
+
+    def _first_weight(self) -> Tensor | None:
+        networks = (getattr(self, name, None) for name in DIRECTIONS)
+        return next((w for network in networks if isinstance(network, nn.Module) for w in network.parameters()), None)
 
     def set_up(
         self,
@@ -304,21 +321,25 @@ class TranslationPipeline(DiffusionPipeline):
             raise BadSetting(f"tile must be at least 1, not {tile}; try 256.")
         native_size = (frames.shape[1], frames.shape[2])
         size = self.network_size(native_size, resolution)
-        if self.device.type == "cuda":  # uint8 crosses the bus, from memory that the GPU can read by itself
+        device = self.device
+        if device.type == "cuda":  # uint8 crosses the bus, from memory that the GPU can read by itself
             frames = frames.pin_memory()
-        frames = frames.to(self.device, non_blocking=True)
-        large = native_size[0] * native_size[1] > LARGE and size[0] < native_size[0] and size[1] < native_size[1]
+        frames = frames.to(device, non_blocking=True)
+        smaller = size[0] < native_size[0] and size[1] < native_size[1]
+        large, by_rows = smaller and native_size[0] * native_size[1] > LARGE, smaller and device.type == "cpu"
         # Rows of RGB pixels are the channels-last layout already.
-        native = None if large else to_float(frames.permute(0, 3, 1, 2))
-        small = shrink_in_bands(frames, size) if native is None else resize(native, size)
+        native = None if large or by_rows else to_float(frames.permute(0, 3, 1, 2))
+        if native is None:
+            small = shrink_in_bands(frames, size) if large else shrink_by_rows(frames, size)
+        else:
+            small = resize(native, size)
         # Under the lock throughout: another thread's frames must not pass through this clip's statistics.
         with self.lock, self._smoothed(direction, tile, smoother):
             translated, maps = self.run_network(small, direction, tile, native_size, invention)
         _check_finite(translated, *maps)
         if native is None:
-            return transfer_change_in_bands(frames, small, translated).cpu(), maps
-        if self.device.type == "cpu" and size[0] < native_size[0] and size[1] < native_size[1]:
-            return transfer_change_by_opencv(frames, small, translated), maps
+            transfer = transfer_change_in_bands if large else transfer_change_by_opencv
+            return transfer(frames, small, translated).cpu(), maps
         if size != native_size:
             translated = transfer_change(native, small, translated)
         return to_uint8(translated).permute(0, 2, 3, 1).contiguous().cpu(), maps

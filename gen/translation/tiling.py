@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen.translation.norm import InstanceNorm, statistics
+from gen.tensors import spatial_moments
+from gen.translation.norm import InstanceNorm
 
 CHANNELS_AT_ONCE = 8
 """A norm or an activation takes so many whole channels at a time: few enough for any device's memory."""
@@ -86,6 +87,6 @@ def _deconv_strips(conv: nn.ConvTranspose2d, x: Tensor, rows: int, device: torch
 
 def _normalise(norm: InstanceNorm, x: Tensor, device: torch.device) -> Tensor:
     parts = x.split(CHANNELS_AT_ONCE, dim=1)
-    var, mean = (torch.cat(s, dim=1) for s in zip(*(statistics(p.to(device)) for p in parts), strict=True))
+    var, mean = (torch.cat(s, dim=1) for s in zip(*(spatial_moments(p.to(device)) for p in parts), strict=True))
     scale, shift = (s.cpu() for s in norm.affine(var, mean))
     return torch.addcmul(shift, x, scale, out=x)

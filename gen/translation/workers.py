@@ -9,7 +9,7 @@ from gen.errors import BadSetting
 from gen.media.folders import Job
 from gen.translation import registry
 from gen.translation.clips import open_clip, translate_clips
-from gen.translation.lanes import lanes_for
+from gen.translation.lanes import lanes_for, leaving_a_core
 from gen.translation.made_with import present_weights_id, weights_id
 from gen.translation.network import Network
 from gen.translation.precision import dtype_of
@@ -53,7 +53,9 @@ class Local:
         network = self._networks[settings.model]
         stills, clips = ([job for job in jobs if job.kind == kind] for kind in ("still", "clip"))
         translate_stills(run.begun(stills, settings), lanes_for(network, len(stills)), run)
-        translate_clips(run.begun(clips, settings), network, run)
+        if clips:
+            with leaving_a_core(network) as own:
+                translate_clips(run.begun(clips, settings), own, run)
 
 
 def load_model(settings: TranslateSettings) -> Translator:

@@ -28,6 +28,8 @@ from gen.web.duration import duration
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 RECORD = "job.json"
+JOB_ID = re.compile(r"[A-Za-z0-9]{22}")
+"""Name of a folder that `new_folder` makes."""
 LOCK = ".lock"
 """In the folder of all jobs; servers of earlier versions lock the same file."""
 SAVE_SECONDS = 1.0
@@ -366,7 +368,9 @@ class Jobs:
         with self._deleting:
             try:
                 for folder in self.root.glob("*/"):
-                    if self._last_used(folder) < oldest:
+                    # What else lies there is somebody's own: --results may name any folder.
+                    ours = folder.name in self._table or JOB_ID.fullmatch(folder.name)
+                    if ours and not folder.is_symlink() and self._last_used(folder) < oldest:
                         self._table.pop(folder.name, None)
                         shutil.rmtree(folder, ignore_errors=True)
                 self.clean(self.keep_seconds)

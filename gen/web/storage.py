@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import threading
 import time
@@ -13,6 +14,8 @@ RESERVE = 500_000_000
 """Bytes that stay free on the disk, so that running jobs can finish."""
 BLOCK = 4096
 """Bytes that an empty file or folder takes: a million of them must not pass for nothing."""
+UPLOAD = re.compile(r"[0-9a-f]{64}")
+"""Name of the folder that gradio makes for an uploaded file: its SHA-256."""
 ABANDONED_SECONDS = 600.0
 """Age at which a file that an interrupted upload left is deleted."""
 
@@ -70,6 +73,8 @@ class Storage:
         self._delete_loose(min(seconds, ABANDONED_SECONDS))
         now = time.time()
         for folder in (self.folder / "uploads").glob("*/"):
+            if not UPLOAD.fullmatch(folder.name) or folder.is_symlink():
+                continue  # somebody's own: --results may name any folder
             with contextlib.suppress(OSError):  # deleted meanwhile
                 if now - max(folder.stat().st_mtime, _newest(folder)) > seconds:
                     shutil.rmtree(folder, ignore_errors=True)
