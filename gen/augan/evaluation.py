@@ -78,6 +78,8 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
     device = pick_device(settings.device)
     out = settings.out or folder
     with output_folder(out):
+        if settings.out is not None:
+            _check_ours(settings.out)
         # Before hours in which a model may be exported again.
         folders = {name: weights.fetch(path) for name, path in model_folders(settings, folder).items()}
         measured = {name: identity(path, exclude=FOLDER) for name, path in folders.items()}
@@ -91,6 +93,13 @@ def evaluate(settings: EvaluateSettings) -> dict[str, Any]:
         with write_atomically(out / FILE_NAME) as path:
             path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
+
+
+def _check_ours(out: Path) -> None:
+    """Raises `BadSetting` if a file that no measurement has written would be replaced."""
+    there = [out / name for name in (FILE_NAME, *SHEETS) if (out / name).exists()]
+    if there and "spaces" not in json_if_whole(out / FILE_NAME):
+        raise BadSetting(f"{there[0]}: a file that gen did not write would be replaced; choose another --out.")
 
 
 def sheets_of(settings: EvaluateSettings, result: Mapping[str, Any]) -> list[str]:

@@ -348,8 +348,13 @@ def _latents_before(file: Path, source: str) -> tuple[dict[str, Tensor], dict[st
     """
     try:
         latents, header = read_safetensors(file)
-    except BadInput:  # none yet, or damaged: all are found again
-        return {}, {}
+    except BadInput as error:
+        if not file.exists():  # none yet
+            return {}, {}
+        raise BadSetting(
+            f"{file}: this file is damaged or not one of gen's, and would be replaced; move it away or choose another "
+            "--out."
+        ) from error
     if (found := header.get(SOURCE)) != source:
         other = f"the generator {short(found)}" if found else "a generator that it does not name"
         raise BadSetting(f"{file}: these latents belong to {other}, but this one is {source}; choose another --out.")

@@ -12,11 +12,12 @@ from PIL import Image, ImageDraw
 from gen.devices import pick_device
 from gen.media.files import make_out_folder
 from gen.media.images import Still, encode_still
+from gen.media.preview import write_preview
 from gen.smd.dataset import DRAWING, Levels, Pixels, level_seed
 from gen.smd.settings import RenderSettings
 from gen.smd.styles import STYLES, Style, find_style, render
 from gen.smd.world import make_world
-from gen.smd.writing import begin, is_written, run_jobs
+from gen.smd.writing import begin, is_whole, run_jobs
 
 CHUNK = 8
 """Pictures that one job renders: enough for its overhead not to count, few enough for an even load."""
@@ -40,11 +41,8 @@ def render_smd(settings: RenderSettings) -> Path:
     settings.check()
     s = replace(settings, device=str(pick_device(settings.device)))
     if s.preview:
-        make_out_folder(s.out)
-        path = s.out / "preview.jpg"
         sheet = contact_sheet(s.styles, s.scenes, level_seed(s.seed, s.split, 0), s.device)
-        encode_still(path, Still(sheet), quality=s.quality)
-        return path
+        return write_preview(s.out, sheet, s.quality)
     own = {name: getattr(s, name) for name in ("seed", "split", "size", "noise", "quality")}
     folders = [s.out / style / scene for style in s.styles for scene in s.scenes]
     begin(s.out, own | {"drawing": DRAWING}, [s.out / style for style in STYLES])  # those not asked for now, too
@@ -68,7 +66,7 @@ def write_chunk(settings: RenderSettings, chunk: Chunk) -> int:
     """Render the missing pictures of a chunk; returns how many pictures the chunk has."""
     name = chunk.style.name
     paths = {i: settings.out / name / chunk.scene / f"{i:06d}.jpg" for i in chunk.indices}
-    missing = [i for i, path in paths.items() if not is_written(path)]
+    missing = [i for i, path in paths.items() if not is_whole(path)]
     levels = Levels(settings.seed, settings.split, settings.size, settings.noise, settings.device)
     for index, picture in zip(missing, levels.pictures(chunk.scene, chunk.style, missing), strict=True):
         encode_still(paths[index], Still(picture), quality=settings.quality, mark=f"gen: rendered, {name}")

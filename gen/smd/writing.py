@@ -21,6 +21,8 @@ J = TypeVar("J")
 
 
 RECORD = "render.json"
+ENDS = {".jpg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
+"""Last bytes of a picture, by suffix."""
 ON_A_GPU = 4
 """Processes that share a GPU: each keeps half a gigabyte of its memory for CUDA itself."""
 
@@ -69,6 +71,16 @@ def begin(
 def is_written(path: Path) -> bool:
     """Whether a picture is there. A power cut may leave an empty file under its name."""
     return path.is_file() and path.stat().st_size > 0
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a picture is there to its end, as its last bytes say; other kinds of files: whether it is there."""
+    if not is_written(path):
+        return False
+    end = ENDS.get(path.suffix.lower(), b"")
+    with path.open("rb") as file:
+        file.seek(-min(len(end), path.stat().st_size), os.SEEK_END)
+        return file.read() == end if end else True
 
 
 def run_jobs(

@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.utils import make_grid
 
 from gen.devices import pick_device
+from gen.errors import BadSetting
 from gen.media.files import write_atomically
 from gen.media.left_out import LeftOut
 from gen.media.resize import to_picture, to_uint8
@@ -32,11 +33,13 @@ from gen.training.data import folder_name
 from gen.training.experiment import write_text
 from gen.training.model_folder import save_model
 from gen.training.own_code import recorded_code, settings_of_run
+from gen.weights import INDEX
 
 AVERAGED = 10_000
 """Number of latents whose mean w becomes `w_average`."""
 
 BATCH = 32
+SAMPLES = "samples.jpg"
 
 
 def export_model(
@@ -60,6 +63,10 @@ def export_model(
     settings, more = settings_of_run(StyleGAN2Settings, state)
     generator = averaged_generator(settings, state)
     with output_folder(out):
+        if (out / SAMPLES).exists() and not (out / INDEX).is_file():
+            raise BadSetting(
+                f"{out / SAMPLES}: a file that gen did not write would be replaced; choose another folder."
+            )
         stored = copy.deepcopy(generator)
         nn.Module.float(nn.Module.half(stored))  # so the samples and distances are those of the float16 weights
         sheet = make_grid(to_uint8(_draw(stored, range(64), 0.7)), nrow=16, padding=2, pad_value=255)
@@ -78,7 +85,7 @@ def export_model(
             "distances": measure(stored, data, count, features, pick_device(device)) if data else {},
         }
         save_generator(generator, out, half)  # only now: a measurement that fails leaves the old model as it is
-        with write_atomically(out / "samples.jpg") as partial:
+        with write_atomically(out / SAMPLES) as partial:
             to_picture(sheet).save(partial, quality=92)
         write_text(out / "training.json", json.dumps(record, indent=2))
         write_card(out)
@@ -95,11 +102,12 @@ def save_generator(generator: StyleGAN2Generator, out: Path, half: bool) -> None
 
     def save(folder: Path) -> None:
         save_variants(generator, [generator], folder / "generator", half)
-        write_text(folder / "model_index.json", json.dumps(index, indent=2) + "\n")
+        write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
         # What HDAPipeline has saved there is of another generator, or would be drawn in place of the card's.
-        shutil.rmtree(out / "adaptations", ignore_errors=True)
+        if (out / INDEX).is_file():
+            shutil.rmtree(out / "adaptations", ignore_errors=True)
 
-    save_model(out, save, "model_index.json")
+    save_model(out, save, INDEX)
 
 
 def averaged_generator(settings: StyleGAN2Settings, state: dict[str, Any]) -> StyleGAN2Generator:

@@ -211,3 +211,19 @@ def _lost(damaged: Path, used: Path) -> int:
     """Images between two checkpoints, by their names; at least 0."""
     shown = [int(found[1]) if (found := re.search(r"(\d+)", path.name)) else 0 for path in (damaged, used)]
     return max(0, shown[0] - shown[1])
+
+
+def check_kinds(path: Path, state: Mapping[str, Any]) -> None:
+    """Raises `DamagedCheckpoint` where a part of a training state is of another kind than training writes."""
+    parts = {name: state[name] for name in ("data", "settings", "networks", "optimizers", "extra")}
+    parts |= {f"network {name}": value for name, value in _items(state["networks"])}
+    wrong = [name for name, value in parts.items() if not isinstance(value, Mapping)]
+    wrong += [f"optimizer {name}" for name, value in _items(state["optimizers"]) if "param_groups" not in value]
+    if state.get("ema") is not None and "shadow_params" not in state["ema"]:
+        wrong.append("ema")
+    if wrong:
+        raise DamagedCheckpoint(f"{path}: this checkpoint is damaged ({wrong[0]} is not what training writes).")
+
+
+def _items(value: Any) -> list[tuple[str, Any]]:
+    return list(value.items()) if isinstance(value, Mapping) else []

@@ -34,6 +34,7 @@ from gen.training.checkpoints import (
     KEPT,
     CheckpointWriter,
     DamagedCheckpoint,
+    check_kinds,
     checkpoints,
     latest_checkpoint,
     load_last_good,
@@ -618,6 +619,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         missing = sorted((needed | ({"ema"} if self.ema else set())) - state.keys())
         if missing:
             raise DamagedCheckpoint(f"{path}: this is not a checkpoint of gen, or it is damaged (no {missing[0]}).")
+        check_kinds(path, state)
         if state["networks"].keys() != self.raw.keys():
             raise BadSetting(
                 f"out: {self.settings.out} holds a run of another kind, with the networks "
@@ -629,8 +631,13 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         self._check_length(state)
         for name, network in self.raw.items():
             shapes = {key: value.shape for key, value in network.state_dict().items()}
-            if shapes != {key: value.shape for key, value in state["networks"][name].items()}:
+            weights = state["networks"][name]
+            if not all(isinstance(value, Tensor) for value in weights.values()) or shapes != {
+                key: value.shape for key, value in weights.items()
+            }:
                 raise DamagedCheckpoint(f"{path}: the weights of its network {name} do not fit these settings.")
+            if not all(bool(value.isfinite().all()) for value in weights.values()):
+                raise DamagedCheckpoint(f"{path}: the weights of its network {name} are not all finite.")
 
     def _check_length(self, state: Mapping[str, Any]) -> None:
         """The last batch may reach beyond the end, so the end may lie up to a batch before what was shown."""

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -92,10 +92,15 @@ def watch(engine: Engine, jobs: Sequence[Job], todo: Sequence[Job]) -> None:
             run.expect(len(todo))
             engine.process(todo)
     except KeyboardInterrupt:
-        if left := [job.source for job in _plan_again(run) if not run.report.lists(job.target)]:
+        if left := [job.source for job in _plan_again(run) if _is_left(run, job, handed)]:
             count = f"{len(left)} file{'s' * (len(left) > 1)} not translated yet"
             run.report.warnings.append(f"{count}, for example {left[0]}; run the same command again.")
         raise
+
+
+def _is_left(run: Run, job: Job, handed: Mapping[Job, Stamp | None]) -> bool:
+    """Whether a file has no translation yet, or has changed since it was handed out."""
+    return not run.report.lists(job.target) or (job in handed and stamp_of(job.source) not in (None, handed[job]))
 
 
 def settled_jobs(run: Run, handed: dict[Job, Stamp | None]) -> Iterator[list[Job]]:

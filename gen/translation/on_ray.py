@@ -91,7 +91,7 @@ def connect(ray: Any, address: str | None) -> None:
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        host, _, port = (address or "").rpartition(":")
+        host, _, port = (address or os.environ.get("RAY_ADDRESS") or "").rpartition(":")
         if host and port.isdecimal() and "/" not in host:  # Ray itself would try for minutes, and then end the process
             socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)

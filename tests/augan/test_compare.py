@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -253,6 +254,27 @@ def test_frames_judge_or_train_and_never_both(two_domains, tmp_path):
     assert len(hold) == 5
     assert not train & hold
     assert train | hold == {p.resolve() for p in two_domains[0].iterdir()}
+
+
+def test_a_frame_that_is_there_twice_is_one_frame(two_domains, tmp_path):
+    """By a link to it: else it could judge under one name and train under the other."""
+    folder = tmp_path / "linked"
+    shutil.copytree(two_domains[0], folder)
+    for frame in sorted(folder.iterdir()):
+        (folder / f"zz{frame.name}").symlink_to(frame)
+    split_frames(folder, tmp_path / "frames", "adverse", 5)
+    train, hold = (
+        [p.resolve() for p in (tmp_path / "frames" / part / "adverse").iterdir()] for part in ("train", "hold")
+    )
+    assert len(hold) == 5
+    assert sorted(train + hold) == sorted({p.resolve() for p in folder.iterdir()})
+
+
+def test_a_recipe_whose_name_is_no_text_is_told(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("yes: {width: 8}")
+    with pytest.raises(BadInput, match=r"recipe name True is not text in YAML; put it in quotes"):
+        read_recipes(path)
 
 
 def test_a_folder_that_was_split_otherwise_is_refused(two_domains, tmp_path):

@@ -12,7 +12,15 @@ from PIL import Image
 from gen import AUGANPipeline, BadInput, BadSetting
 from gen.augan.networks import AUGANGenerator
 from gen.augan.strips import translate_in_strips
-from gen.media.resize import to_float, to_uint8, transfer_change, transfer_change_by_opencv, transfer_change_in_bands
+from gen.media.resize import (
+    resize,
+    shrink_by_rows,
+    to_float,
+    to_uint8,
+    transfer_change,
+    transfer_change_by_opencv,
+    transfer_change_in_bands,
+)
 from gen.translation.norm import StatisticsSmoother
 
 WEIGHTS_SEED = 1
@@ -253,6 +261,13 @@ def test_all_ways_to_native_size_agree(way, size):
     difference = (way(frames, small, translated).int() - expected).abs()
     assert difference.max() <= 1
     assert difference.float().mean() < 0.01
+
+
+@pytest.mark.parametrize("size", [(20, 28), (33, 50), (7, 66)])
+def test_frames_shrink_by_rows_as_at_once(size):
+    frames = torch.randint(0, 256, (2, 45, 67, 3), dtype=torch.uint8)
+    expected = resize(to_float(frames.permute(0, 3, 1, 2)), size)
+    torch.testing.assert_close(shrink_by_rows(frames, size), expected, atol=2e-6, rtol=0)
 
 
 def test_a_save_that_fails_leaves_the_old_model(pipe, tmp_path):

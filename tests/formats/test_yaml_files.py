@@ -100,3 +100,10 @@ def test_a_mapping_may_take_over_two_others(tmp_path):
     path = tmp_path / "merged.yaml"
     path.write_text("a: &a {x: 1}\nb: &b {y: 2}\nc:\n  <<: *a\n  <<: *b\n  x: 3")
     assert read_yaml(path)["c"]["x"] == 3
+
+
+def test_names_are_compared_as_they_are_read(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("0.5: {x: 1}\n0.50: {x: 2}")
+    with pytest.raises(BadInput, match=r"the name '0\.5' is there twice"):
+        read_yaml(path)

@@ -78,6 +78,22 @@ class TestAdapt:
         full = HDAPipeline.from_pretrained(tmp_path / "run" / "model").adaptations
         assert [part.record["samples"] for part in full.values()] == [now.record["samples"]] == [32]
 
+    @pytest.mark.parametrize("full", [False, True])
+    def test_a_generator_that_lies_in_the_output_folder_stays(
+        self, model: Path, adaptation: Path, tmp_path: Path, full: bool
+    ) -> None:
+        shutil.copytree(model, tmp_path / "run" / "model")
+        before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+        arguments = ["--source", tmp_path / "run" / "model", "--domain", f"red={adaptation.parent.parent / 'red'}"]
+        done = run("adapt", *arguments, "--out", tmp_path / "run", *FAST, *(["--full"] if full else []))
+        assert {path: path.read_bytes() for path in before} == before
+        if full:
+            assert done.returncode == 1
+            assert "is the source generator, and would be replaced; move it away or choose another --out" in done.stderr
+        else:
+            assert done.returncode == 0, done.stderr
+            assert not (tmp_path / "run" / "model.pt").exists()
+
     def test_an_adapted_model_is_refused_as_source(
         self, model: Path, adaptation: Path, tmp_path: Path, red: Path
     ) -> None:
@@ -374,6 +390,11 @@ class TestInvert:
         assert done.returncode == 1
         assert "belong to the generator other" in done.stderr
         assert set(read_safetensors(out / "latents.safetensors")[0]) == {"0", "1"}
+        (out / "latents.safetensors").write_bytes(b"mine")
+        done = run("invert", blue / "0.png", "--model", model, "--out", out, "--steps", "3")
+        assert done.returncode == 1
+        assert "latents.safetensors: this file is damaged or not one of gen's, and would be replaced" in done.stderr
+        assert (out / "latents.safetensors").read_bytes() == b"mine"
 
     def test_photos_of_one_name_in_two_runs_are_both_kept(
         self, model: Path, tmp_path: Path, red: Path, blue: Path

@@ -66,6 +66,11 @@ class TestCovered:
 
 
 class TestLetterbox:
+    def test_a_frame_much_wider_than_high(self) -> None:
+        picture, _ = letterbox(np.zeros((2, 3000, 3), np.uint8), (416, 416))
+        assert (picture[0, :, 1:] == 114).all()
+        assert (picture[0, :, 0] == 0).all()
+
     @pytest.mark.parametrize("shape", [(360, 640), (640, 360), (100, 90), (416, 416)])
     def test_a_mark_is_found_where_the_scale_says(self, shape: tuple[int, int]) -> None:
         """A blue square in the frame comes back to its own corners; the rest of the input is grey."""

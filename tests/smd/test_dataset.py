@@ -119,6 +119,18 @@ class TestWriting:
         with Image.open(path) as sheet:
             assert sheet.size == (2 * 324 + 4, 2 * 244 + 4)
         assert list(tmp_path.rglob("*.jpg")) == [path]
+        render_smd(settings(tmp_path, preview=True))
+        Image.new("RGB", (8, 8)).save(path)
+        with pytest.raises(BadSetting, match=r"preview\.jpg: a file that gen did not draw would be overwritten"):
+            render_smd(settings(tmp_path, preview=True))
+
+    def test_a_picture_that_is_cut_off_is_drawn_again(self, tmp_path):
+        render_smd(settings(tmp_path))
+        pictures = {path: path.read_bytes() for path in tmp_path.rglob("*.jpg")}
+        for path, content in pictures.items():
+            path.write_bytes(content[: len(content) // 2])
+        render_smd(settings(tmp_path))
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*.jpg")} == pictures
 
     @pytest.mark.parametrize("changes", [{"per_class": 0}, {"size": 8}, {"size": 5000}])
     def test_bad_settings_are_told(self, tmp_path, changes):

@@ -266,3 +266,26 @@ class TestData:
 
 def test_the_record_names_the_version(half):
     assert json.loads((half / "settings.json").read_text())["version"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state["networks"]["line"].update(weight=3),
+        lambda state: state["networks"]["line"]["weight"].fill_(float("nan")),
+        lambda state: state["optimizers"].update(line={}),
+        lambda state: state.update(data=None),
+        lambda state: state.update(settings=None),
+        lambda state: state.update(extra=[]),
+        lambda state: state.update(networks=[1]),
+    ],
+)
+def test_a_checkpoint_whose_parts_are_of_other_kinds_is_set_aside(change, half, whole):
+    """It is a whole file; the one before it is taken."""
+    path = latest_checkpoint(half / "checkpoints")
+    state = load_checkpoint(path)
+    change(state)
+    torch.save(state, path)
+    run(half)
+    assert torch.equal(weights(half), weights(whole))
+    assert [file.name for file in (half / "checkpoints").glob("*.damaged*")] == [f"{path.name}.damaged"]

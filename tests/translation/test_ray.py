@@ -89,11 +89,13 @@ def test_a_run_on_ray_is_a_plain_run(tmp_path, model, capfd, monkeypatch):  # no
 def test_what_is_wrong_is_told_before_ray_starts(tmp_path, monkeypatch, capsys):
     source, out = tree(tmp_path / "in", 2), tmp_path / "out"
     batch.translate(TranslateSettings(source, out, model="same"), lambda _: Identity())
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:2")
     on_ray = TranslateSettings(source, out, model="same", engine="ray", address="127.0.0.1:1")
     assert batch.translate(on_ray, lambda _: Identity()).count("skipped") == 3  # nothing to do
     for changes, message in (
         ({"direction": "normal_to_adverse"}, "was made with same, adverse_to_normal"),
         ({"overwrite": True}, "no Ray cluster can be joined at 127.0.0.1:1"),
+        ({"overwrite": True, "address": None}, "no Ray cluster can be joined at 127.0.0.1:2"),
         ({"device": "cuda:1"}, "Ray gives each worker its GPU"),
         ({"engine": "local"}, "address is of a Ray cluster; set engine=ray too"),
     ):

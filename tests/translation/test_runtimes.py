@@ -115,10 +115,10 @@ def test_pictures_of_any_size_and_clips_are_those_of_torch(pipe, runtime):
 def test_a_second_run_takes_the_graph_that_is_there_and_other_weights_do_not(monkeypatch):
     one = augan(**PUBLISHED)
     use_runtime(one, settings("openvino"), 1)
-    (graph,) = (choice.cache() / "graphs").iterdir()
+    (graph,) = (choice.cache() / "graphs").glob("*.onnx")
     written = graph.stat().st_mtime_ns
     use_runtime(augan(**PUBLISHED), settings("onnx"), 1)
-    assert [file.stat().st_mtime_ns for file in (choice.cache() / "graphs").iterdir()] == [written]
+    assert [file.stat().st_mtime_ns for file in (choice.cache() / "graphs").glob("*.onnx")] == [written]
     with torch.no_grad():
         next(one.adverse_to_normal.parameters()).mul_(2)
     expected = one.network("adverse_to_normal")(torch.zeros(1, 3, 32, 64))
@@ -129,13 +129,16 @@ def test_a_second_run_takes_the_graph_that_is_there_and_other_weights_do_not(mon
 def test_a_damaged_graph_is_written_again(monkeypatch):
     pipe = augan(**PUBLISHED)
     use_runtime(pipe, settings("onnx"), 1)
-    (graph,) = (choice.cache() / "graphs").iterdir()
+    (graph,) = (choice.cache() / "graphs").glob("*.onnx")
     whole = graph.read_bytes()
-    for content in (whole[: len(whole) // 2], b""):
+    hole = whole[: len(whole) // 2] + bytes(64) + whole[len(whole) // 2 + 64 :]
+    assert hole != whole  # a graph that loads, and translates wrongly
+    for content in (whole[: len(whole) // 2], b"", hole):
         graph.write_bytes(content)
         for runtime in ("onnx", "openvino"):
             assert use_runtime(pipe, settings(runtime), 1) == runtime
         assert len(graph.read_bytes()) == len(whole)
+        assert graph.read_bytes() != hole
 
 
 def test_the_graph_of_a_method_whose_file_has_changed_is_another(tmp_path, monkeypatch):
@@ -147,7 +150,7 @@ def test_the_graph_of_a_method_whose_file_has_changed_is_another(tmp_path, monke
     (tmp_path / "method.py").write_text("# another translation with the same weights")
     monkeypatch.setattr(module, "__file__", str(tmp_path / "method.py"))
     use_runtime(pipe, settings("onnx"), 1)
-    assert len(list((choice.cache() / "graphs").iterdir())) == 2
+    assert len(list((choice.cache() / "graphs").glob("*.onnx"))) == 2
 
 
 def test_auto_measures_once_for_long_runs_and_remembers(monkeypatch):

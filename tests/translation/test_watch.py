@@ -137,6 +137,18 @@ def test_files_that_have_come_too_late_are_named(tmp_path, monkeypatch):
     assert run(source, out).warnings == []
 
 
+def test_a_file_that_has_changed_too_late_is_named(tmp_path, monkeypatch):
+    source, out = tmp_path / "in", tmp_path / "o"
+    picture(source / "a.jpg")
+    with Watching(source, out) as watching:
+        wait_for((out / "a.jpg").exists)
+        monkeypatch.setattr(engine, "SETTLE_SECONDS", 60)
+        picture(source / "a.jpg", seed=1, quality=30)
+        time.sleep(0.1)
+    late = f"1 file not translated yet, for example {source / 'a.jpg'}; run the same command again."
+    assert watching.report.warnings == [late]
+
+
 def test_a_broken_file_is_tried_again_when_it_changes(tmp_path):
     source, out = tmp_path / "in", tmp_path / "o"
     source.mkdir()

@@ -392,11 +392,22 @@ def test_a_job_whose_record_cannot_be_written_is_none(jobs, monkeypatch):
 
 
 def test_a_folder_that_vanishes_does_not_end_the_deletion(jobs, tmp_path, monkeypatch):
-    (tmp_path / "loose").mkdir()
-    monkeypatch.setattr(type(tmp_path), "glob", lambda self, pattern: [tmp_path / "gone", tmp_path / "loose"])
+    loose = tmp_path / jobs.new_folder()
+    monkeypatch.setattr(type(tmp_path), "glob", lambda self, pattern: [tmp_path / ("g" * 22), loose])
     jobs.keep_seconds = -1
     jobs.delete_old()
-    assert not (tmp_path / "loose").exists()
+    assert not loose.exists()
+
+
+def test_folders_that_the_server_did_not_make_stay(jobs, tmp_path):
+    """--results may name any folder."""
+    for name in ("mywork", ".hidden", "precious_research_data"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis.txt").write_text("keep")
+    (tmp_path / ("a" * 22)).symlink_to(tmp_path / "mywork")
+    jobs.keep_seconds = -1
+    jobs.delete_old()
+    assert all((tmp_path / name / "thesis.txt").exists() for name in ("mywork", ".hidden", "precious_research_data"))
 
 
 def test_a_deletion_that_fails_does_not_end_a_lane(jobs, monkeypatch, caplog):

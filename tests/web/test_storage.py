@@ -75,7 +75,7 @@ def test_the_disk_keeps_a_reserve(tmp_path, monkeypatch):
 
 def test_old_and_abandoned_uploads_go(tmp_path):
     storage, hour = Storage(tmp_path, 1), 3600
-    new = write(tmp_path / "uploads" / "new" / "1.png", 1)
+    new = write(tmp_path / "uploads" / ("0" * 64) / "1.png", 1)
     arriving = write(tmp_path / "uploads" / "tmp1", 1)
     abandoned = write(tmp_path / "uploads" / "tmp2", 1, age=hour)
     storage.delete_old(24 * hour)
@@ -87,3 +87,10 @@ def test_old_and_abandoned_uploads_go(tmp_path):
     assert new.exists()  # its folder is old, but it was uploaded again
     storage.delete_old(-1)
     assert not new.parent.exists()
+
+
+def test_folders_that_are_no_uploads_stay(tmp_path):
+    """--results may name any folder."""
+    mine = write(tmp_path / "uploads" / "mine" / "thesis.txt", 1, age=10**6)
+    Storage(tmp_path, 1).delete_old(1)
+    assert mine.exists()

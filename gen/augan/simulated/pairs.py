@@ -18,12 +18,13 @@ from gen.augan.simulated.murk import make_fog, make_rain
 from gen.augan.simulated.night import make_night
 from gen.augan.simulated.settings import SimulateSettings, Weather
 from gen.errors import BadInput, BadSetting
+from gen.media import preview
 from gen.media.files import fit_name, make_out_folder
 from gen.media.folders import find_stills, stamp_of
 from gen.media.images import Still, at_rows, decode_still, encode_still
 from gen.media.mark import source_id
 from gen.media.resize import to_chw, to_float, to_uint8
-from gen.smd.writing import begin, check_seed, is_written, run_jobs
+from gen.smd.writing import begin, check_seed, is_whole, is_written, run_jobs
 
 log = logging.getLogger(__name__)
 
@@ -107,10 +108,7 @@ def write_preview(settings: SimulateSettings) -> Path:
     height, width = (min(f.shape[side] for f in frames) for side in (0, 1))
     cut = [f[:height, :width] for f in frames]
     rows = [cut, *([_simulated(f, w, day, 0) for f, day in zip(cut, days, strict=True)] for w in SIMULATIONS)]
-    make_out_folder(settings.out)
-    path = settings.out / "preview.jpg"
-    encode_still(path, Still(np.concatenate([np.concatenate(row, axis=1) for row in rows])))
-    return path
+    return preview.write_preview(settings.out, np.concatenate([np.concatenate(row, axis=1) for row in rows]))
 
 
 def round_folder(settings: SimulateSettings, number: int) -> Path:
@@ -143,7 +141,7 @@ def write_day(day: Day) -> int:
 
 def _is_made(day: Day, path: Path) -> bool:
     """Whether the file at `path` was made of the day frame as it is now, and not of another one of the same name."""
-    if not is_written(path):
+    if not is_whole(path):
         return False
     stamp = stamp_of(day.path)
     if stamp is None:

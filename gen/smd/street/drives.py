@@ -11,13 +11,14 @@ from PIL import Image
 from gen.devices import pick_device
 from gen.media.files import make_out_folder, writing
 from gen.media.images import Still, decode_still, encode_still
+from gen.media.preview import write_preview
 from gen.media.video import write_clip
 from gen.sizes import parse_size
 from gen.smd.street.render import render_street
 from gen.smd.street.settings import FRAME_RATE, StreetSettings
 from gen.smd.street.street import make_street
 from gen.smd.street.weather import WEATHERS
-from gen.smd.writing import begin, is_written, run_jobs
+from gen.smd.writing import begin, is_whole, is_written, run_jobs
 
 FARTHEST = 655.35
 """Metres: the largest depth that 16 bits of centimetres hold; the sky has 0."""
@@ -46,10 +47,7 @@ def render_drives(settings: StreetSettings) -> list[Path]:
     settings.check()
     s = dataclasses.replace(settings, device=str(pick_device(settings.device)))
     if s.preview:
-        make_out_folder(s.out)
-        path = s.out / "preview.jpg"
-        encode_still(path, Still(contact_sheet(s)))
-        return [path]
+        return [write_preview(s.out, contact_sheet(s))]
     # The length of a clip is part of the record: its video cannot be made longer later.
     frames = {f"frames of clip {s.seed}": s.frames} if s.clip else {}
     folders = [weather_folder(s.out, weather) for weather in s.all_weathers()]
@@ -118,7 +116,7 @@ def write_moment(moment: Moment) -> int:
     weathers = s.all_weathers()
     paths = {w: weather_folder(s.out, w) / f"{moment.name}.{suffix}" for w in weathers}
     extras = _maps_of(moment)
-    if all(is_written(path) for path in (*paths.values(), *extras)):
+    if all(is_whole(path) for path in (*paths.values(), *extras)):
         return 1
     width, height = parse_size(s.size)
     frame = render_street(make_street(moment.seed), moment.time, weathers, height, width, s.samples, s.device)
@@ -155,7 +153,7 @@ def rendered(weather: str) -> str:
 def _join_clip(folder: Path, name: str, count: int, mark: str) -> Path:
     """Encode the frames `folder`/`name`/*.png as `folder`/`name`.mp4, and remove them."""
     path, frames = folder / f"{name}.mp4", [folder / name / f"{i:05d}.png" for i in range(count)]
-    if not is_written(path):
+    if not is_whole(path):
         pictures = (decode_still(frame).rgb for frame in frames)
         write_clip(path, pictures, FRAME_RATE, mark)
     shutil.rmtree(folder / name, ignore_errors=True)

@@ -127,15 +127,23 @@ def runner_for(pipe: TranslationPipeline, direction: Direction, runtime: str, th
 
 
 def graph_file(pipe: TranslationPipeline, direction: Direction) -> Path:
-    """The graph of a direction as an ONNX file; written if it is not there yet."""
+    """The graph of a direction as an ONNX file; written if it is not there yet, or not as it was written."""
     file = cache() / "graphs" / f"{_weights_key(pipe, direction)}.onnx"
-    if not file.is_file():
+    digest = file.with_suffix(".sha256")
+    if not (file.is_file() and digest.is_file() and digest.read_bytes() == _digest(file)):
         file.parent.mkdir(parents=True, exist_ok=True)
         plain = pipe if pipe.dtype == torch.float32 else copy.deepcopy(pipe).to(torch.float32)
         network = plain.network(direction)
         assert network is not None
         write_graph(network, plain.generator(direction), file)
+        with writing(digest) as partial:
+            partial.write_bytes(_digest(file))
     return file
+
+
+def _digest(file: Path) -> bytes:
+    """A graph that is damaged in its weights still loads, and translates wrongly."""
+    return fingerprint_file(file).encode()
 
 
 def _weights_key(pipe: TranslationPipeline, direction: Direction) -> str:
