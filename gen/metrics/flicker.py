@@ -33,6 +33,11 @@ class FlickerMeter:
         if (inside := inside_motion(motion)).any():
             self.squared += [*(e_warp(change, inside) for change in changes), 1]
 
+    @property
+    def measured(self) -> bool:
+        """Whether there was a pair of frames; a clip of one frame has none."""
+        return bool(self.absolute[2])
+
     def result(self) -> dict[str, float]:
         """Mean absolute errors in grey levels (0 to 255) over all pairs of frames; zeros if there are none.
 

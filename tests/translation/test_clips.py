@@ -112,7 +112,15 @@ def test_a_start_after_the_end(tmp_path):
     source = make_clip(tmp_path / "in.mp4", moving_bars(5))
     report = translated(source, tmp_path / "out.mp4", start="7")
     assert report.entries[0].status == "failed"
-    assert "in.mp4: the clip is over before 7 s, where its part starts" in str(report.entries[0].error)
+    assert "in.mp4: no frame begins at 7 s or later; choose an earlier start" in str(report.entries[0].error)
+
+
+def test_the_flicker_of_one_frame_is_not_known(tmp_path):
+    for count in (1, 2):
+        source = make_clip(tmp_path / f"{count}.mp4", moving_bars(count))
+        (entry,) = translated(source, tmp_path / "out" / source.name).entries
+        assert entry.frames == count
+        assert (entry.flicker is None) == (count == 1)
 
 
 def test_a_part_in_which_no_frame_starts(tmp_path):
