@@ -122,7 +122,9 @@ def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Results
         closing.enter_context(interrupts_held())
     size = {"width": reader.width, "height": reader.height, "frames": means.count, "runtime": network.runtime}
     notes = {"left_out": reader.left_out, "warnings": [*reader.warnings, *sorted(warnings)]}
-    return entry_of(job, "done", settings, flicker=meter.result() if meter.measured else None, **size, **means.result(), **notes)
+    return entry_of(
+        job, "done", settings, flicker=meter.result() if meter.measured else None, **size, **means.result(), **notes
+    )
 
 
 def _smoother(network: Network, reader: ClipReader) -> StatisticsSmoother | None:

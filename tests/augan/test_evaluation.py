@@ -284,12 +284,23 @@ class TestEvaluate:
         self, settings: EvaluateSettings, place: Path, tmp_path: Path, capsys
     ) -> None:
         (tmp_path / "sheet.jpg").write_bytes(b"of another model")
+        (tmp_path / "evaluation.json").write_text('{"spaces": {}}')
         command = ["evaluate-augan", "--model", settings.model, "--out", str(tmp_path), "--features", "squeezenet"]
         command += ["--adverse", str(settings.adverse), "--normal", str(settings.normal)]
         for direction, made in (("normal_to_adverse", []), ("adverse_to_normal", ["sheet.jpg"])):
             assert main([*command, "--limit", "2", "--direction", direction]) == 0
             assert [p.name for p in tmp_path.glob("*.jpg")] == made
             assert capsys.readouterr().out.count("sheet.jpg") == len(made)
+
+    @pytest.mark.parametrize("name", ["sheet.jpg", "evaluation.json"])
+    def test_files_that_no_measurement_wrote_stay(
+        self, settings: EvaluateSettings, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / name).write_text("{}")
+        command = ["evaluate-augan", "--model", settings.model, "--out", str(tmp_path), "--features", "squeezenet"]
+        assert main([*command, "--adverse", str(settings.adverse), "--normal", str(settings.normal)]) == 1
+        assert f"{name}: a file that gen did not write would be replaced" in capsys.readouterr().err
+        assert (tmp_path / name).read_text() == "{}"
 
     def test_sets_of_one_domain_have_no_ratio(self) -> None:
         assert ratio(3.0, 2.0) == 1.5

@@ -131,7 +131,9 @@ class ClipReader:
                 raise BadInput(f"{self.path}: no frame starts between {float(self.part.start):g} and {end:g} s.")
             if not self.part.start or time >= self._start:
                 return frame, frames
-        raise BadInput(f"{self.path}: no frame begins at {float(self.part.start):g} s or later; choose an earlier start.")
+        raise BadInput(
+            f"{self.path}: no frame begins at {float(self.part.start):g} s or later; choose an earlier start."
+        )
 
     def _open(self) -> None:
         """Open the file and its picture track."""
