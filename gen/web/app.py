@@ -105,6 +105,7 @@ def launch(page: Any, settings: WebSettings, **options: Any) -> Any:
     from gen.web import theme
     from gen.web.guard import Guard
     from gen.web.storage import Storage
+    from gen.web.thumbnails import NONE_YET
 
     users = logins(settings)
     host = f"[{settings.host}]" if ":" in settings.host.strip("[]") else settings.host
@@ -121,7 +122,8 @@ def launch(page: Any, settings: WebSettings, **options: Any) -> Any:
                     share=settings.share,
                     auth=checker(users) if users else None,
                     max_file_size=f"{settings.upload_mb}mb",
-                    allowed_paths=[str(settings.results.resolve() / "jobs")],
+                    # gen itself may lie outside the folder in which the server was started.
+                    allowed_paths=[str(settings.results.resolve() / "jobs"), str(NONE_YET)],
                     blocked_paths=[str(settings.results.resolve() / "jobs" / LOCK)],
                     app_kwargs={"middleware": [guard]},
                     # What the environment could switch on: servers and pages that nobody asked for.

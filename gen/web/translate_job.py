@@ -130,7 +130,8 @@ def _summarise(context: JobContext, report: Report, hidden: list[Path]) -> None:
     renamed = context.job.inputs.get("renamed", [])
     more = len(renamed) - MAX_KINDS
     listed = [*renamed[:MAX_KINDS], *([f"{more} more uploads were renamed, see the report"] if more > 0 else [])]
-    context.job.note = "; ".join([*notes, *([f"{failed} failed"] if failed else []), *remarks, *listed])
+    made_up = [hide_folders(text, hidden)] if (text := report.invented()) else []
+    context.job.note = "; ".join([*made_up, *notes, *([f"{failed} failed"] if failed else []), *remarks, *listed])
 
 
 JOBS = {"translate": JobKind("device", run, (RESULTS, f"output/{REPORT}"))}

@@ -9,11 +9,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from gradio.utils import is_allowed_file
 from PIL import Image
 
 from gen.media.video import write_clip
 from gen.web.app import build_app, launch
 from gen.web.settings import WebSettings
+from gen.web.thumbnails import NONE_YET
 from tests.web.test_limits import picture, zipped
 
 MODEL = "augan-night2day"
@@ -206,3 +208,16 @@ def test_a_map_that_a_model_lacks_is_refused_before_files_are_copied(server, tmp
         answer = call(client, "start_folder", [file], direction, model, "map", "")
         assert f"{model} has no uncertainty map for {direction}; choose the translation alone" in answer.json()["error"]
     assert set(service.jobs.root.iterdir()) == before
+
+
+def test_a_job_without_a_result_is_shown_wherever_the_server_was_started(tmp_path):
+    """Its placeholder lies beside the code, and gradio shows files of the working folder alone."""
+    settings = WebSettings(results=tmp_path, port=0)
+    page, service = build_app(settings)
+    launch(page, settings, quiet=True)
+    allowed, _ = is_allowed_file(
+        NONE_YET, blocked_paths=page.blocked_paths, allowed_paths=page.allowed_paths, created_paths=[]
+    )
+    service.jobs.close()
+    page.close()
+    assert allowed
