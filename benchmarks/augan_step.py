@@ -5,12 +5,9 @@ python -m benchmarks.augan_step NIGHT DAY [--preset bdd] [--device cuda] [--comp
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
-import torch
-from torch.profiler import ProfilerActivity, profile
-
+from benchmarks.trainer_steps import print_memory_and_kernels, seconds_a_step
 from gen.augan.start import choose_settings
 from gen.augan.training import AUGANTrainer
 from gen.provenance import machine
@@ -34,27 +31,12 @@ def main() -> None:
         trainer = AUGANTrainer(choose_settings(options.preset, given | changes))
         device, batch = trainer.device, trainer.settings.batch
 
-        def run(steps: int) -> float:
-            began = time.perf_counter()
-            for _ in range(steps):
-                trainer.train_one_step()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            return (time.perf_counter() - began) / steps
-
         print(machine(device), f"preset {options.preset}, batch {batch}, compiled: {options.compile}")
-        first = run(1)
-        run(WARM_UP)
-        seconds = run(STEPS)
+        first = seconds_a_step(trainer, 1)
+        seconds_a_step(trainer, WARM_UP)
+        seconds = seconds_a_step(trainer, STEPS)
         print(f"first step {first:.1f} s; then {1000 * seconds:.0f} ms a step, {batch / seconds:.1f} pairs a second")
-        if device.type == "cuda":
-            print(f"peak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
-        if options.kernels:
-            kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-            with profile(activities=kinds) as found:
-                run(2)
-            key = f"self_{'cuda' if device.type == 'cuda' else 'cpu'}_time_total"
-            print(found.key_averages().table(sort_by=key, row_limit=options.kernels, max_name_column_width=60))
+        print_memory_and_kernels(trainer, 2, options.kernels)
 
 
 if __name__ == "__main__":

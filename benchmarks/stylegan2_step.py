@@ -5,12 +5,9 @@ python -m benchmarks.stylegan2_step FOLDER [--preset faces128] [--device cuda] [
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
-import torch
-from torch.profiler import ProfilerActivity, profile
-
+from benchmarks.trainer_steps import print_memory_and_kernels, seconds_a_step
 from gen.provenance import machine
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import StyleGAN2Trainer
@@ -34,28 +31,11 @@ def main() -> None:
         changes = {"device": options.device, "batch": options.batch, "precision": options.precision}
         settings = StyleGAN2Settings.from_preset(options.preset, **given | changes, log_every=10**9, images=10**9)
         trainer = StyleGAN2Trainer(settings)
-        device = trainer.device
-
-        def run(steps: int) -> float:
-            began = time.perf_counter()
-            for _ in range(steps):
-                trainer.train_one_step()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            return (time.perf_counter() - began) / steps
-
-        print(machine(device), f"preset {options.preset}, batch {options.batch}, precision {options.precision}")
-        run(WARM_UP)
-        seconds = run(STEPS)
+        print(machine(trainer.device), f"preset {options.preset}, batch {options.batch}, precision {options.precision}")
+        seconds_a_step(trainer, WARM_UP)
+        seconds = seconds_a_step(trainer, STEPS)
         print(f"{1000 * seconds:.0f} ms a step, {options.batch / seconds:.1f} images a second")
-        if device.type == "cuda":
-            print(f"peak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB")
-        if options.kernels:
-            kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
-            with profile(activities=kinds) as found:
-                run(WARM_UP)
-            key = f"self_{'cuda' if device.type == 'cuda' else 'cpu'}_time_total"
-            print(found.key_averages().table(sort_by=key, row_limit=options.kernels, max_name_column_width=60))
+        print_memory_and_kernels(trainer, WARM_UP, options.kernels)
 
 
 if __name__ == "__main__":

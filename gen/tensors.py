@@ -35,7 +35,7 @@ def spatial_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
-    # On a CPU torch's own takes ten times as long: it goes from number to number, and not many at once.
+    # On a CPU torch.var_mean takes ten times as long, because it is not vectorised.
     mean = x.mean((2, 3), keepdim=True)
     difference = x - mean
     square = difference.square() if difference.requires_grad else difference.square_()

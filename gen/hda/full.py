@@ -1,6 +1,5 @@
 """What `gen adapt --full` writes besides the adaptation: a model folder, and one file for other tools."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from gen.media.files import write_atomically
 
 MODEL, FILE = "model", "model.pt"
 RECORD = "full.json"
-"""SHA-256 of their weights, by path in the run directory: what is not in it, `gen adapt --full` did not write."""
+"""In the run directory: the fingerprints of these weights, by path. `gen adapt --full` wrote nothing else."""
 
 
 def check_full(out: Path, source: str, full: bool) -> bool:
@@ -44,8 +43,9 @@ def _written_here(out: Path, path: Path) -> bool:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    from gen.provenance import fingerprint_file  # only now: it imports torch, for which usage errors must not wait
+
+    return fingerprint_file(path)
 
 
 def _same(path: Path, source: str) -> bool:

@@ -213,8 +213,8 @@ def _lost(damaged: Path, used: Path) -> int:
     return max(0, shown[0] - shown[1])
 
 
-def check_kinds(path: Path, state: Mapping[str, Any]) -> None:
-    """Raises `DamagedCheckpoint` where a part of a training state is of another kind than training writes."""
+def check_parts(path: Path, state: Mapping[str, Any]) -> None:
+    """Raises `DamagedCheckpoint` where a part of a training state is of another type than training writes."""
     parts = {name: state[name] for name in ("data", "settings", "networks", "optimizers", "extra")}
     parts |= {f"network {name}": value for name, value in _items(state["networks"])}
     wrong = [name for name, value in parts.items() if not isinstance(value, Mapping)]

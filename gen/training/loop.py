@@ -34,7 +34,7 @@ from gen.training.checkpoints import (
     KEPT,
     CheckpointWriter,
     DamagedCheckpoint,
-    check_kinds,
+    check_parts,
     checkpoints,
     latest_checkpoint,
     load_last_good,
@@ -619,7 +619,7 @@ class Trainer(Generic[S], metaclass=_BuiltAlone):
         missing = sorted((needed | ({"ema"} if self.ema else set())) - state.keys())
         if missing:
             raise DamagedCheckpoint(f"{path}: this is not a checkpoint of gen, or it is damaged (no {missing[0]}).")
-        check_kinds(path, state)
+        check_parts(path, state)
         if state["networks"].keys() != self.raw.keys():
             raise BadSetting(
                 f"out: {self.settings.out} holds a run of another kind, with the networks "
