@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import page, scale, training, translation
+from benchmarks import other_steps, page, reading, scale, training, translation
 from benchmarks.limits import limits
 from gen.markdown import markdown_table
 from gen.provenance import machine, versions
@@ -25,6 +25,8 @@ ROWS = {
     "clips": translation.clips,
     "runtimes": translation.runtimes,
     "steps": training.steps,
+    "other_steps": other_steps.other_steps,
+    "reading": reading.reading,
     "scale": scale.scale,
     "page": page.page,
 }

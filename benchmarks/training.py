@@ -43,10 +43,10 @@ def steps() -> Iterator[Row]:
         shutil.rmtree(root)
 
 
-def seconds(step: Callable[[], object]) -> float:
-    """Of a step, the median after some to warm up."""
+def seconds(step: Callable[[], object], steps: int = STEPS) -> float:
+    """Of a step, the median of `steps` after some to warm up."""
     times: list[float] = []
-    for _ in range(WARM_UP + STEPS):
+    for _ in range(WARM_UP + steps):
         began = time.perf_counter()
         step()
         times.append(time.perf_counter() - began)

@@ -20,13 +20,12 @@ from gen.translation.clips import copy_clip, open_clip
 from gen.translation.engine import run_engine
 from gen.translation.finished import (
     check_input,
-    finished_before,
+    finished_entry,
     has_content,
     is_another,
     is_whole,
     other_maker,
     same_input,
-    skipped_entry,
     unknown_maker,
 )
 from gen.translation.made_with import metadata_removed
@@ -172,10 +171,9 @@ class Automatic:
             return self._copied_before(job, sight, known)
         if self._is_copy(job, known) or (known is not None and known.made_with.startswith(LEFT)):
             return None  # from when no model knew this weather
-        if not finished_before(job, self._settings(model), self.run.record):
-            return None
-        entry = skipped_entry(job, self._settings(model), known)
-        entry.weather, entry.probability, entry.classifier = sight
+        entry = finished_entry(job, self._settings(model), self.run.record)
+        if entry is not None:
+            entry.weather, entry.probability, entry.classifier = sight
         return entry
 
     def _copied_before(self, job: Job, sight: Sight, known: Known | None) -> Entry | None:

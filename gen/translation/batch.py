@@ -7,7 +7,7 @@ from gen.errors import BadSetting
 from gen.media.folders import Job
 from gen.translation.clear_days import clear_days_among
 from gen.translation.engine import run_engine
-from gen.translation.finished import finished_before, skipped_entry
+from gen.translation.finished import finished_entry
 from gen.translation.on_ray import workers_on_ray
 from gen.translation.protocol import Capabilities
 from gen.translation.report import Report
@@ -50,8 +50,8 @@ class OneModel:
         todo: list[Job] = []
         for job in jobs:
             try:
-                if finished_before(job, self.settings, self.run.record):
-                    self.run.skip(skipped_entry(job, self.settings, self.run.record.of(job.target)))
+                if entry := finished_entry(job, self.settings, self.run.record):
+                    self.run.skip(entry)
                 else:
                     todo.append(job)
             except BadSetting as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gen.errors import BadSetting
 from gen.media.folders import SIDE_MARKS, Job, side_files, stamp_of
-from gen.media.mark import Header, check_whole, read_header, source_id
+from gen.media.mark import Header, Mark, check_whole, read_header, source_id
 from gen.translation.made_with import BF16, made_with, same_made_with
 from gen.translation.outputs import entry_of, outputs_of, sides_of
 from gen.translation.record import Known, Record
@@ -21,15 +21,15 @@ UNKNOWN = "something unknown"
 OTHER_FOLDER = "choose another output folder, or set overwrite to replace it."
 
 
-def finished_before(job: Job, settings: TranslateSettings, record: Record) -> bool:
-    """Whether the job needs no work.
+def finished_entry(job: Job, settings: TranslateSettings, record: Record) -> Entry | None:
+    """The entry of a job that needs no work; None if it is to be done.
 
     What made an output is read from the output's own mark, or else from the record. Raises `BadSetting` if that is
     something else than the settings, or unknown: the output is then not replaced unless the settings say `overwrite`.
     A job that was cut off counts as made with what it was begun with.
     """
     if settings.overwrite:
-        return False
+        return None
     known = record.of(job.target)
     headers = {path: read_header(path) for path in outputs_of(job, settings) if has_content(path)}
     for path, header in headers.items():
@@ -39,24 +39,25 @@ def finished_before(job: Job, settings: TranslateSettings, record: Record) -> bo
     check_neighbours(job, settings, record)
     target = headers.get(job.target)
     if target is None or len(headers) < len(outputs_of(job, settings)):
-        return False
+        return None
     if known is not None and not known.finished and not _is_marked(target, job, known, settings):
-        return False
-    return (
+        return None
+    finished = (
         all(header.readable for header in headers.values())
         and _same_source(job, target, known, settings)
         and _same_sides(known, settings)
         and (not settings.verify or all(map(is_whole, headers)))
     )
+    return _skipped_entry(job, settings, known, target.mark) if finished else None
 
 
-def skipped_entry(job: Job, settings: TranslateSettings, known: Known | None) -> Entry:
-    """The entry of a finished file.
+def _skipped_entry(job: Job, settings: TranslateSettings, known: Known | None, mark: Mark | None) -> Entry:
+    """The entry of a finished file with this mark.
 
     The input's present size and time are recorded, which may be new with `hash`; but those that the output's mark tells
     stay, because by them it is known that the mark is of this input. So does the precision, which "auto" leaves open.
     """
-    mark, before = read_header(job.target).mark, known.stamp if known else None
+    before = known.stamp if known else None
     told = before is not None and mark is not None and mark.source == source_id(before)
     stamp = before if told else stamp_of(job.source)
     job = replace(job, stamp=stamp, sha256=known.sha256 if known else None)
