@@ -5,10 +5,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -17,20 +16,11 @@ from gen.media.files import FOREIGN_AGE, write_atomically
 from gen.media.folders import Stamp, stamp_of
 from gen.translation.remote.inputs import below, fetch, prune
 from gen.translation.remote.placeholders import empty_middle, is_empty, is_placeholder, write_placeholder
+from gen.translation.remote.reports import Change, edit, is_report
 from gen.translation.remote.store import UPLOAD, Store, reason
-from gen.translation.report import REPORT, dump
 
 SAVE_SECONDS = 10.0
 """Seconds between two saves of what the stage knows of the store."""
-
-Change = Callable[[Any], Any]
-"""What is done to the content of a report, or of a line of a record, on its way."""
-
-
-def is_report(name: str) -> bool:
-    """Whether a file has the name of a report or of the record beside one."""
-    name = name.rpartition("/")[2]
-    return name == REPORT or name.endswith(f".{REPORT}") or (name.startswith(".gen-") and name.endswith(".jsonl"))
 
 
 def is_temporary(name: str) -> bool:
@@ -183,28 +173,6 @@ def _give_time(path: Path, stamp: Stamp) -> None:
     """Give a file of the stage the time that it has in the store; the next run may remove it meanwhile."""
     with suppress(OSError):
         os.utime(path, ns=(stamp.mtime_ns, stamp.mtime_ns))
-
-
-def edit(path: Path, out: Path, change: Change) -> None:
-    """Copy a report or a record with its content changed; what is neither is copied as it is."""
-    content = path.read_bytes()
-    with write_atomically(out) as partial:
-        try:
-            text = content.decode("utf-8")
-            if path.suffix == ".jsonl":
-                lines = [_changed_line(line, change) for line in text.split("\n")]
-                partial.write_text("\n".join(lines), encoding="utf-8")
-            else:
-                partial.write_text(dump(change(json.loads(text)), indent=1), encoding="utf-8")
-        except (ValueError, RecursionError):
-            partial.write_bytes(content)
-
-
-def _changed_line(line: str, change: Change) -> str:
-    try:
-        return dump(change(json.loads(line)))
-    except (ValueError, RecursionError):  # an empty one, or one that a killed run has cut off
-        return line
 
 
 def _read_note(note: Path) -> dict[str, Stamp]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,8 +61,9 @@ def _locked(stages: Path, name: str, url: str) -> Generator[None]:
         raise BadSetting(
             f"{stages}: the folder cannot be created ({error.strerror}); set $XDG_CACHE_HOME to another."
         ) from error
-    try:
-        with locked(stages, f".gen-{name}.lock"):
-            yield
-    except BadSetting as error:
-        raise BadSetting(str(error).replace(f"{stages}: another run", f"{url}: another run")) from error
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(stages, f".gen-{name}.lock"))
+        except BadSetting as error:
+            raise BadSetting(str(error).replace(f"{stages}: another run", f"{url}: another run")) from error
+        yield

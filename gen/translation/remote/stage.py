@@ -12,16 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gen.errors import BadInput, BadSetting, GenError
-from gen.locks import locked
-from gen.media.folders import SIDES, Job, Kind, plan_jobs, side_files, stamp_of
-from gen.translation.finished import OTHER_FOLDER, finished_before, has_content
-from gen.translation.foreign import is_foreign, is_report
-from gen.translation.outputs import outputs_of, report_path
-from gen.translation.record import Record, lock_of, record_path, single_report
+from gen.errors import BadSetting, GenError
+from gen.media.folders import SIDES, Job, Kind, plan_jobs, side_files
+from gen.translation.finished import finished_before
+from gen.translation.foreign import is_report
+from gen.translation.outputs import report_path
+from gen.translation.record import Record, record_path, single_report
+from gen.translation.remote.checks import check_apart, check_other_input, output_root
 from gen.translation.remote.inputs import Inputs
-from gen.translation.remote.names import Names, is_url
-from gen.translation.remote.outputs import Change, Outputs, edit
+from gen.translation.remote.names import Names
+from gen.translation.remote.outputs import Outputs
+from gen.translation.remote.reports import edit_reports
 from gen.translation.remote.store import Store
 from gen.translation.remote.uploads import Uploads, files_of
 from gen.translation.report import Report
@@ -75,11 +76,12 @@ class Stage:
         """Let the stage show what is behind the URLs, and fetch what gen will read."""
         settings = self.settings
         if self.inputs:
-            self.inputs.mirror(self._output_root())
+            self.inputs.mirror(output_root(self.inputs, self.outputs))
         if self.outputs:
             self.outputs.mirror(self._only)
         jobs = plan_jobs(settings.input, settings.output, settings.format, {})
-        self._check_apart(jobs)
+        if self.inputs and self.outputs:
+            check_apart(jobs, settings, self.inputs, self.outputs)
         if self.outputs:
             paths = (path for job in jobs for path in self._read_of(job))
             self.outputs.fetch(paths, whole=settings.verify or settings.hash or settings.model == AUTO)
@@ -88,27 +90,6 @@ class Stage:
             self.outputs.store.check_writable()
         if self.inputs:
             self.inputs.fetch([job.source for job in unfinished])
-
-    def _output_root(self) -> str | None:
-        """The output folder as the file system of the inputs names it; None if it is another one's."""
-        if not self.inputs or not self.outputs or self.inputs.store.fs != self.outputs.store.fs:
-            return None
-        return self.outputs.store.root
-
-    def _check_apart(self, jobs: Sequence[Job]) -> None:
-        """Raises `BadInput` if an output would overwrite an input, or lie where the next run takes it for one."""
-        out = self._output_root()
-        if out is None or not self.inputs or not self.outputs:
-            return
-        root = f"{self.inputs.store.root}/"
-        unread = out.startswith(root)  # the output folder itself may lie among the inputs, as on this machine
-        sources = {self.inputs.store.at(_inside(job.source, self.inputs.folder)) for job in jobs}
-        for path in (path for job in jobs for path in outputs_of(job, self.settings)):
-            target = self.outputs.store.at(_inside(path, self.outputs.folder))
-            if target in sources or (f"{out}/" == root and not self.inputs.single):
-                raise BadInput(f"{path}: the output would overwrite an input; choose another output folder.")
-            if target.startswith(root) and not unread and not self.inputs.single:
-                raise BadInput(f"{path}: the output would lie among the inputs; choose another output folder.")
 
     def _read_of(self, job: Job) -> list[Path]:
         """The outputs of which gen reads what is there before it replaces them."""
@@ -122,7 +103,7 @@ class Stage:
             return list(jobs)
         record = Record(report_path(settings))
         for job in jobs:
-            _check_other_input(job, record)
+            check_other_input(job, record)
         if settings.model == AUTO or settings.hash:
             return list(jobs)
         return [job for job in jobs if not _finished(job, settings, record)]
@@ -148,21 +129,12 @@ class Stage:
         if self.outputs:
             yield
             return
-        self._edit_report(self.names.in_stage)
+        edit_reports(report_path(self.settings), self.names.in_stage)
         try:
             yield
         finally:
             with suppress(BadSetting):  # another run has begun since; the next of this one will do it
-                self._edit_report(self._as_told)
-
-    def _edit_report(self, change: Change) -> None:
-        report = report_path(self.settings)
-        if not report.parent.is_dir() or is_foreign(report):
-            return
-        with locked(report.parent, lock_of(report)):
-            for path in (report, record_path(report)):
-                if path.is_file():
-                    edit(path, path, change)
+                edit_reports(report_path(self.settings), self._as_told)
 
     def _as_told(self, content: Any) -> Any:
         """The content of a report or of a line of a record, as readers of OUT need it."""
@@ -246,15 +218,3 @@ def _finished(job: Job, settings: TranslateSettings, record: Record) -> bool:
         return finished_before(job, settings, record)
     except BadSetting:  # which the run itself will say, or report
         return False
-
-
-def _check_other_input(job: Job, record: Record) -> None:
-    """As `finished.check_input`, where the other input is behind a URL. Raises `BadSetting`."""
-    known, url = record.of(job.target), record.input_of(job.target)
-    if known is None or url is None or not is_url(url) or not has_content(job.target):
-        return
-    if known.stamp is None or known.stamp == stamp_of(job.source):
-        return
-    with suppress(BadInput):  # it cannot be looked at, as if it had been moved
-        if Store.of(url).stamp("") == known.stamp:
-            raise BadSetting(f"{job.target} was made of {url}, not {job.source}; {OTHER_FOLDER}")

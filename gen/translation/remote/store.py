@@ -1,11 +1,9 @@
 """A folder behind a URL, through fsspec: what is in it, and files that are fetched, put and removed."""
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -19,15 +17,12 @@ from gen.media.files import write_atomically
 from gen.media.folders import Stamp
 from gen.media.walk import HIDDEN
 from gen.translation.remote.names import shown
+from gen.translation.remote.stamps import stamp_in
 
 ATOMIC = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss"}
 """Object stores, where a file that is put is there as a whole or not at all, and folders need not be made."""
 UPLOAD = ".gen-upload-"
 """How the names of files begin that are being written."""
-TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
-"""What stores call the time at which a file was written."""
-TAGS = ("ETag", "etag", "md5Hash", "md5", "content_md5", "checksum", "crc32c", "generation")
-"""What stores without times call something that changes with the content."""
 PACKAGES = {"smbclient": "smbprotocol"}
 """Modules that the package to install is not called after."""
 LINK = "a link to a folder, which is not followed behind a URL"
@@ -216,27 +211,3 @@ def reason(error: Exception) -> str:
         return "there is no such bucket, folder or file"
     line = (str(error).splitlines() or [""])[0]
     return why_not_written(error) or (f"{type(error).__name__}: {short(line, 200)}" if line else type(error).__name__)
-
-
-def stamp_in(info: Mapping[str, Any]) -> Stamp:
-    """The stamp of a file by what a store says of it.
-
-    Without a time, the first seconds of 1970 stand for it, and change with the tag of the content, if there is one.
-    """
-    size = int(info.get("size") or 0)
-    for key in TIMES:
-        if (time := _nanoseconds(info.get(key))) is not None:
-            return Stamp(size, time)
-    tag = next((str(info[key]) for key in TAGS if info.get(key)), "")
-    return Stamp(size, int(hashlib.sha256(tag.encode()).hexdigest()[:8], 16) if tag else 0)
-
-
-def _nanoseconds(time: object) -> int | None:
-    if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time)
-        except ValueError:
-            return None
-    if isinstance(time, datetime):
-        time = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
-    return round(time * 1e9) if isinstance(time, int | float) and not isinstance(time, bool) else None
