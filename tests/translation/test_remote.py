@@ -356,6 +356,16 @@ def test_a_killed_run_is_taken_up_again(shelf):
         shutil.copytree(shelf / "left", shelf / "out")
 
 
+def test_what_killed_uploads_left_is_removed_a_day_later(shelf):
+    (shelf / "out").mkdir()
+    for name, age in (("old", 2), ("new", 0)):
+        path = shelf / "out" / f".gen-upload-{name}.partial"
+        path.touch()
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime - age * 24 * 3600))
+    run(f"shelf://{shelf}/in/a.jpg", f"shelf://{shelf}/out")
+    assert files(shelf / "out") == {".gen-upload-new.partial", "a.jpg", "report.json"}
+
+
 def test_what_is_removed_behind_the_urls(shelf):
     """An output is made again, and an input's entry stays as long as its output."""
     source, out = f"shelf://{shelf}/in", f"shelf://{shelf}/out"
