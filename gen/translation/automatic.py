@@ -150,6 +150,7 @@ class Automatic:
         """The file's weather; None, and an entry in the report, if it cannot be read."""
         self.run.check_stop()
         try:
+            self.run.watch.check_here(job.source)
             return see(self.classifier, job, self.settings, self.run.watch.limits)
         except Exception as error:  # whatever is wrong with this file, the rest go on
             self.run.fail_untouched(job, error)

@@ -1,14 +1,16 @@
 """The command lines of translation: `gen translate`, `gen train-weather`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
 from gen.errors import BadSetting
 from gen.translation.registry import at_hand
+from gen.translation.remote.names import urls_in
 from gen.translation.settings import AUTO, FAST, FAST_MODEL, ExportSettings, TranslateSettings
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def translate(arguments: Sequence[str]) -> int:
         )
     about = f"{TranslateSettings.__doc__}\n\n{at_hand()}"
     settings = tyro.cli(TranslateSettings, args=list(arguments), prog="gen translate", description=about)
-    return run(replace(settings, model=model_of(settings.model)))
+    return run(replace(settings, model=model_of(settings.model)), urls_in(arguments))
 
 
 def model_of(name: str) -> str:
@@ -43,11 +45,20 @@ def translate_files(settings: TranslateSettings, load: "Load | None" = None, wat
     return engine.translate(settings, load or batch.load_model, watch)
 
 
-def run(settings: TranslateSettings) -> int:
-    """Translate and print the result: 0 all done, 1 some failed."""
-    from gen.translation.outputs import report_path
+def translate_there(settings: TranslateSettings, urls: "Mapping[Path, str]") -> "tuple[Report, str]":
+    """As `translate_files`, behind URLs too; returns the report and where its file is."""
+    if {settings.input, settings.output}.isdisjoint(urls):
+        from gen.translation.outputs import report_path
 
-    report = translate_files(settings)
+        return translate_files(settings), str(report_path(settings))
+    from gen.translation.remote.run import translate_urls
+
+    return translate_urls(settings, urls, lambda chosen, watch: translate_files(chosen, watch=watch))
+
+
+def run(settings: TranslateSettings, urls: Mapping[Path, str] | None = None) -> int:
+    """Translate and print the result: 0 all done, 1 some failed. `urls`: those that paths of the settings stand for."""
+    report, where = translate_there(settings, urls or {})
     for entry in report.entries:
         if entry.flicker and entry.status == "done":
             grey = ", ".join(f"{name} {value:.2f}" for name, value in entry.flicker.items() if name.endswith("error"))
@@ -60,7 +71,7 @@ def run(settings: TranslateSettings) -> int:
     for line in (report.weathers(), report.invented(), report.runtimes(), *sorted(set(report.licences.values()))):
         if line:
             print(line)
-    print(f"{report.summary()}; see {report_path(settings)}")
+    print(f"{report.summary()}; see {where}")
     return 1 if report.count("failed") else 0
 
 

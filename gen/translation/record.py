@@ -124,6 +124,11 @@ class Record:
             entry = self._entries.get(inside(target, self.report.parent))
         return Known.parse(entry) if entry is not None else None
 
+    def input_of(self, target: Path) -> str | None:
+        """The input of an output as it is written, which may be a URL; None if it is unknown."""
+        entry = self._entries.get(inside(target, self.report.parent))
+        return name_in(entry, "input_path") if entry is not None else None
+
     def smaller_reports(self, target: Path) -> list[Path]:
         """Where a run of this file alone, or of a sub-folder that it lies in, writes its report."""
         name = Path(inside(target, self.report.parent))

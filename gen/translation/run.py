@@ -70,6 +70,10 @@ class Watch:
     """Asked before every batch. If it returns True, the run ends as by Ctrl-C and keeps what is finished."""
     limits: ClipLimits = UNLIMITED
     """What a clip may hold at most; a clip that holds more fails."""
+    named: Callable[[str], str] = lambda text: text
+    """Gives the text of a message other names for files."""
+    check_here: Callable[[Path], None] = lambda source: None
+    """Called before an input is read. Raises `BadInput` if it could not be brought to this machine."""
 
 
 class Results(Protocol):
@@ -162,7 +166,7 @@ class Run:
     def warn(self, sentence: str) -> None:
         """Say what concerns the run as a whole, in its report at the end, and now: the end may be hours away."""
         self.report.warnings.append(sentence)
-        log.warning(sentence)
+        log.warning(self.watch.named(sentence))
 
     def expect(self, files: int) -> None:
         """Count so many files more in the progress bar."""
@@ -180,6 +184,7 @@ class Run:
             digest = hash_of(job.source) if settings.hash else None
             job = replace(job, stamp=stamp_of(job.source), sha256=digest)
             try:
+                self.watch.check_here(job.source)
                 if not self.record.report.parent.is_dir():
                     raise FileNotFoundError(f"{self.record.report.parent} has vanished")
                 if job.target.is_dir():
@@ -306,7 +311,7 @@ class Run:
         if entry.error:
             self._check_output()
             if not self.lost:
-                self.bar.write(f"failed: {entry.error}", file=sys.stderr)
+                self.bar.write(f"failed: {self.watch.named(entry.error)}", file=sys.stderr)
         self.bar.update()
         self.watch.tell(Progress(self.bar.n, int(self.bar.total), latest=entry))
         if time.monotonic() > self._next_save:

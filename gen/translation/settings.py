@@ -45,9 +45,9 @@ class TranslateSettings:
     """Translate a picture, a clip, or a folder of both. Files that are finished are skipped."""
 
     input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="IN")]
-    """A picture, a clip, or a folder of them."""
+    """A picture, a clip, or a folder of them; here or behind a URL, such as s3://bucket/night."""
     output: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
-    """Output: a file if the input is a file; if it is a folder, a folder with the same structure."""
+    """Output: a file if the input is a file; if it is a folder, a folder with the same structure. A URL too."""
     model: str = "augan-night2day"
     """Name of a model in weights/, a model folder, or a hub id. auto: for each file, the model made for its weather.
     fast: augan-night2day-fast, a small network for nights."""
