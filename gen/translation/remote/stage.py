@@ -14,7 +14,7 @@ from typing import Any
 
 from gen.errors import BadSetting, GenError
 from gen.media.folders import SIDES, Job, Kind, plan_jobs, side_files
-from gen.translation.finished import finished_before
+from gen.translation.finished import finished_entry
 from gen.translation.foreign import is_report
 from gen.translation.outputs import report_path
 from gen.translation.record import Record, record_path, single_report
@@ -215,6 +215,6 @@ def _inside(path: Path, folder: Path) -> str:
 
 def _finished(job: Job, settings: TranslateSettings, record: Record) -> bool:
     try:
-        return finished_before(job, settings, record)
+        return finished_entry(job, settings, record) is not None
     except BadSetting:  # which the run itself will say, or report
         return False
