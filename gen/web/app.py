@@ -27,6 +27,10 @@ TABS = (
 )
 """The tabs, from left to right, as MODULE:CLASS. They bring their kinds of job and their result files with them."""
 
+SESSIONS = 300
+"""Sessions that the server remembers, those that were last used; gradio's own limit is 10,000. A session takes nearly a
+megabyte, and every call to the API by /call is one. A visitor whose session is forgotten loses what he has not started
+yet, such as the list of uploaded files."""
 ATTEMPTS = 5
 """How often another port is tried where a server that starts at the same time was quicker."""
 
@@ -122,6 +126,7 @@ def launch(page: Any, settings: WebSettings, **options: Any) -> Any:
                     share=settings.share,
                     auth=checker(users) if users else None,
                     max_file_size=f"{settings.upload_mb}mb",
+                    state_session_capacity=SESSIONS,
                     # gen itself may lie outside the folder in which the server was started.
                     allowed_paths=[str(settings.results.resolve() / "jobs"), str(NONE_YET)],
                     blocked_paths=[str(settings.results.resolve() / "jobs" / LOCK)],

@@ -49,7 +49,7 @@ class WebSettings:
     """Most disk space for all uploads, jobs and results together, GB; further uploads are refused."""
     scenes: int = 2000
     """Most images in one rendered data set."""
-    waiting: int = 32
+    waiting: int = 64
     """Most requests, and most jobs, that may wait; further ones are refused."""
     tabs: tuple[str, ...] = ()
     """More tabs, as FILE.py:CLASS or MODULE:CLASS, for example my_tab.py:MyTab."""

@@ -21,7 +21,7 @@ from gen.media.mark import read_header
 from gen.translation.made_with import weights_id
 from gen.translation.maps import SHARE_SCALE, decode_uncertainty_raw
 from gen.web.adapt import AdaptTab
-from gen.web.app import build_app, launch
+from gen.web.app import SESSIONS, build_app, launch
 from gen.web.jobs import Job, Jobs
 from gen.web.settings import WebSettings
 from gen.web.translate import legend
@@ -65,6 +65,15 @@ def server(tmp_path_factory):
     yield demo, service, url
     service.jobs.close()
     demo.close()
+
+
+def test_the_server_forgets_old_sessions(server):
+    """Each call to the API is a session of nearly a megabyte; gradio alone keeps 10,000."""
+    holder = server[0].app.state_holder
+    assert holder.capacity == SESSIONS
+    for number in range(SESSIONS + 20):
+        assert holder[f"call {number}"]
+    assert len(holder.session_data) == SESSIONS
 
 
 @pytest.fixture(scope="module")
