@@ -116,8 +116,8 @@ class GenerateSettings:
     directions: Path = DIRECTIONS
     """Folder of `gen directions`, for --edit."""
     mix: str | None = None
-    """SEED:LAYER, style mixing: layers LAYER and up come from this seed. Low layers decide pose and shape, high ones
-    colour and texture."""
+    """SEED:LAYER, style mixing: layers LAYER and up come from this seed. The first layers decide pose and shape, the
+    last ones colour and texture."""
     rows: str | None = None
     """Rows of grid.png, WHAT=VALUES: smile=-2,0,2 or 3:0-4=-2,0,2 (a direction, as for --edit),
     truncation=0.5,0.7,1, strength=0,0.5,1 or mix=7:4,8:4. Each value takes the place of the option's."""
