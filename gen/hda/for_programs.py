@@ -72,7 +72,7 @@ def readme(settings: ExportSettings, pipe: HDAPipeline) -> str:
     """What a programmer must know of the files."""
     g, suffix = pipe.generator, "onnx" if settings.to == "onnx" else "xml (with .bin)"
     adapted = adapted_with(pipe, pipe.strengths)
-    blended = f" Adapted: {', '.join(adapted)}; for other strengths, export again.\n" if adapted else ""
+    blended = f" Adapted: {', '.join(adapted)}; for other strengths, export again." if adapted else ""
     return f"""# {name_of(settings.model)} for other programs
 
 {licence_of(settings.model)} {SIGNATURE} {VERSION}; weights {pipe.fingerprint}.{blended}
