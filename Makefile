@@ -92,6 +92,8 @@ docs-hda: $(VENV)/ready
 	$(BIN)/gen generate --adaptation runs/hda-sketch/adaptation.safetensors --seeds 0-11 --strengths 0,0.5,1 \
 	    --out runs/hda-sketch/pictures --morph
 	cp runs/hda-sketch/pictures/grid.png docs/hda/strengths.png
+	$(BIN)/gen directions --model stylegan2-faces64 --rows 6 --seeds 1-2 --out runs/hda-directions
+	cp runs/hda-directions/directions.png docs/hda/directions.png
 	$(BIN)/gen evaluate-hda --hybrid "sketch=$(FACES)/sketches,$(SUNGLASSES)" --out docs/hda \
 	    --adaptation runs/hda-sketch/adaptation.safetensors
 	$(BIN)/gen evaluate-hda $(HYBRIDS) --target-progress 0.1 --out runs/hda-table

@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "adapt": ("gen.hda.commands:adapt", "adapt a generator to a hybrid of few-shot domains"),
     "generate": ("gen.hda.commands:generate", "generate images, grids and clips"),
+    "directions": ("gen.hda.commands:directions", "find directions that change faces, and give them names"),
     "invert": ("gen.hda.commands:invert", "invert photos into a generator and show them adapted"),
     "evaluate-hda": ("gen.hda.commands:evaluate", "compare adaptation methods in a table"),
     "render-street": ("gen.smd.commands:render_street", "render dash-cam frames of synthetic streets, in pairs"),

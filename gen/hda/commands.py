@@ -1,4 +1,4 @@
-"""The commands `gen adapt`, `gen generate`, `gen invert` and `gen evaluate-hda`.
+"""The commands `gen adapt`, `gen generate`, `gen directions`, `gen invert` and `gen evaluate-hda`.
 
 torch is imported only after the settings have been checked, so that help texts and usage errors answer at once.
 """
@@ -13,8 +13,8 @@ import tyro
 from gen.errors import BadSetting
 from gen.hda.domains import parse_domains
 from gen.hda.full import FILE, MODEL, check_full, record_full
-from gen.hda.parsing import parse_adaptation, parse_strengths
-from gen.hda.settings import EvaluateSettings, GenerateSettings, HDASettings, InvertSettings
+from gen.hda.parsing import parse_adaptation, parse_axis, parse_edit, parse_layers, parse_mix, parse_strengths
+from gen.hda.settings import DirectionsSettings, EvaluateSettings, GenerateSettings, HDASettings, InvertSettings
 from gen.media.files import check_out_folder
 from gen.seeds import parse_seeds
 from gen.training.command import STOPPED, OwnTrainer, own_trainer, parse_arguments
@@ -24,6 +24,9 @@ S = TypeVar("S", bound=HDASettings)
 
 MOST_SECONDS, MOST_RATE = 3600, 240
 """Of the clips of `gen generate`."""
+
+LEAST_SAMPLES, MOST_SAMPLES = 1000, 1_000_000
+"""Of `gen directions`: fewer say little of 512 dimensions."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +116,38 @@ def generate(arguments: Sequence[str]) -> int:
         raise BadSetting(f"--seconds must be above 0 and at most {MOST_SECONDS}, and --rate from 1 to {MOST_RATE}.")
     parse_seeds(settings.seeds)
     parse_strengths(settings.strengths)
+    _check_edits(settings)
     _check_adaptations(settings.adaptation)
     from gen.hda.drawing import draw_all
 
     return draw_all(settings)
+
+
+def _check_edits(settings: GenerateSettings) -> None:
+    for text in settings.edit:
+        parse_edit(text)
+    if settings.mix:
+        parse_mix(settings.mix)
+    for side in ("rows", "columns"):
+        if text := getattr(settings, side):
+            parse_axis(side, text)
+
+
+def directions(arguments: Sequence[str]) -> int:
+    """`gen directions`."""
+    settings = tyro.cli(DirectionsSettings, args=list(arguments), prog="gen directions")
+    check_out_folder(settings.out)
+    parse_seeds(settings.seeds)
+    for layers in settings.layers:
+        parse_layers(layers)
+    if not LEAST_SAMPLES <= settings.samples <= MOST_SAMPLES:
+        raise BadSetting(f"samples must be from {LEAST_SAMPLES} to {MOST_SAMPLES}, not {settings.samples}; try 20000.")
+    if settings.rows < 1:
+        raise BadSetting(f"rows must be at least 1, not {settings.rows}; try 12.")
+    from gen.hda.finding import find_directions
+
+    find_directions(settings)
+    return 0
 
 
 def invert(arguments: Sequence[str]) -> int:

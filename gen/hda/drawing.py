@@ -24,7 +24,9 @@ from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting, short
 from gen.formats.json_files import parse_json
 from gen.formats.safetensors_files import read_safetensors
-from gen.hda.parsing import parse_adaptation, parse_strengths
+from gen.hda.editing import Editor, Faces, Look, load_editor, needs_directions
+from gen.hda.grids import Axes, axes_of, picture_grid
+from gen.hda.parsing import Target, parse_adaptation, parse_edit, parse_mix
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import GenerateSettings, InvertSettings
 from gen.media.files import write_atomically
@@ -34,7 +36,7 @@ from gen.media.resize import to_chw, to_picture, to_uint8
 from gen.media.video import write_clip
 from gen.metrics.paired import load_perceptual
 from gen.output import output_folder
-from gen.provenance import fingerprint_file, fingerprint_weights
+from gen.provenance import fingerprint_bytes, fingerprint_file, fingerprint_weights
 from gen.seeds import check_seed, parse_seeds
 from gen.stylegan2.photos import read_square
 from gen.stylegan2.projector import project
@@ -53,6 +55,9 @@ SOURCE = "source"
 PHOTOS = "photos"
 """Entry in the same header: the fingerprint of each photo by the name of its latent, as JSON."""
 
+MEAN = "mean of"
+"""Begins the entry in `PHOTOS` of a person: the mean of some photos' latents."""
+
 DRAWN = "Drawn"
 """Verb of the mark of what a generator drew."""
 
@@ -60,9 +65,6 @@ GRID, WALK, MORPH = "grid.png", "walk.mp4", "morph.mp4"
 
 AT_ONCE = 16
 """Pictures that are drawn before they are written."""
-
-COLUMNS = 64
-"""Most latents in a grid; wider pictures cannot be opened everywhere."""
 
 MORPHED = 16
 """Most latents in a morph."""
@@ -72,27 +74,43 @@ CLIP_SIDE = 256
 
 
 def draw_all(settings: GenerateSettings) -> int:
-    """`gen generate`: NAME.png for each latent, grid.png if there are adaptations, and the requested clips."""
+    """`gen generate`: NAME.png for each face, grid.png if there are adaptations or axes, and the requested clips."""
     s = settings
     pipe = load_blended(s.model, s.adaptation, s.device)
-    names, latents = _latents(pipe, s)
+    axes = axes_of(s, bool(pipe.strengths))
+    editor = load_editor(pipe, s.directions, needs_directions(s.edit, (axes.rows, axes.columns)))
+    faces, look = _faces(pipe, s), _look(editor, s)
+    latents = editor.latents(faces, look)
+    axes.check(editor, s.latents is None)
     # A PNG takes at least a byte per pixel; a command of hours should not end without its files.
-    with output_folder(s.out, total=pipe.generator.size**2 * len(names)):
-        made = [name for name, is_made in _beside(pipe, s).items() if is_made]
-        _check_ours(s.out / file for file in [*(f"{name}.png" for name in names), *made])
-        _draw_all(pipe, names, latents, s)
-    print(f"wrote {len(set(names))} images to {s.out}")  # a seed that is given twice is one picture
+    with output_folder(s.out, total=pipe.generator.size**2 * len(faces.names)):
+        made = [name for name, is_made in _beside(axes, s).items() if is_made]
+        check_ours(s.out / file for file in [*(f"{name}.png" for name in faces.names), *made])
+        _draw_all(editor, faces, look, latents, axes, s)
+    print(f"wrote {len(set(faces.names))} images to {s.out}")  # a seed that is given twice is one picture
     return 0
 
 
-def _beside(pipe: HDAPipeline, settings: GenerateSettings) -> dict[str, bool]:
+def _look(editor: Editor, settings: GenerateSettings) -> Look:
+    """How the faces are drawn outside the grid. Edits along one direction add up."""
+    edits = dict[Target, float]()
+    for name, amount in map(parse_edit, settings.edit):
+        target = editor.target(name)
+        edits[target] = edits.get(target, 0.0) + amount
+    return Look(settings.truncation, edits, parse_mix(settings.mix) if settings.mix else None)
+
+
+def _beside(axes: Axes, settings: GenerateSettings) -> dict[str, bool]:
     """Of each file that may lie beside the pictures, whether it is made."""
-    return {WALK: settings.walk, MORPH: settings.morph, GRID: bool(pipe.strengths)}
+    return {WALK: settings.walk, MORPH: settings.morph, GRID: bool(axes)}
 
 
-def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings: GenerateSettings) -> None:
-    s = settings
+def _draw_all(
+    editor: Editor, faces: Faces, look: Look, latents: Tensor, axes: Axes, settings: GenerateSettings
+) -> None:
+    s, pipe, names = settings, editor.pipe, faces.names
     given = f"latents {fingerprint_file(s.latents)}" if s.latents else f"truncation {s.truncation:g}"
+    given += look.text(editor.directions)
     replaced = 0
     every = given if s.latents else f"seeds {s.seeds}, {given}"
     for first in range(0, len(names), AT_ONCE):  # as they are drawn: thousands do not fit into memory
@@ -100,22 +118,21 @@ def _draw_all(pipe: HDAPipeline, names: Sequence[str], latents: Tensor, settings
         for name, image in zip(names[first : first + AT_ONCE], images, strict=True):
             replaced += _save_in_place(s.out / f"{name}.png", image, drawn_with(pipe, s.model, f"{name}, {given}"))
     _tell_of_replaced(replaced)
-    some, few = (f"the first {most} of " if len(names) > most else "" for most in (COLUMNS, MORPHED))
+    some, few = (f"the first {most} of " if len(names) > most else "" for most in (axes.faces, MORPHED))
     marks = {
         WALK: drawn_with(pipe, s.model, every),
         MORPH: drawn_with(pipe, s.model, few + every),
-        GRID: drawn_with(pipe, s.model, f"{some}{every}, strengths {s.strengths}"),
+        GRID: drawn_with(pipe, s.model, f"{some}{every}{axes.text(editor)}"),
     }
-    made = _beside(pipe, s)
+    made = _beside(axes, s)
     for name, mark in marks.items():  # of an earlier run with something else, beside which these pictures would lie
         if _drawn_otherwise(s.out / name, mark):
             (s.out / name).unlink()
             print(f"{'replaced' if made[name] else 'removed'} {name}, which an earlier run made of something else")
     _name_others(s.out, {*names, Path(GRID).stem}, lambda name: drawn_with(pipe, s.model, f"{name}, {given}"))
-    if pipe.strengths:
-        factors = parse_strengths(s.strengths)
-        save_marked(s.out / GRID, Image.fromarray(strength_grid(pipe, latents[:COLUMNS], factors)), marks[GRID])
-        print(f"{GRID}: {some}the same latents at strengths {', '.join(f'{k:g}' for k in factors)}")
+    if axes:
+        save_marked(s.out / GRID, picture_grid(editor, faces.first(axes.faces), look, axes), marks[GRID])
+        print(f"{GRID}: {axes.described(faces.names)}")
     frames = max(2, round(s.seconds * s.rate))
     clips = {WALK: walk(pipe, latents, frames)} if s.walk else {}
     clips |= {MORPH: morph(pipe, latents[:MORPHED], frames)} if s.morph else {}
@@ -132,7 +149,7 @@ def _name_others(out: Path, names: Set[str], mark: Callable[[str], str]) -> None
         print(f"{len(others)} more in {out} are of earlier runs with something else, for example {others[0]}")
 
 
-def _check_ours(outputs: Iterable[Path]) -> None:
+def check_ours(outputs: Iterable[Path]) -> None:
     """Raises `BadInput` if an output would overwrite a file that gen did not draw, whatever is in it.
 
     Pictures are called like the photos that they were made of, and these may lie in the output folder.
@@ -168,9 +185,14 @@ def _tell_of_replaced(pictures: int) -> None:
 
 def drawn_with(pipe: HDAPipeline, model: str, what: str, strengths: Mapping[str, float] | None = None) -> str:
     """The mark for the metadata of a picture. `strengths`: default those of the pipeline; `what`: seed, truncation."""
-    parts = [(pipe.adaptations[name], k) for name, k in (pipe.strengths if strengths is None else strengths).items()]
-    adapted = [f"{part.name} {fingerprint_weights(part.difference)} at {k:g}" for part, k in parts]
+    adapted = adapted_with(pipe, pipe.strengths if strengths is None else strengths)
     return Mark(", ".join([name_of(model), what, *adapted, f"weights {pipe.fingerprint}"]), None, DRAWN).text()
+
+
+def adapted_with(pipe: HDAPipeline, strengths: Mapping[str, float]) -> list[str]:
+    """The adaptations of a pipeline at these strengths, as marks name them."""
+    parts = [(pipe.adaptations[name], k) for name, k in strengths.items()]
+    return [f"{part.name} {fingerprint_weights(part.difference)} at {k:g}" for part, k in parts]
 
 
 def load_blended(model: str, adaptations: Sequence[str], device: str) -> HDAPipeline:
@@ -188,11 +210,11 @@ def load_blended(model: str, adaptations: Sequence[str], device: str) -> HDAPipe
     return pipe
 
 
-def _latents(pipe: HDAPipeline, settings: GenerateSettings) -> tuple[list[str], Tensor]:
-    """Names and latents (B, w_dim) or (B, layers, w_dim), from the seeds or from the file of latents."""
+def _faces(pipe: HDAPipeline, settings: GenerateSettings) -> Faces:
+    """The faces of the seeds, or those in the file of latents."""
     if settings.latents is None:
         seeds = parse_seeds(settings.seeds)
-        return [f"seed{seed:04d}" for seed in seeds], pipe.latents(seeds, settings.truncation)
+        return Faces([f"seed{seed:04d}" for seed in seeds], seeds)
     named = load_latents(settings.latents, pipe.fingerprint)
     layers, width = pipe.generator.layers, pipe.generator.w_dim
     for name, w in named.items():
@@ -202,7 +224,7 @@ def _latents(pipe: HDAPipeline, settings: GenerateSettings) -> tuple[list[str], 
             )
     # A photo may be called grid, and so is the picture of all of them.
     names = [f"{name}-photo" if f"{name}.png" == GRID else name for name in named]
-    return names, torch.stack([w.expand(layers, -1) for w in named.values()]).to(pipe.device)
+    return Faces(names, None, torch.stack([w.expand(layers, -1) for w in named.values()]).to(pipe.device))
 
 
 def load_latents(path: Path, source: str) -> dict[str, Tensor]:
@@ -218,11 +240,16 @@ def load_latents(path: Path, source: str) -> dict[str, Tensor]:
         if not named:
             raise BadInput(f"{path}: there are no latents in this file.")
         for name in named:
-            if not name or Path(name).name != name or "\0" in name or len(name.encode()) > LONGEST_NAME:
+            if not _is_file_name(name):
                 raise BadInput(f"{path}: {short(name)!r} cannot be the name of a picture.")
     except BadInput as error:
         raise BadInput(f"{error} Give the latents.safetensors that `gen invert` writes.") from error
     return {name: w.float() for name, w in named.items()}
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether a picture may have this name, and no other folder is in it."""
+    return bool(name) and Path(name).name == name and "\0" not in name and len(name.encode()) <= LONGEST_NAME
 
 
 def strength_grid(pipe: HDAPipeline, latents: Tensor, factors: Sequence[float]) -> Pixels:
@@ -286,15 +313,24 @@ def invert_all(settings: InvertSettings) -> int:
     """
     s = settings
     check_seed(s.seed)
+    if s.person is not None and not _is_file_name(s.person):
+        raise BadSetting(f"person {short(s.person)}: this cannot be the name of a picture; give a name such as anna.")
     pipe = load_blended(s.model, s.adaptation, s.device)
     given = dict(pipe.strengths)
     perceptual = load_perceptual().to(pipe.device)
     with output_folder(s.out):
         latents, known = _latents_before(s.out / LATENTS, pipe.fingerprint)
-        photos, failed = _read_photos(s.photos, pipe.generator.size, known)
-        check_not_inputs(s.photos, (s.out / f"{name}.png" for name in photos))
-        _check_ours(s.out / f"{name}.png" for name in photos)
+        if s.person and not known.get(s.person, MEAN).startswith(MEAN):
+            raise BadSetting(f"person {s.person}: a photo of this name is in {s.out / LATENTS}; choose another name.")
+        # A photo that is called like the person gets another name.
+        taken = known | ({s.person: ""} if s.person else {})
+        photos, failed = _read_photos(s.photos, pipe.generator.size, taken)
+        pictures = [s.out / f"{name}.png" for name in (*photos, *([s.person] if s.person else []))]
+        check_not_inputs(s.photos, pictures)
+        check_ours(pictures)
         _invert_photos(pipe, photos, latents, known, perceptual, given, s)
+        if s.person and photos:
+            _draw_person(pipe, s.person, list(photos), latents, known, given, s)
     for reason in failed:
         print(f"skipped: {reason}")
     print(f"inverted {len(photos)} of {len(s.photos)} photos to {s.out}; redraw them with: gen generate --latents FILE")
@@ -313,7 +349,7 @@ def _invert_photos(
     """Invert and draw each photo, and add it to `latents` and `known`, see `_latents_before`."""
 
     def mark(name: str) -> str:
-        return drawn_with(pipe, s.model, found_in(known.get(name, ""), s.steps, s.extended, s.seed), given)
+        return _inverted_mark(pipe, known.get(name, ""), given, s)
 
     replaced = 0
     for name, (path, photo) in photos.items():
@@ -329,15 +365,45 @@ def _invert_photos(
         latents[name] = w[0].cpu().contiguous()
         known[name] = fingerprint_file(path)
         replaced += _save_in_place(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given), mark(name))
-        with write_atomically(s.out / LATENTS) as partial:
-            save_file(latents, partial, metadata={SOURCE: pipe.fingerprint, PHOTOS: json.dumps(known)})
+        _save_latents(pipe, latents, known, s)
     _tell_of_replaced(replaced)
-    _name_others(s.out, photos.keys(), mark)
+    _name_others(s.out, {*photos, s.person or ""}, mark)
+
+
+def _draw_person(
+    pipe: HDAPipeline,
+    person: str,
+    photos: Sequence[str],
+    latents: dict[str, Tensor],
+    known: dict[str, str],
+    given: dict[str, float],
+    s: InvertSettings,
+) -> None:
+    """Add the mean of the photos' latents under the person's name, and draw it: mean | adapted."""
+    latents[person] = torch.stack([latents[name] for name in photos]).mean(0)
+    digest = fingerprint_bytes(" ".join(sorted(known[name] for name in photos)).encode())
+    known[person] = f"{MEAN} {len(photos)} photos {digest}"
+    drawn = _side_by_side(pipe, None, latents[person], given)
+    _tell_of_replaced(_save_in_place(s.out / f"{person}.png", drawn, _inverted_mark(pipe, known[person], given, s)))
+    _save_latents(pipe, latents, known, s)
+
+
+def _save_latents(pipe: HDAPipeline, latents: dict[str, Tensor], known: dict[str, str], s: InvertSettings) -> None:
+    with write_atomically(s.out / LATENTS) as partial:
+        save_file(latents, partial, metadata={SOURCE: pipe.fingerprint, PHOTOS: json.dumps(known)})
+
+
+def _inverted_mark(pipe: HDAPipeline, photo: str, given: dict[str, float], s: InvertSettings) -> str:
+    return drawn_with(pipe, s.model, found_in(photo, s.steps, s.extended, s.seed), given)
 
 
 def found_in(photo: str, steps: int, extended: bool = True, seed: int = 0) -> str:
-    """For the mark: how the latents of a photo with this fingerprint were found; defaults as those of `project`."""
-    return f"photo {photo} inverted into {'W+' if extended else 'W'} in {steps} steps, seed {seed}"
+    """For the mark: how the latents of a photo with this fingerprint were found; defaults as those of `project`.
+
+    `photo` may also be the mean of some, see `MEAN`.
+    """
+    what = photo if photo.startswith(MEAN) else f"photo {photo}"
+    return f"{what} inverted into {'W+' if extended else 'W'} in {steps} steps, seed {seed}"
 
 
 def _latents_before(file: Path, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -397,11 +463,12 @@ def _read_photos(
     return photos, failed
 
 
-def _side_by_side(pipe: HDAPipeline, photo: Tensor, w: Tensor, strengths: dict[str, float]) -> Image.Image:
-    columns = [to_uint8(photo[None])[0]]
+def _side_by_side(pipe: HDAPipeline, photo: Tensor | None, w: Tensor, strengths: dict[str, float]) -> Image.Image:
+    """Photo, if there is one | w | w adapted."""
+    columns = [] if photo is None else [to_uint8(photo[None])[0]]
     for k in ({name: 0.0 for name in strengths}, strengths):
         pipe.set_strengths(k)
         drawn = pipe(latents=w[None].to(pipe.device), output_type="np").images[0]
         columns.append(to_chw(drawn))
-    shown = columns if strengths else columns[:2]  # without adaptations, the third one would repeat the second
+    shown = columns if strengths else columns[:-1]  # without adaptations, the last one would repeat the one before
     return to_picture(make_grid(shown, nrow=3, padding=2, pad_value=255))

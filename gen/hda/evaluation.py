@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib import font_manager
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from gen.devices import pick_device
@@ -28,6 +27,7 @@ from gen.hda.pipeline import HDAPipeline, load_source
 from gen.hda.references import load_references
 from gen.hda.scoring import EDGE_IMAGES, Scorer
 from gen.hda.settings import METHODS, EvaluateSettings, HDASettings
+from gen.hda.sheets import sheet
 from gen.hda.training import HDATrainer
 from gen.markdown import markdown_table
 from gen.media.files import write_atomically
@@ -252,16 +252,7 @@ def score_hybrid(
 
 def labelled_grid(rows: Mapping[str, Tensor]) -> Image.Image:
     """One row per name, which is written on the left: images (n, 3, size, size) in [-1, 1]."""
-    size, count = next(iter(rows.values())).shape[-1], max(len(images) for images in rows.values())
-    step, left = size + 2, 150
-    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 12)  # Pillow's own font has no λ
-    sheet = Image.new("RGB", (left + count * step, len(rows) * step), "white")
-    draw = ImageDraw.Draw(sheet)
-    for row, (name, images) in enumerate(rows.items()):
-        draw.text((left - 8, row * step + size // 2), name, "black", font=font, anchor="rm")
-        for column, image in enumerate(to_uint8(images).permute(0, 2, 3, 1).numpy()):
-            sheet.paste(Image.fromarray(image), (left + column * step, row * step))
-    return sheet
+    return sheet([list(to_uint8(images).permute(0, 2, 3, 1).numpy()) for images in rows.values()], list(rows))
 
 
 def draw_images(pipe: HDAPipeline, latents: Tensor) -> Tensor:

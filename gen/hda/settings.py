@@ -17,6 +17,9 @@ Anchor = Literal["target", "source"]
 Layers = Literal["nada", "all", "affine", "shape", "texture"]
 
 
+DIRECTIONS = Path("out/directions")
+"""Where `gen directions` writes and `gen generate` reads, unless told otherwise."""
+
 SAMPLES = 3200
 """Samples that an adaptation may draw where nobody says how many, in the shell and on the page."""
 
@@ -107,8 +110,23 @@ class GenerateSettings:
     """latents.safetensors written by `gen invert`, to use instead of seeds."""
     truncation: float = 0.7
     """Truncation of w. 1: full variety; 0.7: better images, less variety; 0: the average image."""
+    edit: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """DIRECTION=NUMBER: go so many standard deviations along a principal direction, for example smile=1.5 (a name from
+    names.txt), 3=-2 (component 3) or 3:0-4=1 (on layers 0 to 4 alone). May be repeated."""
+    directions: Path = DIRECTIONS
+    """Folder of `gen directions`, for --edit."""
+    mix: str | None = None
+    """SEED:LAYER, style mixing: layers LAYER and up come from this seed. The first layers decide pose and shape, the
+    last ones colour and texture."""
+    rows: str | None = None
+    """Rows of grid.png, WHAT=VALUES: smile=-2,0,2 or 3:0-4=-2,0,2 (a direction, as for --edit),
+    truncation=0.5,0.7,1, strength=0,0.5,1 or mix=7:4,8:4. Each value takes the place of the option's."""
+    columns: str | None = None
+    """Columns of grid.png, as --rows. With one of the two, the other side is the seeds; with both, the grid is of the
+    first seed."""
     strengths: str = "0,0.5,1"
-    """Rows of the grid: strengths as multiples of those given with --adaptation."""
+    """Rows of grid.png where neither --rows nor --columns is given: strengths as multiples of those given with
+    --adaptation."""
     walk: bool = False
     """Also write walk.mp4, a smooth closed path through the seeds."""
     morph: bool = False
@@ -118,6 +136,29 @@ class GenerateSettings:
     """Length of each clip in seconds."""
     rate: int = 24
     """Frames per second of the clips."""
+    device: Device = "auto"
+    """auto: the GPU if there is one."""
+
+
+@dataclass(frozen=True)
+class DirectionsSettings:
+    """Find the principal directions in which a generator's faces vary, and show what each changes, for `gen generate
+    --edit`."""
+
+    model: str = "stylegan2-faces64"
+    """A model name or folder, a rosinality .pt, an NVlabs .pkl, or FILE.pkl:3 for class 3 of a
+    generator of several classes."""
+    out: Path = DIRECTIONS
+    """Output folder: directions.safetensors, directions.png that shows them, and names.txt for names of yours."""
+    rows: int = 12
+    """Directions in the picture."""
+    layers: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """FIRST-LAST, such as 0-3: also draw directions-0-3.png, where the directions act on these layers alone. May be
+    repeated."""
+    seeds: str = "0-2"
+    """Faces in the picture: numbers and ranges, for example 0-2,20."""
+    samples: int = 20_000
+    """Latents whose w are analysed."""
     device: Device = "auto"
     """auto: the GPU if there is one."""
 
@@ -141,6 +182,8 @@ class InvertSettings:
     """Optimiser steps; 1000 is the published number."""
     extended: bool = True
     """One latent per layer (W+), closer to the photo; otherwise one for all layers (W), easier to edit."""
+    person: str | None = None
+    """The photos show one person: also find NAME, the mean of their latents, and draw it as NAME.png."""
     seed: int = 0
     """Seed of the noise on the latents."""
     device: Device = "auto"

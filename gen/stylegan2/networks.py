@@ -106,7 +106,7 @@ class ModulatedConv(nn.Module):
             # Demodulation cancels any common factor of the style, so dividing by its RMS first changes nothing
             # but the range: activations in float16 cannot overflow.
             style = style * torch.rsqrt(style.square().mean(1, keepdim=True) + 1e-8)
-            norm = torch.rsqrt(style.square() @ full(weight).square().sum((2, 3)).T + 1e-8)
+            norm = torch.rsqrt(style.square() @ full(weight).square().sum((2, 3)).t() + 1e-8)
         else:
             norm = None
         x = x * style[:, :, None, None].to(x.dtype)
@@ -121,7 +121,8 @@ def blur(x: Tensor, pad: int = 1, gain: float = 1.0) -> Tensor:
     """The binomial filter [1, 3, 3, 1] in both directions: (B, C, H, W) -> (B, C, H + 2 pad - 3, W + 2 pad - 3)."""
     taps = constant((1.0, 3.0, 3.0, 1.0), x)
     kernel = torch.outer(taps, taps) * (gain / 64)
-    return F.conv2d(x, kernel.expand(x.shape[1], 1, 4, 4), padding=pad, groups=x.shape[1])
+    channels = int(x.shape[1])  # a constant where `gen export` traces this
+    return F.conv2d(x, kernel.expand(channels, 1, 4, 4), padding=pad, groups=channels)
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -214,7 +215,7 @@ class StyleGAN2Generator(ModelMixin, ConfigMixin):
         """w (B, w_dim), or one per layer (B, layers, w_dim) -> images (B, 3, size, size), nominally in [-1, 1]."""
         ws = w.unsqueeze(1).expand(-1, self.layers, -1) if w.ndim == 2 else w
         maps = self._noise_maps(noise, ws)
-        x = self.constant.expand(len(ws), -1, -1, -1)
+        x = self.constant.expand(ws.shape[0], -1, -1, -1)  # `len` would be a constant where `gen export` traces this
         x = self.convs[0](x, ws[:, 0], maps[0])
         image = self.to_rgbs[0](x, ws[:, 1])
         for level in range(1, len(self.to_rgbs)):

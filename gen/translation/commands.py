@@ -1,14 +1,17 @@
 """The command lines of translation: `gen translate`, `gen train-weather`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 import tyro
 
-from gen.errors import BadSetting
+from gen import weights
+from gen.errors import BadInput, BadSetting
 from gen.translation.registry import at_hand
 from gen.translation.remote.names import urls_in
 from gen.translation.settings import AUTO, FAST, FAST_MODEL, ExportSettings, TranslateSettings
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
     from gen.translation.batch import Load
     from gen.translation.report import Report
     from gen.translation.run import Watch
+
+
+TRANSLATORS, GENERATORS = "gen.translation.runtimes.export:export", "gen.hda.for_programs:export"
+"""What writes the files of `gen export`. Named, because torch takes seconds to import, and gen.hda lies above this."""
 
 
 def translate(arguments: Sequence[str]) -> int:
@@ -78,12 +85,21 @@ def run(settings: TranslateSettings, urls: Mapping[Path, str] | None = None) -> 
 def export(arguments: Sequence[str]) -> int:
     """`gen export`."""
     settings = tyro.cli(ExportSettings, args=list(arguments), prog="gen export")
-    from gen.translation.runtimes.export import export
-
-    for file in export(replace(settings, model=model_of(settings.model))):
+    settings = replace(settings, model=model_of(settings.model))
+    for file in resolve_name(GENERATORS if is_generator(settings.model) else TRANSLATORS)(settings):
         print(f"wrote {file}")
     print(f"{settings.out / 'README.md'} says what goes in and comes out")
     return 0
+
+
+def is_generator(model: str) -> bool:
+    """Whether a model draws faces and the like: a model folder of `gen.HDAPipeline`, or a StyleGAN2 file of others."""
+    if re.search(r"\.(pt|pkl)(:\d+)?$", model):
+        return True
+    try:
+        return weights.kind(weights.resolve(model)) == "HDAPipeline"
+    except BadInput:  # said when it is loaded
+        return False
 
 
 def train_weather(arguments: Sequence[str]) -> int:

@@ -126,14 +126,19 @@ class TranslateSettings:
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """Write the networks of a model as files for programs without torch: images of any size in, images and maps out."""
+    """Write the networks of a model as files for programs without torch: of a translator (images of any size in, images
+    and maps out) or of a generator (z or w in, images out)."""
 
     model: tyro.conf.Positional[str]
-    """Name of a model in weights/, a model folder, or a hub id. fast: augan-night2day-fast."""
+    """Name of a model in weights/, a model folder, or a hub id. fast: augan-night2day-fast. Of a generator also a
+    rosinality .pt, an NVlabs .pkl, or FILE.pkl:3."""
     out: tyro.conf.Positional[Path]
     """Folder for the files and a README.md that says what goes in and comes out."""
     to: Literal["onnx", "openvino"] = "onnx"
     """Format. Both need `pip install onnx`, and openvino the package openvino too."""
+    adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Of a generator: FILE[:strength], what `gen adapt` wrote or a shipped adaptation's name, blended in. May be
+    repeated."""
 
 
 def check_settings(settings: TranslateSettings) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 from contextlib import redirect_stderr, redirect_stdout
@@ -25,6 +26,7 @@ from gen.hda.evaluation import evaluate_table
 from gen.hda.parsing import ADAPTATION_FILE
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import EvaluateSettings, GenerateSettings
+from gen.hda.sheets import LINE
 from gen.hda.training import HDATrainer
 from gen.media.mark import Mark, read_header
 from gen.provenance import fingerprint_file
@@ -115,6 +117,23 @@ class TestAdapt:
         assert "distance from the source" in done.stdout
         assert not (tmp_path / "run" / "checkpoints").exists()
 
+    def test_the_full_model_draws_what_source_and_adaptation_draw(
+        self, model: Path, adaptation: Path, tmp_path: Path
+    ) -> None:
+        shutil.copytree(adaptation.parent, tmp_path / "run")
+        arguments = ["--source", model, "--domain", f"red={adaptation.parent.parent / 'red'}"]
+        done = run("adapt", *arguments, "--out", tmp_path / "run", *FAST, "--full")
+        assert done.returncode == 0, done.stderr
+        alone = HDAPipeline.from_pretrained(tmp_path / "run" / "model")
+        pipe = HDAPipeline.from_pretrained(model)
+        pipe.load_adaptation(tmp_path / "run" / "adaptation.safetensors")
+        other = HDAPipeline.from_pretrained(tmp_path / "run" / "model.pt")
+        expected = pipe(seeds=[0, 1], output_type="np").images
+        np.testing.assert_array_equal(alone(seeds=[0, 1], output_type="np").images, expected)
+        np.testing.assert_array_equal(other(seeds=[0, 1], output_type="np").images, expected)
+        pipe.set_strengths(0.0)
+        assert (np.asarray(expected) != np.asarray(pipe([0, 1], output_type="np").images)).any()
+
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
@@ -178,8 +197,9 @@ class TestGenerate:
             "seed0000.png", "seed0001.png", "seed0002.png", "seed0007.png", "grid.png", "walk.mp4", "morph.mp4"
         }  # fmt: skip
         grid = np.asarray(Image.open(tmp_path / "grid.png"))
-        assert grid.shape == (2 * 34 + 2, 4 * 34 + 2, 3)
-        adapted_row = grid[36:68, 2:34]
+        assert grid.shape[0] == LINE + 2 * 34
+        left = grid.shape[1] - 4 * 34  # the labels
+        adapted_row = grid[LINE + 34 : LINE + 66, left : left + 32]
         np.testing.assert_array_equal(adapted_row, np.asarray(Image.open(tmp_path / "seed0000.png")))
         for name in ("walk.mp4", "morph.mp4"):
             with av.open(str(tmp_path / name)) as clip:
@@ -279,7 +299,8 @@ class TestGenerate:
         )
         assert draw_all(settings) == 0
         assert written[:5] == [0, 16, 32, 48, 64]
-        assert Image.open(tmp_path / "grid.png").size == (64 * 34 + 2, 3 * 34 + 2)
+        width, height = Image.open(tmp_path / "grid.png").size
+        assert (width // 34, height) == (64 + 2, LINE + 3 * 34)  # and the labels
         assert "first 64 of seeds 0-69" in str(read_header(tmp_path / "grid.png").mark)
         assert "first 16 of seeds 0-69" in str(read_header(tmp_path / "morph.mp4").mark)
 
@@ -409,6 +430,43 @@ class TestInvert:
         assert mark is not None
         assert f"photo {fingerprint_file(blue / '0.png')} inverted into W+ in 3 steps, seed 0" in mark.made_with
         assert found_in("x", 3, extended=False) == "photo x inverted into W in 3 steps, seed 0"
+
+    def test_several_photos_of_one_person(self, model: Path, adaptation: Path, tmp_path: Path, red: Path) -> None:
+        out, command = tmp_path / "out", ["invert", red / "0.png", red / "1.png", "--model", model, "--steps", "3"]
+        command += ["--out", out, "--person", "anna"]
+        done = run(*command, "--adaptation", adaptation)
+        assert done.returncode == 0, done.stderr
+        latents = read_safetensors(out / "latents.safetensors")[0]
+        assert set(latents) == {"0", "1", "anna"}
+        torch.testing.assert_close(latents["anna"], (latents["0"] + latents["1"]) / 2)
+        assert Image.open(out / "anna.png").size == (2 * 34 + 2, 36)  # the mean, and adapted
+        mark = read_header(out / "anna.png").mark
+        assert mark is not None
+        assert re.search(r"tiny, mean of 2 photos [0-9a-f]{16} inverted into W\+ in 3 steps", mark.made_with)
+        again = run(*command, "--adaptation", adaptation)
+        assert (again.returncode, "earlier" in again.stdout) == (0, False), again.stderr
+        drawn = run("generate", "--model", model, "--latents", out / "latents.safetensors", "--out", tmp_path / "drawn")
+        assert drawn.returncode == 0, drawn.stderr
+        single = np.asarray(Image.open(tmp_path / "drawn" / "anna.png"))
+        np.testing.assert_array_equal(single, np.asarray(Image.open(out / "anna.png"))[2:34, 2:34])
+
+    def test_a_person_takes_the_place_of_no_photo(self, model: Path, tmp_path: Path, red: Path) -> None:
+        photo = tmp_path / "anna.jpg"
+        Image.open(red / "0.png").save(photo)
+        command = ["invert", photo, "--model", model, "--steps", "2"]
+        done = run(*command, "--out", tmp_path / "one", "--person", "anna")
+        assert done.returncode == 0, done.stderr
+        assert set(read_safetensors(tmp_path / "one" / "latents.safetensors")[0]) == {"anna", "anna-2"}
+        run(*command, "--out", tmp_path / "two")
+        before = (tmp_path / "two" / "latents.safetensors").read_bytes()
+        done = run(*command, "--out", tmp_path / "two", "--person", "anna")
+        assert (done.returncode, "a photo of this name" in done.stderr) == (1, True)
+        assert (tmp_path / "two" / "latents.safetensors").read_bytes() == before
+        done = run(*command, "--out", tmp_path / "three", "--person", "../anna")
+        assert (done.returncode, "cannot be the name of a picture" in done.stderr) == (1, True)
+        shutil.copy(red / "0.png", tmp_path / "bob.png")
+        done = run(*command, "--out", tmp_path, "--person", "bob")
+        assert (done.returncode, "would be overwritten" in done.stderr) == (1, True)
 
 
 class TestLatents:

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,22 +31,48 @@ SIGNATURE = "Written by gen"
 """In the README.md of an export."""
 
 
+Writer = Callable[[Path], Sequence[int]]
+"""Writes a part as an ONNX file, and returns the length of the second axis of each output: an image's channels."""
+
+
 def export(settings: ExportSettings) -> list[Path]:
-    """Write a file for each part of a model, and README.md; returns the files. Raises `BadSetting` or `BadInput`.
+    """Write a file for each part of a translator, and README.md; returns the files. Raises `BadSetting` or `BadInput`.
 
     The files of an earlier export to the same folder, which its README.md names, are removed.
     """
-    if settings.to == "openvino":
-        check_installed("openvino")
+    if settings.adaptation:
+        raise BadSetting(f"adaptation: {settings.model} translates frames; only generators are adapted.")
+    check_runtime(settings)
     pipe = registry.load(settings.model, "cpu", torch.float32)
     if not (parts := pipe.parts()):
         raise BadSetting(f"model: {settings.model} has no part that can be exported.")
+    about = {"weights": weights_id(settings.model) or ""}
+    writers = {name: partial(_write_part, part) for name, part in parts.items()}
+    return write_files(settings, writers, about, lambda: readme(settings, pipe, parts))
+
+
+def check_runtime(settings: ExportSettings) -> None:
+    """Raises `BadSetting` if the package of the format is missing."""
+    if settings.to == "openvino":
+        check_installed("openvino")
+
+
+def write_files(
+    settings: ExportSettings, writers: Mapping[str, Writer], about: Mapping[str, str], text: Callable[[], str]
+) -> list[Path]:
+    """Write a file for each of `writers` by name, and a README.md of `text`; returns the files.
+
+    `about`: what the files say of themselves besides the model's name, its licence and the version. Raises as `export`.
+    """
     if (settings.out / INDEX).exists():  # whose weights may be replaced, while the files would stay
         raise BadSetting(f"out: {settings.out} is a model folder; choose a folder of its own for the files.")
+    said = {"model": name_of(settings.model), "licence": licence_of(settings.model), "gen": VERSION, **about}
     with output_folder(settings.out):
-        _make_room(settings.out, [name for part in parts for name in _names(part, settings)])
-        files = [_write(part, settings.out / _names(name, settings)[0], settings) for name, part in parts.items()]
-        _write_readme(settings.out, readme(settings, pipe, parts))
+        _make_room(settings.out, [file for name in writers for file in _names(name, settings)])
+        files = [
+            _write(writer, settings.out / _names(name, settings)[0], settings, said) for name, writer in writers.items()
+        ]
+        _write_readme(settings.out, text())
     return files
 
 
@@ -86,23 +113,17 @@ def _earlier(out: Path) -> list[str]:
 
 
 def _write_readme(out: Path, text: str) -> None:
-    with write_atomically(out / "README.md") as partial:
-        partial.write_text(text, encoding="utf-8")
+    with write_atomically(out / "README.md") as written:
+        written.write_text(text, encoding="utf-8")
 
 
-def _write(part: Part, written: Path, settings: ExportSettings) -> Path:
-    about = {
-        "model": name_of(settings.model),
-        "weights": weights_id(settings.model) or "",
-        "licence": licence_of(settings.model),
-        "gen": VERSION,
-    }
+def _write(writer: Writer, written: Path, settings: ExportSettings, about: Mapping[str, str]) -> Path:
     if settings.to == "onnx":
-        _sign(written, about, _write_part(part, written))
+        _sign(written, about, writer(written))
         return written
     ov: Any = import_module("openvino")
     with temporary(written.with_suffix(".onnx")) as file:
-        _write_part(part, file)
+        writer(file)
         try:
             model = openvino_core().read_model(file)
             for name, text in about.items():
@@ -124,15 +145,15 @@ def _write_part(part: Part, file: Path) -> list[int]:
     return [output.shape[1] for output in made]
 
 
-def _sign(file: Path, about: dict[str, str], channels: Iterable[int]) -> None:
+def _sign(file: Path, about: Mapping[str, str], channels: Iterable[int]) -> None:
     """Write what the file is into it, and how many channels its outputs have, which torch loses where it crops."""
     onnx: Any = import_module("onnx")
     model = onnx.load(file)
     for output, count in zip(model.graph.output, channels, strict=True):
         output.type.tensor_type.shape.dim[1].dim_value = count
-    onnx.helper.set_model_props(model, about)
-    with write_atomically(file) as partial:
-        onnx.save(model, partial)
+    onnx.helper.set_model_props(model, dict(about))
+    with write_atomically(file) as written:
+        onnx.save(model, written)
 
 
 def readme(settings: ExportSettings, pipe: TranslationPipeline, names: Iterable[str]) -> str:

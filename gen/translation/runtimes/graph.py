@@ -89,15 +89,23 @@ def write_graph(network: Network, modules: nn.Module, file: Path) -> None:
 
 
 @torch.no_grad()
-def write_onnx(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], file: Path) -> None:
-    """Write a module as an ONNX file; images (B, C, H, W) may have any size. `inputs`: an example of each, by name.
+def write_onnx(
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    file: Path,
+    axes: Mapping[str, dict[int, str]] | None = None,
+) -> None:
+    """Write a module as an ONNX file. `inputs`: an example of each, by name.
 
-    Raises `BadSetting` if the package onnx is missing.
+    `axes`: for inputs and outputs by name, the axes that may have any size, each with a name. None: images (B, C, H, W)
+    may have any size. Raises `BadSetting` if the package onnx is missing.
     """
     if not can_write():
         raise BadSetting("the package onnx is not installed; run pip install onnx.")
     pictures = [*(name for name, value in inputs.items() if value.ndim == 4), *outputs]
-    sizes = {name: {0: "batch", 2: "height", 3: "width"} for name in pictures} | {STATISTICS: {0: "batch"}}
+    images = {name: {0: "batch", 2: "height", 3: "width"} for name in pictures} | {STATISTICS: {0: "batch"}}
+    sizes = images if axes is None else axes
     torch.onnx.register_custom_op_symbolic("aten::expm1", _expm1, 9)
     with warnings.catch_warnings(), write_atomically(file) as partial:
         warnings.simplefilter("ignore")  # on constants, which are meant
