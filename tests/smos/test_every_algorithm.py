@@ -1,0 +1,107 @@
+"""What every shipped algorithm must do in the trainer: limits, parts, resume, selection."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gen.smos.algorithms.registry import ALGORITHMS, find
+from gen.smos.training import SMOSTrainer
+from tests.smos.runs import same, trainer, weights
+
+LIKE_ERM: dict[str, dict[str, Any]] = {
+    "sam": {"rho": 0.0},
+    "groupdro": {"eta": 0.0},
+    "domain_penalisation": {"epoch": 100},
+    "coral": {"gamma": 0.0},
+    "mixup": {"alpha": 0.0},
+    "fishr": {"penalty": 0.0},
+    "irm": {"penalty": 0.0, "early_penalty": 0.0},
+    "dsp_reg": {"penalty": 0.0},
+    "udim": {"rho": 0.0, "inconsistency": 0.0},
+    "boda": {"alignment": 0.0, "gamma": 0.0},
+}
+"""Options that make each algorithm ERM."""
+
+STRONG: dict[str, dict[str, Any]] = {
+    "sam": {"rho": 0.5},
+    "groupdro": {"eta": 1.0},
+    "domain_penalisation": {"epoch": 2},
+    "coral": {"gamma": 10.0},
+    "mixup": {"alpha": 1.0},
+    "fishr": {"penalty": 100.0, "start": 2},
+    "irm": {"penalty": 10.0, "start": 2},
+    "dsp_reg": {"penalty": 0.01, "towards": "start"},
+    "udim": {"rho": 0.1, "eta": 1.0, "start": 1},
+    "drm": {},
+    "soma": {"rank": 4},
+    "boda": {"start": 1, "every": 2},
+}
+"""Options with which four steps show what an algorithm does."""
+
+
+@pytest.fixture(scope="module")
+def erm(domains: Path, tmp_path_factory: pytest.TempPathFactory) -> SMOSTrainer:
+    run = trainer(domains, tmp_path_factory.mktemp("erm") / "run", "erm", dropout=0.5)
+    run.fit()
+    return run
+
+
+@pytest.mark.parametrize("name", LIKE_ERM)
+def test_at_weight_zero_it_is_erm_bit_for_bit(name: str, erm: SMOSTrainer, domains: Path, tmp_path: Path) -> None:
+    run = trainer(domains, tmp_path / "run", name, options=LIKE_ERM[name], dropout=0.5)
+    run.fit()
+    assert same(erm, run)
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_parts_make_the_same_step(name: str, domains: Path, tmp_path: Path) -> None:
+    """In float64, so that only rounding is left; without replacement and dropout a step does not depend on parts."""
+    gradients: list[torch.Tensor] = []
+    for parts in (1, 2):
+        run = trainer(domains, tmp_path / str(parts), name, options=STRONG[name], steps=3, accumulate=parts)
+        for network in run.raw.values():
+            network.double()
+        batch = run.batch
+        run.batch = lambda samples, batch=batch: _double(batch(samples))  # pyright: ignore
+        for _ in range(3):
+            run.train_one_step()
+        grads = [p.grad.flatten() for n in run.raw.values() for p in n.parameters() if p.grad is not None]
+        gradients.append(torch.cat(grads))
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-9)
+
+
+def _double(batch: Any) -> Any:
+    return replace(batch, images=batch.images.double())
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(
+    name: str, erm: SMOSTrainer, domains: Path, tmp_path: Path
+) -> None:
+    usual = {"options": STRONG[name], "dropout": 0.5}
+    whole = trainer(domains, tmp_path / "whole", name, **usual)
+    whole.fit()
+    cut = trainer(domains, tmp_path / "cut", name, **usual)
+    cut.watch = lambda: cut.stop() if cut.steps_done == 3 else None
+    cut.fit()
+    assert not cut.finished
+    assert not same(erm, whole)
+    again = trainer(domains, tmp_path / "cut", name, **usual)
+    again.fit()
+    for key, value in weights(whole).items():
+        assert torch.equal(value, weights(again)[key]), key
+    assert _figures(whole) == _figures(again)
+
+
+def _figures(run: SMOSTrainer) -> dict[str, Any]:
+    return {k: v for k, v in run.report().items() if k != "seconds"}
+
+
+def test_every_shipped_algorithm_is_tested_here() -> None:
+    older = {"erm", "miro", "miro_precursor", "smos", "smos_kl", "smos_released"}
+    assert STRONG.keys() | older == {n for n, row in ALGORITHMS.items() if isinstance(row.algorithm, str)}
+    for name in ALGORITHMS:
+        assert find(name).__doc__
