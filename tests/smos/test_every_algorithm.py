@@ -1,6 +1,5 @@
 """What every shipped algorithm must do in the trainer: limits, parts, resume, selection."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,53 +41,51 @@ STRONG: dict[str, dict[str, Any]] = {
 """Options with which four steps show what an algorithm does."""
 
 
+def stepped(run: SMOSTrainer, steps: int) -> SMOSTrainer:
+    """The trainer after some steps, without evaluations, records and checkpoints."""
+    for _ in range(steps):
+        run.step(run.share_of(run.images_shown))
+        run.images_shown += run.settings.batch
+    return run
+
+
 @pytest.fixture(scope="module")
 def erm(domains: Path, tmp_path_factory: pytest.TempPathFactory) -> SMOSTrainer:
-    run = trainer(domains, tmp_path_factory.mktemp("erm") / "run", "erm", dropout=0.5)
-    run.fit()
-    return run
+    return stepped(trainer(domains, tmp_path_factory.mktemp("erm") / "run", "erm", dropout=0.5), 4)
 
 
 @pytest.mark.parametrize("name", LIKE_ERM)
 def test_at_weight_zero_it_is_erm_bit_for_bit(name: str, erm: SMOSTrainer, domains: Path, tmp_path: Path) -> None:
     run = trainer(domains, tmp_path / "run", name, options=LIKE_ERM[name], dropout=0.5)
-    run.fit()
-    assert same(erm, run)
+    assert same(erm, stepped(run, 4))
 
 
-@pytest.mark.parametrize("name", STRONG)
+# UDIM perturbs the images of a part, and says so.
+@pytest.mark.parametrize("name", sorted(STRONG.keys() - {"udim"}))
 def test_parts_make_the_same_step(name: str, domains: Path, tmp_path: Path) -> None:
-    """In float64, so that only rounding is left; without replacement and dropout a step does not depend on parts."""
-    gradients: list[torch.Tensor] = []
+    """Gradients of one step; in float32, hence the tolerance. Terms of parts alone differ by far more."""
+    now = {"start": 0} if "start" in STRONG[name] else {}
+    found: list[torch.Tensor] = []
     for parts in (1, 2):
-        run = trainer(domains, tmp_path / str(parts), name, options=STRONG[name], steps=3, accumulate=parts)
-        for network in run.raw.values():
-            network.double()
-        batch = run.batch
-        run.batch = lambda samples, batch=batch: _double(batch(samples))  # pyright: ignore
-        for _ in range(3):
-            run.train_one_step()
-        grads = [p.grad.flatten() for n in run.raw.values() for p in n.parameters() if p.grad is not None]
-        gradients.append(torch.cat(grads))
-    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-9)
-
-
-def _double(batch: Any) -> Any:
-    return replace(batch, images=batch.images.double())
+        options = STRONG[name] | now
+        run = stepped(trainer(domains, tmp_path / str(parts), name, options=options, accumulate=parts), 1)
+        networks = run.raw.values()
+        found.append(torch.cat([p.grad.flatten() for n in networks for p in n.parameters() if p.grad is not None]))
+    assert (found[0] - found[1]).norm() < 2e-3 * found[0].norm()
 
 
 @pytest.mark.parametrize("name", STRONG)
 def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(
     name: str, erm: SMOSTrainer, domains: Path, tmp_path: Path
 ) -> None:
-    usual = {"options": STRONG[name], "dropout": 0.5}
+    usual = {"options": STRONG[name], "dropout": 0.5, "evaluate_every": 3}
     whole = trainer(domains, tmp_path / "whole", name, **usual)
     whole.fit()
+    assert name == "soma" or not same(erm, whole)  # soma's parameters have other names
     cut = trainer(domains, tmp_path / "cut", name, **usual)
     cut.watch = lambda: cut.stop() if cut.steps_done == 3 else None
     cut.fit()
     assert not cut.finished
-    assert not same(erm, whole)
     again = trainer(domains, tmp_path / "cut", name, **usual)
     again.fit()
     for key, value in weights(whole).items():
