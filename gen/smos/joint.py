@@ -64,7 +64,7 @@ class Whole:
 def surrogate(batch: Batch, gradients: Sequence[Tensor], share: float) -> Tensor:
     """Σ output · gradient of a part; `share`: what the trainer multiplies a part's gradient with."""
     p = outputs(batch)
-    products = [(output.float() * g).sum() for output, g in zip(p[:3], gradients, strict=True)]
+    products = [(output * g).sum() for output, g in zip(p[:3], gradients, strict=True)]
     return torch.stack(products).sum() / share
 
 

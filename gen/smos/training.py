@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchvision.utils import make_grid
@@ -349,6 +350,12 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         plain = Classifier(**{k: v for k, v in self.student.config.items() if not k.startswith("_")})
         plain.load_state_dict(dict(self.algorithm.plain_weights()))
         return plain
+
+    def save_beside(self, folder: Path) -> None:
+        """Write the networks that the algorithm predicts with, beside the classifier: NETWORK.safetensors."""
+        for name in self.algorithm.predicts_with:
+            with write_atomically(folder / f"{name}.safetensors") as partial:
+                save_file({k: v.contiguous() for k, v in self.raw[name].state_dict().items()}, partial)
 
     # Measuring.
 

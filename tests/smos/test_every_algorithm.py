@@ -5,8 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from gen.smos.algorithms.registry import ALGORITHMS, find
+from gen.smos.backbones import Classifier
+from gen.smos.classifiers import load_classifier, save_classifier
+from gen.smos.table import train_cell
 from gen.smos.training import SMOSTrainer
 from tests.smos.runs import same, trainer, weights
 
@@ -91,6 +95,61 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(
     for key, value in weights(whole).items():
         assert torch.equal(value, weights(again)[key]), key
     assert _figures(whole) == _figures(again)
+
+
+@pytest.fixture(scope="module")
+def precursor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(7)
+    network = Classifier("efficientnet-lite0", ("x", "y"), size=32)
+    network.body.load_imagenet()
+    folder = tmp_path_factory.mktemp("precursor")
+    save_classifier(network, folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["sam", "coral", "mixup", "drm", "soma"])
+def test_grounding_of_weight_zero_leaves_an_algorithm_as_it_is_and_else_does_not(
+    name: str, precursor: Path, domains: Path, tmp_path: Path
+) -> None:
+    plain = stepped(trainer(domains, tmp_path / "plain", name, options=STRONG[name]), 3)
+    usual = {"options": STRONG[name], "precursor": precursor, "mi_weight": 0.0}
+    zero, one = (
+        stepped(trainer(domains, tmp_path / str(weight), f"smos({name})", js_weight=weight, **usual), 3)
+        for weight in (0.0, 100.0)
+    )
+    for network in plain.raw:
+        assert same(plain, zero, network)
+    assert not same(plain, one)
+    assert zero.optimizers.keys() == plain.optimizers.keys() | {"variances"}
+
+
+def test_soma_is_selected_averaged_and_saved_merged(domains: Path, tmp_path: Path) -> None:
+    run = trainer(domains, tmp_path / "run", "soma", options=STRONG["soma"], steps=5)
+    run.fit()
+    images = torch.rand(4, 3, 32, 32)
+    own = weights(run)
+    for _, selected in run.selected().values():
+        assert not any("parametrizations" in key for key in selected)
+        with run.using(selected):
+            run.student.eval()
+            logits = run.student(images).logits.detach()
+            save_classifier(run.classifier(), tmp_path / "model")
+        saved = load_classifier(tmp_path / "model").eval()
+        torch.testing.assert_close(saved(images).logits, logits, rtol=1e-4, atol=1e-4)
+    for key, value in weights(run).items():  # A and B are put back after a look at other weights
+        assert torch.equal(value, own[key])
+    averaged = run.selected()["SWAD"][1]["body.network._conv_head.weight"]
+    assert averaged.shape == run.student.body.network._conv_head.weight.shape
+    assert not torch.equal(averaged, run.student.body.network._conv_head.weight)
+
+
+def test_drms_layers_are_saved_beside_the_classifier(domains: Path, tmp_path: Path) -> None:
+    own = trainer(domains, tmp_path / "run", "drm", steps=2).settings
+    assert train_cell(own) is not None
+    heads = load_file(own.out / "model" / "heads.safetensors")
+    assert sorted(heads) == ["0.bias", "0.weight", "1.bias", "1.weight"]
+    assert not torch.equal(heads["0.weight"], heads["1.weight"])
+    assert load_classifier(own.out / "model").head.out_features == 2
 
 
 def _figures(run: SMOSTrainer) -> dict[str, Any]:
