@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gen.errors import BadSetting
 from gen.smos.algorithms.base import Algorithm, Batch
-from gen.smos.algorithms.boda import BoDA, BoDAOptions, Centroids, alignment
+from gen.smos.algorithms.boda import BoDA, BoDAOptions, alignment
 from gen.smos.algorithms.coral import CORAL, CORALOptions, coral
 from gen.smos.algorithms.drm import DRM, DRMOptions, steer
 from gen.smos.algorithms.dsp_reg import DSPReg, DSPRegOptions, MeanAndVariance, relative
@@ -464,43 +464,50 @@ class TestSoMA:
 
 class TestBoDA:
     @staticmethod
-    def centroids(domains: int = 3, classes: int = 4, width: int = 5) -> Centroids:
-        pairs = [(d, c) for d in range(domains) for c in range(classes)]
-        counts = torch.randint(3, 9, (len(pairs),)).double()
-        d, c = (torch.tensor(column) for column in zip(*pairs, strict=True))
-        return Centroids(torch.randn(len(pairs), width, dtype=torch.float64), counts, d, c)
+    def pairs(domains: int = 3, classes: int = 4, width: int = 5) -> tuple[Tensor, Tensor]:
+        means = torch.randn(domains, classes, width, dtype=torch.float64)
+        return means, torch.randint(3, 9, (domains, classes)).double()
 
     def test_is_the_equation(self) -> None:
-        c, z = self.centroids(), torch.randn(6, 5, dtype=torch.float64)
-        labels, domains = torch.tensor([0, 1, 2, 3, 0, 1]), torch.tensor([0, 0, 1, 1, 2, 2])
+        means, counts = self.pairs()
+        counts[1, 2] = 0  # a class that a domain lacks
+        z = torch.randn(3, 2, 5, dtype=torch.float64)
+        labels = torch.tensor([[0, 1], [0, 3], [2, 1]])
         nu, tau, terms = 0.5, 2.0, []
-        for i in range(6):
-            own = 4 * int(domains[i]) + int(labels[i])
-            n_i = c.counts[own].item()
-            score = [
-                -(np.linalg.norm(c.means[k].numpy() - z[i].numpy()) / n_i) * (c.counts[k].item() / n_i) ** nu / tau
-                for k in range(12)
-            ]
-            rest = math.log(sum(math.exp(score[k]) for k in range(12) if k != own))
-            terms += [score[k] - rest for k in range(12) if k != own and int(c.classes[k]) == int(labels[i])]
-        exact(alignment(z, labels, domains, c, nu, tau), -np.mean(terms))
+        pairs = [(d, c) for d in range(3) for c in range(4) if counts[d, c]]
+        for d in range(3):
+            for n in range(2):
+                own = (d, int(labels[d, n]))
+                n_i = counts[own].item()
+                score = {
+                    k: -(np.linalg.norm(means[k].numpy() - z[d, n].numpy()) / n_i)
+                    * (counts[k].item() / n_i) ** nu
+                    / tau
+                    for k in pairs
+                }
+                rest = math.log(sum(math.exp(score[k]) for k in pairs if k != own))
+                terms += [score[k] - rest for k in pairs if k[1] == own[1] and k[0] != own[0]]
+        exact(alignment(z, labels, means, counts, nu, tau), -np.mean(terms))
 
     def test_known_values_and_symmetries(self) -> None:
-        for domains_, value in ((3, math.log(20)), (4, math.log(27))):  # log(pairs - 1)
-            c = self.centroids(domains_, 7)
-            same = replace(c, means=torch.zeros_like(c.means))
-            z, labels, domains = torch.zeros(2, 5, dtype=torch.float64), torch.tensor([0, 1]), torch.tensor([0, 1])
-            exact(alignment(z, labels, domains, same, 0.5, 1.0), value)
-        c, z = self.centroids(), torch.randn(4, 5, dtype=torch.float64)
-        labels, domains = torch.tensor([0, 1, 2, 3]), torch.tensor([0, 1, 2, 0])
-        value = alignment(z, labels, domains, c, 0.5, 1.0)
-        shift = torch.randn(5, dtype=torch.float64)
-        exact(alignment(z + shift, labels, domains, replace(c, means=c.means + shift), 0.5, 1.0), value)
-        exact(alignment(z, labels, domains, replace(c, counts=4 * c.counts), 0.5, 1.0 / 4), value)
+        for domains, value in ((3, math.log(20)), (4, math.log(27))):  # log(pairs - 1)
+            means, counts = self.pairs(domains, 7)
+            z, labels = torch.zeros(domains, 1, 5, dtype=torch.float64), torch.zeros(domains, 1, dtype=torch.int64)
+            exact(alignment(z, labels, torch.zeros_like(means), counts, 0.5, 1.0), value)
+        (means, counts), z = self.pairs(), torch.randn(3, 2, 5, dtype=torch.float64)
+        labels = torch.tensor([[0, 1], [2, 3], [0, 3]])
+        value, shift = alignment(z, labels, means, counts, 0.5, 1.0), torch.randn(5, dtype=torch.float64)
+        exact(alignment(z + shift, labels, means + shift, counts, 0.5, 1.0), value)
+        exact(alignment(z, labels, means, 4 * counts, 0.5, 1.0 / 4), value)
 
     def test_a_class_of_one_domain_has_nothing_to_meet(self) -> None:
-        c = Centroids(torch.randn(2, 5), torch.tensor([3.0, 4.0]), torch.tensor([0, 1]), torch.tensor([0, 1]))
-        assert alignment(torch.randn(1, 5), torch.tensor([0]), torch.tensor([0]), c, 0.5, 1.0).item() == 0
+        counts = torch.tensor([[3.0, 0.0], [0.0, 4.0]])
+        z = torch.randn(2, 1, 5, requires_grad=True)
+        loss = alignment(z, torch.tensor([[0], [1]]), torch.randn(2, 2, 5), counts, 0.5, 1.0)
+        loss.backward()
+        assert loss.item() == 0
+        assert z.grad is not None
+        assert not z.grad.any()
 
     def test_without_alignment_it_is_coral(self) -> None:
         batch = random_batch()

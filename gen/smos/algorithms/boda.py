@@ -47,31 +47,22 @@ class BoDAOptions:
     """m."""
 
 
-@dataclass(frozen=True)
-class Centroids:
-    """Of all pairs that have images."""
+def alignment(features: Tensor, labels: Tensor, means: Tensor, counts: Tensor, nu: float, tau: float) -> Tensor:
+    """L_B of features (domains, B, d) with labels (domains, B); means (domains, classes, d), counts (domains, classes).
 
-    means: Tensor
-    """(pairs, d)."""
-    counts: Tensor
-    """(pairs,)."""
-    domains: Tensor
-    classes: Tensor
-    """(pairs,) each."""
-
-
-def alignment(features: Tensor, labels: Tensor, domains: Tensor, c: Centroids, nu: float, tau: float) -> Tensor:
-    """L_B of features (B, d), whose labels and domains are (B,)."""
-    distances = torch.linalg.vector_norm(features[:, None] - c.means, dim=-1)
-    same_class, same_domain = labels[:, None] == c.classes, domains[:, None] == c.domains
-    own = same_class & same_domain
-    count = (own * c.counts).sum(1, keepdim=True)
-    scores = -(distances / count) * (c.counts / count) ** nu / tau
-    others = scores.masked_fill(own, -torch.inf).logsumexp(1, keepdim=True)
-    positive = same_class & ~same_domain
-    if not positive.any():
-        return features.sum() * 0
-    return -(scores - others)[positive].mean()
+    A pair whose count is 0 does not exist.
+    """
+    pairs = [torch.arange(n, device=labels.device) for n in counts.shape]
+    same_domain = (pairs[0][:, None] == pairs[0])[:, None, :, None]  # (domains, B, domains, classes), like all below
+    same_class = (labels[..., None] == pairs[1])[:, :, None]
+    own, there = same_domain & same_class, counts > 0
+    distances = torch.linalg.vector_norm(features[:, :, None, None] - means, dim=-1)
+    count = (own * counts).sum((2, 3), keepdim=True)
+    scores = -(distances / count) * (counts / count) ** nu / tau
+    others = scores.masked_fill(own | ~there, -torch.inf).logsumexp((2, 3), keepdim=True)
+    positive = same_class & ~same_domain & there
+    found = torch.where(positive, others - scores, 0)
+    return found.sum() / positive.sum().clamp(min=1)
 
 
 class BoDA(Algorithm[BoDAOptions]):
@@ -118,18 +109,12 @@ class BoDA(Algorithm[BoDAOptions]):
         if o.gamma:
             terms["coral"] = o.gamma * coral(batch.by_domain(pooled))
         if o.alignment and batch.step >= o.start:
-            each = len(batch.labels) // batch.domains
-            domains = torch.arange(batch.domains, device=pooled.device).repeat_interleave(each)
-            found = alignment(pooled, batch.labels, domains, self.centroids(pooled), o.calibration, o.softness)
+            assert self.means is not None
+            means, counts = (t.to(pooled.device) for t in (self.means, self.counts))
+            labels = batch.by_domain(batch.labels)
+            found = alignment(batch.by_domain(pooled), labels, means, counts, o.calibration, o.softness)
             terms["boda"] = o.alignment * found
         return terms
-
-    def centroids(self, like: Tensor) -> Centroids:
-        """Those of pairs that have images."""
-        assert self.means is not None
-        means, counts = self.means.to(like.device), self.counts.to(like.device)
-        domains, classes = counts.nonzero(as_tuple=True)
-        return Centroids(means[domains, classes], counts[domains, classes], domains, classes)
 
     def state(self) -> dict[str, Any]:
         """Means and counts."""

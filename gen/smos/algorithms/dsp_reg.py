@@ -9,7 +9,7 @@ by its mean over the tensor that j belongs to. The update is that of L = mean_d 
 gradient, with a = 0, or a = the weights at the start.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -111,7 +111,7 @@ class DSPReg(Algorithm[DSPRegOptions]):
             kept.lerp_(new, 1 - self.options.ema)
 
     @torch.no_grad()
-    def _pull(self, parameters: list[Tensor]) -> Tensor:
+    def _pull(self, parameters: Sequence[Tensor]) -> Tensor:
         """Add the penalty's gradient to the parameters'; returns the penalty."""
         total = torch.zeros((), device=parameters[0].device)
         for n, (parameter, kept) in enumerate(zip(parameters, self.sensitivity, strict=True)):

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -36,12 +35,18 @@ class FishrOptions:
     """γ."""
 
 
+def residuals(logits: Tensor, labels: Tensor) -> Tensor:
+    """p - y of logits (..., classes) and labels (...): the gradient of the cross-entropy by the logits."""
+    right = labels[..., None] == torch.arange(logits.shape[-1], device=labels.device)
+    return logits.softmax(-1) - right.to(logits.dtype)
+
+
 def gradient_variance(logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
     """v of logits (..., B, classes), the linear layer's inputs (..., B, d) and labels (..., B).
 
     (..., classes · (d + 1)): the weight, then the bias.
     """
-    residual = logits.softmax(-1) - F.one_hot(labels, logits.shape[-1])
+    residual = residuals(logits, labels)
     inputs = torch.cat([inputs, torch.ones_like(inputs[..., :1])], -1)  # the bias is the weight of an input 1
     mean = residual.mT @ inputs / labels.shape[-1]
     square = residual.square().mT @ inputs.square() / labels.shape[-1]

@@ -71,7 +71,7 @@ def weighted(each: Tensor, weights: Tensor) -> Tensor:
     """Σ_d w_d L_d of the cross-entropies (domains · B,) and weights (domains,)."""
     # As a mean over images with weights D w: at equal weights these are 1, and the gradient is ERM's bit by bit.
     scale = len(weights) * weights
-    return (scale.repeat_interleave(len(each) // len(weights)) * each).mean()
+    return (scale[:, None] * each.unflatten(0, (len(weights), -1))).mean()
 
 
 @dataclass(frozen=True)

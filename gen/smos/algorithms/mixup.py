@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gen.smos.algorithms.base import Algorithm, Batch, Terms
+from gen.tensors import on_device
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ class Mixup(Algorithm[MixupOptions]):
     def prepare(self, batch: Batch) -> Batch:
         """Mixed images, with the labels of each image's own domain."""
         partner, drawn = self.draw(batch.generator, batch.domains)
-        images, weight = batch.by_domain(batch.images), torch.from_numpy(drawn).to(batch.images).view(-1, 1, 1, 1, 1)
-        mixed = (weight * images + (1 - weight) * images[torch.from_numpy(partner).to(images.device)]).flatten(0, 1)
+        images, weight = batch.by_domain(batch.images), on_device(drawn, batch.images.device).to(batch.images.dtype)
+        weight = weight.view(-1, 1, 1, 1, 1)
+        mixed = (weight * images + (1 - weight) * images[on_device(partner, images.device)]).flatten(0, 1)
         channels_last = batch.images.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         return replace(batch, images=mixed.contiguous(memory_format=layout))
@@ -57,7 +59,9 @@ class Mixup(Algorithm[MixupOptions]):
         """The loss of mixed images: of the label of their own domain and of the partner's."""
         partner, drawn = self.draw(batch.generator, batch.domains)  # the same as in `prepare`
         labels = batch.by_domain(batch.labels)
-        others = labels[torch.from_numpy(partner).to(labels.device)].flatten()
-        own, logits = batch.each_cross_entropy, batch.prediction.logits.float()
-        share = torch.from_numpy(drawn).to(own).repeat_interleave(labels.shape[1])
-        return {"cross_entropy": (share * own + (1 - share) * F.cross_entropy(logits, others, reduction="none")).mean()}
+        others = labels[on_device(partner, labels.device)].flatten()
+        logits = batch.prediction.logits.float()
+        other = batch.by_domain(F.cross_entropy(logits, others, reduction="none"))
+        own = batch.by_domain(batch.each_cross_entropy)
+        share = on_device(drawn, own.device).to(own.dtype)[:, None]
+        return {"cross_entropy": (share * own + (1 - share) * other).mean()}

@@ -25,6 +25,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gen.smos.algorithms.base import Batch, Step, Terms
+from gen.smos.algorithms.fishr import residuals
 from gen.smos.algorithms.sam import SAM, SAMOptions, ascended
 from gen.smos.backbones import statistics_kept
 from gen.smos.settings import SMOSSettings
@@ -46,7 +47,7 @@ class UDIMOptions(SAMOptions):
 
 def inconsistency(logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
     """L_I of a domain: logits (2, B, classes) and inputs (2, B, d) of the linear layer, on x and x̃; labels (B,)."""
-    residual = logits.softmax(-1) - F.one_hot(labels, logits.shape[-1])
+    residual = residuals(logits, labels)
     count = len(labels)
     inputs = torch.cat([inputs, torch.ones_like(inputs[..., :1])], -1)  # the bias is the weight of an input 1
     mean, other = residual.mT @ inputs / count
