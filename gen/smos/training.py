@@ -408,16 +408,15 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         self.student.eval()
         shape = (len(self.train_parts), len(self.classes))
         sums = torch.zeros(*shape, self.student.body.width, device=self.device)
-        counts = torch.zeros(shape, device=self.device)
+        counted = [np.bincount(p.domain.labels[p.indices], minlength=shape[1]) for p in self.train_parts]
+        counts = on_device(np.stack(counted), self.device, torch.float32)
         for domain, part in enumerate(self.train_parts):
-            labels = torch.from_numpy(part.domain.labels[part.indices])
-            counts[domain] = torch.bincount(labels, minlength=shape[1])
             batches = np.array_split(part.indices, -(-len(part.indices) // batch))
             for some in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
                 images = on_device(part.domain.images(some), self.device).float() / 255
                 with self.eagerly(), self.accelerator.autocast():
                     pooled = self.student.body(images.contiguous(memory_format=self.layout)).pooled.float()
-                sums[domain].index_add_(0, torch.from_numpy(part.domain.labels[some]).to(self.device), pooled)
+                sums[domain].index_add_(0, on_device(part.domain.labels[some], self.device), pooled)
         self.student.train()
         sums = self.mean_over_processes(sums) * self.accelerator.num_processes
         return sums / counts.clamp(min=1)[..., None], counts

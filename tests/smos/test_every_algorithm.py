@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gen.errors import BadSetting
 from gen.smos.algorithms.registry import ALGORITHMS, find
 from gen.smos.backbones import Classifier
 from gen.smos.classifiers import load_classifier, save_classifier
 from gen.smos.table import train_cell
-from gen.smos.training import SMOSTrainer
+from gen.smos.training import SMOSTrainer, TrainerStep
 from tests.smos.runs import same, trainer, weights
 
 LIKE_ERM: dict[str, dict[str, Any]] = {
@@ -141,6 +142,27 @@ def test_soma_is_selected_averaged_and_saved_merged(domains: Path, tmp_path: Pat
     averaged = run.selected()["SWAD"][1]["body.network._conv_head.weight"]
     assert averaged.shape == run.student.body.network._conv_head.weight.shape
     assert not torch.equal(averaged, run.student.body.network._conv_head.weight)
+
+
+def test_means_of_classes_are_those_of_the_training_images(domains: Path, tmp_path: Path) -> None:
+    run = trainer(domains, tmp_path / "run", "boda")
+    means, counts = TrainerStep(run, []).class_means()
+    assert run.student.training
+    run.student.eval()
+    for d, part in enumerate(run.train_parts):
+        for c in range(2):
+            own = part.indices[part.domain.labels[part.indices] == c]
+            assert counts[d, c] == len(own) > 0
+            with torch.no_grad():
+                pooled = run.student(part.domain.images(own).float() / 255).pooled
+            torch.testing.assert_close(means[d, c], pooled.mean(0), rtol=1e-4, atol=1e-4)
+
+
+def test_rendered_scenes_have_no_means_of_classes(tmp_path: Path) -> None:
+    settings = {"data": Path("scenes"), "target": None, "batch": 2, "workers": 0}
+    run = trainer(Path("scenes"), tmp_path / "run", "boda", **settings)
+    with pytest.raises(BadSetting, match="data=scenes: algorithm boda needs a folder of images"):
+        run.train_one_step()
 
 
 def test_drms_layers_are_saved_beside_the_classifier(domains: Path, tmp_path: Path) -> None:
