@@ -38,7 +38,7 @@ class TableArguments:
     shipped smd-precursor, if the algorithm needs one."""
     method: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A row of the table: ALGORITHM, or NAME=ALGORITHM:PRECURSOR,FIELD=VALUE,...; may be repeated. Without
-    :PRECURSOR, as --precursor."""
+    :PRECURSOR, as --precursor. 'smos(ALGORITHM)' is another algorithm with the terms of smos."""
     seeds: str = "0,1,2"
     """Seeds: numbers and ranges, for example 0-3,7."""
     preset: Literal["published", "cpu"] = "published"

@@ -2,7 +2,8 @@
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -237,6 +238,19 @@ def _load_file(backbone: Backbone, path: Path) -> None:
         raise BadInput(f"{path}: these are not weights of this backbone ({str(error).splitlines()[0]}).") from error
 
 
+@contextmanager
+def statistics_kept(network: nn.Module) -> Generator[None]:
+    """Within the block, batch norms leave their running statistics as they are: for a second look at the same batch."""
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False  # in evaluation mode they are used all the same
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
 class Prediction(NamedTuple):
     """The output of a classifier for a batch."""
 
@@ -245,6 +259,8 @@ class Prediction(NamedTuple):
     pooled: Tensor
     """(B, d)."""
     maps: list[Tensor]
+    head_input: Tensor | None = None
+    """(B, d): pooled features after dropout, which the linear layer saw; None if nobody kept them."""
 
 
 class Classifier(ModelMixin, ConfigMixin):
@@ -267,7 +283,8 @@ class Classifier(ModelMixin, ConfigMixin):
     def forward(self, images: Tensor) -> Prediction:
         """(B, 3, H, W) in [0, 1] -> logits and features."""
         pooled, maps = self.body(images)
-        return Prediction(self.head(self.drop(pooled)), pooled, maps)
+        dropped = self.drop(pooled)
+        return Prediction(self.head(dropped), pooled, maps, dropped)
 
     def train(self, mode: bool = True) -> "Classifier":
         """Set training mode, except for frozen norms."""

@@ -22,7 +22,7 @@ def export_precursor(trainer: SMOSTrainer, out: Path, leave_out: dict[str, float
 
     `leave_out`: accuracy on each style's unseen levels by a network that was trained on the other styles.
     """
-    save_classifier(trainer.student, out, half=True)
+    save_classifier(trainer.classifier(), out, half=True)
     data = trainer.settings.data
     drawn = trainer.stream is not None or "drawing" in json_if_whole(data / RECORD)
     record: dict[str, Any] = {

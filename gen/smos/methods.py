@@ -24,12 +24,13 @@ class Method:
 def parse_method(text: str) -> Method:
     """`erm`, or NAME=ALGORITHM[:PRECURSOR][,FIELD=VALUE,...] as in smos+=smos:smd-precursor,js_weight=5.
 
-    Raises `BadSetting`.
+    Without a name, smos(coral) is called smos-coral. Raises `BadSetting`.
     """
     head, *changes = text.split(",")
     name, _, rest = head.rpartition("=")
     algorithm, _, precursor = (rest or head).partition(":")
     registry.check_name(algorithm)
-    if not re.fullmatch(r"\w[\w+.-]*", name or algorithm):  # it becomes the name of a folder
+    name = name or algorithm.replace("(", "-").replace(")", "")
+    if not re.fullmatch(r"\w[\w+.-]*", name):  # it becomes the name of a folder
         raise BadSetting(f"method {text}: the name may have only letters, digits and . + - _.")
-    return Method(name or algorithm, algorithm, precursor or None, parse_overrides(changes))
+    return Method(name, algorithm, precursor or None, parse_overrides(changes))

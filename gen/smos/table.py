@@ -197,7 +197,8 @@ def train_cell(own: SMOSSettings) -> dict[str, Any] | None:
         return None
     if main:
         with trainer.using(trainer.selected()[trainer.rule][1]):
-            save_classifier(trainer.student, own.out / "model")
+            save_classifier(trainer.classifier(), own.out / "model")
+            trainer.save_beside(own.out / "model")
     results = trainer.report()  # after the model is saved: results.json says that the cell is done
     trainer.accelerator.wait_for_everyone()
     if main:

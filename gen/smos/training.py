@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchvision.utils import make_grid
@@ -27,9 +28,11 @@ from gen.smd.dataset import DRAWING
 from gen.smos.algorithms import registry
 from gen.smos.algorithms.base import Algorithm, Batch, Terms
 from gen.smos.augment import augment
-from gen.smos.backbones import Classifier, Features, Prediction, load_backbone
+from gen.smos.backbones import Classifier, Features, Prediction, load_backbone, statistics_kept
 from gen.smos.classifiers import PRECURSOR_WEIGHTS, fingerprint, load_classifier
 from gen.smos.datasets import draw
+from gen.smos.joint import Whole, outputs, surrogate
+from gen.smos.joint import backward as joint_backward
 from gen.smos.parts import Part, read_parts
 from gen.smos.scenes import SceneStream
 from gen.smos.settings import SMOSSettings
@@ -81,19 +84,46 @@ class TrainerStep:
         t, losses = self.trainer, list[Terms]()
         for optimizer in t.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        for number, samples in enumerate(self.parts):
-            batch = self._batch(number, domain)
-            # Dropout is seeded by the samples, so that a resumed run is the same run. Domains get masks of their own.
-            key = (t.settings.seed, samples[0], 3, *(() if domain is None else (domain,)))
-            torch.manual_seed(int(np.random.default_rng(key).integers(2**63)))
+        joint = terms is None and type(t.algorithm).joint_terms is not Algorithm.joint_terms
+        split = joint and (len(self.parts) > 1 or t.accelerator.num_processes > 1)
+        whole, gradients = self._whole(domain) if split else (Terms(), [])
+        for number in range(len(self.parts)):
+            batch = self._seeded(number, domain)
             with t.synchronised("student", number):
                 values = (terms or t.algorithm.terms)(batch)
-                t.backward(values)
+                if split:
+                    share = 1 / (len(self.parts) * t.accelerator.num_processes)
+                    t.backward({**values, "joint": surrogate(batch, gradients[number], share)})
+                else:
+                    values |= t.algorithm.joint_terms(batch) if joint else {}
+                    t.backward(values)
             losses.append({k: v.detach() for k, v in values.items()})
         for name in t.raw:
             if name != "student":  # these run without the wrapper that exchanges gradients between processes
                 t.average_gradients(name)
-        return {k: torch.stack([found[k] for found in losses]).mean() for k in losses[0]}
+        return {k: torch.stack([found[k] for found in losses]).mean() for k in losses[0]} | whole
+
+    def _whole(self, domain: int | None) -> tuple[Terms, list[list[Tensor]]]:
+        """The joint terms of the whole step, and their gradients with respect to the outputs of each own part."""
+        t = self.trainer
+        with torch.no_grad(), statistics_kept(t.student):
+            parts = [outputs(self._seeded(number, domain)) for number in range(len(self.parts))]
+        whole = Whole(parts, self._batch(0, domain), t.accelerator.process_index, t.gather)
+        return joint_backward(t.algorithm.joint_terms(whole.batch)), whole.gradients()
+
+    def _seeded(self, number: int, domain: int | None) -> Batch:
+        """A part, with dropout seeded by its samples, so that a resumed run is the same run.
+
+        Domains get masks of their own.
+        """
+        key = (self.trainer.settings.seed, self.parts[number][0], 3, *(() if domain is None else (domain,)))
+        batch = self._batch(number, domain)
+        torch.manual_seed(int(np.random.default_rng(key).integers(2**63)))
+        return batch
+
+    def class_means(self) -> tuple[Tensor, Tensor]:
+        """See `gen.smos.algorithms.base.Step`."""
+        return self.trainer.class_means()
 
     def update(self) -> None:
         """All optimisers step."""
@@ -102,7 +132,7 @@ class TrainerStep:
 
     def _batch(self, number: int, domain: int | None) -> Batch:
         if number not in self._batches:
-            self._batches[number] = self.trainer.batch(self.parts[number])
+            self._batches[number] = self.trainer.algorithm.prepare(self.trainer.batch(self.parts[number]))
         # A copy without cached predictions: in a second pass the weights may be others.
         whole = replace(self._batches[number])
         return whole if domain is None else whole.of_domain(domain)
@@ -260,7 +290,13 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         images = augment(on_device(images, self.device).float() / 255, keys)
         images, labels = images.contiguous(memory_format=self.layout), on_device(labels, self.device)
         reference = self._forward_reference if self.reference else None
-        return Batch(images, labels, self.algorithm.domains, self._forward, reference)
+        return Batch(images, labels, self.algorithm.domains, self._forward, reference, self.steps_done, seed)
+
+    def gather(self, values: Tensor) -> Tensor:
+        """(...) of each process -> (processes, ...); the shape must be the same in all."""
+        if self.accelerator.num_processes == 1:
+            return values[None]
+        return cast(Tensor, self.accelerator.gather(values[None].contiguous()))
 
     def _forward(self, images: Tensor) -> Prediction:
         """The student in training."""
@@ -284,14 +320,14 @@ class SMOSTrainer(Trainer[SMOSSettings]):
 
     def weights(self) -> Weights:
         """The current weights; those of other networks than the student under NETWORK/NAME."""
-        weights: Weights = dict(self.student.state_dict())
+        weights: Weights = dict(self.algorithm.plain_weights())
         for network in self.algorithm.predicts_with:
             weights |= {f"{network}/{name}": value for name, value in self.raw[network].state_dict().items()}
         return weights
 
     def load_weights(self, weights: Weights) -> None:
         """Load what `weights` returned."""
-        self.student.load_state_dict({k: v for k, v in weights.items() if "/" not in k})
+        self.algorithm.load_plain_weights({k: v for k, v in weights.items() if "/" not in k})
         for network in self.algorithm.predicts_with:
             prefix = f"{network}/"
             own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
@@ -300,12 +336,26 @@ class SMOSTrainer(Trainer[SMOSSettings]):
     @contextmanager
     def using(self, weights: Weights):
         """Within the block the networks have these weights."""
-        own = {k: v.detach().clone() for k, v in self.weights().items()}
+        names = ("student", *self.algorithm.predicts_with)
+        own = {n: {k: v.detach().clone() for k, v in self.raw[n].state_dict().items()} for n in names}
         self.load_weights(weights)
         try:
             yield
         finally:
-            self.load_weights(own)
+            for name, state in own.items():
+                self.raw[name].load_state_dict(state)
+
+    def classifier(self) -> Classifier:
+        """The student as it is, as a plain classifier, to be saved."""
+        plain = Classifier(**{k: v for k, v in self.student.config.items() if not k.startswith("_")})
+        plain.load_state_dict(dict(self.algorithm.plain_weights()))
+        return plain
+
+    def save_beside(self, folder: Path) -> None:
+        """Write the networks that the algorithm predicts with, beside the classifier: NETWORK.safetensors."""
+        for name in self.algorithm.predicts_with:
+            with write_atomically(folder / f"{name}.safetensors") as partial:
+                save_file({k: v.contiguous() for k, v in self.raw[name].state_dict().items()}, partial)
 
     # Measuring.
 
@@ -349,6 +399,27 @@ class SMOSTrainer(Trainer[SMOSSettings]):
             network.train()
         correct, loss, count = (self.mean_over_processes(sums)).tolist()
         return correct / count, loss / count
+
+    @torch.no_grad()
+    def class_means(self, batch: int = 32) -> tuple[Tensor, Tensor]:
+        """See `gen.smos.algorithms.base.Step`; the processes share the images."""
+        if self.stream:
+            raise BadSetting(f"data=scenes: algorithm {self.settings.algorithm} needs a folder of images.")
+        self.student.eval()
+        shape = (len(self.train_parts), len(self.classes))
+        sums = torch.zeros(*shape, self.student.body.width, device=self.device)
+        counted = [np.bincount(p.domain.labels[p.indices], minlength=shape[1]) for p in self.train_parts]
+        counts = on_device(np.stack(counted), self.device, torch.float32)
+        for domain, part in enumerate(self.train_parts):
+            batches = np.array_split(part.indices, -(-len(part.indices) // batch))
+            for some in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
+                images = on_device(part.domain.images(some), self.device).float() / 255
+                with self.eagerly(), self.accelerator.autocast():
+                    pooled = self.student.body(images.contiguous(memory_format=self.layout)).pooled.float()
+                sums[domain].index_add_(0, on_device(part.domain.labels[some], self.device), pooled)
+        self.student.train()
+        sums = self.mean_over_processes(sums) * self.accelerator.num_processes
+        return sums / counts.clamp(min=1)[..., None], counts
 
     def selected(self) -> dict[str, tuple[int | None, Weights]]:
         """Step and weights by selection rule; SWAD's mean over a valley has no step."""

@@ -150,6 +150,15 @@ TRAINERS: dict[str, Make] = {
     "hda": _hda(),
     "hda, nada": _hda(method="nada"),
     "smos": _smos(algorithm="miro"),
+    "smos, sam": _smos(algorithm="sam"),
+    "smos, groupdro": _smos(algorithm="groupdro"),
+    "smos, fishr": _smos(algorithm="fishr", options={"start": 1}),
+    "smos, dsp_reg": _smos(algorithm="dsp_reg"),
+    "smos, udim": _smos(algorithm="udim", options={"start": 1}),
+    "smos, drm": _smos(algorithm="drm"),
+    "smos, soma": _smos(algorithm="soma", options={"rank": 2}),
+    "smos, boda": _smos(algorithm="boda", options={"start": 1, "every": 2}),
+    "smos, mixup": _smos(algorithm="smos(mixup)", precursor=Path("smd-precursor")),
     "invention": _invention(),
 }
 

@@ -324,6 +324,8 @@ class TestText:
             "s5", "smos", "a", {"js_weight": 5, "temperature": 0.5}
         )
         assert parse_method("miro=miro") == Method("miro", "miro")
+        assert parse_method("smos(coral):a,gamma=2") == Method("smos-coral", "smos(coral)", "a", {"gamma": 2})
+        assert parse_method("both=smos_kl(soma)") == Method("both", "smos_kl(soma)")
 
     def test_plan_is_whole_for_the_first_seed_first(self, domains: Path, tmp_path: Path) -> None:
         settings = SMOSSettings(data=domains, out=tmp_path)

@@ -2,11 +2,14 @@
 
 An algorithm that is only a loss has `options_class`, `terms` and `describe`. The other members have defaults:
 
+- `prepare`: change the images of a batch.
+- `joint_terms`: terms that compare the images of a step with each other, such as a covariance of features.
 - `networks`, `lr_factors`, `predicts_with`: networks beside the student, for example a head for each domain.
 - `optimizer`: wrap or replace the Adam of a network.
 - `step`: several passes in one step (SAM), or a look at the gradient of each domain.
 - `predict`: what is done at test time.
 - `state`, `load_state`: what a checkpoint must hold beyond networks and optimisers.
+- `plain_weights`, `load_plain_weights`: for a student that is trained in another form than it is used.
 """
 
 from abc import ABC, abstractmethod
@@ -15,6 +18,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
+import numpy as np
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -46,6 +51,10 @@ class Batch:
     """The student in training: use this in `terms`, because it also exchanges gradients between processes."""
     forward_reference: Callable[[Tensor], Features] | None = None
     """The frozen network, without gradients; None if the algorithm has none."""
+    step: int = 0
+    """Optimiser steps done before this one."""
+    seed: int = 0
+    """The run's."""
 
     # Computed on first use and then kept: several terms share one forward.
 
@@ -60,6 +69,21 @@ class Batch:
         if self.forward_reference is None:
             raise TypeError("this algorithm has no reference network: set `reference` in its class")
         return self.forward_reference(self.images)
+
+    @property
+    def each_cross_entropy(self) -> Tensor:
+        """(domains · B,), in float32 under mixed precision."""
+        return F.cross_entropy(self.prediction.logits.float(), self.labels, reduction="none")
+
+    @property
+    def cross_entropy(self) -> Tensor:
+        """Mean over all images, in float32 under mixed precision."""
+        return F.cross_entropy(self.prediction.logits.float(), self.labels)
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """For draws that are the same in all parts and processes of a step, and in its second pass."""
+        return np.random.default_rng((self.seed, self.step, 4))
 
     def by_domain(self, values: Tensor) -> Tensor:
         """(domains · B, ...) -> (domains, B, ...)."""
@@ -94,6 +118,14 @@ class Step(Protocol):
 
     def update(self) -> None:
         """Let all optimisers step with the gradients as they are."""
+        ...
+
+    def class_means(self) -> tuple[Tensor, Tensor]:
+        """Mean pooled features (domains, classes, d) of all training images, and their numbers (domains, classes).
+
+        In evaluation mode, without augmentation; a class without images has the mean 0. Every process must call it.
+        Raises `BadSetting` if scenes are rendered during training.
+        """
         ...
 
 
@@ -138,9 +170,23 @@ class Algorithm(ABC, Generic[O]):
     def describe(cls, options: O) -> str:
         """The loss in words, with its weights: a line above the table."""
 
+    def prepare(self, batch: Batch) -> Batch:
+        """What is done to the images of a batch, once a step, before any terms are computed on them."""
+        return batch
+
     @abstractmethod
     def terms(self, batch: Batch) -> Terms:
-        """The weighted terms of the loss."""
+        """The weighted terms of the loss that are means over images: a step may compute them in parts."""
+
+    def joint_terms(self, batch: Batch) -> Terms:
+        """The weighted terms that need all images of the step at once, for example a covariance of features.
+
+        Where a step is split into accumulation parts or processes, it has all logits and features, but no images and
+        no maps; a forward more is then paid for that (see `gen.smos.joint`). Reach the student only by
+        `batch.prediction`, so that its gradients are complete. Called once for each `Step.backward`, so it may update
+        the algorithm's state.
+        """
+        return {}
 
     def step(self, step: Step) -> Terms:
         """One optimiser step; returns the terms to record."""
@@ -162,6 +208,14 @@ class Algorithm(ABC, Generic[O]):
         An algorithm that adapts to the images must enable gradients itself, and put the weights back afterwards.
         """
         return self.student(images).logits
+
+    def plain_weights(self) -> Mapping[str, Tensor]:
+        """The student's weights by the names of `Classifier`: these are selected, averaged (SWAD) and exported."""
+        return self.student.state_dict()
+
+    def load_plain_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Let the student compute with what `plain_weights` returned, or with the mean of several."""
+        self.student.load_state_dict(weights)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must hold beyond networks and optimisers: running means, weights of domains."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch.nn.functional as F
 from torch import nn
 
 from gen.smos.algorithms.base import Algorithm, Batch, Terms
@@ -52,7 +51,7 @@ class MIRO(Algorithm[MIROOptions]):
     def terms(self, batch: Batch) -> Terms:
         """Cross-entropy and β L_MI."""
         prediction = batch.prediction
-        terms = {"cross_entropy": F.cross_entropy(prediction.logits.float(), batch.labels)}
+        terms = {"cross_entropy": batch.cross_entropy}
         if self.options.mi_weight:
             terms["mutual_information"] = self.options.mi_weight * self.bound(prediction.maps, batch.reference.maps)
         return terms

@@ -3,6 +3,7 @@
 This module imports no torch, so that the command line can list the names at once; `find` imports the class.
 """
 
+import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +33,18 @@ ALGORITHMS: dict[str, Row] = {
     "smos_released": Row(
         "gen.smos.algorithms.smos:SMOSReleasedJS", "the published code's JS term, also not a divergence"
     ),
+    "sam": Row("gen.smos.algorithms.sam:SAM", "cross-entropy, sharpness-aware: two passes a step"),
+    "groupdro": Row("gen.smos.algorithms.group_dro:GroupDRO", "domains weighted by their losses"),
+    "domain_penalisation": Row("gen.smos.algorithms.group_dro:DomainPenalisation", "the same, anew each epoch"),
+    "coral": Row("gen.smos.algorithms.coral:CORAL", "equal means and covariances of features"),
+    "mixup": Row("gen.smos.algorithms.mixup:Mixup", "images mixed across domains"),
+    "fishr": Row("gen.smos.algorithms.fishr:Fishr", "equal variances of gradients"),
+    "irm": Row("gen.smos.algorithms.irm:IRM", "one classifier that is optimal in each domain"),
+    "dsp_reg": Row("gen.smos.algorithms.dsp_reg:DSPReg", "small weights where domains disagree: our reading"),
+    "udim": Row("gen.smos.algorithms.udim:UDIM", "sharpness-aware, and consistent in a perturbed domain"),
+    "drm": Row("gen.smos.algorithms.drm:DRM", "a linear layer for each domain, mixed at test time"),
+    "soma": Row("gen.smos.algorithms.soma:SoMA", "only the minor singular components of weights are tuned"),
+    "boda": Row("gen.smos.algorithms.boda:BoDA", "classes aligned across domains by their counts"),
 }
 
 
@@ -45,15 +58,25 @@ def register(name: str, algorithm: "str | type[Algorithm[Any]]", summary: str = 
     ALGORITHMS[name] = Row(algorithm, summary)
 
 
+GROUNDED = re.compile(r"(smos|smos_kl|smos_released)\((\w+)\)")
+"""An algorithm that is grounded in a precursor, as in smos(coral)."""
+
+
 def check_name(name: str) -> None:
-    """Raises `BadSetting` for a name that is not registered."""
-    if name not in ALGORITHMS:
-        raise BadSetting(unknown("algorithm", name, ALGORITHMS))
+    """Raises `BadSetting` for a name that is neither registered nor GROUNDING(REGISTERED)."""
+    found = GROUNDED.fullmatch(name)
+    inner = found[2] if found else name
+    if inner not in ALGORITHMS:
+        raise BadSetting(unknown("algorithm", inner, ALGORITHMS))
 
 
 def find(name: str) -> "type[Algorithm[Any]]":
-    """The class of an algorithm. Raises `BadSetting` for a name that is not registered."""
+    """The class of an algorithm. Raises `BadSetting` for an unknown name, and for one that cannot be grounded."""
     check_name(name)
+    if found := GROUNDED.fullmatch(name):
+        from gen.smos.algorithms.smos import grounded
+
+        return grounded(found[1], found[2], find(found[2]))
     algorithm = ALGORITHMS[name].algorithm
     if isinstance(algorithm, str):
         module, _, attribute = algorithm.partition(":")
