@@ -58,8 +58,8 @@ class Snapshot(NamedTuple):
 
     def clamp(self) -> float | None:
         """At which value all layers clamp their activations. Raises `BadInput`."""
-        clamps = {state["conv_clamp"] for state in self.modules.values() if "conv_clamp" in state}
-        if len(clamps) > 1 or not all(isinstance(clamp, int | float | None) for clamp in clamps):
+        clamps = [state["conv_clamp"] for state in self.modules.values() if "conv_clamp" in state]
+        if not all(isinstance(clamp, int | float | None) for clamp in clamps) or len(set(clamps)) > 1:
             raise BadInput(
                 f"{self.path}: its layers clamp their activations at different values, which cannot be loaded."
             )

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from gen.stylegan2.networks import EqualLinear, MappingNetwork, clamped, full, leaky
 from gen.stylegan3.filters import IDENTITY, downsample, jinc, kaiser, upsample
 
+MOST_TAPS = 256
+"""Of a filter along one axis; published networks have 24."""
+
 
 @dataclass(frozen=True)
 class Signal:
@@ -48,10 +51,14 @@ def signals(
     """The output of each layer, the toRGB the last: cutoff and stopband grow geometrically (section 3.2, appendix C.1).
 
     `last_stopband` is relative to the last cutoff, size / 2; the last `critical` layers use their band to the full.
-    Raises `ValueError` if these are none or all.
+    Raises `ValueError` if these are none or all, if `size` is no power of two, and for a band that is none.
     """
     if not 1 <= critical < layers:
         raise ValueError(f"critical_layers must be from 1 to {layers - 1}, not {critical}")
+    if size < 4 or size & (size - 1):
+        raise ValueError(f"size must be a power of two, not {size}")
+    if not 1 <= first_cutoff <= first_stopband:
+        raise ValueError(f"first_cutoff must be from 1 to first_stopband {first_stopband}, not {first_cutoff}")
     found: list[Signal] = []
     for index in range(layers + 1):
         share = min(index / (layers - critical), 1)
@@ -132,6 +139,8 @@ class AliasFreeLayer(nn.Module):
         """Mean square of the input, averaged over the training; the input is divided by its root."""
         rate = max(before.rate, after.rate) * (1 if is_rgb else upsampling)
         self.up, self.down = rate // before.rate, rate // after.rate
+        if not 1 <= filter_size * max(self.up, self.down) <= MOST_TAPS:
+            raise ValueError(f"a filter would have {filter_size * max(self.up, self.down)} taps, not up to {MOST_TAPS}")
         self.up_filter = self.down_filter = IDENTITY
         up_taps = down_taps = 1
         if self.up > 1:

@@ -307,6 +307,13 @@ class TestNVlabs:
             ({}, {"num_layers": 6}, "it has 5 layers, but its settings need 7"),
             ({}, {"num_critical": 9}, "critical_layers must be"),
             ({}, {"img_resolution": 1 << 20}, "img_resolution is 1048576"),
+            ({}, {"img_resolution": 48}, "size must be a power of two"),
+            ({"first_stopband": 1e-9}, {}, "first_cutoff must be from 1 to first_stopband 1e-09"),
+            (
+                {"first_cutoff": 1, "first_stopband": 1, "filter_size": 16, "lrelu_upsampling": 4},
+                {},
+                "would have 512 taps",
+            ),
             ({}, {"margin_size": "text"}, "margin_size is 'text'"),
             ({"first_cutoff": float("nan")}, {}, "first_cutoff is nan"),
             ({"flip": True}, {}, "has the setting flip"),
