@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gen.stylegan2.networks import StyleGAN2Discriminator, StyleGAN2Generator
     from gen.stylegan2.settings import StyleGAN2Settings
     from gen.stylegan2.training import StyleGAN2Trainer
+    from gen.stylegan3.networks import StyleGAN3Generator
 
 _LAZY = {
     "AUGANGenerator": "gen.augan.networks",
@@ -42,6 +43,7 @@ _LAZY = {
     "StyleGAN2Generator": "gen.stylegan2.networks",
     "StyleGAN2Settings": "gen.stylegan2.settings",
     "StyleGAN2Trainer": "gen.stylegan2.training",
+    "StyleGAN3Generator": "gen.stylegan3.networks",
 }
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "StyleGAN2Generator",
     "StyleGAN2Settings",
     "StyleGAN2Trainer",
+    "StyleGAN3Generator",
     "TrainingDiverged",
     "__version__",
 ]

@@ -66,6 +66,7 @@ def adapt(arguments: Sequence[str]) -> int:
     from gen.hda.pipeline import load_source
     from gen.hda.training import HDATrainer
     from gen.output import output_folder
+    from gen.stylegan2.networks import StyleGAN2Generator
     from gen.stylegan2.rosinality import save_rosinality
     from gen.training.model_folder import save_model
 
@@ -88,9 +89,12 @@ def adapt(arguments: Sequence[str]) -> int:
         if check_full(settings.out, settings.source, args.full):
             pipe.load_adaptation(path)
             save_model(settings.out / MODEL, pipe.save_pretrained, "model_index.json")
-            save_rosinality(pipe.generator, settings.out / FILE)
+            if isinstance(pipe.generator, StyleGAN2Generator):
+                save_rosinality(pipe.generator, settings.out / FILE)
+                print(f"wrote {settings.out / MODEL} and {FILE}")
+            else:
+                print(f"wrote {settings.out / MODEL}, and no {FILE}: its format holds only StyleGAN2 generators")
             record_full(settings.out)
-            print(f"wrote {settings.out / MODEL} and {FILE}")
     print(f"\ndraw images with: gen generate --model {settings.source} --adaptation {path} --out out")
     return status
 

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen.errors import BadSetting, unknown
+from gen.errors import BadSetting, short, unknown
+from gen.hda.templates import BARE
 from gen.loading import loading
 from gen.metrics.encoder_names import full_name, loader_of, names_of
 from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD, SqueezeNetFeatures
@@ -177,11 +178,18 @@ class CLIPEncoder(Encoder):
         return self.network.vision_model(pixel_values=prepared, interpolate_pos_encoding=self.resized)
 
     @torch.no_grad()
-    def text(self, words: str) -> Tensor:
-        """Words -> text feature (d,), normalised to length one."""
-        tokens = self._tokenizer()([words], return_tensors="pt").to(self.mean.device)
-        out = self.network.text_model(**tokens)
-        return F.normalize(self.network.text_projection(out.pooler_output).float(), dim=1)[0]
+    def text(self, words: str, templates: Sequence[str] = BARE) -> Tensor:
+        """Words -> text feature (d,): the mean of features of length one, one for each template with the words in it.
+
+        Raises `BadSetting` for words that are too long.
+        """
+        sentences = [template.format(words) for template in templates]
+        tokens = self._tokenizer()(sentences, return_tensors="pt", padding=True)
+        most = self.network.config.text_config.max_position_embeddings
+        if (length := tokens["input_ids"].shape[1]) > most:
+            raise BadSetting(f"domain {short(words)}: {length} tokens of text; {self.name} reads at most {most}.")
+        out = self.network.text_model(**tokens.to(self.mean.device))
+        return F.normalize(self.network.text_projection(out.pooler_output).float(), dim=1).mean(0)
 
 
 class DINOEncoder(Encoder):

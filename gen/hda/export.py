@@ -24,6 +24,7 @@ def save_adaptation(trainer: HDATrainer) -> Path:
         "encoders": [encoder.name for encoder in trainer.encoders],
         "references": trainer.origin["data"]["references"],
         "samples": trainer.images_shown,
+        **({"chosen layers": dict(trainer.chosen)} if trainer.chosen else {}),
         "seconds": round(trainer.seconds),
         "progress": trainer.progress,
         "reached": trainer.reached,

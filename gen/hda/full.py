@@ -27,7 +27,7 @@ def check_full(out: Path, source: str, full: bool) -> bool:
 
 def record_full(out: Path) -> None:
     """Note what was written."""
-    found = {path.relative_to(out).as_posix(): _digest(path) for path in _files(out)}
+    found = {path.relative_to(out).as_posix(): _digest(path) for path in _files(out) if path.is_file()}
     with write_atomically(out / RECORD) as partial:
         partial.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -57,6 +57,14 @@ def fixed_direction(source: Tensor, adapted: Tensor, target_direction: Tensor, d
     return (1 - smooth_cosine(adapted - source, target_direction.expand_as(source), delta)).mean()
 
 
+def unlikeness(features: Tensor, goal: Tensor) -> Tensor:
+    """1 - cos(f, t) for features (B, d) of length one and one feature t (d,): StyleGAN-NADA's global loss.
+
+    There, and here, it only tells which layers to train.
+    """
+    return (1 - features @ F.normalize(goal, dim=0)).mean()
+
+
 def spatial_structure(source: Tensor, adapted: Tensor, temperature: float = 0.07) -> Tensor:
     """Cross-domain spatial structure loss (UniHDA, arXiv 2401.12596): the layout of the image stays as it was.
 

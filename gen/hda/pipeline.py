@@ -1,4 +1,4 @@
-"""Draw images from a StyleGAN2 generator and its adaptations to other domains."""
+"""Draw images from a StyleGAN2 or StyleGAN3 generator and its adaptations to other domains."""
 
 import json
 import math
@@ -22,7 +22,8 @@ from gen.formats.model_folders import INDEX, load_pipeline
 from gen.hda.adaptation import Adaptation, blend, fingerprint, plain_name
 from gen.loading import loading
 from gen.media.resize import to_uint8
-from gen.stylegan2.networks import StyleGAN2Generator
+from gen.stylegan2.checkpoints import is_checkpoint
+from gen.stylegan3.checkpoints import StyleGenerator, load_generator
 from gen.training.model_folder import save_parts
 
 ADAPTATIONS = "adaptations"
@@ -50,9 +51,9 @@ class HDAPipeline(DiffusionPipeline):
     >>> pipe(seeds=[0, 1, 2], truncation=0.7).images[0].save("face.png")
     """
 
-    generator: StyleGAN2Generator
+    generator: StyleGenerator
 
-    def __init__(self, generator: StyleGAN2Generator) -> None:
+    def __init__(self, generator: StyleGenerator) -> None:
         super().__init__()
         self.register_modules(generator=generator)
         self.source = {key: value.detach().clone() for key, value in generator.state_dict().items()}
@@ -75,19 +76,17 @@ class HDAPipeline(DiffusionPipeline):
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:
-        """Load by name ("stylegan2-faces64"), folder, hub id, or a StyleGAN2 checkpoint (.pt, .pkl, .pkl:CLASS).
+        """Load by name ("stylegan2-faces64"), folder, hub id, or a StyleGAN checkpoint (.pt, .pkl, .pkl:CLASS).
 
         Adaptations saved in the folder are loaded and blended at their saved strengths. Raises `BadInput`.
         """
         path = Path(pretrained_model_name_or_path)
-        from gen.stylegan2.checkpoints import is_checkpoint, load_stylegan2
-
         if is_checkpoint(path):
-            return cls(load_stylegan2(path))
+            return cls(load_generator(path))
         hub = {name: kwargs.pop(name) for name in weights.HUB_OPTIONS & kwargs.keys()}
         folder = weights.fetch(pretrained_model_name_or_path, **hub)
         if weights.kind(folder) not in ("HDAPipeline", None):
-            raise BadInput(f"{folder}: this is not a StyleGAN2 model; a translation model works with `gen translate`.")
+            raise BadInput(f"{folder}: this is not a StyleGAN model; a translation model works with `gen translate`.")
         pipe = load_pipeline(cls, folder, **kwargs)
         for file in sorted((folder / ADAPTATIONS).glob("*.safetensors")):
             pipe.load_adaptation(file, name=file.stem)

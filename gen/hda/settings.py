@@ -3,6 +3,7 @@
 Free of torch, so that help texts and usage errors answer at once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +15,10 @@ from gen.device_names import Device
 from gen.training.settings import Batch, EMASettings, Positive, PositiveFloat, TimeLimit, TrainerSettings
 
 Anchor = Literal["target", "source"]
-Layers = Literal["nada", "all", "affine", "shape", "texture"]
+Layers = Literal["all", "nada", "affine", "coarse", "fine", "shape", "texture", "no_fine"]
+
+OLD_LAYERS = {"shape": "coarse", "texture": "fine"}
+"""What two names meant before they became those of StyleGAN-NADA's sets."""
 
 
 DIRECTIONS = Path("out/directions")
@@ -59,9 +63,20 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     patch tokens. 0: HDA as published."""
     source_words: str = "photo"
     """What the source generator draws, in words; used for domains given by words."""
+    text_templates: bool = True
+    """For words, take the mean over StyleGAN-NADA's 79 sentences around them ("a sketch of a WORDS."). Off: the words
+    alone."""
     layers: Layers = "all"
     """What is trained. all: constant, styled convolutions and toRGB; nada: without toRGB; affine: only the affine maps
-    of the styles; shape: constant and coarse half of the convolutions; texture: fine half and toRGB."""
+    of the styles; coarse: constant and coarse half of the convolutions; fine: fine half and toRGB. StyleGAN-NADA's:
+    shape: constant and convolutions 0 to 2; texture: constant, 0 and 3 to 10; no_fine: constant and 0 to 10."""
+    auto_layer_iters: Annotated[int, Field(ge=0)] = 0
+    """StyleGAN-NADA's adaptive choice of layers: before each step, so many steps of latents towards the domains tell
+    which of `layers` to train; its code has 1. 0: no choice."""
+    auto_layer_k: Positive = 1
+    """Layers that it trains in each step; a generator of 1024 pixels has 17 to choose from, one of 256 pixels 13."""
+    auto_layer_batch: Batch = 8
+    """Samples that it chooses by."""
 
     images: Positive | None = SAMPLES
     """Samples to draw; training may stop earlier."""
@@ -90,6 +105,16 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """Samples between two previews."""
     checkpoint_every: Positive = 800
     """Samples between two checkpoints."""
+
+
+def as_now(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in the record of a run, with today's names for what earlier versions did."""
+    now = dict(recorded)
+    if "auto_layer_k" not in now:  # written before StyleGAN-NADA's sets and sentences were there
+        now["layers"] = OLD_LAYERS.get(now.get("layers", "all"), now.get("layers", "all"))
+        if any("=text:" in domain for domain in now.get("domains", ())):
+            now["text_templates"] = False
+    return now
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ paper: a smoothed cosine, an optional spatial structure loss, and averaged (EMA)
 """
 
 import copy
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -25,11 +27,13 @@ from gen.hda import losses
 from gen.hda.adaptation import fingerprint
 from gen.hda.domains import Domain, parse_domains
 from gen.hda.encoders import CLIPEncoder, Encoder, EncoderOutput, load_encoder
+from gen.hda.layers import choices, farthest, keep_gradients, latent_movement, set_trainable
 from gen.hda.references import load_references, record
-from gen.hda.settings import SAMPLES, HDASettings, Layers
+from gen.hda.settings import SAMPLES, HDASettings, as_now
 from gen.hda.subspace import AffineSubspace, fit_subspace
+from gen.hda.templates import BARE, TEMPLATES
 from gen.media.resize import to_uint8
-from gen.stylegan2.networks import StyleGAN2Generator
+from gen.stylegan3.checkpoints import StyleGenerator
 from gen.tensors import on_device
 from gen.training.loop import Trainer
 
@@ -41,6 +45,9 @@ DELTA_SHARE = 0.03
 
 Small enough not to bias the cosine once training moves, large enough to keep the first gradients harmless.
 """
+
+OF_SAMPLES, OF_CHOICES = 5, 6
+"""Streams of random latents: those that are trained on, and those of the adaptive choice of layers."""
 
 WINDOW = 10
 """Steps over which progress is averaged; a single batch is too noisy to decide anything."""
@@ -73,6 +80,8 @@ class Target:
     """Smoothing of the cosine."""
     start: float
     """Mean distance of the source features from the subspace."""
+    goal: Tensor | None = None
+    """(d,), the feature of the bare words, for the adaptive choice of layers; none for a domain given by images."""
 
 
 class HDATrainer(Trainer[HDASettings]):
@@ -89,6 +98,10 @@ class HDATrainer(Trainer[HDASettings]):
         self.source = source.eval().requires_grad_(False).to(self.device)
         self.generator = copy.deepcopy(source)
         set_trainable(self.generator, s.layers)
+        self.choices = choices(self.generator, s.auto_layer_k) if s.auto_layer_iters else {}
+        """What the adaptive choice of layers has to choose from, see `gen.hda.layers.choices`."""
+        self.chosen: Counter[str] = Counter()
+        """In how many steps each of them was trained."""
         self.domains = parse_domains(s.domains)
         self.encoders = [load_encoder(name).to(self.device) for name in s.encoders]
         with torch.no_grad():
@@ -128,8 +141,12 @@ class HDATrainer(Trainer[HDASettings]):
         if domain.words is not None:
             if not isinstance(encoder, CLIPEncoder):
                 return None
-            direction = encoder.text(domain.words) - encoder.text(s.source_words)
-            return Target(None, None, direction, DELTA_SHARE * float(direction.norm()), float("nan"))
+            templates = TEMPLATES if s.text_templates else BARE
+            direction = encoder.text(domain.words, templates) - encoder.text(s.source_words, templates)
+            if not direction.any():
+                raise BadSetting(f"domain {domain.name}: its words must differ from source_words, {s.source_words!r}.")
+            delta, goal = DELTA_SHARE * float(direction.norm()), encoder.text(domain.words)
+            return Target(None, None, direction, delta, float("nan"), goal)
         features = encoder(self.references[domain.name].images.to(self.device))
         subspace = fit_subspace(features, s.rank, linear=s.subspace == "linear").to(dtype=torch.float32)
         whole = fit_subspace(features).to(dtype=torch.float32)
@@ -192,15 +209,48 @@ class HDATrainer(Trainer[HDASettings]):
     def step(self, parts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
         """One step of the adapted generator; returns the loss terms and the progress of each domain."""
         records: list[dict[str, Tensor]] = []
+        chosen = self.choose_layers() if self.choices else []
         with self.updating("generator"):
             for samples in parts:
                 terms, progress = self.terms(self.latents(samples))
                 self.backward(terms)
                 records.append({k: v.detach() for k, v in (terms | progress).items()})
             self.average_gradients("generator")
+            if chosen:
+                keep_gradients(self.generator, chosen)
         means = {name: torch.stack([r[name] for r in records]).mean() for name in records[0]}
         self._record_progress(means)
         return means
+
+    def choose_layers(self) -> list[str]:
+        """The layers that this step trains, as beginnings of names: StyleGAN-NADA's adaptive choice."""
+        s, generator = self.settings, cast(StyleGenerator, self.generator)
+        first = self.images_shown // s.batch * s.auto_layer_batch
+        w = generator.mapping(self.latents(range(first, first + s.auto_layer_batch), OF_CHOICES))
+        with self.accelerator.autocast():
+            movement = latent_movement(generator.synthesis, self.layer_loss, w, generator.layers, s.auto_layer_iters)
+        indices = farthest(self.mean_over_processes(movement), self.choices, s.auto_layer_k)
+        chosen = [self.choices[index] for index in indices]
+        self.chosen.update(chosen)
+        return chosen
+
+    def layer_loss(self, images: Tensor) -> Tensor:
+        """How far images (B, 3, H, W) are from the domains, for the adaptive choice of layers.
+
+        For words, StyleGAN-NADA's 1 - cos(f, t) with the feature t of the words; for references, the distance loss.
+        Weighted as in training and summed over the encoders.
+        """
+        terms: list[Tensor] = []
+        for encoder, targets in zip(self.encoders, self.targets, strict=True):
+            features = encoder(images)
+            for weight, target in zip(self.weights(), targets, strict=True):
+                if target is None or not weight:
+                    continue
+                if target.subspace is not None:
+                    terms.append(weight * losses.distance(features, target.subspace))
+                elif target.goal is not None:
+                    terms.append(weight * losses.unlikeness(features, target.goal))
+        return torch.stack(terms).sum()
 
     def terms(self, z: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Weighted loss terms by name, and the progress of each domain, for latents z (B, z_dim).
@@ -293,14 +343,14 @@ class HDATrainer(Trainer[HDASettings]):
             return len(self.domains) * drawn >= (self._stage + 1) * self.total_images or self.stalled
         return self._stage_windows[-1] >= target or self.stalled
 
-    def latents(self, samples: Sequence[int]) -> Tensor:
+    def latents(self, samples: Sequence[int], stream: int = OF_SAMPLES) -> Tensor:
         """z of the samples with these numbers, (B, z_dim).
 
-        Each z is a function of the seed and the sample number, so that a resumed run draws the same; negative numbers
-        are those of the probes.
+        Each z is a function of the seed, the stream and the sample number, so that a resumed run draws the same;
+        negative numbers are those of the probes.
         """
         random = torch.Generator()
-        seeds = [int(np.random.default_rng((self.settings.seed, s + PROBES, 5)).integers(2**63)) for s in samples]
+        seeds = [int(np.random.default_rng((self.settings.seed, s + PROBES, stream)).integers(2**63)) for s in samples]
         z_dim = int(self.source.z_dim)  # pyright: ignore[reportArgumentType]
         latents = [torch.randn(z_dim, generator=random.manual_seed(seed)) for seed in seeds]
         return on_device(torch.stack(latents), self.device)
@@ -326,6 +376,7 @@ class HDATrainer(Trainer[HDASettings]):
             "progress": self._progress,
             "stage": self._stage,
             "stage_windows": self._stage_windows,
+            "chosen": dict(self.chosen),
         }
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
@@ -333,12 +384,16 @@ class HDATrainer(Trainer[HDASettings]):
         self._recent = [t.to(self.device) for t in state["recent"]]
         self.windows, self._progress = list(state["windows"]), list(state["progress"])
         self._stage, self._stage_windows = state["stage"], list(state["stage_windows"])
+        self.chosen = Counter(state.get("chosen", {}))  # the first checkpoints had none
+
+    def _check_state(self, path: Path, state: Mapping[str, Any]) -> None:
+        super()._check_state(path, {**state, "settings": as_now(state["settings"])} if "settings" in state else state)
 
     @torch.no_grad()
     def sample_grid(self) -> NDArray[np.uint8]:
         """The same eight latents drawn by source and adapted generator, then the first eight references per domain."""
         z = self.latents(range(-8, 0))
-        options = {"truncation": 0.7} if isinstance(self.source, StyleGAN2Generator) else {}
+        options = {"truncation": 0.7} if isinstance(self.source, StyleGenerator) else {}
         rows = [self.source(z, **options), self.generator(z, **options)]
         for references in self.references.values():
             some = references.images[:8].to(self.device)
@@ -366,28 +421,3 @@ def encoder_with_tokens(encoders: Sequence[Encoder]) -> Encoder:
     raise BadSetting(
         "structure_weight: needs an encoder with patch tokens; add efficientnet-lite0, clip or dinov2, or set it to 0."
     )
-
-
-def set_trainable(generator: nn.Module, layers: Layers) -> None:
-    """Set requires_grad for the parameters that `layers` selects. Raises `BadSetting` for generators it does not suit.
-
-    The mapping network stays frozen: latents then mean the same in the source and the adapted generator.
-    """
-    if not isinstance(generator, StyleGAN2Generator):
-        if layers != "all":
-            raise BadSetting(
-                f"layers={layers}: only a StyleGAN2 generator can be trained in part; use layers=all for this one."
-            )
-        generator.requires_grad_(True)
-        return
-    half = len(generator.convs) // 2
-    coarse, fine = ([f"convs.{i}." for i in part] for part in (range(half), range(half, len(generator.convs))))
-    prefixes = {
-        "nada": ("constant", "convs."),
-        "all": ("constant", "convs.", "to_rgbs."),
-        "affine": ("convs.",),
-        "shape": ("constant", *coarse),
-        "texture": (*fine, "to_rgbs."),
-    }[layers]
-    for name, parameter in generator.named_parameters():
-        parameter.requires_grad_(name.startswith(prefixes) and (layers != "affine" or ".affine." in name))

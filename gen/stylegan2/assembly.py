@@ -37,9 +37,14 @@ def prefixed(ours: str, theirs: str, names: dict[str, str]) -> dict[str, str]:
 
 
 def rename(
-    path: Path, theirs: dict[str, Any], names: dict[str, str], ignored: str, read: Callable[[str, Any], Tensor]
+    path: Path,
+    theirs: dict[str, Any],
+    names: dict[str, str],
+    ignored: str,
+    read: Callable[[str, Any], Tensor],
+    kind: str = "StyleGAN2",
 ) -> Weights:
-    """The tensors under our names; `read(name, record)` gives that of a record.
+    """The tensors under our names; `read(name, record)` gives that of a record. `kind` of generator: for messages.
 
     Raises `BadInput` where one is missing, or where others are left whose names do not end in `ignored`.
     """
@@ -49,9 +54,7 @@ def rename(
     surplus = theirs.keys() - set(names.values())
     unknown = sorted(name for name in surplus if not name.endswith(ignored))
     if unknown:
-        raise BadInput(
-            f"{path}: {len(unknown)} tensors do not belong to a StyleGAN2 generator, for example {unknown[0]}."
-        )
+        raise BadInput(f"{path}: {len(unknown)} tensors do not belong to a {kind} generator, for example {unknown[0]}.")
     return {ours: _checked(path, name, read(name, theirs[name])) for ours, name in names.items()}
 
 

@@ -1,14 +1,18 @@
 """Load StyleGAN2 generators of other projects, rosinality's .pt and NVlabs' .pkl, without running code from them."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from gen.errors import BadInput
 from gen.formats.torch_files import TorchFile, is_torch
 from gen.loading import loading
 from gen.stylegan2.networks import StyleGAN2Generator
-from gen.stylegan2.nvlabs import from_nvlabs, load_pickle
+from gen.stylegan2.nvlabs import Snapshot, from_nvlabs, load_pickle, snapshot
 from gen.stylegan2.rosinality import from_rosinality
+
+G = TypeVar("G")
 
 
 @loading
@@ -20,6 +24,11 @@ def load_stylegan2(path: Path) -> StyleGAN2Generator:
     code. If the file has no average of w, it is computed from 10,000 latents; if a `.pt` has no noise maps, they are
     drawn with seed 0.
     """
+    return load_by(path, from_nvlabs)
+
+
+def load_by(path: Path, of_snapshot: Callable[[Snapshot, int | None], G]) -> StyleGAN2Generator | G:
+    """As `load_stylegan2`; `of_snapshot` makes the generator of a `.pkl`, given the number of a class."""
     path, of_class = _split(path)
     if not path.is_file():
         raise BadInput(f"{path}: no such file.")
@@ -28,7 +37,7 @@ def load_stylegan2(path: Path) -> StyleGAN2Generator:
             return from_rosinality(TorchFile(path, file))
         if file.read(1) == b"\x80":
             file.seek(0)
-            return from_nvlabs(path, load_pickle(path, file), of_class)
+            return of_snapshot(snapshot(path, load_pickle(path, file)), of_class)
     raise BadInput(f"{path}: this file is neither a rosinality .pt nor an NVlabs .pkl.")
 
 

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,6 +27,9 @@ MAPPING_RATE = 0.01
 STORAGE = "torch.storage._load_from_bytes"
 MODULE = "torch_utils.persistence._reconstruct_persistent_obj"
 
+XL_EMBEDDING = "torch.nn.modules.sparse.Embedding"
+"""In every StyleGAN-XL file, and in no other that NVlabs' code wrote."""
+
 ALLOWED = Allowed(
     recorded=frozenset(
         {
@@ -39,11 +42,32 @@ ALLOWED = Allowed(
 """What a pickle may name. NumPy's functions hold only constants, which follow from the shapes as well."""
 
 
-def from_nvlabs(path: Path, content: Any, of_class: int | None = None) -> StyleGAN2Generator:
-    """The generator in what `load_pickle` read from `path`; that of one class if it draws several.
+class Snapshot(NamedTuple):
+    """The averaged generator in a file, as far as it is read before any tensor is."""
 
-    Raises `BadInput`.
-    """
+    path: Path
+    modules: dict[str, dict[str, Any]]
+    """Attributes of each module by the beginning of its tensors' names, "" for the generator itself."""
+    records: dict[str, Any]
+    """Name -> recorded tensor."""
+
+    @property
+    def is_stylegan3(self) -> bool:
+        """Whether the generator begins with waves and not with a constant."""
+        return any(re.match(r"synthesis\.(input\.|L\d+_)", name) for name in self.records)
+
+    def clamp(self) -> float | None:
+        """At which value all layers clamp their activations. Raises `BadInput`."""
+        clamps = [state["conv_clamp"] for state in self.modules.values() if "conv_clamp" in state]
+        if not all(isinstance(clamp, int | float | None) for clamp in clamps) or len(set(clamps)) > 1:
+            raise BadInput(
+                f"{self.path}: its layers clamp their activations at different values, which cannot be loaded."
+            )
+        return next(iter(clamps), None)
+
+
+def snapshot(path: Path, content: Any) -> Snapshot:
+    """The generator in what `load_pickle` read from `path`. Raises `BadInput`."""
     module = content.get("G_ema") if isinstance(content, dict) else None
     if not isinstance(module, Call) or module.name != MODULE:
         raise BadInput(f"{path}: no G_ema in this file; an NVlabs .pkl keeps its averaged generator under that name.")
@@ -52,26 +76,41 @@ def from_nvlabs(path: Path, content: Any, of_class: int | None = None) -> StyleG
         records = {prefix + name: x for prefix, state in modules.items() for name, x in _own(state)}
     except Exception as error:  # a structure that is not a network's can raise anything
         raise damaged(path, error) from error
-    if any(re.match(r"synthesis\.(input\.|L\d+_)", name) for name in records):
+    return Snapshot(path, modules, records)
+
+
+def from_nvlabs(found: Snapshot, of_class: int | None = None) -> StyleGAN2Generator:
+    """The StyleGAN2 generator of a snapshot; that of one class if it draws several. Raises `BadInput`."""
+    path, records = found.path, found.records
+    if found.is_stylegan3:
         raise BadInput(f"{path}: this is a StyleGAN3 generator; only StyleGAN2 can be loaded.")
-    unusual = [prefix.rstrip(".") for prefix, state in modules.items() if not _usual(prefix, state)]
-    if unusual:
-        raise BadInput(f"{path}: {unusual[0]} has an activation or learning rate that differs from StyleGAN2's.")
-    clamps = {state["conv_clamp"] for state in modules.values() if "conv_clamp" in state}
-    if len(clamps) > 1 or not all(isinstance(clamp, int | float | None) for clamp in clamps):
-        raise BadInput(f"{path}: its layers clamp their activations at different values, which cannot be loaded.")
+    check_activations(found, "StyleGAN2")
+    clamp = found.clamp()
     names = _nvlabs_names(count_indices(r"synthesis\.b(\d+)\.", records), count_indices(r"mapping\.fc(\d+)\.", records))
     if "mapping.w_avg" in records:
         names["w_average"] = "mapping.w_avg"
-    classes = {
-        part: records.pop(f"mapping.embed.{part}") for part in ("weight", "bias") if f"mapping.embed.{part}" in records
-    }
-    reader = _Tensors(path)
-    weights = rename(path, records, names, "resample_filter", reader.read)
-    weights |= _of_class(
-        path, weights, {part: reader.read(f"mapping.embed.{part}", x) for part, x in classes.items()}, of_class
-    )
-    return build_generator(path, weights, next(iter(clamps), None))
+    weights = read_weights(found, names, "resample_filter", "StyleGAN2", of_class)
+    return build_generator(path, weights, clamp)
+
+
+def check_activations(found: Snapshot, kind: str) -> None:
+    """Raises `BadInput` for a dense layer whose activation or learning rate no `kind` of generator has."""
+    unusual = [prefix.rstrip(".") for prefix, state in found.modules.items() if not _usual(prefix, state)]
+    if unusual:
+        raise BadInput(f"{found.path}: {unusual[0]} has an activation or learning rate that differs from {kind}'s.")
+
+
+def read_weights(
+    found: Snapshot, names: dict[str, str], ignored: str, kind: str, of_class: int | None = None
+) -> Weights:
+    """The tensors of a snapshot under our names (see `rename`), its mapping network as that of one class."""
+    path, records = found.path, dict(found.records)
+    embedded = [f"mapping.embed.{part}" for part in ("weight", "bias") if f"mapping.embed.{part}" in records]
+    classes = {name: records.pop(name) for name in embedded}
+    reader = Tensors(path)
+    weights = rename(path, records, names, ignored, reader.read, kind)
+    embedding = {name.removeprefix("mapping.embed."): reader.read(name, x) for name, x in classes.items()}
+    return weights | _of_class(path, weights, embedding, of_class)
 
 
 def _of_class(path: Path, weights: Weights, embedding: Weights, number: int | None) -> Weights:
@@ -121,6 +160,11 @@ def load_pickle(path: Path, file: IO[bytes]) -> Any:
     try:
         return PickleReader(file, ALLOWED).load()
     except ForbiddenGlobal as error:
+        if str(error) == XL_EMBEDDING:
+            raise BadInput(
+                f"{path}: this is a StyleGAN-XL generator, which is not loaded: its classes come from a pretrained "
+                "embedding, and its finer layers follow no schedule of StyleGAN3's; StyleGAN2 and StyleGAN3 are."
+            ) from error
         raise forbidden(path, str(error)) from error
     except Exception as error:  # a damaged pickle can raise a dozen kinds
         raise damaged(path, error) from error
@@ -150,7 +194,7 @@ def _usual(prefix: str, state: dict[str, Any]) -> bool:
     return state.get("activation", activation) == activation and state.get("bias_gain", rate) == rate
 
 
-class _Tensors:
+class Tensors:
     """Reads the tensors that recorded calls describe."""
 
     def __init__(self, path: Path) -> None:

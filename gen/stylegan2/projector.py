@@ -6,19 +6,39 @@ close to the given one. Noise on w fades during the search, and a penalty keeps 
 
 import math
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gen.stylegan2.networks import StyleGAN2Generator
+from gen.stylegan2.networks import MappingNetwork
 
 PERCEPTUAL_SIZE = 256
 """Images are scaled to this side for the perceptual distance; its network finds little structure in smaller ones."""
 
 
+class Projected(Protocol):
+    """What `project` needs of a generator: StyleGAN2's or StyleGAN3's."""
+
+    z_dim: int
+    layers: int
+    w_average: Tensor
+    mapping: MappingNetwork
+
+    def draw_noise(
+        self, count: int, generator: torch.Generator | None = None, device: torch.device | None = None
+    ) -> list[Tensor]:
+        """Noise maps; none of StyleGAN3."""
+        ...
+
+    def synthesis(self, w: Tensor, noise: Any = ...) -> Tensor:
+        """w (B, layers, w_dim) -> images (B, 3, size, size)."""
+        ...
+
+
 def project(
-    generator: StyleGAN2Generator,
+    generator: Projected,
     images: Tensor,
     perceptual: nn.Module,
     steps: int = 500,
@@ -64,7 +84,7 @@ def project(
 
 
 @torch.no_grad()
-def w_statistics(generator: StyleGAN2Generator, count: int = 4096) -> tuple[Tensor, float]:
+def w_statistics(generator: Projected, count: int = 4096) -> tuple[Tensor, float]:
     """Mean w (1, 1, w_dim) and its spread sqrt(mean |w - mean|^2) over `count` latents of a fixed seed."""
     device = generator.w_average.device
     z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(0)).to(device)

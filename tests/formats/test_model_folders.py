@@ -353,7 +353,7 @@ class TestGenerators:
         return tmp_path / "g"
 
     def test_another_pipeline(self, model: Path) -> None:
-        with pytest.raises(BadInput, match="this is not a StyleGAN2 model"):
+        with pytest.raises(BadInput, match="this is not a StyleGAN model"):
             HDAPipeline.from_pretrained(model)
 
     @pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": "x"}', "[]", "{", '{"a": [1]}', '{"a": 1%s}' % ("0" * 400)])

@@ -1,3 +1,5 @@
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch.nn.functional as F
 
 from gen.errors import BadSetting
 from gen.hda.encoders import channel_statistics, load_encoder, network_of
+from gen.hda.templates import BARE, TEMPLATES
 from gen.metrics.features import load_features
 from gen.pretrained import LiteBackbone
 
@@ -111,35 +114,6 @@ class TestEvery:
             load_encoder("squeezenet").with_tokens(images)
 
 
-@pytest.fixture(scope="module")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small CLIP with random weights and a tokenizer of a few words, saved by transformers."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("clip")
-    torch.manual_seed(0)
-    text = {
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "vocab_size": 9,
-    }
-    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
-    CLIPModel(
-        CLIPConfig(
-            text_config={**text, **ends}, vision_config={**vision, "image_size": 32, "patch_size": 8}, projection_dim=12
-        )
-    ).save_pretrained(folder)
-    words = ["<s>", "</s>", "photo", "an", "angry", "face", "sketch", "a", "<unk>"]
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", unk_token="<unk>").save_pretrained(folder)
-    return folder
-
-
 class TestTransformers:
     def test_clip_equals_transformers(self, clip_folder: Path, images: torch.Tensor) -> None:
         from transformers import CLIPModel
@@ -160,6 +134,59 @@ class TestTransformers:
         angry, sketch = encoder.text("an angry face"), encoder.text("a sketch")
         assert float(angry.norm()) == pytest.approx(1)
         assert not torch.allclose(angry, sketch)
+
+    def test_words_in_all_templates_are_the_mean_over_single_sentences(self, clip_folder: Path) -> None:
+        """By StyleGAN-NADA's rule, one sentence after another: the mean of the differences of features of length one.
+
+        Several sentences at once are padded to one length, which must change nothing.
+        """
+        from transformers import CLIPModel
+
+        network: Any = CLIPModel.from_pretrained(clip_folder)
+        vocabulary = json.loads((clip_folder / "tokenizer.json").read_text())["model"]["vocab"]
+
+        @torch.no_grad()
+        def feature(sentence: str) -> np.ndarray[Any, Any]:
+            ids = [vocabulary[word] for word in re.findall(r"\w+|[^\w\s]+", sentence)]
+            out: Any = network.get_text_features(input_ids=torch.tensor([[0, *ids, 1]]))
+            x = (out if isinstance(out, torch.Tensor) else out.pooler_output).double().numpy()[0]
+            return x / np.linalg.norm(x)
+
+        assert len(set(TEMPLATES)) == 79
+        target, source = ([feature(t.replace("{}", w)) for t in TEMPLATES] for w in ("angry face", "photo"))
+        encoder: Any = load_encoder(f"clip:{clip_folder}")
+        found = [encoder.text(words, TEMPLATES).double().numpy() for words in ("angry face", "photo")]
+        np.testing.assert_allclose(found[0], np.mean(target, 0), atol=1e-6)
+        direction = np.mean([t - s for t, s in zip(target, source, strict=True)], 0)
+        np.testing.assert_allclose(found[0] - found[1], direction, atol=1e-6)
+        bare = encoder.text("angry face").double().numpy()
+        np.testing.assert_allclose(bare, feature("angry face"), atol=1e-6)
+        assert np.abs(bare - found[0]).max() > 1e-2
+
+    def test_a_domain_by_words_uses_the_templates_unless_told_otherwise(
+        self, clip_folder: Path, tmp_path: Path
+    ) -> None:
+        from gen.hda.training import HDATrainer
+        from tests.hda.test_training import settings
+        from tests.stylegan2.conftest import tiny_generator
+
+        encoder: Any = load_encoder(f"clip:{clip_folder}")
+        for templates, changes in ((TEMPLATES, {}), (BARE, {"text_templates": False})):
+            run = settings(tmp_path / "run", ["angry=text:angry face"], encoders=[f"clip:{clip_folder}"], **changes)
+            target = HDATrainer(run, tiny_generator()).targets[0][0]
+            assert target is not None
+            expected = encoder.text("angry face", templates) - encoder.text("photo", templates)
+            torch.testing.assert_close(target.direction, expected)
+
+    def test_words_that_cannot_be_a_domain(self, clip_folder: Path, tmp_path: Path) -> None:
+        from gen.hda.training import HDATrainer
+        from tests.hda.test_training import settings
+        from tests.stylegan2.conftest import tiny_generator
+
+        for words, told in (("photo " * 30, "tokens of text"), ("photo", "source_words")):
+            run = settings(tmp_path / "run", [f"same=text:{words}"], encoders=[f"clip:{clip_folder}"])
+            with pytest.raises(BadSetting, match=told):
+                HDATrainer(run, tiny_generator())
 
     def test_dino_gives_class_token_and_patch_tokens(self, tmp_path: Path, images: torch.Tensor) -> None:
         from transformers import Dinov2Config, Dinov2Model

@@ -169,7 +169,7 @@ class TestDrawing:
 
     def test_a_model_of_another_kind_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "model_index.json").write_text('{"_class_name": "AUGANPipeline"}')
-        with pytest.raises(BadInput, match="not a StyleGAN2 model"):
+        with pytest.raises(BadInput, match="not a StyleGAN model"):
             HDAPipeline.from_pretrained(tmp_path)
 
 

@@ -16,8 +16,7 @@ from gen.hda.check import ADD, ALIKE, OPPOSITE, Note, report, verdict
 from gen.hda.export import save_adaptation
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import HDASettings
-from gen.hda.training import HDATrainer, set_trainable
-from gen.stylegan2.networks import StyleGAN2Generator
+from gen.hda.training import HDATrainer
 from gen.training.settings import make_settings
 from tests.stylegan2.conftest import tiny_generator, write_pictures
 
@@ -195,29 +194,6 @@ class TestStopping:
         trainer = adapted(HDATrainer(run, tiny_generator()))
         assert trainer.images_shown == 10 * 10  # two times five windows of ten steps
         assert "stalled" in trainer.ending()
-
-
-class TestLayers:
-    @pytest.mark.parametrize(
-        ("layers", "learns", "rests"),
-        [
-            ("nada", ["constant", "convs.0.conv.weight", "convs.6.conv.affine.bias"], ["to_rgbs.0.bias"]),
-            ("all", ["constant", "convs.0.bias", "to_rgbs.3.conv.weight"], ["mapping.layers.0.weight"]),
-            ("affine", ["convs.0.conv.affine.weight"], ["convs.0.conv.weight", "to_rgbs.0.conv.affine.weight"]),
-            ("shape", ["constant", "convs.2.conv.weight"], ["convs.3.conv.weight", "to_rgbs.0.bias"]),
-            ("texture", ["convs.3.conv.weight", "to_rgbs.0.bias"], ["convs.2.conv.weight", "constant"]),
-        ],
-    )
-    def test_choice(self, generator: StyleGAN2Generator, layers: Any, learns: list[str], rests: list[str]) -> None:
-        set_trainable(generator, layers)
-        wanted = {name: p.requires_grad for name, p in generator.named_parameters()}
-        assert [wanted[name] for name in learns] == [True] * len(learns)
-        assert [wanted[name] for name in rests] == [False] * len(rests)
-        assert not any(v for k, v in wanted.items() if k.startswith("mapping"))
-
-    def test_other_generators_are_trained_as_a_whole(self) -> None:
-        with pytest.raises(BadSetting, match="layers=all"):
-            set_trainable(nn.Linear(3, 3), "nada")
 
 
 class TestReport:
