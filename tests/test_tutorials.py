@@ -37,6 +37,7 @@ def faces_of(folder: Path) -> list[Path]:
     return [file for file in folder.glob("*.png") if file.name != "grid.png"]
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(os.name == "nt", reason="its commands are of a Unix shell")
 class TestTutorials:
     def test_twenty_thousand_night_frames(self, tmp_path):
@@ -49,6 +50,7 @@ class TestTutorials:
         assert len(list((tmp_path / "day").glob("*.uncertainty.png"))) == 6
         assert len(list((tmp_path / "try" / "out").glob("*.compare.jpg"))) == 6
 
+    @pytest.mark.slow
     def test_ten_sketches(self, tmp_path):
         for number, name in enumerate(("sketches", "sunglasses")):
             faces = tmp_path / f"faces{number}"
