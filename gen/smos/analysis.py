@@ -30,6 +30,7 @@ from gen.shift.plots import draw_embedding
 from gen.smos.backbones import Backbone, load_backbone
 from gen.smos.classifiers import load_classifier
 from gen.smos.datasets import DomainSet, load_domains, split_domain
+from gen.smos.markdown import preset_in_words
 from gen.smos.training import RESULTS
 from gen.training.data_record import HELD_OUT
 from gen.training.experiment import write_text
@@ -132,6 +133,7 @@ class Analysis:
         """`record`: the table's results.json. `count`: most images per domain. `out`: folder for the embeddings."""
         self.untrained = load_backbone(record["settings"]["backbone"], record["settings"]["weights"])
         self.domains, self.count, self.out = domains, count, out
+        self.table = f"{record['dataset']}, {preset_in_words(record)}"
         self.features: dict[int, dict[str, DomainFeatures]] = {}
         """Of the untrained network, by seed: each seed holds out other images."""
         self.before: dict[int, dict[str, dict[str, float]]] = {}
@@ -209,6 +211,7 @@ def _analyse_models(analysis: Analysis, models: Sequence[Path], baseline: str) -
     for old in set(analysis.out.glob("embedding-*.png")) - analysis.drawn:  # of an earlier table
         old.unlink()
     results = {
+        "table": analysis.table,
         "images": analysis.count,
         "domains": analysis.domains.names,
         "before": analysis.before,
@@ -257,8 +260,9 @@ def as_markdown(analysis: Mapping[str, Any]) -> str:
     for c in analysis["cells"]:
         figures = [f"{c['to target'][m]:.4g} ({c['to target'][m] - c['change'][m]:.4g})" for m in measures]
         rows.append((c["method"], c["target"], c["seed"], f"{c['accuracy']:.1%}", *figures))
+    table = f"{analysis['table']}. " if "table" in analysis else ""  # nor this
     lines = [
-        f"Distance between the target and the sources, mean over the pairs, in the features of the weights that each "
+        f"{table}Distance between the target and the sources, mean over the pairs, in the features of the weights that each "
         f"run kept; at most {analysis['images']} images of each domain that were not trained on.",
         "",
         markdown_table(("method", "target", "seed", "accuracy", *(f"{m} (before)" for m in measures)), rows),

@@ -41,8 +41,9 @@ class TableArguments:
     :PRECURSOR, as --precursor."""
     seeds: str = "0,1,2"
     """Seeds: numbers and ranges, for example 0-3,7."""
-    preset: Literal["published", "cpu"] = "published"
-    """published: ResNet-50 at 224 pixels, for a GPU; cpu: EfficientNet-Lite0 at 96 pixels, a few minutes per run."""
+    preset: Literal["domainbed", "swad", "miro", "smos", "cpu"] = "smos"
+    """domainbed, swad, miro, smos: the settings of that repository, ResNet-50 at 224 pixels, for a GPU; cpu: ours,
+    EfficientNet-Lite0 at 96 pixels, a few minutes per run."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting as field=value, for example --set js_weight=5; may be repeated. `--set help` lists all settings."""
     engine: Engine = "order"
@@ -64,9 +65,11 @@ class PrecursorArguments:
     leave_out: str | None = None
     """A style to leave out of training and measure, or `each`: one run per style, then one with all styles."""
     scratch: bool = False
-    """Start from random weights, and train the batch norms."""
-    preset: Literal["precursor", "precursor-cpu"] = "precursor"
-    """precursor: ResNet-50 at 224 pixels, for a GPU; precursor-cpu: EfficientNet-Lite0 at 96 pixels."""
+    """Start from random weights. Preset smos freezes the batch norms nevertheless, as its repository does; preset cpu
+    trains them. --set frozen_norms=... chooses otherwise."""
+    preset: Literal["smos", "cpu"] = "smos"
+    """smos: the settings of SMOS's repository, ResNet-50 at 224 pixels, for a GPU; cpu: ours, EfficientNet-Lite0 at 96
+    pixels."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting as field=value; may be repeated. `--set help` lists all settings."""
     export: Path | None = None

@@ -114,8 +114,9 @@ def _train(args: PrecursorArguments, overrides: dict[str, Any], out: Path, targe
         "target": target,
         "cache": args.out / "cache",
     }
-    scratch = {"weights": "none", "frozen_norms": False} if args.scratch else {}
-    trainer = SMOSTrainer(SMOSSettings.from_preset(args.preset, **given | scratch | overrides))
+    # Ours trains the norms: with frozen ones, random features are scaled as they happen to be, and hardly learn.
+    scratch = {"weights": "none"} | ({} if args.preset == "smos" else {"frozen_norms": False}) if args.scratch else {}
+    trainer = SMOSTrainer(SMOSSettings.from_preset(f"precursor-{args.preset}", **given | scratch | overrides))
     trainer.fit()
     return trainer
 

@@ -50,11 +50,18 @@ def _heading(results: Mapping[str, Any]) -> str:
     s, early = results["settings"], results["ended_early"]
     ended = f" (SWAD ended {len(early)} runs before that, the first after {early[0]:,})" if early else ""
     return (
-        f"{results['dataset']}, {s['backbone']} at {s['size']} pixels, {s['steps']:,} steps{ended}, {s['batch']} "
+        f"{results['dataset']}, {preset_in_words(results)}, {s['backbone']} at {s['size']} pixels, {s['steps']:,} steps{ended}, {s['batch']} "
         f"images a domain, Adam at {s['lr']:g}. Accuracy in per cent on the domain that was left out (four fifths of "
         f"it), mean ± standard error over seeds where there are several. {results['cells']['done']} of "
         f"{results['cells']['of']} cells done."
     )
+
+
+def preset_in_words(results: Mapping[str, Any]) -> str:
+    """The preset of a table, from its results.json, and what was set otherwise."""
+    changes = results.get("changes", {})  # earlier versions did not record them
+    text = ", ".join(f"{name}={value}" for name, value in changes.items())
+    return f"preset {results['settings'].get('preset', 'none')}" + (f" with {text}" if text else "")
 
 
 def _table(targets: Sequence[str], rows: Mapping[str, Sequence[str]]) -> list[str]:

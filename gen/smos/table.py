@@ -30,7 +30,7 @@ from gen.smos.training import RESULTS, SMOSTrainer
 from gen.training.data_record import ALGORITHM, HELD_OUT, START
 from gen.training.experiment import Experiment, read_run, write_results, write_text
 from gen.training.own_code import code_of
-from gen.training.settings import check_same_run, make_settings, read_record
+from gen.training.settings import TrainerSettings, as_record, check_same_run, make_settings, read_record
 
 TABLE_WIDE = ("backbone", "size")
 """Settings that no row may change: the rows would not be comparable."""
@@ -40,6 +40,12 @@ PRECURSOR, PRECURSOR_BACKBONE = "smd-precursor", "efficientnet-lite0"
 
 OF_A_ROW = ("target", "algorithm", "precursor", "seed", "js_weight", "mi_weight", "temperature", "options")
 """Settings that results.json has for each row, and not for the table."""
+
+
+NOT_OF_PRESETS = {"data", "dataset", "target", "algorithm", "precursor", "seed", "cache", "workers"} | (
+    TrainerSettings.may_change - {"decay", "core_minutes"}
+)
+"""Settings that a preset does not decide, or that change results by rounding at most."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +254,7 @@ def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
     results = {
         "dataset": find_benchmark(settings.data, settings.dataset)[0],
         "settings": {k: v for k, v in settings_record(settings).items() if k not in ("out", "cache", *OF_A_ROW)},
+        "changes": changes_of_preset(settings),
         "methods": {c.method.name: method_record(c.method, own[c.method.name]) for c in cells},
         "machines": {c.folder: (read_record(cell_settings(settings, c).out) or {}).get("hardware") for c in done},
         "cells": {"done": len(done), "of": len(cells)},
@@ -260,6 +267,16 @@ def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
     }
     write_results(settings.out, results, as_markdown(results))
     return results
+
+
+def changes_of_preset(settings: SMOSSettings) -> dict[str, Any]:
+    """The settings of the table that are not its preset's, and that may change its numbers."""
+    if settings.preset not in SMOSSettings.preset_names():
+        return {}
+    given = {"data": settings.data, "dataset": settings.dataset, "out": settings.out}
+    preset = SMOSSettings.from_preset(settings.preset, **given)
+    before, now = as_record(preset), settings_record(settings)
+    return {name: now[name] for name in before if before[name] != now[name] and name not in NOT_OF_PRESETS}
 
 
 def method_record(method: Method, own: SMOSSettings) -> dict[str, Any]:

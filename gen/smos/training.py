@@ -33,7 +33,7 @@ from gen.smos.datasets import draw
 from gen.smos.parts import Part, read_parts
 from gen.smos.scenes import SceneStream
 from gen.smos.settings import SMOSSettings
-from gen.smos.swad import LossValley, Weights, tell_of_few_measurements
+from gen.smos.swad import VALLEYS, Weights, tell_of_few_measurements
 from gen.tensors import on_device
 from gen.training.data_record import ALGORITHM, START
 from gen.training.loop import Trainer
@@ -139,7 +139,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         self.algorithm: Algorithm[Any] = algorithm(algorithm.read_options(s), self.student, domains)
         self.setup({"student": self.student, **self.algorithm.networks()})  # no EMA: SWAD has its own average
         self.student.train()
-        self.valley = LossValley(ratio=s.swad_ratio)
+        self.valley = VALLEYS[s.swad_segment](ratio=s.swad_ratio)
         if self.uses_swad:
             tell_of_few_measurements(s.steps, s.evaluate_every)
         self.best = {VALIDATION: Best(), ORACLE: Best()}
@@ -223,9 +223,12 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         return super().learning_rate(name, progress) * self.algorithm.lr_factors.get(name, 1.0)
 
     def make_optimizer(self, name: str, network: nn.Module) -> Optimizer:
-        """Adam with the settings' weight decay (student only), or what the algorithm makes of it."""
-        decay = self.settings.weight_decay if name == "student" else 0.0
-        return self.algorithm.optimizer(name, adam(network, self.settings.lr, self.betas, decay))
+        """Adam with the settings' weight decay, or what the algorithm makes of it.
+
+        The other networks have it too, as in MIRO's and SMOS's code, whose variances are in the student's optimiser.
+        """
+        s = self.settings
+        return self.algorithm.optimizer(name, adam(network, s.lr, self.betas, s.weight_decay))
 
     def check_losses(self, images: int, losses: Mapping[str, float]) -> None:
         """Also raises for a loss beyond `DIVERGED`."""
