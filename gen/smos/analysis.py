@@ -262,8 +262,8 @@ def as_markdown(analysis: Mapping[str, Any]) -> str:
         rows.append((c["method"], c["target"], c["seed"], f"{c['accuracy']:.1%}", *figures))
     table = f"{analysis['table']}. " if "table" in analysis else ""  # nor this
     lines = [
-        f"{table}Distance between the target and the sources, mean over the pairs, in the features of the weights that each "
-        f"run kept; at most {analysis['images']} images of each domain that were not trained on.",
+        f"{table}Distance between the target and the sources, mean over the pairs, in the features of the weights that "
+        f"each run kept; at most {analysis['images']} images of each domain that were not trained on.",
         "",
         markdown_table(("method", "target", "seed", "accuracy", *(f"{m} (before)" for m in measures)), rows),
     ]

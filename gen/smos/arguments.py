@@ -14,10 +14,8 @@ Engine = Literal["order", "ray"]
 AlgorithmName = Annotated[
     str,
     tyro.conf.arg(
-        help=f"Algorithm, if no --method is given. {registry.summaries()}.",
-        help_behavior_hint="(default: smos)",  # tyro would print ['smos']
-        # A factory, so that the choices are those that are registered when the command line is parsed.
-        constructor_factory=lambda: tyro.extras.literal_type_from_choices(list(registry.ALGORITHMS)),
+        metavar="NAME|FILE.py:CLASS",
+        help=f"Algorithm, if no --method is given. {registry.summaries()}; FILE.py:CLASS: a class in a file of your own.",
     ),
 ]
 
@@ -38,7 +36,7 @@ class TableArguments:
     shipped smd-precursor, if the algorithm needs one."""
     method: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A row of the table: ALGORITHM, or NAME=ALGORITHM:PRECURSOR,FIELD=VALUE,...; may be repeated. Without
-    :PRECURSOR, as --precursor."""
+    :PRECURSOR, as --precursor. ALGORITHM may be FILE.py:CLASS, too."""
     seeds: str = "0,1,2"
     """Seeds: numbers and ranges, for example 0-3,7."""
     preset: Literal["domainbed", "swad", "miro", "smos", "cpu"] = "smos"

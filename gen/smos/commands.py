@@ -14,9 +14,10 @@ from gen.errors import BadSetting, short
 from gen.media.files import check_out_folder
 from gen.output import output_folder
 from gen.seeds import check_seed, parse_seeds
+from gen.smos.algorithms import registry
 from gen.smos.arguments import AnalyseArguments, PrecursorArguments, TableArguments
 from gen.smos.benchmarks import find_benchmark, targets_of
-from gen.smos.methods import Method, parse_method
+from gen.smos.methods import Method, parse_method, usual_name
 from gen.smos.settings import SMOSSettings
 from gen.training.command import STOPPED, parse_arguments
 
@@ -55,7 +56,8 @@ def _methods(args: TableArguments) -> list[Method]:
         raise BadSetting("--precursor belongs to --algorithm; with --method give NAME=ALGORITHM:PRECURSOR.")
     if args.method:
         return [parse_method(text) for text in args.method]
-    return [Method(args.algorithm, args.algorithm, args.precursor)]
+    registry.check_name(args.algorithm)
+    return [Method(usual_name(args.algorithm), args.algorithm, args.precursor)]
 
 
 def _seeds(text: str) -> list[int]:

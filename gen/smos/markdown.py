@@ -50,9 +50,9 @@ def _heading(results: Mapping[str, Any]) -> str:
     s, early = results["settings"], results["ended_early"]
     ended = f" (SWAD ended {len(early)} runs before that, the first after {early[0]:,})" if early else ""
     return (
-        f"{results['dataset']}, {preset_in_words(results)}, {s['backbone']} at {s['size']} pixels, {s['steps']:,} steps{ended}, {s['batch']} "
-        f"images a domain, Adam at {s['lr']:g}. Accuracy in per cent on the domain that was left out (four fifths of "
-        f"it), mean ± standard error over seeds where there are several. {results['cells']['done']} of "
+        f"{results['dataset']}, {preset_in_words(results)}, {s['backbone']} at {s['size']} pixels, {s['steps']:,} "
+        f"steps{ended}, {s['batch']} images a domain, Adam at {s['lr']:g}. Accuracy in per cent on the domain that was left out "
+        f"(four fifths of it), mean ± standard error over seeds where there are several. {results['cells']['done']} of "
         f"{results['cells']['of']} cells done."
     )
 
@@ -70,12 +70,15 @@ def _table(targets: Sequence[str], rows: Mapping[str, Sequence[str]]) -> list[st
 
 def describe(method: Mapping[str, Any]) -> str:
     """The loss of a row, from its record in results.json."""
+    changes = "".join(f"; {field}={value}" for field, value in method["changes"].items())
+    return (method["loss"] if "loss" in method else _loss(method)) + changes
+
+
+def _loss(method: Mapping[str, Any]) -> str:
+    """The loss from the record of an earlier version, which also has options that the algorithm does not use."""
     algorithm = registry.find(method["algorithm"])
     names = [f.name for f in fields(algorithm.options_class)]
-    # Records of older versions also have options that the algorithm does not use.
-    options = algorithm.options_class(**{name: method[name] for name in names if name in method})
-    changes = "".join(f"; {field}={value}" for field, value in method["changes"].items())
-    return algorithm.describe(options) + changes
+    return algorithm.describe(algorithm.options_class(**{name: method[name] for name in names if name in method}))
 
 
 def averages(row: Mapping[str, Mapping[str, float]], targets: Sequence[str]) -> list[float]:

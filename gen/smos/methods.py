@@ -24,12 +24,26 @@ class Method:
 def parse_method(text: str) -> Method:
     """`erm`, or NAME=ALGORITHM[:PRECURSOR][,FIELD=VALUE,...] as in smos+=smos:smd-precursor,js_weight=5.
 
-    Raises `BadSetting`.
+    ALGORITHM may be FILE.py:CLASS; without NAME, CLASS is the name. Raises `BadSetting`.
     """
     head, *changes = text.split(",")
     name, _, rest = head.rpartition("=")
-    algorithm, _, precursor = (rest or head).partition(":")
+    algorithm, precursor = _parts(rest or head)
     registry.check_name(algorithm)
-    if not re.fullmatch(r"\w[\w+.-]*", name or algorithm):  # it becomes the name of a folder
+    name = name or usual_name(algorithm)
+    if not re.fullmatch(r"\w[\w+.-]*", name):  # it becomes the name of a folder
         raise BadSetting(f"method {text}: the name may have only letters, digits and . + - _.")
-    return Method(name or algorithm, algorithm, precursor or None, parse_overrides(changes))
+    return Method(name, algorithm, precursor, parse_overrides(changes))
+
+
+def usual_name(algorithm: str) -> str:
+    """The name of the row of an algorithm that is given none: its own, or the class's."""
+    return algorithm.rpartition(":")[2] if registry.is_own(algorithm) else algorithm
+
+
+def _parts(text: str) -> tuple[str, str | None]:
+    """ALGORITHM[:PRECURSOR], where ALGORITHM may be FILE.py:CLASS."""
+    if own := re.fullmatch(r"(.+\.py:\w*)(?::(.+))?", text):
+        return own[1], own[2]
+    algorithm, _, precursor = text.partition(":")
+    return algorithm, precursor or None

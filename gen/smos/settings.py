@@ -29,8 +29,8 @@ class SMOSSettings(TrainerSettings):
         """As `TrainerSettings.from_preset`; a preset may set some things otherwise for a data set."""
         if preset in ("published", "protocol"):
             raise BadSetting(
-                f"preset {preset}: it mixed settings of several repositories; choose one of them, domainbed, swad, miro "
-                "or smos."
+                f"preset {preset}: it mixed settings of several repositories; choose one of them: domainbed, swad, miro or "
+                " smos."
             )
         values = cls.read_preset(preset)
         own = values.pop(DATASETS, {})
@@ -48,7 +48,7 @@ class SMOSSettings(TrainerSettings):
     target: str | None = None
     """Domain to leave out of training and to measure. Default: train on all domains."""
     algorithm: str = "erm"
-    """Name of an algorithm in gen/smos/algorithms."""
+    """Name of an algorithm in gen/smos/algorithms, or FILE.py:CLASS for a class in a file of your own."""
     backbone: str = "resnet50"
     """resnet18, resnet34, resnet50, resnet101, efficientnet-lite0, vit-s16, dinov2-vit-s14, clip-vit-b16, clip-vit-b32
     or timm:MODEL; short: vit, dinov2, and clip for clip-vit-b16."""
@@ -118,12 +118,21 @@ class SMOSSettings(TrainerSettings):
 
     @classmethod
     def comparable(cls, record: Mapping[str, Any]) -> Mapping[str, Any]:
-        """With the weight that `js_weight` stands for: earlier versions recorded its default as a number."""
-        weight = _grounding_weight(record.get("js_weight"), record.get("algorithm", "erm"))
-        return {**record, "js_weight": weight}
+        """With the weight that `js_weight` stands for: earlier versions recorded its default as a number.
+
+        And without the folder of an algorithm's own file, which may have been moved: its fingerprint is compared too.
+        """
+        algorithm = str(record.get("algorithm", "erm"))
+        weight = _grounding_weight(record.get("js_weight"), algorithm)
+        return {**record, "js_weight": weight, "algorithm": without_folder(algorithm)}
 
     may_change = (TrainerSettings.may_change - {"decay"}) | {"cache", "workers", "steps"}
     """A table has one schedule for all rows."""
+
+
+def without_folder(algorithm: str) -> str:
+    """FILE.py:CLASS without the folder of the file; other names as they are."""
+    return Path(algorithm).name if ".py:" in algorithm else algorithm
 
 
 def _grounding_weight(given: float | None, algorithm: str) -> float:

@@ -25,11 +25,11 @@ from gen.smos.datasets import load_domains
 from gen.smos.export import settings_record
 from gen.smos.markdown import as_markdown
 from gen.smos.methods import Method
-from gen.smos.settings import SMOSSettings
+from gen.smos.settings import SMOSSettings, without_folder
 from gen.smos.training import RESULTS, SMOSTrainer
 from gen.training.data_record import ALGORITHM, HELD_OUT, START
 from gen.training.experiment import Experiment, read_run, write_results, write_text
-from gen.training.own_code import code_of
+from gen.training.own_code import code_of, in_words
 from gen.training.settings import TrainerSettings, as_record, check_same_run, make_settings, read_record
 
 TABLE_WIDE = ("backbone", "size")
@@ -157,7 +157,7 @@ def cell_settings(settings: SMOSSettings, cell: Cell) -> SMOSSettings:
         "precursor": precursor.resolve() if precursor and precursor.exists() else precursor,
         "seed": cell.seed,
         "target": cell.target,
-        "algorithm": m.algorithm,
+        "algorithm": absolute(m.algorithm),
         "options": ((settings.options or {}) | options) or None,
     }
     made = make_settings(
@@ -165,6 +165,12 @@ def cell_settings(settings: SMOSSettings, cell: Cell) -> SMOSSettings:
     )
     registry.find(m.algorithm).read_options(made)
     return made
+
+
+def absolute(algorithm: str) -> str:
+    """FILE.py:CLASS with the whole path of the file, other names as they are."""
+    file, _, name = algorithm.rpartition(":")
+    return f"{Path(file).resolve()}:{name}" if registry.is_own(algorithm) else algorithm
 
 
 def finished(own: SMOSSettings) -> dict[str, Any] | None:
@@ -280,10 +286,13 @@ def changes_of_preset(settings: SMOSSettings) -> dict[str, Any]:
 
 
 def method_record(method: Method, own: SMOSSettings) -> dict[str, Any]:
-    """A row's algorithm, its options as they were used, and its other changes."""
-    options = dataclasses.asdict(registry.find(own.algorithm).read_options(own))
+    """A row's algorithm, its loss in words, its options as they were used, and its other changes."""
+    algorithm = registry.find(own.algorithm)
+    used = algorithm.read_options(own)
+    options = dataclasses.asdict(used)
     changes = {k: v for k, v in method.changes.items() if k not in options and k not in OF_A_ROW}
-    return {"algorithm": own.algorithm, **options, "changes": changes}
+    loss = algorithm.describe(used) + (f" ({in_words(code)})" if (code := code_of(algorithm)) else "")
+    return {"algorithm": without_folder(own.algorithm), "loss": loss, **options, "changes": changes}
 
 
 def _accuracy(done: Mapping[Cell, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, dict[str, float]]]]:

@@ -1,12 +1,17 @@
 """The algorithms by name, one row each. To add one: write a class in a file of this folder and add its row here.
 
+FILE.py:CLASS stands for a class in a file of the user's own, wherever the name of an algorithm is expected. It is run as
+any code of theirs, with their rights; the page offers no algorithms.
+
 This module imports no torch, so that the command line can list the names at once; `find` imports the class.
 """
 
+import inspect
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gen.errors import BadSetting, unknown
+from gen.plugins import find_class
 
 if TYPE_CHECKING:
     from gen.smos.algorithms.base import Algorithm
@@ -45,20 +50,41 @@ def register(name: str, algorithm: "str | type[Algorithm[Any]]", summary: str = 
     ALGORITHMS[name] = Row(algorithm, summary)
 
 
+def is_own(name: str) -> bool:
+    """Whether the name is FILE.py:CLASS."""
+    return name.rpartition(":")[0].endswith(".py")
+
+
 def check_name(name: str) -> None:
-    """Raises `BadSetting` for a name that is not registered."""
-    if name not in ALGORITHMS:
+    """Raises `BadSetting` for a name that is not registered, and for FILE.py:CLASS without such a class."""
+    if is_own(name):
+        find(name)
+    elif name not in ALGORITHMS:
         raise BadSetting(unknown("algorithm", name, ALGORITHMS))
 
 
 def find(name: str) -> "type[Algorithm[Any]]":
-    """The class of an algorithm. Raises `BadSetting` for a name that is not registered."""
+    """The class of an algorithm. Raises `BadSetting` as `check_name`."""
+    if is_own(name):
+        return _own(name)
     check_name(name)
     algorithm = ALGORITHMS[name].algorithm
     if isinstance(algorithm, str):
         module, _, attribute = algorithm.partition(":")
         return getattr(import_module(module), attribute)
     return algorithm
+
+
+def _own(name: str) -> "type[Algorithm[Any]]":
+    from gen.smos.algorithms.base import Algorithm
+
+    found = find_class(name, f"algorithm {name}")
+    if found is None or not issubclass(found, Algorithm) or inspect.isabstract(found):
+        raise BadSetting(
+            f"algorithm {name}: name a subclass of gen.smos.algorithms.base.Algorithm that has `terms` and `describe`, "
+            "as FILE.py:CLASS."
+        )
+    return found
 
 
 def summaries() -> str:
