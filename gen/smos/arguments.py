@@ -15,7 +15,7 @@ AlgorithmName = Annotated[
     str,
     tyro.conf.arg(
         metavar="NAME|FILE.py:CLASS",
-        help=f"Algorithm, if no --method is given. {registry.summaries()}; FILE.py:CLASS: a class in a file of your own.",
+        help=f"Algorithm, if no --method is given. {registry.summaries()}; FILE.py:CLASS: a class in your own file.",
     ),
 ]
 

@@ -51,9 +51,9 @@ def _heading(results: Mapping[str, Any]) -> str:
     ended = f" (SWAD ended {len(early)} runs before that, the first after {early[0]:,})" if early else ""
     return (
         f"{results['dataset']}, {preset_in_words(results)}, {s['backbone']} at {s['size']} pixels, {s['steps']:,} "
-        f"steps{ended}, {s['batch']} images a domain, Adam at {s['lr']:g}. Accuracy in per cent on the domain that was left out "
-        f"(four fifths of it), mean ± standard error over seeds where there are several. {results['cells']['done']} of "
-        f"{results['cells']['of']} cells done."
+        f"steps{ended}, {s['batch']} images a domain, Adam at {s['lr']:g}. Accuracy in per cent on the domain that was "
+        f"left out (four fifths of it), mean ± standard error over seeds where there are several. "
+        f"{results['cells']['done']} of {results['cells']['of']} cells done."
     )
 
 

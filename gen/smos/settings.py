@@ -29,8 +29,8 @@ class SMOSSettings(TrainerSettings):
         """As `TrainerSettings.from_preset`; a preset may set some things otherwise for a data set."""
         if preset in ("published", "protocol"):
             raise BadSetting(
-                f"preset {preset}: it mixed settings of several repositories; choose one of them: domainbed, swad, miro or "
-                " smos."
+                f"preset {preset}: it mixed several repositories; choose the settings of one: domainbed, swad, miro, "
+                "smos."
             )
         values = cls.read_preset(preset)
         own = values.pop(DATASETS, {})

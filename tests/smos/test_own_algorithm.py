@@ -19,7 +19,7 @@ TINY = ["--preset", "cpu", "--seeds", "0", "--target", "ink", *(
     word for pair in ("size=32", "steps=2", "batch=2", "swad=false", "device=cpu") for word in ("--set", pair)
 )]  # fmt: skip
 
-CODE = '''
+CODE = """
 from dataclasses import dataclass
 
 from gen.smos.algorithms.base import Algorithm
@@ -48,7 +48,7 @@ class Half(Algorithm):
 
 class Other:
     pass
-'''
+"""
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_other_data_gets_the_defaults_of_the_code(domains: Path, tmp_path: Path)
 
 
 def test_the_preset_that_mixed_repositories_names_those_that_it_mixed() -> None:
-    with pytest.raises(BadSetting, match="choose one of them: domainbed, swad, miro or smos"):
+    with pytest.raises(BadSetting, match="choose the settings of one: domainbed, swad, miro, smos"):
         SMOSSettings.from_preset("published", data="d", out="o")
 
 
