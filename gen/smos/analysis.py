@@ -241,15 +241,20 @@ def correlations(cells: Sequence[Mapping[str, Any]], baseline: str = "erm") -> d
     with higher accuracy. No p-value, because the cells are not independent: those of a target and seed are compared
     with the same run.
     """
-    base = {(c["target"], c["seed"]): c for c in cells if c["method"] == baseline}
-    others = [c for c in cells if c["method"] != baseline and (c["target"], c["seed"]) in base]
+    base = {_compared(c): c for c in cells if c["method"].partition("@")[0] == baseline}
+    others = [c for c in cells if c["method"].partition("@")[0] != baseline and _compared(c) in base]
     found: dict[str, dict[str, float]] = {}
     for measure in MEASURES if len(others) >= 3 else ():
-        pairs = [(c, base[c["target"], c["seed"]]) for c in others]
+        pairs = [(c, base[_compared(c)]) for c in others]
         nearer = [c["to target"][measure] - b["to target"][measure] for c, b in pairs]
         rho = rank_correlation(np.array(nearer), np.array([c["accuracy"] - b["accuracy"] for c, b in pairs]))
         found[measure] = {"rho": rho, "cells": len(others)}
     return found
+
+
+def _compared(cell: Mapping[str, Any]) -> tuple[str, int, str]:
+    """What two cells must have in common: target, seed, and processor time if that was their length."""
+    return cell["target"], cell["seed"], cell["method"].partition("@")[2]
 
 
 def as_markdown(analysis: Mapping[str, Any]) -> str:

@@ -44,6 +44,9 @@ class TableArguments:
     EfficientNet-Lite0 at 96 pixels, a few minutes per run."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting as field=value, for example --set js_weight=5; may be repeated. `--set help` lists all settings."""
+    core_minutes: float | None = None
+    """Add a row NAME@Nmin for each method, whose runs each take N minutes of processor time instead of the steps: a
+    method with dearer steps makes fewer of them."""
     engine: Engine = "order"
     """order: one run after another; ray: as Ray Tune trials, on all machines of its cluster."""
     gpus: float | None = None

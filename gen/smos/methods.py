@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gen.errors import BadSetting
@@ -39,6 +39,11 @@ def parse_method(text: str) -> Method:
 def usual_name(algorithm: str) -> str:
     """The name of the row of an algorithm that is given none: its own, or the class's."""
     return algorithm.rpartition(":")[2] if registry.is_own(algorithm) else algorithm
+
+
+def in_time(method: Method, minutes: float) -> Method:
+    """The method as another row, whose runs each take so many minutes of processor time instead of some steps."""
+    return replace(method, name=f"{method.name}@{minutes:g}min", changes={**method.changes, "core_minutes": minutes})
 
 
 def _parts(text: str) -> tuple[str, str | None]:

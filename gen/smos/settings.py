@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gen.errors import BadSetting
 from gen.smos.benchmarks import find_benchmark
-from gen.training.settings import Batch, Positive, PositiveFloat, TrainerSettings, make_settings
+from gen.training.settings import Batch, Positive, PositiveFloat, TimeLimit, TrainerSettings, make_settings
 
 DATASETS = "datasets"
 """Key of a preset under which it has what it sets otherwise for a data set, by the data set's name."""
@@ -19,8 +19,8 @@ RELEASED_WEIGHT = 0.15
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SMOSSettings(TrainerSettings):
-    """Training on several domains. Lengths are counted in steps, as in DomainBed's protocol."""
+class SMOSSettings(TimeLimit, TrainerSettings):
+    """Training on several domains. Lengths are counted in steps, as in DomainBed's protocol, or in processor time."""
 
     presets = Path(__file__).parent / "presets"
 
@@ -62,7 +62,7 @@ class SMOSSettings(TrainerSettings):
     batch: Batch = 16
     """Images of each domain per step."""
     steps: Positive = 5001
-    """Optimiser steps."""
+    """Optimiser steps, if `core_minutes` is not set."""
     evaluate_every: Positive = 200
     """Steps between evaluations on the held-out fifths of the sources; the first is after step 1, as in DomainBed."""
     lr: PositiveFloat = 3e-5

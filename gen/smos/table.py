@@ -5,6 +5,7 @@ A cell's folder holds its run. It is done when its results.json is written, so t
 
 import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ from gen.smos.benchmarks import find_benchmark, targets_of
 from gen.smos.classifiers import PRECURSOR_WEIGHTS, fingerprint, load_classifier, save_classifier
 from gen.smos.datasets import load_domains
 from gen.smos.export import settings_record
-from gen.smos.markdown import as_markdown
+from gen.smos.markdown import FIGURE, as_markdown, gains_to_draw, targets_in
 from gen.smos.methods import Method
+from gen.smos.plots import draw_gains
 from gen.smos.settings import SMOSSettings, without_folder
 from gen.smos.training import RESULTS, SMOSTrainer
 from gen.training.data_record import ALGORITHM, HELD_OUT, START
@@ -176,7 +178,7 @@ def absolute(algorithm: str) -> str:
 def finished(own: SMOSSettings) -> dict[str, Any] | None:
     """The results of a cell that is done, else None. Raises `BadSetting` if it was run with other settings."""
     # Nor may a cell that is not done change its length, or it would have another schedule than the other rows.
-    record = read_run(own, own.may_change - {"steps"})
+    record = read_run(own, own.may_change - {"steps", "core_minutes"})
     if record is None or not (own.out / RESULTS).is_file():  # without a record, results of unknown settings
         return None
     # A name may stand for newly trained weights.
@@ -265,14 +267,24 @@ def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
         "machines": {c.folder: (read_record(cell_settings(settings, c).out) or {}).get("hardware") for c in done},
         "cells": {"done": len(done), "of": len(cells)},
         "missing": [c.folder for c in cells if c not in done],
-        "ended_early": sorted(
-            r["steps"] for c, r in done.items() if "steps" in r and r["steps"] < own[c.method.name].steps
-        ),
+        "ended_early": sorted(r["steps"] for c, r in done.items() if ended_early(own[c.method.name], r)),
         "diverged": [c.title for c, r in done.items() if "diverged" in r],
         "accuracy": _accuracy(done),
+        "costs": _costs(done),
     }
+    # The figure first: who finds the table finds its figure.
+    if drawn := gains_to_draw(results):
+        settings.out.mkdir(parents=True, exist_ok=True)
+        draw_gains(settings.out / FIGURE, drawn, targets_in(results))
     write_results(settings.out, results, as_markdown(results))
     return results
+
+
+def ended_early(own: SMOSSettings, results: Mapping[str, Any]) -> bool:
+    """Whether SWAD ended the run of a cell before its length."""
+    if own.core_minutes is not None:
+        return results.get("core_seconds", math.inf) < 60 * own.core_minutes
+    return results.get("steps", math.inf) < own.steps
 
 
 def changes_of_preset(settings: SMOSSettings) -> dict[str, Any]:
@@ -293,6 +305,15 @@ def method_record(method: Method, own: SMOSSettings) -> dict[str, Any]:
     changes = {k: v for k, v in method.changes.items() if k not in options and k not in OF_A_ROW}
     loss = algorithm.describe(used) + (f" ({in_words(code)})" if (code := code_of(algorithm)) else "")
     return {"algorithm": without_folder(own.algorithm), "loss": loss, **options, "changes": changes}
+
+
+def _costs(done: Mapping[Cell, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """By method and cell: its steps, processor seconds in all, and seconds a step."""
+    costs: dict[str, dict[str, dict[str, float | None]]] = {}
+    for cell, results in done.items():
+        found = {name: results.get(name) for name in ("steps", "core_seconds", "step_seconds")}
+        costs.setdefault(cell.method.name, {})[f"{cell.target}-{cell.seed}"] = found
+    return costs
 
 
 def _accuracy(done: Mapping[Cell, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, dict[str, float]]]]:

@@ -215,7 +215,7 @@ def check_overrides(kind: type, overrides: Mapping[str, Any]) -> None:
         if name == "preset":
             raise BadSetting(f"--set preset={value}: choose a preset with --preset NAME.")
         checked(kind, name, value)
-    check_one_length(overrides, ("images", "epochs", "core_minutes"))
+    check_one_length(overrides, ("images", "epochs", "steps", "core_minutes"))
 
 
 def check_one_length(given: Mapping[str, Any], names: Sequence[str]) -> None:
