@@ -115,7 +115,7 @@ docs-smos: $(VENV)/ready
 	$(BIN)/gen train-smos --data "$(PACS)" --preset cpu --seeds 0,1 --engine ray --out runs/pacs --method erm --method miro \
 	    --method smos+=smos:smd-precursor,$(GROUNDING) --method smos-=smos:runs/smd-scratch,$(GROUNDING)
 	$(BIN)/gen analyse-smos runs/pacs --data "$(PACS)" --out docs/pacs
-	cp runs/pacs/table.md runs/pacs/results.json docs/pacs/
+	cp runs/pacs/table.md runs/pacs/results.json runs/pacs/gain.png docs/pacs/
 
 app: $(VENV)/ready
 	$(BIN)/python app.py

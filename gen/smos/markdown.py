@@ -117,7 +117,7 @@ def _comparison(results: Mapping[str, Any], rule: str, methods: Sequence[str]) -
                 *(_step_seconds(results, m) for m in (method, baseline_of(results["methods"], method)))
             )
             columns["cost a step"][method] = "" if cost is None else f"{cost:.2f}"
-    return list(columns.items())
+    return [(title, column) for title, column in columns.items() if any(column.values())]
 
 
 def _step_seconds(results: Mapping[str, Any], method: str | None) -> dict[str, float]:

@@ -9,10 +9,12 @@ from gen.media.files import writing
 from gen.smos.gains import Gain
 
 
-def draw_gains(path: Path, gains: Mapping[str, tuple[Gain, Mapping[str, Gain]]], targets: Sequence[str]) -> None:
+def draw_gains(
+    path: Path, gains: Mapping[str, tuple[Gain, Mapping[str, Gain]]], targets: Sequence[str], rule: str
+) -> None:
     """One line for each method: its mean gain with 95 % interval, and smaller dots for the single targets.
 
-    `gains`: by method, the mean over the targets and the gain on each.
+    `gains`: by method, the mean over the targets and the gain on each. `rule`: what selected the weights.
     """
     from matplotlib import colormaps
     from matplotlib.figure import Figure
@@ -34,6 +36,7 @@ def draw_gains(path: Path, gains: Mapping[str, tuple[Gain, Mapping[str, Gain]]],
     axes.set_yticks(heights, [_plain(name) for name in gains])
     axes.set_ylim(-0.6, len(gains) - 0.4)
     axes.grid(axis="x", alpha=0.25)
+    axes.set_title(f"Gain over ERM, selected by {rule}", fontsize=11)
     axes.set_xlabel("gain over ERM in points; diamond: mean of the targets, with its 95 % interval over seeds")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     with writing(path) as partial:
