@@ -24,15 +24,13 @@ def draw_gains(
     axes.axvline(0, color="black", linewidth=0.8)
     heights = np.arange(len(gains))[::-1]
     for number, target in enumerate(targets):
-        points = [
-            (each[target].mean, y) for (_, each), y in zip(gains.values(), heights, strict=True) if target in each
-        ]
-        axes.plot(
-            *zip(*points, strict=True), ".", color=colormaps["tab10"](number % 10), label=_plain(target), alpha=0.7
-        )
+        shown = [(each[target].mean, y) for (_, each), y in zip(gains.values(), heights, strict=True) if target in each]
+        xs, ys = [x for x, _ in shown], [y for _, y in shown]
+        colour = colormaps["tab10"](number % 10)
+        axes.plot(xs, ys, ".", color=colour, label=_plain(target), alpha=0.7, zorder=3)
     for (mean, _), y in zip(gains.values(), heights, strict=True):
         axes.plot([mean.low, mean.high], [y, y], "|-", color="black")
-        axes.plot(mean.mean, y, "D", color="black", markersize=6, markeredgecolor="white")
+        axes.plot(mean.mean, y, "D", color="black", markersize=6, markeredgecolor="white", zorder=4)
     axes.set_yticks(heights, [_plain(name) for name in gains])
     axes.set_ylim(-0.6, len(gains) - 0.4)
     axes.grid(axis="x", alpha=0.25)

@@ -24,7 +24,7 @@ from gen.smos.benchmarks import find_benchmark, targets_of
 from gen.smos.classifiers import PRECURSOR_WEIGHTS, fingerprint, load_classifier, save_classifier
 from gen.smos.datasets import load_domains
 from gen.smos.export import settings_record
-from gen.smos.markdown import FIGURE, as_markdown, gains_to_draw, targets_in
+from gen.smos.markdown import FIGURE, as_markdown, fair_rule, gains_to_draw, targets_in
 from gen.smos.methods import Method
 from gen.smos.plots import draw_gains
 from gen.smos.settings import SMOSSettings, without_folder
@@ -275,7 +275,7 @@ def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
     # The figure first: who finds the table finds its figure.
     if drawn := gains_to_draw(results):
         settings.out.mkdir(parents=True, exist_ok=True)
-        draw_gains(settings.out / FIGURE, drawn, targets_in(results))
+        draw_gains(settings.out / FIGURE, drawn, targets_in(results), fair_rule(results))
     write_results(settings.out, results, as_markdown(results))
     return results
 

@@ -104,12 +104,12 @@ def test_the_columns() -> None:
 
 def test_the_figure_has_its_points_where_they_belong(tmp_path: Path) -> None:
     gains = {"a$b$": (Gain(2.0, -1.0, 5.0), {"ink": Gain(4.0, math.nan, math.nan)}), "c": (Gain(-3, -4, -2), {})}
-    draw_gains(tmp_path / "gain.png", gains, ["art", "ink"])
+    draw_gains(tmp_path / "gain.png", gains, ["art", "ink"], "SWAD")
     with Image.open(tmp_path / "gain.png") as image:
         assert image.size[0] > 500
         pixels = np.asarray(image.convert("L"))
     assert (pixels < 100).any()
-    draw_gains(tmp_path / "gain.png", {"a": (Gain(0.0, math.nan, math.nan), {})}, ["ink"])
+    draw_gains(tmp_path / "gain.png", {"a": (Gain(0.0, math.nan, math.nan), {})}, ["ink"], "last step")
 
 
 def test_processor_time_as_the_length(make: Make) -> None:  # noqa: F811
@@ -129,7 +129,7 @@ def test_one_command_makes_rows_of_both_lengths(domains: Path, tmp_path: Path) -
     results, text = json.loads((tmp_path / "results.json").read_text()), (tmp_path / "table.md").read_text()
     assert list(results["methods"]) == ["erm", "miro", "erm@0.02min", "miro@0.02min"]
     assert "8 of 8 cells done" in text
-    assert "![Gain over ERM by method](gain.png)" in text
+    assert "![Gain over ERM by method, selected by training-domain validation](gain.png)" in text
     assert (tmp_path / "gain.png").is_file()
     assert {cost["steps"] for cost in results["costs"]["erm"].values()} == {3}
     for name in ("erm@0.02min", "miro@0.02min"):
