@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -11,11 +11,18 @@ from gen.smos.algorithms import registry
 
 Engine = Literal["order", "ray"]
 
+
+def _algorithms() -> Any:
+    """The registered names, for help and completion, or any other text: it may be FILE.py:CLASS."""
+    return tyro.extras.literal_type_from_choices(list(registry.ALGORITHMS)) | str
+
+
 AlgorithmName = Annotated[
     str,
     tyro.conf.arg(
-        metavar="NAME|FILE.py:CLASS",
         help=f"Algorithm, if no --method is given. {registry.summaries()}; FILE.py:CLASS: a class in your own file.",
+        help_behavior_hint="(default: smos)",  # tyro would print ['smos']
+        constructor_factory=_algorithms,  # called when the command line is parsed: plugins may have registered some
     ),
 ]
 
