@@ -110,14 +110,14 @@ docs-smos: $(VENV)/ready
 	@test -n "$(PACS)" || { echo "make docs-smos: PACS=DIR names the folder with art_painting, cartoon, photo, sketch."; exit 2; }
 	$(BIN)/gen render-smd runs/scenes --per-class 400 --size 96
 	$(BIN)/gen render-smd runs/scenes-val --per-class 60 --size 96 --split val
-	$(BIN)/gen train-precursor --data runs/scenes --val runs/scenes-val --leave-out each --preset precursor-cpu \
+	$(BIN)/gen train-precursor --data runs/scenes --val runs/scenes-val --leave-out each --preset cpu \
 	    --out runs/precursor --export weights/smd-precursor
-	$(BIN)/gen train-precursor --data runs/scenes --val runs/scenes-val --scratch --preset precursor-cpu --set lr=1e-3 --set steps=601 \
+	$(BIN)/gen train-precursor --data runs/scenes --val runs/scenes-val --scratch --preset cpu --set lr=1e-3 --set steps=601 \
 	    --out runs/precursor-scratch --export runs/smd-scratch
 	$(BIN)/gen train-smos --data "$(PACS)" --preset cpu --seeds 0,1 --engine ray --out runs/pacs --method erm --method miro \
 	    --method smos+=smos:smd-precursor,$(GROUNDING) --method smos-=smos:runs/smd-scratch,$(GROUNDING)
 	$(BIN)/gen analyse-smos runs/pacs --data "$(PACS)" --out docs/pacs
-	cp runs/pacs/table.md runs/pacs/results.json docs/pacs/
+	cp runs/pacs/table.md runs/pacs/results.json runs/pacs/gain.png docs/pacs/
 
 app: $(VENV)/ready
 	$(BIN)/python app.py

@@ -10,6 +10,7 @@ from unittest.mock import patch
 from gen.cli import COMMANDS
 from gen.hda.parsing import ADAPTATION_FILE
 from gen.metrics.encoder_names import NETWORKS
+from gen.smos.algorithms.registry import ALGORITHMS
 from gen.translation.registry import translators
 from gen.weights import available, models_of
 
@@ -42,6 +43,8 @@ def candidates(words: Sequence[str]) -> list[str]:
             found = list(options)
         elif before[-1] in ("--model", "--source", "--rival", "--adaptation", "--encoder"):
             found = _names(before[0], before[-1])
+        elif before[-1] == "--algorithm":
+            found = list(ALGORITHMS)
         else:
             found = options.get(before[-1], [])
     return sorted(word for word in found if word.startswith(start))

@@ -30,6 +30,7 @@ from gen.shift.plots import draw_embedding
 from gen.smos.backbones import Backbone, load_backbone
 from gen.smos.classifiers import load_classifier
 from gen.smos.datasets import DomainSet, load_domains, split_domain
+from gen.smos.markdown import preset_in_words
 from gen.smos.training import RESULTS
 from gen.training.data_record import HELD_OUT
 from gen.training.experiment import write_text
@@ -132,6 +133,7 @@ class Analysis:
         """`record`: the table's results.json. `count`: most images per domain. `out`: folder for the embeddings."""
         self.untrained = load_backbone(record["settings"]["backbone"], record["settings"]["weights"])
         self.domains, self.count, self.out = domains, count, out
+        self.table = f"{record['dataset']}, {preset_in_words(record)}"
         self.features: dict[int, dict[str, DomainFeatures]] = {}
         """Of the untrained network, by seed: each seed holds out other images."""
         self.before: dict[int, dict[str, dict[str, float]]] = {}
@@ -209,6 +211,7 @@ def _analyse_models(analysis: Analysis, models: Sequence[Path], baseline: str) -
     for old in set(analysis.out.glob("embedding-*.png")) - analysis.drawn:  # of an earlier table
         old.unlink()
     results = {
+        "table": analysis.table,
         "images": analysis.count,
         "domains": analysis.domains.names,
         "before": analysis.before,
@@ -238,15 +241,20 @@ def correlations(cells: Sequence[Mapping[str, Any]], baseline: str = "erm") -> d
     with higher accuracy. No p-value, because the cells are not independent: those of a target and seed are compared
     with the same run.
     """
-    base = {(c["target"], c["seed"]): c for c in cells if c["method"] == baseline}
-    others = [c for c in cells if c["method"] != baseline and (c["target"], c["seed"]) in base]
+    base = {_compared(c): c for c in cells if c["method"].partition("@")[0] == baseline}
+    others = [c for c in cells if c["method"].partition("@")[0] != baseline and _compared(c) in base]
     found: dict[str, dict[str, float]] = {}
     for measure in MEASURES if len(others) >= 3 else ():
-        pairs = [(c, base[c["target"], c["seed"]]) for c in others]
+        pairs = [(c, base[_compared(c)]) for c in others]
         nearer = [c["to target"][measure] - b["to target"][measure] for c, b in pairs]
         rho = rank_correlation(np.array(nearer), np.array([c["accuracy"] - b["accuracy"] for c, b in pairs]))
         found[measure] = {"rho": rho, "cells": len(others)}
     return found
+
+
+def _compared(cell: Mapping[str, Any]) -> tuple[str, int, str]:
+    """What two cells must have in common: target, seed, and processor time if that was their length."""
+    return cell["target"], cell["seed"], cell["method"].partition("@")[2]
 
 
 def as_markdown(analysis: Mapping[str, Any]) -> str:
@@ -257,9 +265,10 @@ def as_markdown(analysis: Mapping[str, Any]) -> str:
     for c in analysis["cells"]:
         figures = [f"{c['to target'][m]:.4g} ({c['to target'][m] - c['change'][m]:.4g})" for m in measures]
         rows.append((c["method"], c["target"], c["seed"], f"{c['accuracy']:.1%}", *figures))
+    table = f"{analysis['table']}. " if "table" in analysis else ""  # nor this
     lines = [
-        f"Distance between the target and the sources, mean over the pairs, in the features of the weights that each "
-        f"run kept; at most {analysis['images']} images of each domain that were not trained on.",
+        f"{table}Distance between the target and the sources, mean over the pairs, in the features of the weights that "
+        f"each run kept; at most {analysis['images']} images of each domain that were not trained on.",
         "",
         markdown_table(("method", "target", "seed", "accuracy", *(f"{m} (before)" for m in measures)), rows),
     ]

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -11,13 +11,18 @@ from gen.smos.algorithms import registry
 
 Engine = Literal["order", "ray"]
 
+
+def _algorithms() -> Any:
+    """The registered names, for help and completion, or any other text: it may be FILE.py:CLASS."""
+    return tyro.extras.literal_type_from_choices(list(registry.ALGORITHMS)) | str
+
+
 AlgorithmName = Annotated[
     str,
     tyro.conf.arg(
-        help=f"Algorithm, if no --method is given. {registry.summaries()}.",
+        help=f"Algorithm, if no --method is given. {registry.summaries()}; FILE.py:CLASS: a class in your own file.",
         help_behavior_hint="(default: smos)",  # tyro would print ['smos']
-        # A factory, so that the choices are those that are registered when the command line is parsed.
-        constructor_factory=lambda: tyro.extras.literal_type_from_choices(list(registry.ALGORITHMS)),
+        constructor_factory=_algorithms,  # called when the command line is parsed: plugins may have registered some
     ),
 ]
 
@@ -38,13 +43,18 @@ class TableArguments:
     shipped smd-precursor, if the algorithm needs one."""
     method: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A row of the table: ALGORITHM, or NAME=ALGORITHM:PRECURSOR,FIELD=VALUE,...; may be repeated. Without
-    :PRECURSOR, as --precursor. 'smos(ALGORITHM)' is another algorithm with the terms of smos."""
+    :PRECURSOR, as --precursor. ALGORITHM may be FILE.py:CLASS, too, and 'smos(ALGORITHM)' adds the terms of smos to another
+    algorithm's."""
     seeds: str = "0,1,2"
     """Seeds: numbers and ranges, for example 0-3,7."""
-    preset: Literal["published", "cpu"] = "published"
-    """published: ResNet-50 at 224 pixels, for a GPU; cpu: EfficientNet-Lite0 at 96 pixels, a few minutes per run."""
+    preset: Literal["domainbed", "swad", "miro", "smos", "cpu"] = "smos"
+    """domainbed, swad, miro, smos: the settings of that repository, ResNet-50 at 224 pixels, for a GPU; cpu: ours,
+    EfficientNet-Lite0 at 96 pixels, a few minutes per run."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting as field=value, for example --set js_weight=5; may be repeated. `--set help` lists all settings."""
+    core_minutes: float | None = None
+    """Add a row NAME@Nmin for each method, whose runs each take N minutes of processor time instead of the steps: a
+    method with dearer steps makes fewer of them."""
     engine: Engine = "order"
     """order: one run after another; ray: as Ray Tune trials, on all machines of its cluster."""
     gpus: float | None = None
@@ -64,9 +74,11 @@ class PrecursorArguments:
     leave_out: str | None = None
     """A style to leave out of training and measure, or `each`: one run per style, then one with all styles."""
     scratch: bool = False
-    """Start from random weights, and train the batch norms."""
-    preset: Literal["precursor", "precursor-cpu"] = "precursor"
-    """precursor: ResNet-50 at 224 pixels, for a GPU; precursor-cpu: EfficientNet-Lite0 at 96 pixels."""
+    """Start from random weights. Preset smos freezes the batch norms nevertheless, as its repository does; preset cpu
+    trains them. --set frozen_norms=... chooses otherwise."""
+    preset: Literal["smos", "cpu"] = "smos"
+    """smos: the settings of SMOS's repository, ResNet-50 at 224 pixels, for a GPU; cpu: ours, EfficientNet-Lite0 at 96
+    pixels."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting as field=value; may be repeated. `--set help` lists all settings."""
     export: Path | None = None

@@ -5,6 +5,7 @@ This module imports no torch, so that a mistake is reported at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from gen.errors import BadInput, BadSetting, unknown
@@ -17,6 +18,9 @@ OFFICE_HOME = (
     "Postit_Notes Printer Push_Pin Radio Refrigerator Ruler Scissors Screwdriver Shelf Sink Sneakers Soda Speaker "
     "Spoon TV Table Telephone ToothBrush Toys Trash_Can Webcam"
 )
+
+DUPLICATES = Path(__file__).parent / "domainnet_duplicates.txt"
+"""DomainBed's list for DomainNet, with its licence."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,18 @@ BENCHMARKS: dict[str, Benchmark] = {
         {"clipart": (), "infograph": (), "painting": (), "quickdraw": (), "real": (), "sketch": ()}, 345
     ),
 }
+
+
+def duplicates(dataset: str, domain: str) -> frozenset[str]:
+    """CLASS/IMAGE of the images of this domain that the published protocol leaves out as duplicates."""
+    return _duplicates().get(domain, frozenset()) if dataset == "DomainNet" else frozenset()
+
+
+@cache
+def _duplicates() -> dict[str, frozenset[str]]:
+    lines = DUPLICATES.read_text(encoding="utf-8").splitlines()
+    paths = [line.split("/", 1) for line in lines if not line.startswith("#")]
+    return {name: frozenset(path for domain, path in paths if domain == name) for name in {d for d, _ in paths}}
 
 
 def usual_name(dataset: str, names: Sequence[str], given: str) -> str:

@@ -3,20 +3,22 @@
 Heavy modules are imported after the arguments are parsed, so that `--help` and usage errors answer at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from gen.checked import checked
 from gen.errors import BadSetting, short
 from gen.media.files import check_out_folder
 from gen.output import output_folder
 from gen.seeds import check_seed, parse_seeds
+from gen.smos.algorithms import registry
 from gen.smos.arguments import AnalyseArguments, PrecursorArguments, TableArguments
 from gen.smos.benchmarks import find_benchmark, targets_of
-from gen.smos.methods import Method, parse_method
+from gen.smos.methods import Method, in_time, parse_method, usual_name
 from gen.smos.settings import SMOSSettings
 from gen.training.command import STOPPED, parse_arguments
 
@@ -29,7 +31,7 @@ def train_smos(arguments: Sequence[str]) -> int:
     args, overrides = parse_arguments(TableArguments, SMOSSettings, arguments, "gen train-smos")
     dataset, folders = find_benchmark(args.data, overrides.get("dataset", "auto"))
     targets_of(args.target, dataset, list(folders))
-    methods, seeds = _methods(args), _seeds(args.seeds)
+    methods, seeds = _methods(args, overrides), _seeds(args.seeds)
     from accelerate import PartialState
 
     from gen.devices import pick_device
@@ -50,12 +52,17 @@ def train_smos(arguments: Sequence[str]) -> int:
     return 0 if complete else STOPPED
 
 
-def _methods(args: TableArguments) -> list[Method]:
+def _methods(args: TableArguments, overrides: Mapping[str, Any]) -> list[Method]:
     if args.method and args.precursor:
         raise BadSetting("--precursor belongs to --algorithm; with --method give NAME=ALGORITHM:PRECURSOR.")
-    if args.method:
-        return [parse_method(text) for text in args.method]
-    return [Method(args.algorithm, args.algorithm, args.precursor)]
+    if args.core_minutes is not None:
+        checked(SMOSSettings, "core_minutes", args.core_minutes)
+        if overrides.get("core_minutes") is not None:
+            raise BadSetting("--core-minutes adds rows, --set core_minutes=... is the length of all rows; give one.")
+    registry.check_name(args.algorithm)
+    alone = Method(usual_name(args.algorithm), args.algorithm, args.precursor)
+    methods = [parse_method(text) for text in args.method] or [alone]
+    return methods + [in_time(method, args.core_minutes) for method in methods if args.core_minutes is not None]
 
 
 def _seeds(text: str) -> list[int]:
@@ -114,8 +121,9 @@ def _train(args: PrecursorArguments, overrides: dict[str, Any], out: Path, targe
         "target": target,
         "cache": args.out / "cache",
     }
-    scratch = {"weights": "none", "frozen_norms": False} if args.scratch else {}
-    trainer = SMOSTrainer(SMOSSettings.from_preset(args.preset, **given | scratch | overrides))
+    # Ours trains the norms: with frozen ones, random features are scaled as they happen to be, and hardly learn.
+    scratch = {"weights": "none"} | ({} if args.preset == "smos" else {"frozen_norms": False}) if args.scratch else {}
+    trainer = SMOSTrainer(SMOSSettings.from_preset(f"precursor-{args.preset}", **given | scratch | overrides))
     trainer.fit()
     return trainer
 

@@ -4,6 +4,7 @@ Every sample is a pure function of (seed, domain, sample number), so that a resu
 """
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gen.errors import BadInput
-from gen.smos.benchmarks import check_classes, find_benchmark, usual_name
+from gen.smos.benchmarks import check_classes, duplicates, find_benchmark, usual_name
 from gen.training.data import Frames, load_frames
 from gen.training.data_record import BYTES, FILES
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,17 @@ class DomainSet:
 def load_domains(root: Path, size: int, cache: Path, name: str = "auto", strict: bool = False) -> DomainSet:
     """Every domain in `root`, with images resized to size x size (aspect not kept) once, and stored in `cache`.
 
-    Unreadable images are reported and left out, or with `strict` raise. Raises `BadInput` or `BadSetting` if the
-    folders are not those of a data set.
+    Unreadable images are reported and left out, or with `strict` raise. DomainNet's published duplicates are left out.
+    Raises `BadInput` or `BadSetting` if the folders are not those of a data set.
     """
     name, folders = find_benchmark(root, name)
     classes = check_classes(name, folders)
     domains: list[Domain] = []
     for domain, folder in folders.items():
-        frames = load_frames(domain, folder, cache, size, (1, 1), width=size, strict=strict)
+        copies = duplicates(name, domain)
+        frames = load_frames(domain, folder, cache, size, (1, 1), width=size, strict=strict, without=copies)
+        if there := sum((folder / path).is_file() for path in copies):
+            log.warning("%s: %d images of the published list of duplicates are not used.", folder, there)
         parents = [path.relative_to(folder).parts[:-1] for path in frames.paths]
         if () in parents:
             raise BadInput(f"{frames.paths[parents.index(())]}: move this image to a class folder, DOMAIN/CLASS/IMAGE.")

@@ -10,6 +10,7 @@ from gen.markdown import markdown_table
 from gen.provenance import hardware_sentence, portable
 from gen.smd.writing import RECORD
 from gen.smos.classifiers import save_classifier
+from gen.smos.settings import without_folder
 from gen.smos.training import ALGORITHM, SMOSTrainer
 from gen.training import longer
 from gen.training.experiment import write_text
@@ -45,7 +46,8 @@ def settings_record(settings: Any) -> dict[str, Any]:
     """The settings for files that are published: paths are reduced to their last part, so that no home is named."""
     values = portable(settings)
     paths = {"data", "val", "precursor", "out", "cache"} & values.keys()
-    return values | {name: Path(values[name]).name for name in paths if values[name]}
+    values |= {name: Path(values[name]).name for name in paths if values[name]}
+    return values | ({"algorithm": without_folder(values["algorithm"])} if "algorithm" in values else {})
 
 
 def card(name: str, record: dict[str, Any]) -> str:

@@ -1,31 +1,41 @@
 """Settings of the trainer. This module imports no torch, so that commands can read them at once."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from gen.errors import BadSetting
 from gen.smos.benchmarks import find_benchmark
-from gen.training.settings import Batch, Positive, PositiveFloat, TrainerSettings, make_settings, read_preset
+from gen.training.settings import Batch, Positive, PositiveFloat, TimeLimit, TrainerSettings, make_settings
 
-PROTOCOL = Path(__file__).parent / "protocol.yaml"
-"""The published hyperparameters of each data set."""
+DATASETS = "datasets"
+"""Key of a preset under which it has what it sets otherwise for a data set, by the data set's name."""
+
+RELEASED_WEIGHT = 0.15
+"""Weight of the published code for its own grounding terms."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SMOSSettings(TrainerSettings):
-    """Training on several domains. Lengths are counted in steps, as in DomainBed's protocol."""
+class SMOSSettings(TimeLimit, TrainerSettings):
+    """Training on several domains. Lengths are counted in steps, as in DomainBed's protocol, or in processor time."""
 
     presets = Path(__file__).parent / "presets"
 
     @classmethod
     def from_preset(cls, preset: str, **given: Any) -> Self:
-        """As `TrainerSettings.from_preset`; `published` has other hyperparameters for each data set."""
+        """As `TrainerSettings.from_preset`; a preset may set some things otherwise for a data set."""
+        if preset in ("published", "protocol"):
+            raise BadSetting(
+                f"preset {preset}: it mixed several repositories; choose the settings of one: domainbed, swad, miro, "
+                "smos."
+            )
         values = cls.read_preset(preset)
-        if preset == "published" and "data" in given:
-            dataset = find_benchmark(Path(given["data"]), given.get("dataset", "auto"))[0]
-            values |= read_preset(PROTOCOL).get(dataset, {})
+        own = values.pop(DATASETS, {})
+        if own and "data" in given:
+            values |= own.get(find_benchmark(Path(given["data"]), given.get("dataset", "auto"))[0], {})
         return make_settings(cls, values, {"preset": preset, **given})
 
     data: Path
@@ -38,7 +48,7 @@ class SMOSSettings(TrainerSettings):
     target: str | None = None
     """Domain to leave out of training and to measure. Default: train on all domains."""
     algorithm: str = "erm"
-    """Name of an algorithm in gen/smos/algorithms."""
+    """Name of an algorithm in gen/smos/algorithms, or FILE.py:CLASS for a class in a file of your own."""
     backbone: str = "resnet50"
     """resnet18, resnet34, resnet50, resnet101, efficientnet-lite0, vit-s16, dinov2-vit-s14, clip-vit-b16, clip-vit-b32
     or timm:MODEL; short: vit, dinov2, and clip for clip-vit-b16."""
@@ -52,7 +62,7 @@ class SMOSSettings(TrainerSettings):
     batch: Batch = 16
     """Images of each domain per step."""
     steps: Positive = 5001
-    """Optimiser steps."""
+    """Optimiser steps, if `core_minutes` is not set."""
     evaluate_every: Positive = 200
     """Steps between evaluations on the held-out fifths of the sources; the first is after step 1, as in DomainBed."""
     lr: PositiveFloat = 3e-5
@@ -60,7 +70,7 @@ class SMOSSettings(TrainerSettings):
     decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Last share of the steps in which the learning rate falls linearly to zero; DomainBed: 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Weight decay of Adam, for the student."""
+    """Weight decay of Adam, for all networks that are trained."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout before the linear layer."""
     frozen_norms: bool = True
@@ -70,8 +80,9 @@ class SMOSSettings(TrainerSettings):
 
     # Options of the first algorithms. They are here and not in `options`, because presets and the settings.json of
     # older runs have them at the top level.
-    js_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the grounding term of smos and its variants. The published code has 0.15 for its own term."""
+    js_weight: Annotated[float, Field(ge=0)] | None = None
+    """Weight of the grounding term of smos and its variants. Default: 1 for smos; for smos_released and smos_kl the
+    0.15 of the published code."""
     temperature: PositiveFloat = 1.0
     """Softmax temperature in the JS divergence."""
     mi_weight: Annotated[float, Field(ge=0)] | None = None
@@ -85,6 +96,9 @@ class SMOSSettings(TrainerSettings):
     """Average the weights over the valley of the validation loss (SWAD), and stop where it ends."""
     swad_ratio: Annotated[float, Field(ge=0)] = 0.3
     """The valley ends where the loss exceeds the loss at its start by this share."""
+    swad_segment: Literal["paper", "published"] = "paper"
+    """Which segments the average counts: each one in the valley once, as the paper says; or as the published code does,
+    some of them more than once, see gen/smos/swad.py."""
     cache: Path | None = None
     """Folder for decoded images. Default: OUT/cache."""
     workers: Annotated[int, Field(ge=0)] = 2
@@ -97,5 +111,31 @@ class SMOSSettings(TrainerSettings):
     checkpoint_every: Positive = 3200
     """Images per domain between two checkpoints."""
 
+    @property
+    def grounding_weight(self) -> float:
+        """`js_weight`, or its default for this algorithm."""
+        return _grounding_weight(self.js_weight, self.algorithm)
+
+    @classmethod
+    def comparable(cls, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        """With the weight that `js_weight` stands for: earlier versions recorded its default as a number.
+
+        And without the folder of an algorithm's own file, which may have been moved: its fingerprint is compared too.
+        """
+        algorithm = str(record.get("algorithm", "erm"))
+        weight = _grounding_weight(record.get("js_weight"), algorithm)
+        return {**record, "js_weight": weight, "algorithm": without_folder(algorithm)}
+
     may_change = (TrainerSettings.may_change - {"decay"}) | {"cache", "workers", "steps"}
     """A table has one schedule for all rows."""
+
+
+def without_folder(algorithm: str) -> str:
+    """FILE.py:CLASS without the folder of the file; other names as they are."""
+    return Path(algorithm).name if ".py:" in algorithm else algorithm
+
+
+def _grounding_weight(given: float | None, algorithm: str) -> float:
+    if given is not None:
+        return given
+    return RELEASED_WEIGHT if algorithm in ("smos_released", "smos_kl") else 1.0

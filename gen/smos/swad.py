@@ -7,14 +7,17 @@ evaluations, as long as their loss is at most the threshold.
 End: before `tolerance` evaluations in a row above the threshold; then training may stop.
 Result: the mean of the valley's segments, equally weighted.
 
-Departure: this is the method as the paper describes it. The published code stops at the same evaluations, but extends
-back by one evaluation less, and counts the segment of convergence twice.
+This is `LossValley`. `PublishedLossValley` counts segments as the published code does, which stops at the same
+evaluations. It extends back by one evaluation less, and counts the segment at the start of the valley twice if the one
+before it belongs to the valley. If the valley starts within the first `tolerance` - `converge` evaluations, it counts
+the next segments twice as well, and the very first one that many times; if training ends soon after the start,
+segments before the start may be counted twice, or once although they are above the threshold.
 """
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -134,6 +137,89 @@ class LossValley:
         self.threshold, self.over = state["threshold"], state["over"]
         self.segment, self.valley = MeanOfWeights(**state["segment"]), MeanOfWeights(**state["valley"])
         self.waiting = [Segment(**s) for s in state["waiting"]]
+
+
+@dataclass
+class PublishedLossValley(LossValley):
+    """The same with the published code's count of segments, also where that looks like an oversight.
+
+    `waiting` holds the last evaluations, up to the longer of `converge` and `tolerance`, as long as training goes on.
+    """
+
+    evaluations: int = 0
+    """So far."""
+    start: int = 0
+    """Number of the evaluation, from 1, at which the valley starts."""
+
+    def evaluated(self, loss: float) -> None:
+        """Record the validation loss of the weights after the last step."""
+        if self.over or not self.segment.count:
+            return
+        self.evaluations += 1
+        self.waiting.append(Segment(self.segment.mean, loss))
+        self.waiting = self.waiting[-max(self.converge, self.tolerance) :]
+        self.segment = MeanOfWeights()
+        if self.threshold is None:
+            self._look_for_start()
+        else:
+            self._extend()
+
+    def _look_for_start(self) -> None:
+        last = self.waiting[-self.converge :]
+        losses = [s.loss for s in last]
+        if len(last) < self.converge or min(losses) < losses[0]:
+            return
+        self.start = self.evaluations - self.converge + 1
+        self.threshold = sum(losses) / len(losses) * (1 + self.ratio)
+        # Counted 0 times: these weights are the result only until the first segment is added.
+        self.valley = MeanOfWeights(0, dict(last[0].weights))
+        for segment in self._joined(last):
+            self.valley.add(segment.weights)
+
+    def _joined(self, last: list[Segment]) -> list[Segment]:
+        """The segments that are added when the valley starts; `last`: those of the last `converge` evaluations."""
+        reach = self.tolerance - self.converge
+        if reach < 0:
+            return last[1 : 1 - reach]
+        # The first of these, not the last, if there have been fewer than `tolerance` evaluations.
+        oldest = self.waiting[: reach + 1] if reach else []
+        above = [n for n, segment in enumerate(oldest) if segment.loss > (self.threshold or 0.0)]
+        return oldest[above[-1] + 2 if above else 1 :]
+
+    def _extend(self) -> None:
+        recent = self.waiting[-self.tolerance :]
+        if self.evaluations - len(recent) + 1 < self.start:
+            return
+        if self._all_above(recent):
+            self.over = True
+        else:
+            self.valley.add(recent[0].weights)
+
+    def _all_above(self, segments: list[Segment]) -> bool:
+        return min(s.loss for s in segments) > (self.threshold or 0.0)
+
+    def weights(self) -> Weights:
+        """The mean over the valley; if it never started, the last segment."""
+        if self.threshold is None or self.over:
+            return super().weights()
+        mean = MeanOfWeights(self.valley.count, {name: value.clone() for name, value in self.valley.mean.items()})
+        rest = self.waiting[-self.tolerance :][1:]
+        while rest and not self._all_above(rest):
+            mean.add(rest.pop(0).weights)
+        return mean.mean
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {**super().state(), "evaluations": self.evaluations, "start": self.start}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        super().load_state(state)
+        self.evaluations, self.start = state["evaluations"], state["start"]
+
+
+VALLEYS: dict[Literal["paper", "published"], type[LossValley]] = {"paper": LossValley, "published": PublishedLossValley}
+"""By the setting `swad_segment`."""
 
 
 def tell_of_few_measurements(steps: int, every: int) -> None:

@@ -5,6 +5,7 @@ A cell's folder holds its run. It is done when its results.json is written, so t
 
 import dataclasses
 import json
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,14 +24,15 @@ from gen.smos.benchmarks import find_benchmark, targets_of
 from gen.smos.classifiers import PRECURSOR_WEIGHTS, fingerprint, load_classifier, save_classifier
 from gen.smos.datasets import load_domains
 from gen.smos.export import settings_record
-from gen.smos.markdown import as_markdown
+from gen.smos.markdown import FIGURE, as_markdown, fair_rule, gains_to_draw, targets_in
 from gen.smos.methods import Method
-from gen.smos.settings import SMOSSettings
+from gen.smos.plots import draw_gains
+from gen.smos.settings import SMOSSettings, without_folder
 from gen.smos.training import RESULTS, SMOSTrainer
 from gen.training.data_record import ALGORITHM, HELD_OUT, START
 from gen.training.experiment import Experiment, read_run, write_results, write_text
-from gen.training.own_code import code_of
-from gen.training.settings import check_same_run, make_settings, read_record
+from gen.training.own_code import code_of, in_words
+from gen.training.settings import TrainerSettings, as_record, check_same_run, make_settings, read_record
 
 TABLE_WIDE = ("backbone", "size")
 """Settings that no row may change: the rows would not be comparable."""
@@ -40,6 +42,12 @@ PRECURSOR, PRECURSOR_BACKBONE = "smd-precursor", "efficientnet-lite0"
 
 OF_A_ROW = ("target", "algorithm", "precursor", "seed", "js_weight", "mi_weight", "temperature", "options")
 """Settings that results.json has for each row, and not for the table."""
+
+
+NOT_OF_PRESETS = {"data", "dataset", "target", "algorithm", "precursor", "seed", "cache", "workers"} | (
+    TrainerSettings.may_change - {"decay", "core_minutes"}
+)
+"""Settings that a preset does not decide, or that change results by rounding at most."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ def cell_settings(settings: SMOSSettings, cell: Cell) -> SMOSSettings:
         "precursor": precursor.resolve() if precursor and precursor.exists() else precursor,
         "seed": cell.seed,
         "target": cell.target,
-        "algorithm": m.algorithm,
+        "algorithm": absolute(m.algorithm),
         "options": ((settings.options or {}) | options) or None,
     }
     made = make_settings(
@@ -161,10 +169,16 @@ def cell_settings(settings: SMOSSettings, cell: Cell) -> SMOSSettings:
     return made
 
 
+def absolute(algorithm: str) -> str:
+    """FILE.py:CLASS with the whole path of the file, other names as they are."""
+    file, _, name = algorithm.rpartition(":")
+    return f"{Path(file).resolve()}:{name}" if registry.is_own(algorithm) else algorithm
+
+
 def finished(own: SMOSSettings) -> dict[str, Any] | None:
     """The results of a cell that is done, else None. Raises `BadSetting` if it was run with other settings."""
     # Nor may a cell that is not done change its length, or it would have another schedule than the other rows.
-    record = read_run(own, own.may_change - {"steps"})
+    record = read_run(own, own.may_change - {"steps", "core_minutes"})
     if record is None or not (own.out / RESULTS).is_file():  # without a record, results of unknown settings
         return None
     # A name may stand for newly trained weights.
@@ -249,25 +263,58 @@ def collect(settings: SMOSSettings, cells: Sequence[Cell]) -> dict[str, Any]:
     results = {
         "dataset": find_benchmark(settings.data, settings.dataset)[0],
         "settings": {k: v for k, v in settings_record(settings).items() if k not in ("out", "cache", *OF_A_ROW)},
+        "changes": changes_of_preset(settings),
         "methods": {c.method.name: method_record(c.method, own[c.method.name]) for c in cells},
         "machines": {c.folder: (read_record(cell_settings(settings, c).out) or {}).get("hardware") for c in done},
         "cells": {"done": len(done), "of": len(cells)},
         "missing": [c.folder for c in cells if c not in done],
-        "ended_early": sorted(
-            r["steps"] for c, r in done.items() if "steps" in r and r["steps"] < own[c.method.name].steps
-        ),
+        "ended_early": sorted(r["steps"] for c, r in done.items() if ended_early(own[c.method.name], r)),
         "diverged": [c.title for c, r in done.items() if "diverged" in r],
         "accuracy": _accuracy(done),
+        "costs": _costs(done),
     }
+    # The figure first: who finds the table finds its figure.
+    if drawn := gains_to_draw(results):
+        settings.out.mkdir(parents=True, exist_ok=True)
+        draw_gains(settings.out / FIGURE, drawn, targets_in(results), fair_rule(results))
     write_results(settings.out, results, as_markdown(results))
     return results
 
 
+def ended_early(own: SMOSSettings, results: Mapping[str, Any]) -> bool:
+    """Whether SWAD ended the run of a cell before its length."""
+    if own.core_minutes is not None:
+        return results.get("core_seconds", math.inf) < 60 * own.core_minutes
+    return results.get("steps", math.inf) < own.steps
+
+
+def changes_of_preset(settings: SMOSSettings) -> dict[str, Any]:
+    """The settings of the table that are not its preset's, and that may change its numbers."""
+    if settings.preset not in SMOSSettings.preset_names():
+        return {}
+    given = {"data": settings.data, "dataset": settings.dataset, "out": settings.out}
+    preset = SMOSSettings.from_preset(settings.preset, **given)
+    before, now = as_record(preset), settings_record(settings)
+    return {name: now[name] for name in before if before[name] != now[name] and name not in NOT_OF_PRESETS}
+
+
 def method_record(method: Method, own: SMOSSettings) -> dict[str, Any]:
-    """A row's algorithm, its options as they were used, and its other changes."""
-    options = dataclasses.asdict(registry.find(own.algorithm).read_options(own))
+    """A row's algorithm, its loss in words, its options as they were used, and its other changes."""
+    algorithm = registry.find(own.algorithm)
+    used = algorithm.read_options(own)
+    options = dataclasses.asdict(used)
     changes = {k: v for k, v in method.changes.items() if k not in options and k not in OF_A_ROW}
-    return {"algorithm": own.algorithm, **options, "changes": changes}
+    loss = algorithm.describe(used) + (f" ({in_words(code)})" if (code := code_of(algorithm)) else "")
+    return {"algorithm": without_folder(own.algorithm), "loss": loss, **options, "changes": changes}
+
+
+def _costs(done: Mapping[Cell, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """By method and cell: its steps, processor seconds in all, and seconds a step."""
+    costs: dict[str, dict[str, dict[str, float | None]]] = {}
+    for cell, results in done.items():
+        found = {name: results.get(name) for name in ("steps", "core_seconds", "step_seconds")}
+        costs.setdefault(cell.method.name, {})[f"{cell.target}-{cell.seed}"] = found
+    return costs
 
 
 def _accuracy(done: Mapping[Cell, Mapping[str, Any]]) -> dict[str, dict[str, dict[str, dict[str, float]]]]:

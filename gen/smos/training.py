@@ -5,6 +5,7 @@ is how a precursor is made.
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,7 +37,7 @@ from gen.smos.joint import backward as joint_backward
 from gen.smos.parts import Part, read_parts
 from gen.smos.scenes import SceneStream
 from gen.smos.settings import SMOSSettings
-from gen.smos.swad import LossValley, Weights, tell_of_few_measurements
+from gen.smos.swad import VALLEYS, Weights, tell_of_few_measurements
 from gen.tensors import on_device
 from gen.training.data_record import ALGORITHM, START
 from gen.training.loop import Trainer
@@ -50,6 +51,9 @@ VALIDATION, ORACLE, SWAD, LAST = "training-domain validation", "oracle", "SWAD",
 """Rules that select weights, as results.json names them. The oracle looks at the target, so it is no fair choice."""
 
 RESULTS = "results.json"
+
+TIMED = 10
+"""On a GPU, one step in so many is timed."""
 
 
 @dataclass
@@ -169,11 +173,13 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         self.algorithm: Algorithm[Any] = algorithm(algorithm.read_options(s), self.student, domains)
         self.setup({"student": self.student, **self.algorithm.networks()})  # no EMA: SWAD has its own average
         self.student.train()
-        self.valley = LossValley(ratio=s.swad_ratio)
-        if self.uses_swad:
+        self.valley = VALLEYS[s.swad_segment](ratio=s.swad_ratio)
+        if self.uses_swad and s.core_minutes is None:
             tell_of_few_measurements(s.steps, s.evaluate_every)
         self.best = {VALIDATION: Best(), ORACLE: Best()}
         self.history: list[dict[str, float]] = []
+        self._timed: tuple[float, int] = 0.0, 0
+        """Seconds of the steps that were timed, and their number."""
 
     def _check_settings(self, algorithm: type[Algorithm[Any]]) -> None:
         s = self.settings
@@ -253,9 +259,12 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         return super().learning_rate(name, progress) * self.algorithm.lr_factors.get(name, 1.0)
 
     def make_optimizer(self, name: str, network: nn.Module) -> Optimizer:
-        """Adam with the settings' weight decay (student only), or what the algorithm makes of it."""
-        decay = self.settings.weight_decay if name == "student" else 0.0
-        return self.algorithm.optimizer(name, adam(network, self.settings.lr, self.betas, decay))
+        """Adam with the settings' weight decay, or what the algorithm makes of it.
+
+        The other networks have it too, as in MIRO's and SMOS's code, whose variances are in the student's optimiser.
+        """
+        s = self.settings
+        return self.algorithm.optimizer(name, adam(network, s.lr, self.betas, s.weight_decay))
 
     def check_losses(self, images: int, losses: Mapping[str, float]) -> None:
         """Also raises for a loss beyond `DIVERGED`."""
@@ -272,7 +281,28 @@ class SMOSTrainer(Trainer[SMOSSettings]):
 
     def step(self, parts: Sequence[Sequence[int]]) -> Terms:
         """One step on these samples of each source."""
-        return self.algorithm.step(TrainerStep(self, parts))
+        gpu, number = self.device.type == "cuda", self.steps_done
+        # Not the first, which warms up; and of a GPU few, because a clock must wait until it has done its work.
+        if number % (TIMED if gpu else 1) or not number:
+            return self.algorithm.step(TrainerStep(self, parts))
+        start = self._step_clock()
+        terms = self.algorithm.step(TrainerStep(self, parts))
+        seconds, count = self._timed
+        self._timed = seconds + self._step_clock() - start, count + 1
+        return terms
+
+    def _step_clock(self) -> float:
+        """Seconds: of a GPU by the wall clock, else of processor time, which other programs do not lengthen."""
+        if self.device.type != "cuda":
+            return time.process_time()
+        torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Seconds a step, without evaluations; None if too few were made to be timed."""
+        seconds, count = self._timed
+        return seconds / count if count else None
 
     def batch(self, samples: Sequence[int]) -> Batch:
         """Augmented images of all sources, these samples of each."""
@@ -313,7 +343,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         s = self.settings
         if self.uses_swad:
             self.valley.step(self.weights())
-        if (self.steps_done - 1) % s.evaluate_every == 0 or self.steps_done == s.steps:
+        if (self.steps_done - 1) % s.evaluate_every == 0 or self.share_done >= 1:
             self.evaluate(self.steps_done)
 
     # Weights that are selected: the student's, and those of networks that the algorithm predicts with.
@@ -435,6 +465,8 @@ class SMOSTrainer(Trainer[SMOSSettings]):
     def report(self) -> dict[str, Any]:
         """Accuracy on four fifths of the target by selection rule, and the history; also written to results.json."""
         s = self.settings
+        if self.uses_swad and s.core_minutes is not None:
+            tell_of_few_measurements(self.steps_done, s.evaluate_every)
         rules: dict[str, dict[str, float | int | None]] = {}
         for rule, (step, weights) in self.selected().items():
             rules[rule] = {"step": step}
@@ -450,6 +482,8 @@ class SMOSTrainer(Trainer[SMOSSettings]):
             "model": self.rule,
             "steps": self.steps_done,
             "seconds": round(self.seconds, 1),
+            "core_seconds": self.core_seconds,
+            "step_seconds": self.step_seconds,
             "history": self.history,
         }
         if self.accelerator.is_main_process:
@@ -471,6 +505,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
             "valley": self.valley.state(),
             "best": {k: vars(v) for k, v in self.best.items()},
             "history": self.history,
+            "timed": list(self._timed),
             "algorithm": self.algorithm.state(),
         }
 
@@ -479,4 +514,6 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         self.valley.load_state(state["valley"])
         self.best = {k: Best(**v) for k, v in state["best"].items()}
         self.history = list(state["history"])
+        seconds, count = state.get("timed", (0.0, 0))  # older checkpoints have none
+        self._timed = float(seconds), int(count)
         self.algorithm.load_state(state.get("algorithm", {}))  # older checkpoints have none

@@ -6,7 +6,7 @@ processes together draw the same samples as one process.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -124,15 +124,17 @@ def load_frames(
     width: int | None = None,
     square: bool = False,
     strict: bool = False,
+    without: Set[str] = frozenset(),
 ) -> Frames:
     """Decode every image in `folder` and its sub-folders once, resized to `height` rows, into a file in `cache`.
 
     The aspect ratio is kept, unless `width` is given; `square` takes centre squares. The cache is reused as long as the
     paths, file sizes, modification times and the requested size are the same. Images that cannot be read, and frames
-    smaller than `crop` (rows, columns), are left out with a warning. Raises `BadInput` for a missing or empty folder,
-    if no image is usable, and with `strict` if any is unusable.
+    smaller than `crop` (rows, columns), are left out with a warning. `without`: images that are not wanted, by their
+    path inside the folder, with slashes. Raises `BadInput` for a missing or empty folder, if no image is usable, and
+    with `strict` if any is unusable.
     """
-    paths = find_frames(name, folder)
+    paths = [path for path in find_frames(name, folder) if path.relative_to(folder).as_posix() not in without]
     size = (height, "square") if square else (height,) if width is None else (height, width)
     stamps = [_stamp(path) for path in paths]
     key = fingerprint_bytes(json.dumps([[*stamp, *size] for stamp in stamps]).encode())

@@ -120,6 +120,11 @@ class TrainerSettings(Checked):
         return make_settings(cls, cls.read_preset(preset), {"preset": preset, **given})
 
     @classmethod
+    def comparable(cls, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A record as it is compared with another one: what earlier versions wrote otherwise is written as today."""
+        return record
+
+    @classmethod
     def preset_names(cls) -> list[str]:
         """The presets of this trainer."""
         return sorted(file.stem for file in cls.presets.glob("*.yaml")) if cls.presets else []
@@ -210,7 +215,7 @@ def check_overrides(kind: type, overrides: Mapping[str, Any]) -> None:
         if name == "preset":
             raise BadSetting(f"--set preset={value}: choose a preset with --preset NAME.")
         checked(kind, name, value)
-    check_one_length(overrides, ("images", "epochs", "core_minutes"))
+    check_one_length(overrides, ("images", "epochs", "steps", "core_minutes"))
 
 
 def check_one_length(given: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -263,7 +268,7 @@ def read_record(out: Path) -> dict[str, Any] | None:
     return record if isinstance(record.get("settings"), dict) else None
 
 
-def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[str]) -> None:
+def check_same_settings(old: Mapping[str, Any], settings: TrainerSettings, may_change: Set[str]) -> None:
     """Raises `BadSetting` if a run recorded with `old` settings cannot be resumed with `settings`.
 
     Names in `may_change` may differ. Old and new versions of a trainer have different fields: a field that the record
@@ -279,7 +284,8 @@ def check_same_settings(old: Mapping[str, Any], settings: Any, may_change: Set[s
                 f"{name}: this run was begun by another method or version of gen, which had this setting "
                 f"({recorded[name]!r}); continue it with that one, or choose another output folder."
             )
-    check_same_run({**_jsonable(defaults), **recorded}, as_record(settings), may_change)
+    before, now = {**_jsonable(defaults), **recorded}, as_record(settings)
+    check_same_run(settings.comparable(before), settings.comparable(now), may_change)
 
 
 def check_same_run(old: Mapping[str, Any], new: Mapping[str, Any], may_change: Set[str] = frozenset()) -> None:

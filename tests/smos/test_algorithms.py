@@ -211,11 +211,13 @@ class TestOutsideThePackage:
         command += ["--preset", "cpu", "--method", "dro", "--method", "fast=dro,rate=0.5,lr=0.002", "--method", "erm"]
         assert main(command) == 0
         text = (tmp_path / "table.md").read_text()
-        assert "- dro: worst-domain cross-entropy at rate 0.01\n" in text
-        assert "- fast: worst-domain cross-entropy at rate 0.5; lr=0.002\n" in text
+        own = f"`{__name__}:GroupDRO`, a file of its own (SHA-256 begins with {fingerprint_file(Path(__file__))})"
+        assert f"- dro: worst-domain cross-entropy at rate 0.01 ({own})\n" in text
+        assert f"- fast: worst-domain cross-entropy at rate 0.5 ({own}); lr=0.002\n" in text
         assert "3 of 3 cells done" in text
         record = json.loads((tmp_path / "results.json").read_text())["methods"]["fast"]
-        assert record == {"algorithm": "dro", "rate": 0.5, "changes": {"lr": 0.002}}
+        loss = f"worst-domain cross-entropy at rate 0.5 ({own})"
+        assert record == {"algorithm": "dro", "loss": loss, "rate": 0.5, "changes": {"lr": 0.002}}
         settings = json.loads((tmp_path / "fast" / "ink-0" / "settings.json").read_text())["settings"]
         assert settings["options"] == {"rate": 0.5}
         assert main(command) == 0  # nothing is run again

@@ -46,7 +46,7 @@ def precursor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("scenes")
     data, val = write_domains(root / "train", count=4), write_domains(root / "val", count=3, seed=5)
     arguments = ["--data", data, "--val", val, "--out", root / "run", "--export", root / "model", "--leave-out", "each"]
-    tiny = ["--preset", "precursor-cpu", *TINY[2:]]
+    tiny = ["--preset", "cpu", *TINY[2:]]
     assert main(["train-precursor", *map(str, arguments), *tiny]) == 0
     return root / "model"
 
@@ -66,7 +66,7 @@ def test_precursor_is_written_with_its_card(precursor: Path) -> None:
 def test_held_out_images_that_changed_are_told(precursor: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = precursor.parent
     command = ["train-precursor", "--data", root / "train", "--val", root / "val", "--out", root / "run"]
-    command += ["--preset", "precursor-cpu", *TINY[2:]]
+    command += ["--preset", "cpu", *TINY[2:]]
     assert main([str(c) for c in command]) == 0
     more = root / "val" / "ink" / "disc" / "more.png"
     shutil.copy(more.with_name("000.png"), more)
@@ -123,6 +123,7 @@ def test_table_goes_on_where_it_stopped(
     assert len(results["cells"]) == 8
     assert results["correlation"]["JS"]["cells"] == 4
     assert "| smos+ | ink | 1 |" in (out / "analysis.md").read_text()
+    assert (out / "analysis.md").read_text().startswith("shapes, preset cpu with batch=2, size=32, ")
     assert len(list(out.glob("embedding-*.png"))) == 4
     shutil.rmtree(earlier)
     more = shutil.copytree(domains, tmp_path / "more")
@@ -311,7 +312,9 @@ def test_the_preset_for_cpus_alone_is_grounded_in_the_shipped_precursor(
 ) -> None:
     command = ["train-smos", "--data", str(domains), "--out", str(tmp_path), "--preset", "cpu"]
     assert main([*command, "--target", "ink", "--seeds", "0", "--set", "steps=1", "--set", "swad=false"]) == 0
-    assert "smos" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "smos" in told
+    assert "shapes, preset cpu with steps=1, swad=False, efficientnet-lite0 at 96 pixels, 1 steps" in told
     record = json.loads((tmp_path / "smos" / "ink-0" / "settings.json").read_text())
     assert record["settings"]["precursor"] == "smd-precursor"
 
@@ -370,10 +373,11 @@ class TestText:
             "half": {"photo": {"0": 0.5}},
             "late": {"photo": {"0": 0.1, "1": 0.2}, "sketch": {"1": 0.9}},
         }
-        settings = {"backbone": "resnet50", "size": 224, "steps": 5001, "batch": 16, "lr": 3e-5}
+        settings = {"backbone": "resnet50", "size": 224, "steps": 5001, "batch": 16, "lr": 3e-5, "preset": "swad"}
         results = {
             "dataset": "PACS",
             "settings": settings,
+            "changes": {"lr": 3e-5, "val": "held"},
             "methods": {"erm": {"algorithm": "erm", "js_weight": 1.0, "mi_weight": 0.0, "temperature": 1.0,
                                 "changes": {}},
                         "s": {"algorithm": "smos", "js_weight": 5.0, "mi_weight": 0.5, "temperature": 2.0,
@@ -384,6 +388,7 @@ class TestText:
             "accuracy": {"oracle": rows, "SWAD": rows},
         }  # fmt: skip
         text = as_markdown(results)
+        assert text.startswith("PACS, preset swad with lr=3e-05, val=held, resnet50 at 224 pixels, 5,001 steps")
         assert "| erm | 60.0 ± 5.8 | 20.0 ± 5.8 | 40.0 ± 5.8 |" in text
         assert "| half | 50.0 |  |  |" in text
         assert "| late | 15.0 ± 5.0 | 90.0 | 55.0 |" in text  # seed 1 alone has both

@@ -233,7 +233,7 @@ class TestResume:
         again.fit()
         assert_same(state(whole), state(again))
         a, b = whole.report(), again.report()
-        assert {k: v for k, v in a.items() if k != "seconds"} == {k: v for k, v in b.items() if k != "seconds"}
+        assert all(a[name] == b[name] for name in a.keys() | b.keys() if "seconds" not in name)
         assert_same(whole.valley.weights(), again.valley.weights())
 
     def test_a_run_from_when_every_trainer_had_an_average_and_a_length_in_images(self, make: Make) -> None:

@@ -1,13 +1,18 @@
 """The algorithms by name, one row each. To add one: write a class in a file of this folder and add its row here.
 
+FILE.py:CLASS stands for a class in a file of the user's own, wherever the name of an algorithm is expected. It runs
+with the user's rights, as any code of theirs; the page offers no algorithms.
+
 This module imports no torch, so that the command line can list the names at once; `find` imports the class.
 """
 
+import inspect
 import re
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gen.errors import BadSetting, unknown
+from gen.plugins import find_class
 
 if TYPE_CHECKING:
     from gen.smos.algorithms.base import Algorithm
@@ -58,20 +63,31 @@ def register(name: str, algorithm: "str | type[Algorithm[Any]]", summary: str = 
     ALGORITHMS[name] = Row(algorithm, summary)
 
 
-GROUNDED = re.compile(r"(smos|smos_kl|smos_released)\((\w+)\)")
+GROUNDED = re.compile(r"(smos|smos_kl|smos_released)\((\w+|.+\.py:\w+)\)")
 """An algorithm that is grounded in a precursor, as in smos(coral)."""
 
 
+def is_own(name: str) -> bool:
+    """Whether the name is FILE.py:CLASS."""
+    return GROUNDED.fullmatch(name) is None and name.rpartition(":")[0].endswith(".py")
+
+
 def check_name(name: str) -> None:
-    """Raises `BadSetting` for a name that is neither registered nor GROUNDING(REGISTERED)."""
-    found = GROUNDED.fullmatch(name)
-    inner = found[2] if found else name
-    if inner not in ALGORITHMS:
+    """Raises `BadSetting` for a name that is not registered, for FILE.py:CLASS without such a class, and for
+    smos(NAME) without such a NAME.
+    """
+    grounded = GROUNDED.fullmatch(name)
+    inner = grounded[2] if grounded else name
+    if is_own(inner):
+        find(inner)
+    elif inner not in ALGORITHMS:
         raise BadSetting(unknown("algorithm", inner, ALGORITHMS))
 
 
 def find(name: str) -> "type[Algorithm[Any]]":
-    """The class of an algorithm. Raises `BadSetting` for an unknown name, and for one that cannot be grounded."""
+    """The class of an algorithm. Raises `BadSetting` as `check_name`, and for one that cannot be grounded."""
+    if is_own(name):
+        return _own(name)
     check_name(name)
     if found := GROUNDED.fullmatch(name):
         from gen.smos.algorithms.smos import grounded
@@ -82,6 +98,18 @@ def find(name: str) -> "type[Algorithm[Any]]":
         module, _, attribute = algorithm.partition(":")
         return getattr(import_module(module), attribute)
     return algorithm
+
+
+def _own(name: str) -> "type[Algorithm[Any]]":
+    from gen.smos.algorithms.base import Algorithm
+
+    found = find_class(name, f"algorithm {name}")
+    if found is None or not issubclass(found, Algorithm) or inspect.isabstract(found):
+        raise BadSetting(
+            f"algorithm {name}: name a subclass of gen.smos.algorithms.base.Algorithm that has `terms` and `describe`, "
+            "as FILE.py:CLASS."
+        )
+    return found
 
 
 def summaries() -> str:

@@ -49,9 +49,9 @@ class Grounding(Algorithm[Any]):
     @classmethod
     def from_settings(cls, settings: SMOSSettings) -> Mapping[str, Any]:
         """β is `mi_weight`, or if it is not set, a tenth of λ, the ratio in the published code."""
-        s = settings
-        beta = s.js_weight / 10 if s.mi_weight is None else s.mi_weight
-        own = {"js_weight": s.js_weight, "temperature": s.temperature, "mi_weight": beta}
+        s, weight = settings, settings.grounding_weight
+        beta = weight / 10 if s.mi_weight is None else s.mi_weight
+        own = {"js_weight": weight, "temperature": s.temperature, "mi_weight": beta}
         return {**super().from_settings(settings), **own}
 
     @classmethod
