@@ -24,14 +24,24 @@ class FlickerMeter:
 
     def update(self, motion: Motion, output: Image) -> None:
         """Add the next frame: the source's `Motion` up to it, and its translation, uint8 (H, W, 3), RGB."""
-        current, previous = reduced(output, (motion.current.shape[1], motion.current.shape[0])), self._previous
-        self._previous = current
+        previous = self._previous
+        current = self.skip(motion, output)
         if previous is None or not motion.valid.any():  # the first frame of a clip or scene has none to compare with
             return
         changes = (motion.change, current - warp(previous, motion.flow))
         self.absolute += [*(warp_error(change, motion) for change in changes), 1]
         if (inside := inside_motion(motion)).any():
             self.squared += [*(e_warp(change, inside) for change in changes), 1]
+
+    def skip(self, motion: Motion, output: Image) -> Image:
+        """Only compare the frame after this one with it. Returns the output at the size of the motion."""
+        self._previous = reduced(output, (motion.current.shape[1], motion.current.shape[0]))
+        return self._previous
+
+    def add(self, later: "FlickerMeter") -> None:
+        """Add what was measured on another part of the clip."""
+        self.absolute += later.absolute
+        self.squared += later.squared
 
     @property
     def measured(self) -> bool:

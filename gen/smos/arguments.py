@@ -43,8 +43,8 @@ class TableArguments:
     shipped smd-precursor, if the algorithm needs one."""
     method: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A row of the table: ALGORITHM, or NAME=ALGORITHM:PRECURSOR,FIELD=VALUE,...; may be repeated. Without
-    :PRECURSOR, as --precursor. ALGORITHM may be FILE.py:CLASS, too, and 'smos(ALGORITHM)' adds the terms of smos to another
-    algorithm's."""
+    :PRECURSOR, as --precursor. ALGORITHM may be FILE.py:CLASS, or 'smos(ALGORITHM)' for another algorithm with the
+    terms of smos."""
     seeds: str = "0,1,2"
     """Seeds: numbers and ranges, for example 0-3,7."""
     preset: Literal["domainbed", "swad", "miro", "smos", "cpu"] = "smos"

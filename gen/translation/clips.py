@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,7 +20,7 @@ from gen.media.ahead import batches, iterate_ahead
 from gen.media.folders import Job
 from gen.media.images import Pixels
 from gen.media.motion import FlickerFilter, Motion, MotionFinder
-from gen.media.video import UNLIMITED, ClipFrame, ClipLimits, ClipReader, ClipWriter, Encoding, Part
+from gen.media.video import UNLIMITED, ClipFrame, ClipLimits, ClipReader, ClipWriter, Encoding, Part, PartWriter
 from gen.metrics.flicker import FlickerMeter
 from gen.translation.made_with import mark_of
 from gen.translation.maps import RawMaps, colour_uncertainty, overlay_uncertainty
@@ -74,57 +74,80 @@ def copy_clip(job: Job, settings: TranslateSettings) -> dict[str, list[str]]:
 
 def _translate_clip(job: Job, reader: ClipReader, network: Network, run: Results, closing: ExitStack) -> Entry:
     """`closing`: ends when the entry is reported; Ctrl-C waits for that once all frames are written."""
-    finder, meter, means = MotionFinder(), FlickerMeter(), RunningMeans()
-    settings = network.settings
+    with ExitStack() as stack:
+        sink = ClipSink(job, network, *whole_clips(stack, job, reader, network))
+        measures = translate_frames(reader, reader, network, run, sink)
+        closing.enter_context(interrupts_held())
+    return clip_entry(job, reader, network.settings, network.runtime, measures)
 
-    def observe(steadier: FlickerFilter, found: Future[Motion], translated: Translated) -> Pixels:
+
+def clip_entry(job: Job, reader: ClipReader, settings: TranslateSettings, runtime: str, measures: "Measures") -> Entry:
+    """The entry of a clip whose files are complete."""
+    size = {"width": reader.width, "height": reader.height, "frames": measures.means.count, "runtime": runtime}
+    notes = {"left_out": reader.left_out, "warnings": [*reader.warnings, *sorted(measures.warnings)]}
+    flicker = measures.meter.result() if measures.meter.measured else None
+    return entry_of(job, "done", settings, flicker=flicker, **size, **measures.means.result(), **notes)
+
+
+def translate_frames(
+    frames: Iterable[ClipFrame],
+    reader: ClipReader,
+    network: Network,
+    run: Results,
+    sink: "ClipSink",
+    begin: float = -math.inf,
+) -> "Measures":
+    """Translate the frames of a clip, in order, and write them.
+
+    Those before `begin`, in units of their `pts`, only tell the filters against flicker what came before the others.
+    """
+    finder, measures, settings = MotionFinder(), Measures(), network.settings
+
+    def observe(frame: ClipFrame, steadier: FlickerFilter, found: Future[Motion], translated: Translated) -> Pixels:
         """The frame as it is kept, after everything that is measured on it."""
         motion = found.result()
         kept = steadier.update(motion, translated.rgb)
-        meter.update(motion, kept)
-        means.add(translated.statistics)
+        if frame.pts < begin:
+            measures.meter.skip(motion, kept)
+        else:
+            measures.meter.update(motion, kept)
+            measures.means.add(translated.statistics)
         return kept
 
     def write(frame: ClipFrame, kept: Future[Pixels], values: MapValues) -> None:
-        sink.write(frame, kept.result(), values)
+        pixels = kept.result()
+        if frame.pts >= begin:
+            sink.write(frame, pixels, values)
 
     written: deque[Future[None]] = deque()
-    warnings: set[str] = set()
     with (
-        ExitStack() as stack,
         ThreadPoolExecutor(1) as decoder,
         ThreadPoolExecutor(1) as encoder,
         ThreadPoolExecutor(1) as observer,
         ThreadPoolExecutor(settings.workers) as flows,  # the slowest part of a clip on a GPU
-        progress_bar(total=reader.expected_frames or None, unit="frame", desc=job.source.name, leave=False) as bar,
+        progress_bar(total=reader.expected_frames or None, unit="frame", desc=reader.path.name, leave=False) as bar,
     ):
-        sink = ClipSink(stack, job, reader, network)
-        ahead = iterate_ahead(decoder, split_at_cuts(reader), 2 * network.batch_size)
+        ahead = iterate_ahead(decoder, split_at_cuts(frames), 2 * network.batch_size)
         smoother, steadier, scene = _smoother(network, reader), FlickerFilter(settings.steady), 0
         for batch in batches(ahead, network.batch_size, lambda item: item[0]):
             run.check_stop()
             if batch[0][0] != scene:  # the frames before a cut say nothing about those after it
                 smoother, steadier = _smoother(network, reader), FlickerFilter(settings.steady)
                 scene = batch[0][0]
-            frames = [frame for _, frame in batch]
-            motions = [flows.submit(finder.pair(frame.rgb)) for frame in frames]  # while the network runs
-            results = network([f.rgb for f in frames], smoother)
-            warnings |= set(network.warnings)
-            for frame, motion, translated in zip(frames, motions, results, strict=True):
-                kept = observer.submit(observe, steadier, motion, translated)
+            group = [frame for _, frame in batch]
+            motions = [flows.submit(finder.pair(frame.rgb)) for frame in group]  # while the network runs
+            results = network([f.rgb for f in group], smoother)
+            measures.warnings |= set(network.warnings)
+            for frame, motion, translated in zip(group, motions, results, strict=True):
+                kept = observer.submit(observe, frame, steadier, motion, translated)
                 written.append(encoder.submit(write, frame, kept, translated.values))
             while len(written) > 2 * network.batch_size:  # bounded memory
                 written.popleft().result()
             bar.update(len(batch))
-            run.tell_frames(bar.n, reader.expected_frames, (frames[-1].rgb, results[-1].rgb))
+            run.tell_frames(bar.n, reader.expected_frames, (group[-1].rgb, results[-1].rgb))
         for frame_written in written:
             frame_written.result()
-        closing.enter_context(interrupts_held())
-    size = {"width": reader.width, "height": reader.height, "frames": means.count, "runtime": network.runtime}
-    notes = {"left_out": reader.left_out, "warnings": [*reader.warnings, *sorted(warnings)]}
-    return entry_of(
-        job, "done", settings, flicker=meter.result() if meter.measured else None, **size, **means.result(), **notes
-    )
+    return measures
 
 
 def _smoother(network: Network, reader: ClipReader) -> StatisticsSmoother | None:
@@ -133,6 +156,21 @@ def _smoother(network: Network, reader: ClipReader) -> StatisticsSmoother | None
     if not seconds or not network.model.capabilities.smooths:
         return None
     return StatisticsSmoother(math.exp(-1 / float(reader.rate * seconds)))
+
+
+class Measures:
+    """What is measured on the frames of a clip, or of a part of it."""
+
+    def __init__(self) -> None:
+        self.meter, self.means = FlickerMeter(), RunningMeans()
+        self.warnings: set[str] = set()
+        """What the network said."""
+
+    def add(self, later: "Measures") -> None:
+        """Add what was measured on the next part of the clip."""
+        self.meter.add(later.meter)
+        self.means.add_all(later.means)
+        self.warnings |= later.warnings
 
 
 class RunningMeans:
@@ -146,6 +184,11 @@ class RunningMeans:
         """One frame's values."""
         self.count += 1
         self.sums.update(values)
+
+    def add_all(self, later: "RunningMeans") -> None:
+        """The values of another part of the clip."""
+        self.count += later.count
+        self.sums.update(later.sums)
 
     def result(self) -> dict[str, float]:
         """The means."""
@@ -168,26 +211,39 @@ def split_at_cuts(frames: Iterable[ClipFrame]) -> Iterator[tuple[int, ClipFrame]
         yield scene, frame
 
 
+OpenClip = Callable[[Path, int], ClipWriter | PartWriter]
+"""Opens an output, which shows so many pictures of the clip's size side by side."""
+OpenMaps = Callable[[Path], RawMaps]
+
+
+def whole_clips(stack: ExitStack, job: Job, reader: ClipReader, network: Network) -> tuple[OpenClip, OpenMaps]:
+    """Open outputs for all of a clip. `stack` closes them: complete if it ends well, else none of them exists."""
+    settings = network.settings
+
+    def clip(path: Path, columns: int) -> ClipWriter:
+        size = (reader.height, reader.width * columns)
+        strip, encoding = settings.strip_metadata, encoding_of(settings)
+        return stack.enter_context(ClipWriter(path, reader, size, mark_of(job, settings), strip, encoding))
+
+    def maps(path: Path) -> RawMaps:
+        return stack.enter_context(RawMaps(path, network.scale))
+
+    return clip, maps
+
+
 class ClipSink:
     """The clips that a job writes: the translation and its side files."""
 
-    def __init__(self, stack: ExitStack, job: Job, reader: ClipReader, network: Network) -> None:
-        """`stack` closes the files: complete if it ends well, else none of them exists."""
+    def __init__(self, job: Job, network: Network, clip: OpenClip, maps: OpenMaps) -> None:
         settings, self.network = network.settings, network
-
-        def clip(path: Path, columns: int = 1) -> ClipWriter:
-            size = (reader.height, reader.width * columns)
-            strip, encoding = settings.strip_metadata, encoding_of(settings)
-            return stack.enter_context(ClipWriter(path, reader, size, mark_of(job, settings), strip, encoding))
-
-        self.main = clip(job.target)
+        self.main = clip(job.target, 1)
         self.compare = clip(job.beside(".compare"), 3 if network.map else 2) if settings.compare else None
-        self.side: ClipWriter | None = None
+        self.side: ClipWriter | PartWriter | None = None
         self.raw: RawMaps | None = None
         if settings.uncertainty in ("map", "overlay"):
-            self.side = clip(job.beside(".uncertainty" if settings.uncertainty == "map" else ".overlay"))
+            self.side = clip(job.beside(".uncertainty" if settings.uncertainty == "map" else ".overlay"), 1)
         elif settings.uncertainty == "raw":
-            self.raw = stack.enter_context(RawMaps(job.beside(".uncertainty", ".zip"), network.scale))
+            self.raw = maps(job.beside(".uncertainty", ".zip"))
 
     def write(self, frame: ClipFrame, rgb: Pixels, values: MapValues) -> None:
         """Write one frame to all of them."""

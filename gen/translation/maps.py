@@ -107,7 +107,16 @@ class RawMaps:
 
     def write(self, values: NDArray[np.float32]) -> None:
         """Append the map of the next frame, (H, W)."""
-        self.archive.writestr(f"{self.count:06d}.png", _raw_png(values, self.on))
+        self._add(_raw_png(values, self.on))
+
+    def append(self, other: Path) -> None:
+        """Append the maps of another such file."""
+        with ZipFile(other) as archive:
+            for name in archive.namelist():
+                self._add(archive.read(name))
+
+    def _add(self, png: bytes) -> None:
+        self.archive.writestr(f"{self.count:06d}.png", png)
         self.count += 1
 
     def __exit__(

@@ -2,7 +2,8 @@
 
 The process of the command keeps the record, the report and the lock, as without Ray. It hands files to workers, actors
 of Ray that have the model loaded, and records the entries that they give back: a file is finished when its entry has
-arrived. The files of a worker that ends, or whose machine is lost, are handed out again.
+arrived. The files of a worker that ends, or whose machine is lost, are handed out again. Where there are more workers
+than clips, long clips are handed out in parts, which this process joins (`gen.translation.clip_parts`).
 """
 
 import logging
@@ -13,8 +14,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from gen.errors import BadInput, BadSetting, GenError
 from gen.interrupts import interrupts_held
 from gen.media.files import sweep
 from gen.media.folders import Job
+from gen.media.video import CannotJoin
+from gen.translation.clip_parts import Piece, PieceDone, Plan, SplitClip, plan_parts
 from gen.translation.made_with import weights_id
 from gen.translation.outputs import report_path
 from gen.translation.protocol import Capabilities
@@ -50,6 +53,9 @@ STOPPING = "stopping"
 LOGS = "Ray's logs, in /tmp/ray/session_latest/logs on its machines, say why."
 TOLD = ("GEN_PLUGINS", "GEN_WEIGHTS")
 """Environment variables that workers on other machines need too."""
+
+Unit = list[Job] | Piece
+"""What a worker is handed at once: files, or a part of a clip."""
 
 
 @contextmanager
@@ -125,10 +131,13 @@ class OnRay:
         self._orders: dict[str, Any] = {}
         self._starting: dict[Any, Any] = {}
         """Workers, by the answer that they owe. They start when there is room for them."""
-        self._busy: dict[Any, tuple[Any, list[Job]]] = {}
+        self._busy: dict[Any, tuple[Any, Unit]] = {}
         self._idle: list[Any] = []
-        self._again: list[Job] = []
-        self._tries: Counter[Job] = Counter()
+        self._again: list[Unit] = []
+        self._tries: Counter[tuple[Job, int]] = Counter()
+        """By job, and by the number of the piece."""
+        self._splits: dict[Job, SplitClip] = {}
+        """Clips whose parts are under way."""
 
     def load(self, settings: TranslateSettings, jobs: Sequence[Job] = ()) -> Capabilities:
         """See `Workers`. One worker loads the model here; the others do when they are handed files for it."""
@@ -154,23 +163,26 @@ class OnRay:
 
     def translate(self, jobs: Sequence[Job], settings: TranslateSettings, run: Results) -> None:
         """See `Workers`."""
-        waiting, lost = self._units(jobs, settings, run), False
+        plans = self._plans(jobs, settings, run)
+        waiting, lost = self._units(jobs, plans, settings, run), False
+        wanted = len(jobs) + sum(len(plan.pieces) - 1 for plan in plans.values())
         self._tries.clear()
         try:
             while True:
-                self._start(len(jobs))
-                while self._idle and (unit := [self._again.pop()] if self._again else next(waiting, None)):
-                    worker = self._idle.pop()
-                    answer = worker.translate.remote(unit, self._orders[settings.model], run.watch.limits)
-                    self._busy[answer] = (worker, unit)
+                self._start(wanted)
+                while self._idle and (unit := self._again.pop() if self._again else next(waiting, None)):
+                    self._hand_out(unit, settings, run)
                 if self._idle and not self._busy:
                     return
                 for answer in self._wait():
                     with interrupts_held():  # else Ctrl-C here would leave translated files out of the report
                         lost |= not self._collect(answer, settings, run)
+                self._join_clips(settings, run)
                 run.check_stop()
         finally:
             self._stop(run)
+            for job in list(self._splits):
+                self._splits.pop(job).close()
             if lost:
                 report = report_path(settings)
                 sweep(report.parent, below=report.name == REPORT)
@@ -195,10 +207,23 @@ class OnRay:
         options = {"num_cpus": 1, "num_gpus": int(on_gpu), "concurrency_groups": {STOPPING: 1}}
         self._actor = self._ray.remote(**options, runtime_env={"env_vars": told} if told else None)(Worker)
 
-    def _units(self, jobs: Sequence[Job], settings: TranslateSettings, run: Results) -> Iterator[list[Job]]:
+    def _plans(self, jobs: Sequence[Job], settings: TranslateSettings, run: Results) -> dict[Job, Plan]:
+        """The clips that are split, if there are fewer clips than workers."""
+        clips = [job for job in jobs if job.kind == "clip"]
+        share = self._most // max(1, len(clips))
+        plans = {clip: plan_parts(clip, settings, run.watch.limits, share) for clip in clips} if share > 1 else {}
+        return {clip: plan for clip, plan in plans.items() if plan is not None}
+
+    def _units(
+        self, jobs: Sequence[Job], plans: Mapping[Job, Plan], settings: TranslateSettings, run: Results
+    ) -> Iterator[Unit]:
         """What is handed out at once. Clips first, which take longest; few pictures are spread over all workers."""
         for clip in run.begun([job for job in jobs if job.kind == "clip"], settings):
-            yield [clip]
+            if plan := plans.get(clip):
+                self._splits[clip] = SplitClip(clip, plan, settings)
+                yield from (piece for piece in plan.pieces if clip in self._splits)
+            else:
+                yield [clip]
         stills = [job for job in jobs if job.kind == "still"]
         begun, size = iter(run.begun(stills, settings)), max(1, min(GROUP, len(stills) // (4 * self._most)))
         while unit := list(islice(begun, size)):
@@ -226,26 +251,80 @@ class OnRay:
                         raise BadSetting(f"engine ray: all workers ended while they started; {LOGS}") from error
         return [answer for answer in ready if answer in self._busy]
 
+    def _hand_out(self, unit: Unit, settings: TranslateSettings, run: Results) -> None:
+        """Give a worker that is idle something to do."""
+        if isinstance(unit, Piece) and unit.job not in self._splits:  # its clip is translated whole, or has failed
+            return
+        worker, order, limits = self._idle.pop(), self._orders[settings.model], run.watch.limits
+        if isinstance(unit, Piece):
+            answer = worker.translate_piece.remote(self._splits[unit.job].with_files(unit), order, limits)
+        else:
+            answer = worker.translate.remote(unit, order, limits)
+        self._busy[answer] = (worker, unit)
+
     def _collect(self, answer: Any, settings: TranslateSettings, run: Results) -> bool:
         """Record what a worker has done. False if it has ended: its jobs are then handed out again, one by one."""
-        worker, jobs = self._busy.pop(answer)
+        worker, unit = self._busy.pop(answer)
         try:
-            entries = self._answer(answer)
+            done = self._answer(answer)
         except self._lost:
             self._ray.kill(worker)  # it may only be out of reach
             log.warning("a worker of the Ray cluster has ended; other workers take its files over")
-            for job in jobs:
-                self._tries[job] += 1
-                if self._tries[job] < TRIES:
-                    self._again.append(job)
-                else:
-                    why = f"{job.source}: {TRIES} workers ended while they translated it, as for want of memory; {LOGS}"
-                    run.fail(job, BadInput(why), settings)
+            for part in [unit] if isinstance(unit, Piece) else [[job] for job in unit]:
+                self._try_again(part, settings, run)
             return False
         self._idle.append(worker)
-        for entry in entries:
-            run.finish(entry)
+        if isinstance(unit, Piece):
+            self._collect_piece(unit, done)
+        else:
+            for entry in done:
+                run.finish(entry)
         return True
+
+    def _try_again(self, unit: Unit, settings: TranslateSettings, run: Results) -> None:
+        """Hand a job or a piece out again that has not survived its worker; but not for ever."""
+        job, number = (unit.job, unit.number) if isinstance(unit, Piece) else (unit[0], 0)
+        self._tries[job, number] += 1
+        if self._tries[job, number] < TRIES:
+            self._again.append(unit)
+        elif not isinstance(unit, Piece) or job in self._splits:
+            self._drop(job)
+            why = f"{job.source}: {TRIES} workers ended while they translated it, as for want of memory; {LOGS}"
+            run.fail(job, BadInput(why), settings)
+
+    def _collect_piece(self, piece: Piece, done: PieceDone | str | None) -> None:
+        """Take a part of a clip, or why the clip must be translated whole."""
+        split = self._splits.get(piece.job)
+        if split is None or done is None:
+            return
+        try:
+            if isinstance(done, str):
+                raise CannotJoin(done)
+            split.add(piece, done)
+        except CannotJoin as error:
+            self._hand_out_whole(split.job, error)
+
+    def _hand_out_whole(self, job: Job, why: CannotJoin) -> None:
+        log.warning(f"{job.source} is translated by one worker: it cannot be joined of parts ({why})")
+        self._drop(job)
+        self._again.append([job])
+
+    def _drop(self, job: Job) -> None:
+        """Forget the parts of a clip, if it has any."""
+        if job in self._splits:
+            self._splits.pop(job).close()
+
+    def _join_clips(self, settings: TranslateSettings, run: Results) -> None:
+        """Join and record the clips of which all parts are there."""
+        for split in [split for split in self._splits.values() if split.complete]:
+            try:
+                with ExitStack() as closing:  # Ctrl-C waits once all is written
+                    run.finish(split.join(run, closing))
+            except CannotJoin as error:
+                self._hand_out_whole(split.job, error)
+            except Exception as error:  # as where a clip is translated whole
+                run.fail(split.job, error, settings)
+            self._drop(split.job)
 
     def _answer(self, answer: Any) -> Any:
         """What a worker returned. Raises what it returned as a `GenError`."""
@@ -262,6 +341,8 @@ class OnRay:
             worker.stop.options(concurrency_group=STOPPING).remote()
         ready, _ = self._ray.wait(list(self._busy), num_returns=len(self._busy), timeout=STOP_SECONDS)
         for answer in ready:
+            if isinstance(self._busy[answer][1], Piece):  # its clip is begun anew next time
+                continue
             with interrupts_held(), suppress(*self._lost, GenError):
                 for entry in self._answer(answer):
                     run.finish(entry)

@@ -14,8 +14,9 @@ from typing import NamedTuple
 from gen.errors import BadSetting, GenError
 from gen.media.folders import Job
 from gen.media.images import Pixels
-from gen.media.video import ClipLimits
+from gen.media.video import CannotJoin, ClipLimits
 from gen.plugins import load_plugins
+from gen.translation.clip_parts import Piece, PieceDone
 from gen.translation.made_with import weights_id
 from gen.translation.outputs import entry_of
 from gen.translation.protocol import Capabilities
@@ -106,8 +107,23 @@ class Worker:
             pass
         return collected.entries
 
+    def translate_piece(self, piece: Piece, order: Order, limits: ClipLimits) -> PieceDone | str | GenError | None:
+        """What a part of a clip becomes; or why its clip must be translated whole; None after `stop`."""
+        try:
+            self._load(order)
+        except GenError as error:
+            return error
+        try:
+            return self._local.translate_piece(piece, order.settings, Collected(order.settings, limits, self._stopped))
+        except KeyboardInterrupt:
+            return None
+        except CannotJoin as error:
+            return str(error)
+        except Exception as error:  # who translates it whole says it again, if it is wrong there too
+            return reason(piece.job, error)
+
     def stop(self) -> None:
-        """End what `translate` does in another thread, as by Ctrl-C."""
+        """End what a `translate` does in another thread, as by Ctrl-C."""
         self._stopped.set()
 
     def _load(self, order: Order) -> Capabilities:

@@ -8,6 +8,7 @@ from gen.devices import pick_device
 from gen.errors import BadSetting
 from gen.media.folders import Job
 from gen.translation import registry
+from gen.translation.clip_parts import Piece, PieceDone, translate_piece
 from gen.translation.clips import open_clip, translate_clips
 from gen.translation.lanes import lanes_for, leaving_a_core
 from gen.translation.made_with import present_weights_id, weights_id
@@ -56,6 +57,11 @@ class Local:
         if clips:
             with leaving_a_core(network) as own:
                 translate_clips(run.begun(clips, settings), own, run)
+
+    def translate_piece(self, piece: Piece, settings: TranslateSettings, run: Results) -> PieceDone:
+        """Translate a part of a clip with a model that is loaded. See `gen.translation.clip_parts`."""
+        with leaving_a_core(self._networks[settings.model]) as own:
+            return translate_piece(piece, own, run)
 
 
 def load_model(settings: TranslateSettings) -> Translator:

@@ -7,6 +7,7 @@ metadata of the source. What an output lacks is in `ClipReader.left_out`, and wh
 
 from gen.media.video.colour import Pixels
 from gen.media.video.encoders import Encoding, check_encoding
+from gen.media.video.joining import CannotJoin, EncodedPart, PartWriter, header_of, ticks
 from gen.media.video.limits import UNLIMITED, ClipLimits, Part
 from gen.media.video.reader import ClipFrame, ClipReader
 from gen.media.video.writer import ClipWriter, write_clip
@@ -17,6 +18,6 @@ VIDEO_SUFFIXES = (
 """Clips that are read."""
 
 __all__ = [
-    "UNLIMITED", "VIDEO_SUFFIXES", "ClipFrame", "ClipLimits", "ClipReader", "ClipWriter", "Encoding", "Part", "Pixels",
-    "check_encoding", "write_clip",
+    "UNLIMITED", "VIDEO_SUFFIXES", "CannotJoin", "ClipFrame", "ClipLimits", "ClipReader", "ClipWriter", "EncodedPart",
+    "Encoding", "Part", "PartWriter", "Pixels", "check_encoding", "header_of", "ticks", "write_clip",
 ]  # fmt: skip

@@ -95,6 +95,11 @@ class FrameClock:
         self._steps = self._steady = self._missing = 0
 
     @property
+    def missing(self) -> int:
+        """Ticks in which a clip shows no new frame for longer than `GAP`, beyond one frame each time."""
+        return self._missing
+
+    @property
     def gaps(self) -> int:
         """Ticks in which a clip of steady rate shows no new frame, because some are missing; 0 if its rate varies."""
         return self._missing if self._steady >= STEADY * self._steps else 0

@@ -103,18 +103,7 @@ class VideoDecoder:
 
     def _decoded(self) -> Iterator[tuple[av.VideoFrame, int | None]]:
         """Frames as the decoder gives them, with the times that the file gives them."""
-        for packet in read_packets(self._container):
-            self.bytes += packet.size
-            if packet.stream.index != self.stream.index:
-                if packet.pts is not None:
-                    self.others_end = max(self.others_end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                continue
-            if packet.size == 0 and not is_last(packet):  # AVI: the frame before is shown once more
-                continue
-            if self.waits_for_key and not packet.is_keyframe:  # where MPEG-TS and MPEG-PS may seek to
-                continue
-            self.waits_for_key = False
-            self._note(packet)
+        for packet in self._pictures():
             try:
                 frames: list[av.VideoFrame] = self.stream.decode(packet)
             except av.FFmpegError as error:
@@ -130,6 +119,39 @@ class VideoDecoder:
                 self.corrupt += frame.is_corrupt
                 self._unseen.discard(frame.pts if frame.pts is not None else -1)
                 yield frame, self._time(frame)
+
+    def skim(self) -> list[int] | None:
+        """Read all packets without decoding them: when their frames are shown, in order.
+
+        None if packets cannot say, because some have no time or are not shown, or if frames may be missing. What is
+        known of the clip afterwards is what is known when all of it has been decoded without a fault.
+        """
+        times: list[int] = []
+        plain = self._decode_times is None and self.stream.codec_context.name not in UNSHOWN
+        for packet in self._pictures():
+            if packet.size and (packet.pts is None or packet.is_discard or packet.is_corrupt):
+                plain = False
+            elif packet.size and packet.pts is not None:
+                times.append(packet.pts * self._finer)
+        self._unseen.clear()
+        rising = [self.frame_clock.next(time) for time in sorted(times)]
+        return rising if plain and rising == sorted(times) and not self.frame_clock.missing else None
+
+    def _pictures(self) -> Iterator["av.Packet[Any]"]:
+        """The packets to be decoded, in the order of the file; their times are fixed, and what they say is noted."""
+        for packet in read_packets(self._container):
+            self.bytes += packet.size
+            if packet.stream.index != self.stream.index:
+                if packet.pts is not None:
+                    self.others_end = max(self.others_end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+                continue
+            if packet.size == 0 and not is_last(packet):  # AVI: the frame before is shown once more
+                continue
+            if self.waits_for_key and not packet.is_keyframe:  # where MPEG-TS and MPEG-PS may seek to
+                continue
+            self.waits_for_key = False
+            self._note(packet)
+            yield packet
 
     def _note(self, packet: "av.Packet[Any]") -> None:
         """What a packet says before it is decoded."""

@@ -75,6 +75,11 @@ class Encoding:
         return self.encoder or SOFTWARE[self.codec].name
 
     @property
+    def is_software(self) -> bool:
+        """Whether it encodes alike on every machine."""
+        return self.name in {software.name for software in SOFTWARE.values()}
+
+    @property
     def keeps_fields(self) -> bool:
         """Whether interlaced frames can stay so."""
         return self.name == "libx264"
@@ -149,6 +154,7 @@ class PictureStream:
         if encoding.name == SOFTWARE["av1"].name:
             os.environ.setdefault("SVT_LOG", "1")  # errors alone; the library prints its settings otherwise
         fmt, self.chroma = pixel_format(encoding, chroma, size)
+        self._container = container
         # VA-API takes frames from the device alone; the other kinds of hardware take them from memory.
         device = HWAccel("vaapi") if encoding.name.endswith("_vaapi") else None
         self.stream: Any = container.add_stream(encoding.name, rate=rate, hwaccel=device)
@@ -166,6 +172,12 @@ class PictureStream:
         marks = [("setfield", f"mode={field_order}")] if field_order else []
         self._filters = (*marks, *rgb_filters(fmt, colour))
         self._graph: Graph | None = None
+
+    def open(self) -> bytes:
+        """Open the encoder, before the first frame. Returns what decoders need to know of the stream (extradata)."""
+        self._container.start_encoding()
+        end_real_time()
+        return bytes(self.stream.codec_context.extradata or b"")
 
     def encode(self, rgb: Pixels, pts: int) -> list[Any]:
         """The packets that are complete with this frame (H, W, 3), shown at `pts` in units of `time_base`."""

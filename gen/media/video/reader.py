@@ -178,6 +178,26 @@ class ClipReader:
             yield ClipFrame(self.format.upright(frame), time - shift)
         self._conclude(shift)
 
+    def skim(self) -> list[int] | None:
+        """Read the clip to its end without decoding it, instead of iterating. When its frames are shown, as `pts` says.
+
+        None if only decoding can tell. `end`, `whole` and the warnings are then those of a clip that decodes without a
+        fault. For whole clips, not for a part.
+        """
+        first = self._first[1]
+        self.container.close()
+        self._open()
+        times = self.decoder.skim()
+        self._last = times[-1] if times else first
+        shift = round(self.origin / self.time_base)
+        self._conclude(shift)
+        return [time - shift for time in times] if times and times[0] == first else None
+
+    def between(self, first: int, end: int | None) -> Part:
+        """The part with the frames from `first` on, until before `end`, as `pts` says; None: to the end."""
+        start = max(Fraction(0), self.origin + first * self.time_base - self._zero)
+        return Part(start, None if end is None else (end - first) * self.time_base)
+
     def _checked(self, frames: Iterable[Timed]) -> Iterator[Timed]:
         """The frames up to the part's end, at one size."""
         end = None if self.part.duration is None else (self._start + self.part.duration) / self.time_base

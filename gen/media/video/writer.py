@@ -1,6 +1,6 @@
 """Write a clip with the times, colours, sound, further tracks and metadata of another one."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +17,7 @@ from gen.media.video.boxes import copy_xmp
 from gen.media.video.colour import Pixels
 from gen.media.video.durations import PictureTrack
 from gen.media.video.encoders import H264, Encoding, PictureStream, check_encoding
+from gen.media.video.joining import EncodedPart, picture_stream
 from gen.media.video.libav import reason, url
 from gen.media.video.metadata import chapters_within, lost_metadata, muxer_options, of_track, with_mark, within
 from gen.media.video.reader import ClipReader
@@ -39,13 +40,15 @@ class ClipWriter:
         mark: str | None = None,
         strip_metadata: bool = False,
         encoding: Encoding = H264,
+        parts: Sequence[EncodedPart] = (),
     ) -> None:
         """`size`: (H, W) of the frames; `mark`: the container's comment, kept even with `strip_metadata`.
 
-        `strip_metadata` leaves out all tracks but sound too: subtitles and data hold places.
+        `strip_metadata` leaves out all tracks but sound too: subtitles and data hold places. `parts`: the encoded
+        picture of the whole clip; what is written then counts for its times alone, and `CannotJoin` may be raised.
         """
         self.path, self.source, self.size = path, source, size
-        self.encoding, self._strip = encoding, strip_metadata
+        self.encoding, self._strip, self._parts = encoding, strip_metadata, parts
         self._cut = source.part.start > 0
         self.metadata = with_mark({} if strip_metadata else within(source.container.metadata, self._cut), mark)
         self._last = 0
@@ -76,18 +79,8 @@ class ClipWriter:
             raise BadInput(f"{self.path}: the clip cannot be written ({reason(error)}).") from error
 
     def _picture_stream(self) -> PictureStream:
-        source, picture = self.source, self.source.format
-        made = PictureStream(
-            self.container,
-            self.encoding,
-            self.size,
-            source.rate,
-            source.time_base,
-            picture.chroma,
-            picture.output_colour,
-            picture.field_order,
-        )
-        made.stream.codec_context.sample_aspect_ratio = source.pixel_shape
+        source = self.source
+        made = picture_stream(self.container, source, self.size, self.encoding, self._parts)
         if not self._strip:
             made.stream.metadata.update(of_track(_kept(source.stream.metadata), self._cut))
         made.stream.disposition = source.stream.disposition
