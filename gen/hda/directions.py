@@ -19,7 +19,7 @@ from gen.formats.safetensors_files import read_safetensors
 from gen.hda.parsing import Target, parse_names, parse_target
 from gen.media.files import write_atomically
 from gen.provenance import fingerprint_weights
-from gen.stylegan2.networks import StyleGAN2Generator
+from gen.stylegan3.checkpoints import StyleGenerator
 
 FILE, NAMES = "directions.safetensors", "names.txt"
 """In the folder of `gen directions`: the directions, and the names that a person gave them."""
@@ -101,7 +101,7 @@ def check_layers(what: str, layers: tuple[int, int] | None, count: int) -> None:
 
 
 @torch.no_grad()
-def principal_directions(generator: StyleGAN2Generator, source: str, samples: int) -> Directions:
+def principal_directions(generator: StyleGenerator, source: str, samples: int) -> Directions:
     """The first `MOST` principal components of w over `samples` z of a fixed seed."""
     random = torch.Generator().manual_seed(0)
     like, found = generator.w_average, list[Tensor]()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gen.about import VERSION
+from gen.errors import BadSetting
 from gen.hda.drawing import adapted_with, load_blended
 from gen.hda.pipeline import HDAPipeline
 from gen.stylegan2.networks import StyleGAN2Generator
@@ -53,6 +54,10 @@ def export(settings: ExportSettings) -> list[Path]:
     check_runtime(settings)
     pipe = load_blended(settings.model, settings.adaptation, "cpu")
     g = pipe.generator.float().eval()
+    if not isinstance(g, StyleGAN2Generator):  # the exporter of torch cannot follow its filters
+        raise BadSetting(
+            f"model: {settings.model} is a StyleGAN3 generator; gen export takes StyleGAN2 generators alone."
+        )
     z, w = torch.zeros(2, g.z_dim), torch.zeros(2, g.layers, g.w_dim)
     writers = {
         "mapping": partial(_write, Mapper(g), {"z": z, "truncation": torch.tensor(0.7)}, "w", g.layers),

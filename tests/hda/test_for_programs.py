@@ -9,9 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
+from gen.errors import BadSetting
 from gen.hda.adaptation import Adaptation, difference
+from gen.hda.for_programs import export
 from gen.hda.pipeline import HDAPipeline
 from gen.stylegan2.rosinality import save_rosinality
+from gen.stylegan3.networks import StyleGAN3Generator
+from gen.translation.settings import ExportSettings
 from tests.hda.test_commands import run
 from tests.hda.test_pipeline import moved
 
@@ -120,3 +124,11 @@ def test_nothing_of_others_is_replaced(model: Path, adaptation: Path, tmp_path: 
     done = run("export", "stylegan2-faces46", tmp_path / "out")
     assert (done.returncode, "unknown model" in done.stderr) == (1, True)
     assert (tmp_path / "mapping.onnx").read_text() == "mine"
+
+
+def test_stylegan3_is_refused_in_words(tmp_path):
+    sides = {"size": 32, "channel_base": 256, "channel_max": 16, "z_dim": 16, "w_dim": 16, "synthesis_layers": 6}
+    HDAPipeline(StyleGAN3Generator(**sides)).save_pretrained(tmp_path / "model")
+    with pytest.raises(BadSetting, match="is a StyleGAN3 generator"):
+        export(ExportSettings(str(tmp_path / "model"), tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
