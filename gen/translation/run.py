@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -72,6 +72,8 @@ class Watch:
     """What a clip may hold at most; a clip that holds more fails."""
     named: Callable[[str], str] = lambda text: text
     """Gives the text of a message other names for files."""
+    removed: Callable[[Path], None] = lambda path: None
+    """Called for each file of an earlier translation that the run has removed."""
     check_here: Callable[[Path], None] = lambda source: None
     """Called before an input is read. Raises `BadInput` if it could not be brought to this machine."""
 
@@ -227,10 +229,17 @@ class Run:
         for path in set(side_files(job, SIDES)) - set(side_files(job, entry.sides)):
             if path not in known and read_header(path).mark is None:  # where the record is silent, the mark speaks
                 continue
-            if not self._is_translation(path):
-                with suppress(OSError):
-                    path.unlink()
-                    self._removed.append(path)
+            if not self._is_translation(path) and self._remove(path):
+                self._removed.append(path)
+
+    def _remove(self, path: Path) -> bool:
+        """Remove a file of an earlier translation; whether that worked."""
+        try:
+            path.unlink()
+        except OSError:
+            return False
+        self.watch.removed(path)
+        return True
 
     def _is_translation(self, path: Path) -> bool:
         """Whether what has the name of a file beside a translation is that of an input with such a name."""
@@ -254,8 +263,7 @@ class Run:
         if (same or self.settings.overwrite) and os.path.realpath(known.input) == os.path.realpath(source):
             beside = (path for path in side_files(old, known.sides or ()) if not self._is_translation(path))
             for path in (old.target, *beside):
-                with suppress(OSError):
-                    path.unlink()
+                self._remove(path)
             self.report.drop(old.target)
 
     def _known_sides(self, target: Path) -> frozenset[str]:
@@ -268,8 +276,7 @@ class Run:
         source = Path(entry.input)
         now = stamp_of(source)
         if now is not None and entry.stamp is not None and now != entry.stamp:
-            with suppress(OSError):
-                Path(entry.output).unlink()
+            self._remove(Path(entry.output))
             entry.status, entry.note = "failed", None
             entry.error = plain(f"{source}: the file changed while it was read; run the command again.")
         else:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -499,7 +500,14 @@ def test_a_password_is_shown_nowhere():
 def test_times_that_stores_tell():
     noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
     expected = int(noon.timestamp()) * 10**9
-    for info in ({"LastModified": noon}, {"mtime": noon.timestamp()}, {"updated": "2026-05-01T12:00:00Z"}):
+    told = (
+        {"LastModified": noon},
+        {"mtime": noon.timestamp()},
+        {"updated": "2026-05-01T12:00:00Z"},
+        {"modify": "20260501120000"},
+        {"modificationTime": int(noon.timestamp()) * 1000},
+    )
+    for info in told:
         assert stamp_in({"size": 5, **info}) == (5, expected)
     one, other = (stamp_in({"size": 5, "ETag": tag}) for tag in "ab")
     assert one != other == stamp_in({"size": 5, "ETag": "b"})
@@ -558,3 +566,41 @@ if __name__ == "__main__":  # IN OUT: a run that is killed when it has uploaded 
     fsspec.register_implementation("shelf", Shelf)
     Shelf.after_put = staticmethod(lambda path: os._exit(9))
     run(sys.argv[1], sys.argv[2])
+
+
+def test_a_stage_that_vanishes_takes_nothing_with_it(shelf):
+    """As when a cache is cleaned during a run: what it does not know to be removed by gen stays behind the URL."""
+    source, out = f"shelf://{shelf}/in", f"shelf://{shelf}/out"
+    run(source, out)
+    (shelf / "out" / "foreign.txt").write_text("mine")
+    before = files(shelf / "out")
+    picture(shelf / "in" / "late.jpg", 2)
+    Shelf.after_put = staticmethod(
+        lambda path: [shutil.rmtree(out, True) for out in (cache() / "stages").glob("*/out")]
+    )
+    with suppress(GenError, OSError):
+        run(source, out)
+    assert files(shelf / "out") >= before
+
+
+def test_room_is_freed_while_a_run_goes_on(shelf):
+    """The clip comes last: by then, the pictures are uploaded, and their inputs are placeholders again."""
+    seen: list[bool] = []
+
+    def look(path: str) -> None:
+        if Path(path).name == "c.mp4":
+            seen.extend(placeholders.is_empty(file) for file in (cache() / "stages").glob("*/in/a.jpg"))
+
+    Shelf.after_put = staticmethod(look)
+    run(f"shelf://{shelf}/in", f"shelf://{shelf}/out")
+    assert seen == [True]
+
+
+def test_urls_that_are_refused(shelf):
+    with pytest.raises(BadSetting, match="no URL inside another one"):
+        run("zip://night::file:///x.zip", str(shelf / "out"))
+
+
+def test_file_urls_are_paths(shelf):
+    (shelf / "in").rename(shelf / "a b")
+    assert len(run(f"file://localhost{shelf}/a%20b", str(shelf / "out")).entries) == 3

@@ -1,9 +1,8 @@
 """Which outputs behind URLs may not be written, besides those that gen refuses on this machine too."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 
-from gen.errors import BadInput, BadSetting
+from gen.errors import BadInput, BadSetting, GenError
 from gen.media.folders import Job, stamp_of
 from gen.translation.finished import OTHER_FOLDER, has_content
 from gen.translation.outputs import outputs_of
@@ -42,6 +41,9 @@ def check_other_input(job: Job, record: Record) -> None:
         return
     if known.stamp is None or known.stamp == stamp_of(job.source):
         return
-    with suppress(BadInput):  # it cannot be looked at, as if it had been moved
-        if Store.of(url).stamp("") == known.stamp:
-            raise BadSetting(f"{job.target} was made of {url}, not {job.source}; {OTHER_FOLDER}")
+    try:
+        other = Store.of(url).stamp("")
+    except GenError:  # it cannot be looked at, as if it had been moved
+        return
+    if other == known.stamp:
+        raise BadSetting(f"{job.target} was made of {url}, not {job.source}; {OTHER_FOLDER}")

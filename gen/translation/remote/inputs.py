@@ -22,6 +22,8 @@ class Inputs:
         if kind is None:
             raise BadInput(f"{store.url}: no such file or folder.")
         self.single = kind == "file"
+        if store.files_alone and not Path(store.url).suffix:
+            raise BadInput(f"{store.url}: over http, gen reads single files, not folders; name a picture or a clip.")
         self.folder = folder
         self.store, self.name = store.parent() if self.single else (store, "")
         self._source = store

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
@@ -42,6 +42,8 @@ class Outputs:
         self.failed: dict[str, str] = {}
         """Files that could not be written to the store, by path inside the folder, with a sentence."""
         self._same = _read_note(note)
+        self._removed: set[str] = set()
+        """What the run has removed. Other files that are no longer here, as in a cache that was cleaned, stay there."""
         self._lock = threading.Lock()
         self._next_save = 0.0
 
@@ -132,15 +134,21 @@ class Outputs:
         edit(path, draft, self._to_store)
         return self.store.put(draft, name)
 
+    def removed(self, path: Path) -> None:
+        """Note that the run has removed a file of an earlier translation, see `Watch.removed`."""
+        if path.is_relative_to(self.folder):
+            self._removed.add(path.relative_to(self.folder).as_posix())
+
     def push_changed(self) -> None:
-        """Write what is not in the store yet, and remove there what was removed here; reports last."""
+        """Write what is not in the store yet, and remove there what the run has removed; reports last."""
         here = below(self.folder)
         for name in here:
             if not is_temporary(name) and not is_report(name) and not self._is_same(name):
                 self.push(name)
         self.failed = {name: why for name, why in self.failed.items() if name in here}
         for name in self._same.keys() - here.keys():
-            self._remove(name)
+            if name in self._removed or _report_of(name) in here:
+                self._remove(name)
         self.push_reports()
         self._save()
 
@@ -167,6 +175,14 @@ class Outputs:
         with write_atomically(self._note) as partial:
             partial.write_text(json.dumps(self._same), encoding="utf-8")
         self._next_save = time.monotonic() + SAVE_SECONDS
+
+
+def _report_of(name: str) -> str | None:
+    """The report that a record has become part of, by path, once it is there; None for other files."""
+    path = PurePosixPath(name)
+    if not (is_report(name) and path.suffix == ".jsonl"):
+        return None
+    return path.with_name(f"{path.stem.removeprefix('.gen-')}.json").as_posix()
 
 
 def _give_time(path: Path, stamp: Stamp) -> None:

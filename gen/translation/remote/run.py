@@ -5,6 +5,8 @@ from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from gen.errors import BadSetting
 from gen.locks import locked
@@ -44,7 +46,7 @@ def _place(path: Path, url: str | None) -> Path | Store:
     if url is None:
         return path
     if url.lower().startswith(("file://", "local://")):
-        return Path(url.partition("://")[2])
+        return Path(url2pathname(urlsplit(url).path))
     return Store.of(url)
 
 

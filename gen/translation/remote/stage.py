@@ -25,7 +25,7 @@ from gen.translation.remote.outputs import Outputs
 from gen.translation.remote.reports import edit_reports
 from gen.translation.remote.store import Store
 from gen.translation.remote.uploads import Uploads, files_of
-from gen.translation.report import Report
+from gen.translation.report import Entry, Report
 from gen.translation.run import Watch
 from gen.translation.settings import AUTO, TranslateSettings
 
@@ -60,7 +60,8 @@ class Stage:
             self._prepare()
             with self._reports_of_this_machine(), self._uploading() as watch:
                 report = translate(self.settings, watch)
-            self._release(report)
+            for entry in report.entries:
+                self._release(entry)
             self._check_report_is_there()
             return self._told(report), self.names.shown(str(report_path(self.settings)))
 
@@ -117,9 +118,9 @@ class Stage:
         if not self.outputs:
             yield watch
             return
-        uploads = Uploads(self.outputs)
+        uploads = Uploads(self.outputs, self._release)
         try:
-            yield replace(watch, tell=uploads.tell)
+            yield replace(watch, tell=uploads.tell, removed=self.outputs.removed)
         finally:
             uploads.close()
 
@@ -157,19 +158,20 @@ class Stage:
         names = [_inside(path, self.outputs.folder) for path in files_of(output, kind, sides)]
         return next((self.outputs.failed[name] for name in names if name in self.outputs.failed), None)
 
-    def _release(self, report: Report) -> None:
+    def _release(self, entry: Entry) -> None:
         """Free the room of what is finished and uploaded.
 
         Not with model auto, whose next run looks at all files again where it has another classifier.
         """
-        for entry in report.entries if self.settings.model != AUTO else []:
-            if entry.status not in FINISHED or self._why_not_uploaded(entry.output, entry.kind, entry.sides):
-                continue
-            if self.inputs:
-                self.inputs.release(Path(entry.input))
-            if self.outputs:
-                for path in files_of(entry.output, entry.kind, entry.sides):
-                    self.outputs.release(path)
+        if self.settings.model == AUTO or entry.status not in FINISHED:
+            return
+        if self._why_not_uploaded(entry.output, entry.kind, entry.sides):
+            return
+        if self.inputs:
+            self.inputs.release(Path(entry.input))
+        if self.outputs:
+            for path in files_of(entry.output, entry.kind, entry.sides):
+                self.outputs.release(path)
 
     def _check_report_is_there(self) -> None:
         """Raises `BadSetting` if the report could not be uploaded: nothing else says what was done."""

@@ -21,6 +21,8 @@ from gen.translation.remote.stamps import stamp_in
 
 ATOMIC = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss"}
 """Object stores, where a file that is put is there as a whole or not at all, and folders need not be made."""
+REPLACING = {"file", "local", "memory", "sftp", "ssh", "ftp"}
+"""Stores that move a file over another one. Elsewhere the old one is removed first."""
 UPLOAD = ".gen-upload-"
 """How the names of files begin that are being written."""
 PACKAGES = {"smbclient": "smbprotocol"}
@@ -36,6 +38,9 @@ class Store:
         self.fs, self.root, self.url = fs, root, url
         protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
         self._atomic = not ATOMIC.isdisjoint(protocols)
+        self._replaces = not REPLACING.isdisjoint(protocols)
+        self.files_alone = not {"http", "https"}.isdisjoint(protocols)
+        """Whether the store knows no folders."""
         self.threads = 8 if fs.async_impl else 1
         """How many files may be moved at once: connections of other stores are for one thread."""
 
@@ -45,6 +50,8 @@ class Store:
         name = shown(url)
         if not url.partition("://")[2].strip("/"):
             raise BadSetting(f"{name}: a bucket or folder is missing after ://.")
+        if "::" in url:
+            raise BadSetting(f"{name}: gen reads no URL inside another one, with ::; fetch or unpack it first.")
         try:
             fs, path = fsspec.core.url_to_fs(url)
         except ImportError as error:
@@ -167,6 +174,9 @@ class Store:
                 self.fs.cp_file(partial, path)
                 self.fs.rm_file(partial)
             else:
+                if not self._replaces:
+                    with suppress(FileNotFoundError):
+                        self.fs.rm_file(path)
                 self.fs.mv(partial, path)
         except BaseException:
             with suppress(Exception):

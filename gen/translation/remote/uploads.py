@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gen.media.folders import Job, Kind, side_files
 from gen.translation.remote.outputs import Outputs
+from gen.translation.report import Entry
 from gen.translation.run import Progress
 
 WAITING = 64
@@ -24,8 +25,9 @@ def files_of(output: str, kind: Kind, sides: Sequence[str]) -> list[Path]:
 class Uploads:
     """Threads that write to the store what the run reports as done."""
 
-    def __init__(self, outputs: Outputs) -> None:
-        self._outputs = outputs
+    def __init__(self, outputs: Outputs, release: Callable[[Entry], None]) -> None:
+        """`release`: called with each entry whose files have been uploaded or have failed."""
+        self._outputs, self._release = outputs, release
         self._pool = ThreadPoolExecutor(outputs.store.threads)
         self._room = threading.Semaphore(WAITING)
         self._record: Future[None] | None = None
@@ -37,10 +39,15 @@ class Uploads:
         if entry is not None and entry.status in ("done", "left"):
             paths = files_of(entry.output, entry.kind, entry.sides)
             names = [path.relative_to(self._outputs.folder).as_posix() for path in paths]
-            self._submit(lambda: [self._outputs.push(name) for name in names])
+            self._submit(lambda: self._upload(entry, names))
         if time.monotonic() > self._next_record and (self._record is None or self._record.done()):
             self._next_record = time.monotonic() + RECORD_SECONDS
             self._record = self._submit(self._outputs.push_reports)
+
+    def _upload(self, entry: Entry, names: Sequence[str]) -> None:
+        for name in names:
+            self._outputs.push(name)
+        self._release(entry)
 
     def _submit(self, task: Callable[[], object]) -> "Future[None]":
         def work() -> None:
