@@ -48,7 +48,7 @@ class TestTutorials:
         printed = run("night-frames.md", tmp_path)
         assert "'done': 6" in printed or "'skipped': 6" in printed
         assert len(list((tmp_path / "day").glob("*.uncertainty.png"))) == 6
-        assert len(list((tmp_path / "try" / "out").glob("*.compare.jpg"))) == 6
+        assert len(list((tmp_path / "try" / "out").rglob("*.compare.jpg"))) == 6
 
     @pytest.mark.slow
     def test_ten_sketches(self, tmp_path):

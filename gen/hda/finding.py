@@ -33,7 +33,7 @@ MOST_FACES = 12
 
 ABOUT_NAMES = """\
 # Names of your own for the directions that directions.png shows, one a line: NAME = NUMBER, or NAME = NUMBER:LAYERS.
-# Then draw with: gen generate --edit smile=1.5
+# Then draw with: gen generate --directions FOLDER --edit smile=1.5, where FOLDER is that of this file.
 #
 # smile = 3:0-4
 """
@@ -68,7 +68,8 @@ def find_directions(settings: DirectionsSettings) -> None:
             on = "" if layers is None else f" on layers {layers[0]}-{layers[1]}"
             save_marked(s.out / name, _picture(editor, seeds, layers, s.rows), drawn_with(pipe, s.model, what + on))
             print(f"wrote {s.out / name}")
-    print(f"give directions names in {s.out / NAMES}, and draw with: gen generate --edit NAME=1.5")
+    command = f"gen generate --model {s.model} --directions {s.out} --edit NAME=1.5"
+    print(f"give directions names in {s.out / NAMES}, and draw with: {command}")
 
 
 def _earlier(file: Path, pipe: HDAPipeline, samples: int) -> Directions | None:

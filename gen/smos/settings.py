@@ -1,6 +1,7 @@
 """Settings of the trainer. This module imports no torch, so that commands can read them at once."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -131,11 +132,19 @@ class SMOSSettings(TimeLimit, TrainerSettings):
 
 
 def without_folder(algorithm: str) -> str:
-    """FILE.py:CLASS without the folder of the file; other names as they are."""
-    return Path(algorithm).name if ".py:" in algorithm else algorithm
+    """FILE.py:CLASS without the folder of the file, in smos(...) too; other names as they are."""
+    grounding, inner, end = parts_of(algorithm)
+    return f"{grounding}{Path(inner).name if '.py:' in inner else inner}{end}"
+
+
+def parts_of(algorithm: str) -> tuple[str, str, str]:
+    """smos(NAME) -> "smos(", "NAME", ")"; NAME -> "", "NAME", ""."""
+    found = re.fullmatch(r"((?:smos|smos_kl|smos_released)\()(.+)(\))", algorithm)
+    return (found[1], found[2], found[3]) if found else ("", algorithm, "")
 
 
 def _grounding_weight(given: float | None, algorithm: str) -> float:
     if given is not None:
         return given
-    return RELEASED_WEIGHT if algorithm in ("smos_released", "smos_kl") else 1.0
+    name = parts_of(algorithm)[0].removesuffix("(") or algorithm
+    return RELEASED_WEIGHT if name in ("smos_released", "smos_kl") else 1.0

@@ -27,7 +27,7 @@ from gen.smos.export import settings_record
 from gen.smos.markdown import FIGURE, as_markdown, fair_rule, gains_to_draw, targets_in
 from gen.smos.methods import Method
 from gen.smos.plots import draw_gains
-from gen.smos.settings import SMOSSettings, without_folder
+from gen.smos.settings import SMOSSettings, parts_of, without_folder
 from gen.smos.training import RESULTS, SMOSTrainer
 from gen.training.data_record import ALGORITHM, HELD_OUT, START
 from gen.training.experiment import Experiment, read_run, write_results, write_text
@@ -154,6 +154,7 @@ def cell_settings(settings: SMOSSettings, cell: Cell) -> SMOSSettings:
     own = {
         "out": out / cell.folder,
         "data": settings.data.resolve(),
+        "val": settings.val and settings.val.resolve(),
         "cache": (settings.cache or out / "cache").resolve(),
         "weights": str(weights.resolve()) if weights.is_file() else settings.weights,
         "precursor": precursor.resolve() if precursor and precursor.exists() else precursor,
@@ -170,9 +171,10 @@ def cell_settings(settings: SMOSSettings, cell: Cell) -> SMOSSettings:
 
 
 def absolute(algorithm: str) -> str:
-    """FILE.py:CLASS with the whole path of the file, other names as they are."""
-    file, _, name = algorithm.rpartition(":")
-    return f"{Path(file).resolve()}:{name}" if registry.is_own(algorithm) else algorithm
+    """FILE.py:CLASS with the whole path of the file, in smos(...) too; other names as they are."""
+    grounding, inner, end = parts_of(algorithm)
+    file, _, name = inner.rpartition(":")
+    return f"{grounding}{Path(file).resolve()}:{name}{end}" if registry.is_own(inner) else algorithm
 
 
 def finished(own: SMOSSettings) -> dict[str, Any] | None:

@@ -183,7 +183,7 @@ class OnRay:
             self._stop(run)
             for job in list(self._splits):
                 self._splits.pop(job).close()
-            if lost:
+            if lost or plans:  # a worker may have written a part of a clip that was given up meanwhile
                 report = report_path(settings)
                 sweep(report.parent, below=report.name == REPORT)
 
@@ -305,7 +305,7 @@ class OnRay:
             self._hand_out_whole(split.job, error)
 
     def _hand_out_whole(self, job: Job, why: CannotJoin) -> None:
-        log.warning(f"{job.source} is translated by one worker: it cannot be joined of parts ({why})")
+        log.warning(f"{job.source} is translated by one worker: it cannot be joined from parts ({why})")
         self._drop(job)
         self._again.append([job])
 

@@ -99,7 +99,7 @@ def test_a_clip_that_proves_damaged_is_translated_whole(two_nodes, tmp_path, cap
     source.parent.mkdir()
     rewrite(whole, source, lambda number, packet: damaged(packet) if number == 30 else packet)
     batch.translate(on_ray(cluster, source.parent, tmp_path / "out"), lambda _: Slow(tmp_path / "log", seconds=0))
-    assert "a.mp4 is translated by one worker: it cannot be joined of parts (it is damaged" in caplog.text
+    assert "a.mp4 is translated by one worker: it cannot be joined from parts (it is damaged" in caplog.text
     assert_same(tmp_path / "out", plainly(source.parent, tmp_path / "plain"))
     assert any("could not be decoded" in words for words in entry(tmp_path / "out")["warnings"])
 

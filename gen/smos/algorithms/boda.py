@@ -39,7 +39,7 @@ class BoDAOptions:
     """Step at which L_B starts. Default: 500 of 5,001 steps, and the same share of other runs."""
     every: Annotated[int, Field(ge=1)] = 120
     """Steps between two passes over the training images."""
-    calibration: float = 0.5
+    calibration: Annotated[float, Field(ge=0)] = 0.5
     """ν."""
     softness: Annotated[float, Field(gt=0)] = 1.0
     """τ."""

@@ -63,7 +63,7 @@ def register(name: str, algorithm: "str | type[Algorithm[Any]]", summary: str = 
     ALGORITHMS[name] = Row(algorithm, summary)
 
 
-GROUNDED = re.compile(r"(smos|smos_kl|smos_released)\((\w+|.+\.py:\w+)\)")
+GROUNDED = re.compile(r"(smos|smos_kl|smos_released)\(([\w.+-]+|.+\.py:\w+)\)")
 """An algorithm that is grounded in a precursor, as in smos(coral)."""
 
 
