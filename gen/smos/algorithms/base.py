@@ -160,7 +160,7 @@ class Algorithm(ABC, Generic[O]):
             )
         if "start" in known and "start" not in given and settings.core_minutes is not None:
             raise BadSetting(
-                f"core_minutes: {settings.algorithm} changes its loss after some steps, and how many steps a run by time "
+                f"core_minutes: {settings.algorithm} changes its loss after some steps, and how many a run by time "
                 f"takes is not known; say when, as in {settings.algorithm},start=50."
             )
         return make_settings(cls.options_class, cls.from_settings(settings), given)
