@@ -65,6 +65,7 @@ class TestTutorials:
         run("ten-sketches.md", tmp_path)
         assert len(faces_of(tmp_path / "drawn")) == 16
 
+    @pytest.mark.slow
     def test_a_claim(self, tmp_path):
         run("a-claim.md", tmp_path, FRAMES=12, HELD_OUT=4, MINUTES=0.1, SEEDS=1)
         table = (tmp_path / "runs" / "claim" / "README.md").read_text("utf-8")

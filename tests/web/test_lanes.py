@@ -174,7 +174,7 @@ def test_status_is_answered_while_translations_wait(server, small, counted):
     async def all_at_once() -> None:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=f"{url}/gradio_api", timeout=120, limits=limits) as client:
-            work = [await client.post("/call/translate", json=translation) for _ in range(60)]
+            work = [await client.post("/call/translate", json=translation) for _ in range(80)]
             assert {answer.status_code for answer in work} == {200, 503}  # the queue of translations is full
             for statuses in await asyncio.gather(*(look(client) for _ in range(50))):
                 assert set(statuses) == {200}
