@@ -43,14 +43,14 @@ def steps() -> Iterator[Row]:
         shutil.rmtree(root)
 
 
-def seconds(step: Callable[[], object], steps: int = STEPS) -> float:
+def seconds(step: Callable[[], object], steps: int = STEPS, warm_up: int = WARM_UP) -> float:
     """Of a step, the median of `steps` after some to warm up."""
     times: list[float] = []
-    for _ in range(WARM_UP + steps):
+    for _ in range(warm_up + steps):
         began = time.perf_counter()
         step()
         times.append(time.perf_counter() - began)
-    return float(np.median(times[WARM_UP:]))
+    return float(np.median(times[warm_up:]))
 
 
 class PlainStep:
