@@ -54,6 +54,8 @@ def draw_curves(path: Path, curves: Mapping[str, Sequence[tuple[float, float]]],
         last = number == len(curves)
         xs, ys = [images for images, _ in points], [100 * accuracy for _, accuracy in points]
         axes.plot(xs, ys, "o-" if last else "-", markersize=3, alpha=1 if last else 0.4, label=_plain(name))
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 103)
     axes.grid(alpha=0.25)
     axes.set_title(_plain(title), fontsize=11)
     axes.set_xlabel("images shown of each domain")

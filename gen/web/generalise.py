@@ -71,9 +71,9 @@ class Generalise:
             label="Methods",
             info="With erm, the table has what the others gain over it",
         )
-        panel = JobPanel(self.service, "generalise", lambda job: ", ".join(job.inputs["methods"]))
+        panel = JobPanel(self.service, "generalise", lambda job: ", ".join(job.inputs.get("methods", [])))
         curve = image_output("The run that is going on", visible=False)
-        table = gr.Markdown()
+        table = gr.Markdown(elem_classes="tables")
         gain = image_output("Gain over ERM", visible=False)
         downloads = gr.File(
             label="Downloads: table, figure",
@@ -173,7 +173,7 @@ class Generalise:
         gain = [file for file in files if file.endswith(Path(GAIN).name)]
         return [
             gr.update(value=str(curve[0]) if curve else None, visible=bool(curve)),
-            _table(own / TABLE) if files else "",
+            _table(own / TABLE) if job and job.over else "",
             gr.update(value=gain[0] if gain else None, visible=bool(gain)),
             gr.update(value=files or None, visible=bool(files)),
         ]
@@ -188,5 +188,6 @@ def _in_all(seconds: float) -> str:
 
 
 def _table(path: Path) -> str:
-    """The table without its picture, which the page shows by itself."""
-    return "\n".join(line for line in path.read_text("utf-8").splitlines() if not line.startswith("!["))
+    """The table without its picture, which the page shows by itself; "" if there is none, as of another kind of job."""
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    return "\n".join(line for line in lines if not line.startswith("!["))

@@ -34,7 +34,11 @@ def start(arguments: Sequence[str], log: IO[bytes]) -> "Popen[bytes]":
         stdin=PIPE,
         stdout=log,
         stderr=STDOUT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "PYTHONIOENCODING": "utf-8:backslashreplace",
+        },
         start_new_session=True,
     )
 
