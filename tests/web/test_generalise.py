@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from gen.cli import main
+from gen.errors import BadSetting
 from gen.locks import check_free
 from gen.web.app import build_app, launch
 from gen.web.generalise import Generalise
 from gen.web.generalise_job import OUT, pictures, runs_of
 from gen.web.settings import WebSettings
 from tests.smos.conftest import write_domains
+from tests.web.process import Process
 
 LEAST = 0.1
 
@@ -184,3 +187,27 @@ def test_a_job_goes_on_after_a_restart(tmp_path, data):
         assert "resuming" in (service.jobs.folder(number) / "log.txt").read_text()
     finally:
         service.jobs.close()
+
+
+@pytest.mark.slow
+def test_the_training_ends_with_a_server_that_is_killed(tmp_path, data):
+    ident = "j" * 22
+    folder = tmp_path / "jobs" / ident
+    folder.mkdir(parents=True)
+    runs = runs_of(data, folder / OUT, ["erm"], 10, 1)
+    inputs = {"source": str(data), "methods": ["erm"], "minutes": 10, "seeds": 1, "runs": runs}
+    (folder / "job.json").write_text(json.dumps({"id": ident, "kind": "generalise", "inputs": inputs, "created": 1e9}))
+    with Process(tmp_path, "--device", "cpu") as server:
+        until(lambda: pictures(folder))
+        with pytest.raises(BadSetting, match="another run"):
+            check_free(folder / OUT)
+        server.process.kill()
+        until(lambda: is_free(folder / OUT), 60)
+    assert list((folder / OUT).glob("erm/art-0/checkpoints/*"))
+
+
+def is_free(folder: Path) -> bool:
+    with suppress(BadSetting):
+        check_free(folder)
+        return True
+    return False
