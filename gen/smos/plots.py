@@ -1,4 +1,4 @@
-"""The figure of a table: what each method gains over ERM."""
+"""The figures of a table: what each method gains over ERM, and how well its runs do while they train."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +39,30 @@ def draw_gains(
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     with writing(path) as partial:
         figure.savefig(partial, dpi=150)
+
+
+def draw_curves(path: Path, curves: Mapping[str, Sequence[tuple[float, float]]], title: str) -> None:
+    """One line for each method: how much of the sources' held-out images its run gets right; the last one stands out.
+
+    `curves`: by method, images shown of each domain and accuracy (0..1), in the order of training.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 3), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, points) in enumerate(curves.items(), 1):
+        last = number == len(curves)
+        xs, ys = [images for images, _ in points], [100 * accuracy for _, accuracy in points]
+        axes.plot(xs, ys, "o-" if last else "-", markersize=3, alpha=1 if last else 0.4, label=_plain(name))
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 103)
+    axes.grid(alpha=0.25)
+    axes.set_title(_plain(title), fontsize=11)
+    axes.set_xlabel("images shown of each domain")
+    axes.set_ylabel("right on held-out images, %")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    with writing(path) as partial:
+        figure.savefig(partial, dpi=100)
 
 
 def _plain(name: str) -> str:

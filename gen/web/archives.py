@@ -64,6 +64,15 @@ def unpack(
     return taken, refused
 
 
+def names_in(archive: Path) -> list[str]:
+    """The names in a zip that are relative paths, without looking at the files; none of one that cannot be read."""
+    try:
+        with _Bounded(archive) as file, zipfile.ZipFile(file) as opened:
+            return [name for name in opened.namelist() if not name.startswith("/") and not _is_added(name)]
+    except Exception:  # whoever unpacks it says what is wrong
+        return []
+
+
 def _unpack_entry(
     opened: zipfile.ZipFile, entry: zipfile.ZipInfo, into: Path, unused: Unused, settings: WebSettings, clips: bool
 ) -> Path:

@@ -293,10 +293,10 @@ class Jobs:
     def _speed(self, job: Job) -> Iterator[str]:
         """How fast a running job is, and how long it will take, as far as that is known."""
         rate = (job.done - max(job.begun, 0)) / max(job.seconds(), 1e-9)
-        if rate > 0:
+        if rate >= 0.05:  # runs of minutes each would be 0.0 a second
             yield f"{rate:.1f} {job.unit}/s"
-            if job.of > job.done:  # clips may not know their length, or may be longer than they say
-                yield f"about {duration((job.of - job.done) / rate)} left"
+        if rate > 0 and job.of > job.done:  # clips may not know their length, or may be longer than they say
+            yield f"about {duration((job.of - job.done) / rate)} left"
 
     # For the threads.
 

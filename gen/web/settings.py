@@ -49,6 +49,10 @@ class WebSettings:
     """Most disk space for all uploads, jobs and results together, GB; further uploads are refused."""
     scenes: int = 2000
     """Most images in one rendered data set."""
+    core_minutes: float = 10.0
+    """Longest training run of a table of methods, minutes of processor time."""
+    runs: int = 60
+    """Most training runs of one table."""
     waiting: int = 64
     """Most requests, and most jobs, that may wait; further ones are refused."""
     tabs: tuple[str, ...] = ()

@@ -1,17 +1,19 @@
-"""The tab that measures how far image domains are apart."""
+"""The tab that measures how far image domains are apart, and which method of training is best on one left out."""
 
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gradio as gr
 
 from gen.errors import BadInput
+from gen.web import generalise_job
 from gen.web.events import RENDER, event, image_output
+from gen.web.generalise import Generalise
 from gen.web.names import safe_name
 from gen.web.tab import Tab
-from gen.web.uploads import gather
+from gen.web.uploads import gather, lift_only_folder
 
 LETTERS = "ABCD"
 HEAD = ["domain", "images", "classes", "ICV (nats²)", "mean pair D_JS (nats)", "IDD from ImageNet (nats)"]
@@ -20,11 +22,20 @@ KEYS = ["domain", "images", "classes", "icv", "icv_mean", "idd"]
 
 
 class ShiftTab(Tab):
-    """Two to four domains in, a table and plots out."""
+    """Two to four domains in, a table and plots out; and methods of domain generalisation, as a job."""
 
     TITLE = "Domain shift"
+    JOBS: ClassVar = generalise_job.JOBS
 
     def build(self, page: gr.Blocks) -> None:
+        """Two inner tabs."""
+        with gr.Tabs():
+            with gr.Tab("Measure"):
+                self._measuring()
+            with gr.Tab("Generalise"):
+                Generalise(self.service).build(page)
+
+    def _measuring(self) -> None:
         """A column for each domain, results below."""
         gr.Markdown(
             "Compare two to four sets of images. ICV: variation within a domain. IDD: distance between domains. "
@@ -86,23 +97,9 @@ class ShiftTab(Tab):
             if path.exists():
                 raise BadInput(f"{path.name}: two domains have this name; rename one.")
             problems += gather(files, path, self.service.limits(), clips=False)[1]
-            _lift_only_folder(path)
+            lift_only_folder(path)
             folders.append(path)
         return folders, problems
-
-
-def _lift_only_folder(path: Path) -> None:
-    """Replace a folder that holds one folder and nothing else by that one: its name is a zip's, not a class's.
-
-    Also the folder of folders that was zipped: else the domain would be called as that, not as the visitor says.
-    """
-    inner = list(path.iterdir())
-    if len(inner) == 1 and inner[0].is_dir():
-        lifted = inner[0].rename(path.with_name(f"{path.name}~"))  # no other domain is called so: see safe_name
-        path.rmdir()
-        lifted.rename(path)
-        if any(child.is_dir() for child in path.glob("*/*")):
-            _lift_only_folder(path)
 
 
 def _cell(value: Any) -> Any:

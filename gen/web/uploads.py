@@ -75,6 +75,20 @@ def _unpacked(
         return [], [str(error)]
 
 
+def lift_only_folder(path: Path) -> None:
+    """Replace a folder that holds one folder and nothing else by that one: its name is a zip's, not a class's.
+
+    Also the folder of folders that was zipped: else the domain would be called as that, not as the visitor says.
+    """
+    inner = list(path.iterdir())
+    if len(inner) == 1 and inner[0].is_dir():
+        lifted = inner[0].rename(path.with_name(f"{path.name}~"))  # no other domain is called so: see safe_name
+        path.rmdir()
+        lifted.rename(path)
+        if any(child.is_dir() for child in path.glob("*/*")):
+            lift_only_folder(path)
+
+
 def _path_in(name: str) -> Path:
     """Where a file of a folder that was uploaded lies in it: gen/web/static/page.js puts the path into the name."""
     return Path(*(safe_name(part) for part in name.split(SLASH)))

@@ -16,6 +16,7 @@ from gen.hda.settings import SAMPLES
 from gen.media.video import write_clip
 from gen.web.app import build_app, launch
 from gen.web.settings import WebSettings
+from tests.smos.conftest import write_domains
 
 NIGHTS = sorted(Path("samples/adverse/night").glob("*.jpg"))
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
@@ -371,6 +372,25 @@ def test_shift(page, tmp_path):
     second = page.locator("[role=tabpanel]:visible img").nth(1)
     second.wait_for(timeout=WAIT)
     assert second.evaluate(WIDTH) > 20
+
+
+def test_methods_are_compared_and_the_run_is_seen(page, tmp_path):
+    archive = tmp_path / "shapes.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for picture in sorted(write_domains(tmp_path / "shapes", count=6).rglob("*.png")):
+            file.write(picture, picture.relative_to(tmp_path))
+    tab(page, "Domain shift")
+    tab(page, "Generalise")
+    field = page.locator("[role=tabpanel]:visible .block:has-text('A zip of the data set') input[type=file]").last
+    field.set_input_files(archive)
+    page.get_by_text("3 domains × 3 methods × 1 seed = 9 runs of 5 min").wait_for(timeout=WAIT)
+    page.get_by_role("button", name="Compare the methods").click()
+    curve = page.locator("[role=tabpanel]:visible .block:has-text('The run that is going on') img").last
+    curve.wait_for(timeout=WAIT)
+    assert curve.evaluate(WIDTH) == 750
+    page.get_by_role("button", name="Cancel", exact=True).locator("visible=true").click()
+    page.get_by_text("0 of 9 cells done").wait_for(timeout=WAIT)
+    assert not curve.is_visible()
 
 
 def test_models(page):

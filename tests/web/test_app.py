@@ -49,6 +49,7 @@ ENDPOINTS = {
     "/start_adaptation": None,
     "/continue_adaptation": ["job", "images"],
     "/measure_shift": None,
+    "/start_generalise": ["files", "methods", "minutes", "seeds", "server_folder", "folder"],
 }
 """Public names and parameters: scripts of others depend on them. None: as many fields as there are domains."""
 

@@ -82,6 +82,7 @@ def test_bad_files_are_a_sentence_and_leave_no_folder(server, tmp_path, name):
         call(client, "start_adaptation", "stylegan2-faces64", 160, "a", [file], float(1), *["", None, 1] * 3),
         call(client, "measure_shift", "a", [file], "b", [file], *["", None] * 2),
         call(client, "invert", "stylegan2-faces64", "", 1, "", 0.5, file, 50),
+        call(client, "start_generalise", [file], ["erm"], 1, 1),
     ]
     if name != "truncated.png":  # whose header is that of a picture: its job fails, below
         calls.append(call(client, "start_folder", [file], "adverse_to_normal", MODEL, "none", ""))
@@ -141,6 +142,9 @@ def test_a_check_of_references_keeps_no_copy(server):
         ("start_scenes", [["8bit"], ["snow"], 1, 64, None]),
         ("start_folder", [None, "adverse_to_normal", MODEL, "none", "../.."]),
         ("start_folder", [[], "sideways", MODEL, "none", ""]),
+        ("start_generalise", [None, ["erm"], 1, 1, "../.."]),
+        ("start_generalise", [None, ["erm"], 1e300, 1, "a"]),
+        ("start_generalise", [None, ["/tmp/mine.py:Mine"], 1, 1, "a"]),
         ("job", ["../../etc/passwd"]),
         ("cancel_job", [""]),
         ("job_results", ["a" * 22]),

@@ -58,6 +58,7 @@ def test_job_records_keep_their_kinds_and_folders():
         "translate": ("device", ("results.zip", "output/report.json")),
         "adapt": ("device", ("run/adaptation.safetensors",)),
         "scenes": ("render", ("results.zip",)),
+        "generalise": ("generalise", ("output/table.md", "output/gain.png")),
     }
 
 

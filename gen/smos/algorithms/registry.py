@@ -1,7 +1,7 @@
 """The algorithms by name, one row each. To add one: write a class in a file of this folder and add its row here.
 
 FILE.py:CLASS stands for a class in a file of the user's own, wherever the name of an algorithm is expected. It runs
-with the user's rights, as any code of theirs; the page offers no algorithms.
+with the user's rights, as any code of theirs; the page offers the names of this list alone.
 
 This module imports no torch, so that the command line can list the names at once; `find` imports the class.
 """
