@@ -62,6 +62,7 @@ def one_by_one(settings: RenderSettings) -> None:
 
 def histograms(root: Path, frames: list[Path]) -> Iterator[Row]:
     """`gen measure-shift` reads them so: first without its cache, then very many files."""
+    (root / "cache").mkdir()
     theirs = timed(lambda: [luma(file) for file in frames]) / FILES
     ours = timed(lambda: read_histograms(frames[0].parent, frames, "luma256", root / "cache")) / FILES
     yield Row(f"luma histogram of a JPEG of 256x256, {FILES:,} files", ours, theirs, "PIL and numpy, one after another")
