@@ -66,4 +66,5 @@ def test_scenes_are_rendered_without_weights(installed, tmp_path):
 
 
 def test_presets_are_there(installed, tmp_path):
-    run(installed, tmp_path, "train-smos", "--set", "help")
+    printed = run(installed, tmp_path, "train-smos", "--help")
+    assert all(preset in printed for preset in ("cpu", "domainbed", "swad", "miro", "smos"))

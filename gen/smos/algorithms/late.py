@@ -1,5 +1,6 @@
 """What algorithms share whose penalty starts after some steps."""
 
+from abc import abstractmethod
 from typing import Any
 
 from torch.optim import Optimizer
@@ -20,9 +21,9 @@ class LatePenalty(Algorithm[O]):
 
     begun: Optimizer | None = None
 
+    @abstractmethod
     def starts_at(self) -> int | None:
         """The step at which the penalty starts; None if it never does."""
-        raise NotImplementedError
 
     def optimizer(self, name: str, optimizer: Optimizer) -> Optimizer:
         """Adam, remembered."""
