@@ -115,9 +115,3 @@ def test_what_is_no_algorithm(name: str, file: Path, domains: Path, capsys: pyte
 def test_a_file_that_is_not_there(domains: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train-smos", "--data", str(domains), "--method", "nowhere.py:Mine", *TINY]) == 1
     assert "nowhere.py: no such file." in capsys.readouterr().err
-
-
-def test_the_page_runs_no_algorithms() -> None:
-    """A visitor of the page must have no way to name a file that is run."""
-    web = Path(__file__).parents[2] / "gen" / "web"
-    assert [path.name for path in web.rglob("*.py") if "smos" in path.read_text()] == []

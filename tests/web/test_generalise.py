@@ -152,7 +152,8 @@ def test_a_bad_data_set_is_refused_with_the_sentence_of_the_command_line(server,
     ("change", "words"),
     [
         ({"methods": []}, "at least one method"),
-        ({"methods": ["my_file.py:Mine"]}, "not in the list"),
+        ({"methods": ["my_file.py:Mine"]}, "not in the list"),  # a visitor must have no way to name a file that is run
+        ({"methods": ["smos(my_file.py:Mine)"]}, "not in the list"),
         ({"minutes": 11}, r"maximum value 10|from 0\.1 to 10"),
         ({"minutes": 0}, r"minimum value 0\.1|from 0\.1 to 10"),
         ({"seeds": 9}, "maximum value 5|from 1 to 5"),
