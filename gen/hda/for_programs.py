@@ -51,6 +51,8 @@ def export(settings: ExportSettings) -> list[Path]:
 
     Raises `BadSetting` or `BadInput`, as the export of a translator.
     """
+    if settings.int8:
+        raise BadSetting(f"int8: {settings.model} is a generator; only translators are reduced. Leave int8 out.")
     check_runtime(settings)
     pipe = load_blended(settings.model, settings.adaptation, "cpu")
     g = pipe.generator.float().eval()

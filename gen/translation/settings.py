@@ -136,6 +136,9 @@ class ExportSettings:
     """Folder for the files and a README.md that says what goes in and comes out."""
     to: Literal["onnx", "openvino"] = "onnx"
     """Format. Both need `pip install onnx`, and openvino the package openvino too."""
+    int8: Path | None = None
+    """Folder with frames of the weather that a translator removes: adverse_to_normal then computes in 8-bit
+    integers (with --to openvino), scaled on up to 64 of these frames. Needs `pip install nncf`."""
     adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Of a generator: FILE[:strength], what `gen adapt` wrote or a shipped adaptation's name, blended in. May be
     repeated."""

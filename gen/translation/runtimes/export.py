@@ -19,6 +19,7 @@ from gen.translation import registry
 from gen.translation.made_with import weights_id
 from gen.translation.pipeline import Part, TranslationPipeline
 from gen.translation.runtimes.graph import write_onnx
+from gen.translation.runtimes.int8 import FRAMES, PART, check_int8, in_int8, read_frames
 from gen.translation.runtimes.sessions import check_installed, openvino_core
 from gen.translation.settings import ExportSettings
 from gen.weights import INDEX, licence_of, name_of, read_written
@@ -33,6 +34,8 @@ SIGNATURE = "Written by gen"
 
 Writer = Callable[[Path], Sequence[int]]
 """Writes a part as an ONNX file, and returns the length of the second axis of each output: an image's channels."""
+Change = Callable[[Any], Any]
+"""What becomes of an OpenVINO model before it is written."""
 
 
 def export(settings: ExportSettings) -> list[Path]:
@@ -48,29 +51,45 @@ def export(settings: ExportSettings) -> list[Path]:
         raise BadSetting(f"model: {settings.model} has no part that can be exported.")
     about = {"weights": weights_id(settings.model) or ""}
     writers = {name: partial(_write_part, part) for name, part in parts.items()}
-    return write_files(settings, writers, about, lambda: readme(settings, pipe, parts))
+    changes = dict[str, Change]()
+    if settings.int8:
+        if PART not in parts:
+            raise BadSetting(f"int8: {settings.model} has no {PART}, which alone is reduced; leave int8 out.")
+        able = pipe.capabilities
+        frames = read_frames(settings.int8, able.auto_height, max(LEAST, able.multiple))
+        changes[PART] = partial(in_int8, frames=frames)
+    return write_files(settings, writers, about, lambda: readme(settings, pipe, parts), changes)
 
 
 def check_runtime(settings: ExportSettings) -> None:
-    """Raises `BadSetting` if the package of the format is missing."""
+    """Raises `BadSetting` or `BadInput` if a package is missing, or if there are no frames for int8."""
+    if settings.int8:
+        check_int8(settings.int8, settings.to)
     if settings.to == "openvino":
         check_installed("openvino")
 
 
 def write_files(
-    settings: ExportSettings, writers: Mapping[str, Writer], about: Mapping[str, str], text: Callable[[], str]
+    settings: ExportSettings,
+    writers: Mapping[str, Writer],
+    about: Mapping[str, str],
+    text: Callable[[], str],
+    changes: Mapping[str, Change] | None = None,
 ) -> list[Path]:
     """Write a file for each of `writers` by name, and a README.md of `text`; returns the files.
 
-    `about`: what the files say of themselves besides the model's name, its licence and the version. Raises as `export`.
+    `about`: what the files say of themselves besides the model's name, its licence and the version. `changes`: by name,
+    what becomes of an OpenVINO model. Raises as `export`.
     """
+    changes = changes or {}
     if (settings.out / INDEX).exists():  # whose weights may be replaced, while the files would stay
         raise BadSetting(f"out: {settings.out} is a model folder; choose a folder of its own for the files.")
     said = {"model": name_of(settings.model), "licence": licence_of(settings.model), "gen": VERSION, **about}
     with output_folder(settings.out):
         _make_room(settings.out, [file for name in writers for file in _names(name, settings)])
         files = [
-            _write(writer, settings.out / _names(name, settings)[0], settings, said) for name, writer in writers.items()
+            _write(writer, settings.out / _names(name, settings)[0], settings, said, changes.get(name))
+            for name, writer in writers.items()
         ]
         _write_readme(settings.out, text())
     return files
@@ -117,7 +136,9 @@ def _write_readme(out: Path, text: str) -> None:
         written.write_text(text, encoding="utf-8")
 
 
-def _write(writer: Writer, written: Path, settings: ExportSettings, about: Mapping[str, str]) -> Path:
+def _write(
+    writer: Writer, written: Path, settings: ExportSettings, about: Mapping[str, str], change: Change | None
+) -> Path:
     if settings.to == "onnx":
         _sign(written, about, writer(written))
         return written
@@ -126,6 +147,7 @@ def _write(writer: Writer, written: Path, settings: ExportSettings, about: Mappi
         writer(file)
         try:
             model = openvino_core().read_model(file)
+            model = change(model) if change else model
             for name, text in about.items():
                 model.set_rt_info(text, [name])
             ov.save_model(model, written, compress_to_fp16=False)
@@ -160,7 +182,10 @@ def readme(settings: ExportSettings, pipe: TranslationPipeline, names: Iterable[
     """What a programmer must know of the files."""
     suffix = "onnx" if settings.to == "onnx" else "xml (with .bin)"
     rows = pipe.invention.config["height"] if getattr(pipe, "invention", None) else 0
-    files = "\n".join(f"- `{name}.{suffix}`: {WORDS.get(name, name).format(rows=rows)}" for name in names)
+    reduced = {PART: f"; in 8-bit integers, scaled on up to {FRAMES} frames"} if settings.int8 else {}
+    files = "\n".join(
+        f"- `{name}.{suffix}`: {WORDS.get(name, name).format(rows=rows)}{reduced.get(name, '')}" for name in names
+    )
     able = pipe.capabilities
     return f"""# {name_of(settings.model)} for other programs
 
@@ -168,7 +193,7 @@ def readme(settings: ExportSettings, pipe: TranslationPipeline, names: Iterable[
 
 {files}
 
-All are float32. Images are (batch, 3, height, width), RGB, from -1 (black) to 1 (white): `x / 127.5 - 1`. A
+All take and give float32. Images are (batch, 3, height, width), RGB, from -1 (black) to 1 (white): `x / 127.5 - 1`. A
 `translation` may go beyond: limit it to -1..1 before you make bytes of it. On some processors OpenVINO computes in bf16
 unless told otherwise, which is some grey levels off: compile with `INFERENCE_PRECISION_HINT` `f32`.
 
