@@ -20,7 +20,7 @@ from gen.augan.settings import AUGANSettings, check_pairs
 from gen.augan.training import AUGANTrainer, check_crop
 from gen.errors import BadSetting
 from gen.media.files import check_out_folder
-from gen.training.data import find_frames, reasons_unusable
+from gen.training.frames import find_frames, reasons_unusable
 from gen.training.memory import activations
 from gen.training.settings import as_record
 from gen.translation.training_settings import pair_sources

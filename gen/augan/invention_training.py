@@ -30,8 +30,9 @@ from gen.provenance import fingerprint, portable, portable_value
 from gen.tensors import on_device
 from gen.training import longer
 from gen.training.averaged import load_averaged, load_last_state
-from gen.training.data import Frames, Pairs, folder_name, load_frames, match_pairs
+from gen.training.data import Pairs, match_pairs
 from gen.training.experiment import write_text
+from gen.training.frames import Frames, folder_name, load_frames
 from gen.training.loop import Trainer
 from gen.training.model_folder import save_model
 from gen.training.settings import make_settings

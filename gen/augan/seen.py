@@ -10,7 +10,7 @@ from gen.augan.arguments import EvaluateSettings
 from gen.augan.start import FOLDERS, folders_of, recorded_streets, whole_folders_of
 from gen.formats.json_files import json_if_whole
 from gen.media.folders import find_stills
-from gen.training.data import folder_name, origins
+from gen.training.frames import folder_name, origins
 from gen.training.streets import STREETS, overlap, streets_of
 
 Record = Mapping[str, Any]

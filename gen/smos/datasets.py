@@ -17,8 +17,8 @@ from torch import Tensor
 
 from gen.errors import BadInput
 from gen.smos.benchmarks import check_classes, duplicates, find_benchmark, usual_name
-from gen.training.data import Frames, load_frames
 from gen.training.data_record import BYTES, FILES
+from gen.training.frames import Frames, load_frames
 
 log = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from gen.provenance import fingerprint_bytes
 from gen.smd.writing import RECORD
 from gen.smos.datasets import Domain, DomainSet, load_domains, split_domain
 from gen.smos.settings import SMOSSettings
-from gen.training.data import frames_on
 from gen.training.data_record import HELD_OUT
+from gen.training.frames import frames_on
 
 log = logging.getLogger(__name__)
 

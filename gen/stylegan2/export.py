@@ -29,8 +29,8 @@ from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import batched, latents, make_generator
 from gen.training import longer
 from gen.training.averaged import load_averaged, load_last_state, save_variants
-from gen.training.data import folder_name
 from gen.training.experiment import write_text
+from gen.training.frames import folder_name
 from gen.training.model_folder import save_model
 from gen.training.own_code import recorded_code, settings_of_run
 from gen.weights import INDEX

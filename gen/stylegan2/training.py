@@ -22,7 +22,8 @@ from gen.stylegan2.augment import DRAWS, diff_augment
 from gen.stylegan2.networks import StyleGAN2Discriminator, StyleGAN2Generator, config_f_channels
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.start import begin_with
-from gen.training.data import ImageData, load_frames
+from gen.training.data import ImageData
+from gen.training.frames import load_frames
 from gen.training.loop import Trainer
 from gen.training.optimizers import adam
 from gen.training.projected import ProjectedHeads, Projector

@@ -1,11 +1,15 @@
-"""How much memory a step takes: counted on the tensors that autograd keeps for the way back."""
+"""How much memory a step takes: counted on the tensors that autograd keeps; and too little of it."""
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+
+from gen.devices import is_out_of_memory
+from gen.errors import BadSetting
+from gen.training.settings import TrainerSettings
 
 
 class Kept:
@@ -51,3 +55,22 @@ def activations(weights: list[Tensor]) -> Generator[Kept]:
     kept = Kept(frozenset(w.untyped_storage()._cdata for w in weights))  # pyright: ignore[reportPrivateUsage]
     with torch.autograd.graph.saved_tensors_hooks(kept.add, lambda held: held.tensor):
         yield kept
+
+
+@contextmanager
+def readable_memory_errors(settings: TrainerSettings, kept: Callable[[], str]) -> Generator[None]:
+    """Turn a step that does not fit into memory into `BadSetting`. `kept`: says what is on the disk.
+
+    The step is not tried again in smaller parts: one of its networks may have been updated already.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        parts = 2 * settings.accumulate
+        raise BadSetting(
+            f"batch: the memory is too small for {settings.batch} images in {settings.accumulate} parts; "
+            f"set accumulate={parts} for the same result in smaller parts, or choose a smaller batch or crop. "
+            f"{kept()}."
+        ) from error

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from gen.media.resize import to_float
 from gen.tensors import on_device
-from gen.training.data import Batch, Frames, Pairs, UnpairedData, load_frames, match_pairs
+from gen.training.data import Batch, Pairs, UnpairedData, match_pairs
+from gen.training.frames import Frames, load_frames
 from gen.training.loop import Trainer
 from gen.translation import losses
 from gen.translation.pool import ImagePool

@@ -11,8 +11,8 @@ from PIL import Image
 from gen.augan.arguments import EvaluateSettings
 from gen.augan.seen import is_unknown, notes, seen_by, trained_on, used_in_training, warnings, was_used
 from gen.augan.start import summary
-from gen.training.data import folder_name, load_frames
 from gen.training.data_record import check_same_data
+from gen.training.frames import folder_name, load_frames
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 

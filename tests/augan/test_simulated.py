@@ -28,7 +28,8 @@ from gen.augan.simulated.night import exposure, make_night, shadows
 from gen.augan.simulated.pairs import SIMULATIONS, simulate_frame, write_pairs
 from gen.augan.simulated.scene import sky_share, view_of
 from gen.augan.simulated.settings import SimulateSettings
-from gen.training.data import load_frames, match_pairs
+from gen.training.data import match_pairs
+from gen.training.frames import load_frames
 from tests.conftest import street
 
 

@@ -24,7 +24,7 @@ from gen.augan.networks import AUGANGenerator
 from gen.augan.settings import AUGANSettings
 from gen.augan.start import choose_settings, network_settings
 from gen.augan.training import WARM_UP, AUGANTrainer
-from gen.training.data import folder_name
+from gen.training.frames import folder_name
 from tests.augan.test_training import REPOSITORY, assert_same_gradients, assert_same_state, final_state, train_command
 
 QUICK = {"device": "cpu", "images": 12, "discriminator_width": 4, "discriminators": 1}

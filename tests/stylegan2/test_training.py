@@ -14,7 +14,8 @@ from gen.hda.pipeline import ADAPTATIONS, HDAPipeline
 from gen.stylegan2.export import export_model
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import DISCRIMINATOR, GENERATOR, PATH, R1, StyleGAN2Trainer, latents
-from gen.training.data import ImageData, load_frames
+from gen.training.data import ImageData
+from gen.training.frames import load_frames
 from gen.training.settings import make_settings
 from tests.stylegan2.conftest import write_pictures
 

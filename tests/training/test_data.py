@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from gen import BadInput
-from gen.training.data import UnpairedData, load_frames, match_pairs
+from gen.training.data import UnpairedData, match_pairs
+from gen.training.frames import load_frames
 from tests.conftest import DATA, street
 
 CPU = torch.device("cpu")

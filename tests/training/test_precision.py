@@ -32,7 +32,7 @@ def test_a_run_says_what_it_took_and_keeps_it_on_such_a_machine(two_domains, tmp
     """A measurement that comes out the other way does not change the arithmetic in the middle of a run."""
     for measured, images in (("bf16", 4), ("fp32", 8)):
         took = measured if moved else "bf16"
-        monkeypatch.setattr("gen.training.loop.fastest_precision", lambda device, measured=measured: measured)
+        monkeypatch.setattr("gen.training.precision.fastest_precision", lambda device, measured=measured: measured)
         if moved:
             monkeypatch.setattr("gen.provenance._cpu_model", lambda measured=measured: f"processor with {measured}")
         trainer = AUGANTrainer(tiny_settings(two_domains, tmp_path, images=images, precision="auto", log_every=4))
