@@ -6,24 +6,51 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from torch import Tensor
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from gen.errors import BadSetting
 from gen.training import longer
 from gen.training.checkpoints import DamagedCheckpoint, check_parts
 from gen.training.data_record import check_same_data
+from gen.training.ema import WeightAverage
 from gen.training.own_code import check_same_trainer, continued_code, recorded_code
+from gen.training.past import Past
 from gen.training.settings import TimeLimit, as_record, check_same_settings
-
-if TYPE_CHECKING:
-    from gen.training.loop import Trainer
 
 log = logging.getLogger(__name__)
 
 
-def check_state(trainer: "Trainer[Any]", path: Path, state: Mapping[str, Any]) -> None:
+class Resumable(Protocol):
+    """What of a trainer is looked at."""
+
+    settings: Any
+    """`TrainerSettings`."""
+    accelerator: Accelerator
+    raw: dict[str, nn.Module]
+    optimizers: dict[str, Optimizer]
+    ema: WeightAverage | None
+    past: Past
+    images_shown: int
+
+    @property
+    def total_images(self) -> int: ...
+
+    @property
+    def finished(self) -> bool: ...
+
+    @property
+    def share_done(self) -> float: ...
+
+    def data_record(self) -> dict[str, Any]: ...
+
+    def learning_rate(self, name: str, progress: float) -> float: ...
+
+
+def check_state(trainer: Resumable, path: Path, state: Mapping[str, Any]) -> None:
     """All checks of a checkpoint; before the first change, and before `fit` writes its record over the old one.
 
     Raises `DamagedCheckpoint` for a state that lacks something, and `BadSetting` for one of another run.
@@ -54,7 +81,7 @@ def check_state(trainer: "Trainer[Any]", path: Path, state: Mapping[str, Any]) -
             raise DamagedCheckpoint(f"{path}: the weights of its network {name} are not all finite.")
 
 
-def _check_length(trainer: "Trainer[Any]", state: Mapping[str, Any]) -> None:
+def _check_length(trainer: Resumable, state: Mapping[str, Any]) -> None:
     """The last batch may reach beyond the end, so the end may lie up to a batch before what was shown."""
     s, shown = trainer.settings, state["images_shown"]
     if isinstance(s, TimeLimit) and s.core_minutes is not None:
@@ -72,7 +99,7 @@ def _check_length(trainer: "Trainer[Any]", state: Mapping[str, Any]) -> None:
         )
 
 
-def remember(trainer: "Trainer[Any]", state: Mapping[str, Any]) -> None:
+def remember(trainer: Resumable, state: Mapping[str, Any]) -> None:
     """Take over what a checkpoint, whose weights are loaded, says of the run's past. Raises `BadSetting`.
 
     Warns of other data or code that is allowed, unless the run has ended. Prints what a changed length changes.
@@ -92,7 +119,7 @@ def remember(trainer: "Trainer[Any]", state: Mapping[str, Any]) -> None:
         log.warning(note)
 
 
-def _check_end(trainer: "Trainer[Any]", old: Mapping[str, Any]) -> None:
+def _check_end(trainer: Resumable, old: Mapping[str, Any]) -> None:
     """A run that has ended is only measured and exported again, and the record must say how it was trained."""
     now = as_record(trainer.settings)
     changed = {name: old[name] for name in trainer.settings.of_the_end & old.keys() if old[name] != now.get(name)}
@@ -105,7 +132,7 @@ def _check_end(trainer: "Trainer[Any]", old: Mapping[str, Any]) -> None:
         )
 
 
-def report_new_schedule(trainer: "Trainer[Any]", old: Mapping[str, Any]) -> None:
+def report_new_schedule(trainer: Resumable, old: Mapping[str, Any]) -> None:
     """Print and record what a changed length does to the learning rate, which depends on the share that is done.
 
     `old`: the settings in the checkpoint.
@@ -127,7 +154,7 @@ def report_new_schedule(trainer: "Trainer[Any]", old: Mapping[str, Any]) -> None
 
 
 @contextmanager
-def _with_settings(trainer: "Trainer[Any]", changes: Mapping[str, Any]) -> Generator[None]:
+def _with_settings(trainer: Resumable, changes: Mapping[str, Any]) -> Generator[None]:
     """Within the block, the trainer's settings have these values, as a record has them."""
     settings, trainer.settings = trainer.settings, replace(trainer.settings, **changes)
     try:

@@ -11,7 +11,7 @@ from gen.plugins import find_class
 from gen.web.address import choose_port, without_proxy
 from gen.web.brake import checker
 from gen.web.jobs import LOCK
-from gen.web.settings import WebSettings, check_root, logins
+from gen.web.settings import WebSettings, check_root, check_runtime, logins
 
 if TYPE_CHECKING:
     from gen.web.service import Service
@@ -43,6 +43,7 @@ def build_app(settings: WebSettings, tabs: Sequence[str] = TABS) -> "tuple[Any, 
     Raises `BadSetting` for a bad `root` or an unknown tab, or if another server uses `results`.
     """
     check_root(settings)
+    check_runtime(settings)
     prepare(settings)
     import gradio as gr
 

@@ -11,7 +11,7 @@ import tyro
 from gen.locks import check_free
 from gen.web.address import choose_port
 from gen.web.jobs import LOCK
-from gen.web.settings import WebSettings, check_root, logins
+from gen.web.settings import WebSettings, check_root, check_runtime, logins
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     # Checked before the page is imported: gradio and torch take seconds, and a typo should be reported at once.
     logins(settings)
     check_root(settings)
+    check_runtime(settings)
     choose_port(settings)
     check_free(settings.results / "jobs", LOCK)
     # Before the page is built, because the jobs of the last server begin to run then.

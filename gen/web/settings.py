@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gen.device_names import Device
 from gen.errors import BadSetting
+from gen.translation.settings import Runtime
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WILDCARDS = ("0.0.0.0", "::", "")  # nosec B104
@@ -31,6 +32,9 @@ class WebSettings:
     """Hours after which results are deleted."""
     device: Device = "auto"
     """auto: the GPU if there is one."""
+    runtime: Runtime = "auto"
+    """What computes the networks of clips and folders on a CPU. auto: the faster of torch and OpenVINO, if that is
+    installed, as measured for the first job of at least 200 frames. Single pictures are computed by torch."""
     share: bool = False
     """Open a public link through Gradio's servers; needs GEN_USERS too."""
     upload_mb: int = 500
@@ -62,6 +66,14 @@ class WebSettings:
     def pixels(self) -> int:
         """Most pixels of an image."""
         return int(self.megapixels * 1e6)
+
+
+def check_runtime(settings: WebSettings) -> None:
+    """Raises `BadSetting` if the package of `runtime` is missing."""
+    if settings.runtime not in ("auto", "torch"):
+        from gen.translation.runtimes.sessions import check_installed
+
+        check_installed(settings.runtime)
 
 
 def check_root(settings: WebSettings) -> None:

@@ -1,5 +1,6 @@
 """The job that translates files with the engine of `gen translate`. The tabs Translate (clips) and Folder start it."""
 
+import copy
 import json
 import time
 from contextlib import suppress
@@ -37,8 +38,8 @@ def run(service: Service, context: JobContext) -> None:
     inputs, out = context.job.inputs, context.folder / "output"
     limits = service.settings
     # Jobs of earlier versions name the device that the server had then.
-    # torch: the model is shared with visitors, who may translate at the same time.
-    given = inputs["settings"] | {"device": service.device(), "max_megapixels": limits.megapixels, "runtime": "torch"}
+    given = inputs["settings"] | {"device": service.device(), "max_megapixels": limits.megapixels}
+    given["runtime"] = limits.runtime
     settings = TranslateSettings(input=Path(inputs["source"]), output=out, **given)
     hidden = [settings.input if settings.input.is_dir() else settings.input.parent, context.folder]
     total = 0
@@ -56,6 +57,9 @@ def run(service: Service, context: JobContext) -> None:
     def load(chosen: TranslateSettings) -> Pipeline:
         nonlocal began
         pipe = service.translator(chosen.model)
+        if limits.runtime != "torch":  # a copy, because visitors translate with the model at the same time, in torch
+            with pipe.lock:
+                pipe = copy.deepcopy(pipe)
         began = time.monotonic()
         return pipe
 
