@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
 class Resumable(Protocol):
     """What of a trainer is looked at."""
 
-    settings: Any
-    """`TrainerSettings`."""
+    settings: Any  # TrainerSettings
     accelerator: Accelerator
     raw: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
@@ -37,17 +36,27 @@ class Resumable(Protocol):
     images_shown: int
 
     @property
-    def total_images(self) -> int: ...
+    def total_images(self) -> int:
+        """Length of the run."""
+        ...
 
     @property
-    def finished(self) -> bool: ...
+    def finished(self) -> bool:
+        """Whether the whole run is done."""
+        ...
 
     @property
-    def share_done(self) -> float: ...
+    def share_done(self) -> float:
+        """The share of the run that is done."""
+        ...
 
-    def data_record(self) -> dict[str, Any]: ...
+    def data_record(self) -> dict[str, Any]:
+        """The data, for the record."""
+        ...
 
-    def learning_rate(self, name: str, progress: float) -> float: ...
+    def learning_rate(self, name: str, progress: float) -> float:
+        """Learning rate of a network when a share of the run is done."""
+        ...
 
 
 def check_state(trainer: Resumable, path: Path, state: Mapping[str, Any]) -> None:
