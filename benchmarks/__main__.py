@@ -17,7 +17,7 @@ import torch
 from benchmarks import other_steps, page, reading, scale, training, translation
 from benchmarks.limits import limits
 from gen.markdown import markdown_table
-from gen.provenance import machine, versions
+from gen.provenance import commit, machine, versions
 
 ROWS = {
     "folders": translation.folders,
@@ -51,7 +51,7 @@ def main(wanted: list[str]) -> None:
         for row in ROWS[key]():
             rows.append(row._asdict() | {"ratio": row.theirs / row.ours})
             print(f"{row.name}: {row.ours:.4f} s, {row.theirs / row.ours:.2f} times as fast as {row.what}", flush=True)
-        results["rows"][key] = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "rows": rows}
+        results["rows"][key] = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit(), "rows": rows}
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(results, indent=1) + "\n")
     write_page()
@@ -66,10 +66,11 @@ def write_page() -> None:
         limit = "; ".join(f"{name}: {value:,.0f}" for name, value in results["limits"].items())
         rows = [
             (row["name"], row["what"], f"{1000 * row['ours']:.0f}", f"{1000 * row['theirs']:.0f}",
-             f"{row['ratio']:.2f}", "" if row["goal"] is None else f"{row['goal']:g}", group["date"])
+             f"{row['ratio']:.2f}", "" if row["goal"] is None else f"{row['goal']:g}",
+             group["date"], group.get("commit") or "")
             for group in results["rows"].values() for row in group["rows"]
         ]  # fmt: skip
-        head = ("what", "against", "ms", "ms, theirs", "times as fast", "goal", "date")
+        head = ("what", "against", "ms", "ms, theirs", "times as fast", "goal", "date", "commit")
         parts.append(
             f"### {about['cpu']}, {about['cores']} cores, torch {about['torch']}, {about['threads']} threads\n\n"
             f"Limits of the machine: {limit}.\n\n{markdown_table(head, rows)}"

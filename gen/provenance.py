@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 import os
 import platform
+import subprocess  # nosec B404: git alone is run
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,28 @@ def machine(device: torch.device) -> dict[str, str | int | None]:
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     versions = {"torch": str(torch.__version__), "gen": VERSION}
     return {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpu": gpu, **versions}
+
+
+def measured_on(device: torch.device) -> dict[str, str | int | None]:
+    """`machine`, and the commit of gen if it runs in a checkout: what a table of measurements says of itself."""
+    return machine(device) | ({"commit": found} if (found := commit()) else {})
+
+
+@cache
+def commit(root: Path = Path(__file__).parents[1]) -> str | None:
+    """The commit of the checkout `root`, this code's, with "+" if gen/ differs from it; None without a checkout."""
+    if not (root / ".git").exists():  # installed, perhaps below the checkout of another project
+        return None
+    try:
+        found = _git(root, "rev-parse", "--short=7", "HEAD").stdout.strip()
+        changed = _git(root, "diff", "--quiet", "HEAD", "--", "gen").returncode
+    except (OSError, subprocess.SubprocessError):  # no git, or it takes too long
+        return None
+    return f"{found}{'+' if changed else ''}" if found else None
+
+
+def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(("git", "-C", str(root), *arguments), capture_output=True, text=True, timeout=10, check=False)
 
 
 def after(before: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:

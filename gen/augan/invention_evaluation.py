@@ -33,7 +33,7 @@ from gen.metrics.calibration import rank_correlation, sparsification
 from gen.metrics.detection import FOUND_SCORE, Detector, invented
 from gen.metrics.distances import list_images, read_batches
 from gen.output import output_folder
-from gen.provenance import machine, portable
+from gen.provenance import measured_on, portable
 from gen.seeds import check_seed
 from gen.translation.pipeline import Maps
 
@@ -86,7 +86,7 @@ def _measured(
     result |= {
         "settings": portable(settings),
         "weights": weights,
-        "machine": machine(pipeline.device),
+        "machine": measured_on(pipeline.device),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
     with write_atomically(out / FILE_NAME) as path:

@@ -23,7 +23,7 @@ from gen.media.left_out import MAX_LISTED, LeftOut
 from gen.metrics.detection import GROUPS, Boxes, Detector
 from gen.metrics.distances import evenly, list_images, read_frame
 from gen.output import output_folder
-from gen.provenance import machine, portable, portable_value, versions
+from gen.provenance import measured_on, portable, portable_value, versions
 
 Size = tuple[float, float]
 Frames = dict[str, Boxes]
@@ -287,7 +287,7 @@ class Survey:
             "settings": portable(s) | {"after": list(self.names())},
             "folders": {name: portable_value(path) for name, path in {BEFORE: s.before, **self.names()}.items()},
             "versions": versions(("torch", "onnxruntime")),
-            "machine": machine(torch.device("cpu")),
+            "machine": measured_on(torch.device("cpu")),
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         }
         for name, content in {"table.md": text, "table.json": json.dumps(record, indent=2)}.items():

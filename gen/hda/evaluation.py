@@ -35,7 +35,7 @@ from gen.media.resize import to_uint8
 from gen.metrics.edges import load_edges
 from gen.metrics.paired import load_perceptual
 from gen.output import output_folder
-from gen.provenance import machine
+from gen.provenance import measured_on
 from gen.training.experiment import Experiment, mean_and_deviation, read_run, write_results, write_text
 from gen.weights import name_of
 
@@ -87,7 +87,7 @@ def _evaluate_methods(s: EvaluateSettings, methods: Sequence[str]) -> dict[str, 
     if not train_all(runs, s.jobs):
         raise KeyboardInterrupt
     recorded = {**vars(s), "out": s.out.name, "source": name_of(s.source), "hybrid": [_names(h) for h in s.hybrid]}
-    results: dict[str, Any] = {"settings": recorded, "machine": machine(pick_device(s.device))}
+    results: dict[str, Any] = {"settings": recorded, "machine": measured_on(pick_device(s.device))}
     results["diversity"] = load_perceptual().title
     results["hybrids"] = {_names(h): score_hybrid(s, h, methods) for h in s.hybrid}
     text = table(results)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gen.errors import BadInput, BadSetting, unknown
 from gen.media.files import make_out_folder, writing
 from gen.output import output_folder
-from gen.provenance import machine, portable, versions
+from gen.provenance import measured_on, portable, versions
 from gen.shift.folders import DomainFolder, find_domains, find_images, unique_names
 from gen.shift.measures import (
     FEWEST_IMAGES,
@@ -211,7 +211,7 @@ def write_tables(
         "failed": {portable_path(f): error.removeprefix(f"{f}: ") for f, error in survey.failed.items()},
         "settings": portable(settings) | {"roots": [portable_path(root) for root in settings.roots]},
         "versions": versions(("numpy", "pillow", "opencv-python-headless")),
-        "machine": machine(torch.device("cpu")),
+        "machine": measured_on(torch.device("cpu")),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
     with writing(settings.out / "table.json") as path:
