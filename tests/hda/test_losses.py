@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,33 @@ class TestDistance:
         subspace, x = fit_subspace(features(0)), features(1, 4)
         each = torch.stack([losses.distance(one[None], subspace) for one in x])
         torch.testing.assert_close(losses.distance(x, subspace), each.mean())
+
+
+class TestSummedDirection:
+    def test_is_the_cosine_to_the_weighted_sum_of_directions_of_length_one(self) -> None:
+        """UniHDA's equations for a hybrid of two image domains and one of words, in NumPy's float64."""
+        rng = np.random.default_rng(0)
+        source, adapted, directions = (rng.normal(size=(n, 20)) for n in (5, 5, 3))
+        directions *= np.array([[0.01], [1.0], [40.0]])  # as far apart as the modalities, and more
+        weights = [0.5, 0.2, 0.3]
+        whole = sum(a * d / np.sqrt(d @ d) for a, d in zip(weights, directions, strict=True))
+        cosines = [m @ whole / np.sqrt((m @ m) * (whole @ whole)) for m in adapted - source]
+        found = losses.summed_direction([torch.from_numpy(d) for d in directions], weights)
+        np.testing.assert_allclose(found.numpy(), whole, atol=1e-14)
+        f_s, f_t = torch.from_numpy(source), torch.from_numpy(adapted).requires_grad_(True)
+        value = losses.fixed_direction(f_s, f_t, found, TINY)
+        assert float(value.detach()) == pytest.approx(1 - np.mean(cosines), abs=1e-12)
+        step = f_t.detach() - 1e-2 * gradient(value, f_t)
+        assert float(losses.fixed_direction(f_s, step, found, TINY)) < float(value.detach())
+
+    def test_differs_from_a_cosine_for_each_domain(self) -> None:
+        """Halfway between two domains at right angles, the one cosine is at its best and the two are not."""
+        east, north = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+        source, adapted = torch.zeros(1, 2), torch.tensor([[0.5, 0.5]])
+        one = losses.fixed_direction(source, adapted, losses.summed_direction([east, north], [0.5, 0.5]), TINY)
+        two = sum(0.5 * losses.fixed_direction(source, adapted, d, TINY) for d in (east, north))
+        assert float(one) == pytest.approx(0, abs=1e-6)
+        assert float(two) == pytest.approx(1 - 0.5**0.5, abs=1e-6)
 
 
 class TestDirection:
