@@ -76,6 +76,14 @@ class TestChoice:
         for name in (f"/no/{NAME}", NAME, f"../{NAME}", f"a/b/{NAME}"):
             assert weights.network_folder(name) is None
 
+    def test_a_run_whose_clip_has_gone(self, tmp_path: Path) -> None:
+        (tmp_path / "settings.json").write_text(json.dumps({"settings": {"encoders": ["squeezenet", "clip@96"]}}))
+        told = (
+            "encoder clip@96: the run in .* began with it, but it is no longer on this machine; get it again with: hf"
+        )
+        with pytest.raises(BadSetting, match=told):
+            default_encoders(tmp_path)
+
     def test_a_run_keeps_its_encoders(self, tmp_path: Path, cache: Path, clip_folder: Path) -> None:
         record = {"settings": {"encoders": ["squeezenet@96"]}}
         (tmp_path / "settings.json").write_text(json.dumps(record))
