@@ -4,8 +4,6 @@ HDA: Li et al., ICLR 2024 (arXiv 2310.19378), figure 2. f_s and f_t are the feat
 by the source and by the adapted generator; f* is the projection of f_t onto the subspace of the target domain.
 """
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,17 +53,11 @@ def fixed_direction(source: Tensor, adapted: Tensor, target_direction: Tensor, d
 
     Image direction: d = mean feature of the references - mean feature of the source. Text direction: d = text feature
     of the target - text feature of the source word.
+
+    The sum of this over domains i with weights alpha_i that sum to one is 1 - |D| cos(f_t - f_s, D) with
+    D = sum_i alpha_i d_i / |d_i|: but for the factor |D|, UniHDA's cosine to the summed direction (arXiv 2401.12596).
     """
     return (1 - smooth_cosine(adapted - source, target_direction.expand_as(source), delta)).mean()
-
-
-def summed_direction(directions: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """sum_i alpha_i d_i / |d_i|, (d,): the direction to a hybrid of text and image domains (UniHDA, arXiv 2401.12596).
-
-    `directions` (d,) are those of `fixed_direction`. Each is made of length one first: between two texts, CLIP's
-    features differ less than between two sets of images, and the weights would mean something else for each kind.
-    """
-    return torch.stack([a * F.normalize(d, dim=0) for a, d in zip(weights, directions, strict=True)]).sum(0)
 
 
 def unlikeness(features: Tensor, goal: Tensor) -> Tensor:

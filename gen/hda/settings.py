@@ -44,9 +44,9 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """Frozen encoders, name[@pixels] or family:model[@pixels]; their losses are summed. `gen adapt` chooses them itself
     where none are given: CLIP where it is on this machine."""
 
-    method: Literal["hda", "nada", "unihda"] = "hda"
-    """hda: distance and direction to each domain's subspace; nada: one direction for all samples, mean to mean, and a
-    cosine for each domain; unihda: one cosine, to the weighted sum of these directions."""
+    method: Literal["hda", "nada"] = "hda"
+    """hda: distance and direction to each domain's subspace; nada: one direction for all samples, mean to mean, as also
+    in UniHDA."""
     direction_weight: float | Literal["auto"] = 0.1
     """lambda, the weight of the direction loss; auto: its gradient is as strong as that of the distance loss."""
     rank: Annotated[int, Field(ge=0)] | None = None

@@ -273,11 +273,9 @@ class HDATrainer(Trainer[HDASettings]):
                 for f_s, f_t, targets in zip(source, adapted, self.targets, strict=True)
                 if (target := targets[index])
             ]
-            if weight and self.settings.method != "unihda":
+            if weight:
                 terms |= self.domain_terms(domain.name, weight, triples)
             progress[f"progress/{domain.name}"] = torch.stack([progress_of(*triple) for triple in triples]).mean()
-        if self.settings.method == "unihda":
-            terms["direction"] = self.summed_term([x.features for x in source], [x.features for x in adapted])
         for f_s, f_t in zip(source, adapted, strict=True):
             if f_s.tokens is not None and f_t.tokens is not None:
                 terms["structure"] = self.settings.structure_weight * losses.spatial_structure(f_s.tokens, f_t.tokens)
@@ -306,21 +304,6 @@ class HDATrainer(Trainer[HDASettings]):
         if directions:
             terms[f"direction/{name}"] = weight * torch.stack(directions).sum()
         return terms
-
-    def summed_term(self, source: Sequence[Tensor], adapted: Sequence[Tensor]) -> Tensor:
-        """UniHDA's loss, summed over the encoders: one cosine, to the sum of the directions to all domains.
-
-        `source` and `adapted`: features (B, d) of each encoder. An encoder that does not know the words of a domain
-        leaves that domain out.
-        """
-        terms: list[Tensor] = []
-        for f_s, f_t, targets in zip(source, adapted, self.targets, strict=True):
-            known = [(weight, t) for weight, t in zip(self.weights(), targets, strict=True) if t and weight]
-            if known:
-                whole = losses.summed_direction([t.direction for _, t in known], [weight for weight, _ in known])
-                delta = sum(weight * t.delta for weight, t in known) / sum(weight for weight, _ in known)
-                terms.append(losses.fixed_direction(f_s, f_t, whole, delta))
-        return torch.stack(terms).sum()
 
     def _direction_weight(self, distance: Tensor, direction: Tensor, features: Tensor) -> Tensor | float:
         """lambda; for `auto`, the ratio of the gradient norms of both losses at the adapted features.

@@ -228,51 +228,6 @@ class TestTransformers:
         trainer.fit()
         assert all(value > 0.01 for value in trainer.progress.values()), trainer.progress
 
-    def test_one_direction_for_words_and_pictures(self, clip_folder: Path, tmp_path: Path, red: Path) -> None:
-        """method=unihda: per encoder, one cosine to the sum over the domains that it knows; training brings it down."""
-        from gen.hda.training import HDATrainer
-        from tests.hda.test_training import settings
-        from tests.stylegan2.conftest import tiny_generator
-
-        run = settings(
-            tmp_path / "run", ["angry=text:an angry face:1", f"red={red}:3"], images=80, method="unihda",
-            encoders=[f"clip:{clip_folder}", "efficientnet-lite0@64"], structure_weight=0, lr=0.02,
-        )  # fmt: skip
-        trainer = HDATrainer(run, tiny_generator())
-        with torch.no_grad():
-            for parameter in trainer.generator.parameters():
-                parameter.add_(0.02 * torch.randn_like(parameter))
-        z = trainer.latents(range(4))
-        terms, progress = trainer.terms(z)
-        assert terms.keys() == {"direction"}
-        assert progress.keys() == {"progress/angry", "progress/red"}
-
-        @torch.no_grad()
-        def loss(encoder: Any, words: bool) -> float:
-            """In float64, from the features alone."""
-            f_s, f_t, probes = (
-                encoder(x).double().numpy() for x in (trainer.source(z), trainer.generator(z), trainer.probes)
-            )
-            d = encoder(trainer.references["red"].images).double().numpy().mean(0) - probes.mean(0)
-            whole, delta = 0.75 * d / np.linalg.norm(d), 0.75 * target(encoder, 1).delta
-            if words:
-                told, photo = (encoder.text(x, TEMPLATES).double().numpy() for x in ("an angry face", "photo"))
-                whole = whole + 0.25 * (told - photo) / np.linalg.norm(told - photo)
-                delta += 0.25 * target(encoder, 0).delta
-            else:
-                delta /= 0.75
-            moved = f_t - f_s
-            norms = ((moved**2).sum(1) + delta**2) * ((whole**2).sum() + delta**2)
-            return float((1 - moved @ whole / np.sqrt(norms)).mean())
-
-        def target(encoder: Any, domain: int) -> Any:
-            return trainer.targets[trainer.encoders.index(encoder)][domain]
-
-        expected = loss(trainer.encoders[0], words=True) + loss(trainer.encoders[1], words=False)
-        assert float(terms["direction"].detach()) == pytest.approx(expected, abs=1e-4)
-        trainer.fit()
-        assert float(trainer.terms(z)[0]["direction"].detach()) < 0.9 * expected
-
     def test_names_of_one_network(self) -> None:
         assert network_of("efficientnet-lite0-grid@96") == network_of("efficientnet-lite0") == "efficientnet-lite0"
         assert network_of("clip") == network_of("clip:openai/clip-vit-base-patch32@64")

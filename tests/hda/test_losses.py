@@ -37,31 +37,22 @@ class TestDistance:
         torch.testing.assert_close(losses.distance(x, subspace), each.mean())
 
 
-class TestSummedDirection:
-    def test_is_the_cosine_to_the_weighted_sum_of_directions_of_length_one(self) -> None:
-        """UniHDA's equations for a hybrid of two image domains and one of words, in NumPy's float64."""
+class TestFixedDirections:
+    def test_their_weighted_sum_leads_along_unihdas_summed_direction(self) -> None:
+        """sum alpha_i (1 - cos(m, d_i)) = 1 - |D| cos(m, D) with D = sum alpha_i d_i / |d_i|, in NumPy's float64."""
         rng = np.random.default_rng(0)
         source, adapted, directions = (rng.normal(size=(n, 20)) for n in (5, 5, 3))
-        directions *= np.array([[0.01], [1.0], [40.0]])  # as far apart as the modalities, and more
+        directions *= np.array([[0.01], [1.0], [40.0]])  # as far apart as those of words and of pictures, and more
         weights = [0.5, 0.2, 0.3]
         whole = sum(a * d / np.sqrt(d @ d) for a, d in zip(weights, directions, strict=True))
-        cosines = [m @ whole / np.sqrt((m @ m) * (whole @ whole)) for m in adapted - source]
-        found = losses.summed_direction([torch.from_numpy(d) for d in directions], weights)
-        np.testing.assert_allclose(found.numpy(), whole, atol=1e-14)
+        length = np.sqrt(whole @ whole)
+        cosines = [m @ whole / (np.sqrt(m @ m) * length) for m in adapted - source]
         f_s, f_t = torch.from_numpy(source), torch.from_numpy(adapted).requires_grad_(True)
-        value = losses.fixed_direction(f_s, f_t, found, TINY)
-        assert float(value.detach()) == pytest.approx(1 - np.mean(cosines), abs=1e-12)
-        step = f_t.detach() - 1e-2 * gradient(value, f_t)
-        assert float(losses.fixed_direction(f_s, step, found, TINY)) < float(value.detach())
-
-    def test_differs_from_a_cosine_for_each_domain(self) -> None:
-        """Halfway between two domains at right angles, the one cosine is at its best and the two are not."""
-        east, north = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
-        source, adapted = torch.zeros(1, 2), torch.tensor([[0.5, 0.5]])
-        one = losses.fixed_direction(source, adapted, losses.summed_direction([east, north], [0.5, 0.5]), TINY)
-        two = sum(0.5 * losses.fixed_direction(source, adapted, d, TINY) for d in (east, north))
-        assert float(one) == pytest.approx(0, abs=1e-6)
-        assert float(two) == pytest.approx(1 - 0.5**0.5, abs=1e-6)
+        each = [losses.fixed_direction(f_s, f_t, torch.from_numpy(d), TINY) for d in directions]
+        ours = torch.stack([a * term for a, term in zip(weights, each, strict=True)]).sum()
+        assert float(ours.detach()) == pytest.approx(1 - length * np.mean(cosines), abs=1e-12)
+        unihda = losses.fixed_direction(f_s, f_t, torch.from_numpy(whole), TINY)
+        torch.testing.assert_close(gradient(ours, f_t), length * gradient(unihda, f_t), atol=1e-12, rtol=1e-9)
 
 
 class TestDirection:
