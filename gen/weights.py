@@ -6,6 +6,7 @@ A model folder holds `model_index.json` (a pipeline), `config.json` (a single ne
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ HUB_NAME = r"[A-Za-z0-9][\w.-]{0,95}"
 
 USUAL_FOLDERS = {"weights", "models", "model", "runs", "run", "checkpoints", "out", "output", "data", "gen", "tmp"}
 """Names of folders: `weights/typo` is a mistake in a path, not a model of the hub."""
+
+CLIP = "openai/clip-vit-base-patch32"
+"""The network of the hub that encodes pictures and words in `gen adapt`, where it is on this machine."""
+
+NETWORK_WEIGHTS, TOKENIZERS = ("model.safetensors", "pytorch_model.bin"), ("tokenizer.json", "vocab.json")
+"""Files of which a network of transformers, and a tokenizer, has at least one."""
 
 WEIGHT_SUFFIXES = {".pt", ".pth", ".pkl", ".safetensors", ".json", ".ckpt", ".bin", ".onnx"}
 
@@ -106,6 +113,28 @@ def fetch(name_or_path: str | os.PathLike[str], index: str = INDEX, **options: A
         raise BadInput(
             f"{found}: no such model here, and it cannot be downloaded from the hub ({short(reason, 200)})."
         ) from error
+
+
+def network_folder(network: str, *needed: Sequence[str]) -> Path | None:
+    """The folder of a transformers network of the hub, if it is on this machine; nothing is downloaded or asked for.
+
+    That is a folder in a weights folder with the last part of its name, else the newest one in the hub's cache.
+    `needed`: it has one file of each of these; default `NETWORK_WEIGHTS`.
+    """
+    if not re.fullmatch(f"{HUB_NAME}/{HUB_NAME}", network):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    folders = [root / network.rpartition("/")[2] for root in weight_folders()]
+    if isinstance(config := try_to_load_from_cache(network, CONFIG), str):
+        folders.append(Path(config).parent)
+    kinds = [(CONFIG,), *(needed or (NETWORK_WEIGHTS,))]
+    return next((f for f in folders if all(any(_is_file(f / file) for file in files) for files in kinds)), None)
+
+
+def clip_folder() -> Path | None:
+    """The folder of CLIP for pictures and words, if it is on this machine; as `network_folder`."""
+    return network_folder(CLIP, NETWORK_WEIGHTS, TOKENIZERS)
 
 
 def read_index(folder: str | os.PathLike[str]) -> dict[str, Any]:

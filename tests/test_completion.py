@@ -40,6 +40,7 @@ def test_names_that_the_command_can_use() -> None:
     assert candidates(["translate", "a", "b", "--model", ""]) == translators()
     assert candidates(["adapt", "--model", ""]) == ["stylegan2-faces64"]
     assert "efficientnet-lite0" in candidates(["adapt", "--encoder", ""])
+    assert candidates(["invert", "a.jpg", "--encoder", ""]) == []
     assert "faces64-sketch-sunglasses" in candidates(["generate", "--adaptation", "faces"])
 
 

@@ -64,7 +64,8 @@ def _options(command: str) -> dict[str, list[str]]:
 def _names(command: str, option: str) -> list[str]:
     """What can be named there: encoders, adaptations, translators or generators."""
     if option == "--encoder":
-        return [name for name, network in NETWORKS.items() if "hda" in network.loaders]
+        of_pictures = command in ("adapt", "evaluate-hda")  # `gen invert` takes a file
+        return [name for name, network in NETWORKS.items() if of_pictures and "hda" in network.loaders]
     if option == "--adaptation":
         return available(ADAPTATION_FILE)
     if COMMANDS[command][0].startswith("gen.hda."):

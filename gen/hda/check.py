@@ -4,7 +4,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 from gen.hda.domains import Domain
-from gen.hda.encoders import Encoder
+from gen.hda.encoders import Encoder, LiteEncoder
 from gen.hda.subspace import AffineSubspace, mean_cosine, nearest_point, principal_angles, singular_spread
 from gen.hda.training import HDATrainer, Target
 
@@ -18,7 +18,8 @@ NEAR_DUPLICATES = 1e-3
 TOO_ALIKE = 0.75
 """Mean cosine above which two domains ask for the same change.
 
-Halves of one set of sketches, sunglasses or paintings have .79 to .91 in the first encoder, different sets at most .72.
+In EfficientNet-Lite0, halves of one set of sketches, sunglasses or paintings have .79 to .91, different sets at most
+.72. In other networks it was not measured, and is not judged.
 """
 
 FEW = 4
@@ -114,7 +115,7 @@ def _pair_lines(trainer: HDATrainer, encoder: Encoder, targets: list[Target | No
                 f"compromise. Give the more important domain a larger weight."
             )
             notes.append(Note(OPPOSITE, text))
-        if cosine > TOO_ALIKE:
+        if cosine > TOO_ALIKE and isinstance(encoder, LiteEncoder):
             text = f"{name} and {other} ask for the same change (cosine {cosine:.2f}); keep one, or put them together."
             notes.append(Note(ALIKE, text))
     if len(subspaces) > 1:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from gen.errors import BadSetting
+from gen.hda.default_encoders import default_encoders
 from gen.hda.domains import parse_domains
 from gen.hda.full import FILE, MODEL, check_full, record_full
 from gen.hda.parsing import parse_adaptation, parse_axis, parse_edit, parse_layers, parse_mix, parse_strengths
@@ -37,14 +38,16 @@ class AdaptArguments:
     """The source generator: a model name or folder, a rosinality .pt, an NVlabs .pkl, or FILE.pkl:3 for class 3 of a
     generator of several classes."""
     domain: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
-    """name=DIR[:alpha], a folder of reference images and its weight; or name=text:WORDS[:alpha] with --encoder clip.
-    May be repeated."""
+    """name=DIR[:alpha], a folder of reference images and its weight; or name=text:WORDS[:alpha], which the encoder clip
+    alone reads. May be repeated."""
     out: Path
     """Run directory, for example runs/sketched-sunglasses."""
     encoder: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Frozen encoders, name[@pixels]: efficientnet-lite0, efficientnet-lite0-style (the default is both),
-    efficientnet-lite0-grid, squeezenet, vit-s16, dinov2-vit-s14 (short: dinov2), clip-vit-b32 (short: clip),
-    clip-vit-b16, clip:MODEL, dinov2:MODEL, timm:MODEL. May be repeated for an ensemble."""
+    """Frozen encoders, name[@pixels]: efficientnet-lite0, efficientnet-lite0-style, efficientnet-lite0-grid,
+    squeezenet, vit-s16, dinov2-vit-s14 (short: dinov2), clip-vit-b32 (short: clip), clip-vit-b16, clip:MODEL,
+    dinov2:MODEL, timm:MODEL. May be repeated for an ensemble. Default: clip-vit-b32 where its weights are on this
+    machine, else efficientnet-lite0@128 and efficientnet-lite0-style@64; a resumed run keeps its own. `gen doctor` says
+    which of them is here."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting as field=value, for example --set direction_weight=0.5 lr=1e-3. `--set help` lists all settings."""
     full: bool = False
@@ -60,7 +63,7 @@ def adapt(arguments: Sequence[str]) -> int:
     """`gen adapt`."""
     own, kind = own_trainer(arguments, "gen.hda.training:HDATrainer", HDASettings)
     args, overrides = parse_arguments(AdaptArguments, kind, arguments, "gen adapt")
-    settings = _adapt_settings(kind, args, overrides)
+    settings, why = _adapt_settings(kind, args, overrides)
     from gen.hda.check import report
     from gen.hda.export import save_adaptation
     from gen.hda.pipeline import load_source
@@ -72,7 +75,7 @@ def adapt(arguments: Sequence[str]) -> int:
 
     pipe = load_source(settings.source)
     trainer = (own or HDATrainer)(settings, pipe.generator)
-    trainer.accelerator.print(report(trainer))
+    trainer.accelerator.print(f"{why}\n\n{report(trainer)}" if why else report(trainer))
     if args.check:
         return 0
     trainer.fit()
@@ -99,15 +102,19 @@ def adapt(arguments: Sequence[str]) -> int:
     return status
 
 
-def _adapt_settings(kind: type[S], args: AdaptArguments, overrides: dict[str, Any]) -> S:
+def _adapt_settings(kind: type[S], args: AdaptArguments, overrides: dict[str, Any]) -> tuple[S, str]:
+    """The settings, and why they have the encoders that nobody named."""
     given: dict[str, Any] = {"source": args.model, "domains": args.domain, "out": args.out}
     if args.encoder:
         given["encoders"] = args.encoder
-    settings = make_settings(kind, given, overrides)
+    settings, why = make_settings(kind, given, overrides), ""
     check_out_folder(settings.out)
+    if not args.encoder and "encoders" not in overrides and kind.encoders == HDASettings.encoders:
+        encoders, why = default_encoders(settings.out)
+        settings = dataclasses.replace(settings, encoders=encoders)
     check_full(settings.out, settings.source, args.full)  # before hours of training
     parse_domains(settings.domains)  # the trainer parses them again; here a mistake is reported before torch loads
-    return settings
+    return settings, why
 
 
 def generate(arguments: Sequence[str]) -> int:
@@ -159,6 +166,9 @@ def invert(arguments: Sequence[str]) -> int:
     settings = tyro.cli(InvertSettings, args=list(arguments), prog="gen invert")
     check_out_folder(settings.out)
     _check_adaptations(settings.adaptation)
+    if settings.steps < (least := 1 if settings.encoder is None else 0):
+        more = "; 0 needs --encoder" if settings.steps == 0 else ""
+        raise BadSetting(f"steps must be at least {least}, not {settings.steps}{more}.")
     from gen.hda.drawing import invert_all
 
     return invert_all(settings)

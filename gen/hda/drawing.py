@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save_file
 from scipy.interpolate import CubicSpline
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.utils import make_grid
 
 from gen.about import VERSION
@@ -26,6 +26,7 @@ from gen.formats.json_files import parse_json
 from gen.formats.safetensors_files import read_safetensors
 from gen.hda.editing import Editor, Faces, Look, load_editor, needs_directions
 from gen.hda.grids import Axes, axes_of, picture_grid
+from gen.hda.inversion import MEAN, Inverter, Photo
 from gen.hda.parsing import Target, parse_adaptation, parse_edit, parse_mix
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import GenerateSettings, InvertSettings
@@ -53,10 +54,10 @@ SOURCE = "source"
 """Entry in the header of a file of latents: the fingerprint of the generator in which they were found."""
 
 PHOTOS = "photos"
-"""Entry in the same header: the fingerprint of each photo by the name of its latent, as JSON."""
+"""Entry in the same header: the fingerprint of each photo by the name of its latent, as JSON.
 
-MEAN = "mean of"
-"""Begins the entry in `PHOTOS` of a person: the mean of some photos' latents."""
+A person's begins with `MEAN`.
+"""
 
 DRAWN = "Drawn"
 """Verb of the mark of what a generator drew."""
@@ -317,7 +318,7 @@ def invert_all(settings: InvertSettings) -> int:
         raise BadSetting(f"person {short(s.person)}: this cannot be the name of a picture; give a name such as anna.")
     pipe = load_blended(s.model, s.adaptation, s.device)
     given = dict(pipe.strengths)
-    perceptual = load_perceptual().to(pipe.device)
+    inverter = Inverter.load(pipe, s)
     with output_folder(s.out):
         latents, known = _latents_before(s.out / LATENTS, pipe.fingerprint)
         if s.person and not known.get(s.person, MEAN).startswith(MEAN):
@@ -328,9 +329,9 @@ def invert_all(settings: InvertSettings) -> int:
         pictures = [s.out / f"{name}.png" for name in (*photos, *([s.person] if s.person else []))]
         check_not_inputs(s.photos, pictures)
         check_ours(pictures)
-        _invert_photos(pipe, photos, latents, known, perceptual, given, s)
+        _invert_photos(pipe, inverter, photos, latents, known, given)
         if s.person and photos:
-            _draw_person(pipe, s.person, list(photos), latents, known, given, s)
+            _draw_person(pipe, inverter, s.person, list(photos), latents, known, given)
     for reason in failed:
         print(f"skipped: {reason}")
     print(f"inverted {len(photos)} of {len(s.photos)} photos to {s.out}; redraw them with: gen generate --latents FILE")
@@ -339,32 +340,31 @@ def invert_all(settings: InvertSettings) -> int:
 
 def _invert_photos(
     pipe: HDAPipeline,
-    photos: Mapping[str, tuple[Path, Tensor]],
+    inverter: Inverter,
+    photos: Mapping[str, Photo],
     latents: dict[str, Tensor],
     known: dict[str, str],
-    perceptual: nn.Module,
     given: dict[str, float],
-    s: InvertSettings,
 ) -> None:
     """Invert and draw each photo, and add it to `latents` and `known`, see `_latents_before`."""
+    s = inverter.settings
 
     def mark(name: str) -> str:
-        return _inverted_mark(pipe, known.get(name, ""), given, s)
+        return drawn_with(pipe, s.model, inverter.found_in(known.get(name, "")), given)
 
     replaced = 0
-    for name, (path, photo) in photos.items():
+    for name, photo in photos.items():
         pipe.set_strengths(0.0)  # latents are found in the source, on whose images the mapping network was trained
         with progress_bar(total=s.steps, desc=name) as bar:
-            image = photo[None].to(pipe.device)
 
             def show(distance: float, bar: Any = bar) -> None:
                 bar.set_postfix(distance=f"{distance:.3f}", refresh=False)
                 bar.update()
 
-            w = project(pipe.generator, image, perceptual, s.steps, s.extended, seed=s.seed, progress=show)
-        latents[name] = w[0].cpu().contiguous()
-        known[name] = fingerprint_file(path)
-        replaced += _save_in_place(s.out / f"{name}.png", _side_by_side(pipe, photo, w[0], given), mark(name))
+            w = inverter.latents(pipe, photo, show)
+        latents[name] = w.cpu().contiguous()
+        known[name] = fingerprint_file(photo.path)
+        replaced += _save_in_place(s.out / f"{name}.png", _side_by_side(pipe, photo.square, w, given), mark(name))
         _save_latents(pipe, latents, known, s)
     _tell_of_replaced(replaced)
     _name_others(s.out, {*photos, s.person or ""}, mark)
@@ -372,38 +372,27 @@ def _invert_photos(
 
 def _draw_person(
     pipe: HDAPipeline,
+    inverter: Inverter,
     person: str,
     photos: Sequence[str],
     latents: dict[str, Tensor],
     known: dict[str, str],
     given: dict[str, float],
-    s: InvertSettings,
 ) -> None:
     """Add the mean of the photos' latents under the person's name, and draw it: mean | adapted."""
+    s = inverter.settings
     latents[person] = torch.stack([latents[name] for name in photos]).mean(0)
     digest = fingerprint_bytes(" ".join(sorted(known[name] for name in photos)).encode())
     known[person] = f"{MEAN} {len(photos)} photos {digest}"
     drawn = _side_by_side(pipe, None, latents[person], given)
-    _tell_of_replaced(_save_in_place(s.out / f"{person}.png", drawn, _inverted_mark(pipe, known[person], given, s)))
+    mark = drawn_with(pipe, s.model, inverter.found_in(known[person]), given)
+    _tell_of_replaced(_save_in_place(s.out / f"{person}.png", drawn, mark))
     _save_latents(pipe, latents, known, s)
 
 
 def _save_latents(pipe: HDAPipeline, latents: dict[str, Tensor], known: dict[str, str], s: InvertSettings) -> None:
     with write_atomically(s.out / LATENTS) as partial:
         save_file(latents, partial, metadata={SOURCE: pipe.fingerprint, PHOTOS: json.dumps(known)})
-
-
-def _inverted_mark(pipe: HDAPipeline, photo: str, given: dict[str, float], s: InvertSettings) -> str:
-    return drawn_with(pipe, s.model, found_in(photo, s.steps, s.extended, s.seed), given)
-
-
-def found_in(photo: str, steps: int, extended: bool = True, seed: int = 0) -> str:
-    """For the mark: how the latents of a photo with this fingerprint were found; defaults as those of `project`.
-
-    `photo` may also be the mean of some, see `MEAN`.
-    """
-    what = photo if photo.startswith(MEAN) else f"photo {photo}"
-    return f"{what} inverted into {'W+' if extended else 'W'} in {steps} steps, seed {seed}"
 
 
 def _latents_before(file: Path, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -442,22 +431,20 @@ def invert_photo(
         return np.asarray(_side_by_side(pipe, image, w[0], given))
 
 
-def _read_photos(
-    paths: Sequence[Path], size: int, known: Mapping[str, str]
-) -> tuple[dict[str, tuple[Path, Tensor]], list[str]]:
-    """The photos (3, size, size) by a name that no other photo has, and why others could not be read.
+def _read_photos(paths: Sequence[Path], size: int, known: Mapping[str, str]) -> tuple[dict[str, Photo], list[str]]:
+    """The photos by a name that no other photo has, and why others could not be read. `size`: the generator's.
 
     `known`: fingerprints of the photos of earlier runs by name.
     """
-    photos: dict[str, tuple[Path, Tensor]] = {}
+    photos: dict[str, Photo] = {}
     failed: list[str] = []
     for path in paths:
         try:
             names = itertools.chain([path.stem], (f"{path.stem}-{n}" for n in itertools.count(2)))
-            square = read_square(path, size)
+            photo = Photo.read(path, size)
             same = fingerprint_file(path)
             name = next(name for name in names if name not in photos and known.get(name, same) == same)
-            photos[name] = path, square
+            photos[name] = photo
         except BadInput as error:
             failed.append(str(error))
     return photos, failed

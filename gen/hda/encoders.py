@@ -1,6 +1,7 @@
 """Frozen image encoders behind one interface, with one way of preparing images for them."""
 
 import importlib
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ from gen.metrics.encoder_names import full_name, loader_of, names_of
 from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD, SqueezeNetFeatures
 from gen.pretrained import LiteBackbone
 from gen.tensors import spatial_moments
+from gen.weights import NETWORK_WEIGHTS, TOKENIZERS, network_folder
+
+log = logging.getLogger(__name__)
 
 LITE = "efficientnet-lite0"
 LITE_KINDS: dict[str, Literal["", "grid", "style"]] = {LITE: "", f"{LITE}-grid": "grid", f"{LITE}-style": "style"}
@@ -162,7 +166,7 @@ class CLIPEncoder(Encoder):
         self.name = f"clip:{model}"
         self.network = network.requires_grad_(False).eval()
         self.resized = self.size != vision.image_size
-        self._tokenizer = lambda: _pretrained(AutoTokenizer, model)
+        self._tokenizer = lambda: _pretrained(AutoTokenizer, model, TOKENIZERS)
 
     def features(self, prepared: Tensor) -> Tensor:
         """(B, 3, size, size) -> (B, projection dimension)."""
@@ -249,7 +253,8 @@ def load_encoder(name: str) -> Encoder:
     """Load an encoder by `name[@pixels]` or `family:model[@pixels]`; it is frozen and on the CPU.
 
     Names: those of `gen.metrics.encoder_names` for hda, and efficientnet-lite0-grid and efficientnet-lite0-style, other
-    features of efficientnet-lite0. Families: clip and dinov2 (with a hub id or folder) and timm, which are downloaded.
+    features of efficientnet-lite0. Families: clip and dinov2 (with a hub id or folder) and timm, which are downloaded
+    where they are not on this machine.
     Raises `BadSetting` for other names and for weights that cannot be loaded.
     """
     base, _, pixels = name.partition("@")
@@ -275,10 +280,19 @@ def network_of(name: str) -> str:
     return LITE if base in LITE_KINDS else full_name("hda", base)
 
 
-def _pretrained(kind: Any, model: str) -> Any:
-    """Load a transformers object from the hub or a folder. Raises `BadSetting`."""
+def _pretrained(kind: Any, model: str, needed: Sequence[str] = NETWORK_WEIGHTS) -> Any:
+    """Load a transformers object from a folder, from where it is on this machine, or else from the hub.
+
+    What is here is loaded as a folder: transformers would otherwise ask the hub whether there is a newer one, and wait
+    where no network answers. `needed`: a folder that has it has one of these files. Raises `BadSetting`.
+    """
+    folder = Path(model) if Path(model).is_dir() else network_folder(model, needed)
+    if folder is None:
+        log.warning(f"encoder {model}: not on this machine, or not all of it; it is downloaded from the hub now.")
     try:
-        return kind.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        reason = "this folder has no such model" if Path(model).is_dir() else "not found, and the download failed"
+        return kind.from_pretrained(model if folder is None else str(folder))
+    except Exception as error:  # files that are missing or damaged, no network: transformers has a dozen kinds
+        reason = (
+            "not found, and the download failed" if folder is None else f"{folder} has no such model, or a damaged one"
+        )
         raise BadSetting(f"encoder {model}: {reason}.") from error

@@ -52,7 +52,10 @@ def fixed_direction(source: Tensor, adapted: Tensor, target_direction: Tensor, d
     """1 - cos(f_t - f_s, d) with one direction d (d,) for all samples (StyleGAN-NADA, Gal et al. 2022).
 
     Image direction: d = mean feature of the references - mean feature of the source. Text direction: d = text feature
-    of the target - text feature of the source word. UniHDA (arXiv 2401.12596) uses weighted sums of such directions.
+    of the target - text feature of the source word.
+
+    The sum of this over domains i with weights alpha_i that sum to one is 1 - |D| cos(f_t - f_s, D) with
+    D = sum_i alpha_i d_i / |d_i|: but for the factor |D|, UniHDA's cosine to the summed direction (arXiv 2401.12596).
     """
     return (1 - smooth_cosine(adapted - source, target_direction.expand_as(source), delta)).mean()
 

@@ -41,10 +41,12 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
         "efficientnet-lite0@128",
         "efficientnet-lite0-style@64",
     )
-    """Frozen encoders, name[@pixels] or family:model[@pixels]; their losses are summed."""
+    """Frozen encoders, name[@pixels] or family:model[@pixels]; their losses are summed. `gen adapt` chooses them itself
+    where none are given: CLIP where it is on this machine."""
 
     method: Literal["hda", "nada"] = "hda"
-    """hda: distance and direction to each domain's subspace; nada: one direction for all samples, mean to mean."""
+    """hda: distance and direction to each domain's subspace; nada: one direction for all samples, mean to mean, as also
+    in UniHDA."""
     direction_weight: float | Literal["auto"] = 0.1
     """lambda, the weight of the direction loss; auto: its gradient is as strong as that of the distance loss."""
     rank: Annotated[int, Field(ge=0)] | None = None
@@ -203,8 +205,11 @@ class InvertSettings:
     lists them); may be repeated to blend several."""
     out: Path = Path("out/inverted")
     """Output folder: latents.safetensors, and photo | inverted | adapted side by side for each photo."""
+    encoder: Path | None = None
+    """A .pt of encoder4editing (e4e) or pSp that was trained with this generator: what it finds is the start of the
+    optimiser, or with --steps 0 the result."""
     steps: int = 500
-    """Optimiser steps; 1000 is the published number."""
+    """Optimiser steps; 1000 is the published number. 0, with --encoder: none."""
     extended: bool = True
     """One latent per layer (W+), closer to the photo; otherwise one for all layers (W), easier to edit."""
     person: str | None = None
@@ -249,7 +254,7 @@ class EvaluateSettings:
     lr: float = 0.0016
     """Adam's learning rate."""
     encoder: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Encoders of the loss; may be repeated. Default: those of `gen adapt`."""
+    """Encoders of the loss; may be repeated. Default: efficientnet-lite0@128 and efficientnet-lite0-style@64."""
     judge: str = "squeezenet"
     """Encoder that scores the results; it must not be one of the loss."""
     samples: int = 256

@@ -114,7 +114,8 @@ class HDATrainer(Trainer[HDASettings]):
         for domain, targets in zip(self.domains, zip(*self.targets, strict=True), strict=True):
             if not any(targets):
                 raise BadSetting(
-                    f"domain {domain.name}: a domain given by words needs the encoder clip; add it to encoders."
+                    f"domain {domain.name}: a domain given by words needs the encoder clip; add it with --encoder "
+                    "clip, which downloads it if it is not on this machine."
                 )
         self.token_encoder = encoder_with_tokens(self.encoders) if s.structure_weight else None
         self.setup({"generator": self.generator}, averaged="generator")

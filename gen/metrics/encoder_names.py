@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from gen.weights import CLIP
+
 Use = Literal["features", "hda", "smos"]
 
 
@@ -61,7 +63,7 @@ NETWORKS: dict[str, Network] = {
     "clip-vit-b32": Network(
         "CLIP ViT-B/32, OpenAI",
         224,
-        {"hda": "clip:openai/clip-vit-base-patch32", "smos": "timm:vit_base_patch32_clip_224.openai"},
+        {"hda": f"clip:{CLIP}", "smos": "timm:vit_base_patch32_clip_224.openai"},
     ),
     "clip-vit-b16": Network(
         "CLIP ViT-B/16, OpenAI",

@@ -10,7 +10,7 @@ from typing import get_args
 
 from gen.about import VERSION
 from gen.errors import BadSetting
-from gen.weights import NONE_FOUND, model_folders, weight_folders
+from gen.weights import CLIP, NONE_FOUND, clip_folder, model_folders, weight_folders
 
 PACKAGES = ("torch", "torchvision", "diffusers", "accelerate", "kornia", "av", "pillow", "gradio", "onnxruntime")
 LEAST_FREE = 2.0
@@ -72,6 +72,13 @@ def _works(encoder: str) -> bool:
     except BadSetting:
         return False
     return True
+
+
+def networks() -> Iterator[Finding]:
+    """What `gen adapt` sees pictures with, unless it is told."""
+    folder = clip_folder()
+    lite = f"CLIP, {CLIP}, is not on this machine; `gen adapt` uses EfficientNet-Lite0"
+    yield True, f"CLIP, {CLIP}, in {folder}; `gen adapt` uses it" if folder else lite
 
 
 def pictures() -> Iterator[Finding]:

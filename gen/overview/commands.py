@@ -73,6 +73,7 @@ def doctor(arguments: Sequence[str]) -> int:
         ("version", checks.versions()),
         ("device", checks.devices()),
         ("encoder", checks.encoders()),
+        ("network", checks.networks()),
         ("picture", checks.pictures()),
         ("weights", checks.weights()),
         ("disk", checks.disks()),

@@ -46,16 +46,20 @@ def project(
     lr: float = 0.1,
     seed: int = 0,
     progress: Callable[[float], object] | None = None,
+    start: Tensor | None = None,
 ) -> Tensor:
     """Images (B, 3, size, size) in [-1, 1] -> latents (B, w_dim), or (B, layers, w_dim) if `extended`.
 
-    `perceptual` comes from `load_perceptual`; `progress(distance)` is called after every step. `lr` is Adam's largest
-    learning rate. The optimised noise maps are dropped: adapted generators draw with the maps stored in them.
+    `start` (B, layers, w_dim), from an encoder, is where the search begins, or its mean over the layers if not
+    `extended`; with 0 steps, it is the answer. Default: the mean of w. `perceptual` comes from `load_perceptual`;
+    `progress(distance)` is called after every step. `lr` is Adam's largest learning rate. The optimised noise maps are
+    dropped: adapted generators draw with the maps stored in them.
     """
     device = images.device
     random = torch.Generator(device).manual_seed(seed)
     mean, spread = w_statistics(generator)
-    w = mean.expand(len(images), generator.layers if extended else 1, -1).clone().requires_grad_(True)
+    begin = mean if start is None else start if extended else start.mean(1, keepdim=True)
+    w = begin.expand(len(images), generator.layers if extended else 1, -1).clone().requires_grad_(True)
     noise = generator.draw_noise(len(images), random, device)
     for n in noise:
         n.requires_grad_(True)

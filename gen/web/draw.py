@@ -218,7 +218,8 @@ class DrawStep:
         Returns:
             photo, inversion and adapted inversion side by side
         """
-        from gen.hda.drawing import drawn_with, found_in, invert_photo
+        from gen.hda.drawing import drawn_with, invert_photo
+        from gen.hda.inversion import found_in
         from gen.provenance import fingerprint_file
 
         if not photo:

@@ -103,7 +103,7 @@ def uploads() -> list[bytes]:
     return [packed(zipfile.ZIP_STORED, *names), packed(zipfile.ZIP_DEFLATED, *names), packed(zipfile.ZIP_STORED)]
 
 
-def _generator() -> StyleGAN2Generator:
+def tiny_generator() -> StyleGAN2Generator:
     torch.manual_seed(0)
     return StyleGAN2Generator((4, 4), 4, 4, 1).eval()
 
@@ -113,7 +113,7 @@ def torch_zips() -> dict[str, list[bytes]]:
     """Checkpoints that torch.save writes today, by suffix."""
     network = Published(1, False, False, False, False)
     return {
-        ".pt": [_file(lambda p: save_rosinality(_generator(), p), ".pt")],
+        ".pt": [_file(lambda p: save_rosinality(tiny_generator(), p), ".pt")],
         ".pth": [_file(lambda p: torch.save(network.state_dict(), p), ".pth")],
     }
 
@@ -173,7 +173,7 @@ def generator() -> dict[str, bytes]:
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        HDAPipeline(_generator()).save_pretrained(root)
+        HDAPipeline(tiny_generator()).save_pretrained(root)
         return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 

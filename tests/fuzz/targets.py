@@ -29,6 +29,7 @@ from gen.seeds import parse_seeds
 from gen.smos.classifiers import load_classifier
 from gen.smos.settings import SMOSSettings
 from gen.stylegan2.checkpoints import load_stylegan2
+from gen.stylegan2.psp import load_photo_encoder
 from gen.training.settings import as_record, make_settings, parse_overrides, read_preset
 from gen.translation import registry
 from gen.translation.settings import parse_resolution
@@ -172,6 +173,7 @@ def check_checkpoint(case: tuple[str, bytes], folder: Path) -> None:
     if generator is not None:
         assert all(x.isfinite().all() for x in generator.state_dict().values())
     _either(read_generator, path)
+    _either(load_photo_encoder, path, seeds.tiny_generator())
     _either(read_state_dict, path)
     _either(load_latents, path, "source")
     _either(Adaptation.load, path)

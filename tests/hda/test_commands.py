@@ -21,8 +21,9 @@ from gen.cli import main
 from gen.errors import BadInput, BadSetting
 from gen.formats.safetensors_files import read_safetensors
 from gen.hda.adaptation import Adaptation
-from gen.hda.drawing import draw_all, found_in, load_latents, morph, save_marked
+from gen.hda.drawing import draw_all, load_latents, morph, save_marked
 from gen.hda.evaluation import evaluate_table
+from gen.hda.inversion import found_in
 from gen.hda.parsing import ADAPTATION_FILE
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import EvaluateSettings, GenerateSettings

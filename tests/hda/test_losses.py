@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,24 @@ class TestDistance:
         subspace, x = fit_subspace(features(0)), features(1, 4)
         each = torch.stack([losses.distance(one[None], subspace) for one in x])
         torch.testing.assert_close(losses.distance(x, subspace), each.mean())
+
+
+class TestFixedDirections:
+    def test_their_weighted_sum_leads_along_unihdas_summed_direction(self) -> None:
+        """sum alpha_i (1 - cos(m, d_i)) = 1 - |D| cos(m, D) with D = sum alpha_i d_i / |d_i|, in NumPy's float64."""
+        rng = np.random.default_rng(0)
+        source, adapted, directions = (rng.normal(size=(n, 20)) for n in (5, 5, 3))
+        directions *= np.array([[0.01], [1.0], [40.0]])  # as far apart as those of words and of pictures, and more
+        weights = [0.5, 0.2, 0.3]
+        whole = sum(a * d / np.sqrt(d @ d) for a, d in zip(weights, directions, strict=True))
+        length = np.sqrt(whole @ whole)
+        cosines = [m @ whole / (np.sqrt(m @ m) * length) for m in adapted - source]
+        f_s, f_t = torch.from_numpy(source), torch.from_numpy(adapted).requires_grad_(True)
+        each = [losses.fixed_direction(f_s, f_t, torch.from_numpy(d), TINY) for d in directions]
+        ours = torch.stack([a * term for a, term in zip(weights, each, strict=True)]).sum()
+        assert float(ours.detach()) == pytest.approx(1 - length * np.mean(cosines), abs=1e-12)
+        unihda = losses.fixed_direction(f_s, f_t, torch.from_numpy(whole), TINY)
+        torch.testing.assert_close(gradient(ours, f_t), length * gradient(unihda, f_t), atol=1e-12, rtol=1e-9)
 
 
 class TestDirection:
