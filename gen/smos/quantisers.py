@@ -10,11 +10,13 @@ The network computes in floating point with quantised values: its files are not 
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+from gen.tensors import in_float32
 
 EDGE_BITS = 8
 """Of the first and the last layer, as in LSQ's experiments."""
@@ -70,10 +72,8 @@ class Quantiser(nn.Module):
         self.high.fill_(high)
 
     def quantise(self, values: Tensor, count: int) -> Tensor:
-        """In float32 at least: half precision has too few digits for v / s."""
-        return LSQ.apply(
-            values.to(torch.promote_types(values.dtype, torch.float32)), self.scale, self.low, self.high, count
-        )  # pyright: ignore
+        """v̂ of values, with N = `count`. Half precision has too few digits for v / s."""
+        return cast(Any, LSQ).apply(in_float32(values), self.scale, self.low, self.high, count)
 
 
 class WeightQuantiser(Quantiser):
@@ -102,7 +102,7 @@ class InputQuantiser(Quantiser):
     def forward(self, values: Tensor) -> Tensor:
         """The activations that the layer computes with."""
         if self.observing:
-            self.seen = values.detach().float().abs().mean()
+            self.seen = in_float32(values.detach()).abs().mean()
             return values
         return self.quantise(values, values[0].numel())
 

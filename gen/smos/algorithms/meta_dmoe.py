@@ -39,9 +39,15 @@ from gen.smos.algorithms.base import Algorithm, Batch, Step, Terms
 from gen.smos.algorithms.sam import moved
 from gen.smos.backbones import Classifier, Prediction, statistics_kept
 from gen.smos.settings import SMOSSettings
+from gen.tensors import in_float32
 
 HEADS, DROPOUT = 16, 0.1
 """Of the aggregator, as published; fewer heads if the features cannot be divided by 16."""
+
+TOO_FEW = (
+    "batch: meta_dmoe needs at least 2 images of each domain in each part and process of a step; set a larger batch, "
+    "or a smaller accumulate."
+)
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,10 @@ class MetaDMoE(Algorithm[MetaDMoEOptions]):
 
     @classmethod
     def read_options(cls, settings: SMOSSettings) -> MetaDMoEOptions:
-        """As `Algorithm.read_options`; also raises `BadSetting` where torch has no second derivatives."""
+        """As `Algorithm.read_options`; also raises `BadSetting` for too few images, and without second derivatives."""
         options = super().read_options(settings)
+        if settings.batch < 2 * settings.accumulate:
+            raise BadSetting(TOO_FEW)
         if settings.compile and not options.first_order:
             raise BadSetting(
                 "compile: what torch.compile makes of a network has no second derivatives, which meta_dmoe needs; set "
@@ -143,6 +151,8 @@ class MetaDMoE(Algorithm[MetaDMoEOptions]):
 
     def terms_with_experts(self, batch: Batch) -> Terms:
         """And of the experts: a sum, so that each has the gradient that it would have alone."""
+        if len(batch.labels) < 2 * batch.domains:  # now, and not in the middle of the run
+            raise BadSetting(TOO_FEW)
         images, labels = batch.by_domain(batch.images), batch.by_domain(batch.labels)
         predictions = self.experts(dict(enumerate(images)))
         each = [F.cross_entropy(p.logits.float(), y) for p, y in zip(predictions, labels, strict=True)]
@@ -171,28 +181,23 @@ class MetaDMoE(Algorithm[MetaDMoEOptions]):
 
     def support(self, batch: Batch) -> Batch:
         """The support images of a domain."""
-        if len(batch.labels) < 2:
-            raise BadSetting(
-                "batch: meta_dmoe needs at least 2 images of each domain in each part and process of a step; set a "
-                "larger batch, or a smaller accumulate."
-            )
         return replace(batch, images=batch.images[0::2], labels=batch.labels[0::2])
 
     def distance(self, domain: int, support: Batch) -> Tensor:
         """L_S."""
         others = [number for number in range(self.domains) if number != domain]
-        return (support.prediction.pooled.float() - self.target(support.images, others)).square().mean()
+        return (in_float32(support.prediction.pooled) - self.target(support.images, others)).square().mean()
 
     def features(self, images: Tensor, numbers: Sequence[int]) -> Tensor:
         """Of images (B, 3, H, W) by these experts, which are frozen: (B, experts, d)."""
         self.experts.eval()
         with torch.no_grad():
-            return torch.stack([p.pooled.float() for p in self.experts(dict.fromkeys(numbers, images))], 1)
+            return torch.stack([in_float32(p.pooled) for p in self.experts(dict.fromkeys(numbers, images))], 1)
 
     def target(self, images: Tensor, numbers: Sequence[int]) -> Tensor:
         """t (B, d)."""
         self.aggregator.eval()
-        return self.aggregator(self.features(images, numbers))[0].float()
+        return in_float32(self.aggregator(self.features(images, numbers))[0])
 
     # The run.
 
@@ -249,7 +254,7 @@ class MetaDMoE(Algorithm[MetaDMoEOptions]):
             return
         with torch.enable_grad():
             target = self.target(images, range(self.domains)).detach()
-            distance = (self.student(images).pooled.float() - target).square().mean()
+            distance = (in_float32(self.student(images).pooled) - target).square().mean()
             gradients = torch.autograd.grad(distance, self.body, allow_unused=True)
         with self.moved([(p, u) for p, u in zip(self.body, gradients, strict=True) if u is not None]):
             yield
