@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from gen.errors import BadSetting
 from gen.smos.algorithms.base import Batch, Step, Terms
@@ -62,10 +62,14 @@ class GAQAT(SAM):
         student.quantise(options.bits)
         for name, layer in quantisable(student).items():
             cast(InputQuantiser, layer.quantiser).set_range(signed[name])
-        self.scales = [module.scale for module in student.modules() if isinstance(module, Quantiser)]
         self.signs = torch.zeros(options.window, len(self.scales))
         """Of the window's task gradients."""
         self.frozen = torch.zeros(len(self.scales), dtype=torch.bool)
+
+    @property
+    def scales(self) -> list[nn.Parameter]:
+        """s of all quantisers."""
+        return [module.scale for module in self.student.modules() if isinstance(module, Quantiser)]
 
     @classmethod
     def describe(cls, options: SAMOptions) -> str:
@@ -81,13 +85,13 @@ class GAQAT(SAM):
         """SAM's step; where a scale is frozen, without the task's part of its gradient."""
         if not step.number:
             self._start_scales(step)
-        terms = step.backward()
-        task = gradients(self.scales)
+        scales, terms = self.scales, step.backward()
+        task = gradients(scales)
         with ascended(self.student, self.options.rho), statistics_kept(self.student):
             step.backward()
-        both = gradients(self.scales)
+        both = gradients(scales)
         self.frozen = self.frozen.to(both.device)
-        for scale, gradient in zip(self.scales, torch.where(self.frozen, both - task, both), strict=True):
+        for scale, gradient in zip(scales, torch.where(self.frozen, both - task, both), strict=True):
             scale.grad = gradient
         frozen = self.frozen.float().mean()
         self._observe(step.number, task)
@@ -131,7 +135,7 @@ class GAQAT(SAM):
 
 def gradients(scales: Sequence[Tensor]) -> Tensor:
     """(scales,)."""
-    return torch.stack([torch.zeros_like(scale) if scale.grad is None else scale.grad for scale in scales])
+    return torch.stack([cast(Tensor, scale.grad) for scale in scales])
 
 
 @torch.no_grad()

@@ -109,7 +109,11 @@ class MetaDMoE(Algorithm[MetaDMoEOptions]):
             )
         self.experts = Experts(student, domains)
         self.aggregator = Aggregator(student.body.width, student.head.out_features)
-        self.body = [p for p in student.body.parameters() if p.requires_grad]
+
+    @property
+    def body(self) -> list[nn.Parameter]:
+        """The weights of the features: θ."""
+        return [p for p in self.student.body.parameters() if p.requires_grad]
 
     @classmethod
     def read_options(cls, settings: SMOSSettings) -> MetaDMoEOptions:
