@@ -20,6 +20,7 @@ gives the same predictions. Its weights are those before quantisation.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, cast
 
 import torch
@@ -146,13 +147,10 @@ def negative_inputs(network: Classifier) -> dict[str, bool]:
     """
     layers, found = quantisable(network), dict[str, bool]()
 
-    def look(name: str, inputs: tuple[Tensor, ...]) -> None:
+    def look(name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         found[name] = found.get(name, False) or bool((inputs[0] < 0).any())
 
-    hooks = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: look(name, inputs))
-        for name, layer in layers.items()
-    ]
+    hooks = [layer.register_forward_pre_hook(partial(look, name)) for name, layer in layers.items()]
     mode, weight = network.training, network.head.weight
     images = torch.rand(
         2, 3, network.config["size"], network.config["size"], generator=torch.Generator().manual_seed(0)

@@ -259,8 +259,8 @@ class MetaDMoE(Algorithm[MetaDMoEOptions]):
         with torch.enable_grad():
             target = self.target(images, range(self.domains)).detach()
             distance = (in_float32(self.student(images).pooled) - target).square().mean()
-            gradients = torch.autograd.grad(distance, self.body, allow_unused=True)
-        with self.moved([(p, u) for p, u in zip(self.body, gradients, strict=True) if u is not None]):
+            gradients = torch.autograd.grad(distance, self.body, materialize_grads=True)
+        with self.moved(list(zip(self.body, gradients, strict=True))):
             yield
 
 
