@@ -30,9 +30,14 @@ def _constant(values: tuple[float, ...], device: torch.device, dtype: torch.dtyp
         return on_device(values, device, dtype)
 
 
+def in_float32(x: Tensor) -> Tensor:
+    """Half precision in float32; float32 and float64 as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def spatial_moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Variance (biased) and mean over the pixels of (B, C, H, W): (B, C, 1, 1) each, in float32 at least."""
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    x = in_float32(x)
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
     # On a CPU torch.var_mean takes ten times as long, because it is not vectorised.

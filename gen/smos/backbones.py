@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -17,6 +17,7 @@ from gen.formats.state_dicts import read_state_dict
 from gen.loading import loading
 from gen.metrics.encoder_names import loader_of, names_of
 from gen.metrics.features import IMAGENET_MEAN, IMAGENET_STD
+from gen.smos.quantisers import quantise
 
 
 class Features(NamedTuple):
@@ -271,14 +272,30 @@ class Classifier(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(
-        self, backbone: str, classes: tuple[str, ...], size: int = 224, dropout: float = 0.0, frozen_norms: bool = True
+        self,
+        backbone: str,
+        classes: tuple[str, ...],
+        size: int = 224,
+        dropout: float = 0.0,
+        frozen_norms: bool = True,
+        bits: Literal[3, 4] | None = None,
     ) -> None:
-        """`classes`: names in the order of the logits. `size`: image side in pixels in training."""
+        """`classes`: names in the order of the logits. `size`: image side in pixels in training.
+
+        `bits`: of quantised weights and activations; None: they are not quantised.
+        """
         super().__init__()
         self.body = make_backbone(backbone)  # not self.backbone: ConfigMixin resolves names of the config as attributes
         self.body.check_size(size)
         self.drop = nn.Dropout(dropout)
         self.head = nn.Linear(self.body.width, len(classes))
+        if bits is not None:
+            quantise(self, bits)
+
+    def quantise(self, bits: Literal[3, 4]) -> None:
+        """Quantise the weights and inputs of all layers from now on, which the configuration then says."""
+        quantise(self, bits)
+        self.register_to_config(bits=bits)
 
     def forward(self, images: Tensor) -> Prediction:
         """(B, 3, H, W) in [0, 1] -> logits and features."""

@@ -83,6 +83,11 @@ class TrainerStep:
         """Number of source domains."""
         return self.trainer.algorithm.domains
 
+    @property
+    def share(self) -> float:
+        """Share of the run that is done."""
+        return self.trainer.share_done
+
     def backward(self, domain: int | None = None, terms: Callable[[Batch], Terms] | None = None) -> Terms:
         """Forward and backward of all parts; replaces the gradients and returns the means of the detached terms."""
         t, losses = self.trainer, list[Terms]()
@@ -175,7 +180,9 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         self.student.train()
         self.valley = VALLEYS[s.swad_segment](ratio=s.swad_ratio)
         if self.uses_swad and s.core_minutes is None:
-            tell_of_few_measurements(s.steps, s.evaluate_every)
+            tell_of_few_measurements(self._after_warm_up(s.steps), s.evaluate_every)
+        self._warming_up = False
+        """Whether the last step was one of the algorithm's warm-up."""
         self.best = {VALIDATION: Best(), ORACLE: Best()}
         self.history: list[dict[str, float]] = []
         self._timed: tuple[float, int] = 0.0, 0
@@ -282,6 +289,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
     def step(self, parts: Sequence[Sequence[int]]) -> Terms:
         """One step on these samples of each source."""
         gpu, number = self.device.type == "cuda", self.steps_done
+        self._warming_up = self.share_done < self.algorithm.warm_up
         # Not the first, which warms up; and of a GPU few, because a clock must wait until it has done its work.
         if number % (TIMED if gpu else 1) or not number:
             return self.algorithm.step(TrainerStep(self, parts))
@@ -341,10 +349,26 @@ class SMOSTrainer(Trainer[SMOSSettings]):
     def after_step(self) -> None:
         """SWAD averages the weights of every step; some steps are evaluated."""
         s = self.settings
+        if self._warming_up:
+            self._check_warm_up()
+            return
         if self.uses_swad:
             self.valley.step(self.weights())
         if (self.steps_done - 1) % s.evaluate_every == 0 or self.share_done >= 1:
             self.evaluate(self.steps_done)
+
+    def _after_warm_up(self, steps: int) -> int:
+        """Of so many steps, those that are measured."""
+        return steps - round(steps * self.algorithm.warm_up)
+
+    def _check_warm_up(self) -> None:
+        """Raises `BadSetting` if the run ends before its algorithm has begun: other weights would go by its name."""
+        s = self.settings
+        if self.share_done >= 1:
+            raise BadSetting(
+                f"{'steps' if s.core_minutes is None else 'core_minutes'}: the run ended after {self.steps_done} "
+                f"steps, in the warm-up of {s.algorithm}; make it longer, or the option warm_up smaller."
+            )
 
     # Weights that are selected: the student's, and those of networks that the algorithm predicts with.
 
@@ -383,7 +407,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
 
     def save_beside(self, folder: Path) -> None:
         """Write the networks that the algorithm predicts with, beside the classifier: NETWORK.safetensors."""
-        for name in self.algorithm.predicts_with:
+        for name in (*self.algorithm.predicts_with, *self.algorithm.saved_with):
             with write_atomically(folder / f"{name}.safetensors") as partial:
                 save_file({k: v.contiguous() for k, v in self.raw[name].state_dict().items()}, partial)
 
@@ -418,17 +442,23 @@ class SMOSTrainer(Trainer[SMOSSettings]):
             network.eval()
         sums = torch.zeros(3, device=self.device, dtype=torch.float64)
         batches = np.array_split(part.indices, -(-len(part.indices) // batch))
-        for some in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
-            images = part.domain.images(some).to(self.device).float() / 255
-            labels = torch.from_numpy(part.domain.labels[some]).to(self.device)
-            with self.eagerly(), self.accelerator.autocast():
-                logits = self.algorithm.predict(images.contiguous(memory_format=torch.channels_last)).float()
-            loss = F.cross_entropy(logits, labels, reduction="sum")
-            sums += torch.stack([(logits.argmax(1) == labels).sum(), loss, loss.new_tensor(len(some))]).double()
+        # All processes adapt to the same images. Not within autocast, which would keep the weights from before.
+        with self.eagerly(), self.algorithm.adapted(self._images(part, batches[0])):
+            for some in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
+                images, labels = self._images(part, some), torch.from_numpy(part.domain.labels[some]).to(self.device)
+                with self.accelerator.autocast():
+                    logits = self.algorithm.predict(images).float()
+                loss = F.cross_entropy(logits, labels, reduction="sum")
+                sums += torch.stack([(logits.argmax(1) == labels).sum(), loss, loss.new_tensor(len(some))]).double()
         for network in self.raw.values():
             network.train()
         correct, loss, count = (self.mean_over_processes(sums)).tolist()
         return correct / count, loss / count
+
+    def _images(self, part: Part, indices: NDArray[np.int64]) -> Tensor:
+        """Images of a domain as `predict` takes them."""
+        images = part.domain.images(indices).to(self.device).float() / 255
+        return images.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def class_means(self, batch: int = 32) -> tuple[Tensor, Tensor]:
@@ -466,7 +496,7 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         """Accuracy on four fifths of the target by selection rule, and the history; also written to results.json."""
         s = self.settings
         if self.uses_swad and s.core_minutes is not None:
-            tell_of_few_measurements(self.steps_done, s.evaluate_every)
+            tell_of_few_measurements(self._after_warm_up(self.steps_done), s.evaluate_every)
         rules: dict[str, dict[str, float | int | None]] = {}
         for rule, (step, weights) in self.selected().items():
             rules[rule] = {"step": step}

@@ -12,7 +12,7 @@ from tests.device.trainers import TRAINERS, write_data
 
 REPOSITORY = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.devices
+pytestmark = [pytest.mark.devices, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m"]
     command = [*launch, "tests.device.trainers", str(root)]
     without_gpu = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=REPOSITORY, env=without_gpu)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=850, cwd=REPOSITORY, env=without_gpu)
     assert done.returncode == 0, done.stderr[-4000:]
     return root
 

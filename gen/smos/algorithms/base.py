@@ -7,13 +7,15 @@ An algorithm that is only a loss has `options_class`, `terms` and `describe`. Th
 - `networks`, `lr_factors`, `predicts_with`: networks beside the student, for example a head for each domain.
 - `optimizer`: wrap or replace the Adam of a network.
 - `step`: several passes in one step (SAM), or a look at the gradient of each domain.
-- `predict`: what is done at test time.
+- `predict`: what is done at test time. `adapted`: what is done before it with the first images of a domain.
+- `warm_up`: for an algorithm that first trains something else, in the same run.
 - `state`, `load_state`: what a checkpoint must hold beyond networks and optimisers.
 - `plain_weights`, `load_plain_weights`: for a student that is trained in another form than it is used.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -108,6 +110,11 @@ class Step(Protocol):
         """Number of source domains."""
         ...
 
+    @property
+    def share(self) -> float:
+        """Share of the run that is done, 0..1: of its processor time if that is its length, else of its steps."""
+        ...
+
     def backward(self, domain: int | None = None, terms: Callable[[Batch], Terms] | None = None) -> Terms:
         """Forward and backward of the step's batch, or of one domain's part of it; may be called several times.
 
@@ -144,6 +151,8 @@ class Algorithm(ABC, Generic[O]):
     """Learning rates of `networks`, relative to the student's; 1 if not listed."""
     predicts_with: ClassVar[tuple[str, ...]] = ()
     """Those of `networks` that `predict` uses: they are selected and averaged (SWAD) together with the student."""
+    saved_with: ClassVar[tuple[str, ...]] = ()
+    """Further ones that it uses, but that no longer change once weights are selected: they are only saved with it."""
 
     def __init__(self, options: O, student: Classifier, domains: int) -> None:
         """`domains`: number of source domains. A subclass may change the student here (adapters, frozen parts)."""
@@ -174,6 +183,11 @@ class Algorithm(ABC, Generic[O]):
     @abstractmethod
     def describe(cls, options: O) -> str:
         """The loss in words, with its weights: a line above the table."""
+
+    @property
+    def warm_up(self) -> float:
+        """Share of the run, below 1, in which weights are not yet measured, selected and averaged."""
+        return 0.0
 
     def prepare(self, batch: Batch) -> Batch:
         """What is done to the images of a batch, once a step, before any terms are computed on them."""
@@ -213,6 +227,13 @@ class Algorithm(ABC, Generic[O]):
         An algorithm that adapts to the images must enable gradients itself, and put the weights back afterwards.
         """
         return self.student(images).logits
+
+    def adapted(self, images: Tensor) -> AbstractContextManager[None]:
+        """Within it `predict` is used on the images of one domain; `images` (B, 3, H, W) are the first of them.
+
+        An algorithm that learns from them, without labels, says so in `describe`, and puts the weights back afterwards.
+        """
+        return nullcontext()
 
     def plain_weights(self) -> Mapping[str, Tensor]:
         """The student's weights by the names of `Classifier`: these are selected, averaged (SWAD) and exported."""

@@ -50,6 +50,10 @@ ALGORITHMS: dict[str, Row] = {
     "drm": Row("gen.smos.algorithms.drm:DRM", "a linear layer for each domain, mixed at test time"),
     "soma": Row("gen.smos.algorithms.soma:SoMA", "only the minor singular components of weights are tuned"),
     "boda": Row("gen.smos.algorithms.boda:BoDA", "classes aligned across domains by their counts"),
+    "meta_dmoe": Row(
+        "gen.smos.algorithms.meta_dmoe:MetaDMoE", "experts of the domains teach to adapt; adapts to target images"
+    ),
+    "gaqat": Row("gen.smos.algorithms.gaqat:GAQAT", "sharpness-aware training of a network of 3 or 4 bits"),
 }
 
 

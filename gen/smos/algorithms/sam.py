@@ -7,14 +7,14 @@ Of several processes or accumulation parts g is the gradient of the whole step, 
 weights are put back from a copy, not by subtraction, so that they do not drift. Weight decay acts on g' only.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from gen.smos.algorithms.base import Algorithm, Batch, Step, Terms
 from gen.smos.backbones import statistics_kept
@@ -29,19 +29,28 @@ class SAMOptions:
 
 
 @contextmanager
-def ascended(network: nn.Module, rho: float) -> Generator[None]:
-    """Within the block the weights are θ + ρ g / ‖g‖ with their present gradients g; afterwards θ, bit by bit."""
-    moved = [(p, p.grad, p.detach().clone()) for p in network.parameters() if p.grad is not None]
+def moved(weights: Sequence[Tensor], directions: Sequence[Tensor], length: float | Tensor) -> Generator[None]:
+    """Within the block each weight is θ + length · direction; afterwards θ, bit by bit."""
+    before = [weight.detach().clone() for weight in weights]
     with torch.no_grad():
-        norm = torch.stack([g.norm() for _, g, _ in moved]).norm()
-        for parameter, gradient, _ in moved:
-            parameter.add_(gradient * (rho / (norm + 1e-12)))
+        for weight, direction in zip(weights, directions, strict=True):
+            weight.add_(direction * length)
     try:
         yield
     finally:
         with torch.no_grad():
-            for parameter, _, before in moved:
-                parameter.copy_(before)
+            for weight, value in zip(weights, before, strict=True):
+                weight.copy_(value)
+
+
+@contextmanager
+def ascended(network: nn.Module, rho: float) -> Generator[None]:
+    """Within the block the weights are θ + ρ g / ‖g‖ with their present gradients g; afterwards θ, bit by bit."""
+    found = [(p, p.grad) for p in network.parameters() if p.grad is not None]
+    gradients = [g for _, g in found]
+    norm = torch.stack([g.norm() for g in gradients]).norm()
+    with moved([p for p, _ in found], gradients, rho / (norm + 1e-12)):
+        yield
 
 
 class SAM(Algorithm[SAMOptions]):
