@@ -12,7 +12,7 @@ from gen.web import translate_job
 from gen.web.choices import HIDDEN, direction_radio, follow, measured_note, model_dropdown, size_radio
 from gen.web.estimate import count_frames, kind_of
 from gen.web.events import readable_errors
-from gen.web.jobs import Job
+from gen.web.job import Job
 from gen.web.limits import inside
 from gen.web.names import Unused, utf8
 from gen.web.panel import JobPanel, chosen

@@ -14,7 +14,7 @@ from gen.web.data_sets import count_domains, data_set_in
 from gen.web.duration import duration
 from gen.web.events import PRIVATE, image_output, readable_errors
 from gen.web.generalise_job import GAIN, OUT, TABLE, pictures, runs_of
-from gen.web.jobs import Job
+from gen.web.job import Job
 from gen.web.limits import check_number, inside
 from gen.web.panel import JobPanel
 from gen.web.service import Service, check_offered
