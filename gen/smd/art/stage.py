@@ -14,7 +14,8 @@ from torch import Tensor
 
 from gen.smd.art.models import LAVA, WATER, add_model, material
 from gen.smd.art.palette import Dye, Palette, Rgb, dyed, hued
-from gen.smd.raycast import Camera, Solids, Vector
+from gen.smd.raycast import Camera
+from gen.smd.scene import Solids, Vector
 from gen.smd.shading import Lamps, Material, Sunlight, linear, srgb
 from gen.smd.world import VIEW_WIDTH, Layer, Thing, World
 
