@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from gen.errors import BadSetting
+from gen.smd.art.light import sunlight
 from gen.smd.art.models import MODELS
+from gen.smd.art.moods import MOODS
 from gen.smd.art.sprites import fifteen_bits, sprite
-from gen.smd.art.stage import BEHIND, FROM_ABOVE, MOODS, build, cameras, sunlight
+from gen.smd.art.stage import BEHIND, FROM_ABOVE, build, cameras
 from gen.smd.art.texture import PAINTERS
 from gen.smd.names import SCENES
 from gen.smd.raycast import cast
