@@ -18,8 +18,8 @@ from gen.translation.network import PIXELS_AT_ONCE
 from gen.translation.pipeline import TranslationPipeline
 from gen.translation.precision import dtype_of
 from gen.translation.registry import translators
-from gen.translation.run import Progress, Watch
 from gen.translation.settings import AUTO, DIRECTIONS, FAST_MODEL, Direction, MapName, TranslateSettings, check_settings
+from gen.translation.watch import Progress, Watch
 from gen.translation.weathers import any_of, directions_of, rows_of, sentence, weathers_of
 
 __all__ = [
