@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from gen.augan import seen
 from gen.augan.arguments import EvaluateSettings
-from gen.augan.evaluation import BACK_SHEET_NAME, FILE_NAME, identity
-from gen.augan.evaluation import RENDERED_SHEET_NAME as SHEET
+from gen.augan.evaluation_record import FILE_NAME, identity
 from gen.augan.invention import FOLDER
 from gen.augan.invention_evaluation import table as invention_table
 from gen.augan.invention_settings import InventionEvaluation
+from gen.augan.sheet import BACK_SHEET_NAME, RENDERED_SHEET_NAME
 from gen.augan.start import FOLDERS
 from gen.augan.verdict import verdict
 from gen.errors import BadInput
@@ -288,7 +288,7 @@ def _used(spaces: Record, model: str) -> str:
 def sheets(model_dir: Path, evaluation: Record) -> list[str]:
     """Links to the contact sheets beside the card, without those that an earlier measurement left."""
     shown = {
-        SHEET: ("Rendered frames and their translations", "rendered" in evaluation),
+        RENDERED_SHEET_NAME: ("Rendered frames and their translations", "rendered" in evaluation),
         BACK_SHEET_NAME: ("Photographs of clear days and their translations", evaluation["settings"].get("shown")),
     }
     return [f"![{what}]({name})" for name, (what, made) in shown.items() if made and (model_dir / name).is_file()]

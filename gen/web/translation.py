@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from gen import weights
-from gen.augan.evaluation import FILE_NAME, read_evaluation
+from gen.augan.evaluation_record import FILE_NAME, read_evaluation
 from gen.augan.verdict import in_short
 from gen.errors import BadSetting
 from gen.formats.json_files import json_if_whole
