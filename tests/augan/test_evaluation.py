@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from gen.augan.arguments import EvaluateSettings
-from gen.augan.card import evaluation_command, refresh_card, results, write_card
+from gen.augan.card import evaluation_command, refresh_card, write_card
 from gen.augan.cycle_calibration import calibration
 from gen.augan.direction_evaluation import DirectionEvaluation, other_images, ratio
 from gen.augan.evaluation import evaluate
@@ -22,6 +22,7 @@ from gen.augan.measures import Measures
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.rows import simulations
+from gen.augan.tables import results
 from gen.augan.verdict import in_short, verdict
 from gen.cli import main
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
