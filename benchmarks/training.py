@@ -13,10 +13,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.rows import Row, copies
+from gen.augan.generator_losses import generator_losses
+from gen.augan.generator_pair import GeneratorPair
 from gen.augan.networks import DiscriminatorSet
 from gen.augan.settings import AUGANSettings, published_discriminators
 from gen.augan.start import choose_settings
-from gen.augan.training import RECONSTRUCTION_NOISE, AUGANTrainer, GeneratorPair, generator_losses
+from gen.augan.training import RECONSTRUCTION_NOISE, AUGANTrainer
 from gen.translation import losses
 from gen.translation.norm import InstanceNorm
 

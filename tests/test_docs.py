@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from gen.about import VERSION
-from gen.augan.card import COLUMNS, MARKED
 from gen.augan.compare import COSTS
+from gen.augan.tables import COLUMNS, MARKED
 from gen.augan.verdict import unused_spaces
 from gen.cli import COMMANDS
 from gen.formats.yaml_files import read_yaml

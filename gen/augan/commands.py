@@ -59,9 +59,12 @@ def export(arguments: Sequence[str]) -> int:
 def evaluate(arguments: Sequence[str]) -> int:
     """`gen evaluate-augan`."""
     settings = tyro.cli(EvaluateSettings, args=list(arguments), prog="gen evaluate-augan")
-    from gen.augan.card import results, write_card
-    from gen.augan.evaluation import FILE_NAME, model_folder, sheets_of
+    from gen.augan.card import write_card
     from gen.augan.evaluation import evaluate as measure
+    from gen.augan.evaluation import model_folder
+    from gen.augan.evaluation_record import FILE_NAME
+    from gen.augan.sheet import sheets_of
+    from gen.augan.tables import results
     from gen.weights import kind
 
     result = measure(settings)
@@ -113,7 +116,7 @@ def evaluate_invention(arguments: Sequence[str]) -> int:
     """`gen evaluate-invention`."""
     settings = tyro.cli(InventionEvaluation, args=list(arguments), prog="gen evaluate-invention")
     from gen.augan.card import write_card
-    from gen.augan.evaluation import FILE_NAME
+    from gen.augan.evaluation_record import FILE_NAME
     from gen.augan.invention import FOLDER
     from gen.augan.invention_evaluation import evaluate, table
     from gen.augan.invention_training import model_folder

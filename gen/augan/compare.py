@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from gen.augan.arguments import CompareSettings, EvaluateSettings
-from gen.augan.card import MEANING, ROWS, results
 from gen.augan.evaluation import evaluate
 from gen.augan.over_seeds import arms, means, recipe_of
 from gen.augan.settings import AUGANSettings
 from gen.augan.simulated.pairs import write_pairs
 from gen.augan.simulated.settings import SimulateSettings
+from gen.augan.tables import MEANING, ROWS, results
 from gen.errors import BadInput, BadSetting, short, unknown
 from gen.formats.json_files import read_json
 from gen.formats.yaml_files import read_yaml

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gen.augan.generator_pair import GeneratorPair
 from gen.augan.networks import AUGANGenerator, DiscriminatorSet
 from gen.augan.settings import AUGANSettings, published_discriminators
-from gen.augan.training import GeneratorPair
 from gen.training.projected import ProjectedHeads, Projector
 
 

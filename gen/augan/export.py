@@ -9,12 +9,13 @@ from typing import Any
 
 from gen.augan.card import refresh_card
 from gen.augan.cost import count_parameters, training_macs, translation_macs
+from gen.augan.generator_pair import GeneratorPair
 from gen.augan.invention import FOLDER as INVENTION
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
 from gen.augan.settings import AUGANSettings, uses_frozen_network
 from gen.augan.start import folders_of
-from gen.augan.training import LITE, GeneratorPair
+from gen.augan.training import LITE
 from gen.formats.json_files import json_if_whole
 from gen.licences import Licence
 from gen.loading import loading

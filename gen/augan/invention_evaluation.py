@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gen.augan.degrade import degrade_at_random
-from gen.augan.evaluation import check_own, identity
+from gen.augan.evaluation_record import FILE_NAME, check_own, identity
 from gen.augan.held_out import Streets
 from gen.augan.invention import FOLDER, local_deviation
 from gen.augan.invention_calibration import PIXEL_STEP
@@ -37,7 +37,6 @@ from gen.provenance import measured_on, portable
 from gen.seeds import check_seed
 from gen.translation.pipeline import Maps
 
-FILE_NAME = "evaluation.json"
 CRUSHED = 8
 """Grey level of luma below which a pixel counts as black."""
 DECILES = 10

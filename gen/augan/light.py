@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gen.augan.residual import Residual
 from gen.pretrained import LiteBackbone
 from gen.tensors import constant
 from gen.translation.norm import InstanceNorm
@@ -21,20 +22,11 @@ PRETRAINED_MULTIPLE = 16
 """The same with a pretrained encoder."""
 
 
-class SeparableBlock(nn.Module):
+class SeparableBlock(Residual):
     """Depthwise 3x3, pointwise, norm, ReLU, depthwise 3x3, pointwise, norm; plus the input."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(*_separable(channels), nn.ReLU(inplace=True), *_separable(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
-        return x + self.body(x)
-
-    def in_strips(self, x: Tensor, run: Run) -> Tensor:
-        """Like `forward`, see `gen.translation.tiling`."""
-        return run(self.body, x).add_(x)
+        super().__init__(nn.Sequential(*_separable(channels), nn.ReLU(inplace=True), *_separable(channels)))
 
 
 def _separable(channels: int) -> list[nn.Module]:
@@ -45,30 +37,20 @@ def _separable(channels: int) -> list[nn.Module]:
     ]
 
 
-class HalfSize(nn.Module):
-    """`count` separable blocks with twice the channels at half the size; plus the input."""
+class HalfSize(Residual):
+    """`count` separable blocks with twice the channels at half the size; plus the input, whose sides must be even."""
 
     def __init__(self, channels: int, count: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
+        layers = nn.Sequential(
             nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=False),
             InstanceNorm(2 * channels),
             nn.ReLU(inplace=True),
             *(SeparableBlock(2 * channels) for _ in range(count)),
             nn.Conv2d(2 * channels, channels, 1, bias=False),
-            nn.Upsample(
-                scale_factor=2, mode="bilinear"
-            ),  # a pixel shuffle here leaves a grid with a period of eight pixels
+            nn.Upsample(scale_factor=2, mode="bilinear"),  # a pixel shuffle leaves a grid with a period of 8 pixels
             InstanceNorm(channels),
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W), even sides -> the same shape."""
-        return x + self.body(x)
-
-    def in_strips(self, x: Tensor, run: Run) -> Tensor:
-        """Like `forward`, see `gen.translation.tiling`."""
-        return run(self.body, x).add_(x)
+        super().__init__(layers)
 
 
 def blocks(channels: int, count: int) -> nn.Sequential:

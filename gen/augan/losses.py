@@ -4,7 +4,6 @@ Images are in [-1, 1]; one grey level is 1/127.5 of that range. The adversarial,
 translators share, are in gen/translation/losses.py.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -39,11 +38,6 @@ def uncertain_cycle(cycled: Tensor, image: Tensor, log_scale: Tensor) -> Tensor:
 def laplace_scale(log_scale: Tensor) -> Tensor:
     """s -> b = exp(s)/10 in grey levels: the scale of the Laplace distribution of the cycle error, at least 12.75."""
     return torch.exp(log_scale.float()) * (SCALE_FLOOR * GREY_LEVELS)
-
-
-def optimal_log_scale(error: float) -> float:
-    """The s that minimises `uncertain_cycle` for a channel-mean error `error`: max(0, ln(10 error))."""
-    return max(0.0, math.log(10 * error)) if error > 0 else 0.0
 
 
 def feature_matching(ours: Tensor, theirs: Tensor, mode: FeatureMatching) -> Tensor:

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from gen.augan import light
 from gen.augan.exposure import ExposureCurve, compose
+from gen.augan.residual import Residual
 from gen.augan.settings import Design, Upsampling
 from gen.training.projected import ProjectedHeads
 from gen.translation.norm import InstanceNorm
-from gen.translation.tiling import Run
 
 
 def multiple_of(design: Design, pretrained: bool) -> int:
@@ -28,26 +28,18 @@ def multiple_of(design: Design, pretrained: bool) -> int:
     return light.MULTIPLE if design == "light" else 4
 
 
-class ResidualBlock(nn.Module):
-    """conv3x3, norm, ReLU, conv3x3, norm, plus the input: no ReLU after the sum, zero padding."""
+class ResidualBlock(Residual):
+    """conv3x3, norm, ReLU, conv3x3, norm, plus the input; zero padding."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
+        layers = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             InstanceNorm(channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             InstanceNorm(channels),
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
-        return x + self.body(x)
-
-    def in_strips(self, x: Tensor, run: Run) -> Tensor:
-        """Like `forward`, see `gen.translation.tiling`."""
-        return run(self.body, x).add_(x)
+        super().__init__(layers)
 
 
 def residual_blocks(channels: int, count: int) -> nn.Sequential:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gen.augan.card import COLUMNS, DIRECTIONS
+from gen.augan.tables import COLUMNS, DIRECTIONS
 from gen.augan.verdict import unused_spaces
 from gen.markdown import markdown_table
 from gen.training.experiment import mean_and_deviation

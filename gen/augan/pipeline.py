@@ -10,8 +10,9 @@ from gen.augan.losses import laplace_scale
 from gen.augan.networks import AUGANGenerator, Translation
 from gen.augan.strips import translate_in_strips
 from gen.media.resize import resize
-from gen.translation.pipeline import Maps, Part, TranslationOutput, TranslationPipeline
+from gen.translation.pipeline import Maps, TranslationOutput, TranslationPipeline
 from gen.translation.runtimes.graph import Network
+from gen.translation.runtimes.parts import Part
 from gen.translation.settings import DIRECTIONS, Direction, MapName
 
 

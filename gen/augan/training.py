@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gen.augan import losses
-from gen.augan.networks import AUGANGenerator, DiscriminatorSet, Translation, multiple_of
+from gen.augan.generator_losses import generator_losses
+from gen.augan.generator_pair import Cycle, GeneratorPair, PairOutput
+from gen.augan.networks import DiscriminatorSet, Translation, multiple_of
 from gen.augan.settings import AUGANSettings, check_pairs, published_discriminators, uses_frozen_network
 from gen.augan.start import inherited, is_run, load_generators
 from gen.errors import BadSetting
@@ -22,7 +24,6 @@ from gen.training.data import Batch
 from gen.training.energy import FeatureMemory, band_features, energy
 from gen.training.projected import STRIDE, Projector
 from gen.translation import losses as shared
-from gen.translation.losses import LogitSet
 from gen.translation.maps import colour_uncertainty
 from gen.translation.training import Fakes, UnpairedTrainer, detached, mean_over_parts
 
@@ -41,126 +42,6 @@ Measured with the shipped weights (120 frames per domain, 112 rows, crop 96x144,
 batch 1, lr 3e-4, one seed): their losses were about 0.5, that of guessing, until 250 images; 0.46 (adverse) and 0.36
 (normal) at 300; 0.32 and 0.13 at 500.
 """
-
-
-class PairOutput(NamedTuple):
-    """All outputs of the generators for a batch; A is adverse, B is normal."""
-
-    fake_b: Tensor
-    fake_a: Tensor
-    cycle: "Cycle | None"
-    """None in a step without cycles."""
-    reconstructed_a: Tensor | None
-    reconstructed_b: Tensor | None
-    """None in a step without self-reconstruction."""
-    transferred_a: Tensor
-    """T(E_AB(x_A))."""
-    features_b: Tensor
-    """E_BA(x_B)."""
-    log_scale: Tensor | None
-
-
-class Cycle(NamedTuple):
-    """The translations translated back."""
-
-    a: Tensor
-    b: Tensor
-    features_fake_b: Tensor
-    """E_BA(x'_B)."""
-    features_fake_a: Tensor
-    """E_AB(x'_A)."""
-
-
-class GeneratorPair(nn.Module):
-    """Both generators, with the forward passes of training."""
-
-    def __init__(self, settings: AUGANSettings) -> None:
-        super().__init__()
-        s = settings
-        separate = s.reconstruction == "separate"
-        shape: dict[str, Any] = {"reconstruction": separate, "upsampling": s.upsampling, "design": s.design}
-        shape["pretrained"] = s.pretrained
-        self.a2b = AUGANGenerator(
-            s.width, s.blocks, s.transfer_blocks if s.transfer else 0, s.uncertainty, exposure=s.exposure, **shape
-        )
-        self.b2a = AUGANGenerator(s.width, s.blocks, 0, False, exposure=-s.exposure, **shape)
-        self.separate = separate
-        self.transfer_in_normal_cycle = s.transfer_in_normal_cycle
-
-    def forward(self, a: Tensor, b: Tensor, noise: tuple[Tensor, Tensor] | None, cycle: bool = True) -> PairOutput:
-        """Images (B, 3, H, W) in [-1, 1] -> `PairOutput`.
-
-        `noise`: (2, B, C, H/4, W/4) for the features of each, or None for a step without self-reconstruction; `cycle`:
-        whether to translate back.
-        """
-        to_b: Translation = self.a2b(a, uncertainty=cycle)
-        to_a: Translation = self.b2a(b)
-        return PairOutput(
-            fake_b=to_b.image,
-            fake_a=to_a.image,
-            cycle=self.back(to_b.image, to_a.image) if cycle else None,
-            reconstructed_a=self.reconstruct(self.a2b, self.b2a, to_b.features, noise[0]) if noise else None,
-            reconstructed_b=self.reconstruct(self.b2a, self.a2b, to_a.features, noise[1]) if noise else None,
-            transferred_a=to_b.transferred,
-            features_b=to_a.features,
-            log_scale=to_b.log_scale,
-        )
-
-    def back(self, fake_b: Tensor, fake_a: Tensor) -> Cycle:
-        """Translate the translations back."""
-        back_a: Translation = self.b2a(fake_b)
-        back_b: Translation = self.a2b(fake_a, transfer=self.transfer_in_normal_cycle, uncertainty=False)
-        return Cycle(back_a.image, back_b.image, back_a.features, back_b.features)
-
-    def reconstruct(self, own: AUGANGenerator, other: AUGANGenerator, features: Tensor, noise: Tensor | None) -> Tensor:
-        """Decode features of `own` back into the domain of its input."""
-        return own.reconstruct(features, noise) if self.separate else other.decoder(features, noise)[0]
-
-
-def generator_losses(
-    out: PairOutput,
-    a: Tensor,
-    b: Tensor,
-    logits_a: LogitSet,
-    logits_b: LogitSet,
-    s: AUGANSettings,
-) -> dict[str, Tensor]:
-    """The weighted terms of the generators' loss; `logits_*`: discriminator logits of that domain's fakes, if any."""
-    adversarial = {
-        name: s.adversarial_weight * shared.adversarial_generator(logits)
-        for name, logits in (("adversarial_a", logits_a), ("adversarial_b", logits_b))
-        if logits
-    }
-    return adversarial | {
-        "reconstruction_a": _reconstruction(out.reconstructed_a, a, s),
-        "reconstruction_b": _reconstruction(out.reconstructed_b, b, s),
-        **_cycle_losses(out, a, b, s),
-    }
-
-
-def _cycle_losses(out: PairOutput, a: Tensor, b: Tensor, s: AUGANSettings) -> dict[str, Tensor]:
-    """Cycle consistency and asymmetric feature matching times `cycle_every`; 0 in the steps without cycles."""
-    cycle = out.cycle
-    if cycle is None:
-        names = ("cycle_a", "cycle_b") if s.feature_matching == "off" else ("cycle_a", "cycle_b", "features")
-        return dict.fromkeys(names, a.new_zeros(()))
-    if out.log_scale is not None:
-        cycle_a = s.uncertain_cycle_weight * losses.uncertain_cycle(cycle.a, a, out.log_scale)
-    else:
-        cycle_a = s.cycle_weight * shared.cycle(cycle.a, a)
-    terms = {"cycle_a": cycle_a, "cycle_b": s.cycle_weight * shared.cycle(cycle.b, b)}
-    if s.feature_matching != "off":
-        mode = s.feature_matching
-        matched_a = losses.feature_matching(out.transferred_a, cycle.features_fake_b, mode)
-        matched_b = losses.feature_matching(out.features_b, cycle.features_fake_a, mode)
-        terms["features"] = s.feature_weight * (matched_a + matched_b)
-    return {name: s.cycle_every * term for name, term in terms.items()}
-
-
-def _reconstruction(reconstructed: Tensor | None, image: Tensor, s: AUGANSettings) -> Tensor:
-    if reconstructed is None:
-        return image.new_zeros(())
-    return s.reconstruction_weight * s.reconstruct_every * losses.reconstruction(reconstructed, image)
 
 
 def check_crop(s: AUGANSettings) -> None:

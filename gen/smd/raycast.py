@@ -1,25 +1,23 @@
-"""A batched ray caster in torch: spheres, boxes, cylinders (cones, frusta), planes and height fields.
+"""A batched ray caster in torch: what the rays of cameras, shadows and mirrors meet first in a `gen.smd.scene`.
 
-x points right, y up, z away from the viewer; one unit is one block of a game world or one metre of a street.
 Rays come in packets; a camera's packets are the tiles of its image. A packet is tested only against solids whose
 bounding sphere meets the packet's cone of directions, so the work grows with what is seen, not with solids x pixels.
 Shadow and mirror rays are packets too. Everything is a tensor over scenes (S), packets (P), rays in a packet (N) and
-solids (K), on the device of the scene. The caster knows geometry only: colour and light are `gen.smd.shading`.
-Correctness is tested against dense sampling along rays, closed forms, and itself without culling.
+solids (K), on the device of the scene. The caster knows geometry only: the points and normals of its hits are
+`gen.smd.surface`, colour and light `gen.smd.shading`. Correctness is tested against dense sampling along rays, closed
+forms, and itself without culling.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Generic, NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-NOTHING, SPHERE, BOX, CYLINDER, PLANE, FIELD = range(6)
+from gen.smd.scene import BOX, CYLINDER, FIELD, NOTHING, PLANE, SPHERE, Scene, rotation
+
 TILE = 16
 """Side of a camera's packet in pixels: 256 rays. Larger packets have wider cones and meet more solids that most of
 their rays miss; smaller ones spend their time on culling."""
@@ -29,132 +27,6 @@ PAIRS = 512
 """Packet-solid pairs at a time on a CPU: their 512 x 256 distances take half a megabyte, and stay in its cache."""
 EPSILON = 1e-9
 """Stands in for a divisor that is (nearly) zero: the quotient is then huge, and no number becomes NaN."""
-
-M = TypeVar("M")
-Vector = tuple[float, float, float]
-FULL = (1.0, 1.0)
-
-
-class Solids(Generic[M]):
-    """The solids of one scene, added one by one; each has a material of any type."""
-
-    def __init__(self) -> None:
-        self.materials: list[M] = []
-        self._rows: list[tuple[float, ...]] = []
-        self._field: tuple[NDArray[np.float32], tuple[float, float, float, float], int] | None = None
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def sphere(self, centre: Vector, radius: float | Vector, material: M, turn: Vector = (0, 0, 0)) -> None:
-        """A ball, or with three radii an ellipsoid. `turn`: yaw, pitch and roll in radians."""
-        half = radius if isinstance(radius, tuple) else (radius, radius, radius)
-        self._add(SPHERE, centre, half, turn, FULL, material)
-
-    def box(
-        self, centre: Vector, half: Vector, material: M, turn: Vector = (0, 0, 0), taper: tuple[float, float] = (1, 1)
-    ) -> None:
-        """A box of half sides `half`; at the top its x and z sides are `taper` times those at the foot.
-
-        (0, 0) is a pyramid, (0, 1) a gable roof, (0.7, 0.7) the cabin of a car.
-        """
-        self._add(BOX, centre, half, turn, taper, material)
-
-    def cylinder(
-        self, centre: Vector, radius: float, half: float, material: M, turn: Vector = (0, 0, 0), taper: float = 1
-    ) -> None:
-        """An upright cylinder of height 2 `half`; its radius at the top is `taper` times that at the foot."""
-        self._add(CYLINDER, centre, (radius, half, radius), turn, (taper, taper), material)
-
-    def plane(self, height: float, material: M) -> None:
-        """The level plane y = `height`, seen from above."""
-        self._add(PLANE, (0, height, 0), (1, 1, 1), (0, 0, 0), FULL, material)
-
-    def field(self, heights: NDArray[np.float32], x: tuple[float, float], z: tuple[float, float], material: M) -> None:
-        """Land of `heights` (nz, nx), bilinear between the points of a grid over `x` and `z`. One to a scene."""
-        if self._field is not None:
-            raise ValueError("a scene holds one height field")
-        self._field = (heights, (*x, *z), len(self._rows))
-        self._add(FIELD, (0, 0, 0), (1, 1, 1), (0, 0, 0), FULL, material)
-
-    def _add(
-        self, kind: int, centre: Vector, half: Vector, turn: Vector, taper: tuple[float, float], material: M
-    ) -> None:
-        self._rows.append((kind, *centre, *half, *turn, *taper))
-        self.materials.append(material)
-
-
-@dataclass(frozen=True)
-class Scene:
-    """The solids of S scenes as tensors, padded to K solids each with NOTHING."""
-
-    kind: Tensor
-    """(S, K) int64."""
-    centre: Tensor
-    """(S, K, 3)."""
-    half: Tensor
-    """(S, K, 3) half sides along the solid's own axes."""
-    axes: Tensor
-    """(S, K, 3, 3): column j is the solid's axis j in the world."""
-    taper: Tensor
-    """(S, K, 2) the x and z sides at the top over those at the foot."""
-    reach: Tensor
-    """(S, K) radius of the bounding sphere; infinite for planes and fields, -infinite for NOTHING."""
-    heights: Tensor
-    """(S, 1, nz, nx), or (S, 1, 0, 0) where no scene has a field."""
-    extent: Tensor
-    """(S, 4): x0, x1, z0, z1 of the field; empty (x1 < x0) for a scene that has none."""
-    field: Tensor
-    """(S,) index of the field among the solids."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the scene lies."""
-        return self.kind.device
-
-    def to(self, device: torch.device | str) -> Self:
-        """The same on another device."""
-        return type(self)(*(getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)))
-
-
-def rotation(turn: Tensor) -> Tensor:
-    """Yaw about y, then pitch about the turned x, then roll about the turned z: (..., 3) radians -> (..., 3, 3)."""
-    (cy, cp, cr), (sy, sp, sr) = turn.cos().unbind(-1), turn.sin().unbind(-1)
-    rows = [
-        [cy * cr + sy * sp * sr, -cy * sr + sy * sp * cr, sy * cp],
-        [cp * sr, cp * cr, -sp],
-        [-sy * cr + cy * sp * sr, sy * sr + cy * sp * cr, cy * cp],
-    ]
-    return torch.stack([torch.stack(row, -1) for row in rows], -2)
-
-
-def collate(scenes: Sequence[Solids[M]]) -> Scene:
-    """Several scenes as one batch, on the CPU. Fields must have grids of one size."""
-    width = max(len(s) for s in scenes)
-    blank = (float(NOTHING), 0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1)
-    table = torch.tensor([[*s._rows, *[blank] * (width - len(s))] for s in scenes], dtype=torch.float32)  # pyright: ignore[reportPrivateUsage]
-    kind, centre, half, turn, taper = (
-        table[..., 0].long(),
-        table[..., 1:4],
-        table[..., 4:7],
-        table[..., 7:10],
-        table[..., 10:],
-    )
-    x, y, z = half.unbind(-1)
-    wide, deep = x * taper[..., 0].clamp(min=1), z * taper[..., 1].clamp(min=1)
-    corner = torch.stack([wide, y, deep], -1).norm(dim=-1)
-    reach = torch.where(kind == SPHERE, half.amax(-1), torch.where(kind == CYLINDER, wide.hypot(y), corner))
-    reach = torch.where(kind >= PLANE, math.inf, torch.where(kind == NOTHING, -math.inf, reach))
-    grids = [s._field for s in scenes]  # pyright: ignore[reportPrivateUsage]
-    shape = next((g[0].shape for g in grids if g), (0, 0))
-    empty = (np.zeros(shape, np.float32), (0.0, -1.0, 0.0, -1.0), 0)
-    whole = [g or empty for g in grids]
-    return Scene(
-        kind, centre, half, rotation(turn), taper, reach,
-        heights=torch.stack([torch.from_numpy(g[0])[None] for g in whole]),
-        extent=torch.tensor([g[1] for g in whole]),
-        field=torch.tensor([g[2] for g in whole]),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -407,75 +279,6 @@ def field_height(scene: Scene, s: Tensor, x: Tensor, z: Tensor) -> Tensor:
     near = flat[at] * (1 - u) + flat[at + 1] * u
     far = flat[at + nx] * (1 - u) + flat[at + nx + 1] * u
     return near * (1 - v) + far * v
-
-
-class Surface(NamedTuple):
-    """The point where each ray ends; only meaningful where `Hits.found`."""
-
-    point: Tensor
-    """(S, P, 3, N)."""
-    normal: Tensor
-    """(S, P, 3, N), of length 1, towards the viewer."""
-    local: Tensor
-    """(S, P, 3, N): the point from the solid's centre along its own axes, in units of the world."""
-    face: Tensor
-    """(S, P, 3, N): the normal along the solid's own axes."""
-
-
-def surface(scene: Scene, rays: Rays, hits: Hits) -> Surface:
-    """Points and normals of `hits`."""
-    point = rays.at(torch.where(hits.found, hits.distance, 0))
-    row = torch.arange(len(scene.kind), device=scene.device)[:, None, None]
-    kind, half, axes, taper = (v[row, hits.solid] for v in (scene.kind, scene.half, scene.axes, scene.taper))
-    offset = point.movedim(2, -1) - scene.centre[row, hits.solid]
-    local = torch.einsum("...ij,...i->...j", axes, offset)
-    unit = local / half
-    face = torch.where((kind == BOX)[..., None], _box_normal(unit, taper), unit)
-    face = torch.where((kind == CYLINDER)[..., None], _cylinder_normal(unit, taper[..., 0]), face)
-    face = F.normalize(face / half, dim=-1)  # normals go back by the inverse of the scale
-    up = torch.zeros_like(face)
-    up[..., 1] = 1
-    face = torch.where((kind == PLANE)[..., None], up, face)
-    if scene.heights.numel():
-        on_field = kind == FIELD
-        s, p, n = on_field.nonzero().unbind(1)
-        face[on_field] = _field_normal(scene, s, point[s, p, :, n])
-    normal = torch.einsum("...ij,...j->...i", axes, face).movedim(-1, 2)
-    return Surface(point, normal, local.movedim(-1, 2), face.movedim(-1, 2))
-
-
-def _box_normal(unit: Tensor, taper: Tensor) -> Tensor:
-    """Of the side of a tapered unit box that a point lies on."""
-    m, n = (1 + taper) / 2, (taper - 1) / 2
-    rim = (m + n * unit[..., 1:2]).clamp(min=1e-6)  # (..., 2) half sides in x and z at this height
-    # The side is the one whose plane is nearest: the largest coordinate in a frame without taper.
-    straight = torch.stack([unit[..., 0] / rim[..., 0], unit[..., 1], unit[..., 2] / rim[..., 1]], -1)
-    x, y, z = straight.abs().unbind(-1)
-    side = torch.where((x >= y) & (x >= z), 0, torch.where(y >= z, 1, 2))[..., None]  # faster than argmax
-    normal = torch.zeros_like(unit).scatter(-1, side, straight.gather(-1, side).sign())
-    lean = torch.where(side == 0, n[..., :1], n[..., 1:])
-    normal[..., 1] = torch.where(side[..., 0] == 1, normal[..., 1], -lean[..., 0])
-    return normal
-
-
-def _cylinder_normal(unit: Tensor, taper: Tensor) -> Tensor:
-    """Of a frustum in its unit frame: its caps' ±y, else outwards and up by the slope."""
-    x, y, z = unit.unbind(-1)
-    m, n = (1 + taper) / 2, (taper - 1) / 2
-    side = torch.stack([x, -n * (m + n * y), z], -1)
-    cap = torch.stack([torch.zeros_like(y), y.sign(), torch.zeros_like(y)], -1)
-    return torch.where((y.abs() > 0.9999)[..., None], cap, side)  # on a cap y is 1 but for rounding
-
-
-def _field_normal(scene: Scene, s: Tensor, point: Tensor) -> Tensor:
-    """(n, 3) normals of the fields by central differences over one cell."""
-    _, _, nz, nx = scene.heights.shape
-    dx, dz = (scene.extent[s, 1] - scene.extent[s, 0]) / (nx - 1), (scene.extent[s, 3] - scene.extent[s, 2]) / (nz - 1)
-    x, z = point[:, 0], point[:, 2]
-    xs = torch.stack([x - dx / 2, x + dx / 2, x, x], 1)
-    zs = torch.stack([z, z, z - dz / 2, z + dz / 2], 1)
-    west, east, south, north = field_height(scene, s, xs, zs).unbind(1)
-    return F.normalize(torch.stack([(west - east) / dx, torch.ones_like(dx), (south - north) / dz], -1), dim=-1)
 
 
 def blocked(scene: Scene, rays: Rays, distance: Tensor, alive: Tensor) -> Tensor:

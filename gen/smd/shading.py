@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gen.smd.raycast import Hits, Rays, Solids, Surface, Vector
+from gen.smd.raycast import Hits, Rays
+from gen.smd.scene import Solids, Vector
+from gen.smd.surface import Surface
 
 
 @dataclass(frozen=True)

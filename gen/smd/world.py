@@ -8,7 +8,6 @@ in it; hero, creatures and items are drawn from the same distributions in all cl
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -341,27 +340,3 @@ def _creatures(rng: Rng, floor: list[int | None], view: View, hero: Thing) -> li
         y = base + (1.6 if kind == "jelly" else 0.0)
         creatures.append(Thing(kind, x + 0.5, y, 0.0, 1.0, 1 if rng.random() < 0.5 else -1))
     return creatures
-
-
-def cues(world: World) -> dict[str, float]:
-    """What a person sees of a class without colours, as numbers: shares of columns, densities, relief.
-
-    For tests: classes must be told apart by these alone.
-    """
-    ground = [g for g in world.ground if g is not None]
-    steps = [abs(a - b) for a, b in pairwise(ground)]
-    kinds = [p.kind for p in world.props]
-    return {
-        "gap share": 1 - len(ground) / WIDTH,
-        "ceiling share": sum(c is not None for c in world.ceiling) / WIDTH,
-        "ceiling relief": float(np.std([c for c in world.ceiling if c is not None] or [0])),
-        "liquid level": world.liquid.level if world.liquid else 0.0,
-        "ground": float(np.mean(ground)) if ground else 0.0,
-        "relief": float(np.mean(steps)) if steps else 0.0,
-        "platforms": sum(p.width for p in world.platforms) / WIDTH,
-        "columns": len(world.columns) / WIDTH,
-        "high props": sum(k in ("tree", "pine", "cactus", "deadtree", "balloon", "seaweed") for k in kinds) / WIDTH,
-        "props": len(kinds) / WIDTH,
-        "horizon": max(max(layer.heights) for layer in world.layers),
-        "layers": float(len(world.layers)),
-    }

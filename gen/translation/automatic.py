@@ -33,8 +33,9 @@ from gen.translation.outputs import entry_of
 from gen.translation.record import Known
 from gen.translation.registry import translators
 from gen.translation.report import Entry, Report
-from gen.translation.run import Run, Watch, reason
+from gen.translation.run import Run, reason
 from gen.translation.settings import TranslateSettings, check_settings, encoding_options
+from gen.translation.watch import Watch
 from gen.translation.weather import CLEAR_DAY, WeatherClassifier
 from gen.translation.weathers import directions_of, weathers_of
 from gen.translation.workers import Load, Workers, load_model

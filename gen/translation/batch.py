@@ -11,8 +11,9 @@ from gen.translation.finished import finished_entry
 from gen.translation.on_ray import workers_on_ray
 from gen.translation.protocol import Capabilities
 from gen.translation.report import Report
-from gen.translation.run import Run, Watch
+from gen.translation.run import Run
 from gen.translation.settings import TranslateSettings, check_settings
+from gen.translation.watch import Watch
 from gen.translation.workers import Load, Local, Workers, load_model
 from gen.weights import licence_of
 

@@ -19,7 +19,7 @@ from gen.translation.settings import AUTO, FAST, FAST_MODEL, ExportSettings, Tra
 if TYPE_CHECKING:
     from gen.translation.batch import Load
     from gen.translation.report import Report
-    from gen.translation.run import Watch
+    from gen.translation.watch import Watch
 
 
 TRANSLATORS, GENERATORS = "gen.translation.runtimes.export:export", "gen.hda.for_programs:export"

@@ -12,44 +12,30 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 from gen import weights
-from gen.errors import BadInput, BadSetting, NotFinite
+from gen.errors import BadSetting, NotFinite
 from gen.formats.model_folders import INDEX, load_pipeline, part_names
 from gen.loading import loading
-from gen.media.images import decode_still, from_pil
-from gen.media.resize import (
-    pad_to_multiple,
-    resize,
-    shrink_by_rows,
-    shrink_in_bands,
-    to_float,
-    to_uint8,
-    transfer_change,
-    transfer_change_by_opencv,
-    transfer_change_in_bands,
-)
+from gen.media.resize import pad_to_multiple
 from gen.training.model_folder import save_parts
+from gen.translation.native_size import Resized
 from gen.translation.norm import StatisticsSmoother
+from gen.translation.pictures import Picture, PictureType, from_uint8, in_batches, to_frames
 from gen.translation.protocol import Capabilities
 from gen.translation.runtimes.graph import IMAGES, OUTPUTS, Network
+from gen.translation.runtimes.parts import Part, Sized
 from gen.translation.runtimes.runner import Runner
 from gen.translation.settings import DIRECTIONS, Direction, MapName, Resolution, WhichMap
 from gen.translation.weathers import check_weathers
-
-LARGE = 25_000_000
-"""Pixels above which a picture gets no float copy at native size, which takes 12 bytes a pixel several times over."""
-
-Picture = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
 
 
 @dataclass
@@ -76,28 +62,6 @@ class Maps(NamedTuple):
 
 
 NO_MAPS = Maps()
-
-
-class Part(NamedTuple):
-    """A module for other programs. It takes and returns images (B, C, H, W) of any size."""
-
-    module: nn.Module
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    """Names, of which the module may return the first only."""
-
-
-class Sized(nn.Module):
-    """A direction's network for images of any size."""
-
-    def __init__(self, pipe: "TranslationPipeline", direction: Direction, network: Network) -> None:
-        super().__init__()
-        self.generator, self.network, self.padded = pipe.generator(direction), network, pipe.padded
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """See `Network`."""
-        height, width = images.shape[-2:]
-        return tuple(output[..., :height, :width] for output in self.network(self.padded(images)))
 
 
 class TranslationPipeline(DiffusionPipeline):
@@ -212,7 +176,7 @@ class TranslationPipeline(DiffusionPipeline):
         found: dict[str, Part] = {}
         for direction in DIRECTIONS:
             if getattr(self, direction, None) is not None and (network := self.network(direction)):
-                found[direction] = Part(Sized(self, direction, network), (IMAGES,), OUTPUTS)
+                found[direction] = Part(Sized(self.generator(direction), network, self.padded), (IMAGES,), OUTPUTS)
         return found
 
     def has_map(self, direction: Direction, name: MapName) -> bool:
@@ -260,7 +224,7 @@ class TranslationPipeline(DiffusionPipeline):
         resolution: Resolution = "auto",
         batch_size: int = 1,
         tile: int | None = None,
-        output_type: Literal["pil", "np", "pt"] = "pil",
+        output_type: PictureType = "pil",
     ) -> TranslationOutput:
         """Translate one picture or many, each of any size.
 
@@ -273,9 +237,9 @@ class TranslationPipeline(DiffusionPipeline):
         frames = to_frames(images)
         pictures: list[Any] = []
         batches: list[Maps] = []
-        for batch in _equal_sizes(frames, batch_size):
+        for batch in in_batches(frames, batch_size):
             translated, maps = self.translate_with_maps(batch, direction, resolution=resolution, tile=tile)
-            pictures += [_from_uint8(frame, output_type) for frame in translated]
+            pictures += [from_uint8(frame, output_type) for frame in translated]
             batches.append(maps)
         cycle, invented, error = (
             [one for maps in kind if maps is not None for one in maps.cpu().numpy()] or None
@@ -319,30 +283,17 @@ class TranslationPipeline(DiffusionPipeline):
         self.generator(direction)
         if tile is not None and tile < 1:
             raise BadSetting(f"tile must be at least 1, not {tile}; try 256.")
-        native_size = (frames.shape[1], frames.shape[2])
-        size = self.network_size(native_size, resolution)
+        native = (frames.shape[1], frames.shape[2])
+        size = self.network_size(native, resolution)
         device = self.device
         if device.type == "cuda":  # uint8 crosses the bus, from memory that the GPU can read by itself
             frames = frames.pin_memory()
-        frames = frames.to(device, non_blocking=True)
-        smaller = size[0] < native_size[0] and size[1] < native_size[1]
-        large, by_rows = smaller and native_size[0] * native_size[1] > LARGE, smaller and device.type == "cpu"
-        # Rows of RGB pixels are the channels-last layout already.
-        native = None if large or by_rows else to_float(frames.permute(0, 3, 1, 2))
-        if native is None:
-            small = shrink_in_bands(frames, size) if large else shrink_by_rows(frames, size)
-        else:
-            small = resize(native, size)
+        resized = Resized(frames.to(device, non_blocking=True), size)
         # Under the lock throughout: another thread's frames must not pass through this clip's statistics.
         with self.lock, self._smoothed(direction, tile, smoother):
-            translated, maps = self.run_network(small, direction, tile, native_size, invention)
+            translated, maps = self.run_network(resized.small, direction, tile, native, invention)
         _check_finite(translated, *maps)
-        if native is None:
-            transfer = transfer_change_in_bands if large else transfer_change_by_opencv
-            return transfer(frames, small, translated).cpu(), maps
-        if size != native_size:
-            translated = transfer_change(native, small, translated)
-        return to_uint8(translated).permute(0, 2, 3, 1).contiguous().cpu(), maps
+        return resized.back(translated), maps
 
     def _smoothed(
         self, direction: Direction, tile: int | None, smoother: StatisticsSmoother | None
@@ -411,53 +362,3 @@ def _check_finite(*results: Tensor | None) -> None:
             "the network's result holds NaN or infinite numbers, so there is no picture; try precision fp32, and if "
             "that does not help, other weights."
         )
-
-
-def to_frames(images: Picture | Sequence[Picture]) -> list[Tensor]:
-    """Whatever a pipeline takes -> uint8 tensors (H, W, 3). Raises `BadInput` for anything else."""
-    if isinstance(images, Tensor | np.ndarray) and images.ndim == 4:
-        images = list(images)
-    if isinstance(images, Image.Image | Tensor | np.ndarray | str | os.PathLike):
-        images = [images]
-    return [_to_frame(image) for image in images]
-
-
-def _to_frame(image: Picture) -> Tensor:
-    if isinstance(image, str | os.PathLike):
-        pixels = decode_still(Path(image)).rgb
-    elif isinstance(image, Image.Image):
-        pixels = from_pil(image).rgb
-    elif isinstance(image, Tensor):
-        image = image.detach().cpu() if image.dtype == torch.uint8 else image.detach().float().cpu()
-        pixels = image.permute(1, 2, 0).numpy() if image.ndim == 3 else image.numpy()
-    else:
-        pixels = image
-    if pixels.ndim == 2:
-        pixels = pixels[..., None].repeat(3, axis=2)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-        raise BadInput(f"images must be arrays (H, W, 3) or tensors (3, H, W), not {tuple(pixels.shape)}.")
-    if np.issubdtype(pixels.dtype, np.floating):
-        # Filters overshoot a little. Beyond that it is another range, of which clipping would make a white picture.
-        if not (pixels.min() >= -0.5 and pixels.max() <= 1.5):
-            raise BadInput(f"images of floats must be in [0, 1], not from {pixels.min():g} to {pixels.max():g}.")
-        pixels = (np.clip(pixels, 0, 1) * 255).round()
-    elif pixels.dtype != np.uint8:
-        raise BadInput(f"images must be uint8 in 0..255 or float in [0, 1], not {pixels.dtype}.")
-    return torch.from_numpy(np.array(pixels, dtype=np.uint8))  # a copy: PIL's memory is read-only
-
-
-def _equal_sizes(frames: Sequence[Tensor], batch_size: int) -> list[Tensor]:
-    """Batches of up to `batch_size` neighbours of equal size, in order."""
-    batches: list[list[Tensor]] = []
-    for frame in frames:
-        if batches and len(batches[-1]) < batch_size and batches[-1][0].shape == frame.shape:
-            batches[-1].append(frame)
-        else:
-            batches.append([frame])
-    return [torch.stack(batch) for batch in batches]
-
-
-def _from_uint8(frame: Tensor, output_type: Literal["pil", "np", "pt"]) -> Any:
-    if output_type == "pt":
-        return frame.permute(2, 0, 1).float() / 255
-    return Image.fromarray(frame.numpy()) if output_type == "pil" else frame.numpy()

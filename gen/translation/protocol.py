@@ -24,8 +24,6 @@ class Capabilities:
     """Rows that resolution "auto" runs at."""
     weathers: tuple[str, ...] = ()
     """What the adverse frames showed, for example ("night", "rainy night"); empty if unknown."""
-    dtypes: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16, torch.float16)
-    """Precisions that it runs in."""
     tiles: bool = True
     """Whether `tile` works: strips of rows for frames that do not fit into memory."""
     smooths: bool = True

@@ -21,8 +21,9 @@ from gen.translation.made_with import weights_id
 from gen.translation.outputs import entry_of
 from gen.translation.protocol import Capabilities
 from gen.translation.report import Entry
-from gen.translation.run import Watch, reason
+from gen.translation.run import reason
 from gen.translation.settings import TranslateSettings
+from gen.translation.watch import Watch
 from gen.translation.workers import Load, Local
 
 SAME = "all machines need the same folders under the same paths."

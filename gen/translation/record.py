@@ -124,6 +124,11 @@ class Record:
             entry = self._entries.get(inside(target, self.report.parent))
         return Known.parse(entry) if entry is not None else None
 
+    def sides_of(self, target: Path) -> frozenset[str]:
+        """Kinds of the files that earlier runs have left beside an output."""
+        known = self.of(target)
+        return (known and known.sides) or frozenset()
+
     def input_of(self, target: Path) -> str | None:
         """The input of an output as it is written, which may be a URL; None if it is unknown."""
         entry = self._entries.get(inside(target, self.report.parent))

@@ -2,14 +2,13 @@
 
 import errno
 import logging
-import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -19,19 +18,19 @@ from gen.disk import REASONS, why_not_written
 from gen.errors import BadInput, BadSetting, GenError
 from gen.interrupts import interrupts_held
 from gen.locks import check_free, locked
-from gen.media.files import fit_name, keep_times, make_out_folder, size_of, sweep
-from gen.media.folders import SIDES, Job, side_files, stamp_of
+from gen.media.files import keep_times, make_out_folder, size_of, sweep
+from gen.media.folders import Job, side_files, stamp_of
 from gen.media.images import Pixels
-from gen.media.mark import not_photographed, read_header
-from gen.media.video import UNLIMITED, ClipLimits
+from gen.media.mark import not_photographed
 from gen.output import LEAST, check_room
-from gen.translation.finished import UNKNOWN, has_content, hash_of, is_another
+from gen.translation.finished import UNKNOWN, has_content, hash_of
 from gen.translation.foreign import is_foreign
-from gen.translation.made_with import same_text
-from gen.translation.outputs import entry_of, is_single, report_path
+from gen.translation.leftovers import Leftovers
+from gen.translation.outputs import entry_of, report_path
 from gen.translation.record import Record, lock_of
 from gen.translation.report import REPORT, Entry, Report, keep_measured, plain
 from gen.translation.settings import TranslateSettings
+from gen.translation.watch import Progress, Watch
 
 log = logging.getLogger(__name__)
 
@@ -42,40 +41,6 @@ UNMEASURED = (
     "The run that wrote the file was killed before it noted what the file lacks of its source; --overwrite translates "
     "it again."
 )
-
-
-class Progress(NamedTuple):
-    """How far a run is."""
-
-    files: int
-    """Files that are finished, whether they succeeded or not."""
-    of_files: int
-    frames: int = 0
-    """Frames of the current clip that are finished."""
-    of_frames: int = 0
-    """Frames of the current clip, as far as its container says."""
-    latest: Entry | None = None
-    """The file that was finished just now."""
-    frame: tuple[Pixels, Pixels] | None = None
-    """The latest frame of the current clip and its translation."""
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Callbacks for whoever follows a run from outside, as the web page does."""
-
-    tell: Callable[[Progress], None] = lambda progress: None
-    """Called from the run's own thread after every file, and after every batch of a clip's frames."""
-    stop: Callable[[], bool] = lambda: False
-    """Asked before every batch. If it returns True, the run ends as by Ctrl-C and keeps what is finished."""
-    limits: ClipLimits = UNLIMITED
-    """What a clip may hold at most; a clip that holds more fails."""
-    named: Callable[[str], str] = lambda text: text
-    """Gives the text of a message other names for files."""
-    removed: Callable[[Path], None] = lambda path: None
-    """Called for each file of an earlier translation that the run has removed."""
-    check_here: Callable[[Path], None] = lambda source: None
-    """Called before an input is read. Raises `BadInput` if it could not be brought to this machine."""
 
 
 class Results(Protocol):
@@ -104,13 +69,12 @@ class Run:
         self.watch = watch or Watch()
         self.report = Report(asdict(settings))
         self.record = Record(report_path(settings))
+        self._leftovers = Leftovers(settings, self.record, self.report, self.watch)
         self.notes: dict[str, dict[str, Any]] = {}
         """Values for the entries of some files, by input: what the classifier saw."""
         self._next_save = time.monotonic() + SAVE_SECONDS
         self.watching = False
         """Whether the run has begun to wait for new files."""
-        self._removed: list[Path] = []
-        """Maps and comparisons that other settings had left beside translations that are new."""
         self.lost: str | None = None
         """Why the output can no longer be written; None while it can."""
         self.bar: tqdm[Any] = tqdm(disable=True)
@@ -129,7 +93,7 @@ class Run:
             if report_path(self.settings) != path:  # a run of a folder further up has begun meanwhile
                 raise BadSetting(f"{self.settings.output}: another run is writing to this folder; wait until it ends.")
             sweep(path.parent, below=path.name == REPORT)
-            self.record = Record(path)
+            self.record = self._leftovers.record = Record(path)
             yield
 
     @contextmanager
@@ -160,8 +124,8 @@ class Run:
             if self._closed:
                 return
             self._closed = True
-            if self._removed:
-                self.report.warnings.append(_removal(self._removed))
+            if self._leftovers.removed:
+                self.report.warnings.append(self._leftovers.sentence())
             self.report.entries.sort(key=lambda entry: entry.input)
             self.record.close(saved=self._save())
 
@@ -196,8 +160,8 @@ class Run:
                     for smaller in self.record.smaller_reports(job.target):  # it may have begun before this run
                         check_free(smaller.parent, lock_of(smaller))
                 entry = entry_of(job, "failed", settings, made_with=made_with)
-                # Those of an earlier translation stay known until this one is there, see `_remove_old_sides`.
-                entry.sides = sorted({*entry.sides, *self._known_sides(job.target)})
+                # Those of an earlier translation stay known until this one is there, see `Leftovers`.
+                entry.sides = sorted({*entry.sides, *self.record.sides_of(job.target)})
                 self.record.begin(entry)
             except Exception as error:  # a name too long, a folder too deep: of this file alone
                 self.fail_untouched(job, error, settings)
@@ -207,7 +171,7 @@ class Run:
     def skip(self, entry: Entry) -> None:
         """Report a file that an earlier run has finished, before the work begins."""
         self._recover(entry)
-        self._remove_old_name(entry)  # the other input may have gone and come back since
+        self._leftovers.remove_old_name(entry)  # the other input may have gone and come back since
         entry.output_bytes = size_of(Path(entry.output))
         self.report.add(entry)
 
@@ -222,61 +186,12 @@ class Run:
                 entry.warnings.append(UNMEASURED)
             self.record.finish(entry)
 
-    def _remove_old_sides(self, entry: Entry) -> None:
-        """Remove the files beside the translation that are not of it, but of the one that it replaces."""
-        job = Job(Path(entry.input), Path(entry.output), entry.kind)
-        known = side_files(job, self._known_sides(job.target))
-        for path in set(side_files(job, SIDES)) - set(side_files(job, entry.sides)):
-            if path not in known and read_header(path).mark is None:  # where the record is silent, the mark speaks
-                continue
-            if not self._is_translation(path) and self._remove(path):
-                self._removed.append(path)
-
-    def _remove(self, path: Path) -> bool:
-        """Remove a file of an earlier translation; whether that worked."""
-        try:
-            path.unlink()
-        except OSError:
-            return False
-        self.watch.removed(path)
-        return True
-
-    def _is_translation(self, path: Path) -> bool:
-        """Whether what has the name of a file beside a translation is that of an input with such a name."""
-        return self.record.of(path) is not None or self.report.lists(path)
-
-    def _remove_old_name(self, entry: Entry) -> None:
-        """Remove what this input left under the name that it had until another input came that wants the same one.
-
-        Else OUT/a.png, of a.gif, would pass for the translation of the a.png that came later; see `plan_jobs`.
-        """
-        source, target = Path(entry.input), Path(entry.output)
-        old = Job(source, target.with_name(fit_name(source.stem, target.suffix)), entry.kind)
-        if is_single(self.settings) or target.name != fit_name(source.name, target.suffix):
-            return
-        if old.target.name == source.name or not old.target.is_file():  # the input's own name misleads nobody
-            return
-        known = self.record.of(old.target)
-        if known is None or known.input is None or is_another(old.target, known):
-            return
-        same = same_text(known.made_with, entry.made_with)  # else only `overwrite` may remove it
-        if (same or self.settings.overwrite) and os.path.realpath(known.input) == os.path.realpath(source):
-            beside = (path for path in side_files(old, known.sides or ()) if not self._is_translation(path))
-            for path in (old.target, *beside):
-                self._remove(path)
-            self.report.drop(old.target)
-
-    def _known_sides(self, target: Path) -> frozenset[str]:
-        """Kinds of the files that earlier runs have left beside an output."""
-        known = self.record.of(target)
-        return (known and known.sides) or frozenset()
-
     def _settle(self, entry: Entry) -> None:
         """Check that a finished file is made of the input as it still is, and give it the input's times."""
         source = Path(entry.input)
         now = stamp_of(source)
         if now is not None and entry.stamp is not None and now != entry.stamp:
-            self._remove(Path(entry.output))
+            self._leftovers.remove(Path(entry.output))
             entry.status, entry.note = "failed", None
             entry.error = plain(f"{source}: the file changed while it was read; run the command again.")
         else:
@@ -298,15 +213,15 @@ class Run:
         if entry.status in ("done", "left"):
             # As when an earlier run's output folder lies in the input folder.
             entry.warnings += not_photographed(Path(entry.input))
-            self._remove_old_sides(entry)
-            self._remove_old_name(entry)
+            self._leftovers.remove_sides(entry)
+            self._leftovers.remove_old_name(entry)
             self._settle(entry)
         elif entry.status == "skipped":
             self._recover(entry)
-            self._remove_old_name(entry)
+            self._leftovers.remove_old_name(entry)
         else:
             job = Job(Path(entry.input), Path(entry.output), entry.kind)
-            sides = {*entry.sides, *self._known_sides(job.target)}
+            sides = {*entry.sides, *self.record.sides_of(job.target)}
             entry.sides = sorted(kind for kind in sides if any(path.is_file() for path in side_files(job, [kind])))
         if entry.status != "failed":
             entry.output_bytes = size_of(Path(entry.output))
@@ -389,13 +304,6 @@ class Run:
         """Raises KeyboardInterrupt if the watcher wants to stop."""
         if self.watch.stop():
             raise KeyboardInterrupt("cancelled")
-
-
-def _removal(paths: Sequence[Path]) -> str:
-    what = "that earlier settings had left beside translations, such as maps"
-    if len(paths) == 1:
-        return f"1 file {what}, was removed: {paths[0]}."
-    return f"{len(paths)} files {what}, were removed, for example {paths[0]}."
 
 
 def reason(job: Job, error: Exception) -> str:

@@ -16,7 +16,8 @@ from gen.web.choices import licence_of
 from gen.web.domains import DomainFields, domain_names, gather_domains
 from gen.web.draw import ADAPTATION, DrawStep
 from gen.web.events import DEVICE, PRIVATE, event, image_output, readable_errors
-from gen.web.jobs import Job, JobContext, Stopped
+from gen.web.job import Job
+from gen.web.jobs import JobContext, Stopped
 from gen.web.limits import check_number
 from gen.web.panel import JobPanel
 from gen.web.service import JobKind, Service, check_offered, generators

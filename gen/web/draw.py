@@ -14,7 +14,7 @@ from gen.hda.parsing import ADAPTATION_FILE, adaptation_file
 from gen.web.domains import domain_names
 from gen.web.duration import duration
 from gen.web.events import DEVICE, PRIVATE, clip_output, event, image_input, image_output
-from gen.web.jobs import Job
+from gen.web.job import Job
 from gen.web.limits import check_number, check_still
 from gen.web.panel import JobPanel, numbers_of
 from gen.web.service import Service

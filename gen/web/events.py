@@ -1,4 +1,4 @@
-"""What the tabs need for their buttons: lanes, readable errors, and an image input that does not decode."""
+"""What the tabs need for their buttons, lanes and readable errors, and the inputs and outputs that they share."""
 
 import functools
 import logging
@@ -13,6 +13,7 @@ from PIL import Image
 
 from gen.errors import GenError
 from gen.web.lanes import Lane
+from gen.web.settings import WebSettings
 
 if TYPE_CHECKING:
     from gen.web.service import Service
@@ -37,6 +38,12 @@ def image_input(label: str) -> gr.Image:
     image = gr.Image(type="filepath", format="png", label=label, sources=["upload", "clipboard"])
     image.preprocess = lambda payload: payload.path if payload else None
     return image
+
+
+def server_folder(label: str, settings: WebSettings) -> gr.Textbox:
+    """An input for a path inside the server's shared folder; hidden where the server has none."""
+    info = "Path inside the server's shared folder"
+    return gr.Textbox(label=label, value="", info=info, visible=settings.root is not None)
 
 
 def image_output(label: str, value: str | None = None, **options: Any) -> gr.Image:

@@ -11,8 +11,8 @@ from gen.media.images import decode_still, encode_still
 from gen.web import translate_job
 from gen.web.choices import HIDDEN, direction_radio, follow, measured_note, model_dropdown, size_radio
 from gen.web.estimate import count_frames, kind_of
-from gen.web.events import readable_errors
-from gen.web.jobs import Job
+from gen.web.events import readable_errors, server_folder
+from gen.web.job import Job
 from gen.web.limits import inside
 from gen.web.names import Unused, utf8
 from gen.web.panel import JobPanel, chosen
@@ -44,12 +44,7 @@ class FolderTab(Tab):
             with gr.Column(min_width=300):
                 files = gr.File(label="Images, clips, or zips of them", file_count="multiple", height=180)
                 folder = gr.File(label="Or a folder; sub-folders are kept", file_count="directory", height=180)
-                server = gr.Textbox(
-                    label="Or a folder on the server",
-                    value="",
-                    info="Path inside the server's shared folder",
-                    visible=self.service.settings.root is not None,
-                )
+                server = server_folder("Or a folder on the server", self.service.settings)
             with gr.Column(min_width=300):
                 model = model_dropdown(auto=True)
                 direction = direction_radio(model)

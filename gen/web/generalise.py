@@ -12,9 +12,9 @@ from gen.smos.algorithms import registry
 from gen.smos.benchmarks import find_benchmark
 from gen.web.data_sets import count_domains, data_set_in
 from gen.web.duration import duration
-from gen.web.events import PRIVATE, image_output, readable_errors
+from gen.web.events import PRIVATE, image_output, readable_errors, server_folder
 from gen.web.generalise_job import GAIN, OUT, TABLE, pictures, runs_of
-from gen.web.jobs import Job
+from gen.web.job import Job
 from gen.web.limits import check_number, inside
 from gen.web.panel import JobPanel
 from gen.web.service import Service, check_offered
@@ -47,12 +47,7 @@ class Generalise:
             with gr.Column(min_width=300):
                 files = gr.File(label="A zip of the data set, or one of each domain", file_count="multiple", height=140)
                 folder = gr.File(label="Or its folder", file_count="directory", height=140)
-                server = gr.Textbox(
-                    label="Or a data set on the server",
-                    value="",
-                    info="Path inside the server's shared folder",
-                    visible=limits.root is not None,
-                )
+                server = server_folder("Or a data set on the server", limits)
             with gr.Column(min_width=300):
                 minutes = gr.Slider(
                     LEAST,

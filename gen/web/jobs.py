@@ -1,10 +1,10 @@
 """Background jobs, persisted on disk; they survive closed tabs and restarts of the server.
 
-A job is a folder, ROOT/ID, with job.json (its record), its inputs and its results. The id is secret: whoever has it
-may see the job. After a restart, jobs that were waiting or running are run again and continue from their files.
+A job is a folder, ROOT/ID, with its record (job.json, see `gen.web.job`), its inputs and its results. The id is secret:
+whoever has it may see the job. After a restart, jobs that were waiting or running are run again and continue from their
+files.
 """
 
-import dataclasses
 import json
 import logging
 import re
@@ -14,20 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import TypeAdapter
+from typing import Any
 
 from gen.errors import BadInput, BadSetting, GenError
-from gen.formats.json_files import read_json
 from gen.locks import locked
 from gen.media.files import make_out_folder, writing
 from gen.web.duration import duration
+from gen.web.job import RECORD, Job, State, requeue, stored_jobs
 
-State = Literal["waiting", "running", "done", "failed", "cancelled"]
-RECORD = "job.json"
 JOB_ID = re.compile(r"[A-Za-z0-9]{22}")
 """Name of a folder that `new_folder` makes."""
 LOCK = ".lock"
@@ -36,59 +32,8 @@ SAVE_SECONDS = 1.0
 """Shortest time between two writes of a running job's progress."""
 CLEAN_SECONDS = 600.0
 """How often an idle server deletes old results."""
-MAX_ATTEMPTS = 3
 UNKNOWN = "No job has this number; old jobs are deleted automatically."
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Job:
-    """The record of a job. Its fields are the keys of job.json, which servers of other versions read too."""
-
-    id: str
-    kind: str
-    inputs: dict[str, Any]
-    """The arguments of the job, as JSON."""
-    state: State = "waiting"
-    done: int = 0
-    of: int = 0
-    unit: str = "files"
-    note: str = ""
-    """What is happening now, or a summary of the result."""
-    refused: list[str] = field(default_factory=list[str])
-    """Files that were rejected at upload, a sentence each."""
-    failures: list[str] = field(default_factory=list[str])
-    """Files that failed while the job ran, a sentence each."""
-    cancel: bool = False
-    """A visitor asked to cancel it."""
-    attempts: int = 0
-    """How often it was started; more than once where the server stopped in between."""
-    begun: int = -1
-    """How much had been done before this attempt; -1: not known yet."""
-    error: str = ""
-    created: float = 0.0
-    started: float = 0.0
-    ended: float = 0.0
-    ran: float = 0.0
-    """Seconds of the attempts that a stop of the server has ended; of a running job's record, of this one too."""
-
-    @property
-    def over(self) -> bool:
-        """Whether it has ended, in whatever state."""
-        return self.state in ("done", "failed", "cancelled")
-
-    @property
-    def problems(self) -> list[str]:
-        """Rejected and failed files, a sentence each."""
-        return self.refused + self.failures
-
-    def seconds(self) -> float:
-        """Time it has run in this attempt."""
-        return (self.ended or time.time()) - self.started if self.started else 0.0
-
-    def all_seconds(self) -> float:
-        """Time it has run in all attempts."""
-        return self.ran + self.seconds()
 
 
 class Stopped(Exception):
@@ -161,9 +106,9 @@ class Jobs:
         self._stack = ExitStack()
         make_out_folder(root)
         self._stack.enter_context(locked(root, LOCK))
-        self._table: dict[str, Job] = {job.id: job for job in _stored(root) if job.kind in self.kinds}
+        self._table: dict[str, Job] = {job.id: job for job in stored_jobs(root) if job.kind in self.kinds}
         for job in self._table.values():
-            _requeue(job)
+            requeue(job)
         self.delete_old()
         lanes = {lane for lane, _ in self.kinds.values()}
         self._threads = [threading.Thread(target=self._run_lane, args=(lane,), daemon=True) for lane in sorted(lanes)]
@@ -397,33 +342,3 @@ class Jobs:
         for thread in self._threads:
             thread.join(timeout=30)
         self._stack.close()
-
-
-def _stored(root: Path) -> list[Job]:
-    """The records below `root`. One that is damaged, or of another folder than it says, is left alone."""
-    names = {f.name for f in dataclasses.fields(Job)}
-    jobs: list[Job] = []
-    for file in sorted(root.glob(f"*/{RECORD}")):
-        try:
-            record = {name: value for name, value in read_json(file).items() if name in names}
-            job = TypeAdapter(Job).validate_python(record)
-            if job.id != file.parent.name:
-                raise ValueError(job.id)
-            jobs.append(job)
-        except (GenError, ValueError):
-            log.warning("%s cannot be read; the job is skipped", file)
-    return jobs
-
-
-def _requeue(job: Job) -> None:
-    """Decide what happens to a job that was waiting or running when the server stopped."""
-    if job.over:
-        return
-    job.started = 0.0  # what it ran is in `ran`
-    if job.cancel and not (job.done and job.attempts < MAX_ATTEMPTS):
-        job.ended, job.state = time.time(), "cancelled"
-    elif job.attempts >= MAX_ATTEMPTS:
-        job.ended, job.state = time.time(), "failed"
-        job.error = f"the server stopped {MAX_ATTEMPTS} times while this job was running."
-    else:
-        job.state, job.ended, job.failures = "waiting", 0.0, []

@@ -12,7 +12,7 @@ import gradio as gr
 from gen.errors import GenError
 from gen.web.duration import duration
 from gen.web.events import PRIVATE, event
-from gen.web.jobs import Job
+from gen.web.job import Job
 from gen.web.service import Service
 from gen.web.thumbnails import thumbnail
 

@@ -13,7 +13,8 @@ from gen.smd.names import SCENES as CLASSES
 from gen.smd.rendering import contact_sheet
 from gen.smd.street.settings import WeatherName
 from gen.web.events import RENDER, event, image_output, readable_errors
-from gen.web.jobs import Job, JobContext
+from gen.web.job import Job
+from gen.web.jobs import JobContext
 from gen.web.panel import JobPanel
 from gen.web.results import RESULTS, kept, pack
 from gen.web.service import JobKind, Service, check_offered

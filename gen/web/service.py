@@ -14,7 +14,8 @@ from gen.devices import pick_device
 from gen.errors import BadInput, unknown
 from gen.web import translation
 from gen.web.estimate import Pace
-from gen.web.jobs import Job, JobContext, Jobs
+from gen.web.job import Job
+from gen.web.jobs import JobContext, Jobs
 from gen.web.lanes import Lanes
 from gen.web.messages import Messages
 from gen.web.results import RESULTS

@@ -20,7 +20,7 @@ from gen.web.choices import HIDDEN, direction_radio, follow, measured_note, mode
 from gen.web.estimate import count_frames
 from gen.web.events import DEVICE, clip_output, event, image_input, image_output, readable_errors
 from gen.web.example import EXAMPLE, MAP, NOTE, OPACITY
-from gen.web.jobs import Job
+from gen.web.job import Job
 from gen.web.limits import check_clip, check_number, check_still
 from gen.web.names import safe_name
 from gen.web.panel import JobPanel

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from gen import weights
-from gen.augan.evaluation import FILE_NAME, read_evaluation
+from gen.augan.evaluation_record import FILE_NAME, read_evaluation
 from gen.augan.verdict import in_short
 from gen.errors import BadSetting
 from gen.formats.json_files import json_if_whole
@@ -18,8 +18,8 @@ from gen.translation.network import PIXELS_AT_ONCE
 from gen.translation.pipeline import TranslationPipeline
 from gen.translation.precision import dtype_of
 from gen.translation.registry import translators
-from gen.translation.run import Progress, Watch
 from gen.translation.settings import AUTO, DIRECTIONS, FAST_MODEL, Direction, MapName, TranslateSettings, check_settings
+from gen.translation.watch import Progress, Watch
 from gen.translation.weathers import any_of, directions_of, rows_of, sentence, weathers_of
 
 __all__ = [

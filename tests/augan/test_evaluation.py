@@ -13,20 +13,16 @@ import torch
 from PIL import Image
 
 from gen.augan.arguments import EvaluateSettings
-from gen.augan.card import evaluation_command, refresh_card, results, write_card
-from gen.augan.evaluation import (
-    DirectionEvaluation,
-    calibration,
-    evaluate,
-    identity,
-    other_images,
-    parse_resolution,
-    ratio,
-    simulations,
-)
+from gen.augan.card import evaluation_command, refresh_card, write_card
+from gen.augan.cycle_calibration import calibration
+from gen.augan.direction_evaluation import DirectionEvaluation, other_images, ratio
+from gen.augan.evaluation import evaluate
+from gen.augan.evaluation_record import identity
 from gen.augan.measures import Measures
 from gen.augan.networks import AUGANGenerator
 from gen.augan.pipeline import AUGANPipeline
+from gen.augan.rows import simulations
+from gen.augan.tables import results
 from gen.augan.verdict import in_short, verdict
 from gen.cli import main
 from gen.cyclegan.method import CycleGANPipeline, ResNetGenerator
@@ -36,6 +32,7 @@ from gen.media.left_out import LeftOut
 from gen.media.video import write_clip
 from gen.metrics.distances import list_images
 from gen.metrics.features import EfficientNetLite0Features
+from gen.translation.settings import parse_resolution
 from gen.weights import SHIPPED
 
 SHARED = Path(os.environ.get("GEN_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))

@@ -16,8 +16,10 @@ import gen.cli
 from gen import AUGANPipeline, BadSetting, TrainingDiverged
 from gen.augan import dry_run
 from gen.augan.export import export_model
+from gen.augan.generator_losses import generator_losses
+from gen.augan.generator_pair import GeneratorPair
 from gen.augan.settings import AUGANSettings
-from gen.augan.training import AUGANTrainer, GeneratorPair, generator_losses
+from gen.augan.training import AUGANTrainer
 from gen.training.checkpoints import latest_checkpoint, load_checkpoint
 from gen.translation import losses as shared
 from gen.translation.pool import ImagePool

@@ -34,7 +34,7 @@ from gen.training.settings import as_record, make_settings, parse_overrides, rea
 from gen.translation import registry
 from gen.translation.settings import parse_resolution
 from gen.translation.weathers import directions_of, weathers_of
-from gen.web.jobs import Job, _requeue, _stored
+from gen.web.job import Job, requeue, stored_jobs
 from gen.web.limits import inside
 from gen.web.names import safe_name
 from gen.web.settings import WebSettings
@@ -99,9 +99,9 @@ def check_job(content: bytes, folder: Path) -> None:
     """A record of a job, as an earlier server, another version or a full disk left it."""
     (folder / seeds.JOB["id"]).mkdir()
     (folder / seeds.JOB["id"] / "job.json").write_bytes(content)
-    for job in _stored(folder):
+    for job in stored_jobs(folder):
         assert isinstance(job, Job)
-        _requeue(job)
+        requeue(job)
         json.dumps([job.over, job.problems, job.seconds()])
 
 

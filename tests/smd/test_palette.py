@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gen.smd.art.light import sunlight
 from gen.smd.art.models import MODELS, STUFF
+from gen.smd.art.moods import MOODS
 from gen.smd.art.palette import BIT16, LOWPOLY, Dye, dyed, exposed, hued, palette_of
-from gen.smd.art.stage import MOODS, build, dyed_linear, sunlight
+from gen.smd.art.stage import build, dyed_linear
 from gen.smd.dataset import level
 from gen.smd.names import SCENES
 from gen.smd.shading import linear

@@ -9,22 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen.smd import raycast
-from gen.smd.raycast import (
-    BOX,
-    CYLINDER,
-    PLANE,
-    SPHERE,
-    Camera,
-    Rays,
-    Solids,
-    blocked,
-    cast,
-    collate,
-    image,
-    meets,
-    rotation,
-    surface,
-)
+from gen.smd.raycast import Camera, Rays, blocked, cast, image, meets
+from gen.smd.scene import BOX, CYLINDER, PLANE, SPHERE, Solids, collate, rotation
+from gen.smd.surface import surface
 
 
 def camera(position=(0.0, 1.5, 0.0), yaw=0.0, pitch=0.0, focal=1.0) -> Camera:

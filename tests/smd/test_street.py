@@ -12,7 +12,7 @@ from PIL import Image
 
 from gen.errors import BadSetting
 from gen.media.video import ClipReader
-from gen.smd.raycast import rotation
+from gen.smd.scene import rotation
 from gen.smd.street import render as rendering
 from gen.smd.street.drives import render_drives
 from gen.smd.street.render import render_street

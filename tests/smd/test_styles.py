@@ -7,16 +7,20 @@ import pytest
 import torch
 
 from gen.errors import BadSetting
+from gen.smd.art.light import sunlight
 from gen.smd.art.models import MODELS
+from gen.smd.art.moods import MOODS
 from gen.smd.art.sprites import fifteen_bits, sprite
-from gen.smd.art.stage import BEHIND, FROM_ABOVE, MOODS, build, cameras, sunlight
+from gen.smd.art.stage import BEHIND, FROM_ABOVE, build, cameras
 from gen.smd.art.texture import PAINTERS
 from gen.smd.names import SCENES
-from gen.smd.raycast import cast, collate, rotation, surface
+from gen.smd.raycast import cast
+from gen.smd.scene import collate, rotation
 from gen.smd.shading import Pixels, material_rows
 from gen.smd.styles import STYLES, lowpoly, render
 from gen.smd.styles import bit8 as eight
 from gen.smd.styles.hd import FOCUS, depth_of_field, soft_shadow
+from gen.smd.surface import surface
 from gen.smd.world import make_world
 
 SIZES = {"8bit": (240, 256), "16bit": (224, 256), "lowpoly": (240, 320), "hd": (480, 640)}

@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from gen.errors import BadSetting
 from gen.smd.names import SCENES
-from gen.smd.world import CREATURES, ITEMS, RECIPES, VIEW_WIDTH, WIDTH, cues, make_world
+from gen.smd.world import CREATURES, ITEMS, RECIPES, VIEW_WIDTH, WIDTH, World, make_world
 
 WORLDS = st.builds(make_world, st.sampled_from(SCENES), st.integers(0, 2**40))
 
@@ -71,6 +72,27 @@ def test_another_process_makes_the_same_level():
         for h in ("1", "2")
     }
     assert runs == {f"{make_world('haunted', 12345)}\n"}
+
+
+def cues(world: World) -> dict[str, float]:
+    """What a person sees of a class without colours, as numbers: shares of columns, densities, relief."""
+    ground = [g for g in world.ground if g is not None]
+    steps = [abs(a - b) for a, b in pairwise(ground)]
+    kinds = [p.kind for p in world.props]
+    return {
+        "gap share": 1 - len(ground) / WIDTH,
+        "ceiling share": sum(c is not None for c in world.ceiling) / WIDTH,
+        "ceiling relief": float(np.std([c for c in world.ceiling if c is not None] or [0])),
+        "liquid level": world.liquid.level if world.liquid else 0.0,
+        "ground": float(np.mean(ground)) if ground else 0.0,
+        "relief": float(np.mean(steps)) if steps else 0.0,
+        "platforms": sum(p.width for p in world.platforms) / WIDTH,
+        "columns": len(world.columns) / WIDTH,
+        "high props": sum(k in ("tree", "pine", "cactus", "deadtree", "balloon", "seaweed") for k in kinds) / WIDTH,
+        "props": len(kinds) / WIDTH,
+        "horizon": max(max(layer.heights) for layer in world.layers),
+        "layers": float(len(world.layers)),
+    }
 
 
 def test_classes_are_told_apart_without_colours():

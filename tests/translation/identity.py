@@ -12,8 +12,8 @@ from PIL import Image
 from gen.translation import batch
 from gen.translation.protocol import Capabilities
 from gen.translation.report import Report
-from gen.translation.run import Watch
 from gen.translation.settings import TranslateSettings
+from gen.translation.watch import Watch
 
 
 class Identity:

@@ -18,8 +18,8 @@ from gen.translation import batch
 from gen.translation.automatic import copy
 from gen.translation.protocol import Capabilities
 from gen.translation.report import Report
-from gen.translation.run import Watch
 from gen.translation.settings import TranslateSettings, check_settings, clip_options, parse_time
+from gen.translation.watch import Watch
 from tests.media.odd_clips import Odd, make_odd, shown
 from tests.media.test_video import make_clip, moving_bars
 

@@ -17,6 +17,7 @@ from PIL import Image
 import gen.media.ahead
 import gen.translation.clips
 import gen.translation.lanes
+import gen.translation.leftovers
 import gen.translation.record
 import gen.translation.report
 import gen.translation.run
@@ -33,6 +34,7 @@ LINES = {
         gen.media.ahead,
         gen.translation.clips,
         gen.translation.lanes,
+        gen.translation.leftovers,
         gen.translation.record,
         gen.translation.report,
         gen.translation.run,

@@ -100,7 +100,7 @@ def test_a_picture_that_fails_fails_alone(two_threads, tmp_path, model, monkeypa
 
 
 def test_ctrl_c_keeps_what_is_done(two_threads, tmp_path, model):
-    from gen.translation.run import Watch
+    from gen.translation.watch import Watch
 
     source = write_streets(tmp_path / "in", 12, True, 40, 64)
     done: list[int] = []

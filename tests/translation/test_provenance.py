@@ -25,8 +25,9 @@ from gen.translation import batch, stills
 from gen.translation.foreign import is_foreign
 from gen.translation.record import record_path
 from gen.translation.report import MEASURED
-from gen.translation.run import UNMEASURED, Run, Watch
+from gen.translation.run import UNMEASURED, Run
 from gen.translation.settings import TranslateSettings
+from gen.translation.watch import Watch
 from tests.media.test_video import make_clip, moving_bars
 from tests.translation.identity import Identity, picture, report_of, run, statuses
 from tests.translation.test_weathers import save_tiny

@@ -24,8 +24,8 @@ from gen.cli import main
 from gen.media.video import UNLIMITED
 from gen.translation import automatic, batch
 from gen.translation.ray_worker import Order, Worker
-from gen.translation.run import Watch
 from gen.translation.settings import TranslateSettings
+from gen.translation.watch import Watch
 from tests.conftest import REPOSITORY
 from tests.media.test_video import make_clip, moving_bars
 from tests.translation.identity import Identity, picture, report_of, statuses

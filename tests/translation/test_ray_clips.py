@@ -10,8 +10,8 @@ from gen.media.folders import plan_jobs
 from gen.media.video import UNLIMITED
 from gen.translation import batch
 from gen.translation.clip_parts import plan_parts
-from gen.translation.run import Watch
 from gen.translation.settings import TranslateSettings
+from gen.translation.watch import Watch
 from tests.media.test_video_faults import damaged, rewrite
 from tests.translation.identity import Identity, report_of
 from tests.translation.test_batch import files_below

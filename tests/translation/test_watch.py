@@ -16,7 +16,7 @@ from gen import BadSetting
 from gen.translation import engine
 from gen.translation.record import record_path
 from gen.translation.report import Report
-from gen.translation.run import Watch
+from gen.translation.watch import Watch
 from tests.translation.identity import picture, report_of, run, statuses
 
 REPOSITORY = Path(__file__).parents[2]

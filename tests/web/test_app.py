@@ -22,7 +22,8 @@ from gen.translation.made_with import weights_id
 from gen.translation.maps import SHARE_SCALE, decode_uncertainty_raw
 from gen.web.adapt import AdaptTab
 from gen.web.app import SESSIONS, build_app, launch
-from gen.web.jobs import Job, Jobs
+from gen.web.job import Job
+from gen.web.jobs import Jobs
 from gen.web.settings import WebSettings
 from gen.web.translate import legend
 from tests.web.test_limits import bomb

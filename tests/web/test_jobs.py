@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gen.errors import BadInput, BadSetting
 from gen.web.duration import duration
-from gen.web.jobs import Job, JobContext, Jobs
+from gen.web.job import Job
+from gen.web.jobs import JobContext, Jobs
 
 
 def wait(jobs: Jobs, ident: str, *states: str) -> str:

@@ -121,12 +121,10 @@ class PartWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            try:
+            with self._stack:  # closes what is open even if the last frames cannot be written
                 self._append(self._stream.rest())
-            except BaseException as failure:
-                self._stack.__exit__(type(failure), failure, failure.__traceback__)
-                raise
-        self._stack.__exit__(kind, error, trace)
+        else:
+            self._stack.__exit__(kind, error, trace)
 
 
 class JoinedStream(PictureStream):

@@ -7,7 +7,7 @@ Models look to the right (+x). `STUFF` says what each material looks like, for a
 import math
 from typing import NamedTuple
 
-from gen.smd.raycast import Solids, Vector
+from gen.smd.scene import Solids, Vector
 from gen.smd.shading import Material, linear
 
 PLAIN, SOIL, GRASS, STONE, BRICK, SAND, SNOW, WOOD, LEAF, ICE, CLOTH, SCALES, WATER, LAVA, CLOUD = range(15)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from gen.smd.art.models import MODELS, STUFF, add_model
 from gen.smd.art.texture import PAINTERS
-from gen.smd.raycast import Rays, Solids, cast, collate, surface
+from gen.smd.raycast import Rays, cast
+from gen.smd.scene import Solids, collate
 from gen.smd.shading import Material, noise
+from gen.smd.surface import surface
 from gen.smd.world import Layer, View
 
 BLOCK = 16

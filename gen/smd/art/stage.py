@@ -1,4 +1,4 @@
-"""A world set up for the 3D styles: solids, camera, light and haze.
+"""A world set up for the 3D styles: its solids, and the camera that films them.
 
 The lane that the 2D styles show is a strip of land from z = -1.6 to 2.4; the background layers stand behind it.
 """
@@ -10,103 +10,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gen.smd.art.models import LAVA, WATER, add_model, material
-from gen.smd.art.palette import Dye, Palette, Rgb, dyed, hued
-from gen.smd.raycast import Camera, Solids, Vector
-from gen.smd.shading import Lamps, Material, Sunlight, linear, srgb
+from gen.smd.art.moods import MOODS, Mood
+from gen.smd.art.palette import Dye, dyed
+from gen.smd.raycast import Camera
+from gen.smd.scene import Solids, Vector
+from gen.smd.shading import Material, linear, srgb
 from gen.smd.world import VIEW_WIDTH, Layer, Thing, World
 
 FRONT, BACK = -1.6, 2.4
 """z of the land's front and back, in blocks."""
 BOTTOM = -4.0
 """y down to which the ground is solid: below what any camera sees."""
-
-
-@dataclass(frozen=True)
-class Mood:
-    """Light and air of a class; colours in 8-bit sRGB."""
-
-    zenith: Rgb
-    horizon: Rgb
-    sun: Rgb
-    strength: float
-    """Of the sun."""
-    ambient: float
-    top: str
-    """Stuff of the ground's top."""
-    body: str
-    """Stuff of the ground below."""
-    floor: str | None
-    """Stuff of the land behind the lane."""
-    fog: float
-    """Extinction, 1/block."""
-    block: str = "wood"
-    """Stuff of platforms."""
-    lamp: float = 0.0
-    """How strongly lanterns and torches light the place."""
-
-
-MOODS: dict[str, Mood] = {
-    "grassland": Mood((44, 100, 196), (196, 222, 240), (255, 240, 206), 1.5, 0.75, "turf", "soil", "turf", 0.008),
-    "cave": Mood(
-        (36, 33, 44), (52, 50, 66), (170, 180, 230), 0.9, 3.0, "darkrock", "darkrock", None, 0.022, "rock", 9,
-    ),
-    "underwater": Mood(
-        (60, 170, 196), (22, 92, 134), (170, 230, 230), 1.0, 0.75, "seabed", "rock", "seabed", 0.045, "rock",
-    ),
-    "fortress": Mood(
-        (56, 46, 48), (66, 52, 52), (255, 210, 170), 0.9, 1.5, "brick", "darkbrick", None, 0.010, "brick", 9,
-    ),
-    "sky": Mood((26, 74, 176), (196, 222, 244), (255, 246, 226), 1.5, 0.95, "turf", "soil", None, 0.012, "cloud"),
-    "snow": Mood((70, 108, 164), (206, 218, 232), (255, 236, 216), 1.05, 0.80, "snow", "rock", "snow", 0.014, "ice"),
-    "desert": Mood(
-        (58, 112, 180), (232, 196, 146), (255, 226, 176), 1.7, 0.70, "sand", "sandstone", "sand", 0.008, "sandstone",
-    ),
-    "haunted": Mood(
-        (24, 26, 66), (104, 84, 132), (150, 164, 220), 1.2, 0.9, "moss", "soil", "moss", 0.024, "deadwood", 7,
-    ),
-}  # fmt: skip
-
-
-HOURS: tuple[tuple[Rgb, Rgb, Rgb], ...] = (
-    ((44, 100, 196), (196, 222, 240), (255, 240, 206)),  # noon
-    ((110, 96, 176), (248, 190, 184), (255, 196, 176)),  # dawn
-    ((96, 60, 120), (250, 150, 80), (255, 160, 90)),  # sunset
-    ((70, 78, 92), (150, 158, 166), (206, 212, 222)),  # storm
-    ((24, 30, 110), (60, 80, 170), (150, 170, 240)),  # night
-    ((10, 70, 70), (80, 190, 150), (160, 235, 205)),  # northern lights
-)
-"""Colours of zenith, horizon and sun; only their hues count."""
-ENCLOSED = ("cave", "underwater", "fortress")
-
-
-def under_any_sky(world: World) -> Mood:
-    """The class's mood in the hues of a random hour, at its own brightness, so that the sky does not tell the class.
-
-    Enclosed places get half of the hue.
-    """
-    rng = np.random.default_rng([world.seed, 78])
-    mood, share = MOODS[world.scene], 0.5 if world.scene in ENCLOSED else 1.0
-    zenith, horizon, sun = HOURS[int(rng.integers(len(HOURS)))]
-    return replace(
-        mood,
-        zenith=hued(mood.zenith, zenith, share),
-        horizon=hued(mood.horizon, horizon, share),
-        sun=hued(mood.sun, sun, share),
-        fog=mood.fog * float(rng.uniform(0.8, 1.5)),
-    )
-
-
-def in_palette(mood: Mood, palette: Palette) -> Mood:
-    """The mood under a palette's sky."""
-    return replace(
-        mood,
-        zenith=hued(mood.zenith, palette.zenith),
-        horizon=hued(mood.horizon, palette.horizon),
-        sun=hued(mood.sun, palette.horizon, 0.3),
-    )
 
 
 def build(world: World, land: Dye | None = None) -> Solids[Material]:
@@ -375,67 +291,3 @@ def cameras(worlds: Sequence[World], shot: Shot, aspect: float) -> Camera:
     focal = shot.distance / min(shot.height, shot.width / aspect)
     position, turn = (torch.tensor(v) for v in zip(*rows, strict=True))
     return Camera(position, turn, torch.full((len(rows),), focal))
-
-
-def sunlight(worlds: Sequence[World], moods: Sequence[Mood]) -> Sunlight:
-    """Each world's sun and sky; the sun stands before the lane, left or right of it."""
-    towards, sun, sky, ground = [], [], [], []
-    for world, mood in zip(worlds, moods, strict=True):
-        side = 1 if np.random.default_rng([world.seed, 80]).random() < 0.5 else -1  # a seed's parity is the split
-        direction = torch.tensor([0.5 * side, 0.8, -0.55 if world.scene != "underwater" else -0.1])
-        towards.append(direction / direction.norm())
-        sun.append(torch.tensor(linear(*mood.sun)) * mood.strength)
-        blend = 0.5 * (torch.tensor(linear(*mood.zenith)) + torch.tensor(linear(*mood.horizon)))
-        sky.append(mood.ambient * (0.55 * blend + 0.35 * float(blend.mean())))
-        ground.append(mood.ambient * (0.4 * torch.tensor(linear(*mood.horizon)) + 0.05))
-    return Sunlight(torch.stack(towards), torch.stack(sun), torch.stack(sky), torch.stack(ground))
-
-
-NOON, EVENING, DUSK = (0.96, 0.96, 0.95), (0.82, 0.75, 0.65), (0.60, 0.58, 0.64)
-
-
-def daylight(worlds: Sequence[World]) -> Tensor:
-    """What the hour makes of all light (S, 3): full, golden, blue."""
-    x = torch.tensor([[1.4 * w.hour] for w in worlds])
-    noon, evening, dusk = (torch.tensor(c) for c in (NOON, EVENING, DUSK))
-    return torch.where(x < 1, torch.lerp(noon, evening, x), torch.lerp(evening, dusk, x - 1))
-
-
-def graded(picture: Tensor, worlds: Sequence[World]) -> Tensor:
-    """The picture (S, 3, H, W) at its worlds' hours, with the steeper contrast of a game: deep shade, bright lights."""
-    return 1.45 * (picture * daylight(worlds).to(picture)[:, :, None, None]).clamp(min=0) ** 1.3
-
-
-LAMPS = 5
-"""Lamps of a level: a fixed number, so that levels can be rendered in one batch."""
-
-
-def lamps(worlds: Sequence[World], moods: Sequence[Mood]) -> Lamps:
-    """The hero's lantern, and the nearest torches and lamp posts, (S, LAMPS)."""
-    rows: list[list[tuple[Vector, Vector]]] = []
-    for world, mood in zip(worlds, moods, strict=True):
-        strength, hero = mood.lamp, world.hero
-        warm = linear(255, 190, 110)
-        lights: list[tuple[Vector, Vector]] = [((hero.x + 0.5, hero.y + 1.0, -0.9), _times(warm, strength))]
-        burning = [p for p in world.props if p.kind in ("torch", "lamppost", "crystal")]
-        burning.sort(key=lambda p: abs(p.x - world.view.x - VIEW_WIDTH / 2))
-        for p in burning[: LAMPS - 1]:
-            colour = linear(110, 190, 255) if p.kind == "crystal" else warm
-            height = {"torch": 0.9, "lamppost": 1.95, "crystal": 0.6}[p.kind]
-            lights.append(((p.x, p.y + height * p.size, p.z - 0.7), _times(colour, 0.6 * strength)))
-        lights += [((0.0, -99.0, 0.0), (0.0, 0.0, 0.0))] * (LAMPS - len(lights))
-        rows.append(lights)
-    position = torch.tensor([[p for p, _ in row] for row in rows])
-    colour = torch.tensor([[c for _, c in row] for row in rows])
-    down = torch.tensor([0.0, -1.0, 0.0]).expand_as(position)
-    return Lamps(position, colour, down, torch.full(position.shape[:2], -2.0))
-
-
-def _times(colour: Vector, factor: float) -> Vector:
-    return colour[0] * factor, colour[1] * factor, colour[2] * factor
-
-
-def air(moods: Sequence[Mood]) -> tuple[Tensor, Tensor, Tensor]:
-    """Zenith (S, 3), horizon (S, 3) and fog (S, 1)."""
-    zenith, horizon = (torch.tensor([linear(*getattr(m, name)) for m in moods]) for name in ("zenith", "horizon"))
-    return zenith, horizon, torch.tensor([[m.fog] for m in moods])

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gen.errors import BadSetting, unknown
-from gen.smd.raycast import Camera, Hits, Rays, Scene, blocked, cast, collate, image, rotation, surface
+from gen.smd.raycast import Camera, Hits, Rays, blocked, cast, image
+from gen.smd.scene import Scene, collate, rotation
 from gen.smd.shading import Lamps, Pixels, Sunlight, dot, highlight, lamplit, material_rows, noise, sunlit, unit
 from gen.smd.street.dashcam import photograph
 from gen.smd.street.paint import Paint, paint
@@ -20,6 +21,7 @@ from gen.smd.street.sky import sky, sunlight, through_air
 from gen.smd.street.solids import ROAD, lights, solids
 from gen.smd.street.street import Street
 from gen.smd.street.weather import SUNNY, WEATHERS, Weather
+from gen.smd.surface import surface
 from gen.tensors import constant
 
 

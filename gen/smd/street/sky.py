@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gen.smd.raycast import Vector
+from gen.smd.scene import Vector
 from gen.smd.shading import Sunlight, noise
 from gen.smd.street.street import Street
 from gen.smd.street.weather import SUNNY, Weather

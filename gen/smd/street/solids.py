@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from gen.smd.raycast import Solids, Vector
+from gen.smd.scene import Solids, Vector
 from gen.smd.shading import Lamps, Material, linear
 from gen.smd.street.street import House, Street, Vehicle
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from gen.smd.raycast import Camera, Vector
+from gen.smd.raycast import Camera
+from gen.smd.scene import Vector
 from gen.smd.shading import linear
 
 LANE = 3.4

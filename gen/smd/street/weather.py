@@ -6,7 +6,7 @@ were chosen by eye on previews (`gen render-street OUT --preview`).
 
 from dataclasses import dataclass
 
-from gen.smd.raycast import Vector
+from gen.smd.scene import Vector
 
 
 @dataclass(frozen=True)

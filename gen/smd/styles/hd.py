@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from gen.smd.art.stage import BEHIND, air, build, cameras, graded, lamps, sunlight, under_any_sky
+from gen.smd.art.light import air, graded, lamps, sunlight
+from gen.smd.art.moods import under_any_sky
+from gen.smd.art.stage import BEHIND, build, cameras
 from gen.smd.art.texture import texture
-from gen.smd.raycast import TILE, Rays, Scene, blocked, cast, collate, image, surface
+from gen.smd.raycast import TILE, Rays, blocked, cast, image
+from gen.smd.scene import Scene, collate
 from gen.smd.shading import (
     COLOUR,
     GLOSS,
@@ -30,6 +33,7 @@ from gen.smd.shading import (
     tone,
     unit,
 )
+from gen.smd.surface import surface
 from gen.smd.world import World
 
 HEIGHT, WIDTH = 480, 640

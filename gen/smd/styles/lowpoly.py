@@ -11,12 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gen.smd.art.light import air, graded, lamps, sunlight
+from gen.smd.art.moods import MOODS, in_palette
 from gen.smd.art.palette import LOWPOLY, exposed, palette_of
 from gen.smd.art.sprites import fifteen_bits
-from gen.smd.art.stage import FROM_ABOVE, MOODS, air, build, cameras, graded, in_palette, lamps, sunlight
+from gen.smd.art.stage import FROM_ABOVE, build, cameras
 from gen.smd.art.texture import texture
-from gen.smd.raycast import BOX, PLANE, cast, collate, image, surface
+from gen.smd.raycast import cast, image
+from gen.smd.scene import BOX, PLANE, collate
 from gen.smd.shading import COLOUR, GLOW, Pixels, lamplit, material_rows, sunlit, tone, unit
+from gen.smd.surface import surface
 from gen.smd.world import World
 
 HEIGHT, WIDTH = 240, 320

@@ -14,9 +14,9 @@ from gen.translation.outputs import report_path
 from gen.translation.remote.stage import Stage, Translate
 from gen.translation.remote.store import Store
 from gen.translation.report import Report
-from gen.translation.run import Watch
 from gen.translation.runtimes.choice import cache
 from gen.translation.settings import TranslateSettings, check_settings
+from gen.translation.watch import Watch
 
 
 def translate_urls(settings: TranslateSettings, urls: Mapping[Path, str], translate: Translate) -> tuple[Report, str]:

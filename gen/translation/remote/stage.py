@@ -26,8 +26,8 @@ from gen.translation.remote.reports import edit_reports
 from gen.translation.remote.store import Store
 from gen.translation.remote.uploads import Uploads, files_of
 from gen.translation.report import Entry, Report
-from gen.translation.run import Watch
 from gen.translation.settings import AUTO, TranslateSettings
+from gen.translation.watch import Watch
 
 Translate = Callable[[TranslateSettings, Watch], Report]
 """Translates files of this machine."""

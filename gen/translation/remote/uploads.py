@@ -9,7 +9,7 @@ from pathlib import Path
 from gen.media.folders import Job, Kind, side_files
 from gen.translation.remote.outputs import Outputs
 from gen.translation.report import Entry
-from gen.translation.run import Progress
+from gen.translation.watch import Progress
 
 WAITING = 64
 """Files that wait for their upload before the translation waits for them."""

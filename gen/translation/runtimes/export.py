@@ -17,9 +17,10 @@ from gen.media.resize import EDGE_VARIANCE, LUMA, WINDOW
 from gen.output import output_folder
 from gen.translation import registry
 from gen.translation.made_with import weights_id
-from gen.translation.pipeline import Part, TranslationPipeline
+from gen.translation.pipeline import TranslationPipeline
 from gen.translation.runtimes.graph import write_onnx
 from gen.translation.runtimes.int8 import FRAMES, PART, check_int8, in_int8, read_frames
+from gen.translation.runtimes.parts import Part
 from gen.translation.runtimes.sessions import check_installed, openvino_core
 from gen.translation.settings import ExportSettings
 from gen.weights import INDEX, licence_of, name_of, read_written
