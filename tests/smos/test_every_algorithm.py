@@ -81,7 +81,10 @@ def test_parts_make_the_same_step(name: str, domains: Path, tmp_path: Path) -> N
     assert (found[0] - found[1]).norm() < 2e-3 * found[0].norm()
 
 
-@pytest.mark.parametrize("name", STRONG)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n == "meta_dmoe" else n for n in STRONG],  # five networks to save
+)
 def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(
     name: str, erm: SMOSTrainer, domains: Path, tmp_path: Path
 ) -> None:

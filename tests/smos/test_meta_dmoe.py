@@ -310,6 +310,7 @@ class TestRun:
             losses.append(run.measure_on(run.target)[1])
         assert losses[0] != pytest.approx(losses[1], rel=1e-2)
 
+    @pytest.mark.slow
     def test_a_run_that_was_stopped_in_the_warm_up_goes_on(self, domains: Path, tmp_path: Path) -> None:
         """In both of its phases; tests/smos/test_every_algorithm.py stops one later."""
         usual = {"steps": 8, "dropout": 0.5, "swad": False}
@@ -367,6 +368,7 @@ def test_aggregator_and_experts_are_saved_beside_the_student(domains: Path, tmp_
     assert not torch.equal(one, student.state_dict()["body.network._conv_head.weight"])
 
 
+@pytest.mark.slow
 def test_both_new_algorithms_are_rows_of_a_table_also_grounded(
     domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
