@@ -57,9 +57,8 @@ def run(service: Service, context: JobContext) -> None:
     def load(chosen: TranslateSettings) -> Pipeline:
         nonlocal began
         pipe = service.translator(chosen.model)
-        if limits.runtime != "torch":  # a copy, because visitors translate with the model at the same time, in torch
-            with pipe.lock:
-                pipe = copy.deepcopy(pipe)
+        if limits.runtime != "torch" and pipe.device.type == "cpu":
+            pipe = _own(pipe)
         began = time.monotonic()
         return pipe
 
@@ -75,6 +74,15 @@ def run(service: Service, context: JobContext) -> None:
         kind = "clip" if any(entry.kind == "clip" for entry in report.entries) else "still"
         service.pace.note(settings.model, settings.resolution, kind, done, time.monotonic() - began)
     _summarise(context, report, hidden)
+
+
+def _own(pipe: Pipeline) -> Pipeline:
+    """A copy, which may run in another runtime while visitors translate with the model in torch."""
+    try:
+        with pipe.lock:  # no clip's smoother is attached
+            return copy.deepcopy(pipe)
+    except Exception:  # a method of one's own may hold what cannot be copied
+        return pipe
 
 
 class Preview:

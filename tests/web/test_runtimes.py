@@ -40,6 +40,22 @@ def test_a_job_is_computed_in_the_runtime_of_the_server(tmp_path: Path, runtime:
         service.jobs.close()
 
 
+def test_a_model_that_cannot_be_copied_translates_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(pipe: object, memo: object) -> None:
+        raise TypeError("cannot pickle this object")
+
+    service = build_app(WebSettings(results=tmp_path, device="cpu"))[1]
+    monkeypatch.setattr(type(service.translator(GIVEN["model"])), "__deepcopy__", refuse, raising=False)
+    try:
+        with service.new_job() as number:
+            service.jobs.submit("translate", number, {"source": str(NIGHT.resolve()), "settings": GIVEN}, [])
+        while not (job := service.jobs.get(number)).over:
+            time.sleep(0.1)
+        assert job.state == "done", job
+    finally:
+        service.jobs.close()
+
+
 def test_a_runtime_that_is_not_installed_is_said_when_the_server_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
