@@ -16,7 +16,7 @@ from tests.media.test_video_faults import damaged, rewrite
 from tests.translation.identity import Identity, report_of
 from tests.translation.test_batch import files_below
 from tests.translation.test_clip_parts import CRF, RATE, assert_same_clip, drive_clip
-from tests.translation.test_ray import Slow, assert_same, two_nodes  # noqa: F401  a fixture
+from tests.translation.test_ray import Slow, Together, assert_same, by_worker, two_nodes  # noqa: F401  a fixture
 from tests.translation.test_watch import wait_for
 
 pytest.importorskip("ray")
@@ -32,21 +32,6 @@ def on_ray(cluster: Any, source: Path, out: Path) -> TranslateSettings:
 def plainly(source: Path, out: Path) -> Path:
     batch.translate(TranslateSettings(source, out, model="same", crf=CRF), lambda _: Identity())
     return out
-
-
-def by_worker(log: Path) -> dict[str, int]:
-    """How many frames each worker has translated."""
-    workers = [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
-    return {worker: workers.count(worker) for worker in workers}
-
-
-class Together(Slow):
-    """Begins when another worker has begun too."""
-
-    def translate_frames(self, frames, direction, **options):
-        translated = super().translate_frames(frames, direction, **options)
-        wait_for(lambda: len(by_worker(self.log)) > 1, 100)
-        return translated
 
 
 def read_by_parts(source: Path, settings: TranslateSettings) -> list[int]:
