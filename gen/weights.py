@@ -40,7 +40,7 @@ CLIP = "openai/clip-vit-base-patch32"
 NETWORK_WEIGHTS, TOKENIZERS = ("model.safetensors", "pytorch_model.bin"), ("tokenizer.json", "vocab.json")
 """Files of which a network of transformers, and a tokenizer, has at least one."""
 
-WEIGHT_SUFFIXES = {".pt", ".pth", ".pkl", ".safetensors", ".json", ".ckpt", ".bin", ".onnx"}
+WEIGHT_SUFFIXES = {".pt", ".pth", ".pkl", ".safetensors", ".json", ".ckpt", ".bin", ".onnx", ".whl"}
 
 
 def name_of(model: str | os.PathLike[str]) -> str:

@@ -88,6 +88,14 @@ def part_names(kind: type[DiffusionPipeline]) -> set[str]:
     return (required | (optional & parameters.keys())) - {"self"}
 
 
+def load_part(folder: Path, name: str) -> ModelMixin:
+    """The network `name` of a model folder, in float32, whatever its class. Raises `BadInput`."""
+    network = _part(folder, name, read_config(folder / INDEX).get(name), torch.float32, None)
+    if network is None:
+        raise BadInput(f"{folder / INDEX}: the model has no {name}.")
+    return network
+
+
 def _part(folder: Path, name: str, entry: Any, dtype: torch.dtype | None, variant: str | None) -> ModelMixin | None:
     """The network that model_index.json names as [module, class]; its files are in the sub-folder `name`."""
     if entry is None or entry == [None, None]:

@@ -35,8 +35,8 @@ class AdaptArguments:
     """Adapt a generator to a hybrid of domains, each known by a few images. Run the same command again to resume."""
 
     model: Annotated[str, tyro.conf.arg(aliases=["--source"])]
-    """The source generator: a model name or folder, a rosinality .pt, an NVlabs .pkl, or FILE.pkl:3 for class 3 of a
-    generator of several classes."""
+    """The source generator: a model name or folder, a rosinality .pt, an NVlabs .pkl (FILE.pkl:3: class 3
+    of a generator of several), or the wheel of random-face."""
     domain: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """name=DIR[:alpha], a folder of reference images and its weight; or name=text:WORDS[:alpha], which the encoder clip
     alone reads. May be repeated."""

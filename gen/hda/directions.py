@@ -18,8 +18,8 @@ from gen.formats.json_files import read_bytes
 from gen.formats.safetensors_files import read_safetensors
 from gen.hda.parsing import Target, parse_names, parse_target
 from gen.media.files import write_atomically
+from gen.mobilestylegan.checkpoints import StyleGenerator
 from gen.provenance import fingerprint_weights
-from gen.stylegan3.checkpoints import StyleGenerator
 
 FILE, NAMES = "directions.safetensors", "names.txt"
 """In the folder of `gen directions`: the directions, and the names that a person gave them."""

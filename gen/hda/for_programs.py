@@ -11,7 +11,7 @@ from gen.about import VERSION
 from gen.errors import BadSetting
 from gen.hda.drawing import adapted_with, load_blended
 from gen.hda.pipeline import HDAPipeline
-from gen.stylegan2.networks import StyleGAN2Generator
+from gen.stylegan2.networks import NoisyGenerator
 from gen.translation.runtimes.export import SIGNATURE, check_runtime, write_files
 from gen.translation.runtimes.graph import write_onnx
 from gen.translation.settings import ExportSettings
@@ -23,7 +23,7 @@ BATCH = {0: "batch"}
 class Mapper(nn.Module):
     """z -> w, truncated."""
 
-    def __init__(self, generator: StyleGAN2Generator) -> None:
+    def __init__(self, generator: NoisyGenerator) -> None:
         super().__init__()
         self.mapping, self.layers = generator.mapping, generator.layers
         self.register_buffer("average", generator.w_average)
@@ -37,7 +37,7 @@ class Mapper(nn.Module):
 class Synthesis(nn.Module):
     """w -> images, with the noise maps that are stored with the weights."""
 
-    def __init__(self, generator: StyleGAN2Generator) -> None:
+    def __init__(self, generator: NoisyGenerator) -> None:
         super().__init__()
         self.generator = generator
 
@@ -56,8 +56,8 @@ def export(settings: ExportSettings) -> list[Path]:
     check_runtime(settings)
     pipe = load_blended(settings.model, settings.adaptation, "cpu")
     g = pipe.generator.float().eval()
-    if not isinstance(g, StyleGAN2Generator):  # the exporter of torch cannot follow its filters
-        raise BadSetting(f"model: {settings.model} is a StyleGAN3 generator; gen export takes StyleGAN2 alone.")
+    if not isinstance(g, NoisyGenerator):  # the exporter of torch cannot follow its filters
+        raise BadSetting(f"model: {settings.model} is a StyleGAN3 generator; gen export takes StyleGAN2 and MobileStyleGAN.")
     z, w = torch.zeros(2, g.z_dim), torch.zeros(2, g.layers, g.w_dim)
     writers = {
         "mapping": partial(_write, Mapper(g), {"z": z, "truncation": torch.tensor(0.7)}, "w", g.layers),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gen.errors import BadSetting
 from gen.hda.settings import Layers
-from gen.stylegan2.networks import StyleGAN2Generator
+from gen.stylegan2.networks import NoisyGenerator
 from gen.stylegan3.networks import StyleGAN3Generator
 
 LATENT_RATE = 0.01
@@ -22,8 +22,8 @@ def set_trainable(generator: nn.Module, layers: Layers) -> None:
 
     The mapping network stays frozen: latents then mean the same in the source and the adapted generator.
     """
-    if isinstance(generator, StyleGAN2Generator):
-        prefixes = stylegan2_prefixes(len(generator.convs))[layers]
+    if isinstance(generator, NoisyGenerator):
+        prefixes = prefixes_of(len(generator.convs))[layers]
     elif isinstance(generator, StyleGAN3Generator) and layers in ("all", "affine"):
         prefixes = ("input.", "convs.")
     elif layers == "all":
@@ -31,25 +31,28 @@ def set_trainable(generator: nn.Module, layers: Layers) -> None:
         return
     else:
         raise BadSetting(
-            f"layers={layers}: only a StyleGAN2 generator has this set; use layers=all for this one, or, of StyleGAN3, "
-            "layers=affine."
+            f"layers={layers}: only StyleGAN2 and MobileStyleGAN have this set; use layers=all for this one, or, "
+            "of StyleGAN3, layers=affine."
         )
     for name, parameter in generator.named_parameters():
         parameter.requires_grad_(name.startswith(prefixes) and (layers != "affine" or ".affine." in name))
 
 
-def stylegan2_prefixes(count: int) -> dict[Layers, tuple[str, ...]]:
-    """Beginnings of the names of the parameters in each set, for a StyleGAN2 generator of `count` convolutions."""
+def prefixes_of(count: int) -> dict[Layers, tuple[str, ...]]:
+    """Beginnings of the names of the parameters in each set, for StyleGAN2 or MobileStyleGAN of `count` convolutions.
+
+    What makes the image is called to_rgbs in the one, to_image in the other.
+    """
 
     def convs(first: int, last: int = count) -> tuple[str, ...]:
         return tuple(f"convs.{i}." for i in range(first, min(last, count)))
 
     return {
-        "all": ("constant", "convs.", "to_rgbs."),
+        "all": ("constant", "convs.", "to_rgbs.", "to_image."),
         "nada": ("constant", "convs."),
         "affine": ("convs.",),
         "coarse": ("constant", *convs(0, count // 2)),
-        "fine": (*convs(count // 2), "to_rgbs."),
+        "fine": (*convs(count // 2), "to_rgbs.", "to_image."),
         # StyleGAN-NADA's; its "layer" i, counted from 1, is our convolution i, after the one at 4 pixels.
         "shape": ("constant", *convs(0, 3)),
         "texture": ("constant", *convs(0, 1), *convs(3, 11)),
@@ -60,11 +63,11 @@ def stylegan2_prefixes(count: int) -> dict[Layers, tuple[str, ...]]:
 def choices(generator: nn.Module, count: int) -> dict[int, str]:
     """What the adaptive choice may train: index in W+ -> beginning of the names of the parameters which it modulates.
 
-    Only layers that `set_trainable` left trainable; the constant has no latent, and StyleGAN2's toRGBs are never
+    Only layers that `set_trainable` left trainable; the constant has no latent, and what makes the image is never
     chosen. Departure from StyleGAN-NADA's code: there, a latent from the third on stands for the convolution before the
     one that it modulates, because a toRGB has a place among them. Raises `BadSetting` if there are fewer than `count`.
     """
-    if isinstance(generator, StyleGAN2Generator):
+    if isinstance(generator, NoisyGenerator):
         prefixes = {i: f"convs.{i}." for i in range(len(generator.convs))}
     elif isinstance(generator, StyleGAN3Generator):
         prefixes = {0: "input."} | {i + 1: f"convs.{i}." for i in range(len(generator.convs))}

@@ -1,4 +1,4 @@
-"""Draw images from a StyleGAN2 or StyleGAN3 generator and its adaptations to other domains."""
+"""Draw images from a StyleGAN2, StyleGAN3 or MobileStyleGAN generator and its adaptations to other domains."""
 
 import json
 import math
@@ -22,8 +22,7 @@ from gen.formats.model_folders import INDEX, load_pipeline
 from gen.hda.adaptation import Adaptation, blend, fingerprint, plain_name
 from gen.loading import loading
 from gen.media.resize import to_uint8
-from gen.stylegan2.checkpoints import is_checkpoint
-from gen.stylegan3.checkpoints import StyleGenerator, load_generator
+from gen.mobilestylegan.checkpoints import StyleGenerator, is_checkpoint, load_generator
 from gen.training.model_folder import save_parts
 
 ADAPTATIONS = "adaptations"
@@ -76,7 +75,7 @@ class HDAPipeline(DiffusionPipeline):
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:
-        """Load by name ("stylegan2-faces64"), folder, hub id, or a StyleGAN checkpoint (.pt, .pkl, .pkl:CLASS).
+        """Load by name ("stylegan2-faces64"), folder, hub id, or a StyleGAN file (.pt, .pkl, .pkl:CLASS, .whl).
 
         Adaptations saved in the folder are loaded and blended at their saved strengths. Raises `BadInput`.
         """

@@ -33,8 +33,8 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """Settings of an adaptation."""
 
     source: str
-    """The source generator: a model name or folder, a rosinality .pt, an NVlabs .pkl, or FILE.pkl:3 for class 3 of a
-    generator of several classes."""
+    """The source generator: a model name or folder, a rosinality .pt, an NVlabs .pkl (FILE.pkl:3: class 3
+    of a generator of several), or the wheel of random-face."""
     domains: tuple[str, ...]
     """name=DIR[:alpha] for a folder of reference images, name=text:WORDS[:alpha] for a description in words."""
     encoders: Annotated[tuple[str, ...], Field(min_length=1)] = (
@@ -124,8 +124,8 @@ class GenerateSettings:
     """Generate images: single files, a grid from source to adapted, a latent walk, a morph between domains."""
 
     model: str = "stylegan2-faces64"
-    """A model name or folder, a rosinality .pt, an NVlabs .pkl, or FILE.pkl:3 for class 3 of a
-    generator of several classes."""
+    """A model name or folder, a rosinality .pt, an NVlabs .pkl (FILE.pkl:3: class 3
+    of a generator of several), or the wheel of random-face."""
     adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """FILE[:strength]: a file that `gen adapt` wrote, its run directory, or a shipped adaptation's name (`gen models`
     lists them); may be repeated to blend several."""
@@ -173,8 +173,8 @@ class DirectionsSettings:
     --edit`."""
 
     model: str = "stylegan2-faces64"
-    """A model name or folder, a rosinality .pt, an NVlabs .pkl, or FILE.pkl:3 for class 3 of a
-    generator of several classes."""
+    """A model name or folder, a rosinality .pt, an NVlabs .pkl (FILE.pkl:3: class 3
+    of a generator of several), or the wheel of random-face."""
     out: Path = DIRECTIONS
     """Output folder: directions.safetensors, directions.png that shows them, and names.txt for names of yours."""
     rows: int = 12
@@ -198,8 +198,8 @@ class InvertSettings:
     """Photos of the kind that the generator draws, such as faces. Each is cropped to its middle square, which must be
     aligned like the training images."""
     model: str = "stylegan2-faces64"
-    """A model name or folder, a rosinality .pt, an NVlabs .pkl, or FILE.pkl:3 for class 3 of a
-    generator of several classes."""
+    """A model name or folder, a rosinality .pt, an NVlabs .pkl (FILE.pkl:3: class 3
+    of a generator of several), or the wheel of random-face."""
     adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """FILE[:strength]: a file that `gen adapt` wrote, its run directory, or a shipped adaptation's name (`gen models`
     lists them); may be repeated to blend several."""

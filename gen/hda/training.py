@@ -33,7 +33,7 @@ from gen.hda.settings import SAMPLES, HDASettings, as_now
 from gen.hda.subspace import AffineSubspace, fit_subspace
 from gen.hda.templates import BARE, TEMPLATES
 from gen.media.resize import to_uint8
-from gen.stylegan3.checkpoints import StyleGenerator
+from gen.mobilestylegan.checkpoints import StyleGenerator
 from gen.tensors import on_device
 from gen.training.loop import Trainer
 

@@ -58,7 +58,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         *longer.lines(record),
         *([f"- Trainer: {own}."] if (own := own_trainer_in(record)) else []),
         "",
-        *_distance_lines(record["distances"], data["folder"], "efficientnet-lite0" if _is_projected(s) else None),
+        *distance_lines(record["distances"], data["folder"], "efficientnet-lite0" if _is_projected(s) else None),
         *(["## Limits", "", *(f"- {note}" for note in record["notes"]), ""] if record["notes"] else []),
         section(record["weights_license"]),
         "",
@@ -84,8 +84,10 @@ def _augmentation(s: dict[str, Any]) -> str:
     return f"DiffAugment {'on' if s['augment'] else 'off'}"
 
 
-def _distance_lines(figures: dict[str, Any], trained_on: str, took_part: str | None) -> list[str]:
-    """`trained_on`: the folder of the training images; others may have been measured. Older records do not say.
+def distance_lines(figures: dict[str, Any], trained_on: str | None, took_part: str | None) -> list[str]:
+    """The section on distances to a folder of images; empty if none were measured.
+
+    `trained_on`: the folder of the training images; others may have been measured. Older records do not say.
 
     `took_part`: the feature network that the discriminator used.
     """

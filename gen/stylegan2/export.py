@@ -3,7 +3,8 @@
 import copy
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from gen.metrics.names import FeatureName
 from gen.output import output_folder
 from gen.provenance import portable
 from gen.stylegan2.card import write_card
-from gen.stylegan2.networks import StyleGAN2Generator
+from gen.stylegan2.networks import NoisyGenerator, StyleGAN2Generator
 from gen.stylegan2.photos import read_square
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import batched, latents, make_generator
@@ -33,6 +34,7 @@ from gen.training.experiment import write_text
 from gen.training.frames import folder_name
 from gen.training.model_folder import save_model
 from gen.training.own_code import recorded_code, settings_of_run
+from gen.training.settings import TrainerSettings
 from gen.weights import INDEX
 
 AVERAGED = 10_000
@@ -61,43 +63,67 @@ def export_model(
     """
     state = load_last_state(run, "train-stylegan2")
     settings, more = settings_of_run(StyleGAN2Settings, state)
-    generator = averaged_generator(settings, state)
+    record = training_record(settings, state, more, weights_license, notes)
+    how = {"count": count, "features": features, "device": pick_device(device)}
+    measured = partial(measure, data=data, **how) if data else None
     with output_folder(out):
-        if (out / SAMPLES).exists() and not (out / INDEX).is_file():
-            raise BadSetting(
-                f"{out / SAMPLES}: a file that gen did not write would be replaced; choose another folder."
-            )
-        stored = copy.deepcopy(generator)
-        nn.Module.float(nn.Module.half(stored))  # so the samples and distances are those of the float16 weights
-        sheet = make_grid(to_uint8(_draw(stored, range(64), 0.7)), nrow=16, padding=2, pad_value=255)
-        record = {
-            "preset": settings.preset,
-            "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "data", "out")} | more,
-            **recorded_code(state),
-            **longer.recorded(state),
-            "data": state["data"],
-            "images_shown": state["images_shown"],
-            "seconds": round(state["seconds"]),
-            "hardware": state["hardware"],
-            "parameters": sum(p.numel() for p in generator.parameters()),
-            "weights_license": weights_license,
-            "notes": list(notes),
-            "distances": measure(stored, data, count, features, pick_device(device)) if data else {},
-        }
-        save_generator(generator, out, half)  # only now: a measurement that fails leaves the old model as it is
-        with write_atomically(out / SAMPLES) as partial:
-            to_picture(sheet).save(partial, quality=92)
-        write_text(out / "training.json", json.dumps(record, indent=2))
+        write_model(averaged_generator(settings, state), out, half, record, measured)
         write_card(out)
 
 
-def save_generator(generator: StyleGAN2Generator, out: Path, half: bool) -> None:
+def training_record(
+    settings: TrainerSettings,
+    state: Mapping[str, Any],
+    more: Mapping[str, Any],
+    weights_license: str,
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    """What training.json says of a run; `more`: settings of a trainer of the user's own."""
+    return {
+        "preset": settings.preset,
+        "settings": {k: v for k, v in portable(settings).items() if k not in ("preset", "data", "out")} | dict(more),
+        **recorded_code(state),
+        **longer.recorded(state),
+        "data": state["data"],
+        "images_shown": state["images_shown"],
+        "seconds": round(state["seconds"]),
+        "hardware": state["hardware"],
+        "weights_license": weights_license,
+        "notes": list(notes),
+    }
+
+
+def write_model(
+    generator: NoisyGenerator,
+    out: Path,
+    half: bool,
+    record: dict[str, Any],
+    distances: Callable[[NoisyGenerator], dict[str, Any]] | None = None,
+) -> None:
+    """Write the generator, samples.jpg and training.json: `record`, with its parameters and the measured `distances`.
+
+    Raises `BadSetting` if pictures in `out` would be replaced.
+    """
+    if (out / SAMPLES).exists() and not (out / INDEX).is_file():
+        raise BadSetting(f"{out / SAMPLES}: a file that gen did not write would be replaced; choose another folder.")
+    stored = copy.deepcopy(generator)
+    nn.Module.float(nn.Module.half(stored))  # so the samples and distances are those of the float16 weights
+    sheet = make_grid(to_uint8(_draw(stored, range(64), 0.7)), nrow=16, padding=2, pad_value=255)
+    parameters = sum(p.numel() for p in generator.parameters())
+    record = record | {"parameters": parameters, "distances": distances(stored) if distances else {}}
+    save_generator(generator, out, half)  # only now: a measurement that fails leaves the old model as it is
+    with write_atomically(out / SAMPLES) as partial_file:
+        to_picture(sheet).save(partial_file, quality=92)
+    write_text(out / "training.json", json.dumps(record, indent=2))
+
+
+def save_generator(generator: NoisyGenerator, out: Path, half: bool) -> None:
     """Write a model folder that `HDAPipeline.from_pretrained` loads; afterwards `generator` is in float16."""
     # Written by hand, because the pipeline that reads it belongs to gen.hda, which lies above this package.
     index = {
         "_class_name": "HDAPipeline",
         "_diffusers_version": diffusers.__version__,
-        "generator": [StyleGAN2Generator.__module__, StyleGAN2Generator.__name__],
+        "generator": [type(generator).__module__, type(generator).__name__],
     }
 
     def save(folder: Path) -> None:
@@ -122,7 +148,7 @@ def averaged_generator(settings: StyleGAN2Settings, state: dict[str, Any]) -> St
 
 
 def measure(
-    generator: StyleGAN2Generator, data: Path, count: int, features: Sequence[str], device: torch.device
+    generator: NoisyGenerator, data: Path, count: int, features: Sequence[str], device: torch.device
 ) -> dict[str, Any]:
     """Distances between `count` images, drawn without truncation, and the images in `data` at the generator's size.
 
@@ -155,7 +181,7 @@ def _networks(names: Sequence[str]) -> list[Features]:
 
 
 @torch.no_grad()
-def _draw(generator: StyleGAN2Generator, seeds: Sequence[int], truncation: float) -> torch.Tensor:
+def _draw(generator: NoisyGenerator, seeds: Sequence[int], truncation: float) -> torch.Tensor:
     device = generator.w_average.device
     z = [latents(part, generator.z_dim).to(device) for part in batched(seeds, BATCH)]
     return torch.cat([generator(part, truncation) for part in z])

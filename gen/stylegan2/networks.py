@@ -167,14 +167,52 @@ class ToRGB(nn.Module):
         return clamped(full(self.conv(x, w)) + full(self.bias)[:, None, None], self.clamp)
 
 
-class StyleGAN2Generator(ModelMixin, ConfigMixin):
+class NoisyGenerator(ModelMixin, ConfigMixin):
+    """A generator z -> w -> image whose convolutions add noise maps: what StyleGAN2 and MobileStyleGAN share."""
+
+    mapping: MappingNetwork
+    w_average: Tensor
+    convs: nn.ModuleList
+    """The convolutions, in order, each with its `noise`."""
+    noise_sizes: list[int]
+
+    def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
+        """w (B, w_dim), or one per layer (B, layers, w_dim) -> images (B, 3, size, size), nominally in [-1, 1]."""
+        raise NotImplementedError
+
+    def forward(self, z: Tensor, truncation: float = 1.0, noise: Noise = "fixed") -> Tensor:
+        """Latents (B, z_dim), standard normal -> images (B, 3, size, size), nominally in [-1, 1]."""
+        return self.synthesis(self.truncated(self.mapping(z), truncation), noise)
+
+    def truncated(self, w: Tensor, truncation: float) -> Tensor:
+        """w (B, w_dim) -> w_average + truncation (w - w_average): 1 leaves w unchanged, 0 gives the average."""
+        return w if truncation == 1 else torch.lerp(self.w_average.to(w.dtype), w, truncation)
+
+    def noise_maps(self, noise: Noise, ws: Tensor) -> Sequence[Tensor | None]:
+        """One map for each convolution, or None where it gets no noise."""
+        if isinstance(noise, str):
+            if noise == "random":
+                return self.draw_noise(len(ws), device=ws.device)
+            return [cast(Tensor, conv.noise) if noise == "fixed" else None for conv in self.convs]
+        return noise
+
+    def draw_noise(
+        self, count: int, generator: torch.Generator | None = None, device: torch.device | None = None
+    ) -> list[Tensor]:
+        """Noise maps (count, 1, r, r), one for each convolution."""
+        return [torch.randn(count, 1, r, r, generator=generator, device=device) for r in self.noise_sizes]
+
+    def settings(self) -> dict[str, Any]:
+        """Constructor arguments of a generator of this shape."""
+        return {k: v for k, v in self.config.items() if not k.startswith("_")}
+
+
+class StyleGAN2Generator(NoisyGenerator):
     """z -> w -> image. `channels` are those at 4, 8, 16, ... pixels; their number gives the image size.
 
     An image of size 2^k uses 2k - 2 copies of w: one per convolution, and one for the last toRGB (the other toRGBs
     share the w of the next convolution, as in the published code).
     """
-
-    w_average: Tensor
 
     @register_to_config
     def __init__(
@@ -203,18 +241,10 @@ class StyleGAN2Generator(ModelMixin, ConfigMixin):
             self.convs.append(StyledConv(after, after, size, w_dim, clamp=conv_clamp))
             self.to_rgbs.append(ToRGB(after, w_dim, conv_clamp))
 
-    def forward(self, z: Tensor, truncation: float = 1.0, noise: Noise = "fixed") -> Tensor:
-        """Latents (B, z_dim), standard normal -> images (B, 3, size, size), nominally in [-1, 1]."""
-        return self.synthesis(self.truncated(self.mapping(z), truncation), noise)
-
-    def truncated(self, w: Tensor, truncation: float) -> Tensor:
-        """w (B, w_dim) -> w_average + truncation (w - w_average): 1 leaves w unchanged, 0 gives the average."""
-        return w if truncation == 1 else torch.lerp(self.w_average.to(w.dtype), w, truncation)
-
     def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
         """w (B, w_dim), or one per layer (B, layers, w_dim) -> images (B, 3, size, size), nominally in [-1, 1]."""
         ws = w.unsqueeze(1).expand(-1, self.layers, -1) if w.ndim == 2 else w
-        maps = self._noise_maps(noise, ws)
+        maps = self.noise_maps(noise, ws)
         x = self.constant.expand(ws.shape[0], -1, -1, -1)  # `len` would be a constant where `gen export` traces this
         x = self.convs[0](x, ws[:, 0], maps[0])
         image = self.to_rgbs[0](x, ws[:, 1])
@@ -224,23 +254,6 @@ class StyleGAN2Generator(ModelMixin, ConfigMixin):
             x = self.convs[first + 1](x, ws[:, first + 1], maps[first + 1])
             image = upsample(image) + self.to_rgbs[level](x, ws[:, first + 2])
         return image
-
-    def _noise_maps(self, noise: Noise, ws: Tensor) -> Sequence[Tensor | None]:
-        if isinstance(noise, str):
-            if noise == "random":
-                return self.draw_noise(len(ws), device=ws.device)
-            return [cast(StyledConv, conv).noise if noise == "fixed" else None for conv in self.convs]
-        return noise
-
-    def draw_noise(
-        self, count: int, generator: torch.Generator | None = None, device: torch.device | None = None
-    ) -> list[Tensor]:
-        """Noise maps (count, 1, r, r), one for each convolution."""
-        return [torch.randn(count, 1, r, r, generator=generator, device=device) for r in self.noise_sizes]
-
-    def settings(self) -> dict[str, Any]:
-        """Constructor arguments of a generator of this shape."""
-        return {k: v for k, v in self.config.items() if not k.startswith("_")}
 
 
 class EqualConv(nn.Module):

@@ -16,9 +16,6 @@ from gen.stylegan2.nvlabs import Snapshot, Tensors, check_activations, from_nvla
 from gen.stylegan3.filters import Taps
 from gen.stylegan3.networks import AliasFreeLayer, StyleGAN3Generator
 
-StyleGenerator = StyleGAN2Generator | StyleGAN3Generator
-"""What `gen adapt`, `gen generate` and `gen invert` work with."""
-
 OURS = {
     "img_resolution": "size",
     "channel_base": "channel_base",
@@ -49,12 +46,12 @@ LARGEST = {
 
 
 @loading
-def load_generator(path: Path) -> StyleGenerator:
+def load_generator(path: Path) -> StyleGAN2Generator | StyleGAN3Generator:
     """As `load_stylegan2`, and also the averaged generator of a StyleGAN3 `.pkl` (t or r). Raises `BadInput`."""
     return load_by(path, _of_snapshot)
 
 
-def _of_snapshot(found: Snapshot, of_class: int | None) -> StyleGenerator:
+def _of_snapshot(found: Snapshot, of_class: int | None) -> StyleGAN2Generator | StyleGAN3Generator:
     return (from_stylegan3 if found.is_stylegan3 else from_nvlabs)(found, of_class)
 
 

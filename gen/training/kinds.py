@@ -11,13 +11,14 @@ TOLD_BY = {
     "train-augan": "transfer_blocks",
     "train-cyclegan": "identity_weight",
     "train-stylegan2": "mapping_layers",
+    "train-mobilestylegan": "teacher_images",
     "train-invention": "echoes",
     "adapt": "domains",
     "train-smos": "algorithm",
 }
 """For each command, a setting that its runs have and no others, in all versions."""
 
-EXPORTS = {name: name.replace("train-", "export-") for name in list(TOLD_BY)[:4]}
+EXPORTS = {name: name.replace("train-", "export-") for name in list(TOLD_BY)[:5]}
 
 
 def check_trained_by(run: Path, state: Mapping[str, Any], command: str) -> None:

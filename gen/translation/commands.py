@@ -93,8 +93,8 @@ def export(arguments: Sequence[str]) -> int:
 
 
 def is_generator(model: str) -> bool:
-    """Whether a model draws faces and the like: a model folder of `gen.HDAPipeline`, or a StyleGAN2 file of others."""
-    if re.search(r"\.(pt|pkl)(:\d+)?$", model):
+    """Whether a model draws faces and the like: a model folder of `gen.HDAPipeline`, or a StyleGAN file of others."""
+    if re.search(r"\.(pt|pkl|whl)(:\d+)?$", model):
         return True
     try:
         return weights.kind(weights.resolve(model)) == "HDAPipeline"

@@ -131,7 +131,7 @@ class ExportSettings:
 
     model: tyro.conf.Positional[str]
     """Name of a model in weights/, a model folder, or a hub id. fast: augan-night2day-fast. Of a generator also a
-    rosinality .pt, an NVlabs .pkl, or FILE.pkl:3."""
+    rosinality .pt, an NVlabs .pkl, FILE.pkl:3, or random-face's .whl."""
     out: tyro.conf.Positional[Path]
     """Folder for the files and a README.md that says what goes in and comes out."""
     to: Literal["onnx", "openvino"] = "onnx"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gen.errors import BadSetting
 from gen.hda.adaptation import Adaptation
 from gen.hda.export import save_adaptation
-from gen.hda.layers import choices, farthest, set_trainable, stylegan2_prefixes
+from gen.hda.layers import choices, farthest, prefixes_of, set_trainable
 from gen.hda.settings import as_now
 from gen.hda.training import HDATrainer
 from gen.stylegan2.networks import StyleGAN2Generator
@@ -52,7 +52,7 @@ class TestSets:
         }
         convs = [f"convs.{i}" for i in range(count - 1)]
         theirs = {"shape": convs[0:2], "texture": convs[2:10], "no_fine": convs[:10]}
-        found = stylegan2_prefixes(count)
+        found = prefixes_of(count)
         for name, some in theirs.items():
             assert set(found[name]) == {ours[module] for module in ["constant", "conv1", *some]}  # pyright: ignore
 

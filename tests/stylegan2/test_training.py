@@ -241,7 +241,7 @@ class TestExport:
         export_model(*again)
         assert (tmp_path / "model" / "MODEL_CARD.md").is_file()
 
-        def stop(*_: object) -> None:
+        def stop(*_: object, **__: object) -> None:
             raise KeyboardInterrupt
 
         before = {path: path.stat().st_mtime_ns for path in (tmp_path / "model").rglob("*")}

@@ -12,6 +12,7 @@ from gen.cli import main
 from gen.cyclegan.settings import CycleGANSettings
 from gen.errors import BadInput
 from gen.hda.settings import HDASettings
+from gen.mobilestylegan.settings import MobileStyleGANSettings
 from gen.smos.settings import SMOSSettings
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.training.checkpoints import save_checkpoint
@@ -21,6 +22,7 @@ KINDS = {
     "train-augan": AUGANSettings,
     "train-cyclegan": CycleGANSettings,
     "train-stylegan2": StyleGAN2Settings,
+    "train-mobilestylegan": MobileStyleGANSettings,
     "train-invention": InventionSettings,
     "adapt": HDASettings,
     "train-smos": SMOSSettings,

@@ -1,0 +1,1 @@
+"""MobileStyleGAN: a generator for CPUs, distilled from StyleGAN2."""

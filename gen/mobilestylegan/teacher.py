@@ -1,0 +1,76 @@
+"""The generator that MobileStyleGAN learns from, and the images that it has drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from gen.errors import BadInput, BadSetting
+from gen.formats.model_folders import load_part
+from gen.loading import loading
+from gen.media.resize import to_float, to_uint8
+from gen.mobilestylegan.checkpoints import StyleGenerator, is_checkpoint, load_generator
+from gen.stylegan2.training import latents
+from gen.weights import fetch
+
+DRAWN_AT_ONCE = 4
+"""A teacher of 1024 pixels needs 1 GB for so many."""
+
+
+@loading
+def load_teacher(name: Path) -> StyleGenerator:
+    """The generator of a model folder, of shipped weights, or of another project's file. Raises `BadSetting`."""
+    try:
+        teacher = load_generator(name) if is_checkpoint(name) else load_part(fetch(name), "generator")
+    except BadInput as error:
+        raise BadSetting(f"teacher: {error}") from error
+    if not isinstance(teacher, StyleGenerator):
+        raise BadSetting(f"teacher: {name} holds a {type(teacher).__name__}, which is not a StyleGAN generator.")
+    nn.Module.requires_grad_(teacher, False)
+    return teacher.eval()
+
+
+class TeacherImages:
+    """What the teacher draws for a seed, reduced to `size`. Each image is drawn when it is first needed, and kept.
+
+    They lie in one file, so that a run that is resumed has them, and so that they need no memory.
+    """
+
+    def __init__(self, teacher: StyleGenerator, file: Path, count: int, size: int) -> None:
+        """Seeds from 0 to `count` - 1. `file`: uint8 (count, 3, size, size); made if it is not there."""
+        self.teacher, self.size = teacher, size
+        self.images = _memory_map(file, (count, 3, size, size))
+        self.drawn = _memory_map(file.with_stem(f"{file.stem}-drawn"), (count,))
+
+    def batch(self, seeds: list[int]) -> Tensor:
+        """The images of these seeds, float32 (B, 3, size, size) in [-1, 1], on the teacher's device."""
+        missing = [seed for seed in seeds if not self.drawn[seed]]
+        for first in range(0, len(missing), DRAWN_AT_ONCE):
+            some = missing[first : first + DRAWN_AT_ONCE]
+            self.images[some] = to_uint8(self._draw(some)).cpu().numpy()
+            self.drawn[some] = 1  # only now: an image that was cut off is drawn again
+        return to_float(torch.from_numpy(self.images[seeds]).to(self.teacher.w_average.device))
+
+    @torch.no_grad()
+    def _draw(self, seeds: list[int]) -> Tensor:
+        images = self.teacher(latents(seeds, self.teacher.z_dim).to(self.teacher.w_average.device))
+        if images.shape[-1] == self.size:
+            return images
+        return F.interpolate(images.float(), size=(self.size, self.size), mode="bicubic", antialias=True)
+
+
+def _memory_map(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """A file of zeros, or what it holds. Raises `BadInput` if that has another shape."""
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+    try:
+        found = np.lib.format.open_memmap(file, "r+")
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{file}: damaged ({error}); delete it, and its images are drawn again.") from error
+    if found.shape != shape or found.dtype != np.uint8:
+        raise BadInput(f"{file}: it holds other images than this run needs; delete it, and they are drawn again.")
+    return found
