@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from gen.hda.pipeline import HDAOutput, HDAPipeline
     from gen.hda.settings import HDASettings
     from gen.hda.training import HDATrainer
+    from gen.mobilestylegan.networks import MobileStyleGANGenerator
+    from gen.mobilestylegan.settings import MobileStyleGANSettings
+    from gen.mobilestylegan.training import MobileStyleGANTrainer
     from gen.stylegan2.networks import StyleGAN2Discriminator, StyleGAN2Generator
     from gen.stylegan2.settings import StyleGAN2Settings
     from gen.stylegan2.training import StyleGAN2Trainer
@@ -39,6 +42,9 @@ _LAZY = {
     "HDAPipeline": "gen.hda.pipeline",
     "HDASettings": "gen.hda.settings",
     "HDATrainer": "gen.hda.training",
+    "MobileStyleGANGenerator": "gen.mobilestylegan.networks",
+    "MobileStyleGANSettings": "gen.mobilestylegan.settings",
+    "MobileStyleGANTrainer": "gen.mobilestylegan.training",
     "StyleGAN2Discriminator": "gen.stylegan2.networks",
     "StyleGAN2Generator": "gen.stylegan2.networks",
     "StyleGAN2Settings": "gen.stylegan2.settings",
@@ -59,6 +65,9 @@ __all__ = [
     "HDAPipeline",
     "HDASettings",
     "HDATrainer",
+    "MobileStyleGANGenerator",
+    "MobileStyleGANSettings",
+    "MobileStyleGANTrainer",
     "StyleGAN2Discriminator",
     "StyleGAN2Generator",
     "StyleGAN2Settings",

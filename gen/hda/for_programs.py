@@ -57,7 +57,7 @@ def export(settings: ExportSettings) -> list[Path]:
     pipe = load_blended(settings.model, settings.adaptation, "cpu")
     g = pipe.generator.float().eval()
     if not isinstance(g, NoisyGenerator):  # the exporter of torch cannot follow its filters
-        raise BadSetting(f"model: {settings.model} is a StyleGAN3 generator; gen export takes StyleGAN2 and MobileStyleGAN.")
+        raise BadSetting(f"model: {settings.model} is a StyleGAN3 generator, which gen export cannot write.")
     z, w = torch.zeros(2, g.z_dim), torch.zeros(2, g.layers, g.w_dim)
     writers = {
         "mapping": partial(_write, Mapper(g), {"z": z, "truncation": torch.tensor(0.7)}, "w", g.layers),

@@ -14,6 +14,7 @@ from gen.loading import loading
 from gen.media.resize import to_float, to_uint8
 from gen.mobilestylegan.checkpoints import StyleGenerator, is_checkpoint, load_generator
 from gen.stylegan2.training import latents
+from gen.tensors import on_device
 from gen.weights import fetch
 
 DRAWN_AT_ONCE = 4
@@ -52,11 +53,11 @@ class TeacherImages:
             some = missing[first : first + DRAWN_AT_ONCE]
             self.images[some] = to_uint8(self._draw(some)).cpu().numpy()
             self.drawn[some] = 1  # only now: an image that was cut off is drawn again
-        return to_float(torch.from_numpy(self.images[seeds]).to(self.teacher.w_average.device))
+        return to_float(on_device(torch.from_numpy(self.images[seeds]), self.teacher.w_average.device))
 
     @torch.no_grad()
     def _draw(self, seeds: list[int]) -> Tensor:
-        images = self.teacher(latents(seeds, self.teacher.z_dim).to(self.teacher.w_average.device))
+        images = self.teacher(on_device(latents(seeds, self.teacher.z_dim), self.teacher.w_average.device))
         if images.shape[-1] == self.size:
             return images
         return F.interpolate(images.float(), size=(self.size, self.size), mode="bicubic", antialias=True)

@@ -24,6 +24,7 @@ from gen.mobilestylegan.settings import MobileStyleGANSettings
 from gen.mobilestylegan.teacher import TeacherImages, load_teacher
 from gen.provenance import fingerprint_weights
 from gen.stylegan2.training import batched, latents
+from gen.tensors import on_device
 from gen.training.loop import Trainer
 
 HELD_OUT = 64
@@ -91,7 +92,7 @@ class MobileStyleGANTrainer(Trainer[MobileStyleGANSettings]):
     def draw(self, seeds: list[int]) -> Tensor:
         """The student's images of these seeds, (B, 3, size, size), with the fixed noise maps."""
         with self.accelerator.autocast():
-            return self.generator(latents(seeds, self.generator.z_dim).to(self.device)).float()
+            return self.generator(on_device(latents(seeds, self.generator.z_dim), self.device)).float()
 
     def seed_of(self, sample: int) -> int:
         """The seed of a sample: each epoch has all of the teacher's images, in an order of its own."""

@@ -21,13 +21,17 @@ from gen.augan.start import choose_settings
 from gen.augan.training import AUGANTrainer
 from gen.cyclegan.method import CycleGANTrainer
 from gen.cyclegan.settings import CycleGANSettings
+from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import HDASettings
 from gen.hda.training import HDATrainer
+from gen.mobilestylegan.settings import MobileStyleGANSettings
+from gen.mobilestylegan.training import MobileStyleGANTrainer
 from gen.smos.settings import SMOSSettings
 from gen.smos.training import SMOSTrainer
 from gen.stylegan2.settings import StyleGAN2Settings
 from gen.stylegan2.training import StyleGAN2Trainer
 from tests.conftest import street, write_streets
+from tests.mobilestylegan.conftest import tiny_mobile
 from tests.smos.conftest import write_domains
 from tests.stylegan2.conftest import tiny_generator, write_pictures
 
@@ -58,6 +62,7 @@ def write_data(root: Path) -> Path:
         trained_height=80,
         trained_width=128,
     ).save_pretrained(root / "model")
+    HDAPipeline(tiny_mobile()).save_pretrained(root / "teacher")
     return root
 
 
@@ -105,6 +110,17 @@ def _stylegan2(**changes: Any) -> Make:
     return make
 
 
+def _mobilestylegan(**changes: Any) -> Make:
+    small = {"size": 32, "channel_multiplier": 1 / 128, "channel_max": 16, "teacher_images": 4,
+             "measure_every": 2 * BATCH, "sample_every": 2 * BATCH}  # fmt: skip
+
+    def make(data: Path, out: Path) -> MobileStyleGANTrainer:
+        given = {"teacher": data / "teacher", "out": out}
+        return MobileStyleGANTrainer(MobileStyleGANSettings(**USUAL | small | given | changes))
+
+    return make
+
+
 def _hda(**changes: Any) -> Make:
     small = {"encoders": ["efficientnet-lite0@64"], "lr": 0.01, "sample_every": 2 * BATCH, "stop_when_stalled": False}
 
@@ -147,6 +163,7 @@ TRAINERS: dict[str, Make] = {
     "cut": _cyclegan(directions="adverse_to_normal", cycle_weight=0, identity_weight=0, nce_weight=1, antialias=True),
     "stylegan2": _stylegan2(),
     "stylegan2, ada": _stylegan2(ada_target=0.6),
+    "mobilestylegan": _mobilestylegan(),
     "hda": _hda(),
     "hda, nada": _hda(method="nada"),
     "smos": _smos(algorithm="miro"),
