@@ -22,7 +22,7 @@ def test_help_names_every_command_and_imports_nothing_heavy():
 
 def test_as_a_person_starts_it(gen_command):
     done = subprocess.run([*gen_command, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "0.1.0"
+    assert done.stdout.strip() == "0.2.0"
     assert subprocess.run([*gen_command], capture_output=True, check=False).returncode == 2
 
 

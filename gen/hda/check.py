@@ -6,7 +6,8 @@ from typing import NamedTuple
 from gen.hda.domains import Domain
 from gen.hda.encoders import Encoder, LiteEncoder
 from gen.hda.subspace import AffineSubspace, mean_cosine, nearest_point, principal_angles, singular_spread
-from gen.hda.training import HDATrainer, Target
+from gen.hda.targets import Target
+from gen.hda.training import HDATrainer
 
 CONFLICT = -0.2
 """Mean cosine between the perpendiculars to two domains below which their hybrid will be a compromise."""

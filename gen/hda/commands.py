@@ -169,7 +169,7 @@ def invert(arguments: Sequence[str]) -> int:
     if settings.steps < (least := 1 if settings.encoder is None else 0):
         more = "; 0 needs --encoder" if settings.steps == 0 else ""
         raise BadSetting(f"steps must be at least {least}, not {settings.steps}{more}.")
-    from gen.hda.drawing import invert_all
+    from gen.hda.inverting import invert_all
 
     return invert_all(settings)
 

@@ -9,10 +9,10 @@ from PIL import Image
 from gen.bars import progress_bar
 from gen.errors import BadInput, BadSetting
 from gen.hda.directions import FILE, NAMES, Directions, check_layers, principal_directions, read_names
-from gen.hda.drawing import check_ours, drawn_with, load_blended, save_marked
 from gen.hda.editing import Editor, Faces, Look
+from gen.hda.marks import check_ours, drawn_with, save_marked
 from gen.hda.parsing import Target, parse_layers
-from gen.hda.pipeline import HDAPipeline
+from gen.hda.pipeline import HDAPipeline, load_blended
 from gen.hda.settings import DirectionsSettings
 from gen.hda.sheets import sheet
 from gen.media.files import write_atomically

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from gen.about import VERSION
 from gen.errors import BadSetting
-from gen.hda.drawing import adapted_with, load_blended
-from gen.hda.pipeline import HDAPipeline
+from gen.hda.marks import adapted_with
+from gen.hda.pipeline import HDAPipeline, load_blended
 from gen.stylegan2.networks import NoisyGenerator
 from gen.translation.runtimes.export import SIGNATURE, check_runtime, write_files
 from gen.translation.runtimes.graph import write_onnx

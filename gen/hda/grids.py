@@ -2,16 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
+from torchvision.utils import make_grid
 
 from gen.errors import BadSetting
 from gen.hda.editing import Editor, Faces, Look
 from gen.hda.parsing import MIX, MOST_VALUES, STRENGTH, TRUNCATION, Axis, parse_axis, parse_strengths, value_text
+from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import GenerateSettings
 from gen.hda.sheets import sheet
+from gen.media.resize import to_chw
 
 SIDES = ("rows", "columns")
 
@@ -104,3 +109,15 @@ def _draw(editor: Editor, faces: Faces, look: Look) -> list[NDArray[np.uint8]]:
             return pipe(latents=editor.latents(faces, look), output_type="np").images
         finally:
             pipe.set_strengths(given)
+
+
+def strength_grid(pipe: HDAPipeline, latents: Tensor, factors: Sequence[float]) -> NDArray[np.uint8]:
+    """One row per factor, which multiplies the strengths of the pipeline, one column per latent: (H, W, 3)."""
+    rows: list[Any] = []
+    with pipe.lock:
+        given = dict(pipe.strengths)
+        for factor in factors:
+            pipe.set_strengths({name: factor * k for name, k in given.items()})
+            rows += [to_chw(a) for a in pipe(latents=latents, output_type="np").images]
+        pipe.set_strengths(given)
+    return make_grid(rows, nrow=len(latents), padding=2, pad_value=255).permute(1, 2, 0).numpy()

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from gen import weights
+from gen.devices import pick_device
 from gen.errors import BadInput, BadSetting, NotFinite, short
 from gen.formats.json_files import read_json
 from gen.formats.model_folders import INDEX, load_pipeline
 from gen.hda.adaptation import Adaptation, blend, fingerprint, plain_name
+from gen.hda.parsing import parse_adaptation
 from gen.loading import loading
 from gen.media.resize import to_uint8
 from gen.mobilestylegan.checkpoints import StyleGenerator, is_checkpoint, load_generator
@@ -204,6 +207,21 @@ def load_source(model: str) -> HDAPipeline:
             f"--model {model}: this model is adapted already ({', '.join(pipe.adaptations)}); adapt its "
             f"source generator, then blend both with gen generate --adaptation A:0.5 --adaptation B:0.5."
         )
+    return pipe
+
+
+def load_blended(model: str, adaptations: Sequence[str], device: str) -> HDAPipeline:
+    """The model with these adaptations at their strengths, on the GPU if there is one and `device` is not "cpu"."""
+    pipe = HDAPipeline.from_pretrained(model)
+    pipe.to(pick_device(device))
+    pipe.generator.requires_grad_(False)
+    for text in adaptations:
+        path, strength = parse_adaptation(text)
+        stem = re.sub(r"[^\w.+-]+", "-", path.stem).strip("-+.") or "adaptation"  # browsers: adaptation (1)
+        name, number = stem, 2
+        while name in pipe.adaptations:  # files of different runs have the same name
+            name, number = f"{stem}-{number}", number + 1
+        pipe.load_adaptation(path, strength, name)
     return pipe
 
 

@@ -12,7 +12,6 @@ paper: a smoothed cosine, an optional spatial structure loss, and averaged (EMA)
 import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -25,13 +24,12 @@ from torchvision.utils import make_grid
 from gen.errors import BadSetting
 from gen.hda import losses
 from gen.hda.adaptation import fingerprint
-from gen.hda.domains import Domain, parse_domains
-from gen.hda.encoders import CLIPEncoder, Encoder, EncoderOutput, load_encoder
+from gen.hda.domains import parse_domains
+from gen.hda.encoders import Encoder, EncoderOutput, load_encoder
 from gen.hda.layers import choices, farthest, keep_gradients, latent_movement, set_trainable
 from gen.hda.references import load_references, record
 from gen.hda.settings import SAMPLES, HDASettings, as_now
-from gen.hda.subspace import AffineSubspace, fit_subspace
-from gen.hda.templates import BARE, TEMPLATES
+from gen.hda.targets import Target, progress_of, target_of_references, target_of_words
 from gen.media.resize import to_uint8
 from gen.mobilestylegan.checkpoints import StyleGenerator
 from gen.tensors import on_device
@@ -39,12 +37,6 @@ from gen.training.loop import Trainer
 
 PROBES = 64
 """Latents that measure, before the first step, how far the source is from the domains."""
-
-DELTA_SHARE = 0.03
-"""Smoothing delta of the cosine, as a share of the median distance at the start.
-
-Small enough not to bias the cosine once training moves, large enough to keep the first gradients harmless.
-"""
 
 OF_SAMPLES, OF_CHOICES = 5, 6
 """Streams of random latents: those that are trained on, and those of the adaptive choice of layers."""
@@ -64,24 +56,6 @@ class Generator(Protocol):
     def __call__(self, z: Tensor) -> Tensor:
         """(B, z_dim) -> (B, 3, H, W)."""
         ...
-
-
-@dataclass(frozen=True)
-class Target:
-    """A domain in the feature space of one encoder."""
-
-    subspace: AffineSubspace | None
-    """What the losses lead to: the subspace of the references, or part of it; none for a domain given by words."""
-    whole: AffineSubspace | None
-    """All that the references span, by which every method's progress is measured."""
-    direction: Tensor
-    """(d,), from the mean source feature to the mean reference feature, or between two text features."""
-    delta: float
-    """Smoothing of the cosine."""
-    start: float
-    """Mean distance of the source features from the subspace."""
-    goal: Tensor | None = None
-    """(d,), the feature of the bare words, for the adaptive choice of layers; none for a domain given by images."""
 
 
 class HDATrainer(Trainer[HDASettings]):
@@ -110,7 +84,7 @@ class HDATrainer(Trainer[HDASettings]):
         size = self.probes.shape[-1]
         folders = {d.name: d.folder for d in self.domains if d.folder is not None}
         self.references = {name: load_references(folder, size, s.strict) for name, folder in folders.items()}
-        self.targets = [self._targets(encoder) for encoder in self.encoders]
+        self.targets = [self._targets_in(encoder) for encoder in self.encoders]
         for domain, targets in zip(self.domains, zip(*self.targets, strict=True), strict=True):
             if not any(targets):
                 raise BadSetting(
@@ -129,31 +103,16 @@ class HDATrainer(Trainer[HDASettings]):
         """The same since the stage began; if the domains come one after another, of the present domain alone."""
 
     @torch.no_grad()
-    def _targets(self, encoder: Encoder) -> list[Target | None]:
-        source = encoder(self.probes)
-        return [self._target(encoder, domain, source) for domain in self.domains]
-
-    def _target(self, encoder: Encoder, domain: Domain, source: Tensor) -> Target | None:
-        """The domain in this encoder's features; None for words if the encoder is not CLIP.
-
-        `source` (PROBES, d): features of the source generator.
-        """
-        s = self.settings
-        if domain.words is not None:
-            if not isinstance(encoder, CLIPEncoder):
-                return None
-            templates = TEMPLATES if s.text_templates else BARE
-            direction = encoder.text(domain.words, templates) - encoder.text(s.source_words, templates)
-            if not direction.any():
-                raise BadSetting(f"domain {domain.name}: its words must differ from source_words, {s.source_words!r}.")
-            delta, goal = DELTA_SHARE * float(direction.norm()), encoder.text(domain.words)
-            return Target(None, None, direction, delta, float("nan"), goal)
-        features = encoder(self.references[domain.name].images.to(self.device))
-        subspace = fit_subspace(features, s.rank, linear=s.subspace == "linear").to(dtype=torch.float32)
-        whole = fit_subspace(features).to(dtype=torch.float32)
-        distances = subspace.distance(source)
-        start, delta = float(distances.mean()), DELTA_SHARE * float(distances.median())
-        return Target(subspace, whole, features.mean(0) - source.mean(0), max(delta, 1e-6), start)
+    def _targets_in(self, encoder: Encoder) -> list[Target | None]:
+        """Each domain in this encoder's features; None for words if the encoder is not CLIP."""
+        source, found = encoder(self.probes), list[Target | None]()
+        for domain in self.domains:
+            if domain.words is not None:
+                found.append(target_of_words(domain, encoder, self.settings))
+            else:
+                features = encoder(self.references[domain.name].images.to(self.device))
+                found.append(target_of_references(features, source, self.settings))
+        return found
 
     @property
     def total_images(self) -> int:
@@ -401,17 +360,6 @@ class HDATrainer(Trainer[HDASettings]):
             rows.append(torch.cat([some, some.new_ones(8 - len(some), *some.shape[1:])]))
         sheet = make_grid(to_uint8(torch.cat(rows)), nrow=8, padding=2, pad_value=255)
         return sheet.permute(1, 2, 0).cpu().numpy()
-
-
-def progress_of(source: Tensor, adapted: Tensor, target: Target) -> Tensor:
-    """1 - |f* - f_t| / |f* - f_s| with means over the batch: 0 = as far as the source, 1 = inside the whole subspace.
-
-    For a domain given by words: the cosine between f_t - f_s and the direction to the words.
-    """
-    with torch.no_grad():
-        if target.whole is None:
-            return losses.smooth_cosine(adapted - source, target.direction.expand_as(source), target.delta).mean()
-        return 1 - target.whole.distance(adapted).mean() / target.whole.distance(source).mean()
 
 
 def encoder_with_tokens(encoders: Sequence[Encoder]) -> Encoder:

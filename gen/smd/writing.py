@@ -60,6 +60,11 @@ def begin(
         )
     for name in record:
         if old and old.get(name) != record[name] and (name in old or name not in (parts or {})):
+            if name == "version":
+                raise BadSetting(
+                    f"{out}: its images were rendered by gen {old.get(name)}; this is gen {VERSION}, which may draw "
+                    f"them otherwise. Choose another output folder."
+                )
             raise BadSetting(
                 f"{out}: its images were rendered with {name}={old.get(name)!r}, not {record[name]!r}; "
                 f"use the old value to resume, or choose another output folder."

@@ -11,8 +11,9 @@ from gen.provenance import hardware_sentence, portable
 from gen.smd.writing import RECORD
 from gen.smos.classifiers import save_classifier
 from gen.smos.settings import without_folder
-from gen.smos.training import ALGORITHM, SMOSTrainer
+from gen.smos.training import SMOSTrainer
 from gen.training import longer
+from gen.training.data_record import ALGORITHM
 from gen.training.experiment import write_text
 from gen.training.own_code import in_words
 from gen.weights import name_of

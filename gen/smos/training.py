@@ -6,43 +6,26 @@ is how a precursor is made.
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 from torchvision.utils import make_grid
 
 from gen.errors import BadSetting
 from gen.media.files import write_atomically
 from gen.media.resize import to_uint8
-from gen.provenance import fingerprint_file
-from gen.smd.dataset import DRAWING
-from gen.smos.algorithms import registry
-from gen.smos.algorithms.base import Algorithm, Batch, Terms
-from gen.smos.augment import augment
-from gen.smos.backbones import Classifier, Features, Prediction, load_backbone, statistics_kept
-from gen.smos.classifiers import PRECURSOR_WEIGHTS, fingerprint, load_classifier
-from gen.smos.datasets import draw
-from gen.smos.joint import Whole, outputs, surrogate
-from gen.smos.joint import backward as joint_backward
-from gen.smos.parts import Part, read_parts
-from gen.smos.scenes import SceneStream
+from gen.smos.algorithms.base import Terms
+from gen.smos.parts import Part
 from gen.smos.settings import SMOSSettings
+from gen.smos.step import TrainerStep
+from gen.smos.student import StudentTrainer
 from gen.smos.swad import VALLEYS, Weights, tell_of_few_measurements
-from gen.tensors import on_device
-from gen.training.data_record import ALGORITHM, START
-from gen.training.loop import Trainer
-from gen.training.optimizers import adam
-from gen.training.own_code import code_of
 
 DIVERGED = 1e4
 """A loss beyond this does not come back: a term without a lower bound has run away."""
@@ -65,119 +48,12 @@ class Best:
     weights: Weights | None = None
 
 
-class TrainerStep:
-    """One optimiser step on `parts` (accumulation parts of sample numbers); see `gen.smos.algorithms.base.Step`."""
-
-    def __init__(self, trainer: "SMOSTrainer", parts: Sequence[Sequence[int]]) -> None:
-        self.trainer, self.parts = trainer, parts
-        # Drawn once: a second pass must see the same images, and rendered scenes come from a stream.
-        self._batches: dict[int, Batch] = {}
-
-    @property
-    def number(self) -> int:
-        """Steps done before this one."""
-        return self.trainer.steps_done
-
-    @property
-    def domains(self) -> int:
-        """Number of source domains."""
-        return self.trainer.algorithm.domains
-
-    @property
-    def share(self) -> float:
-        """Share of the run that is done."""
-        return self.trainer.share_done
-
-    def backward(self, domain: int | None = None, terms: Callable[[Batch], Terms] | None = None) -> Terms:
-        """Forward and backward of all parts; replaces the gradients and returns the means of the detached terms."""
-        t, losses = self.trainer, list[Terms]()
-        for optimizer in t.optimizers.values():
-            optimizer.zero_grad(set_to_none=True)
-        joint = terms is None and type(t.algorithm).joint_terms is not Algorithm.joint_terms
-        split = joint and (len(self.parts) > 1 or t.accelerator.num_processes > 1)
-        whole, gradients = self._whole(domain) if split else (Terms(), [])
-        for number in range(len(self.parts)):
-            batch = self._seeded(number, domain)
-            with t.synchronised("student", number):
-                values = (terms or t.algorithm.terms)(batch)
-                if split:
-                    share = 1 / (len(self.parts) * t.accelerator.num_processes)
-                    t.backward({**values, "joint": surrogate(batch, gradients[number], share)})
-                else:
-                    values |= t.algorithm.joint_terms(batch) if joint else {}
-                    t.backward(values)
-            losses.append({k: v.detach() for k, v in values.items()})
-        for name in t.raw:
-            if name != "student":  # these run without the wrapper that exchanges gradients between processes
-                t.average_gradients(name)
-        return {k: torch.stack([found[k] for found in losses]).mean() for k in losses[0]} | whole
-
-    def _whole(self, domain: int | None) -> tuple[Terms, list[list[Tensor]]]:
-        """The joint terms of the whole step, and their gradients with respect to the outputs of each own part."""
-        t = self.trainer
-        with torch.no_grad(), statistics_kept(t.student):
-            parts = [outputs(self._seeded(number, domain)) for number in range(len(self.parts))]
-        whole = Whole(parts, self._batch(0, domain), t.accelerator.process_index, t.gather)
-        return joint_backward(t.algorithm.joint_terms(whole.batch)), whole.gradients()
-
-    def _seeded(self, number: int, domain: int | None) -> Batch:
-        """A part, with dropout seeded by its samples, so that a resumed run is the same run.
-
-        Domains get masks of their own.
-        """
-        key = (self.trainer.settings.seed, self.parts[number][0], 3, *(() if domain is None else (domain,)))
-        batch = self._batch(number, domain)
-        torch.manual_seed(int(np.random.default_rng(key).integers(2**63)))
-        return batch
-
-    def class_means(self) -> tuple[Tensor, Tensor]:
-        """See `gen.smos.algorithms.base.Step`."""
-        return self.trainer.class_means()
-
-    def update(self) -> None:
-        """All optimisers step."""
-        for optimizer in self.trainer.optimizers.values():
-            optimizer.step()
-
-    def _batch(self, number: int, domain: int | None) -> Batch:
-        if number not in self._batches:
-            self._batches[number] = self.trainer.algorithm.prepare(self.trainer.batch(self.parts[number]))
-        # A copy without cached predictions: in a second pass the weights may be others.
-        whole = replace(self._batches[number])
-        return whole if domain is None else whole.of_domain(domain)
-
-
-class SMOSTrainer(Trainer[SMOSSettings]):
-    """Trains the student, and whatever networks its algorithm adds."""
-
-    betas = (0.9, 0.999)
-    settings_class = SMOSSettings
+class SMOSTrainer(StudentTrainer):
+    """Trains the student, and whatever networks its algorithm adds; measures, and selects weights."""
 
     def __init__(self, settings: SMOSSettings) -> None:
         super().__init__(settings)
         s = settings
-        algorithm = registry.find(s.algorithm)
-        self._check_settings(algorithm)
-        self.stream: SceneStream | None = None
-        self.train_parts: list[Part] = []
-        self.validation: list[Part] = []
-        self.target: Part | None = None
-        self.target_held_out: Part | None = None
-        if str(s.data) == "scenes":
-            self._render()
-        else:
-            self._read()
-        self.student = Classifier(s.backbone, self.classes, s.size, s.dropout, s.frozen_norms)
-        self.student.body.load_state_dict(load_backbone(s.backbone, s.weights).state_dict())
-        if Path(s.weights).is_file():
-            self.record[START] = fingerprint_file(Path(s.weights))
-        if code := code_of(algorithm):
-            self.record[ALGORITHM] = code
-        self.reference = self._load_reference(algorithm)
-        domains = len(self.stream.styles) if self.stream else len(self.train_parts)
-        self.algorithm: Algorithm[Any] = algorithm(algorithm.read_options(s), self.student, domains)
-        self.setup({"student": self.student, **self.algorithm.networks()})  # no EMA: SWAD has its own average
-        self.student.train()
         self.valley = VALLEYS[s.swad_segment](ratio=s.swad_ratio)
         if self.uses_swad and s.core_minutes is None:
             tell_of_few_measurements(self._after_warm_up(s.steps), s.evaluate_every)
@@ -188,71 +64,12 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         self._timed: tuple[float, int] = 0.0, 0
         """Seconds of the steps that were timed, and their number."""
 
-    def _check_settings(self, algorithm: type[Algorithm[Any]]) -> None:
-        s = self.settings
-        needed = algorithm.reference == "precursor"
-        if needed and s.precursor is None:
-            raise BadSetting(f"algorithm {s.algorithm}: it needs a precursor; set precursor to a folder or a name.")
-        if s.precursor is not None and not needed:
-            raise BadSetting(f"algorithm {s.algorithm}: it uses no precursor; leave the setting precursor out.")
-        if s.swad and s.target is not None and not s.frozen_norms:
-            # The mean of weights does not have the mean of running statistics.
-            raise BadSetting("swad: weights cannot be averaged if batch norms are trained; set swad=false.")
-
-    # Data.
-
-    def _render(self) -> None:
-        s = self.settings
-        if s.target is not None or s.val is not None:
-            raise BadSetting("data=scenes: no domain can be left out or measured; leave target and val out.")
-        self.stream = SceneStream(s.size, s.seed, s.workers, self.accelerator.num_processes)
-        self.name, self.classes = "scenes", self.stream.classes
-        self.record: dict[str, Any] = {"styles": list(self.stream.styles), "drawing": DRAWING}
-
-    def _read(self) -> None:
-        parts = read_parts(self.settings)
-        self.name, self.classes, self.record = parts.dataset, parts.classes, parts.record
-        self.train_parts = [part.on(self.device) for part in parts.train]
-        self.validation = parts.validation
-        self.target, self.target_held_out = parts.target, parts.target_held_out
-
-    def _load_reference(self, algorithm: type[Algorithm[Any]]) -> nn.Module | None:
-        """The frozen network that the algorithm compares the student with."""
-        s = self.settings
-        if algorithm.reference == "none":
-            return None
-        if s.precursor is None:
-            # A student from random weights is still compared with ImageNet's: random features are no reference.
-            body = load_backbone(s.backbone, s.weights if s.weights != "none" else "imagenet")
-        else:
-            precursor = load_classifier(s.precursor)
-            body, self.record[PRECURSOR_WEIGHTS] = precursor.body, fingerprint(precursor)
-        if (body.channels, body.width) != (self.student.body.channels, self.student.body.width):
-            raise BadSetting(f"precursor {s.precursor}: its network is not the backbone {s.backbone}.")
-        # Evaluation mode and no gradients: the reference must not move with the student.
-        return body.requires_grad_(False).eval().to(self.device, memory_format=self.layout)  # pyright: ignore[reportCallIssue]
-
     # What the loop asks for.
-
-    @property
-    def total_images(self) -> int:
-        """Images of each domain."""
-        return self.settings.steps * self.settings.batch
-
-    @property
-    def steps_done(self) -> int:
-        """Optimiser steps so far."""
-        return self.images_shown // self.settings.batch
 
     @property
     def finished(self) -> bool:
         """All steps are done, or SWAD's valley has ended."""
         return super().finished or (self.uses_swad and self.valley.over)
-
-    @property
-    def uses_swad(self) -> bool:
-        """Only with a target: a precursor is used as it is at the last step."""
-        return self.settings.swad and self.target is not None
 
     @property
     def rule(self) -> str:
@@ -261,28 +78,12 @@ class SMOSTrainer(Trainer[SMOSSettings]):
             return SWAD
         return LAST if self.target is None or self.settings.val else VALIDATION
 
-    def learning_rate(self, name: str, progress: float) -> float:
-        """The schedule's, times the algorithm's factor for this network."""
-        return super().learning_rate(name, progress) * self.algorithm.lr_factors.get(name, 1.0)
-
-    def make_optimizer(self, name: str, network: nn.Module) -> Optimizer:
-        """Adam with the settings' weight decay, or what the algorithm makes of it.
-
-        The other networks have it too, as in MIRO's and SMOS's code, whose variances are in the student's optimiser.
-        """
-        s = self.settings
-        return self.algorithm.optimizer(name, adam(network, s.lr, self.betas, s.weight_decay))
-
     def check_losses(self, images: int, losses: Mapping[str, float]) -> None:
         """Also raises for a loss beyond `DIVERGED`."""
         super().check_losses(images, losses)
         for name, value in losses.items():
             if abs(value) > DIVERGED:
                 raise self.diverged(name, value, images)
-
-    def data_record(self) -> dict[str, Any]:
-        """The domains with their counts, the classes, and the fingerprint of the precursor's weights."""
-        return {**self.record, "classes": list(self.classes)}
 
     # One step.
 
@@ -312,40 +113,6 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         seconds, count = self._timed
         return seconds / count if count else None
 
-    def batch(self, samples: Sequence[int]) -> Batch:
-        """Augmented images of all sources, these samples of each."""
-        seed = self.settings.seed
-        if self.stream:
-            images, labels = self.stream.batch(samples)
-        else:
-            drawn = [
-                (part, [draw(part.indices, seed, part.index, n, self.settings.replacement) for n in samples])
-                for part in self.train_parts
-            ]
-            images = torch.cat([on_device(part.domain.images(indices), self.device) for part, indices in drawn])
-            labels = torch.from_numpy(np.concatenate([part.domain.labels[indices] for part, indices in drawn]))
-        keys = [(seed, domain, n, 2) for domain in range(len(images) // len(samples)) for n in samples]
-        images = augment(on_device(images, self.device).float() / 255, keys)
-        images, labels = images.contiguous(memory_format=self.layout), on_device(labels, self.device)
-        reference = self._forward_reference if self.reference else None
-        return Batch(images, labels, self.algorithm.domains, self._forward, reference, self.steps_done, seed)
-
-    def gather(self, values: Tensor) -> Tensor:
-        """(...) of each process -> (processes, ...); the shape must be the same in all."""
-        if self.accelerator.num_processes == 1:
-            return values[None]
-        return cast(Tensor, self.accelerator.gather(values[None].contiguous()))
-
-    def _forward(self, images: Tensor) -> Prediction:
-        """The student in training."""
-        return Prediction(*self.wrapped["student"](images))
-
-    def _forward_reference(self, images: Tensor) -> Features:
-        assert self.reference is not None
-        # Autocast by hand: unlike the student, the reference is not wrapped by accelerate.
-        with torch.no_grad(), self.accelerator.autocast():
-            return self.reference(images)
-
     def after_step(self) -> None:
         """SWAD averages the weights of every step; some steps are evaluated."""
         s = self.settings
@@ -369,47 +136,6 @@ class SMOSTrainer(Trainer[SMOSSettings]):
                 f"{'steps' if s.core_minutes is None else 'core_minutes'}: the run ended after {self.steps_done} "
                 f"steps, in the warm-up of {s.algorithm}; make it longer, or the option warm_up smaller."
             )
-
-    # Weights that are selected: the student's, and those of networks that the algorithm predicts with.
-
-    def weights(self) -> Weights:
-        """The current weights; those of other networks than the student under NETWORK/NAME."""
-        weights: Weights = dict(self.algorithm.plain_weights())
-        for network in self.algorithm.predicts_with:
-            weights |= {f"{network}/{name}": value for name, value in self.raw[network].state_dict().items()}
-        return weights
-
-    def load_weights(self, weights: Weights) -> None:
-        """Load what `weights` returned."""
-        self.algorithm.load_plain_weights({k: v for k, v in weights.items() if "/" not in k})
-        for network in self.algorithm.predicts_with:
-            prefix = f"{network}/"
-            own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-            self.raw[network].load_state_dict(own)
-
-    @contextmanager
-    def using(self, weights: Weights):
-        """Within the block the networks have these weights."""
-        names = ("student", *self.algorithm.predicts_with)
-        own = {n: {k: v.detach().clone() for k, v in self.raw[n].state_dict().items()} for n in names}
-        self.load_weights(weights)
-        try:
-            yield
-        finally:
-            for name, state in own.items():
-                self.raw[name].load_state_dict(state)
-
-    def classifier(self) -> Classifier:
-        """The student as it is, as a plain classifier, to be saved."""
-        plain = Classifier(**{k: v for k, v in self.student.config.items() if not k.startswith("_")})
-        plain.load_state_dict(dict(self.algorithm.plain_weights()))
-        return plain
-
-    def save_beside(self, folder: Path) -> None:
-        """Write the networks that the algorithm predicts with, beside the classifier: NETWORK.safetensors."""
-        for name in (*self.algorithm.predicts_with, *self.algorithm.saved_with):
-            with write_atomically(folder / f"{name}.safetensors") as partial:
-                save_file({k: v.contiguous() for k, v in self.raw[name].state_dict().items()}, partial)
 
     # Measuring.
 
@@ -459,27 +185,6 @@ class SMOSTrainer(Trainer[SMOSSettings]):
         """Images of a domain as `predict` takes them."""
         images = part.domain.images(indices).to(self.device).float() / 255
         return images.contiguous(memory_format=torch.channels_last)
-
-    @torch.no_grad()
-    def class_means(self, batch: int = 32) -> tuple[Tensor, Tensor]:
-        """See `gen.smos.algorithms.base.Step`; the processes share the images."""
-        if self.stream:
-            raise BadSetting(f"data=scenes: algorithm {self.settings.algorithm} needs a folder of images.")
-        self.student.eval()
-        shape = (len(self.train_parts), len(self.classes))
-        sums = torch.zeros(*shape, self.student.body.width, device=self.device)
-        counted = [np.bincount(p.domain.labels[p.indices], minlength=shape[1]) for p in self.train_parts]
-        counts = on_device(np.stack(counted), self.device, torch.float32)
-        for domain, part in enumerate(self.train_parts):
-            batches = np.array_split(part.indices, -(-len(part.indices) // batch))
-            for some in batches[self.accelerator.process_index :: self.accelerator.num_processes]:
-                images = on_device(part.domain.images(some), self.device).float() / 255
-                with self.eagerly(), self.accelerator.autocast():
-                    pooled = self.student.body(images.contiguous(memory_format=self.layout)).pooled.float()
-                sums[domain].index_add_(0, on_device(part.domain.labels[some], self.device), pooled)
-        self.student.train()
-        sums = self.mean_over_processes(sums) * self.accelerator.num_processes
-        return sums / counts.clamp(min=1)[..., None], counts
 
     def selected(self) -> dict[str, tuple[int | None, Weights]]:
         """Step and weights by selection rule; SWAD's mean over a valley has no step."""

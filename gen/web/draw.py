@@ -153,7 +153,8 @@ class DrawStep:
         Returns:
             the grid
         """
-        from gen.hda.drawing import drawn_with, strength_grid
+        from gen.hda.grids import strength_grid
+        from gen.hda.marks import drawn_with
 
         numbers, truncation = parse(seeds), check_number("truncation", truncation, 0, 1)
         with self._loaded(source, job, strength, second, share) as pipe:
@@ -181,7 +182,8 @@ class DrawStep:
         Returns:
             the clip, four seconds long
         """
-        from gen.hda.drawing import drawn_with, walk
+        from gen.hda.marks import drawn_with
+        from gen.hda.moving import walk
         from gen.media.video import write_clip
 
         numbers, truncation = parse(seeds), check_number("truncation", truncation, 0, 1)
@@ -218,8 +220,9 @@ class DrawStep:
         Returns:
             photo, inversion and adapted inversion side by side
         """
-        from gen.hda.drawing import drawn_with, invert_photo
         from gen.hda.inversion import found_in
+        from gen.hda.inverting import invert_photo
+        from gen.hda.marks import drawn_with
         from gen.provenance import fingerprint_file
 
         if not photo:
@@ -252,7 +255,7 @@ class DrawStep:
         """The file of a drawn picture (H, W, 3), which says what drew it wherever it is taken."""
         from PIL import Image
 
-        from gen.hda.drawing import save_marked
+        from gen.hda.marks import save_marked
 
         with self.service.new_folder() as folder:
             save_marked(folder / "drawn.png", Image.fromarray(pixels), mark)

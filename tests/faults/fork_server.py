@@ -25,6 +25,7 @@ PRELOADED = (
     "gen.cyclegan.method",
     "gen.hda.check",
     "gen.hda.drawing",
+    "gen.hda.inverting",
     "gen.hda.export",
     "gen.hda.training",
     "gen.shift.survey",

@@ -17,7 +17,7 @@ from gen.errors import GenError
 from gen.formats.state_dicts import read_state_dict
 from gen.hda.adaptation import Adaptation
 from gen.hda.domains import parse_domains
-from gen.hda.drawing import load_latents
+from gen.hda.latents import load_latents
 from gen.hda.parsing import parse_adaptation, parse_strengths
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import HDASettings

@@ -21,9 +21,12 @@ from gen.cli import main
 from gen.errors import BadInput, BadSetting
 from gen.formats.safetensors_files import read_safetensors
 from gen.hda.adaptation import Adaptation
-from gen.hda.drawing import draw_all, load_latents, morph, save_marked
+from gen.hda.drawing import draw_all
 from gen.hda.evaluation import evaluate_table
 from gen.hda.inversion import found_in
+from gen.hda.latents import load_latents
+from gen.hda.marks import save_marked
+from gen.hda.moving import morph
 from gen.hda.parsing import ADAPTATION_FILE
 from gen.hda.pipeline import HDAPipeline
 from gen.hda.settings import EvaluateSettings, GenerateSettings

@@ -155,3 +155,10 @@ class TestWriting:
         monkeypatch.undo()
         with pytest.raises(BadSetting, match="rendered with drawing=1, not 2"):
             render_smd(settings(tmp_path, per_class=2))
+
+    def test_a_folder_of_another_version_is_left_alone(self, tmp_path, monkeypatch):
+        with monkeypatch.context() as older:
+            older.setattr("gen.smd.writing.VERSION", "0.0.9")
+            render_smd(settings(tmp_path, per_class=1))
+        with pytest.raises(BadSetting, match="rendered by gen 0.0.9; this is gen .*Choose another output folder"):
+            render_smd(settings(tmp_path, per_class=2))

@@ -11,8 +11,9 @@ from gen.errors import BadSetting
 from gen.smos.algorithms.registry import ALGORITHMS, find
 from gen.smos.backbones import Classifier
 from gen.smos.classifiers import load_classifier, save_classifier
+from gen.smos.step import TrainerStep
 from gen.smos.table import train_cell
-from gen.smos.training import SMOSTrainer, TrainerStep
+from gen.smos.training import SMOSTrainer
 from tests.smos.runs import same, trainer, weights
 
 LIKE_ERM: dict[str, dict[str, Any]] = {

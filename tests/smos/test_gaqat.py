@@ -23,8 +23,8 @@ from gen.smos.quantisers import (
     quantisable,
     quantise,
 )
+from gen.smos.step import TrainerStep
 from gen.smos.table import train_cell
-from gen.smos.training import TrainerStep
 from tests.smos.runs import trainer, weights
 
 WIDE = {"low": -(2.0**40), "high": 2.0**40}

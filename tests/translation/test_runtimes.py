@@ -242,7 +242,7 @@ def test_torch_takes_over_where_another_runtime_has_too_little_memory(monkeypatc
 
 @pytest.fixture
 def model(tmp_path, monkeypatch) -> Path:
-    augan(**LIGHT).save_pretrained(tmp_path / "weights" / "mine")
+    augan(**PUBLISHED).save_pretrained(tmp_path / "weights" / "mine")
     monkeypatch.setattr(weights, "weight_folders", lambda: [tmp_path / "weights"])
     return tmp_path / "weights" / "mine"
 
