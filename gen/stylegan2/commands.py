@@ -21,9 +21,8 @@ class TrainArguments:
     """Folder of images of one kind, for example aligned faces."""
     out: Path
     """Run directory, for example runs/faces64."""
-    preset: Literal["config-f", "faces64", "faces128"] = "config-f"
-    """config-f: the published size at 256 pixels, for a GPU; faces64: small, a few hours on two CPU cores;
-    faces128: from faces64 on, at twice its size."""
+    preset: Literal["config-f", "faces64"] = "config-f"
+    """config-f: the published size at 256 pixels, for a GPU; faces64: small, a few hours on two CPU cores."""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting as field=value, for example --set size=128 batch=4. `--set help` lists all settings."""
     strict: bool = False

@@ -160,5 +160,5 @@ class TestWriting:
         with monkeypatch.context() as older:
             older.setattr("gen.smd.writing.VERSION", "0.0.9")
             render_smd(settings(tmp_path, per_class=1))
-        with pytest.raises(BadSetting, match="rendered by gen 0.0.9; this is gen .*Choose another output folder"):
+        with pytest.raises(BadSetting, match=r"rendered by gen 0.0.9; this is gen .*Choose another output folder"):
             render_smd(settings(tmp_path, per_class=2))
