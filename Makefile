@@ -30,7 +30,8 @@ demo: $(VENV)/ready
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 -m "not slow and not devices"
 
-# Every trainer in two processes, and on a pretended GPU, which tells mixed devices and needless waits.
+# Every trainer in two processes, and on a pretended GPU, which tells mixed devices and needless waits; every algorithm
+# of domain generalisation stopped, resumed and at its limits; clusters of several machines.
 test-devices: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 -m devices
 

@@ -16,6 +16,8 @@ from gen.smos.table import train_cell
 from gen.smos.training import SMOSTrainer
 from tests.smos.runs import same, trainer, weights
 
+pytestmark = pytest.mark.devices  # minutes, as all that is done with every trainer
+
 LIKE_ERM: dict[str, dict[str, Any]] = {
     "sam": {"rho": 0.0},
     "groupdro": {"eta": 0.0},
