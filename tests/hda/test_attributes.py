@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gen.hda.attributes import ATTRIBUTES, attribute_progress, brightness, colourfulness, eye_darkness
+from gen.hda.recognition import SUNGLASSES, Recogniser
 from gen.hda.references import load_references
 from gen.stylegan2.photos import read_square
 
@@ -37,6 +38,14 @@ def test_separate_references_from_real_faces(shared_data: Path) -> None:
     assert beats(colourfulness, source, sketches) > 0.95
     assert beats(brightness, sketches, source) > 0.95
     assert beats(eye_darkness, glasses, source) > 0.85
+
+
+def test_sunglasses_are_recognised_in_the_references_and_not_in_other_faces(shared_data: Path) -> None:
+    faces, recogniser = shared_data / "faces", Recogniser(torch.device("cpu"))
+    others = torch.stack([read_square(p, 128) for p in sorted((faces / "lfw128").iterdir())[::80]])
+    assert recogniser.share(load_references(faces / "sunglasses", 128).images, SUNGLASSES) > 0.9
+    assert recogniser.share(others, SUNGLASSES) < 0.15
+    assert recogniser.share(load_references(faces / "sketches", 128).images, SUNGLASSES) < 0.35
 
 
 def test_progress_is_a_share_of_the_difference() -> None:
