@@ -34,7 +34,7 @@ class TrainArguments:
     strict: bool = False
     """Stop with an error if an image cannot be used, instead of leaving it out."""
     trainer: OwnTrainer = None
-    """A trainer of your own: a class in a file of yours that extends AUGANTrainer; see docs/translation.md."""
+    """A trainer of your own: a class in a file of yours that extends AUGANTrainer; see docs/methods.md."""
     fit_memory: bool = False
     """Split each step into as many parts (the setting accumulate) as the free memory needs."""
     dry_run: bool = False

@@ -79,7 +79,7 @@ class TrainArguments:
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting as field=value, for example --set lr=1e-4 batch=4. `--set help` lists all settings."""
     trainer: OwnTrainer = None
-    """A trainer of your own: a class in a file of yours that extends CycleGANTrainer; see docs/translation.md."""
+    """A trainer of your own: a class in a file of yours that extends CycleGANTrainer; see docs/methods.md."""
 
 
 @dataclass(frozen=True)

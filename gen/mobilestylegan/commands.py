@@ -26,7 +26,7 @@ class TrainArguments:
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A setting as field=value, for example --set size=256 images=48000. `--set help` lists all settings."""
     trainer: OwnTrainer = None
-    """A trainer of your own: a class in a file of yours that extends MobileStyleGANTrainer; see docs/translation.md."""
+    """A trainer of your own: a class in a file of yours that extends MobileStyleGANTrainer; see docs/methods.md."""
 
 
 def train(arguments: Sequence[str]) -> int:

@@ -28,7 +28,7 @@ class TrainArguments:
     strict: bool = False
     """Stop with an error if an image cannot be used, instead of leaving it out."""
     trainer: OwnTrainer = None
-    """A trainer of your own: a class in a file of yours that extends StyleGAN2Trainer; see docs/translation.md."""
+    """A trainer of your own: a class in a file of yours that extends StyleGAN2Trainer; see docs/methods.md."""
 
 
 def train_stylegan2(arguments: Sequence[str]) -> int:

@@ -322,7 +322,7 @@ def own_modules():
 
 @pytest.mark.usefixtures("own_modules")
 def test_rows_may_be_ones_own_trainer_and_method(two_domains, tmp_path, monkeypatch, capsys):
-    """Both examples of docs/translation.md."""
+    """Both examples of docs/methods.md."""
     for name in ("edge_loss.py", "my_method.py"):
         (tmp_path / name).write_text(WHOLE_FILES[name])
     monkeypatch.setenv("GEN_PLUGINS", str(tmp_path / "my_method.py"))

@@ -1,4 +1,4 @@
-"""`--trainer FILE.py:CLASS`: the example of docs/translation.md trains, resumes, and is named by what it exports."""
+"""`--trainer FILE.py:CLASS`: the example of docs/methods.md trains, resumes, and is named by what it exports."""
 
 import json
 import math
