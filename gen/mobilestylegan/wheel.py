@@ -18,6 +18,7 @@ from torch import Tensor
 from gen.errors import BadInput
 from gen.loading import loading
 from gen.mobilestylegan.networks import MobileStyleGANGenerator, Modulation, ScaledConv, StyledConv, ToImage
+from gen.stylegan2.assembly import MOST_LAYERS, WIDEST
 from gen.stylegan2.networks import EqualLinear
 
 PACKAGE = "random_face"
@@ -65,7 +66,10 @@ def _constants(archive: zipfile.ZipFile, network: str) -> Iterator[tuple[str, Te
         start, count = int(data.get("offset", "")), math.prod(shape)
         if start < 0 or start + 4 * count > len(values):
             raise ValueError(f"{network}.bin ends too early")
-        yield layer.get("name", ""), torch.from_numpy(np.frombuffer(values, "<f4", count, start).reshape(shape).copy())
+        value = np.frombuffer(values, "<f4", count, start).reshape(shape)
+        if not np.isfinite(value).all():
+            raise ValueError(f"{network}.bin holds NaN or infinite numbers")
+        yield layer.get("name", ""), torch.from_numpy(value.copy())
 
 
 @torch.no_grad()
@@ -75,7 +79,10 @@ def _assembled(mapping: list[tuple[str, Tensor]], synthesis: list[tuple[str, Ten
     biases = [value for _, value in mapping if value.ndim == 1 and value.numel() > 1]
     files = _Constants(synthesis)
     w_dim, z_dim = matrices[0].shape
-    generator = MobileStyleGANGenerator(files.channels(), z_dim, w_dim, len(matrices))
+    channels = files.channels()
+    if max(*channels, w_dim, z_dim) > WIDEST or len(matrices) > MOST_LAYERS:
+        raise ValueError("its networks are larger than any that are published")
+    generator = MobileStyleGANGenerator(channels, z_dim, w_dim, len(matrices))
     layers = [cast(EqualLinear, layer) for layer in generator.mapping.layers]
     for layer, weight, bias in zip(layers, matrices, biases, strict=True):
         layer.weight.copy_(weight / layer.scale)
