@@ -262,7 +262,7 @@ class EvaluateSettings:
     jobs: int = 1
     """Runs in parallel, each on its own core."""
     adaptation: Path | None = None
-    """Instead of comparing methods, write attributes.md: this adaptation's progress, measured without a network. A
+    """Instead of comparing methods, write attributes.md: this adaptation's progress, measured on the pictures. A
     file, a run directory, or a shipped adaptation's name, as for `gen generate`."""
     device: Device = "auto"
     """auto: the GPU if there is one."""

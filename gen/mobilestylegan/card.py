@@ -25,8 +25,12 @@ def write_card(folder: Path) -> Path:
 
 def card(name: str, record: dict[str, Any]) -> str:
     """The text of the card."""
-    s, hardware, teacher, compared = (record[key] for key in ("settings", "hardware", "data", "compared"))
-    teacher = teacher["teacher"]
+    s, hardware, teacher, compared = (
+        record["settings"],
+        record["hardware"],
+        record["data"]["teacher"],
+        record["compared"],
+    )
     lines = [
         "---",
         "library_name: gen",

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from gen.device_names import Device
-from gen.licences import LicenceArgument
 from gen.mobilestylegan.settings import MobileStyleGANSettings
+from gen.stylegan2.commands import GeneratorExport
 from gen.training.command import OwnTrainer, own_trainer, parse_arguments, run_to_end
 from gen.training.settings import make_settings
 
@@ -40,27 +39,14 @@ def train(arguments: Sequence[str]) -> int:
     return run_to_end(trainer, f"export the model with: gen export-mobilestylegan {settings.out} weights/NAME")
 
 
-@dataclasses.dataclass(frozen=True)
-class ExportArguments:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportArguments(GeneratorExport):
     """Turn the last checkpoint of a run into a model folder: weights, samples, measured distances, model card."""
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Run directory of `gen train-mobilestylegan`."""
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """Model folder, for example weights/mobilestylegan-faces128."""
-    half: bool = False
-    """Store only float16, a third of the size; it is loaded as float32 by default."""
-    data: Path | None = None
-    """Folder of images to measure the Fréchet distance to. Default: no measurement."""
-    distance_images: int = 5000
-    """Images to generate for the measurement."""
-    device: Device = "auto"
-    """auto: the GPU if there is one."""
-    features: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """Feature networks of the distance: inception, efficientnet-lite0, squeezenet. Default: auto and squeezenet."""
-    weights_license: LicenceArgument = "unstated"
-    note: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """A sentence on the limits of the model, for the model card; may be repeated."""
 
 
 def export(arguments: Sequence[str]) -> int:

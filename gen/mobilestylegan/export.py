@@ -34,7 +34,10 @@ def export_model(
     state = load_last_state(run, "train-mobilestylegan")
     settings, more = settings_of_run(MobileStyleGANSettings, state)
     record = training_record(settings, state, more, weights_license, notes)
-    record |= {"settings": record["settings"] | {"teacher": settings.teacher.name}, "compared": state["extra"]}
+    record |= {
+        "settings": record["settings"] | {"teacher": settings.teacher.name},
+        "compared": state["extra"]["compared"],
+    }
     how = {"count": count, "features": features, "device": pick_device(device)}
     measured = partial(measure, data=data, **how) if data else None
     with output_folder(out):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gen.training.settings import EMASettings, ImagesOrEpochs, Positive, PositiveFloat, TrainerSettings
+from gen.training.settings import Batch, EMASettings, ImagesOrEpochs, Positive, PositiveFloat, TrainerSettings
 
 Weight = Annotated[float, Field(ge=0)]
 
@@ -26,8 +26,9 @@ class MobileStyleGANSettings(ImagesOrEpochs, EMASettings, TrainerSettings):
     channel_max: Annotated[int, Field(ge=4, le=1024, multiple_of=4)] = 512
     """Channels of the coarse layers, which is the largest number of channels."""
 
-    teacher_images: Positive = 1000
-    """Images that the teacher draws, each once, when it is first needed; they stay in the run directory."""
+    teacher_images: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    """Images that the teacher draws, each once, when it is first needed; they stay in the run directory. For a teacher
+    that does not give its weights, tens of thousands."""
     image_weight: Weight = 1.0
     """Weight of the mean absolute difference of the pixels."""
     wavelet_weight: Weight = 1.0
@@ -35,7 +36,7 @@ class MobileStyleGANSettings(ImagesOrEpochs, EMASettings, TrainerSettings):
     perceptual_weight: Weight = 1.0
     """Weight of the perceptual distance (SqueezeNet)."""
 
-    batch: Annotated[int, Field(ge=1, le=100_000)] = 8
+    batch: Batch = 8
     """Images per optimiser step, over all devices and accumulation steps."""
     images: Positive | None = 24_000
     """Images to show. With null, `epochs` of the teacher's images."""

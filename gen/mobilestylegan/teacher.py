@@ -1,5 +1,7 @@
 """The generator that MobileStyleGAN learns from, and the images that it has drawn."""
 
+import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from gen.formats.model_folders import load_part
 from gen.loading import loading
 from gen.media.resize import to_float, to_uint8
 from gen.mobilestylegan.checkpoints import StyleGenerator, is_checkpoint, load_generator
+from gen.output import check_room
 from gen.stylegan2.training import latents
 from gen.tensors import on_device
 from gen.weights import fetch
@@ -25,7 +28,13 @@ DRAWN_AT_ONCE = 4
 def load_teacher(name: Path) -> StyleGenerator:
     """The generator of a model folder, of shipped weights, or of another project's file. Raises `BadSetting`."""
     try:
-        teacher = load_generator(name) if is_checkpoint(name) else load_part(fetch(name), "generator")
+        if is_checkpoint(name):
+            teacher = load_generator(name)
+        else:
+            folder = fetch(name)
+            if any((folder / "adaptations").glob("*.safetensors")):
+                raise BadInput(f"{folder}: this model is adapted; give its source, or the model.pt that --full writes.")
+            teacher = load_part(folder, "generator")
     except BadInput as error:
         raise BadSetting(f"teacher: {error}") from error
     if not isinstance(teacher, StyleGenerator):
@@ -41,10 +50,16 @@ class TeacherImages:
     """
 
     def __init__(self, teacher: StyleGenerator, file: Path, count: int, size: int) -> None:
-        """Seeds from 0 to `count` - 1. `file`: uint8 (count, 3, size, size); made if it is not there."""
+        """Seeds from 0 to `count` - 1. `file`: uint8 (count, 3, size, size); made if it is not there.
+
+        Raises `BadInput` for a file of other images, and `BadSetting` if the disk has no room for it.
+        """
         self.teacher, self.size = teacher, size
+        drawn = file.with_stem(f"{file.stem}-drawn")
+        if not file.is_file():  # then none is drawn, whatever an earlier file said
+            drawn.unlink(missing_ok=True)
         self.images = _memory_map(file, (count, 3, size, size))
-        self.drawn = _memory_map(file.with_stem(f"{file.stem}-drawn"), (count,))
+        self.drawn = _memory_map(drawn, (count,))
 
     def batch(self, seeds: list[int]) -> Tensor:
         """The images of these seeds, float32 (B, 3, size, size) in [-1, 1], on the teacher's device."""
@@ -64,10 +79,15 @@ class TeacherImages:
 
 
 def _memory_map(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """A file of zeros, or what it holds. Raises `BadInput` if that has another shape."""
+    """A file of zeros, or what it holds. Raises `BadInput` if that has another shape, `BadSetting` on a full disk."""
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+        check_room(file.parent, math.prod(shape))
+        new = np.lib.format.open_memmap(file, "w+", np.uint8, shape)
+        if hasattr(os, "posix_fallocate"):  # a disk that is full later would kill the process at a write into the map
+            with file.open("r+b") as reserved:
+                os.posix_fallocate(reserved.fileno(), 0, file.stat().st_size)
+        return new
     try:
         found = np.lib.format.open_memmap(file, "r+")
     except (OSError, ValueError) as error:

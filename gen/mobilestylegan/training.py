@@ -53,6 +53,8 @@ class MobileStyleGANTrainer(Trainer[MobileStyleGANSettings]):
         file = s.out / "cache" / f"{self.teacher_weights}-{s.size}.npy"
         with self.accelerator.main_process_first():
             self.images = TeacherImages(teacher, file, HELD_OUT + s.teacher_images, s.size)
+        self._order: tuple[int, NDArray[np.int64]] | None = None
+        """An epoch, and the order of its images."""
         self.compared: dict[str, Any] = {}
         """The last result of `measure`."""
         self.perceptual = load_perceptual().to(self.device)
@@ -97,8 +99,15 @@ class MobileStyleGANTrainer(Trainer[MobileStyleGANSettings]):
     def seed_of(self, sample: int) -> int:
         """The seed of a sample: each epoch has all of the teacher's images, in an order of its own."""
         epoch, position = divmod(sample, self.settings.teacher_images)
-        order = np.random.default_rng((self.settings.seed, epoch)).permutation(self.settings.teacher_images)
-        return HELD_OUT + int(order[position])
+        if self._order is None or self._order[0] != epoch:
+            rng = np.random.default_rng((self.settings.seed, epoch))
+            self._order = epoch, rng.permutation(self.settings.teacher_images)
+        return HELD_OUT + int(self._order[1][position])
+
+    def after_step(self) -> None:
+        """The weights that the run ends with are compared too."""
+        if self.finished and not self._tick(self.measure_every):
+            self._measure()
 
     def data_record(self) -> dict[str, Any]:
         """The teacher."""
@@ -109,11 +118,11 @@ class MobileStyleGANTrainer(Trainer[MobileStyleGANSettings]):
         """The last comparison with the teacher, and the shape of the mapping network, for the export."""
         mapping = {"z_dim": self.generator.z_dim, "w_dim": self.generator.w_dim}
         mapping["layers"] = len(self.generator.mapping.layers)
-        return {"mapping": mapping, **self.compared}
+        return {"mapping": mapping, "compared": self.compared}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `extra_state` gave."""
-        self.compared = {name: value for name, value in state.items() if name != "mapping"}
+        self.compared = state["compared"]
 
     @torch.no_grad()
     def sample_grid(self) -> NDArray[np.uint8]:

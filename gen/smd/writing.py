@@ -62,8 +62,8 @@ def begin(
         if old and old.get(name) != record[name] and (name in old or name not in (parts or {})):
             if name == "version":
                 raise BadSetting(
-                    f"{out}: its images were rendered by gen {old.get(name)}; this is gen {VERSION}, which may draw "
-                    f"them otherwise. Choose another output folder."
+                    f"{out}: its images were rendered by gen {old.get(name) or 'of an unknown version'}; this is gen "
+                    f"{VERSION}, which may draw them otherwise. Choose another output folder."
                 )
             raise BadSetting(
                 f"{out}: its images were rendered with {name}={old.get(name)!r}, not {record[name]!r}; "

@@ -44,18 +44,14 @@ def train_stylegan2(arguments: Sequence[str]) -> int:
     return run_to_end(trainer, f"export the model with: gen export-stylegan2 {settings.out} weights/NAME")
 
 
-@dataclasses.dataclass(frozen=True)
-class ExportArguments:
-    """Turn the last checkpoint of a run into a model folder: weights, samples, measured distances, model card."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GeneratorExport:
+    """What the exports of all generators take."""
 
-    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """Run directory of `gen train-stylegan2`."""
-    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
-    """Model folder, for example weights/stylegan2-faces64."""
     half: bool = False
     """Store only float16, a third of the size; it is loaded as float32 by default."""
     data: Path | None = None
-    """Folder of the training images, to measure the Fréchet distance. Default: no measurement."""
+    """Folder of images, such as those of training, to measure the Fréchet distance to. Default: no measurement."""
     distance_images: int = 5000
     """Images to generate for the measurement."""
     device: Device = "auto"
@@ -65,6 +61,16 @@ class ExportArguments:
     weights_license: LicenceArgument = "unstated"
     note: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """A sentence on the limits of the model, for the model card; may be repeated."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportArguments(GeneratorExport):
+    """Turn the last checkpoint of a run into a model folder: weights, samples, measured distances, model card."""
+
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Run directory of `gen train-stylegan2`."""
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
+    """Model folder, for example weights/stylegan2-faces64."""
 
 
 def export_stylegan2(arguments: Sequence[str]) -> int:

@@ -19,7 +19,7 @@ PERCEPTUAL_SIZE = 256
 
 
 class Projected(Protocol):
-    """What `project` needs of a generator: StyleGAN2's or StyleGAN3's."""
+    """What `project` needs of a generator."""
 
     z_dim: int
     layers: int

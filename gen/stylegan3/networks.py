@@ -242,7 +242,7 @@ class StyleGAN3Generator(ModelMixin, ConfigMixin):
     def synthesis(self, w: Tensor, noise: Sequence[Tensor] = ()) -> Tensor:
         """w (B, w_dim), or one per layer (B, layers, w_dim) -> images (B, 3, size, size), nominally in [-1, 1].
 
-        `noise` is not used: it is there so that both generators can be called alike.
+        `noise` is not used: it is there so that all generators can be called alike.
         """
         ws = w.unsqueeze(1).expand(-1, self.layers, -1) if w.ndim == 2 else w
         x = self.input(ws[:, 0])

@@ -80,7 +80,7 @@ class Service:
             return self._loaded[name][1]
 
     def generator(self, name: str) -> "HDAPipeline":
-        """The StyleGAN2 generator of this name, loaded once. Raises `BadInput` for a name that is not available.
+        """The generator of this name, loaded once. Raises `BadInput` for a name that is not available.
 
         It keeps its adaptations and strengths between calls: hold its `lock` while you set them and draw.
         """
@@ -133,5 +133,5 @@ def check_offered(name: object, offered: list[str]) -> None:
 
 
 def generators() -> list[str]:
-    """Names of the available StyleGAN2 generators."""
+    """Names of the available generators."""
     return weights.models_of("HDAPipeline")

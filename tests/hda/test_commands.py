@@ -504,10 +504,10 @@ class TestEvaluate:
         assert not (tmp_path / "out" / "results.json").exists()
 
     def test_attributes_of_an_adaptation(self, model: Path, adaptation: Path, red: Path, tmp_path: Path) -> None:
-        given = ["--hybrid", f"red={red}", "--source", model, "--adaptation", adaptation, "--samples", "4"]
+        given = ["--hybrid", f"sunglasses={red}", "--source", model, "--adaptation", adaptation, "--samples", "4"]
         assert run("evaluate-hda", *given, "--out", tmp_path / "out").returncode == 0
         text = (tmp_path / "out" / "attributes.md").read_text()
-        assert "| red |" in text
+        assert "| sunglasses |" in text
         assert re.search(
             r"SqueezeNet, which no loss used, .* in \d+ % of the source, \d+ % of the adapted generator", text
         )

