@@ -73,7 +73,7 @@ def test_translate_upload_compare_download(page):
     choose(page, NIGHTS[0])
     page.get_by_role("button", name="Translate", exact=True).click()
     page.get_by_text("Generated image, not a photograph").wait_for(timeout=WAIT)
-    assert page.get_by_label("Opacity of the map").first.is_visible()
+    page.get_by_label("Opacity of the map").first.wait_for(timeout=WAIT)
     with page.expect_download() as download:
         page.get_by_role("link", name="translated.png").or_(page.locator("a[download*=translated]")).first.click()
     with Image.open(download.value.path()) as picture:
@@ -82,7 +82,7 @@ def test_translate_upload_compare_download(page):
 
 
 def test_the_page_opens_with_an_example_and_with_what_was_measured(page):
-    assert page.get_by_text("An example: a street at night").is_visible()
+    page.get_by_text("An example: a street at night").wait_for(timeout=WAIT)
     for picture in page.locator(".slider-wrap img").all():
         assert picture.evaluate(WIDTH) == 640
     evaluation = json.loads(Path("weights/augan-night2day/evaluation.json").read_text())
@@ -94,7 +94,7 @@ def test_the_page_opens_with_an_example_and_with_what_was_measured(page):
     page.get_by_role("option", name="augan-fog2clear").click()
     page.get_by_text("On 50 held-out frames").first.wait_for(timeout=WAIT)
     rows = json.loads(Path("weights/augan-fog2clear/model_index.json").read_text())["trained_height"]
-    assert page.get_by_label(f"{rows} rows, as trained").first.is_visible()
+    page.get_by_label(f"{rows} rows, as trained").first.wait_for(timeout=WAIT)
 
 
 def test_the_map_is_hidden_in_the_direction_that_has_none(page):
@@ -134,7 +134,7 @@ def test_a_sample_needs_one_click(page):
     page.locator("button.gallery-item:visible").first.click()
     page.get_by_text("Generated image, not a photograph").wait_for(timeout=WAIT)
     page.get_by_text("How much of each pixel is invented").wait_for(timeout=WAIT)
-    assert page.get_by_text("100 %", exact=True).is_visible()
+    page.get_by_text("100 %", exact=True).wait_for(timeout=WAIT)
 
 
 def test_an_uploaded_picture_has_a_preview(page):
@@ -159,7 +159,7 @@ def test_a_wrong_file_is_one_plain_sentence(page, tmp_path):
     page.get_by_text("night.png: not a readable image").first.wait_for(timeout=WAIT)
     assert "Traceback" not in page.content()
     page.wait_for_timeout(12_000)  # gradio's own errors are gone by then
-    assert page.get_by_text("night.png: not a readable image").first.is_visible()
+    page.get_by_text("night.png: not a readable image").first.wait_for(timeout=WAIT)
     assert not page.locator("[data-testid=status-tracker] span.error:visible").count()
     assert page.locator(".slider-wrap img").first.evaluate(WIDTH) == 640  # what was there stays
 
@@ -279,7 +279,6 @@ def test_a_check_without_pictures_says_what_to_do(page):
     page.get_by_role("button", name="Check the pictures").click()
     refusal = page.get_by_text("No pictures were given").first
     refusal.wait_for(timeout=WAIT)
-    assert refusal.is_visible()
 
 
 def test_an_adaptation_is_cancelled_and_what_it_learned_is_kept(page, tmp_path):
@@ -397,7 +396,6 @@ def test_models(page):
     tab(page, "Models")
     heading = page.get_by_role("heading", name="Training data")
     heading.wait_for(timeout=WAIT)
-    assert heading.is_visible()
 
 
 def test_two_visitors_do_not_see_each_other(page, server, browser):
