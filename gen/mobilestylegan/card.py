@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from gen.formats.json_files import read_json
-from gen.licences import front_matter, section
+from gen.licences import section
 from gen.markdown import markdown_table
 from gen.provenance import hardware_sentence
-from gen.stylegan2.card import distance_lines
+from gen.stylegan2.card import card_head, distance_lines
 from gen.training import longer
 from gen.training.experiment import write_text
 from gen.training.own_code import own_trainer_in
@@ -25,34 +25,10 @@ def write_card(folder: Path) -> Path:
 
 def card(name: str, record: dict[str, Any]) -> str:
     """The text of the card."""
-    s, hardware, teacher, compared = (
-        record["settings"],
-        record["hardware"],
-        record["data"]["teacher"],
-        record["compared"],
-    )
+    s, hardware, teacher = record["settings"], record["hardware"], record["data"]["teacher"]
+    tags = "[stylegan2, mobilestylegan, few-shot-adaptation]"
     lines = [
-        "---",
-        "library_name: gen",
-        "pipeline_tag: unconditional-image-generation",
-        f"license: {front_matter(record['weights_license'])}",
-        "tags: [stylegan2, mobilestylegan, few-shot-adaptation]",
-        "---",
-        "",
-        f"# {name}",
-        "",
-        f"MobileStyleGAN (Belousov 2021) for images of {s['size']}x{s['size']} pixels, "
-        f"{record['parameters'] / 1e6:.1f} million parameters; a source model for `gen adapt`.",
-        "",
-        "![uncurated samples, truncation 0.7, seeds 0 to 63](samples.jpg)",
-        "",
-        "```python",
-        "from gen import HDAPipeline",
-        "",
-        f'pipe = HDAPipeline.from_pretrained("{name}")',
-        'pipe(seeds=[0, 1, 2], truncation=0.7).images[0].save("face.png")',
-        "```",
-        "",
+        *card_head(name, record, "MobileStyleGAN (Belousov 2021)", tags),
         "## Training",
         "",
         f"- It learned to draw what `{teacher['name']}` (weights {teacher['fingerprint']}) draws from the same "
@@ -65,7 +41,7 @@ def card(name: str, record: dict[str, Any]) -> str:
         *longer.lines(record),
         *([f"- Trainer: {own}."] if (own := own_trainer_in(record)) else []),
         "",
-        *_comparison(compared),
+        *_comparison(record["compared"]),
         *distance_lines(record["distances"], None, None),
         *(["## Limits", "", *(f"- {note}" for note in record["notes"]), ""] if record["notes"] else []),
         section(record["weights_license"]),

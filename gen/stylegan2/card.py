@@ -25,27 +25,7 @@ def card(name: str, record: dict[str, Any]) -> str:
     """The text of the card."""
     s, data, hardware = record["settings"], record["data"]["images"], record["hardware"]
     lines = [
-        "---",
-        "library_name: gen",
-        "pipeline_tag: unconditional-image-generation",
-        f"license: {front_matter(record['weights_license'])}",
-        "tags: [stylegan2, few-shot-adaptation]",
-        "---",
-        "",
-        f"# {name}",
-        "",
-        f"StyleGAN2 (configuration F in shape) for images of {s['size']}x{s['size']} pixels, "
-        f"{record['parameters'] / 1e6:.1f} million parameters; a source model for `gen adapt`.",
-        "",
-        "![uncurated samples, truncation 0.7, seeds 0 to 63](samples.jpg)",
-        "",
-        "```python",
-        "from gen import HDAPipeline",
-        "",
-        f'pipe = HDAPipeline.from_pretrained("{name}")',
-        'pipe(seeds=[0, 1, 2], truncation=0.7).images[0].save("face.png")',
-        "```",
-        "",
+        *card_head(name, record, "StyleGAN2 (configuration F in shape)", "[stylegan2, few-shot-adaptation]"),
         "## Training",
         "",
         f"- Data: {data['count']} images of `{data['folder']}`, scaled to {s['size']} pixels.",
@@ -64,6 +44,34 @@ def card(name: str, record: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def card_head(name: str, record: dict[str, Any], kind: str, tags: str) -> list[str]:
+    """The first lines of a generator's card, down to its training. `kind`: what it is; `tags`: a YAML list."""
+    size = record["settings"]["size"]
+    return [
+        "---",
+        "library_name: gen",
+        "pipeline_tag: unconditional-image-generation",
+        f"license: {front_matter(record['weights_license'])}",
+        f"tags: {tags}",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"{kind} for images of {size}x{size} pixels, {record['parameters'] / 1e6:.1f} million parameters; a source "
+        "model for `gen adapt`.",
+        "",
+        "![uncurated samples, truncation 0.7, seeds 0 to 63](samples.jpg)",
+        "",
+        "```python",
+        "from gen import HDAPipeline",
+        "",
+        f'pipe = HDAPipeline.from_pretrained("{name}")',
+        'pipe(seeds=[0, 1, 2], truncation=0.7).images[0].save("face.png")',
+        "```",
+        "",
+    ]
 
 
 def _discriminator(s: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ weights by about the learning rate, so all layers then change at the same relati
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Literal, cast
@@ -176,9 +177,9 @@ class NoisyGenerator(ModelMixin, ConfigMixin):
     """The convolutions, in order, each with its `noise`."""
     noise_sizes: list[int]
 
+    @abstractmethod
     def synthesis(self, w: Tensor, noise: Noise = "fixed") -> Tensor:
         """w (B, w_dim), or one per layer (B, layers, w_dim) -> images (B, 3, size, size), nominally in [-1, 1]."""
-        raise NotImplementedError
 
     def forward(self, z: Tensor, truncation: float = 1.0, noise: Noise = "fixed") -> Tensor:
         """Latents (B, z_dim), standard normal -> images (B, 3, size, size), nominally in [-1, 1]."""
