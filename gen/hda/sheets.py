@@ -10,11 +10,14 @@ from PIL import Image, ImageDraw, ImageFont
 GAP, MARGIN = 2, 8
 """Pixels between pictures, and beside a label."""
 
-LINE = 18
-"""Height of a line of labels in pixels."""
+LINE, LETTERS = 18, 12
+"""Height of a line of labels, and size of its letters, in pixels."""
 
 WIDEST = 300
 """Pixels for the labels of rows."""
+
+USUAL = 256
+"""Side of pictures beside which labels have these sizes; beside larger ones, they grow as the pictures do."""
 
 
 def sheet(
@@ -25,21 +28,23 @@ def sheet(
     `columns`: labels above the columns; `title`: a line above them. Labels are cut to the room there is. Rows may
     differ in length.
     """
-    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 12)  # Pillow's own font has no λ
-    rows = [_fitting(row, font, WIDEST) for row in rows]
+    scale = max(1, cells[0][0].shape[0] // USUAL)
+    margin, line = MARGIN * scale, LINE * scale
+    font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), LETTERS * scale)  # Pillow's own font has no λ
+    rows = [_fitting(row, font, WIDEST * scale) for row in rows]
     height, width = (side + GAP for side in cells[0][0].shape[:2])
-    left = round(max(font.getlength(row) for row in rows)) + 2 * MARGIN
-    top = LINE * (bool(title) + bool(columns))
-    across = max(left + width * max(map(len, cells)), round(font.getlength(title)) + 2 * MARGIN if title else 0)
+    left = round(max(font.getlength(row) for row in rows)) + 2 * margin
+    top = line * (bool(title) + bool(columns))
+    across = max(left + width * max(map(len, cells)), round(font.getlength(title)) + 2 * margin if title else 0)
     picture = Image.new("RGB", (across, top + height * len(cells)), "white")
     draw = ImageDraw.Draw(picture)
     if title:
-        draw.text((MARGIN, 2), title, "black", font=font)
+        draw.text((margin, 2), title, "black", font=font)
     for column, label in enumerate(columns):
         middle = left + column * width + width // 2
-        draw.text((middle, top - LINE + 2), _fitting(label, font, width), "black", font=font, anchor="ma")
+        draw.text((middle, top - line + 2), _fitting(label, font, width), "black", font=font, anchor="ma")
     for row, (label, pictures) in enumerate(zip(rows, cells, strict=True)):
-        draw.text((left - MARGIN, top + row * height + height // 2), label, "black", font=font, anchor="rm")
+        draw.text((left - margin, top + row * height + height // 2), label, "black", font=font, anchor="rm")
         for column, cell in enumerate(pictures):
             picture.paste(Image.fromarray(cell), (left + column * width, top + row * height))
     return picture

@@ -326,3 +326,10 @@ class TestGrid:
 def test_a_mix_needs_a_layer_that_is_there(model: Path, found: Path) -> None:
     with pytest.raises(BadSetting, match="8 layers"):
         editor(model, found).latents(Faces(["a"], [0]), Look(1.0, {}, Mix(3, 8)))
+
+
+def test_labels_grow_with_large_pictures() -> None:
+    """Beside faces of 1024 pixels, letters of 12 cannot be read."""
+    for side, scale in ((64, 1), (256, 1), (1024, 4)):
+        cell = np.zeros((side, side, 3), np.uint8)
+        assert sheet([[cell, cell]], ["a"], ["b", "c"], "title").size[1] == 2 * LINE * scale + side + GAP
