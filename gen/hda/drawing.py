@@ -40,7 +40,7 @@ MORPHED = 16
 def draw_all(settings: GenerateSettings) -> int:
     """`gen generate`: NAME.png for each face, grid.png if there are adaptations or axes, and the requested clips."""
     s = settings
-    pipe = load_blended(s.model, s.adaptation, s.device)
+    pipe = load_blended(s.source, s.adaptation, s.device)
     axes = axes_of(s, bool(pipe.strengths))
     editor = load_editor(pipe, s.directions, needs_directions(s.edit, (axes.rows, axes.columns)))
     faces, look = _faces(pipe, s), _look(editor, s)
@@ -80,20 +80,20 @@ def _draw_all(
     for first in range(0, len(names), AT_ONCE):  # as they are drawn: thousands do not fit into memory
         images = pipe(latents=latents[first : first + AT_ONCE]).images
         for name, image in zip(names[first : first + AT_ONCE], images, strict=True):
-            replaced += save_in_place(s.out / f"{name}.png", image, drawn_with(pipe, s.model, f"{name}, {given}"))
+            replaced += save_in_place(s.out / f"{name}.png", image, drawn_with(pipe, s.source, f"{name}, {given}"))
     tell_of_replaced(replaced)
     some, few = (f"the first {most} of " if len(names) > most else "" for most in (axes.faces, MORPHED))
     marks = {
-        WALK: drawn_with(pipe, s.model, every),
-        MORPH: drawn_with(pipe, s.model, few + every),
-        GRID: drawn_with(pipe, s.model, f"{some}{every}{axes.text(editor)}"),
+        WALK: drawn_with(pipe, s.source, every),
+        MORPH: drawn_with(pipe, s.source, few + every),
+        GRID: drawn_with(pipe, s.source, f"{some}{every}{axes.text(editor)}"),
     }
     made = _beside(axes, s)
     for name, mark in marks.items():  # of an earlier run with something else, beside which these pictures would lie
         if drawn_otherwise(s.out / name, mark):
             (s.out / name).unlink()
             print(f"{'replaced' if made[name] else 'removed'} {name}, which an earlier run made of something else")
-    name_others(s.out, {*names, Path(GRID).stem}, lambda name: drawn_with(pipe, s.model, f"{name}, {given}"))
+    name_others(s.out, {*names, Path(GRID).stem}, lambda name: drawn_with(pipe, s.source, f"{name}, {given}"))
     if axes:
         save_marked(s.out / GRID, picture_grid(editor, faces.first(axes.faces), look, axes), marks[GRID])
         print(f"{GRID}: {axes.described(faces.names)}")

@@ -22,7 +22,7 @@ from gen.hda.attributes import ATTRIBUTES, attribute_progress
 from gen.hda.domains import parse_domains
 from gen.hda.encoders import network_of
 from gen.hda.export import save_adaptation
-from gen.hda.parsing import adaptation_file
+from gen.hda.parsing import adaptation_file, made_for
 from gen.hda.pipeline import HDAPipeline, load_source
 from gen.hda.recognition import SUNGLASSES, Recogniser
 from gen.hda.references import load_references
@@ -198,17 +198,19 @@ def measure_attributes(s: EvaluateSettings, adaptation: Path) -> dict[str, Any]:
     folders = {d.name: d.folder for d in parse_domains(tuple(",".join(s.hybrid).split(","))) if d.folder}
     if not folders:
         raise BadSetting(f"hybrid {','.join(s.hybrid)}: give domains with references; words cannot be measured.")
-    pipe = load_source(s.source).to(pick_device(s.device))
+    file = adaptation_file(str(adaptation))
+    source = made_for(file) or s.source
+    pipe = load_source(source).to(pick_device(s.device))
     latents = pipe.latents(range(FIRST_SEED, FIRST_SEED + s.samples))
     before = draw_images(pipe, latents)
-    loaded = pipe.adaptations[pipe.load_adaptation(adaptation_file(str(adaptation)))]
+    loaded = pipe.adaptations[pipe.load_adaptation(file)]
     after = draw_images(pipe, latents)
     references = {name: load_references(folder, before.shape[-1]).images for name, folder in folders.items()}
     results = {name: attribute_progress(before, after, images) for name, images in references.items()}
     rows = [(name, *(f"{100 * value:.0f} %" for value in row.values())) for name, row in results.items()]
     spread = float(after.std(0).mean() / before.std(0).mean())
     text = markdown_table(("progress towards", *ATTRIBUTES), rows)
-    text += f"\n\n{adaptation} of {s.source}: {s.samples} latents; diversity {spread:.2f} times that of the source.\n"
+    text += f"\n\n{adaptation} of {name_of(source)}: {s.samples} latents; diversity {spread:.2f} times the source's.\n"
     encoders = loaded.record.get("encoders")
     judged = isinstance(encoders, list) and "squeezenet" not in [network_of(str(name)) for name in encoders]
     if judged and any("sunglass" in name.lower() for name in references):

@@ -38,7 +38,7 @@ def invert_all(settings: InvertSettings) -> int:
     check_seed(s.seed)
     if s.person is not None and not is_file_name(s.person):
         raise BadSetting(f"person {short(s.person)}: this cannot be the name of a picture; give a name such as anna.")
-    pipe = load_blended(s.model, s.adaptation, s.device)
+    pipe = load_blended(s.source, s.adaptation, s.device)
     given = dict(pipe.strengths)
     inverter = Inverter.load(pipe, s)
     with output_folder(s.out):
@@ -72,7 +72,7 @@ def _invert_photos(
     s = inverter.settings
 
     def mark(name: str) -> str:
-        return drawn_with(pipe, s.model, inverter.found_in(known.get(name, "")), given)
+        return drawn_with(pipe, s.source, inverter.found_in(known.get(name, "")), given)
 
     replaced = 0
     for name, photo in photos.items():
@@ -107,7 +107,7 @@ def _draw_person(
     digest = fingerprint_bytes(" ".join(sorted(known[name] for name in photos)).encode())
     known[person] = f"{MEAN} {len(photos)} photos {digest}"
     drawn = _side_by_side(pipe, None, latents[person], given)
-    mark = drawn_with(pipe, s.model, inverter.found_in(known[person]), given)
+    mark = drawn_with(pipe, s.source, inverter.found_in(known[person]), given)
     tell_of_replaced(save_in_place(s.out / f"{person}.png", drawn, mark))
     save_latents(s.out / LATENTS, latents, known, pipe.fingerprint)
 

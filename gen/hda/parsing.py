@@ -1,10 +1,13 @@
 """Strengths, adaptations, edits and axes of grids as text, the way people type them. Free of torch."""
 
+import json
 import math
 import os
 import re
 from pathlib import Path
 from typing import NamedTuple
+
+from safetensors import SafetensorError, safe_open
 
 from gen import weights
 from gen.errors import BadInput, BadSetting, short
@@ -49,6 +52,16 @@ def parse_adaptation(text: str) -> tuple[Path, float]:
         raise BadInput(
             f"{short(text)}: no such file, and no valid strength after the colon; write, for example, FILE:0.5."
         ) from error
+
+
+def made_for(file: Path) -> str | None:
+    """The generator that an adaptation was made for, as it was named then; None where that is not on this machine."""
+    try:
+        with safe_open(file, "np") as opened:
+            source = str(json.loads(opened.metadata()["record"])["settings"]["source"])
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
+        return None
+    return source if source in weights.available() or os.path.exists(source) else None
 
 
 TRUNCATION, STRENGTH, MIX = "truncation", "strength", "mix"

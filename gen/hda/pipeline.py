@@ -48,7 +48,7 @@ class HDAOutput(BaseOutput):
 class HDAPipeline(DiffusionPipeline):
     """A source generator and any number of adaptations, each with a strength.
 
-    >>> pipe = HDAPipeline.from_pretrained("stylegan2-faces64")
+    >>> pipe = HDAPipeline.from_pretrained("mobilestylegan-faces128")
     >>> pipe.load_adaptation("runs/x/adaptation.safetensors")
     >>> pipe(seeds=[0, 1, 2], truncation=0.7).images[0].save("face.png")
     """
@@ -78,7 +78,7 @@ class HDAPipeline(DiffusionPipeline):
     def from_pretrained(  # pyright: ignore[reportIncompatibleMethodOverride]
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Self:
-        """Load by name ("stylegan2-faces64"), folder, hub id, or a StyleGAN file (.pt, .pkl, .pkl:CLASS, .whl).
+        """Load by name ("mobilestylegan-faces128"), folder, hub id, or a StyleGAN file (.pt, .pkl, .pkl:CLASS, .whl).
 
         Adaptations saved in the folder are loaded and blended at their saved strengths. Raises `BadInput`.
         """

@@ -12,6 +12,7 @@ import tyro
 from pydantic import Field
 
 from gen.device_names import Device
+from gen.hda.parsing import made_for, parse_adaptation
 from gen.training.settings import Batch, EMASettings, Positive, PositiveFloat, TimeLimit, TrainerSettings
 
 Anchor = Literal["target", "source"]
@@ -23,6 +24,9 @@ OLD_LAYERS = {"shape": "coarse", "texture": "fine"}
 
 DIRECTIONS = Path("out/directions")
 """Where `gen directions` writes and `gen generate` reads, unless told otherwise."""
+
+SHIPPED = "mobilestylegan-faces128"
+"""The generator where nobody names one."""
 
 SAMPLES = 3200
 """Samples that an adaptation may draw where nobody says how many, in the shell and on the page."""
@@ -119,16 +123,29 @@ def as_now(recorded: Mapping[str, Any]) -> dict[str, Any]:
     return now
 
 
-@dataclass(frozen=True)
-class GenerateSettings:
-    """Generate images: single files, a grid from source to adapted, a latent walk, a morph between domains."""
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """What draws."""
 
-    model: str = "stylegan2-faces64"
+    model: str | None = None
     """A model name or folder, a rosinality .pt, an NVlabs .pkl (FILE.pkl:3: class 3
-    of a generator of several), or the wheel of random-face."""
+    of a generator of several), or the wheel of random-face. Default: the generator of the adaptation, or
+    mobilestylegan-faces128."""
     adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """FILE[:strength]: a file that `gen adapt` wrote, its run directory, or a shipped adaptation's name (`gen models`
     lists them); may be repeated to blend several."""
+
+    @property
+    def source(self) -> str:
+        """The generator: `model`, else that of the first adaptation, else the shipped one. Raises `BadInput`."""
+        made = made_for(parse_adaptation(self.adaptation[0])[0]) if self.adaptation else None
+        return self.model or made or SHIPPED
+
+
+@dataclass(frozen=True)
+class GenerateSettings(Drawing):
+    """Generate images: single files, a grid from source to adapted, a latent walk, a morph between domains."""
+
     out: Path = Path("out/generated")
     """Output folder."""
     seeds: str = "0-15"
@@ -172,7 +189,7 @@ class DirectionsSettings:
     """Find the principal directions in which a generator's faces vary, and show what each changes, for `gen generate
     --edit`."""
 
-    model: str = "stylegan2-faces64"
+    model: str = SHIPPED
     """A model name or folder, a rosinality .pt, an NVlabs .pkl (FILE.pkl:3: class 3
     of a generator of several), or the wheel of random-face."""
     out: Path = DIRECTIONS
@@ -191,18 +208,12 @@ class DirectionsSettings:
 
 
 @dataclass(frozen=True)
-class InvertSettings:
+class InvertSettings(Drawing):
     """Find the latents of real photos in the source generator, and draw them in the adapted domain."""
 
     photos: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PHOTO")]
     """Photos of the kind that the generator draws, such as faces. Each is cropped to its middle square, which must be
     aligned like the training images."""
-    model: str = "stylegan2-faces64"
-    """A model name or folder, a rosinality .pt, an NVlabs .pkl (FILE.pkl:3: class 3
-    of a generator of several), or the wheel of random-face."""
-    adaptation: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
-    """FILE[:strength]: a file that `gen adapt` wrote, its run directory, or a shipped adaptation's name (`gen models`
-    lists them); may be repeated to blend several."""
     out: Path = Path("out/inverted")
     """Output folder: latents.safetensors, and photo | inverted | adapted side by side for each photo."""
     encoder: Path | None = None
@@ -241,8 +252,8 @@ class EvaluateSettings:
     """Domains of a hybrid, separated by commas: sketch=DIR,sunglasses=DIR. May be repeated."""
     out: Path
     """Folder for the runs, table.md, results.json and an image grid per hybrid."""
-    source: Annotated[str, tyro.conf.arg(name="model", aliases=["--source"])] = "stylegan2-faces64"
-    """The source generator."""
+    source: Annotated[str, tyro.conf.arg(name="model", aliases=["--source"])] = SHIPPED
+    """The source generator; with --adaptation, that of the adaptation is taken where it is known."""
     methods: str = ",".join(METHODS)
     """Methods to compare, separated by commas."""
     seeds: Annotated[int, tyro.conf.arg(name="runs", aliases=["--seeds"])] = 3

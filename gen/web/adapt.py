@@ -3,7 +3,7 @@
 import html
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -243,19 +243,23 @@ def _go(steps: Any, number: int, label: str, variant: Any = "primary") -> gr.But
 
 
 def _source() -> Any:
-    """The choice of a generator, and what the first one draws."""
+    """The choice of a generator, and what each one draws."""
     models = generators()
     source = gr.Dropdown(models, value=models[0] if models else None, label="Source generator")
-    samples = Path(resolve(models[0])) / "samples.jpg" if models else None
-    if samples and samples.is_file():
-        drawn = image_output("What it draws: none of these people exist", str(samples), elem_classes="sheet")
-        source.change(_only_for(models[0]), [source], [drawn], **PRIVATE)
+    samples = {model: Path(resolve(model)) / "samples.jpg" for model in models}
+    drawn = {
+        model: image_output(
+            "What it draws: all made up", str(file), elem_classes="sheet", visible=model == source.value
+        )
+        for model, file in samples.items()
+        if file.is_file()
+    }
+
+    def show(name: str) -> dict[Any, Any]:
+        return {picture: gr.update(visible=model == name) for model, picture in drawn.items()}
+
+    source.change(show, [source], [*drawn.values()], **PRIVATE)
     return source
-
-
-def _only_for(model: str) -> Callable[[str], Any]:
-    """An update that hides a picture of one generator where another one is chosen."""
-    return lambda name: gr.update(visible=name == model)
 
 
 def _in_short(report: str | None) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from gen.errors import BadInput, BadSetting, GenError
-from gen.hda.parsing import ADAPTATION_FILE, adaptation_file
+from gen.hda.parsing import ADAPTATION_FILE, adaptation_file, made_for
 from gen.web.domains import domain_names
 from gen.web.duration import duration
 from gen.web.events import DEVICE, PRIVATE, clip_output, event, image_input, image_output
@@ -26,7 +26,7 @@ MIN_SIDE = 192
 """Pixels to which each drawn image is enlarged at least: those of a small generator would be tiny on the page."""
 ADAPTATION = f"run/{ADAPTATION_FILE}"
 PROGRESS = gr.Progress()
-FIRST = "faces64-sketch-sunglasses"
+FIRST = "faces128-sketch-sunglasses"
 """The shipped adaptation that is offered first."""
 
 
@@ -42,17 +42,17 @@ class DrawStep:
         """Lay it out. `panel`: that of step 4, whose jobs can be drawn with."""
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                adaptation = _adaptation(
-                    "Adaptation", "A shipped one, your own, or the number of an Adapt job", _choices()[:2][-1][1]
-                )
+                ours = _choices(source.value)
+                about = "A shipped one, your own, or the number of an Adapt job"
+                adaptation = _adaptation(ours, "Adaptation", about, _first(source.value))
                 strength = gr.Slider(0, 1.5, 1, step=0.05, label="Strength", info="0: source, 1: adapted")
                 seeds = gr.Textbox("0-7", label="Seeds", info="One face for each number, for example 0-7,12")
                 truncation = gr.Slider(0, 1, 0.7, step=0.05, label="Variety", info="0: the average face, 1: all faces")
                 with gr.Accordion("Blend with a second adaptation", open=False):
-                    second = _adaptation("Second adaptation", "A shipped one, or the number of an Adapt job")
+                    second = _adaptation(ours, "Second adaptation", "A shipped one, or the number of an Adapt job")
                     share = gr.Slider(0, 1, 0.5, step=0.05, label="Share of the second adaptation")
             with gr.Column(scale=3, min_width=300):
-                example = _example()
+                example = _example(source.value)
                 label = "Grid: strength grows from the top row (source) to the bottom row"
                 grid = image_output(label, example, visible=example is not None)
                 with gr.Row():
@@ -81,25 +81,31 @@ class DrawStep:
             done.success(_reveal, None, [output], **PRIVATE)
         stop.click(self.stop, None, None, **PRIVATE)
         adaptation.change(_nothing, None, [grid], **PRIVATE)  # the grid is of another adaptation
-        known = [panel.state, panel.mine, adaptation]
-        gr.on([panel.state.change, panel.mine.change, page.load], self.offer, known, [adaptation], **PRIVATE)
+        known = [source, panel.state, panel.mine, adaptation]
+        news = [source.change, panel.state.change, panel.mine.change, page.load]
+        gr.on(news, self.offer, known, [adaptation], **PRIVATE)
+        source.change(lambda name: gr.Dropdown(_choices(name), value=""), [source], [second], **PRIVATE)
 
     @event("status")
-    def offer(self, state: str, mine: str, now: str) -> Any:
-        """The choices of adaptations; chosen is that of the job of step 4 once it is over, else what is chosen now.
+    def offer(self, source: str, state: str, mine: str, now: str) -> Any:
+        """The adaptations of the generator; chosen is that of the job of step 4 once it is over, else what is now.
 
         Args:
+            source: name of a generator in weights/
             state: number and state of the job of step 4
             mine: numbers of this browser's jobs, as JSON
             now: what is chosen
         """
         number, _, ended = (state or "").partition(" ")
-        own = [(_label(job), job.id) for job in self._own([number, *numbers_of(mine)])]
-        known = [value for _, value in own]
+        jobs = self._own([number, *numbers_of(mine)])
+        choices = [*((_label(job), job.id) for job in jobs if job.inputs.get("source") == source), *_choices(source)]
+        offered = {value for _, value in choices}
+        of_others = {*_shipped(), *(job.id for job in jobs)} - offered
+        if not now or now in of_others:
+            now = _first(source)
         # One that was cancelled does not take the place of another of one's own.
-        over = ended not in ("waiting", "running") and not (ended == "cancelled" and now in known)
-        value = number if number in known and over else now or _choices()[:2][-1][1]
-        return gr.Dropdown([*own, *_choices()], value=value)
+        over = ended not in ("waiting", "running") and not (ended == "cancelled" and now in offered - {*_shipped()})
+        return gr.Dropdown(choices, value=number if number and number in offered and over else now)
 
     def _own(self, numbers: Iterable[str]) -> list[Job]:
         """Those of these jobs that have an adaptation."""
@@ -267,23 +273,33 @@ def _label(job: Job) -> str:
     return f"{domain_names(job.inputs) or 'job'} (yours{state}, job {job.id[:4]})"
 
 
-def _choices() -> list[tuple[str, str]]:
+def _choices(source: str | None) -> list[tuple[str, str]]:
     """Label and value of what everybody can draw with."""
-    return [("None: the source generator", ""), *((name, name) for name in _shipped())]
+    return [("None: the source generator", ""), *((name, name) for name in _shipped(source))]
 
 
-def _shipped() -> list[str]:
-    """The adaptations in weights/, the one that shows the most first."""
-    return sorted(available(ADAPTATION_FILE), key=lambda name: (name != FIRST, name))
+def _shipped(source: str | None = None) -> list[str]:
+    """The adaptations in weights/ of a generator, or all; the one that shows the most first."""
+    names = sorted(available(ADAPTATION_FILE), key=lambda name: (name != FIRST, name))
+    return [name for name in names if source is None or _made_for(name) == source]
 
 
-def _adaptation(label: str, info: str, value: str = "") -> Any:
-    return gr.Dropdown(_choices(), value=value, label=label, info=info, allow_custom_value=True)
+def _first(source: str | None) -> str:
+    """What is chosen at first."""
+    return next(iter(_shipped(source)), "")
 
 
-def _example() -> str | None:
-    """What the first shipped adaptation draws; none where there is none."""
-    pictures = (adaptation_file(name).with_name("grid.jpg") for name in _shipped())
+def _made_for(name: str) -> str:
+    return Path(made_for(adaptation_file(name)) or "").name
+
+
+def _adaptation(choices: list[tuple[str, str]], label: str, info: str, value: str = "") -> Any:
+    return gr.Dropdown(choices, value=value, label=label, info=info, allow_custom_value=True)
+
+
+def _example(source: str | None) -> str | None:
+    """What the first shipped adaptation of a generator draws; none where there is none."""
+    pictures = (adaptation_file(name).with_name("grid.jpg") for name in _shipped(source))
     return next((str(picture) for picture in pictures if picture.is_file()), None)
 
 
