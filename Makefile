@@ -87,23 +87,25 @@ docs-augan: $(VENV)/ready
 	    --simulate night $(if $(DETECTOR),--detector "$(DETECTOR)") --out runs/recipes
 	cp runs/recipes/README.md docs/augan/recipes.md
 
-# The comparison of adaptation methods in docs/hda, an hour on two cores, and an adaptation with the default settings.
-# FACES=DIR: folders of few-shot domains.
+# Three hybrids of the shipped generator, half an hour on two cores, and the comparison of adaptation methods in docs/hda
+# on the small one, an hour. FACES=DIR: folders of few-shot domains.
 FACES ?=
 SUNGLASSES = sunglasses=$(FACES)/sunglasses
-HYBRIDS = --hybrid "sketch=$(FACES)/sketches,$(SUNGLASSES)" --hybrid "caricature=$(FACES)/caricatures,$(SUNGLASSES)" --jobs 2
+HYBRIDS = --hybrid "sketch=$(FACES)/sketches,$(SUNGLASSES)" --hybrid "caricature=$(FACES)/caricatures,$(SUNGLASSES)" --jobs 2 \
+    --model stylegan2-faces64
 docs-hda: $(VENV)/ready
-	@test -n "$(FACES)" || { echo "make docs-hda: FACES=DIR names the folder with sketches, caricatures, sunglasses."; exit 2; }
+	@test -n "$(FACES)" || { echo "make docs-hda: FACES=DIR names the folder with sketches, caricatures, vangogh_face, sunglasses."; \
+	    exit 2; }
 	mkdir -p docs/hda
-	$(BIN)/gen adapt --model stylegan2-faces64 --domain sketch=$(FACES)/sketches --domain $(SUNGLASSES) \
-	    --out runs/hda-sketch --full
-	$(BIN)/gen generate --adaptation runs/hda-sketch/adaptation.safetensors --seeds 0-11 --strengths 0,0.5,1 \
-	    --out runs/hda-sketch/pictures --morph
-	cp runs/hda-sketch/pictures/grid.png docs/hda/strengths.png
-	$(BIN)/gen directions --model stylegan2-faces64 --rows 6 --seeds 1-2 --out runs/hda-directions
+	for hybrid in sketch=sketches caricature=caricatures vangogh=vangogh_face; do \
+	    run=runs/hda-$${hybrid%%=*} && domain=$${hybrid%%=*}=$(FACES)/$${hybrid#*=} && \
+	    $(BIN)/gen adapt --domain $$domain --domain $(SUNGLASSES):1.6 --out $$run && \
+	    $(BIN)/gen generate --adaptation $$run --seeds 0-11 --strengths 0,0.5,1 --out $$run/pictures && \
+	    cp $$run/pictures/grid.png docs/hda/$${hybrid%%=*}.png && \
+	    $(BIN)/gen evaluate-hda --hybrid "$$domain,$(SUNGLASSES)" --adaptation $$run --out $$run/measured || exit 1; done
+	for name in sketch caricature vangogh; do cat runs/hda-$$name/measured/attributes.md; echo; done > docs/hda/attributes.md
+	$(BIN)/gen directions --rows 6 --seeds 1-2 --out runs/hda-directions
 	cp runs/hda-directions/directions.png docs/hda/directions.png
-	$(BIN)/gen evaluate-hda --hybrid "sketch=$(FACES)/sketches,$(SUNGLASSES)" --out docs/hda \
-	    --adaptation runs/hda-sketch/adaptation.safetensors
 	$(BIN)/gen evaluate-hda $(HYBRIDS) --target-progress 0.1 --out runs/hda-table
 	$(BIN)/gen evaluate-hda $(HYBRIDS) --target-progress 0.2 --out runs/hda-further \
 	    --methods "sequential,mean point,HDA λ=0,HDA λ=0.1,HDA λ=0.1 + structure"

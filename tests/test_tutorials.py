@@ -62,7 +62,7 @@ class TestTutorials:
             (tmp_path / name).mkdir()
             for file in faces_of(faces):
                 shutil.copy(file, tmp_path / name)
-        run("ten-sketches.md", tmp_path)
+        run("ten-sketches.md", tmp_path, SAMPLES=160)
         assert len(faces_of(tmp_path / "drawn")) == 16
 
     @pytest.mark.slow

@@ -24,6 +24,7 @@ SHIPPED_KINDS = {
     "augan-night2day-fast": "AUGANPipeline",
     "augan-night2day-rendered": "AUGANPipeline",
     "augan-rain2clear": "AUGANPipeline",
+    "mobilestylegan-faces128": "HDAPipeline",
     "smd-precursor": "Classifier",
     "squeezenet1_1": None,
     "stylegan2-faces64": "HDAPipeline",

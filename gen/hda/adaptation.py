@@ -31,6 +31,14 @@ class Adaptation:
     record: dict[str, Any]
     """Domains, weights, encoders, seed, settings."""
 
+    @property
+    def named(self) -> str:
+        """How the source generator was named when the adaptation was made, in brackets; empty if nothing says so."""
+        try:
+            return f" ({short(self.record['settings']['source'])})"
+        except (LookupError, TypeError):
+            return ""
+
     def save(self, path: Path) -> None:
         """Write float16 safetensors, with the record in the header."""
         header = {"name": self.name, "source": self.source, "record": json.dumps(self.record)}

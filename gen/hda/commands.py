@@ -15,7 +15,14 @@ from gen.hda.default_encoders import default_encoders
 from gen.hda.domains import parse_domains
 from gen.hda.full import FILE, MODEL, check_full, record_full
 from gen.hda.parsing import parse_adaptation, parse_axis, parse_edit, parse_layers, parse_mix, parse_strengths
-from gen.hda.settings import DirectionsSettings, EvaluateSettings, GenerateSettings, HDASettings, InvertSettings
+from gen.hda.settings import (
+    SHIPPED,
+    DirectionsSettings,
+    EvaluateSettings,
+    GenerateSettings,
+    HDASettings,
+    InvertSettings,
+)
 from gen.media.files import check_out_folder
 from gen.seeds import parse_seeds
 from gen.training.command import STOPPED, OwnTrainer, own_trainer, parse_arguments
@@ -30,11 +37,11 @@ LEAST_SAMPLES, MOST_SAMPLES = 1000, 1_000_000
 """Of `gen directions`: fewer say little of 512 dimensions."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AdaptArguments:
     """Adapt a generator to a hybrid of domains, each known by a few images. Run the same command again to resume."""
 
-    model: Annotated[str, tyro.conf.arg(aliases=["--source"])]
+    model: Annotated[str, tyro.conf.arg(aliases=["--source"])] = SHIPPED
     """The source generator: a model name or folder, a rosinality .pt, an NVlabs .pkl (FILE.pkl:3: class 3
     of a generator of several), or the wheel of random-face."""
     domain: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]

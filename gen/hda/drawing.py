@@ -1,5 +1,6 @@
 """What `gen generate` writes: pictures, grids and clips."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -39,7 +40,7 @@ MORPHED = 16
 
 def draw_all(settings: GenerateSettings) -> int:
     """`gen generate`: NAME.png for each face, grid.png if there are adaptations or axes, and the requested clips."""
-    s = settings
+    s = replace(settings, model=settings.source)
     pipe = load_blended(s.source, s.adaptation, s.device)
     axes = axes_of(s, bool(pipe.strengths))
     editor = load_editor(pipe, s.directions, needs_directions(s.edit, (axes.rows, axes.columns)))

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def invert_all(settings: InvertSettings) -> int:
 
     Returns 1 if a photo could not be read, else 0.
     """
-    s = settings
+    s = replace(settings, model=settings.source)
     check_seed(s.seed)
     if s.person is not None and not is_file_name(s.person):
         raise BadSetting(f"person {short(s.person)}: this cannot be the name of a picture; give a name such as anna.")

@@ -1,6 +1,5 @@
 """Strengths, adaptations, edits and axes of grids as text, the way people type them. Free of torch."""
 
-import json
 import math
 import os
 import re
@@ -11,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from gen import weights
 from gen.errors import BadInput, BadSetting, short
+from gen.formats.json_files import parse_json
 from gen.seeds import LARGEST_SEED
 
 ADAPTATION_FILE = "adaptation.safetensors"
@@ -56,12 +56,16 @@ def parse_adaptation(text: str) -> tuple[Path, float]:
 
 def made_for(file: Path) -> str | None:
     """The generator that an adaptation was made for, as it was named then; None where that is not on this machine."""
+    if not os.path.isfile(file):
+        return None
     try:
         with safe_open(file, "np") as opened:
-            source = str(json.loads(opened.metadata()["record"])["settings"]["source"])
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
+            source = str(parse_json(opened.metadata()["record"], f"{file}: record")["settings"]["source"])
+    except (OSError, SafetensorError, BadInput, LookupError, TypeError):
         return None
-    return source if source in weights.available() or os.path.exists(source) else None
+    folder, of_class = Path(source), re.sub(r"(?<=\.pkl):\d+\Z", "", source)
+    here = source in weights.available() or os.path.isfile(of_class) or os.path.isfile(folder / weights.INDEX)
+    return source if here else None
 
 
 TRUNCATION, STRENGTH, MIX = "truncation", "strength", "mix"

@@ -127,8 +127,8 @@ class HDAPipeline(DiffusionPipeline):
         adaptation = Adaptation.load(Path(path))
         if adaptation.source != self.fingerprint:
             raise BadInput(
-                f"{path}: this adaptation belongs to the generator {short(adaptation.source)}, but this one is "
-                f"{self.fingerprint}; load the source generator of the adaptation."
+                f"{path}: this adaptation belongs to the generator {short(adaptation.source)}{adaptation.named}, "
+                f"but this one is {self.fingerprint}; load the source generator of the adaptation."
             )
         try:
             name = plain_name(name or adaptation.name)

@@ -28,7 +28,7 @@ DIRECTIONS = Path("out/directions")
 SHIPPED = "mobilestylegan-faces128"
 """The generator where nobody names one."""
 
-SAMPLES = 3200
+SAMPLES = 1600
 """Samples that an adaptation may draw where nobody says how many, in the shell and on the page."""
 
 
@@ -88,9 +88,9 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """Samples to draw; training may stop earlier."""
     batch: Batch = 8
     """Samples per step."""
-    lr: PositiveFloat = 0.0016
+    lr: PositiveFloat = 0.004
     """Adam's learning rate after the warm-up."""
-    decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Last share of `images` in which the learning rate falls linearly to zero."""
     warmup: Annotated[int, Field(ge=0)] = 160
     """Samples over which the learning rate rises linearly from zero."""
@@ -137,9 +137,9 @@ class Drawing:
 
     @property
     def source(self) -> str:
-        """The generator: `model`, else that of the first adaptation, else the shipped one. Raises `BadInput`."""
-        made = made_for(parse_adaptation(self.adaptation[0])[0]) if self.adaptation else None
-        return self.model or made or SHIPPED
+        """The generator: `model`, else that of the adaptations, else the shipped one. Raises `BadInput`."""
+        made = (made_for(parse_adaptation(text)[0]) for text in self.adaptation)
+        return self.model or next(filter(None, made), SHIPPED)
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "HDA λ=2": {"direction_weight": 2.0},
     "HDA λ=0.1 + structure": {"direction_weight": 0.1, "structure_weight": 0.1},
 }
-"""Overrides of HDASettings that make each method with the same trainer; the last one is the default of `gen adapt`."""
+"""Overrides of HDASettings that make each method with the same trainer; the last one has the losses of `gen adapt`."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +260,7 @@ class EvaluateSettings:
     """Runs per method and hybrid, each with its own seed."""
     target_progress: tuple[float, ...] = (0.1,)
     """Mean progress at which each run ends, one table per value; runs that do not reach it are marked."""
-    images: int = SAMPLES
+    images: int = 3200
     """Most samples that a run may draw."""
     lr: float = 0.0016
     """Adam's learning rate."""

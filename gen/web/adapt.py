@@ -11,7 +11,7 @@ import gradio as gr
 
 from gen.errors import BadInput
 from gen.formats.json_files import json_if_whole
-from gen.hda.settings import SAMPLES
+from gen.hda.settings import SAMPLES, SHIPPED
 from gen.web.choices import licence_of
 from gen.web.domains import DomainFields, domain_names, gather_domains
 from gen.web.draw import ADAPTATION, DrawStep
@@ -124,8 +124,8 @@ class AdaptTab(Tab):
             SAMPLES,
             step=160,
             label="Training samples at most",
-            info="Training stops earlier when it learns nothing more. 1600 take a few minutes without a GPU. For an "
-            "adaptation that has ended, Train on adds this number.",
+            info="Training stops earlier when it learns nothing more. Without a GPU, 1600 of the shipped generator "
+            "take about ten minutes. For an adaptation that has ended, Train on adds this number.",
         )
         train = gr.Button("Adapt", variant="primary")
         panel = JobPanel(self.service, "adapt", lambda job: domain_names(job.inputs))
@@ -244,7 +244,7 @@ def _go(steps: Any, number: int, label: str, variant: Any = "primary") -> gr.But
 
 def _source() -> Any:
     """The choice of a generator, and what each one draws."""
-    models = generators()
+    models = sorted(generators(), key=lambda name: name != SHIPPED)
     source = gr.Dropdown(models, value=models[0] if models else None, label="Source generator")
     samples = {model: Path(resolve(model)) / "samples.jpg" for model in models}
     drawn = {
@@ -258,7 +258,8 @@ def _source() -> Any:
     def show(name: str) -> dict[Any, Any]:
         return {picture: gr.update(visible=model == name) for model, picture in drawn.items()}
 
-    source.change(show, [source], [*drawn.values()], **PRIVATE)
+    if drawn:
+        source.change(show, [source], [*drawn.values()], **PRIVATE)
     return source
 
 

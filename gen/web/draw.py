@@ -17,7 +17,7 @@ from gen.web.events import DEVICE, PRIVATE, clip_output, event, image_input, ima
 from gen.web.job import Job
 from gen.web.limits import check_number, check_still
 from gen.web.panel import JobPanel, numbers_of
-from gen.web.service import Service
+from gen.web.service import Service, generators
 from gen.weights import available
 
 MAX_SEEDS = 64
@@ -42,17 +42,17 @@ class DrawStep:
         """Lay it out. `panel`: that of step 4, whose jobs can be drawn with."""
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                ours = _choices(source.value)
-                about = "A shipped one, your own, or the number of an Adapt job"
-                adaptation = _adaptation(ours, "Adaptation", about, _first(source.value))
+                adaptation = _adaptation(
+                    "Adaptation", "A shipped one, your own, or the number of an Adapt job", _choices()[:2][-1][1]
+                )
                 strength = gr.Slider(0, 1.5, 1, step=0.05, label="Strength", info="0: source, 1: adapted")
                 seeds = gr.Textbox("0-7", label="Seeds", info="One face for each number, for example 0-7,12")
                 truncation = gr.Slider(0, 1, 0.7, step=0.05, label="Variety", info="0: the average face, 1: all faces")
                 with gr.Accordion("Blend with a second adaptation", open=False):
-                    second = _adaptation(ours, "Second adaptation", "A shipped one, or the number of an Adapt job")
+                    second = _adaptation("Second adaptation", "A shipped one, or the number of an Adapt job")
                     share = gr.Slider(0, 1, 0.5, step=0.05, label="Share of the second adaptation")
             with gr.Column(scale=3, min_width=300):
-                example = _example(source.value)
+                example = _example()
                 label = "Grid: strength grows from the top row (source) to the bottom row"
                 grid = image_output(label, example, visible=example is not None)
                 with gr.Row():
@@ -81,31 +81,25 @@ class DrawStep:
             done.success(_reveal, None, [output], **PRIVATE)
         stop.click(self.stop, None, None, **PRIVATE)
         adaptation.change(_nothing, None, [grid], **PRIVATE)  # the grid is of another adaptation
-        known = [source, panel.state, panel.mine, adaptation]
-        news = [source.change, panel.state.change, panel.mine.change, page.load]
-        gr.on(news, self.offer, known, [adaptation], **PRIVATE)
-        source.change(lambda name: gr.Dropdown(_choices(name), value=""), [source], [second], **PRIVATE)
+        known = [panel.state, panel.mine, adaptation]
+        gr.on([panel.state.change, panel.mine.change, page.load], self.offer, known, [adaptation], **PRIVATE)
 
     @event("status")
-    def offer(self, source: str, state: str, mine: str, now: str) -> Any:
-        """The adaptations of the generator; chosen is that of the job of step 4 once it is over, else what is now.
+    def offer(self, state: str, mine: str, now: str) -> Any:
+        """The choices of adaptations; chosen is that of the job of step 4 once it is over, else what is chosen now.
 
         Args:
-            source: name of a generator in weights/
             state: number and state of the job of step 4
             mine: numbers of this browser's jobs, as JSON
             now: what is chosen
         """
         number, _, ended = (state or "").partition(" ")
-        jobs = self._own([number, *numbers_of(mine)])
-        choices = [*((_label(job), job.id) for job in jobs if job.inputs.get("source") == source), *_choices(source)]
-        offered = {value for _, value in choices}
-        of_others = {*_shipped(), *(job.id for job in jobs)} - offered
-        if not now or now in of_others:
-            now = _first(source)
+        own = [(_label(job), job.id) for job in self._own([number, *numbers_of(mine)])]
+        known = [value for _, value in own]
         # One that was cancelled does not take the place of another of one's own.
-        over = ended not in ("waiting", "running") and not (ended == "cancelled" and now in offered - {*_shipped()})
-        return gr.Dropdown(choices, value=number if number and number in offered and over else now)
+        over = ended not in ("waiting", "running") and not (ended == "cancelled" and now in known)
+        value = number if number in known and over else now or _choices()[:2][-1][1]
+        return gr.Dropdown([*own, *_choices()], value=value)
 
     def _own(self, numbers: Iterable[str]) -> list[Job]:
         """Those of these jobs that have an adaptation."""
@@ -125,21 +119,32 @@ class DrawStep:
             raise BadInput("This job has no adaptation yet; wait until it is done.")
         return path
 
+    def _source(self, chosen: str, names: list[str]) -> str:
+        """The generator that these adaptations were made for; the chosen one where they do not say."""
+        made = (Path(made_for(self._file(name)) or "").name for name in names)
+        return next((name for name in made if name in generators()), chosen)
+
     @contextmanager
-    def _loaded(self, source: str, number: str, strength: float, second: str, share: float) -> Generator[Any]:
-        """Within the block, the shared generator has these adaptations at these strengths, and no others."""
+    def _loaded(
+        self, chosen: str, number: str, strength: float, second: str, share: float
+    ) -> Generator[tuple[str, Any]]:
+        """Within the block, the shared generator has these adaptations at these strengths, and no others.
+
+        Yields its name and its pipeline.
+        """
         number, second = number or "", second or ""  # a script may leave them out
         check_number("strength", strength, 0, 1.5)
         check_number("share", share, 0, 1)
+        both = [(number, strength * (1 - share if second.strip() else 1)), (second, strength * share)]
+        wanted = [(name.strip(), k) for name, k in both if name.strip()]
+        source = self._source(chosen, [name for name, _ in wanted])
         pipe = self.service.generator(source)
-        wanted = [(number, strength * (1 - share if second.strip() else 1)), (second, strength * share)]
         with pipe.lock:
             pipe.adaptations.clear()
             pipe.set_strengths({})
             for name, k in wanted:
-                if name.strip():
-                    pipe.load_adaptation(self._file(name.strip()), k, f"part{len(pipe.adaptations)}")
-            yield pipe
+                pipe.load_adaptation(self._file(name), k, f"part{len(pipe.adaptations)}")
+            yield source, pipe
 
     @event("device")
     def draw(
@@ -148,7 +153,7 @@ class DrawStep:
         """Draw a grid: the same seeds at strength 0, half and full strength.
 
         Args:
-            source: name of a generator in weights/
+            source: name of a generator in weights/; an adaptation is drawn with its own
             job: number of an Adapt job, or name of a shipped adaptation; empty draws the source generator alone
             strength: strength of the adaptation, 0 (source) to 1.5
             second: a second adaptation to blend in, given in the same way; may be empty
@@ -163,7 +168,7 @@ class DrawStep:
         from gen.hda.marks import drawn_with
 
         numbers, truncation = parse(seeds), check_number("truncation", truncation, 0, 1)
-        with self._loaded(source, job, strength, second, share) as pipe:
+        with self._loaded(source, job, strength, second, share) as (source, pipe):
             rows = [0.0, 0.5, 1.0] if pipe.adaptations else [1.0]
             grid = strength_grid(pipe, pipe.latents(numbers, truncation), rows)
             of_rows = ", strengths 0,0.5,1" if pipe.adaptations else ""
@@ -177,7 +182,7 @@ class DrawStep:
         """Make a looping clip that interpolates between the seeds.
 
         Args:
-            source: name of a generator in weights/
+            source: name of a generator in weights/; an adaptation is drawn with its own
             job: number of an Adapt job, or name of a shipped adaptation; empty draws the source generator alone
             strength: strength of the adaptation, 0 (source) to 1.5
             second: a second adaptation to blend in, given in the same way; may be empty
@@ -193,7 +198,7 @@ class DrawStep:
         from gen.media.video import write_clip
 
         numbers, truncation = parse(seeds), check_number("truncation", truncation, 0, 1)
-        with self._loaded(source, job, strength, second, share) as pipe, self.service.new_folder() as folder:
+        with self._loaded(source, job, strength, second, share) as (source, pipe), self.service.new_folder() as folder:
             frames = walk(pipe, pipe.latents(numbers, truncation), 96)
             mark = drawn_with(pipe, source, f"seeds {seeds}, truncation {truncation:g}")
             write_clip(folder / "walk.mp4", (enlarged(frame, 1, 256) for frame in frames), 24, mark)
@@ -215,7 +220,7 @@ class DrawStep:
         """Find the latent of a photo in the source generator, and draw that latent adapted.
 
         Args:
-            source: name of a generator in weights/
+            source: name of a generator in weights/; an adaptation is drawn with its own
             job: number of an Adapt job, or name of a shipped adaptation; empty draws the source generator alone
             strength: strength of the adaptation, 0 (source) to 1.5
             second: a second adaptation to blend in, given in the same way; may be empty
@@ -246,7 +251,7 @@ class DrawStep:
             left = (time.monotonic() - began) / done * (steps - done)
             progress((done, steps), f"About {duration(left)} left", unit="steps")
 
-        with self._loaded(source, job, strength, second, share) as pipe:
+        with self._loaded(source, job, strength, second, share) as (source, pipe):
             drawn = invert_photo(pipe, Path(photo), steps, tell)
             found = found_in(fingerprint_file(Path(photo)), steps)
             mark = drawn_with(pipe, source, found)
@@ -273,33 +278,23 @@ def _label(job: Job) -> str:
     return f"{domain_names(job.inputs) or 'job'} (yours{state}, job {job.id[:4]})"
 
 
-def _choices(source: str | None) -> list[tuple[str, str]]:
+def _choices() -> list[tuple[str, str]]:
     """Label and value of what everybody can draw with."""
-    return [("None: the source generator", ""), *((name, name) for name in _shipped(source))]
+    return [("None: the source generator", ""), *((name, name) for name in _shipped())]
 
 
-def _shipped(source: str | None = None) -> list[str]:
-    """The adaptations in weights/ of a generator, or all; the one that shows the most first."""
-    names = sorted(available(ADAPTATION_FILE), key=lambda name: (name != FIRST, name))
-    return [name for name in names if source is None or _made_for(name) == source]
+def _shipped() -> list[str]:
+    """The adaptations in weights/, the one that shows the most first."""
+    return sorted(available(ADAPTATION_FILE), key=lambda name: (name != FIRST, name))
 
 
-def _first(source: str | None) -> str:
-    """What is chosen at first."""
-    return next(iter(_shipped(source)), "")
+def _adaptation(label: str, info: str, value: str = "") -> Any:
+    return gr.Dropdown(_choices(), value=value, label=label, info=info, allow_custom_value=True)
 
 
-def _made_for(name: str) -> str:
-    return Path(made_for(adaptation_file(name)) or "").name
-
-
-def _adaptation(choices: list[tuple[str, str]], label: str, info: str, value: str = "") -> Any:
-    return gr.Dropdown(choices, value=value, label=label, info=info, allow_custom_value=True)
-
-
-def _example(source: str | None) -> str | None:
-    """What the first shipped adaptation of a generator draws; none where there is none."""
-    pictures = (adaptation_file(name).with_name("grid.jpg") for name in _shipped(source))
+def _example() -> str | None:
+    """What the first shipped adaptation draws; none where there is none."""
+    pictures = (adaptation_file(name).with_name("grid.jpg") for name in _shipped())
     return next((str(picture) for picture in pictures if picture.is_file()), None)
 
 

@@ -503,8 +503,8 @@ class TestEvaluate:
         assert not list(tmp_path.rglob("adaptation.safetensors"))
         assert not (tmp_path / "out" / "results.json").exists()
 
-    def test_attributes_of_an_adaptation(self, model: Path, adaptation: Path, red: Path, tmp_path: Path) -> None:
-        given = ["--hybrid", f"sunglasses={red}", "--source", model, "--adaptation", adaptation, "--samples", "4"]
+    def test_attributes_of_an_adaptation(self, adaptation: Path, red: Path, tmp_path: Path) -> None:
+        given = ["--hybrid", f"sunglasses={red}", "--adaptation", adaptation, "--samples", "4"]
         assert run("evaluate-hda", *given, "--out", tmp_path / "out").returncode == 0
         text = (tmp_path / "out" / "attributes.md").read_text()
         assert "| sunglasses |" in text

@@ -1,6 +1,7 @@
 """Which generator draws where only an adaptation is named."""
 
 import json
+from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
@@ -12,6 +13,9 @@ from gen.hda.settings import SHIPPED, GenerateSettings, InvertSettings
 def write(path, source):
     save_file({"a": torch.zeros(1)}, path, metadata={"record": json.dumps({"settings": {"source": str(source)}})})
     return str(path)
+
+
+BROKEN = ("[]", "{", '{"settings": 1}', "[" * 100_000)
 
 
 class TestMadeFor:
@@ -27,13 +31,24 @@ class TestMadeFor:
         assert made_for(tmp_path / "a.safetensors") is None
 
     def test_no_such_record(self, tmp_path):
-        for number, metadata in enumerate((None, {"record": "[]"}, {"record": "{"}, {"record": '{"settings": 1}'})):
+        for number, metadata in enumerate((None, *({"record": record} for record in BROKEN))):
             path = tmp_path / f"{number}.safetensors"
             save_file({"a": torch.zeros(1)}, path, metadata=metadata)
             assert made_for(path) is None
         (tmp_path / "cut.safetensors").write_bytes(b"\x08")
         assert made_for(tmp_path / "cut.safetensors") is None
         assert made_for(tmp_path / "none.safetensors") is None
+        assert made_for(tmp_path) is None
+
+    def test_a_class_and_a_folder(self, tmp_path):
+        (tmp_path / "a.pkl").write_bytes(b"")
+        assert made_for(Path(write(tmp_path / "a.safetensors", f"{tmp_path / 'a.pkl'}:3"))).endswith("a.pkl:3")
+        model = tmp_path / "model"
+        file = Path(write(tmp_path / "b.safetensors", model))
+        model.mkdir()
+        assert made_for(file) is None  # another folder of this name
+        (model / "model_index.json").write_text("{}")
+        assert made_for(file) == str(model)
 
 
 class TestSource:
