@@ -149,8 +149,8 @@ def run_settings(s: EvaluateSettings, job: Job) -> HDASettings:
     settings = HDASettings(
         source=s.source, domains=tuple(job.hybrid.split(",")), encoders=s.encoder, out=s.out / job.folder,
         seed=job.seed, images=s.images, lr=s.lr, target_progress=job.target, stop_when_stalled=False,
-        decay=0.0, structure_weight=0.0, sample_every=s.images, checkpoint_every=s.images, ema_half_life=40,
-        device=s.device,
+        decay=0.0, structure_weight=0.0, grid_weight=0.0, sample_every=s.images, checkpoint_every=s.images,
+        ema_half_life=40, device=s.device,
     )  # fmt: skip
     return replace(settings, **METHODS[job.method])
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gen.hda.settings import Anchor
 from gen.hda.subspace import AffineSubspace
+from gen.mobilestylegan.networks import haar
 
 
 def distance(adapted: Tensor, subspace: AffineSubspace) -> Tensor:
@@ -78,3 +79,23 @@ def spatial_structure(source: Tensor, adapted: Tensor, temperature: float = 0.07
     similarity = a @ b.transpose(1, 2) / temperature
     own_index = torch.arange(similarity.shape[1], device=similarity.device).expand(len(similarity), -1)
     return F.cross_entropy(similarity.flatten(0, 1), own_index.flatten())
+
+
+def grid_pattern(source: Tensor, adapted: Tensor, block: int = 16, levels: int = 3) -> Tensor:
+    """How strongly adaptation draws a grid of two, four and eight pixels over the image.
+
+    Images (B, 3, H, W). The mean square, over blocks of `block` pixels, of the mean of each Haar detail of their
+    difference, summed over the levels. A generator doubles the size of its features level by level, so a pattern with
+    such a period has the same phase everywhere and does not average out; edges and texture nearly do. Encoders hardly
+    see it, and Adam amplifies gradients that are mostly noise: nothing else in the loss holds it back.
+    """
+    terms = [source.new_zeros((), dtype=torch.float32)]
+    averages = (adapted - source).float()
+    for level in range(1, levels + 1):
+        if min(averages.shape[-2:]) < 2:
+            break
+        averages = averages[..., : averages.shape[-2] // 2 * 2, : averages.shape[-1] // 2 * 2]
+        averages, details = (haar(averages) / 2).split([3, 9], 1)  # halved, details are in the unit of the image
+        side = min(block >> level, *details.shape[-2:])
+        terms.append(F.avg_pool2d(details, max(side, 1)).square().mean())
+    return torch.stack(terms).sum()

@@ -67,6 +67,8 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     structure_weight: Annotated[float, Field(ge=0)] = 0.1
     """Weight of the spatial structure loss (UniHDA), which preserves identity; it uses the first encoder with
     patch tokens. 0: HDA as published."""
+    grid_weight: Annotated[float, Field(ge=0)] = 100.0
+    """Weight of the grid loss, which keeps adaptation from drawing a fine grid over the image. 0: HDA as published."""
     source_words: str = "photo"
     """What the source generator draws, in words; used for domains given by words."""
     text_templates: bool = True
@@ -115,7 +117,7 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
 
 def as_now(recorded: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in the record of a run, with today's names for what earlier versions did."""
-    now = dict(recorded)
+    now = {"grid_weight": 0.0, **recorded}
     if "auto_layer_k" not in now:  # written before StyleGAN-NADA's sets and sentences were there
         now["layers"] = OLD_LAYERS.get(now.get("layers", "all"), now.get("layers", "all"))
         if any("=text:" in domain for domain in now.get("domains", ())):
@@ -240,6 +242,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "HDA λ=0.5": {"direction_weight": 0.5},
     "HDA λ=2": {"direction_weight": 2.0},
     "HDA λ=0.1 + structure": {"direction_weight": 0.1, "structure_weight": 0.1},
+    "HDA λ=0.1 + structure + grid": {"direction_weight": 0.1, "structure_weight": 0.1, "grid_weight": 100.0},
 }
 """Overrides of HDASettings that make each method with the same trainer; the last one has the losses of `gen adapt`."""
 

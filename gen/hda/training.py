@@ -6,7 +6,8 @@ Li et al., "Few-shot Hybrid Domain Adaptation of Image Generators", ICLR 2024 (a
 
 with the frozen source generator G_S, its trained copy G_T, a frozen encoder E, and the domains i with weights alpha_i
 that sum to one (gen/hda/losses.py has the losses). With several encoders, L is the sum over them. Departures from the
-paper: a smoothed cosine, an optional spatial structure loss, and averaged (EMA) weights for the result.
+paper: a smoothed cosine, optional losses that keep the layout of the image and keep grid patterns out of it, and
+averaged (EMA) weights for the result.
 """
 
 import copy
@@ -219,8 +220,8 @@ class HDATrainer(Trainer[HDASettings]):
         """
         with self.accelerator.autocast():
             with torch.no_grad():
-                images = self.draw(self.source, z)
-                source = [self._encode(encoder, images) for encoder in self.encoders]
+                drawn = self.draw(self.source, z)
+                source = [self._encode(encoder, drawn) for encoder in self.encoders]
             images = self.draw(self.generator, z)
             adapted = [self._encode(encoder, images) for encoder in self.encoders]
         terms: dict[str, Tensor] = {}
@@ -238,6 +239,8 @@ class HDATrainer(Trainer[HDASettings]):
         for f_s, f_t in zip(source, adapted, strict=True):
             if f_s.tokens is not None and f_t.tokens is not None:
                 terms["structure"] = self.settings.structure_weight * losses.spatial_structure(f_s.tokens, f_t.tokens)
+        if self.settings.grid_weight:
+            terms["grid"] = self.settings.grid_weight * losses.grid_pattern(drawn, images)
         return terms, progress
 
     def _encode(self, encoder: Encoder, images: Tensor) -> EncoderOutput:

@@ -166,3 +166,43 @@ class TestSpatialStructure:
     def test_kept_layout_costs_less_than_moved_layout(self) -> None:
         source = features(0, 16, 32)[None]
         assert losses.spatial_structure(source, source) < losses.spatial_structure(source, source.roll(1, 1)) - 1
+
+
+class TestGridPattern:
+    @pytest.mark.parametrize("size", [(32, 32), (24, 40), (9, 13), (1, 7)])
+    def test_equals_the_explicit_sum(self, size: tuple[int, int]) -> None:
+        random = torch.Generator().manual_seed(0)
+        source, adapted = (torch.randn(2, 3, *size, generator=random) for _ in range(2))
+        averages, expected = (adapted - source).double(), 0.0
+        for level in (1, 2, 3):
+            height, width = averages.shape[-2] // 2, averages.shape[-1] // 2
+            if not height or not width:
+                break
+            a, b, c, d = (
+                averages[..., y : 2 * height : 2, x : 2 * width : 2] for y, x in ((0, 0), (0, 1), (1, 0), (1, 1))
+            )
+            side = min(16 >> level, height, width)
+            means = [
+                details[..., y : y + side, x : x + side].mean((2, 3))
+                for details in ((a + b - c - d) / 4, (a - b + c - d) / 4, (a - b - c + d) / 4)
+                for y in range(0, height - side + 1, side)
+                for x in range(0, width - side + 1, side)
+            ]
+            expected += float(torch.stack(means).square().mean())
+            averages = (a + b + c + d) / 4
+        assert float(losses.grid_pattern(source, adapted)) == pytest.approx(expected, rel=1e-5)
+
+    @pytest.mark.parametrize("period", [2, 4, 8])
+    def test_a_grid_costs_a_third_of_its_amplitude_squared(self, period: int) -> None:
+        source = torch.rand(1, 3, 64, 64)
+        stripes = 1 - 2 * (torch.arange(64) % period >= period // 2).float()
+        for grid in (stripes.expand(64, 64), stripes[:, None].expand(64, 64), stripes * stripes[:, None]):
+            assert float(losses.grid_pattern(source, source + 0.1 * grid)) == pytest.approx(0.01 / 3, rel=1e-4)
+
+    def test_light_edges_and_noise_cost_nearly_nothing(self) -> None:
+        source, random = torch.zeros(1, 3, 64, 64), torch.Generator().manual_seed(0)
+        edge = (torch.arange(64) > 20).float().expand(1, 3, 64, 64)
+        noise = torch.randn(1, 3, 64, 64, generator=random)
+        assert float(losses.grid_pattern(source, source + 1)) == pytest.approx(0, abs=1e-12)
+        assert float(losses.grid_pattern(source, edge)) < 0.02
+        assert float(losses.grid_pattern(source, noise)) < 0.02

@@ -98,6 +98,7 @@ class TestAdapting:
             {"subspace": "linear"},
             {"anchor": "source", "detach_foot": True},
             {"structure_weight": 1.0},
+            {"grid_weight": 0.0},
             {"encoders": ["efficientnet-lite0@64", "efficientnet-lite0-style@64"]},
             {"accumulate": 2},
         ],

@@ -52,7 +52,7 @@ def test_a_run_resumes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     write_pictures(folder / "red", 3, (220, 40, 40), size=32)
     recorded = json.loads((folder / "run" / "settings.json").read_text())["settings"]
     del recorded["epochs"]  # of a time when every trainer had it; the checkpoint keeps it in its record
-    settings = make_settings(HDASettings, recorded, {"out": folder / "run", "images": 16})
+    settings = make_settings(HDASettings, recorded, {"out": folder / "run", "images": 16, "grid_weight": 0})
     pipe = HDAPipeline.from_pretrained(folder / "model")
     pipe.set_strengths(0.0)
     trainer = HDATrainer(settings, pipe.generator)
