@@ -258,9 +258,9 @@ class DrawStep:
         return self._marked(enlarged(drawn, 3), mark)
 
     @event("status")
-    def stop(self, request: gr.Request) -> None:
+    def stop(self, request: gr.Request | None = None) -> None:
         """Stop drawing the photo of this browser session."""
-        self.stopping.add(request.session_hash)
+        self.stopping.add(request and request.session_hash)
 
     def _marked(self, pixels: Any, mark: str) -> str:
         """The file of a drawn picture (H, W, 3), which says what drew it wherever it is taken."""

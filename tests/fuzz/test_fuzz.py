@@ -27,6 +27,11 @@ def test_cases(name: str) -> None:
     check()
 
 
+def test_every_endpoint_answers_a_call_without_arguments() -> None:
+    for name in sorted(endpoints.page().named):
+        run_case(TARGETS["endpoint"], (name, []))
+
+
 class TestGuard:
     """The guard does see what it forbids."""
 

@@ -224,7 +224,7 @@ class TestTransformers:
         )  # fmt: skip
         trainer = HDATrainer(run, tiny_generator())
         terms, _ = trainer.terms(trainer.latents(range(4)))
-        assert terms.keys() == {"direction/angry", "distance/red", "direction/red", "structure"}
+        assert terms.keys() == {"direction/angry", "distance/red", "direction/red", "structure", "grid"}
         trainer.fit()
         assert all(value > 0.01 for value in trainer.progress.values()), trainer.progress
 

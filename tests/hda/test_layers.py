@@ -63,10 +63,13 @@ class TestSets:
 
 class TestOldRecords:
     def test_old_names_are_today_s(self) -> None:
-        assert as_now({"layers": "shape", "domains": ["a=b"]}) == {"layers": "coarse", "domains": ["a=b"]}
-        assert as_now({"layers": "texture"}) == {"layers": "fine"}
-        assert as_now({"layers": "shape", "auto_layer_k": 1}) == {"layers": "shape", "auto_layer_k": 1}
-        assert as_now({"domains": ["a=text:b"]}) == {"layers": "all", "domains": ["a=text:b"], "text_templates": False}
+        old = {"grid_weight": 0.0}  # there was none
+        assert as_now({"layers": "shape", "domains": ["a=b"]}) == {"layers": "coarse", "domains": ["a=b"]} | old
+        assert as_now({"layers": "texture"}) == {"layers": "fine"} | old
+        assert as_now({"layers": "shape", "auto_layer_k": 1}) == {"layers": "shape", "auto_layer_k": 1} | old
+        words = {"domains": ["a=text:b"]}
+        assert as_now(words) == words | {"layers": "all", "text_templates": False} | old
+        assert as_now({"auto_layer_k": 1, "grid_weight": 5.0})["grid_weight"] == 5.0
 
     def test_a_run_with_an_old_name_resumes_under_today_s(self, tmp_path: Path, red: Path) -> None:
         domains = [f"red={red}"]
