@@ -62,6 +62,15 @@ def load_references(folder: Path, size: int, strict: bool = False) -> References
     )
 
 
+def exposures(images: Tensor) -> Tensor:
+    """(n, C, H, W) in [-1, 1] -> (4 n, C, H, W): all images with the full light, a half, a quarter and an eighth.
+
+    Light is the value (0..1) to the power of 2.2. Features of these copies span how a picture changes with brightness.
+    """
+    values = (images + 1) / 2
+    return torch.cat([values * share ** (1 / 2.2) for share in (1, 1 / 2, 1 / 4, 1 / 8)]) * 2 - 1
+
+
 def record(references: References) -> dict[str, Any]:
     """Files and hashes, for the record of a run: a resumed run must find the same; and the unusable ones."""
     kept: dict[str, Any] = {"files": list(references.files), "hashes": list(references.hashes)}

@@ -61,6 +61,9 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
     """Start of the perpendicular in the direction loss: the adapted features (target, as published) or the source's."""
     detach_foot: bool = False
     """Stop the gradient through the foot f* of the perpendicular in the direction loss."""
+    any_brightness: str = ""
+    """Names of domains whose brightness does not count, separated by commas, for example fog beside night: darker
+    copies of their references are taken too, so that the subspace spans brightness."""
     sequential: bool = False
     """Adapt to one domain after another instead of to all at once. Each one but the last ends when its progress reaches
     `target_progress` or stalls; without a target, each one gets an equal part of the images."""
@@ -117,7 +120,7 @@ class HDASettings(TimeLimit, EMASettings, TrainerSettings):
 
 def as_now(recorded: Mapping[str, Any]) -> dict[str, Any]:
     """The settings in the record of a run, with today's names for what earlier versions did."""
-    now = {"grid_weight": 0.0, **recorded}
+    now: dict[str, Any] = {"grid_weight": 0.0, **recorded}
     if "auto_layer_k" not in now:  # written before StyleGAN-NADA's sets and sentences were there
         now["layers"] = OLD_LAYERS.get(now.get("layers", "all"), now.get("layers", "all"))
         if any("=text:" in domain for domain in now.get("domains", ())):

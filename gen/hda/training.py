@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
-from gen.errors import BadSetting
+from gen.errors import BadSetting, unknown
 from gen.hda import losses
 from gen.hda.adaptation import fingerprint
 from gen.hda.domains import parse_domains
 from gen.hda.encoders import Encoder, EncoderOutput, load_encoder
 from gen.hda.layers import choices, farthest, keep_gradients, latent_movement, set_trainable
-from gen.hda.references import load_references, record
+from gen.hda.references import exposures, load_references, record
 from gen.hda.settings import SAMPLES, HDASettings, as_now
 from gen.hda.targets import Target, progress_of, target_of_references, target_of_words
 from gen.media.resize import to_uint8
@@ -84,6 +84,10 @@ class HDATrainer(Trainer[HDASettings]):
             self.probes = torch.cat([self.draw(self.source, z) for z in probes.split(8)])
         size = self.probes.shape[-1]
         folders = {d.name: d.folder for d in self.domains if d.folder is not None}
+        self.any_brightness = [name for part in s.any_brightness.split(",") if (name := part.strip())]
+        for name in self.any_brightness:
+            if name not in folders:
+                raise BadSetting(f"any_brightness: {unknown('domain with reference images', name, folders)}")
         self.references = {name: load_references(folder, size, s.strict) for name, folder in folders.items()}
         self.targets = [self._targets_in(encoder) for encoder in self.encoders]
         for domain, targets in zip(self.domains, zip(*self.targets, strict=True), strict=True):
@@ -111,8 +115,10 @@ class HDATrainer(Trainer[HDASettings]):
             if domain.words is not None:
                 found.append(target_of_words(domain, encoder, self.settings))
             else:
-                features = encoder(self.references[domain.name].images.to(self.device))
-                found.append(target_of_references(features, source, self.settings))
+                images = self.references[domain.name].images.to(self.device)
+                if domain.name in self.any_brightness:
+                    images = exposures(images)
+                found.append(target_of_references(encoder(images), source, self.settings))
         return found
 
     @property

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from gen.errors import BadInput, BadSetting
 from gen.hda.domains import parse_domain, parse_domains
-from gen.hda.references import load_references
+from gen.hda.references import exposures, load_references
 from tests.stylegan2.conftest import write_pictures
 
 
@@ -44,6 +45,14 @@ class TestDomainNames:
     def test_mistakes_are_explained(self, texts: tuple[str, ...], reason: str) -> None:
         with pytest.raises(BadSetting, match=reason):
             parse_domains(texts)
+
+
+def test_exposures_halve_the_light() -> None:
+    images = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    light = [((copy + 1) / 2) ** 2.2 for copy in exposures(images).double().chunk(4)]
+    torch.testing.assert_close(exposures(images)[:2], images)
+    for brighter, darker in pairwise(light):
+        torch.testing.assert_close(darker, brighter / 2, atol=1e-6, rtol=1e-4)
 
 
 class TestLoading:

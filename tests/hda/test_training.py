@@ -132,6 +132,22 @@ class TestAdapting:
             slopes.append(torch.cat([p.grad.flatten() for p in trainer.generator.parameters() if p.grad is not None]))
         assert float((slopes[0] - slopes[1]).norm()) > 1e-3 * float(slopes[0].norm())
 
+    def test_a_domain_of_any_brightness_spans_its_darker_pictures(self, tmp_path: Path, red: Path) -> None:
+        """At an exposure between those that were taken, they are near; in the other domain, they are not."""
+        domains, source = [f"red={red}", f"same={red}"], tiny_generator()
+        trainer = HDATrainer(settings(tmp_path / "run", domains, any_brightness=" red,"), source)
+        light = (trainer.references["red"].images + 1) / 2 * 0.2 ** (1 / 2.2)
+        dark = trainer.encoders[0](light * 2 - 1)
+        subspaces = [target.subspace for target in trainer.targets[0] if target]
+        free, bound = (subspace.distance(dark) for subspace in subspaces if subspace)
+        assert (free < bound / 2).all(), (free, bound)
+
+    @pytest.mark.parametrize("domains", [["red=RED"], ["a=RED", "rad=text:x"]])
+    def test_brightness_of_a_domain_that_is_not_there(self, tmp_path: Path, red: Path, domains: list[str]) -> None:
+        domains = [domain.replace("RED", str(red)) for domain in domains]
+        with pytest.raises(BadSetting, match="any_brightness: unknown domain with reference images 'rad'"):
+            HDATrainer(settings(tmp_path / "run", domains, any_brightness="rad"), tiny_generator())
+
     def test_sequential_takes_one_domain_after_the_other(self, tmp_path: Path, red: Path, blue: Path) -> None:
         run = settings(tmp_path / "run", [f"red={red}", f"blue={blue}"], sequential=True, images=160)
         trainer = HDATrainer(run, tiny_generator())
