@@ -38,7 +38,8 @@ def test_values() -> None:
 
 def test_names_that_the_command_can_use() -> None:
     assert candidates(["translate", "a", "b", "--model", ""]) == translators()
-    assert candidates(["adapt", "--model", ""]) == ["mobilestylegan-faces128", "stylegan2-faces64"]
+    generators = ["mobilestylegan-faces128", "stylegan2-faces64", "stylegan2-streets64"]
+    assert candidates(["adapt", "--model", ""]) == generators
     assert "efficientnet-lite0" in candidates(["adapt", "--encoder", ""])
     assert candidates(["invert", "a.jpg", "--encoder", ""]) == []
     assert "faces64-sketch-sunglasses" in candidates(["generate", "--adaptation", "faces"])

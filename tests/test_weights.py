@@ -28,6 +28,7 @@ SHIPPED_KINDS = {
     "smd-precursor": "Classifier",
     "squeezenet1_1": None,
     "stylegan2-faces64": "HDAPipeline",
+    "stylegan2-streets64": "HDAPipeline",
     "weather": "WeatherHead",
 }
 

@@ -68,7 +68,7 @@ def card_head(name: str, record: dict[str, Any], kind: str, tags: str) -> list[s
         "from gen import HDAPipeline",
         "",
         f'pipe = HDAPipeline.from_pretrained("{name}")',
-        'pipe(seeds=[0, 1, 2], truncation=0.7).images[0].save("face.png")',
+        'pipe(seeds=[0, 1, 2], truncation=0.7).images[0].save("image.png")',
         "```",
         "",
     ]

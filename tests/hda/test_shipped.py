@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gen.hda.attributes import attribute_progress, brightness
+from gen.hda.attributes import attribute_progress, brightness, colourfulness
 from gen.hda.evaluation import draw_images
 from gen.hda.export import save_adaptation
 from gen.hda.parsing import adaptation_file, made_for
@@ -17,15 +17,16 @@ from gen.hda.training import HDATrainer
 from gen.metrics.edges import load_edges, structure_consistency
 
 MODEL = "stylegan2-faces64"
+STREETS = "stylegan2-streets64"
 
 
-@pytest.mark.parametrize(("name", "size"), [(MODEL, 64), (SHIPPED, 128)])
+@pytest.mark.parametrize(("name", "size"), [(MODEL, 64), (STREETS, 64), (SHIPPED, 128)])
 def test_draws_varied_pictures_in_range(name: str, size: int) -> None:
     pipe = HDAPipeline.from_pretrained(name)
     assert pipe.generator.size == size
     images = draw_images(pipe, pipe.latents(range(32), truncation=1.0))
     assert 60 < float(brightness(images).mean()) < 160
-    assert float(images.std(0).mean()) > 0.2  # faces differ
+    assert float(images.std(0).mean()) > 0.2  # they differ
     truncated = draw_images(pipe, pipe.latents(range(32), truncation=0.3))
     assert truncated.std(0).mean() < images.std(0).mean()
 
@@ -40,6 +41,18 @@ def test_shipped_hybrids_wear_sunglasses(name: str) -> None:
     pipe.load_adaptation(adaptation_file(name))
     assert before < 0.2
     assert recogniser.share(draw_images(pipe, latents), SUNGLASSES) > 0.5
+
+
+def test_streets_in_fog_and_at_night_are_dark_and_pale() -> None:
+    name = "streets64-fog-night"
+    assert made_for(adaptation_file(name)) == STREETS
+    pipe = HDAPipeline.from_pretrained(STREETS)
+    latents = pipe.latents(range(7000, 7032), truncation=0.7)
+    before = draw_images(pipe, latents)
+    pipe.load_adaptation(adaptation_file(name))
+    after = draw_images(pipe, latents)
+    assert (brightness(after) < 0.8 * brightness(before)).all()
+    assert colourfulness(after).mean() < 0.8 * colourfulness(before).mean()
 
 
 @pytest.mark.slow
