@@ -87,15 +87,18 @@ docs-augan: $(VENV)/ready
 	    --simulate night $(if $(DETECTOR),--detector "$(DETECTOR)") --out runs/recipes
 	cp runs/recipes/README.md docs/augan/recipes.md
 
-# Three hybrids of the shipped generator, half an hour on two cores, and the comparison of adaptation methods in docs/hda
-# on the small one, an hour. FACES=DIR: folders of few-shot domains.
+# Hybrids of the shipped generators, half an hour on two cores, and the comparison of adaptation methods in docs/hda on
+# the small one, an hour. FACES=DIR: folders of few-shot domains; NIGHTS=DIR: about ten frames of drives at night.
 FACES ?=
+NIGHTS ?=
 SUNGLASSES = sunglasses=$(FACES)/sunglasses
+FOG_NIGHT = --domain fog=runs/hda-fog/adverse/fog --domain night=$(NIGHTS):1.5
 HYBRIDS = --hybrid "sketch=$(FACES)/sketches,$(SUNGLASSES)" --hybrid "caricature=$(FACES)/caricatures,$(SUNGLASSES)" --jobs 2 \
     --model stylegan2-faces64
 docs-hda: $(VENV)/ready
 	@test -n "$(FACES)" || { echo "make docs-hda: FACES=DIR names the folder with sketches, caricatures, vangogh_face, sunglasses."; \
 	    exit 2; }
+	@test -n "$(NIGHTS)" || { echo "make docs-hda: NIGHTS=DIR names a folder with about ten frames of drives at night."; exit 2; }
 	mkdir -p docs/hda
 	for hybrid in sketch=sketches caricature=caricatures vangogh=vangogh_face; do \
 	    run=runs/hda-$${hybrid%%=*} && domain=$${hybrid%%=*}=$(FACES)/$${hybrid#*=} && \
@@ -103,7 +106,14 @@ docs-hda: $(VENV)/ready
 	    $(BIN)/gen generate --adaptation $$run --seeds 0-11 --strengths 0,0.5,1 --out $$run/pictures && \
 	    cp $$run/pictures/grid.png docs/hda/$${hybrid%%=*}.png && \
 	    $(BIN)/gen evaluate-hda --hybrid "$$domain,$(SUNGLASSES)" --adaptation $$run --out $$run/measured || exit 1; done
-	for name in sketch caricature vangogh; do cat runs/hda-$$name/measured/attributes.md; echo; done > docs/hda/attributes.md
+	$(BIN)/gen render-street runs/hda-fog --weather fog --frames 10 --seed 5000 --size 228x128
+	$(BIN)/gen adapt --model stylegan2-streets64 $(FOG_NIGHT) --set any_brightness=fog lr=0.01 images=3200 --out runs/hda-streets
+	$(BIN)/gen generate --adaptation runs/hda-streets --seeds 0-11 --strengths 0,0.5,1 --out runs/hda-streets/pictures
+	cp runs/hda-streets/pictures/grid.png docs/hda/streets.png
+	$(BIN)/gen evaluate-hda --hybrid "fog=runs/hda-fog/adverse/fog,night=$(NIGHTS)" --adaptation runs/hda-streets \
+	    --out runs/hda-streets/measured
+	for name in sketch caricature vangogh streets; do cat runs/hda-$$name/measured/attributes.md; echo; done \
+	    > docs/hda/attributes.md
 	$(BIN)/gen directions --rows 6 --seeds 1-2 --out runs/hda-directions
 	cp runs/hda-directions/directions.png docs/hda/directions.png
 	$(BIN)/gen evaluate-hda $(HYBRIDS) --target-progress 0.1 --out runs/hda-table
