@@ -28,7 +28,7 @@ demo: $(VENV)/ready
 	$(BIN)/gen translate "$(INPUT)" "$(OUTPUT)" --model "$(MODEL)" --uncertainty map --compare
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest -n 2 -m "not slow and not devices"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not devices"
 
 # Every trainer in two processes, and on a pretended GPU, which tells mixed devices and needless waits; every algorithm
 # of domain generalisation stopped, resumed and at its limits; clusters of several machines.
