@@ -67,7 +67,7 @@ class Axes:
         varied = ", ".join(f"{side} {axis}" for side, axis in self.given.items())
         if self.faces == 1:
             return f"{names[0]}; {varied}"
-        some = f"the first {self.faces} faces" if len(names) > self.faces else "the same faces"
+        some = f"the first {self.faces} images" if len(names) > self.faces else "the same images"
         return f"{some}; {varied}"
 
 

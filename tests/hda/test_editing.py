@@ -279,7 +279,7 @@ class TestGrid:
                 axis = [f"--{side}", f"{key}={','.join(choices)}"]
                 done = run("generate", *given, "--adaptation", adaptation, "--seeds", "2-3", *axis, "--out", tmp_path)
                 assert done.returncode == 0, done.stderr
-                assert f"grid.png: the same faces; {side} {key}=" in done.stdout
+                assert f"grid.png: the same images; {side} {key}=" in done.stdout
                 shape = (len(choices), 2) if side == "rows" else (2, len(choices))
                 drawn = cells(tmp_path / "grid.png", *shape, 1 if side == "rows" else 2)
                 for index, choice in enumerate(choices):
