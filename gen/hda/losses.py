@@ -95,7 +95,8 @@ def grid_pattern(source: Tensor, adapted: Tensor, block: int = 16, levels: int =
         if min(averages.shape[-2:]) < 2:
             break
         averages = averages[..., : averages.shape[-2] // 2 * 2, : averages.shape[-1] // 2 * 2]
-        averages, details = (haar(averages) / 2).split([3, 9], 1)  # halved, details are in the unit of the image
+        parts = haar(averages) / 2  # halved, they are in the unit of the image
+        averages, details = parts[:, :3], parts[:, 3:]
         side = min(block >> level, *details.shape[-2:])
         terms.append(F.avg_pool2d(details, side).square().mean())
     return torch.stack(terms).sum()
